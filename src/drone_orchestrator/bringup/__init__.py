@@ -1,0 +1,1 @@
+"""What a fleet consists of, and how to run it on one machine."""

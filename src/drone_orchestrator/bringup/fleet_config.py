@@ -1,0 +1,106 @@
+"""Reads ``fleet.yaml``: region, depot, drone classes. Every mistake in it is one line that names the field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import yaml
+
+from ..core.types import DroneClass, FleetSpec, GeoPoint
+from .paths import default_fleet_config
+
+_TOP = {"region", "depot", "service_radius_m", "drone_classes", "pattern"}
+#: Fields that may be zero; every other number must be positive.
+_MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s"}
+
+
+class FleetConfigError(ValueError):
+    """The file cannot be used; the text says why in one line."""
+
+
+def load(path: str | Path | None = None) -> FleetSpec:
+    """The fleet that ``path`` describes (the packaged one where it is empty). Raises :class:`FleetConfigError`."""
+    return _parse(_read(path), _name(path))
+
+
+def pattern(path: str | Path | None = None) -> tuple[str, ...]:
+    """The classes that the drones of a fleet take in turn."""
+    document = _read(path)
+    names = document.get("pattern", [])
+    known = {c.name for c in _parse(document, _name(path)).classes}
+    if not isinstance(names, list) or not names or not set(names) <= known:
+        raise FleetConfigError(f"{_name(path)}: pattern: a list of classes out of {sorted(known)} is wanted")
+    return tuple(names)
+
+
+def _name(path: str | Path | None) -> Path:
+    return Path(path) if path else default_fleet_config()
+
+
+def _read(path: str | Path | None) -> Mapping[str, object]:
+    name = _name(path)
+    try:
+        document = yaml.safe_load(name.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FleetConfigError(f"{name}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FleetConfigError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise FleetConfigError(f"{name}: a mapping is wanted")
+    unknown = set(document) - _TOP
+    if unknown:
+        raise FleetConfigError(f"{name}: unknown: {', '.join(sorted(map(str, unknown)))}")
+    return document
+
+
+def _parse(document: Mapping[str, object], name: Path) -> FleetSpec:
+    classes = document.get("drone_classes")
+    if not isinstance(classes, dict) or not classes:
+        raise FleetConfigError(f"{name}: drone_classes: at least one class is wanted")
+    region = document.get("region")
+    if not isinstance(region, str) or not region:
+        raise FleetConfigError(f"{name}: region: a name is wanted")
+    return FleetSpec(
+        region=region,
+        depot=_point(document.get("depot"), name),
+        service_radius_m=_number(document.get("service_radius_m"), f"{name}: service_radius_m"),
+        classes=tuple(_drone_class(key, value, name) for key, value in classes.items()),
+    )
+
+
+def _point(value: object, name: Path) -> GeoPoint:
+    if not isinstance(value, dict) or set(value) != {"lat_deg", "lon_deg"}:
+        raise FleetConfigError(f"{name}: depot: lat_deg and lon_deg are wanted")
+    lat, lon = value["lat_deg"], value["lon_deg"]
+    for key, number, bound in (("lat_deg", lat, 90.0), ("lon_deg", lon, 180.0)):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= bound:
+            raise FleetConfigError(f"{name}: depot.{key}: a number within ±{bound:g} is wanted")
+    return GeoPoint(float(lat), float(lon))
+
+
+def _drone_class(key: object, value: object, name: Path) -> DroneClass:
+    where = f"{name}: drone_classes.{key}"
+    if not isinstance(key, str) or not isinstance(value, dict):
+        raise FleetConfigError(f"{where}: a mapping is wanted")
+    known = {f.name: f for f in fields(DroneClass) if f.name != "name"}
+    unknown = set(value) - set(known)
+    missing = {n for n, f in known.items() if f.default is MISSING} - set(value)
+    if unknown or missing:
+        problem = f"unknown: {sorted(map(str, unknown))}" if unknown else f"missing: {sorted(missing)}"
+        raise FleetConfigError(f"{where}: {problem}")
+    numbers = {n: _number(v, f"{where}.{n}", zero=n in _MAY_BE_ZERO) for n, v in value.items()}
+    if numbers.get("reserve_fraction", 0.0) >= 1.0:
+        raise FleetConfigError(f"{where}.reserve_fraction: less than 1 is wanted")
+    whole = {"max_waiting": int(numbers.pop("max_waiting"))} if "max_waiting" in numbers else {}
+    return DroneClass(key, **numbers, **whole)
+
+
+def _number(value: object, where: str, *, zero: bool = False) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise FleetConfigError(f"{where}: a number is wanted")
+    if value < 0 or (value == 0 and not zero):
+        raise FleetConfigError(f"{where}: a positive number is wanted")
+    return float(value)

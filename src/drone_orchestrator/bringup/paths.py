@@ -1,0 +1,32 @@
+"""Where the files that come with the package are, installed or in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def share_dir() -> Path:
+    """The folder that holds ``config/`` and ``launch/``: the ament share folder, else the checkout.
+
+    Raises :class:`FileNotFoundError` with what was tried.
+    """
+    tried: list[Path] = []
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        try:
+            tried.append(Path(get_package_share_directory("drone_orchestrator")))
+        except (LookupError, OSError):
+            pass  # not installed by colcon, or no ROS environment at all
+    except ImportError:
+        pass
+    tried.append(Path(__file__).resolve().parents[3])
+    for folder in tried:
+        if (folder / "config" / "fleet.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"config/fleet.yaml is in none of: {', '.join(map(str, tried))}")
+
+
+def default_fleet_config() -> Path:
+    """The fleet configuration that is used where none is given."""
+    return share_dir() / "config" / "fleet.yaml"

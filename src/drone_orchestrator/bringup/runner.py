@@ -1,0 +1,262 @@
+"""Runs a whole fleet on one machine as plain processes: etcd, orchestrators, drones, monitor, gateway.
+
+It is the supervisor that ``ros2 launch`` is elsewhere: it starts what :mod:`.plan` lists in order, starts again what dies
+unasked, and shuts down in reverse. Everything is private to a run (own DDS domain, own ports, own etcd, own temporary
+folder), so runs side by side do not disturb each other, and nothing stays behind, also when the runner itself is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from ..store.process import EtcdProcess
+from .plan import FleetOptions, ProcessSpec, processes
+
+#: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
+_DOMAINS = range(10, 102)
+_STOP_TIMEOUT_S = 6.0
+
+
+class FleetError(RuntimeError):
+    """The fleet cannot be run; the text says why in one line."""
+
+
+@dataclass(slots=True)
+class _Child:
+    spec: ProcessSpec
+    process: subprocess.Popen[bytes] | None = None
+    restart_at_s: float = 0.0
+    starts: int = 0
+
+
+class DomainReservation:
+    """A DDS domain that no other run on this machine uses.
+
+    Held as a socket in Linux's abstract namespace: it leaves no file, and goes with the process however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        start = os.getpid() % len(_DOMAINS)
+        for offset in range(len(_DOMAINS)):
+            domain = _DOMAINS[(start + offset) % len(_DOMAINS)]
+            try:
+                self._socket.bind(f"\0drone_orchestrator/domain/{domain}")
+            except OSError:
+                continue
+            self.domain = domain
+            return
+        raise FleetError("every DDS domain is in use by other fleets on this machine")
+
+    def release(self) -> None:
+        self._socket.close()
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+class LocalFleet:
+    """A fleet of processes on this machine. Use as a context manager; :meth:`stop` is idempotent.
+
+    ``options.etcd_endpoints`` and ``options.data_dir`` are filled in by the run. ``on_exit(name, returncode)`` hears of
+    every process that ended unasked.
+    """
+
+    def __init__(
+        self,
+        options: FleetOptions,
+        *,
+        etcd: EtcdProcess | None = None,
+        on_exit: Callable[[str, int], None] | None = None,
+    ) -> None:
+        self.workdir = Path(tempfile.mkdtemp(prefix="drone_orchestrator_"))
+        self.log_dir = self.workdir / "log"
+        self.log_dir.mkdir()
+        self._own_etcd = etcd is None
+        self._etcd = etcd
+        self._reservation: DomainReservation | None = None
+        self._options = options
+        self._on_exit = on_exit
+        self._children: dict[str, _Child] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._supervisor: threading.Thread | None = None
+        self._spawn_error: BaseException | None = None
+
+    def __enter__(self) -> LocalFleet:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def options(self) -> FleetOptions:
+        return self._options
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens."""
+        return f"http://{self._options.http_host}:{self._options.http_port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a ROS program needs in its environment to see this fleet."""
+        assert self._reservation is not None
+        return {
+            "ROS_DOMAIN_ID": str(self._reservation.domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            # The shared-memory transport can hang in a mutex when a peer is killed; UDP never did.
+            "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"),
+        }
+
+    def start(self) -> None:
+        """Start etcd, then the supervisor, which starts the rest."""
+        self._reservation = DomainReservation()
+        if self._etcd is None:
+            self._etcd = EtcdProcess()
+        port = self._options.http_port or free_port(self._options.http_host)
+        self._options = replace(
+            self._options,
+            etcd_endpoints=",".join(self._etcd.endpoints),
+            data_dir=str(self.workdir / "drones"),
+            http_port=port,
+        )
+        self._children = {spec.name: _Child(spec) for spec in processes(self._options)}
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._supervisor.start()
+
+    def names(self, role: str | None = None) -> list[str]:
+        return [name for name, child in self._children.items() if role in (None, child.spec.role)]
+
+    def spec(self, name: str) -> ProcessSpec:
+        return self._children[name].spec
+
+    def pid(self, name: str) -> int | None:
+        """Process id, ``None`` while it is down."""
+        with self._lock:
+            process = self._children[name].process
+            return process.pid if process is not None and process.poll() is None else None
+
+    def signal(self, name: str, number: int) -> bool:
+        """Send a signal to one process; ``False`` where it is not running."""
+        pid = self.pid(name)
+        if pid is None:
+            return False
+        os.kill(pid, number)
+        return True
+
+    def kill(self, name: str, *, respawn_delay_s: float | None = None) -> bool:
+        """``SIGKILL`` to one process; it comes back after ``respawn_delay_s`` (default: its own)."""
+        with self._lock:
+            child = self._children[name]
+            if respawn_delay_s is not None:
+                child.spec = replace(child.spec, respawn_delay_s=respawn_delay_s)
+        return self.signal(name, signal.SIGKILL)
+
+    def check(self) -> None:
+        """Raise :class:`FleetError` where a process could not be started or keeps dying."""
+        if self._spawn_error is not None:
+            raise FleetError(f"cannot start a process: {self._spawn_error}")
+        for name, child in self._children.items():
+            if child.process is not None and child.process.poll() == 2 and not self._stopping.is_set():
+                raise FleetError(f"{name} refused to start: {self.last_line(name)}")
+
+    def last_line(self, name: str) -> str:
+        """The last line that a process has printed."""
+        lines = (self.log_dir / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
+
+    def stop(self) -> None:
+        """Shut down in reverse order, remove what the run made."""
+        self._stopping.set()
+        if self._supervisor is not None:
+            self._supervisor.join()
+        if self._own_etcd and self._etcd is not None:
+            self._etcd.stop()
+        if self._reservation is not None:
+            self._reservation.release()
+        shutil.rmtree(self.workdir, ignore_errors=True)
+
+    # --- the supervisor's thread --------------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        # Only this thread starts processes: their parent-death signal is tied to the thread that made them.
+        try:
+            while not self._stopping.wait(0.05):
+                for child in self._children.values():
+                    self._look_after(child)
+        except OSError as error:
+            self._spawn_error = error
+        finally:
+            self._shut_down(list(self._children.values())[::-1])
+
+    def _look_after(self, child: _Child) -> None:
+        code = None if child.process is None else child.process.poll()
+        now = time.monotonic()
+        if child.process is not None and code is None:
+            return
+        if child.process is not None and child.restart_at_s == 0.0:
+            child.restart_at_s = now + child.spec.respawn_delay_s
+            if self._on_exit:
+                self._on_exit(child.spec.name, code or 0)
+        if code == 2:
+            return  # it refused its settings: trying again would not help
+        if now >= child.restart_at_s:
+            process = self._spawn(child.spec)
+            with self._lock:
+                child.process, child.restart_at_s = process, 0.0
+                child.starts += 1
+
+    def _spawn(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"drone_orchestrator.nodes.{spec.executable}", *spec.arguments()]
+        environment = {**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(self.log_dir)}
+        with (self.log_dir / f"{spec.name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*_dies_with_parent(), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                # A Ctrl-C in the terminal is for the runner, which then stops its processes in order.
+                start_new_session=True,
+            )
+
+    def _shut_down(self, children: Sequence[_Child]) -> None:
+        running = [c.process for c in children if c.process is not None and c.process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _dies_with_parent() -> list[str]:
+    """A prefix that ends the process with its parent, also where the parent is killed and cannot clean up."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

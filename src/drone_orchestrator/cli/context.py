@@ -1,0 +1,86 @@
+"""Where the fleet is that a command talks to: option, environment, the fleet that runs on this machine, default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import Any
+
+import click
+
+from ..bringup import registry
+from ..ports import Store, StoreError
+from ..store import EtcdStore
+from .output import Failure, Output
+
+DEFAULT_ENDPOINTS = "127.0.0.1:2379"
+DEFAULT_REGION = "san_francisco"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The fleet a command works on. ``environment`` is for ROS, empty where the caller's own applies."""
+
+    endpoints: str
+    region: str
+    data_dir: str
+    environment: dict[str, str]
+
+
+def find_target(endpoints: str | None, region: str | None) -> Target:
+    """Resolve where the fleet is. An endpoint that is given always wins."""
+    local = registry.running()
+    if endpoints is None and local:
+        fleet = local[0]
+        return Target(fleet.etcd_endpoints, region or fleet.region, fleet.data_dir, fleet.environment)
+    known = next((f for f in local if f.etcd_endpoints == endpoints), None)
+    return Target(
+        endpoints or DEFAULT_ENDPOINTS,
+        region or (known.region if known else DEFAULT_REGION),
+        known.data_dir if known else "",
+        known.environment if known else {},
+    )
+
+
+@contextmanager
+def open_store(target: Target) -> Iterator[Store]:
+    """The region's store; what goes wrong with it becomes one line that names the endpoints."""
+    try:
+        store = EtcdStore(target.endpoints.split(","), target.region)
+    except ValueError as error:
+        raise Failure(f"--etcd: {error}") from error
+    try:
+        yield store
+    except StoreError as error:
+        raise Failure(f"{error} (is a fleet running? give its etcd with --etcd or ETCD_ENDPOINTS)") from error
+    finally:
+        store.close()
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``, handed to the command as ``out``."""
+
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line of stdout.")
+    def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> Any:
+        return command(*args, out=Output(as_json), **kwargs)
+
+    return update_wrapper(wrapped, command)
+
+
+def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--etcd`` and ``--region``, handed to the command as ``target``."""
+
+    @click.option("--etcd", "endpoints", envvar="ETCD_ENDPOINTS", help="host:port, several with commas.")
+    @click.option("--region", envvar="DRONE_ORCHESTRATOR_REGION", help="Shard to work on.")
+    def wrapped(*args: Any, endpoints: str | None, region: str | None, **kwargs: Any) -> Any:
+        return command(*args, target=find_target(endpoints, region), **kwargs)
+
+    return update_wrapper(wrapped, command)
+
+
+def ros_environment(target: Target) -> None:
+    """Make this process see the fleet's DDS domain; to be called before anything of ROS is started."""
+    os.environ.update(target.environment)

@@ -1,0 +1,119 @@
+"""``fleetctl up``: a local fleet in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import contextmanager
+from collections.abc import Iterator
+
+import click
+import httpx
+
+from ..bringup import registry
+from ..bringup.fleet_config import FleetConfigError, load
+from ..bringup.plan import FleetOptions
+from ..bringup.runner import FleetError, LocalFleet
+from ..ports import StoreError
+from .context import json_option
+from .output import Failure, Output
+
+READY_TIMEOUT_S = 60.0
+
+
+@click.command()
+@click.option("--drones", default=6, show_default=True, type=click.IntRange(0, 1000))
+@click.option("--replicas", default=3, show_default=True, type=click.IntRange(0, 9), help="Orchestrators.")
+@click.option("--time-scale", default=1.0, show_default=True, help="Flight so many times faster than life.")
+@click.option("--http-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--config", "config", default="", help="Fleet description (config/fleet.yaml).")
+@json_option
+def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: int, config: str) -> None:
+    """Run a local fleet in the foreground until Ctrl-C: etcd, orchestrators, drones, monitor, gateway."""
+    try:
+        region = load(config).region
+        options = FleetOptions(
+            drones=drones,
+            replicas=replicas,
+            region=region,
+            time_scale=time_scale,
+            http_port=http_port,
+            fleet_config=config,
+        )
+    except (FleetConfigError, ValueError) as error:
+        raise Failure(str(error)) from error
+    require_free_port(options.http_host, http_port)
+    with running(options, out) as fleet:
+        domain = fleet.environment["ROS_DOMAIN_ID"]
+        out.say(f"[bold green]ready[/bold green]  orders: {fleet.url}/orders   docs: {fleet.url}/docs")
+        out.say(f"        etcd: {fleet.options.etcd_endpoints}   ROS_DOMAIN_ID={domain}   logs: {fleet.log_dir}")
+        out.say("        another terminal: fleetctl drones · fleetctl leader · fleetctl order list")
+        out.say("        Ctrl-C stops everything and removes its data")
+        out.result({"url": fleet.url, "etcd": fleet.options.etcd_endpoints, "ros_domain_id": int(domain)})
+        while True:
+            fleet.check()
+            time.sleep(0.5)
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise a one-line :class:`Failure` where somebody else listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Failure(f"port {port} on {host} cannot be used: {error.strerror}; try --http-port 0") from error
+
+
+@contextmanager
+def running(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
+    """A local fleet that is up, registered for other ``fleetctl`` calls, and gone afterwards."""
+
+    def exited(name: str, code: int) -> None:
+        out.say(f"[yellow]{name} ended ({_cause(code)}); starting it again[/yellow]")
+
+    path = None
+    try:
+        with LocalFleet(options, on_exit=exited) as fleet:
+            path = registry.register(
+                registry.RunningFleet(
+                    os.getpid(),
+                    options.region,
+                    fleet.options.etcd_endpoints,
+                    fleet.url,
+                    fleet.options.data_dir,
+                    fleet.environment,
+                    time.time(),
+                )
+            )
+            with out.console.status("starting the fleet …"):
+                _wait_ready(fleet)
+            try:
+                yield fleet
+            finally:
+                out.say("stopping …")
+    except (FleetError, StoreError) as error:
+        raise Failure(str(error)) from error
+    finally:
+        if path is not None:
+            registry.unregister(path)
+
+
+def _cause(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _wait_ready(fleet: LocalFleet) -> None:
+    """Until the gateway is ready, or something refuses to start."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while fleet.options.gateway:
+        fleet.check()
+        try:
+            if httpx.get(f"{fleet.url}/readyz", timeout=2.0).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass  # not listening yet
+        if time.monotonic() > deadline:
+            raise FleetError(f"the gateway was not ready within {READY_TIMEOUT_S:.0f} s; see {fleet.log_dir}")
+        time.sleep(0.1)

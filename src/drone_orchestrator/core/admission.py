@@ -1,0 +1,256 @@
+"""The one validator of all intakes: HTTP, DDS service, signed topic and command line hand their documents to it.
+
+Whatever comes in, :func:`parse_order` returns an order or raises :class:`InvalidOrder`; never anything else.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TypeVar
+
+from .types import FleetSpec, GeoPoint, Order, Priority
+
+MAX_WEIGHT_KG = 1000.0
+MAX_DEADLINE_S = 7 * 24 * 3600.0
+MAX_ORDER_ID_LENGTH = 64
+MAX_KEY_LENGTH = 128
+MAX_CLASS_LENGTH = 32
+
+#: Makes message ids out of idempotency keys. Never change it: the same key would make another order.
+KEY_NAMESPACE = uuid.UUID("6f1c9a52-0d7e-5b38-9c44-2a7f3de1b605")
+
+FIELDS = frozenset(
+    {
+        "message_id",
+        "order_id",
+        "destination",
+        "pickup",
+        "package_weight_kg",
+        "priority",
+        "deadline_s",
+        "drone_class",
+    }
+)
+
+T = TypeVar("T")
+
+_ORDER_ID = re.compile(r"[A-Za-z0-9._-]+")
+_CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_EARTH_MEAN_RADIUS_M = 6_371_008.8
+
+
+class Code(str, Enum):
+    """Why a document was refused, for programs."""
+
+    MISSING = "missing"
+    WRONG_TYPE = "wrong_type"
+    NOT_FINITE = "not_finite"
+    OUT_OF_RANGE = "out_of_range"
+    UNKNOWN_FIELD = "unknown_field"
+    TOO_LONG = "too_long"
+    BAD_FORMAT = "bad_format"
+    UNKNOWN_CLASS = "unknown_class"
+    TOO_HEAVY = "too_heavy"
+    OUT_OF_AREA = "out_of_area"
+    BEYOND_ENERGY = "beyond_energy"
+
+
+class InvalidOrder(ValueError):
+    """The document is no order that this fleet takes.
+
+    ``field`` is the dotted path of the culprit, such as ``destination.lat``, ``""`` for the document itself; ``code``
+    is for programs, ``reason`` for people. All three are safe to show and to encode, whatever came in.
+    """
+
+    def __init__(self, field: str, reason: str, code: Code) -> None:
+        super().__init__(f"{field or 'document'}: {reason}")
+        self.field = field
+        self.reason = reason
+        self.code = code
+
+
+def parse_order(
+    document: Mapping[str, object], *, now_s: float, new_id: str | Callable[[], str], trace_context: str = ""
+) -> Order:
+    """The order that ``document`` (decoded JSON, fields as in ``POST /orders``) asks for.
+
+    ``now_s`` (wall clock) becomes ``submitted_at``. ``new_id`` is the message id, or makes one, where the document
+    brings none. An optional field that is ``None`` counts as not given. Raises :class:`InvalidOrder`.
+    """
+    _check_fields(document, "", FIELDS)
+    message_id = document.get("message_id")
+    if message_id is None:
+        message_id = new_id if isinstance(new_id, str) else new_id()
+    return Order(
+        message_id=parse_message_id(message_id),
+        order_id=_order_id(_required(document, "order_id")),
+        destination=_point(_required(document, "destination"), "destination"),
+        package_weight_kg=_weight_kg(_required(document, "package_weight_kg")),
+        submitted_at=now_s,
+        pickup=_optional(document, "pickup", lambda value: _point(value, "pickup")),
+        priority=_optional(document, "priority", _priority) or Priority.NORMAL,
+        deadline_s=_optional(document, "deadline_s", _deadline_s),
+        drone_class=_optional(document, "drone_class", _class_name),
+        trace_context=trace_context,
+    )
+
+
+def parse_message_id(value: object, field: str = "message_id") -> str:
+    """A UUID in canonical text form, any case, as lower case. Raises :class:`InvalidOrder`."""
+    text = _text(value, field)
+    if not _UUID.fullmatch(text):
+        raise InvalidOrder(field, "must be a UUID such as 123e4567-e89b-42d3-a456-426614174000", Code.BAD_FORMAT)
+    return text.lower()
+
+
+def message_id_from_key(key: str) -> str:
+    """The message id that an idempotency key stands for: always the same one.
+
+    1–128 printable characters. A key that is a UUID *is* the message id, so that an order may be repeated over another
+    intake. Raises :class:`InvalidOrder` for the field ``idempotency_key``.
+    """
+    field = "idempotency_key"
+    text = _text(key, field)
+    if not text:
+        raise InvalidOrder(field, "must not be empty", Code.MISSING)
+    if len(text) > MAX_KEY_LENGTH:
+        raise InvalidOrder(field, f"must have at most {MAX_KEY_LENGTH} characters", Code.TOO_LONG)
+    if not text.isprintable():
+        raise InvalidOrder(field, "must have printable characters only", Code.BAD_FORMAT)
+    return text.lower() if _UUID.fullmatch(text) else str(uuid.uuid5(KEY_NAMESPACE, text))
+
+
+def check_serviceable(order: Order, fleet: FleetSpec, capable: Callable[[FleetSpec, Order], bool]) -> None:
+    """Refuse what no drone of this fleet could ever fly. ``capable`` is the planner's. Raises :class:`InvalidOrder`."""
+    classes = [c for c in fleet.classes if order.drone_class in (None, c.name)]
+    if not classes:
+        known = ", ".join(c.name for c in fleet.classes) or "none"
+        raise InvalidOrder("drone_class", f"this region has no such class; it has {known}", Code.UNKNOWN_CLASS)
+    strongest_kg = max(c.max_payload_kg for c in classes)
+    if order.package_weight_kg > strongest_kg:
+        who = f"class {order.drone_class}" if order.drone_class else "the strongest class"
+        raise InvalidOrder("package_weight_kg", f"{who} carries at most {strongest_kg:g} kg", Code.TOO_HEAVY)
+    for field, point in (("destination", order.destination), ("pickup", order.pickup or fleet.depot)):
+        away_m = _distance_m(fleet.depot, point)
+        if away_m > fleet.service_radius_m:
+            reach = f"the region serves up to {fleet.service_radius_m / 1000:g} km"
+            raise InvalidOrder(field, f"{away_m / 1000:.1f} km from the depot; {reach}", Code.OUT_OF_AREA)
+    if not capable(fleet, order):
+        text = "no drone that may carry this could get there and back with a full battery and its reserve"
+        raise InvalidOrder("destination", text, Code.BEYOND_ENERGY)
+
+
+def _check_fields(document: object, field: str, known: frozenset[str]) -> None:
+    if not isinstance(document, Mapping):
+        raise InvalidOrder(field, f"must be an object, not {_kind(document)}", Code.WRONG_TYPE)
+    for name in document:
+        if name not in known:
+            path = f"{field}.{_shown(name)}" if field else _shown(name)
+            raise InvalidOrder(path, f"unknown; known are {', '.join(sorted(known))}", Code.UNKNOWN_FIELD)
+
+
+def _required(document: Mapping[str, object], name: str, parent: str = "") -> object:
+    value = document.get(name)
+    if value is None:
+        raise InvalidOrder(f"{parent}{name}", "is required", Code.MISSING)
+    return value
+
+
+def _optional(document: Mapping[str, object], name: str, parse: Callable[[object], T]) -> T | None:
+    value = document.get(name)
+    return None if value is None else parse(value)
+
+
+def _weight_kg(value: object) -> float:
+    return _number(value, "package_weight_kg", above=0.0, upto=MAX_WEIGHT_KG)
+
+
+def _deadline_s(value: object) -> float:
+    return _number(value, "deadline_s", above=0.0, upto=MAX_DEADLINE_S)
+
+
+def _order_id(value: object) -> str:
+    text = _text(value, "order_id")
+    if not text:
+        raise InvalidOrder("order_id", "must not be empty", Code.MISSING)
+    if len(text) > MAX_ORDER_ID_LENGTH:
+        raise InvalidOrder("order_id", f"must have at most {MAX_ORDER_ID_LENGTH} characters", Code.TOO_LONG)
+    # "." and ".." would be eaten by whoever normalises the path of a URL.
+    if not _ORDER_ID.fullmatch(text) or text in (".", ".."):
+        raise InvalidOrder("order_id", "may have letters, digits, '.', '_' and '-' only", Code.BAD_FORMAT)
+    return text
+
+
+def _class_name(value: object) -> str:
+    text = _text(value, "drone_class")
+    if len(text) > MAX_CLASS_LENGTH:
+        raise InvalidOrder("drone_class", f"must have at most {MAX_CLASS_LENGTH} characters", Code.TOO_LONG)
+    if not _CLASS_NAME.fullmatch(text):
+        raise InvalidOrder("drone_class", "must be a name: a letter, then letters, digits, '_' or '-'", Code.BAD_FORMAT)
+    return text
+
+
+def _priority(value: object) -> Priority:
+    names = ", ".join(p.name.lower() for p in Priority)
+    if isinstance(value, str):
+        for priority in Priority:
+            if value.upper() == priority.name:
+                return priority
+        raise InvalidOrder("priority", f"must be one of {names}", Code.BAD_FORMAT)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidOrder("priority", f"must be one of {names}, or its number, not {_kind(value)}", Code.WRONG_TYPE)
+    if not Priority.LOW <= value <= Priority.URGENT:
+        raise InvalidOrder("priority", f"must be {int(Priority.LOW)} to {int(Priority.URGENT)}", Code.OUT_OF_RANGE)
+    return Priority(value)
+
+
+def _point(value: object, field: str) -> GeoPoint:
+    _check_fields(value, field, frozenset({"lat", "lon"}))
+    assert isinstance(value, Mapping)
+    lat, lon = _required(value, "lat", f"{field}."), _required(value, "lon", f"{field}.")
+    return GeoPoint(
+        lat_deg=_number(lat, f"{field}.lat", least=-90.0, upto=90.0),
+        lon_deg=_number(lon, f"{field}.lon", least=-180.0, upto=180.0),
+    )
+
+
+def _number(value: object, field: str, *, upto: float, least: float = -math.inf, above: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidOrder(field, f"must be a number, not {_kind(value)}", Code.WRONG_TYPE)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidOrder(field, "must be finite", Code.NOT_FINITE)
+    # Compared before it is converted: an integer may be too large for a float.
+    if not (least <= value <= upto and value > above):
+        bounds = f"above {above:g} and at most {upto:g}" if least == -math.inf else f"from {least:g} to {upto:g}"
+        raise InvalidOrder(field, f"must be {bounds}", Code.OUT_OF_RANGE)
+    return float(value)
+
+
+def _text(value: object, field: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidOrder(field, f"must be text, not {_kind(value)}", Code.WRONG_TYPE)
+    return value
+
+
+def _kind(value: object) -> str:
+    """The JSON name of a value's type; the value itself is never shown: it may be huge, deep or not encodable."""
+    names = {dict: "an object", list: "an array", str: "text", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
+
+
+def _shown(name: object) -> str:
+    text = name if isinstance(name, str) else _kind(name)
+    return text[:MAX_ORDER_ID_LENGTH].encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _distance_m(first: GeoPoint, second: GeoPoint) -> float:
+    """Great-circle distance by the haversine formula; :mod:`drone_orchestrator.planning.geo` for one pair, no numpy."""
+    lat1, lat2 = math.radians(first.lat_deg), math.radians(second.lat_deg)
+    half_lat, half_lon = (lat2 - lat1) / 2, math.radians(second.lon_deg - first.lon_deg) / 2
+    h = math.sin(half_lat) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin(half_lon) ** 2
+    return 2.0 * _EARTH_MEAN_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))

@@ -1,0 +1,168 @@
+"""One orchestrator replica as a state machine: ``step(events, now) -> effects``, ``next_deadline()``.
+
+It joins three parts that know nothing of each other's insides: the view (what the store says), the election (whether
+this replica leads) and the dispatcher (what a leader does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import singledispatchmethod
+
+from .dispatch import Dispatcher, DispatchPolicy
+from .effects import Effect, Report, TakeOffice
+from .election import Election, ElectionPolicy, Role
+from .events import (
+    CampaignDone,
+    ClearanceRequested,
+    CommitDone,
+    DroneHeard,
+    Event,
+    Fate,
+    GoalAnswered,
+    GoalUnreachable,
+    LeaseLost,
+    LeaseRefreshed,
+    OperatorCampaign,
+    OperatorResign,
+    StoreChanged,
+    Tick,
+    ViewLoaded,
+)
+from .planner import Planner
+from .types import FleetSpec, Instant, LeaderRecord
+from .view import FleetView
+
+
+class Orchestrator:
+    """Feed it everything that happens; carry out what it answers (duties: :mod:`.effects`)."""
+
+    def __init__(
+        self,
+        record: LeaderRecord,
+        fleet: FleetSpec,
+        planner: Planner,
+        *,
+        election: ElectionPolicy | None = None,
+        dispatch: DispatchPolicy | None = None,
+        campaigns: bool = True,
+    ) -> None:
+        self.view = FleetView()
+        self.election = Election(record, election or ElectionPolicy())
+        self.dispatcher = Dispatcher(self.view, fleet, planner, dispatch or DispatchPolicy())
+        self._loaded = False
+        self._reported: set[tuple[str, int]] = set()
+        if not campaigns:
+            self.election.retire()
+
+    @property
+    def role(self) -> Role:
+        return self.election.role
+
+    @property
+    def epoch(self) -> int:
+        """The fencing token of the own leadership, 0 without one."""
+        return self.election.epoch
+
+    def next_deadline(self) -> float | None:
+        """When to step next even if nothing happens, by the monotonic clock; ``None``: only when something does."""
+        deadlines = [self.election.next_deadline(), self.dispatcher.next_deadline()]
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def step(self, events: Iterable[Event], now: Instant) -> list[Effect]:
+        """Take in ``events`` in order, then do what is due; planning happens once for all of them."""
+        effects: list[Effect] = []
+        for event in events:
+            effects += self._on(event, now)
+        if self._loaded:
+            effects += self._lead(self.election.tick(self.view.leader, now), now)
+            effects += self.dispatcher.tick(now)
+        return effects
+
+    def _lead(self, effects: list[Effect], now: Instant) -> list[Effect]:
+        """Let the dispatcher follow what the election decided."""
+        out: list[Effect] = []
+        for effect in effects:
+            out.append(effect)
+            if isinstance(effect, TakeOffice):
+                out += self.dispatcher.take_office(effect.epoch, now)
+        if self.election.role is not Role.LEADER:
+            out += self.dispatcher.leave_office()
+        return out
+
+    @singledispatchmethod
+    def _on(self, event: object, now: Instant) -> list[Effect]:
+        raise TypeError(f"not an event of the orchestrator: {event!r}")
+
+    @_on.register
+    def _(self, event: ViewLoaded, now: Instant) -> list[Effect]:
+        self.view.load(event.snapshot)
+        self._loaded = True
+        effects = self._report_corrupt()
+        if self.election.role is Role.LEADER:
+            # The watch lost its place. Nothing of the own knowledge is trusted over the fresh snapshot.
+            self.dispatcher.leave_office()
+            effects += self.dispatcher.take_office(self.election.epoch, now)
+        return effects
+
+    @_on.register
+    def _(self, event: StoreChanged, now: Instant) -> list[Effect]:
+        fresh = self.view.apply(event.change)
+        effects = self._report_corrupt()
+        for entry in fresh:
+            effects += self.dispatcher.entry_changed(entry, now)
+        return effects
+
+    @_on.register
+    def _(self, event: CommitDone, now: Instant) -> list[Effect]:
+        if event.fate is Fate.FENCED and event.commit.epoch == self.election.epoch:
+            return self._lead(self.election.step_down("a write was fenced: somebody else leads", now), now)
+        return self.dispatcher.commit_done(event, now)
+
+    @_on.register
+    def _(self, event: CampaignDone, now: Instant) -> list[Effect]:
+        return self.election.campaign_done(event, now)
+
+    @_on.register
+    def _(self, event: LeaseRefreshed, now: Instant) -> list[Effect]:
+        self.election.lease_refreshed(event)
+        return []
+
+    @_on.register
+    def _(self, event: LeaseLost, now: Instant) -> list[Effect]:
+        return self._lead(self.election.lease_lost(event, now), now)
+
+    @_on.register
+    def _(self, event: OperatorResign, now: Instant) -> list[Effect]:
+        return self._lead(self.election.retire(), now)
+
+    @_on.register
+    def _(self, event: OperatorCampaign, now: Instant) -> list[Effect]:
+        self.election.return_to_service()
+        return []
+
+    @_on.register
+    def _(self, event: DroneHeard, now: Instant) -> list[Effect]:
+        return self.dispatcher.drone_heard(event.report, now)
+
+    @_on.register
+    def _(self, event: GoalAnswered, now: Instant) -> list[Effect]:
+        return self.dispatcher.goal_answered(event, now)
+
+    @_on.register
+    def _(self, event: GoalUnreachable, now: Instant) -> list[Effect]:
+        return self.dispatcher.goal_unreachable(event, now)
+
+    @_on.register
+    def _(self, event: ClearanceRequested, now: Instant) -> list[Effect]:
+        return self.dispatcher.clearance_requested(event, now)
+
+    @_on.register
+    def _(self, event: Tick, now: Instant) -> list[Effect]:
+        return []
+
+    def _report_corrupt(self) -> list[Effect]:
+        """Say once per revision what could not be read."""
+        now = {(name, entry.mod_revision) for name, entry in self.view.corrupt.items()}
+        news, self._reported = now - self._reported, now
+        return [Report("error", f"unreadable value set aside: {name} (revision {rev})") for name, rev in sorted(news)]

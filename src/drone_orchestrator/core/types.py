@@ -1,0 +1,322 @@
+"""Vocabulary of the core: orders, drones, sagas, store records. Immutable values, units last in names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+
+class SagaStatus(str, Enum):
+    """Where an order stands. The values are what etcd, HTTP and ROS show."""
+
+    PENDING = "PENDING"  # accepted; no drone yet, or waiting for its next attempt
+    ASSIGNED = "ASSIGNED"  # a drone is reserved for it
+    DISPATCHED = "DISPATCHED"  # the drone has accepted the goal; the package is in the depot
+    LOADING = "LOADING"  # clearance is committed: from here the package may be on board
+    IN_TRANSIT = "IN_TRANSIT"  # the drone has reported the package on board
+    COMPENSATING = "COMPENSATING"  # steps are being undone, in reverse order
+    DELIVERED = "DELIVERED"  # terminal
+    CANCELLED = "CANCELLED"  # terminal
+    FAILED = "FAILED"  # terminal, with a reason; somebody is called
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+    @property
+    def package_may_be_out(self) -> bool:
+        """Whether the package may have left its depot (it cannot before ``LOADING`` is committed)."""
+        return self in (SagaStatus.LOADING, SagaStatus.IN_TRANSIT)
+
+
+TERMINAL = frozenset({SagaStatus.DELIVERED, SagaStatus.CANCELLED, SagaStatus.FAILED})
+
+
+class Priority(IntEnum):
+    """How urgent an order is. Zero is unset on the wire and never stored."""
+
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+    URGENT = 4
+
+
+class Phase(IntEnum):
+    """What a drone is doing. The numbers are those of ``drone_interfaces/msg/DroneState``."""
+
+    UNSPECIFIED = 0
+    IDLE = 1
+    TO_PICKUP = 2
+    AWAITING_CLEARANCE = 3
+    LOADING = 4
+    TO_DESTINATION = 5
+    DROPPING = 6
+    RETURNING = 7  # empty, to the depot
+    BRINGING_BACK = 8  # recalled, with the package
+    GROUNDED = 9
+
+
+class Outcome(IntEnum):
+    """How a goal ended, in the drone's words. The numbers are those of ``drone_interfaces/msg/DeliveryOutcome``."""
+
+    UNSPECIFIED = 0
+    DELIVERED = 1
+    NOT_LOADED = 2  # goal closed; the package never left the depot with this drone
+    RETURNED = 3  # the package was brought back
+    FAULT_BEFORE_LOADING = 4
+
+
+class Verdict(IntEnum):
+    """The leader's answer to a request for clearance; numbers of ``drone_interfaces/srv/RequestClearance``."""
+
+    UNSPECIFIED = 0
+    GRANTED = 1
+    ASK_AGAIN = 2
+    NOT_LEADER = 3
+    REFUSED = 4  # final
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A reading of both clocks. Deadlines and leases use ``mono_s`` only; ``wall_s`` is for records and people."""
+
+    mono_s: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPoint:
+    """WGS 84 position in degrees."""
+
+    lat_deg: float
+    lon_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a customer asked for. ``pickup`` ``None`` means the region's depot; ``deadline_s`` counts from ``submitted_at``."""
+
+    message_id: str
+    order_id: str
+    destination: GeoPoint
+    package_weight_kg: float
+    submitted_at: float
+    pickup: GeoPoint | None = None
+    priority: Priority = Priority.NORMAL
+    deadline_s: float | None = None
+    drone_class: str | None = None
+    trace_context: str = ""
+
+    def same_request(self, other: Order) -> bool:
+        """Whether both ask for the same thing (idempotency compares everything but when and by which trace)."""
+        mine, theirs = self._payload(), other._payload()
+        return mine == theirs
+
+    def _payload(self) -> tuple[object, ...]:
+        return (
+            self.message_id,
+            self.order_id,
+            self.destination,
+            self.package_weight_kg,
+            self.pickup,
+            self.priority,
+            self.deadline_s,
+            self.drone_class,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    """The stored state of one order: the fold of its events (invariant I6).
+
+    ``target`` is set while ``COMPENSATING``: the status it leads to. ``not_before`` (wall clock, s) is the end of the
+    back-off of a ``PENDING`` saga. ``journal_id`` is the identity of the drone's journal that got clearance.
+    """
+
+    message_id: str
+    order: Order
+    status: SagaStatus
+    created_at: float
+    updated_at: float
+    attempt: int = 0
+    drone_id: str | None = None
+    epoch: int = 0
+    reason: str | None = None
+    journal_id: str | None = None
+    target: SagaStatus | None = None
+    not_before: float = 0.0
+    event_count: int = 0
+
+    @property
+    def order_id(self) -> str:
+        return self.order.order_id
+
+
+@dataclass(frozen=True, slots=True)
+class SagaEvent:
+    """One immutable step in an order's life, stored as ``events/<message_id>/<n>`` with the transition that it tells of.
+
+    ``type`` is a trigger of :data:`drone_orchestrator.core.saga.TRANSITIONS`; ``order`` is set on the first event only.
+    """
+
+    message_id: str
+    n: int
+    type: str
+    at: float
+    epoch: int
+    to_status: SagaStatus
+    from_status: SagaStatus | None = None
+    attempt: int = 0
+    drone_id: str | None = None
+    reason: str | None = None
+    journal_id: str | None = None
+    target: SagaStatus | None = None
+    not_before: float = 0.0
+    order: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """``assignments/<drone_id>``: the drone is taken. Leased until clearance, firm (``leased`` false) after it."""
+
+    drone_id: str
+    message_id: str
+    attempt: int
+    epoch: int
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """``inbox/cancels/<message_id>``: somebody wants the order cancelled."""
+
+    message_id: str
+    requested_at: float
+    reason: str = "customer_request"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderRecord:
+    """The value of the leader key. The epoch is not in it: it is the key's mod revision."""
+
+    holder: str  # name of the orchestrator, e.g. "orchestrator_a"
+    instance_id: str  # unique per process start
+    since: float  # wall clock, s
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupt:
+    """A value in the store that could not be decoded. It is set aside and reported; nothing is built on it."""
+
+    raw: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """An outcome that a drone reports until a leader has acknowledged it."""
+
+    message_id: str
+    attempt: int
+    outcome: Outcome
+    at: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DroneReport:
+    """What a drone says of itself (``drone_states``)."""
+
+    drone_id: str
+    drone_class: str
+    journal_id: str
+    highest_epoch: int
+    phase: Phase
+    position: GeoPoint
+    energy_wh: float
+    message_id: str | None = None
+    attempt: int = 0
+    package_on_board: bool = False
+    outcomes: tuple[DeliveryOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DroneClass:
+    """What drones of one class can do, and how many orders its lane takes.
+
+    Power draws are in W at cruise; the energy model is that of :mod:`drone_orchestrator.planning.energy`.
+    """
+
+    name: str
+    max_payload_kg: float
+    cruise_speed_mps: float
+    climb_speed_mps: float
+    cruise_altitude_m: float
+    battery_wh: float
+    empty_mass_kg: float
+    hover_power_w: float  # at empty mass, at rest
+    reserve_fraction: float = 0.2
+    charge_power_w: float = 600.0
+    load_time_s: float = 10.0
+    drop_time_s: float = 5.0
+    max_waiting: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSpec:
+    """What the decisions need to know of a region: its depot, its service radius and its drone classes."""
+
+    region: str
+    depot: GeoPoint
+    service_radius_m: float
+    classes: tuple[DroneClass, ...]
+
+    def drone_class(self, name: str) -> DroneClass | None:
+        return next((c for c in self.classes if c.name == name), None)
+
+
+class Kind(str, Enum):
+    """The kinds of keys below a region's prefix."""
+
+    INBOX_ORDER = "inbox/orders"
+    INBOX_CANCEL = "inbox/cancels"
+    LEADER = "leader"
+    SAGA = "sagas"
+    ORDER_INDEX = "orders"
+    ASSIGNMENT = "assignments"
+    EVENT = "events"
+    BREAKER = "breakers"
+    OTHER = "other"
+
+
+Value = Order | CancelRequest | LeaderRecord | Saga | Reservation | SagaEvent | str | Corrupt
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key as of ``mod_revision``. ``value`` ``None`` means that the key was deleted (or its lease expired).
+
+    ``id`` is what follows the kind in the key: ``""`` for ``leader``, ``<message_id>/<n>`` for events. The value of
+    an ``ORDER_INDEX`` entry is the message id, a ``str``.
+    """
+
+    kind: Kind
+    id: str
+    value: Value | None
+    mod_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChange:
+    """Everything that one revision of the store changed, together: transactions are never seen in halves."""
+
+    revision: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All living keys of a region at ``revision``. Events are left out (``history`` reads them)."""
+
+    revision: int
+    entries: tuple[Entry, ...] = field(default=())

@@ -1,0 +1,1 @@
+"""Flight controllers behind one protocol."""

@@ -1,0 +1,274 @@
+"""A drone as a point mass: climb, cruise with limited acceleration, descend; battery and payload as the planner sees them.
+
+Power and leg model are those of :mod:`drone_orchestrator.planning.energy` (sources there): rotors take hover power, which
+grows with mass^1.5, whenever the drone is in the air, and while it lets a package go. On the ground they are off, and at
+the depot the battery is charged. On top of the planner's model a leg costs ``cruise_speed / acceleration`` seconds for
+speeding up and braking; the energy reserve covers it.
+
+Payload, position and charge are kept in a small file: it stands for the autopilot, which does not die with our process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..core.types import DroneClass, GeoPoint
+from ..planning.energy import MIN_LEG_M, SECONDS_PER_HOUR, cruise_power_w, flight_time_s
+from ..planning.geo import enu_from_geo, geo_from_enu
+from .controller import FlightError, FlightState
+
+#: Horizontal acceleration limit: brisk but usual for a multicopter that carries goods.
+ACCELERATION_MPS2 = 4.0
+#: Longest step while speed changes; the error of a leg's time is below it.
+MAX_SUBSTEP_S = 0.05
+#: The drone charges when it has landed within this distance of the depot.
+DEPOT_RADIUS_M = 10.0
+#: Simulated seconds between two writes of the file, besides those at load and drop, are wall seconds: about one.
+SAVE_PERIOD_S = 1.0
+#: Closer than this and slower than one braking substep, the drone is above its target.
+_ARRIVAL_M = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the file holds. Local metres from the depot, Wh, kg; ``payload_kg`` is ``None`` for an empty drone."""
+
+    east_m: float
+    north_m: float
+    up_m: float
+    heading_rad: float
+    energy_wh: float
+    payload_kg: float | None
+
+
+class KinematicFlight:
+    """A simulated :class:`~drone_orchestrator.flight.controller.FlightController`.
+
+    Begins on the ground at the depot with a full battery, or where the file at ``path`` says. ``time_scale``
+    simulated seconds pass in a second of wall time. Raises :class:`FlightError` where the file cannot be used.
+    """
+
+    def __init__(self, drone_class: DroneClass, depot: GeoPoint, path: Path | None = None, time_scale: float = 1.0) -> None:
+        if not time_scale > 0:
+            raise ValueError("time_scale must be greater than 0")
+        self._class = drone_class
+        self._depot = depot
+        self._path = path
+        self._time_scale = time_scale
+        kept = _read(path) or _Kept(0.0, 0.0, 0.0, 0.0, drone_class.battery_wh, None)
+        self._east, self._north, self._up = kept.east_m, kept.north_m, kept.up_m
+        self._heading, self._energy_wh, self._payload_kg = kept.heading_rad, kept.energy_wh, kept.payload_kg
+        self._v_east = self._v_north = self._v_up = 0.0
+        self._target: tuple[float, float] | None = None
+        self._loading_kg: float | None = None
+        self._dropping = False
+        self._act_left_s = 0.0
+        self._unsaved_s = 0.0
+        self._save(durable=True)
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def goto(self, target: GeoPoint) -> None:
+        east, north = enu_from_geo(target.lat_deg, target.lon_deg, self._depot)
+        if self._target != (float(east), float(north)):
+            self._break_off()
+            self._target = (float(east), float(north))
+
+    def load(self, payload_kg: float) -> None:
+        if self._payload_kg is None and self._loading_kg is None:
+            self._need_ground("load")
+            self._loading_kg, self._act_left_s = payload_kg, self._class.load_time_s
+
+    def drop(self) -> None:
+        if self._payload_kg is not None and not self._dropping:
+            self._need_ground("drop")
+            self._dropping, self._act_left_s = True, self._class.drop_time_s
+
+    def hold(self) -> None:
+        self._break_off()
+        self._target = None
+
+    def step(self, dt_s: float) -> None:
+        left_s = dt_s * self._time_scale
+        while left_s > 1e-9:
+            left_s -= self._advance(left_s)
+        self._unsaved_s += dt_s
+        if self._unsaved_s >= SAVE_PERIOD_S:
+            self._save(durable=False)
+
+    def close(self) -> None:
+        self._save(durable=True)
+
+    # --- senses -----------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> FlightState:
+        lat, lon = geo_from_enu(self._east, self._north, self._depot)
+        return FlightState(
+            position=GeoPoint(float(lat), float(lon)),
+            local_position_m=(self._east, self._north, self._up),
+            local_velocity_mps=(self._v_east, self._v_north, self._v_up),
+            heading_rad=self._heading,
+            energy_wh=self._energy_wh,
+            payload_on_board=self._payload_kg is not None,
+            at_target=self._landed and self._target is not None and self._distance_m() < MIN_LEG_M,
+            landed=self._landed,
+            fault="battery_empty" if self._energy_wh <= 0.0 and not self._charging else "",
+        )
+
+    def remaining_s(self) -> float:
+        distance = self._distance_m()
+        if self._target is None or (self._landed and distance < MIN_LEG_M):
+            return 0.0
+        whole_s = float(flight_time_s(max(distance, MIN_LEG_M), self._class))
+        climbed_s = min(self._up, self._class.cruise_altitude_m) / self._class.climb_speed_mps
+        return max(whole_s - climbed_s, 0.0) / self._time_scale
+
+    @property
+    def _landed(self) -> bool:
+        return self._up <= 0.0
+
+    @property
+    def _charging(self) -> bool:
+        return self._landed and math.hypot(self._east, self._north) <= DEPOT_RADIUS_M
+
+    def _distance_m(self) -> float:
+        if self._target is None:
+            return 0.0
+        return math.hypot(self._target[0] - self._east, self._target[1] - self._north)
+
+    # --- physics ----------------------------------------------------------------------------------------------------
+
+    def _advance(self, left_s: float) -> float:
+        """Let at most ``left_s`` simulated seconds pass, until something changes; how many passed."""
+        if self._loading_kg is not None or self._dropping:
+            passed_s = self._act(left_s)
+        elif self._landed and (self._target is None or self._distance_m() < MIN_LEG_M):
+            passed_s = left_s
+            if self._charging:
+                gained_wh = self._class.charge_power_w * passed_s / SECONDS_PER_HOUR
+                self._energy_wh = min(self._class.battery_wh, self._energy_wh + gained_wh)
+        else:
+            passed_s = self._fly(left_s)
+            self._spend(passed_s)
+        return passed_s
+
+    def _act(self, left_s: float) -> float:
+        passed_s = min(left_s, self._act_left_s)
+        self._act_left_s -= passed_s
+        if self._dropping:
+            self._spend(passed_s)
+        if self._act_left_s <= 0.0:
+            self._payload_kg = self._loading_kg
+            self._break_off()
+            self._save(durable=True)
+        return passed_s
+
+    def _fly(self, left_s: float) -> float:
+        """One stretch of flight: vertical to the next level, or horizontal until the speed must change."""
+        speed = math.hypot(self._v_east, self._v_north)
+        distance = self._distance_m()
+        step_s = min(left_s, MAX_SUBSTEP_S)
+        above_target = distance <= _ARRIVAL_M and speed <= 2 * ACCELERATION_MPS2 * MAX_SUBSTEP_S
+        if self._target is None and speed > 0.0:
+            self._move(0.0, 0.0, step_s)
+            return step_s
+        if above_target:
+            self._v_east = self._v_north = 0.0
+            if self._target is not None:
+                self._east, self._north = self._target
+            return self._climb(0.0, left_s)
+        if self._up < self._class.cruise_altitude_m:
+            if speed == 0.0:
+                return self._climb(self._class.cruise_altitude_m, left_s)
+            self._move(0.0, 0.0, step_s)
+            return step_s
+        return self._cruise(left_s, distance, speed)
+
+    def _climb(self, level_m: float, left_s: float) -> float:
+        height_m = level_m - self._up
+        needed_s = abs(height_m) / self._class.climb_speed_mps
+        if needed_s <= left_s:
+            self._up, self._v_up = level_m, 0.0
+            return max(needed_s, 1e-6)
+        self._v_up = math.copysign(self._class.climb_speed_mps, height_m)
+        self._up += self._v_up * left_s
+        return left_s
+
+    def _cruise(self, left_s: float, distance: float, speed: float) -> float:
+        assert self._target is not None
+        self._v_up = 0.0
+        east, north = (self._target[0] - self._east) / distance, (self._target[1] - self._north) / distance
+        cruise = self._class.cruise_speed_mps
+        braking_m = cruise**2 / (2 * ACCELERATION_MPS2) + cruise * MAX_SUBSTEP_S
+        straight = abs(self._v_east * east + self._v_north * north - cruise) < 1e-6
+        if straight and distance > braking_m:
+            step_s = min(left_s, max((distance - braking_m) / cruise, MAX_SUBSTEP_S))
+            self._move(cruise * east, cruise * north, step_s)
+            return step_s
+        step_s = min(left_s, MAX_SUBSTEP_S)
+        # The speed from which the drone can still stop; half a step ahead, for it holds during the whole step.
+        ahead_m = max(distance - speed * step_s / 2, 0.0)
+        wanted = min(cruise, math.sqrt(2 * ACCELERATION_MPS2 * ahead_m), distance / step_s)
+        self._move(wanted * east, wanted * north, step_s)
+        return step_s
+
+    def _move(self, wanted_east: float, wanted_north: float, step_s: float) -> None:
+        """Change the horizontal velocity towards the wanted one as fast as allowed, and move for ``step_s``."""
+        before_east, before_north = self._v_east, self._v_north
+        change_east, change_north = wanted_east - before_east, wanted_north - before_north
+        change = math.hypot(change_east, change_north)
+        share = min(1.0, ACCELERATION_MPS2 * step_s / change) if change > 0.0 else 0.0
+        self._v_east = before_east + share * change_east
+        self._v_north = before_north + share * change_north
+        self._east += (before_east + self._v_east) / 2 * step_s
+        self._north += (before_north + self._v_north) / 2 * step_s
+        if math.hypot(self._v_east, self._v_north) > 0.1:
+            self._heading = math.atan2(self._v_north, self._v_east)
+
+    def _spend(self, passed_s: float) -> None:
+        power_w = float(cruise_power_w(self._class, self._payload_kg or 0.0))
+        self._energy_wh = max(0.0, self._energy_wh - power_w * passed_s / SECONDS_PER_HOUR)
+
+    def _break_off(self) -> None:
+        self._loading_kg, self._dropping, self._act_left_s = None, False, 0.0
+
+    def _need_ground(self, act: str) -> None:
+        if not self._landed:
+            raise FlightError(f"cannot {act} {self._up:.1f} m above the ground")
+
+    # --- the file ---------------------------------------------------------------------------------------------------
+
+    def _save(self, *, durable: bool) -> None:
+        """Replace the file in one step; ``durable``: also against power loss."""
+        self._unsaved_s = 0.0
+        if self._path is None:
+            return
+        kept = _Kept(self._east, self._north, self._up, self._heading, self._energy_wh, self._payload_kg)
+        temporary = self._path.with_name(f"{self._path.name}.new")
+        try:
+            with temporary.open("w", encoding="utf-8") as out:
+                json.dump(asdict(kept), out)
+                if durable:
+                    out.flush()
+                    os.fsync(out.fileno())
+            temporary.replace(self._path)
+        except OSError as error:
+            raise FlightError(f"{self._path}: {error.strerror}") from error
+
+
+def _read(path: Path | None) -> _Kept | None:
+    if path is None:
+        return None
+    try:
+        return _Kept(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FlightError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise FlightError(f"{path}: not a flight state ({error}); where is the drone, and is it loaded?") from error

@@ -1,0 +1,113 @@
+"""The gateway's own copy of the region's state, for listings: a snapshot, then every change after it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
+
+from ..core.backoff import delay_s
+from ..core.types import Snapshot, StoreChange
+from ..core.view import FleetView
+from ..ports import Store, StoreError, WatchHandle
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far a projection can be trusted. ``stale_s`` is how long it has heard nothing of a store that is away
+    (0: it follows), ``None`` where it has never been loaded."""
+
+    revision: int
+    stale_s: float | None
+
+    @property
+    def loaded(self) -> bool:
+        return self.stale_s is not None
+
+
+class Projection:
+    """Keeps a :class:`FleetView` fresh. Waits, with back-off, for a store that is not there yet.
+
+    Reading it asks the store nothing, so it goes on serving while the store is away, and says how stale it is.
+    """
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._view = FleetView()
+        self._lost_at_s: float | None = None
+        self._loaded = threading.Event()
+        self._closing = threading.Event()
+        self._watch: WatchHandle | None = None
+        self._thread = threading.Thread(target=self._connect, name="projection", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow the store, in the background."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following. What was read stays readable."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._watch is not None:
+            self._watch.close()
+
+    def wait_loaded(self, timeout_s: float) -> bool:
+        """Whether the first snapshot was there within ``timeout_s``."""
+        return self._loaded.wait(timeout_s)
+
+    def freshness(self) -> Freshness:
+        with self._lock:
+            return self._freshness()
+
+    def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
+        """``select(view)`` at one revision, and how fresh that is. ``select`` must be quick and keep nothing of it."""
+        with self._lock:
+            return select(self._view), self._freshness()
+
+    def _freshness(self) -> Freshness:
+        if not self._loaded.is_set():
+            return Freshness(0, None)
+        stale_s = 0.0 if self._lost_at_s is None else self._clock() - self._lost_at_s
+        return Freshness(self._view.revision, stale_s)
+
+    def _connect(self) -> None:
+        for attempt in count(1):
+            try:
+                snapshot = self._store.snapshot()
+                self._load(snapshot)
+                self._watch = self._store.watch(snapshot.revision, self._apply, self._load, self._on_health)
+                return
+            except StoreError as error:
+                self._on_health(False)
+                if attempt == 1:
+                    log.warning("the store is not there, trying on: %s", error)
+            if self._closing.wait(delay_s(attempt, base_s=0.2, cap_s=2.0, seed="projection")):
+                return
+
+    def _load(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._view.load(snapshot)
+            self._lost_at_s = None
+        self._loaded.set()
+
+    def _apply(self, change: StoreChange) -> None:
+        with self._lock:
+            self._view.apply(change)
+
+    def _on_health(self, healthy: bool) -> None:
+        with self._lock:
+            if healthy:
+                self._lost_at_s = None
+            elif self._lost_at_s is None:
+                self._lost_at_s = self._clock()

@@ -1,0 +1,131 @@
+"""What HTTP shows of orders and of the fleet, and how a listing is cut into pages."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import heapq
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from ..core.types import Entry, LeaderRecord, Order, Reservation, Saga, SagaStatus
+from ..core.view import FleetView
+from ..ports import OrderView
+from ..store.codec import order_to_dict
+from .problems import Problem
+from .projection import Freshness
+
+#: Place of an order in a listing. When an order was submitted never changes, so its place does not either.
+Place = tuple[float, str]
+
+
+def order_json(view: OrderView) -> dict[str, Any]:
+    """One order. Times are seconds since the epoch, UTC; ``created_at`` is when the order was handed in."""
+    order, saga = view.order, view.saga
+    return {
+        "message_id": order.message_id,
+        "order_id": order.order_id,
+        "status": _status(view).value,
+        "attempt": saga.attempt if saga else 0,
+        "drone_id": saga.drone_id if saga else None,
+        "reason": saga.reason if saga else None,
+        "order": order_to_dict(order),
+        "created_at": order.submitted_at,
+        "updated_at": saga.updated_at if saga else order.submitted_at,
+        "cancel_requested": view.cancel_requested,
+    }
+
+
+def select_orders(
+    statuses: Collection[SagaStatus], after: Place | None, limit: int
+) -> Callable[[FleetView], list[OrderView]]:
+    """Select the first ``limit + 1`` orders after ``after``, oldest first; the last tells of a next page."""
+
+    def select(view: FleetView) -> list[OrderView]:
+        wanted = (
+            each
+            for each in _orders(view)
+            if (not statuses or _status(each) in statuses) and (after is None or _place(each.order) > after)
+        )
+        return heapq.nsmallest(limit + 1, wanted, key=lambda each: _place(each.order))
+
+    return select
+
+
+def page_json(found: list[OrderView], limit: int, freshness: Freshness) -> dict[str, Any]:
+    """A page of at most ``limit`` orders with the cursor of the next one, ``null`` on the last."""
+    page = found[:limit]
+    cursor = encode_cursor(_place(page[-1].order)) if len(found) > limit else None
+    return {"orders": [order_json(each) for each in page], "next_cursor": cursor, **freshness_json(freshness)}
+
+
+def freshness_json(freshness: Freshness) -> dict[str, Any]:
+    return {"revision": freshness.revision, "stale_s": freshness.stale_s}
+
+
+def fleet_json(view: FleetView) -> dict[str, Any]:
+    """Who leads, which drones are taken for what, and how many orders stand where, as the store has it."""
+    counts = Counter(_status(each) for each in _orders(view))
+    reservations = (entry.value for _, entry in sorted(view.reservations.items()))
+    return {
+        "leader": _leader_json(view.leader),
+        "drones": [_reservation_json(each) for each in reservations if isinstance(each, Reservation)],
+        "orders": {status.value: counts[status] for status in SagaStatus},
+    }
+
+
+def encode_cursor(place: Place) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str) -> Place:
+    """Raises :class:`Problem` for what :func:`encode_cursor` did not make."""
+    try:
+        at_s, message_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        if isinstance(at_s, float) and isinstance(message_id, str):
+            return at_s, message_id
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        pass  # answered below, like a cursor of the wrong form
+    raise Problem(422, "bad_cursor", "the cursor is not one that a listing gave", field="cursor")
+
+
+def _orders(view: FleetView) -> Iterable[OrderView]:
+    """Every readable order: those with a saga, and those that wait in the inbox."""
+    for id_, entry in view.sagas.items():
+        if isinstance(entry.value, Saga):
+            yield OrderView(entry.value.order, entry.value, id_ in view.cancels, entry.mod_revision)
+    for id_, entry in view.inbox.items():
+        if isinstance(entry.value, Order) and id_ not in view.sagas:
+            yield OrderView(entry.value, None, id_ in view.cancels, entry.mod_revision)
+
+
+def _status(view: OrderView) -> SagaStatus:
+    return view.saga.status if view.saga else SagaStatus.PENDING
+
+
+def _place(order: Order) -> Place:
+    return order.submitted_at, order.message_id
+
+
+def _leader_json(entry: Entry | None) -> dict[str, Any] | None:
+    if entry is None or not isinstance(entry.value, LeaderRecord):
+        return None
+    record = entry.value
+    return {
+        "holder": record.holder,
+        "instance_id": record.instance_id,
+        "epoch": entry.mod_revision,
+        "since": record.since,
+    }
+
+
+def _reservation_json(reservation: Reservation) -> dict[str, Any]:
+    return {
+        "drone_id": reservation.drone_id,
+        "message_id": reservation.message_id,
+        "attempt": reservation.attempt,
+        "epoch": reservation.epoch,
+        "leased": reservation.leased,
+    }

@@ -1,0 +1,159 @@
+"""The HTTP interface in JSON Schema, for ``/openapi.json`` and ``/docs``.
+
+It only describes: requests are checked by :mod:`drone_orchestrator.core.admission`, the one home of those rules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.types import Priority, SagaStatus
+from .problems import CONTENT_TYPE
+
+Schema = dict[str, Any]
+
+_ORDER_ID = "7b1f1c0e-3f0a-4f57-9d59-6c1a52a3a0a1"
+_STATUS: Schema = {"type": "string", "enum": [status.value for status in SagaStatus]}
+_TIME: Schema = {"type": "number", "description": "Seconds since 1970, UTC."}
+_POINT: Schema = {
+    "type": "object",
+    "required": ["lat", "lon"],
+    "additionalProperties": False,
+    "properties": {
+        "lat": {"type": "number", "minimum": -90, "maximum": 90, "description": "WGS 84, degrees north."},
+        "lon": {"type": "number", "minimum": -180, "maximum": 180, "description": "WGS 84, degrees east."},
+    },
+}
+
+ORDER_REQUEST: Schema = {
+    "type": "object",
+    "required": ["order_id", "destination", "package_weight_kg"],
+    "additionalProperties": False,
+    "properties": {
+        "order_id": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9._-]+$",
+            "maxLength": 64,
+            "description": "The shop's own id, unique in the region.",
+        },
+        "destination": {**_POINT, "description": "Where to drop the package."},
+        "package_weight_kg": {"type": "number", "exclusiveMinimum": 0, "description": "With wrapping, kilograms."},
+        "pickup": {**_POINT, "description": "Where the package waits; the depot if left out."},
+        "priority": {"type": "string", "enum": [priority.name.lower() for priority in Priority], "default": "normal"},
+        "deadline_s": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds from acceptance to delivery."},
+        "drone_class": {"type": "string", "description": "The class that must carry it; any if left out."},
+        "message_id": {"type": "string", "format": "uuid", "description": "Made by the client, to repeat safely."},
+    },
+    "example": {
+        "order_id": "order-1001",
+        "destination": {"lat": 37.78, "lon": -122.41},
+        "package_weight_kg": 1.2,
+    },
+}
+
+ACCEPTED: Schema = {
+    "type": "object",
+    "properties": {
+        "message_id": {"type": "string", "format": "uuid"},
+        "order_id": {"type": "string"},
+        "status": {**_STATUS, "description": "The one an order begins with; GET tells the present one."},
+    },
+    "example": {"message_id": _ORDER_ID, "order_id": "order-1001", "status": "PENDING"},
+}
+
+ORDER: Schema = {
+    "type": "object",
+    "properties": {
+        "message_id": {"type": "string", "format": "uuid"},
+        "order_id": {"type": "string"},
+        "status": _STATUS,
+        "attempt": {"type": "integer", "description": "How often a drone was assigned."},
+        "drone_id": {"type": ["string", "null"]},
+        "reason": {"type": ["string", "null"], "description": "Why it stands there."},
+        "order": {"type": "object", "description": "What was ordered."},
+        "created_at": _TIME,
+        "updated_at": _TIME,
+        "cancel_requested": {"type": "boolean"},
+    },
+}
+
+CANCELLATION: Schema = {
+    "type": "object",
+    "properties": {
+        "message_id": {"type": "string", "format": "uuid"},
+        "order_id": {"type": "string"},
+        "status": {**_STATUS, "description": "When the cancellation was asked for; GET tells the present one."},
+        "cancel_requested": {"type": "boolean"},
+    },
+}
+
+_FRESHNESS: Schema = {
+    "revision": {"type": "integer", "description": "Revision of the store that this shows."},
+    "stale_s": {
+        "type": ["number", "null"],
+        "description": "Seconds since the store was last followed; 0: now, null: never yet.",
+    },
+}
+
+ORDER_LIST: Schema = {
+    "type": "object",
+    "properties": {
+        "orders": {"type": "array", "items": ORDER},
+        "next_cursor": {"type": ["string", "null"], "description": "Give it as cursor for the next page."},
+        **_FRESHNESS,
+    },
+}
+
+FLEET: Schema = {
+    "type": "object",
+    "properties": {
+        "region": {"type": "string"},
+        "leader": {
+            "type": ["object", "null"],
+            "properties": {
+                "holder": {"type": "string"},
+                "instance_id": {"type": "string"},
+                "epoch": {"type": "integer"},
+                "since": _TIME,
+            },
+        },
+        "drones": {
+            "type": "array",
+            "description": "The reserved drones.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "drone_id": {"type": "string"},
+                    "message_id": {"type": "string"},
+                    "attempt": {"type": "integer"},
+                    "epoch": {"type": "integer"},
+                    "leased": {"type": "boolean", "description": "False once the package may be on board."},
+                },
+            },
+        },
+        "orders": {"type": "object", "description": "How many orders have which status."},
+        **_FRESHNESS,
+    },
+}
+
+PROBLEM: Schema = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "For people."},
+        "field": {"type": ["string", "null"], "description": "What is wrong, e.g. destination.lat."},
+        "code": {"type": "string", "description": "For programs."},
+    },
+}
+
+
+def answer(description: str, schema: Schema) -> dict[str, Any]:
+    """An OpenAPI response with a JSON body."""
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def problem(description: str) -> dict[str, Any]:
+    """An OpenAPI response with a problem as body."""
+    return {"description": description, "content": {CONTENT_TYPE: {"schema": PROBLEM}}}

@@ -1,0 +1,557 @@
+"""The process ``drone_executor``: flies one or many drones, each a lifecycle node named after it.
+
+What a drone decides is in :mod:`drone_orchestrator.core.drone`; here DDS messages and the flight controller become its
+events, and its effects become calls. Everything runs on one thread, so a journal entry is on disk before the next
+effect begins. One host node per process has what the drones share: the parameters, the ``leader`` subscription, the
+clearance client and the timer, for the cost of an rclpy executor grows with its entities.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import DroneState, DroneTelemetry, LeaderState
+from drone_interfaces.srv import RequestClearance
+from geometry_msgs.msg import Point, Vector3
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+
+from ..bringup.fleet_config import FleetConfigError
+from ..bringup.fleet_config import load as load_fleet
+from ..core.drone import DroneMachine, DronePolicy
+from ..core.drone_events import (
+    AnswerGoal,
+    AnswerRecall,
+    AskClearance,
+    ClearanceAnswered,
+    DroneEffect,
+    DroneEvent,
+    Drop,
+    FlightSensed,
+    Fly,
+    GoalEnded,
+    GoalRequested,
+    Hold,
+    LeaderHeard,
+    LiftGrounding,
+    Load,
+    Notice,
+    RecallRequested,
+    WriteJournal,
+)
+from ..core.types import DeliveryOutcome, DroneClass, DroneReport, FleetSpec, GeoPoint, Instant, Outcome, Verdict
+from ..flight.controller import FlightController, FlightError
+from ..flight.kinematic import KinematicFlight
+from ..runtime.drone_journal import DroneJournal
+from ..runtime.journal import JournalError
+from . import convert, names, qos
+from .params import Param, ParameterError, declare
+from .process import run_node
+
+PARAMETERS = (
+    Param("drone_ids", (), "Names of the drones that this process flies; each becomes a node of that name."),
+    Param("drone_class", "", "Class of these drones in the fleet configuration; empty: the first class there."),
+    Param("data_dir", "", "Folder of journals and flight states; empty: $ROS_HOME/drone_orchestrator."),
+    Param("fleet_config", "", "Fleet configuration (YAML); empty: the packaged one."),
+    Param("region", "", "Only leaders of this region count; empty: any in this namespace."),
+    Param("time_scale", 1.0, "Simulated seconds of flight in a second of wall time.", minimum=0.001, maximum=1000.0),
+    Param("telemetry_rate_hz", 5.0, "Rate of telemetry; below 2 its QoS deadline would pass.", "Hz", 2.0, 10.0),
+    Param("state_period_s", 0.5, "A state without change is repeated after this long.", "s", 0.05, 2.0),
+    Param("clearance_retry_s", 0.5, "Time between two requests for clearance.", "s", 0.05, 10.0),
+    Param("clearance_timeout_s", 1.0, "A request not answered for this long is given up.", "s", 0.05, 60.0),
+    Param("autostart", True, "Configure and activate the drones without being told to."),
+)
+
+TICK_S = 0.1
+FEEDBACK_PERIOD_S = 0.5
+AUTOSTART_RETRY_S = 2.0
+#: Outcomes stay in the drone's state until they are acknowledged; the result is only kept for a client that is slow.
+RESULT_TIMEOUT_S = 60
+#: Drones that one process may fly.
+MAX_DRONES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the drones of a process have in common."""
+
+    drone_class: DroneClass
+    depot: GeoPoint
+    data_dir: Path
+    time_scale: float
+    telemetry_period_s: float
+    state_period_s: float
+    clearance_retry_s: float
+    clearance_timeout_s: float
+
+
+AskLeader = Callable[[RequestClearance.Request], "Future | None"]
+
+
+class DroneExecutor(LifecycleNode):
+    """Shell of one drone. ``host.tick`` drives it; ``ask_leader`` sends a request for clearance.
+
+    *Configured*: the journal is open and locked, flight is under control. *Active*: it takes goals. *Inactive*: it takes
+    none, but finishes what it carries. Activating again after a deactivation lifts a grounding.
+    """
+
+    def __init__(self, drone_id: str, namespace: str, settings: Settings, ask_leader: AskLeader) -> None:
+        super().__init__(
+            drone_id,
+            namespace=namespace,
+            # A __node remapping on the command line is meant for the host; without this it would rename every drone.
+            cli_args=["--ros-args", "-r", f"__node:={drone_id}"],
+            # Per-node parameter services are entities that this process pays for and nobody needs: the host has them.
+            start_parameter_services=False,
+            parameter_overrides=[Parameter("start_type_description_service", value=False)],
+        )
+        self.drone_id = drone_id
+        self._settings = settings
+        self._ask_leader = ask_leader
+        self._active = False
+        self._lift_grounding = False
+        self._work: _Work | None = None
+
+    # --- lifecycle ----------------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self._work = _Work(self, self._settings, self._ask_leader)
+        except (JournalError, FlightError) as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._active = True
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._active = False
+        self._lift_grounding = True
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._work is not None and self._work.is_busy:
+            self.get_logger().error("cannot clean up: the drone carries out an order")
+            return TransitionCallbackReturn.FAILURE
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def release(self) -> None:
+        """Give up journal, flight and ROS entities; again does nothing."""
+        self._active = False
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    # --- called by the host -------------------------------------------------------------------------------------------
+
+    @property
+    def is_configured(self) -> bool:
+        return self._work is not None
+
+    @property
+    def is_active(self) -> bool:
+        return self._active
+
+    def tick(self) -> None:
+        """Let time pass: fly, decide, publish."""
+        if self._work is None:
+            return
+        if self._active and self._lift_grounding:
+            self._lift_grounding = False
+            self._work.step(LiftGrounding())
+        self._work.tick(publish=self._active or self._work.is_busy)
+
+    def leader_heard(self, message: LeaderHeard) -> None:
+        if self._work is not None:
+            self._work.step(message)
+
+
+class _Work:
+    """A configured drone: its machine, journal, flight controller and ROS entities. Raises what their opening raises."""
+
+    def __init__(self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader) -> None:
+        drone_id = node.drone_id
+        base = settings.data_dir / "drones" / drone_id
+        self._node = node
+        self._settings = settings
+        self._ask_leader = ask_leader
+        self._log = node.get_logger()
+        self._journal = DroneJournal.open(base.with_suffix(".journal"))
+        try:
+            self._flight: FlightController = KinematicFlight(
+                settings.drone_class, settings.depot, base.with_suffix(".flight.json"), settings.time_scale
+            )
+        except FlightError:
+            self._journal.close()
+            raise
+        self._machine = DroneMachine(
+            drone_id,
+            settings.drone_class,
+            settings.depot,
+            self._journal.identity,
+            self._journal.durable,
+            DronePolicy(clearance_retry_s=settings.clearance_retry_s),
+        )
+        self._tell_damage()
+        self._results: dict[tuple[str, int], Future] = {}
+        self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
+        self._asked: tuple[AskClearance, Future, float] | None = None
+        self._last_report: DroneReport | None = None
+        self._stepped_at_s = self._seconds()
+        self._state_due_s = self._telemetry_due_s = self._feedback_due_s = 0.0
+        self._state = node.create_publisher(DroneState, names.DRONE_STATES, qos.state(), **qos.options())
+        self._telemetry = node.create_publisher(
+            DroneTelemetry, names.drone_telemetry(drone_id), qos.telemetry(), **qos.options()
+        )
+        self._action = ActionServer(
+            node,
+            ExecuteDelivery,
+            names.drone_action(drone_id),
+            self._execute,
+            goal_callback=self._goal_requested,
+            cancel_callback=self._cancel_requested,
+            result_timeout=RESULT_TIMEOUT_S,
+        )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something that a leader must hear of, or that is under way."""
+        return self._machine.durable.goal is not None or bool(self._machine.durable.outcomes)
+
+    def close(self) -> None:
+        self._action.destroy()
+        self._node.destroy_publisher(self._telemetry)
+        self._node.destroy_publisher(self._state)
+        self._flight.close()
+        self._journal.close()
+
+    def _tell_damage(self) -> None:
+        damage = self._journal.damage
+        if damage is None:
+            return
+        if damage.memory_lost:
+            self._log.error(
+                f"JOURNAL LOST: {damage.reason}; kept as {damage.kept_as}. New journal {self._journal.identity}: this "
+                "drone cannot vouch for what it did before, and orders that it had loaded need a person"
+            )
+        else:
+            self._log.warning(damage.reason)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def tick(self, *, publish: bool) -> None:
+        now_s = self._seconds()
+        self._flight.step(max(0.0, now_s - self._stepped_at_s))
+        self._stepped_at_s = now_s
+        sensed = self._flight.state
+        self.step(FlightSensed(sensed.at_target, sensed.payload_on_board, sensed.fault))
+        if publish:
+            self._publish()
+
+    def _goal_requested(self, goal: ExecuteDelivery.Goal) -> GoalResponse:
+        try:
+            order = convert.order_from_msg(goal.order, goal.message_id, trace_context=goal.trace_context)
+        except convert.InvalidMessage as error:
+            self._log.error(f"goal of {goal.instance_id} refused: {error}")
+            return GoalResponse.REJECT
+        if not self._node.is_active:
+            self._log.info(f"goal {goal.message_id}/{goal.attempt} refused: not active")
+            return GoalResponse.REJECT
+        answers = self.step(GoalRequested(order, goal.attempt, goal.epoch))
+        answer = next(effect for effect in answers if isinstance(effect, AnswerGoal))
+        verb = "accepted" if answer.accepted else "refused"
+        self._log.info(f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip())
+        if not answer.accepted:
+            return GoalResponse.REJECT
+        self._results.setdefault((goal.message_id, goal.attempt), Future())
+        return GoalResponse.ACCEPT
+
+    def _cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
+        goal = handle.request
+        # A cancel request carries no epoch; whoever has the goal's id may recall it.
+        epoch = self._machine.durable.highest_epoch
+        answers = self.step(RecallRequested(goal.message_id, goal.attempt, epoch))
+        answer = next(effect for effect in answers if isinstance(effect, AnswerRecall))
+        verb = "accepted" if answer.accepted else "refused"
+        self._log.info(f"recall of {goal.message_id}/{goal.attempt} {verb} {answer.reason}".rstrip())
+        return CancelResponse.ACCEPT if answer.accepted else CancelResponse.REJECT
+
+    async def _execute(self, handle: ServerGoalHandle) -> ExecuteDelivery.Result:
+        key = (handle.request.message_id, handle.request.attempt)
+        self._goal_handles[key] = handle
+        outcome: DeliveryOutcome = await self._results[key]
+        del self._results[key], self._goal_handles[key]
+        if outcome.outcome is Outcome.DELIVERED:
+            handle.succeed()
+        elif handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        return ExecuteDelivery.Result(
+            outcome=int(outcome.outcome),
+            message_id=outcome.message_id,
+            attempt=outcome.attempt,
+            journal_id=self._journal.identity,
+            reason=outcome.reason,
+        )
+
+    def _clearance_answered(self, future: Future) -> None:
+        answer: RequestClearance.Response = future.result()
+        try:
+            verdict = Verdict(answer.verdict)
+        except ValueError:
+            self._log.error(f"clearance answer with verdict {answer.verdict} ignored")
+            return
+        self.step(
+            ClearanceAnswered(
+                verdict, answer.epoch, answer.message_id, answer.attempt, answer.journal_id, answer.reason
+            )
+        )
+
+    # --- effects ------------------------------------------------------------------------------------------------------
+
+    def step(self, event: DroneEvent) -> list[DroneEffect]:
+        """Let the machine take in ``event`` and carry out what it says; what it said."""
+        before = self._machine.phase
+        effects = self._machine.step(event, Instant(time.monotonic(), time.time()))
+        for effect in effects:
+            self._carry_out(effect)
+        if self._machine.phase is not before:
+            self._log.info(f"{before.name} -> {self._machine.phase.name}")
+        return effects
+
+    def _carry_out(self, effect: DroneEffect) -> None:
+        match effect:
+            case WriteJournal(entry):
+                self._journal.append(entry)
+            case Fly(target):
+                self._flight.goto(target)
+            case Load(payload_kg):
+                self._flight.load(payload_kg)
+            case Drop():
+                self._flight.drop()
+            case Hold():
+                self._flight.hold()
+            case AskClearance():
+                self._ask(effect)
+            case GoalEnded(outcome):
+                self._log.info(f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}")
+                waiting = self._results.get((outcome.message_id, outcome.attempt))
+                if waiting is not None:
+                    waiting.set_result(outcome)
+            case Notice(level, text):
+                getattr(self._log, level)(text)
+            case AnswerGoal() | AnswerRecall():
+                pass  # read by the callback that asked
+
+    def _ask(self, wish: AskClearance) -> None:
+        """Ask, unless the same question is still on its way."""
+        now_s = time.monotonic()
+        if self._asked is not None:
+            asked, future, at_s = self._asked
+            if asked == wish and not future.done() and now_s - at_s < self._settings.clearance_timeout_s:
+                return
+            future.cancel()
+            self._asked = None
+        request = RequestClearance.Request(
+            drone_id=self._node.drone_id,
+            message_id=wish.message_id,
+            attempt=wish.attempt,
+            journal_id=wish.journal_id,
+            highest_epoch=wish.highest_epoch,
+        )
+        sent = self._ask_leader(request)
+        if sent is not None:
+            sent.add_done_callback(self._clearance_done)
+            self._asked = (wish, sent, now_s)
+
+    def _clearance_done(self, future: Future) -> None:
+        if not future.cancelled() and self._node.is_configured:
+            self._clearance_answered(future)
+
+    # --- publishing ---------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        now_s, sensed = time.monotonic(), self._flight.state
+        report = self._machine.report(sensed.position, sensed.energy_wh)
+        stamp_s = self._node.get_clock().now().nanoseconds * 1e-9
+        if now_s >= self._state_due_s or _differs(report, self._last_report):
+            self._state_due_s = now_s + self._settings.state_period_s
+            self._last_report = report
+            self._state.publish(convert.report_to_msg(report, stamp_s, sensed.local_position_m[2]))
+        if now_s >= self._telemetry_due_s:
+            # Half a tick of slack, or a tick that comes a little early would halve the rate.
+            self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
+            self._telemetry.publish(
+                DroneTelemetry(
+                    stamp=convert.time_to_msg(stamp_s),
+                    drone_id=report.drone_id,
+                    position=convert.position_to_msg(sensed.position, sensed.local_position_m[2]),
+                    local_position=Point(**dict(zip("xyz", sensed.local_position_m, strict=True))),
+                    local_velocity=Vector3(**dict(zip("xyz", sensed.local_velocity_mps, strict=True))),
+                    heading_rad=sensed.heading_rad,
+                    energy_wh=sensed.energy_wh,
+                    energy_fraction=sensed.energy_wh / self._settings.drone_class.battery_wh,
+                    phase=int(report.phase),
+                )
+            )
+        goal = self._machine.durable.goal
+        handle = self._goal_handles.get(goal.key) if goal is not None else None
+        if handle is not None and now_s >= self._feedback_due_s:
+            self._feedback_due_s = now_s + FEEDBACK_PERIOD_S
+            handle.publish_feedback(
+                ExecuteDelivery.Feedback(
+                    phase=int(report.phase),
+                    position=convert.position_to_msg(sensed.position, sensed.local_position_m[2]),
+                    energy_wh=sensed.energy_wh,
+                    remaining_s=self._flight.remaining_s(),
+                )
+            )
+
+    def _seconds(self) -> float:
+        """The clock by which drones fly: simulation time where there is one, else one that never jumps."""
+        clock = self._node.get_clock()
+        return clock.now().nanoseconds * 1e-9 if clock.ros_time_is_active else time.monotonic()
+
+
+def _differs(report: DroneReport, last: DroneReport | None) -> bool:
+    """Whether there is news besides position and energy, which change all the time."""
+    if last is None:
+        return True
+    keys = ("journal_id", "highest_epoch", "phase", "message_id", "attempt", "package_on_board", "outcomes")
+    return any(getattr(report, key) != getattr(last, key) for key in keys)
+
+
+class DroneHost(Node):
+    """What the drones of a process share. Raises :class:`ParameterError`."""
+
+    def __init__(self) -> None:
+        super().__init__("drone_executor")
+        values = declare(self, PARAMETERS)
+        self._region = values["region"]
+        self._autostart = values["autostart"]
+        self._autostart_due_s = 0.0
+        fleet = _fleet(values["fleet_config"])
+        settings = Settings(
+            drone_class=_drone_class(fleet, values["drone_class"]),
+            depot=fleet.depot,
+            data_dir=Path(values["data_dir"]) if values["data_dir"] else _default_data_dir(),
+            time_scale=values["time_scale"],
+            telemetry_period_s=1.0 / values["telemetry_rate_hz"],
+            state_period_s=values["state_period_s"],
+            clearance_retry_s=values["clearance_retry_s"],
+            clearance_timeout_s=values["clearance_timeout_s"],
+        )
+        ids = _checked_ids(values["drone_ids"])
+        self.drones = [DroneExecutor(each, self.get_namespace(), settings, self._ask_leader) for each in ids]
+        self._client = self.create_client(RequestClearance, names.REQUEST_CLEARANCE)
+        self.create_subscription(LeaderState, names.LEADER, self._leader_heard, qos.state(), **qos.options())
+        # Wall time even in simulation: what leaders say and hear of a drone must not stop with a paused world.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(TICK_S, self._tick, callback_group=MutuallyExclusiveCallbackGroup(), clock=steady)
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        return (self, *self.drones)
+
+    def close(self) -> None:
+        for drone in self.drones:
+            drone.release()
+            drone.destroy_node()
+        self.destroy_node()
+
+    def _tick(self) -> None:
+        if self._autostart and time.monotonic() >= self._autostart_due_s:
+            self._start()
+        for drone in self.drones:
+            drone.tick()
+
+    def _start(self) -> None:
+        """Bring up the drones; one that could not be (its journal is locked, say) is tried again by and by."""
+        self._autostart_due_s = time.monotonic() + AUTOSTART_RETRY_S
+        started = [self._start_drone(drone) for drone in self.drones]
+        self._autostart = not all(started)
+
+    @staticmethod
+    def _start_drone(drone: DroneExecutor) -> bool:
+        if not drone.is_configured and drone.trigger_configure() is TransitionCallbackReturn.FAILURE:
+            return False
+        if not drone.is_active:
+            drone.trigger_activate()
+        if not (drone.is_configured and drone.is_active):
+            raise RuntimeError(f"{drone.drone_id}: could not be configured and activated")
+        return True
+
+    def _ask_leader(self, request: RequestClearance.Request) -> Future | None:
+        return self._client.call_async(request) if self._client.service_is_ready() else None
+
+    def _leader_heard(self, message: LeaderState) -> None:
+        if message.epoch == 0 or (self._region and message.region != self._region):
+            return
+        acks = []
+        for each in message.acknowledged:
+            try:
+                ack = convert.ack_from_msg(each)
+            except convert.InvalidMessage as error:
+                self.get_logger().error(f"acknowledgement of {message.instance_id} ignored: {error}")
+                continue
+            if ack is not None:
+                acks.append(ack)
+        for drone in self.drones:
+            mine = tuple(ack for ack in acks if ack.drone_id == drone.drone_id)
+            drone.leader_heard(LeaderHeard(message.epoch, mine))
+
+
+def _fleet(path: str) -> FleetSpec:
+    try:
+        return load_fleet(path or None)
+    except (FleetConfigError, FileNotFoundError) as error:
+        raise ParameterError(f"parameter fleet_config: {error}") from error
+
+
+def _drone_class(fleet: FleetSpec, name: str) -> DroneClass:
+    drone_class = fleet.drone_class(name) if name else fleet.classes[0]
+    if drone_class is None:
+        known = ", ".join(each.name for each in fleet.classes)
+        raise ParameterError(f"parameter drone_class: {name!r} is not in the fleet configuration; known: {known}")
+    return drone_class
+
+
+def _checked_ids(ids: Sequence[str]) -> Sequence[str]:
+    if not 1 <= len(ids) <= MAX_DRONES or len(set(ids)) != len(ids):
+        raise ParameterError(f"parameter drone_ids: 1 .. {MAX_DRONES} different names are wanted, not {list(ids)}")
+    try:
+        return [names.check_drone_id(each) for each in ids]
+    except names.InvalidDroneId as error:
+        raise ParameterError(f"parameter drone_ids: {error}") from error
+
+
+def _default_data_dir() -> Path:
+    return Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "drone_orchestrator"
+
+
+def main() -> int:
+    """Entry point; the exit code is that of :func:`.process.run_node`."""
+    return run_node(DroneHost)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,249 @@
+"""The orchestrator's link to the drones: goals, recalls, clearance, acknowledgements.
+
+All ROS calls happen on the executor's thread. The deciding thread hands work over through a queue and a guard condition,
+so it never waits for DDS and no rclpy object is used from two threads.
+"""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import DroneState, LeaderState
+from drone_interfaces.srv import RequestClearance
+from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
+from rclpy.lifecycle import LifecycleNode
+from rclpy.task import Future
+
+from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ..core.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
+from ..core.types import Verdict
+from . import convert, names, qos
+
+FLEET_DEPTH = 1000
+GOAL_TIMEOUT_S = 3.0
+CLEARANCE_TIMEOUT_S = 5.0
+
+
+@dataclass(slots=True)
+class _PendingGoal:
+    effect: SendGoal
+    give_up_at_s: float
+
+
+@dataclass(slots=True)
+class _PendingClearance:
+    future: Future
+    give_up_at_s: float
+
+
+class DroneLink:
+    """Implements :class:`~drone_orchestrator.runtime.driver.Fleet`'s drone part on ROS 2.
+
+    ``open_office`` and ``close_office`` frame the time as leader: only the leader offers ``request_clearance`` and
+    publishes ``leader``. With a server on every replica, a standby's *not the leader* would often be the first answer.
+    """
+
+    def __init__(self, node: LifecycleNode, post: Callable[[Event], None], instance_id: str, region: str) -> None:
+        self._node = node
+        self._post = post
+        self._instance_id = instance_id
+        self._region = region
+        self._epoch = 0
+        self._work: collections.deque[Callable[[], None]] = collections.deque()
+        self._guard = node.create_guard_condition(self._drain)
+        self._clients: dict[str, ActionClient] = {}
+        self._handles: dict[tuple[str, int], ClientGoalHandle] = {}
+        self._waiting: list[_PendingGoal] = []
+        self._asked: dict[int, _PendingClearance] = {}
+        self._next_request_id = 1
+        self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
+        self._leader_pub = None
+        self._clearance_srv = None
+        self._published_at_s = 0.0
+        self._states = node.create_subscription(
+            DroneState, names.DRONE_STATES, self._on_state, qos.state(FLEET_DEPTH), **qos.options()
+        )
+
+    # --- called from the deciding thread ------------------------------------------------------------------------
+
+    def run_on_ros(self, work: Callable[[], None]) -> None:
+        """Run ``work`` on the executor's thread."""
+        self._work.append(work)
+        self._guard.trigger()
+
+    def send_goal(self, effect: SendGoal) -> None:
+        self.run_on_ros(lambda: self._send_goal(_PendingGoal(effect, _now_s() + GOAL_TIMEOUT_S)))
+
+    def recall(self, effect: RecallGoal) -> None:
+        self.run_on_ros(lambda: self._recall(effect))
+
+    def answer_clearance(self, effect: AnswerClearance) -> None:
+        self.run_on_ros(lambda: self._answer(effect))
+
+    def acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        self.run_on_ros(lambda: self._acknowledge(effect))
+
+    # --- on the executor's thread -------------------------------------------------------------------------------
+
+    def open_office(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._leader_pub = self._node.create_publisher(LeaderState, names.LEADER, qos.state(), **qos.options())
+        self._clearance_srv = self._node.create_service(
+            RequestClearance, names.REQUEST_CLEARANCE, self._on_clearance_request
+        )
+        self._publish_leader()
+
+    def close_office(self) -> None:
+        self._epoch = 0
+        for pending in self._asked.values():
+            if not pending.future.done():
+                pending.future.set_result(RequestClearance.Response(verdict=int(Verdict.NOT_LEADER)))
+        self._asked.clear()
+        self._acks.clear()
+        self._waiting.clear()
+        self._handles.clear()
+        if self._clearance_srv is not None:
+            self._node.destroy_service(self._clearance_srv)
+            self._clearance_srv = None
+        if self._leader_pub is not None:
+            self._node.destroy_publisher(self._leader_pub)
+            self._leader_pub = None
+        for client in self._clients.values():
+            client.destroy()
+        self._clients.clear()
+
+    def destroy(self) -> None:
+        self.close_office()
+        self._node.destroy_subscription(self._states)
+        self._node.destroy_guard_condition(self._guard)
+
+    def tick(self) -> None:
+        """Housekeeping, about ten times a second: goals whose server was not found yet, answers that never came."""
+        now = _now_s()
+        waiting, self._waiting = self._waiting, []
+        for pending in waiting:
+            self._send_goal(pending)
+        for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
+            pending = self._asked.pop(request_id)
+            if not pending.future.done():
+                pending.future.set_result(RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
+        if self._leader_pub is not None and now - self._published_at_s >= 1.0:
+            self._publish_leader()
+
+    def _drain(self) -> None:
+        while self._work:
+            self._work.popleft()()
+
+    def _send_goal(self, pending: _PendingGoal) -> None:
+        effect = pending.effect
+        if effect.epoch != self._epoch and self._epoch:
+            return  # decided in an earlier office
+        client = self._client(effect.drone_id)
+        if not client.server_is_ready():
+            if _now_s() < pending.give_up_at_s:
+                self._waiting.append(pending)
+            else:
+                self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
+            return
+        goal = convert.goal_to_msg(effect.order, effect.attempt, effect.epoch, self._instance_id)
+        uuid = convert.goal_uuid(effect.order.message_id, effect.attempt)
+        future = client.send_goal_async(goal, goal_uuid=uuid)
+        future.add_done_callback(lambda done: self._on_goal_answer(effect, done))
+
+    def _on_goal_answer(self, effect: SendGoal, done: Future) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
+            return
+        handle = done.result()
+        if handle is not None and handle.accepted:
+            self._handles[effect.order.message_id, effect.attempt] = handle
+        accepted = bool(handle is not None and handle.accepted)
+        self._post(GoalAnswered(effect.drone_id, effect.order.message_id, effect.attempt, accepted))
+
+    def _recall(self, effect: RecallGoal) -> None:
+        client = self._client(effect.drone_id)
+        handle = self._handles.pop((effect.message_id, effect.attempt), None)
+        if handle is None:
+            # A predecessor sent the goal. Its id follows from order and attempt, so this leader can cancel it too.
+            uuid = convert.goal_uuid(effect.message_id, effect.attempt)
+            response = ExecuteDelivery.Impl.SendGoalService.Response(accepted=True)
+            handle = ClientGoalHandle(client, uuid, response)
+        if client.server_is_ready():
+            handle.cancel_goal_async()
+
+    def _client(self, drone_id: str) -> ActionClient:
+        client = self._clients.get(drone_id)
+        if client is None:
+            client = ActionClient(self._node, ExecuteDelivery, names.drone_action(drone_id))
+            self._clients[drone_id] = client
+        return client
+
+    def _on_state(self, msg: DroneState) -> None:
+        try:
+            report = convert.report_from_msg(msg)
+            names.check_drone_id(report.drone_id)
+        except ValueError as error:
+            self._node.get_logger().warning(f"drone state dropped: {error}", throttle_duration_sec=10.0)
+            return
+        listed = {(report.drone_id, o.message_id, o.attempt) for o in report.outcomes}
+        for key in [k for k in self._acks if k[0] == report.drone_id and k not in listed]:
+            del self._acks[key]  # the drone has it
+        self._post(DroneHeard(report))
+
+    def _acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        key = (effect.drone_id, effect.message_id, effect.attempt)
+        if self._acks.get(key) != effect:
+            self._acks[key] = effect
+            self._handles.pop((effect.message_id, effect.attempt), None)
+            self._publish_leader()
+
+    def _publish_leader(self) -> None:
+        if self._leader_pub is None:
+            return
+        self._published_at_s = _now_s()
+        self._leader_pub.publish(
+            LeaderState(
+                stamp=self._node.get_clock().now().to_msg(),
+                instance_id=self._instance_id,
+                epoch=self._epoch,
+                region=self._region,
+                acknowledged=[convert.ack_to_msg(ack) for ack in self._acks.values()],
+            )
+        )
+
+    async def _on_clearance_request(
+        self, request: RequestClearance.Request, response: RequestClearance.Response
+    ) -> RequestClearance.Response:
+        """Answered when the core answers: after the commit, not before."""
+        future: Future = Future()
+        request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
+        self._asked[request_id] = _PendingClearance(future, _now_s() + CLEARANCE_TIMEOUT_S)
+        self._post(
+            ClearanceRequested(
+                request_id,
+                request.drone_id,
+                request.message_id,
+                request.attempt,
+                request.journal_id,
+                request.highest_epoch,
+            )
+        )
+        answer: RequestClearance.Response = await future
+        answer.message_id, answer.attempt = request.message_id, request.attempt
+        answer.journal_id = request.journal_id
+        return answer
+
+    def _answer(self, effect: AnswerClearance) -> None:
+        pending = self._asked.pop(effect.request_id, None)
+        if pending is not None and not pending.future.done():
+            pending.future.set_result(convert.clearance_to_msg(effect))
+
+
+def _now_s() -> float:
+    """Real time, by a clock that only goes forward: housekeeping goes on where simulated time stands still."""
+    return time.monotonic()

@@ -1,0 +1,227 @@
+"""``orchestrator``: one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
+
+``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it deactivates
+it. An operator's ``deactivate`` on the leader is a planned handover: it resigns, and does not campaign again until an
+operator's ``activate``, which campaigns and takes effect when the election is won (the transition itself answers failure,
+because it does not make a leader by itself).
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from importlib.metadata import entry_points
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from ..bringup import fleet_config
+from ..core.dispatch import DispatchPolicy
+from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ..core.election import ElectionPolicy
+from ..core.events import OperatorCampaign, OperatorResign
+from ..core.orchestrator import Orchestrator
+from ..core.planner import Planner
+from ..core.types import LeaderRecord
+from ..runtime.driver import Driver
+from ..store import EtcdStore
+from .drone_link import DroneLink
+from .params import Param, declare
+from .process import ConfigurationError, run_node
+from .ros_logging import bridge
+
+PLANNER_GROUP = "drone_orchestrator.planners"
+
+PARAMETERS = (
+    Param("region", "san_francisco", "shard that this replica works for: part of every key in the store"),
+    Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
+    Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
+    Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP} that pairs drones with orders"),
+    Param("lease_ttl_s", 5.0, "the leader's lease: a dead leader is replaced within it", "s", 2.0, 60.0),
+    Param("reservation_ttl_s", 10.0, "a drone that is silent for so long before loading loses its order", "s", 2.0, 600.0),
+    Param("lost_grace_s", 1800.0, "silence after loading, after which the order counts as failed", "s", 1.0, 86400.0),
+    Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000),
+    Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
+    Param("autostart", True, "configure at start; without it a lifecycle manager does"),
+)
+
+
+def load_planner(name: str) -> Planner:
+    """The planner that is registered as ``name``. Raises :class:`ConfigurationError` naming the known ones."""
+    known = {point.name: point for point in entry_points(group=PLANNER_GROUP)}
+    if name not in known:
+        raise ConfigurationError(f"planner {name!r} is not registered; known: {', '.join(sorted(known)) or 'none'}")
+    planner: Planner = known[name].load()()
+    return planner
+
+
+class OrchestratorNode(LifecycleNode):
+    """The ROS side of one replica; everything that decides is in :mod:`drone_orchestrator.core`."""
+
+    def __init__(self) -> None:
+        super().__init__("orchestrator")
+        self.values: dict[str, Any] = declare(self, PARAMETERS)
+        self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())
+        self._driver: Driver | None = None
+        self._store: EtcdStore | None = None
+        self._link: DroneLink | None = None
+        self._timer = None
+        self._epoch = 0  # of the office that the lifecycle shows or is about to show
+        self._is_active = False
+
+    # --- lifecycle ----------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self._start()
+        except (ConfigurationError, ValueError) as error:
+            self._log.error("cannot configure: %s", error)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            # rclpy would turn it into a failed transition without a word.
+            self._log.critical("defect while configuring: %r", error, exc_info=error)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if not self._epoch or self._link is None:
+            self._log.info("campaigning; the node becomes active when it is elected")
+            if self._driver is not None:
+                self._driver.post(OperatorCampaign())
+            return TransitionCallbackReturn.FAILURE
+        self._is_active = True
+        self._link.open_office(self._epoch)
+        self._log.info("leading with epoch %d", self._epoch)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._is_active = False
+        if self._epoch and self._driver is not None:
+            # Nobody but an operator deactivates a replica that still holds its office.
+            self._log.info("handing over on an operator's word")
+            self._driver.post(OperatorResign())
+        self._epoch = 0
+        if self._link is not None:
+            self._link.close_office()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    # --- the fleet, as the driver sees it (its thread) ----------------------------------------------------------
+
+    def send_goal(self, effect: SendGoal) -> None:
+        self._linked.send_goal(effect)
+
+    def recall(self, effect: RecallGoal) -> None:
+        self._linked.recall(effect)
+
+    def answer_clearance(self, effect: AnswerClearance) -> None:
+        self._linked.answer_clearance(effect)
+
+    def acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        self._linked.acknowledge(effect)
+
+    def office_taken(self, epoch: int) -> None:
+        self._linked.run_on_ros(lambda: self._enter_office(epoch))
+
+    def office_left(self, epoch: int, reason: str) -> None:
+        self._linked.run_on_ros(lambda: self._leave_office(epoch, reason))
+
+    @property
+    def _linked(self) -> DroneLink:
+        assert self._link is not None
+        return self._link
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        values = self.values
+        ttl = values["lease_ttl_s"]
+        election = ElectionPolicy(lease_ttl_s=ttl, refresh_period_s=ttl / 5.0, safety_margin_s=ttl / 5.0)
+        dispatch = DispatchPolicy(
+            max_attempts=values["max_attempts"],
+            lost_grace_s=values["lost_grace_s"],
+            keep_reservation_s=values["reservation_ttl_s"] / 5.0,
+        )
+        record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)
+        fleet = fleet_config.load(values["fleet_config"])
+        core = Orchestrator(record, fleet, load_planner(values["planner"]), election=election, dispatch=dispatch)
+        self._store = EtcdStore(
+            values["etcd_endpoints"].split(","),
+            values["region"],
+            reservation_ttl_s=values["reservation_ttl_s"],
+            timeout_s=min(values["store_timeout_s"], ttl / 2.0),
+        )
+        self._driver = Driver(core, self._store, self, self._log, on_crash=self._on_crash)
+        self._link = DroneLink(self, self._driver.post, record.instance_id, values["region"])
+        self._timer = self.create_timer(0.1, self._link.tick)
+        self._driver.start()
+
+    def _release(self) -> None:
+        """Stop everything that ``_start`` made, the office first."""
+        self._epoch, self._is_active = 0, False
+        if self._driver is not None:
+            self._driver.stop()
+            self._driver = None
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        if self._link is not None:
+            self._link.destroy()
+            self._link = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _enter_office(self, epoch: int) -> None:
+        self._epoch = epoch
+        if not self._is_active:
+            self.trigger_activate()
+
+    def _leave_office(self, epoch: int, reason: str) -> None:
+        self._log.warning("no longer leading (epoch %d): %s", epoch, reason)
+        if self._epoch == epoch:
+            self._epoch = 0
+            if self._is_active:
+                self.trigger_deactivate()
+
+    def _on_crash(self, error: BaseException) -> None:
+        """A thread of the driver died of a defect: let the process end, so that a supervisor starts it afresh."""
+
+        def end() -> None:
+            raise RuntimeError("a thread of the orchestrator died") from error
+
+        if self.executor is not None:
+            self.executor.create_task(end)
+
+    def destroy_node(self) -> None:
+        self._release()
+        super().destroy_node()
+
+
+class _Application:
+    def __init__(self) -> None:
+        self._node = OrchestratorNode()
+        self.nodes = (self._node,)
+        if self._node.values["autostart"] and self._node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
+            self.close()
+            raise ConfigurationError("could not be configured; the reason is logged above")
+
+    def close(self) -> None:
+        self._node.destroy_node()
+
+
+def main() -> None:
+    raise SystemExit(run_node(_Application))
+
+
+if __name__ == "__main__":
+    main()

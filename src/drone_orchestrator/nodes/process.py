@@ -1,0 +1,102 @@
+"""The frame in which every node process runs: start, spin, stop, exit code."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+
+class ConfigurationError(Exception):
+    """The process cannot start as it was told to; the text is one line that says what to change. Exit code 2."""
+
+
+class Application(Protocol):
+    """What :func:`run_node` runs."""
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The nodes to spin, on one executor."""
+
+    def close(self) -> None:
+        """Release everything and destroy the nodes. The ROS context is still valid; nothing spins any more."""
+
+
+class _Terminated(BaseException):
+    """SIGINT or SIGTERM arrived; not an ``Exception``, so that no handler of errors takes it for one."""
+
+
+def run_node(
+    start: Callable[[], Application],
+    args: Sequence[str] | None = None,
+    executor_type: Callable[[], Executor] = SingleThreadedExecutor,
+) -> int:
+    """Initialise ROS, ``start`` the application, spin until SIGINT or SIGTERM, close it; the process's exit code.
+
+    0: asked to end; 1: an unexpected exception, in a callback or elsewhere, with its traceback on stderr; 2: a
+    :class:`ConfigurationError`, as one line on stderr. ROS's own signal handlers are not used: they invalidate the
+    context first, and a node could not say good-bye on it. Must be called on the main thread.
+    """
+    application: Application | None = None
+    try:
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+        executor = executor_type()
+        with _signals_end(executor):
+            application = start()
+            for node in application.nodes:
+                executor.add_node(node)
+            executor.spin()
+        return 0
+    except _Terminated:
+        return 0
+    except ConfigurationError as error:
+        print(f"{sys.argv[0].rsplit('/', 1)[-1]}: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        return 1
+    finally:
+        if application is not None:
+            application.close()
+        rclpy.try_shutdown()
+
+
+@contextmanager
+def _signals_end(executor: Executor) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM raise :class:`_Terminated` out of ``executor.spin``, between two callbacks.
+
+    A Python signal handler would not run while the main thread waits inside DDS. So the interpreter's C handler writes
+    to a socket at once, a thread reads it and hands the executor a task that raises. Later signals change nothing.
+    """
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+
+    def end() -> None:
+        raise _Terminated
+
+    def watch() -> None:
+        if receiver.recv(1):
+            executor.create_task(end)
+
+    previous_fd = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda signum, frame: None)
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous_fd)
+        sender.close()
+        watcher.join()
+        receiver.close()

@@ -1,0 +1,115 @@
+"""Every quality of service that the project uses, each with its reason.
+
+A profile is a function, not a constant: rclpy writes QoS overrides *into* the profile object that it is given, so a
+shared one would leak one topic's overrides into the next. Create topics with :func:`options` so that an operator can
+override each policy with ROS 2's own parameters, e.g.
+``qos_overrides./fleet/drone_states.subscription.depth``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+HEARTBEAT_LIVELINESS_S = 0.5
+HEARTBEAT_DEADLINE_S = 0.25
+STATE_LIVELINESS_S = 2.0
+TELEMETRY_LIFESPAN_S = 1.0
+TELEMETRY_DEADLINE_S = 0.5
+EVENTS_DEPTH = 1000
+
+_OVERRIDABLE = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+    QoSPolicyKind.DEADLINE,
+    QoSPolicyKind.LIFESPAN,
+    QoSPolicyKind.LIVELINESS,
+    QoSPolicyKind.LIVELINESS_LEASE_DURATION,
+)
+
+
+def heartbeat() -> QoSProfile:
+    """Leader heartbeat. Liveliness is manual, so a process that hangs counts as dead although its DDS threads live on.
+
+    Volatile and depth 1: an old heartbeat is worse than none. Reliable, so that liveliness assertions are repeated
+    until they arrive. The deadline tells a standby of a slow leader before liveliness runs out.
+    """
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+        deadline=Duration(seconds=HEARTBEAT_DEADLINE_S),
+        liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+        liveliness_lease_duration=Duration(seconds=HEARTBEAT_LIVELINESS_S),
+    )
+
+
+def state(depth: int = 1) -> QoSProfile:
+    """Latest state of something: drones, leader, saga table, back-pressure.
+
+    Reliable and transient-local, so a leader that has just been elected hears every drone's state at once. Writers keep
+    one sample. A reader of a topic that many write (``drone_states``) passes at least the number of writers as
+    ``depth``: without keys, DDS counts a reader's history over all writers together.
+    """
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        liveliness=LivelinessPolicy.AUTOMATIC,
+        liveliness_lease_duration=Duration(seconds=STATE_LIVELINESS_S),
+    )
+
+
+def telemetry() -> QoSProfile:
+    """Pose and battery at rate. Best effort with a short life: nothing is decided from it, and old poses mislead."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=5,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+        lifespan=Duration(seconds=TELEMETRY_LIFESPAN_S),
+        deadline=Duration(seconds=TELEMETRY_DEADLINE_S),
+    )
+
+
+def events() -> QoSProfile:
+    """Saga events. Each one counts, hence reliable; a late follower gets the recent past, hence latched and deep."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=EVENTS_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
+def orders() -> QoSProfile:
+    """Signed envelopes of orders. At least once is the sender's duty; the queue only takes up a burst."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=100,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def options() -> dict[str, Any]:
+    """Keyword arguments for ``create_publisher`` and ``create_subscription``: every policy may be overridden.
+
+    COMMAND (actions and services) has no profile here: ROS 2's reliable defaults are right, and rclpy offers no
+    overriding for them.
+    """
+    return {"qos_overriding_options": QoSOverridingOptions(policy_kinds=_OVERRIDABLE)}

@@ -1,0 +1,1 @@
+"""Planning as pure numpy functions: feasibility, energy, cost, assignment."""

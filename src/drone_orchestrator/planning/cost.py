@@ -1,0 +1,70 @@
+"""What it costs to let a drone fly an order, and to let an order wait.
+
+The objective is weighted time to deliver. An order's weight is its priority times its age, so that waiting makes any
+order outgrow any fresh one: nobody starves. Its deadline adds pressure while it can still be met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.planner import PlannedOrder
+from ..core.types import DroneReport, FleetSpec, Priority
+from .energy import delivery_time_s
+from .feasibility import rows_by_class
+from .legs import Legs
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+PRIORITY_FACTOR = {Priority.LOW: 1.0, Priority.NORMAL: 2.0, Priority.HIGH: 4.0, Priority.URGENT: 8.0}
+AGEING_S = 300.0  # an order's weight grows by its first weight every so often
+PRESSURE_S = 600.0  # a deadline with less slack than this adds weight
+LATE_S = 600.0  # missing the deadline counts as so much more time to deliver
+LEFT_OUT_FACTOR = 2.0  # an order left out counts as delivered this many times later than the slowest pair
+
+
+def delivery_times_s(fleet: FleetSpec, drones: Sequence[DroneReport], legs: Legs) -> FloatArray:
+    """Seconds ``(n, m)`` until drone ``i`` would have dropped order ``j``; infinite for drones of an unknown class."""
+    times_s = np.full(legs.to_pickup_m.shape, np.inf)
+    for drone_class, rows in rows_by_class(fleet, drones):
+        times_s[rows] = delivery_time_s(legs.to_pickup_m[rows], legs.loaded_m, drone_class)
+    return times_s
+
+
+def weights(orders: Sequence[PlannedOrder], fastest_s: FloatArray) -> FloatArray:
+    """Weight ``(m,)`` of each order, > 0, without bound in its age.
+
+    ``fastest_s`` ``(m,)``: the shortest time any free drone needs. The pressure of a deadline doubles the weight as
+    its slack goes to zero; one that cannot be met any more presses no longer, and the order ages like the others.
+    """
+    age_s = np.array([max(o.age_s, 0.0) for o in orders], dtype=np.float64)
+    priority = np.array([PRIORITY_FACTOR[o.order.priority] for o in orders], dtype=np.float64)
+    slack_s = _deadlines_s(orders) - age_s - fastest_s
+    pressure = np.where(slack_s >= 0.0, np.clip(1.0 - slack_s / PRESSURE_S, 0.0, 1.0), 0.0)
+    return np.asarray(priority * (1.0 + age_s / AGEING_S) * (1.0 + pressure), dtype=np.float64)
+
+
+def costs(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArray) -> FloatArray:
+    """Cost ``(n, m)`` of letting drone ``i`` fly order ``j``, relative to leaving the order out; 0 where not feasible.
+
+    ``weight * (time + lateness - left_out)``: negative for every feasible pair, and the more so the heavier the order.
+    Being relative is what puts heavy orders first: on plain weighted times, the cheapest orders to fly would be the
+    unimportant ones.
+    """
+    if not feasible.any():
+        return np.zeros(times_s.shape)
+    age_s = np.array([o.age_s for o in orders], dtype=np.float64)
+    usable_s = np.where(feasible, times_s, np.inf)
+    left_out_s = LEFT_OUT_FACTOR * (float(np.max(times_s, where=feasible, initial=0.0)) + LATE_S)
+    late = usable_s > _deadlines_s(orders) - age_s
+    counted_s = np.where(feasible, usable_s + LATE_S * late - left_out_s, 0.0)
+    return np.asarray(counted_s * weights(orders, usable_s.min(axis=0)), dtype=np.float64)
+
+
+def _deadlines_s(orders: Sequence[PlannedOrder]) -> FloatArray:
+    """Seconds from submission to deadline, infinite where there is none."""
+    return np.array([np.inf if o.order.deadline_s is None else o.order.deadline_s for o in orders], dtype=np.float64)

@@ -1,0 +1,73 @@
+"""Which drone could fly which order: boolean masks, drones × orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import DroneClass, DroneReport, FleetSpec, Order, Phase
+from .energy import mission_energy_wh
+from .legs import Legs
+
+BoolArray = NDArray[np.bool_]
+
+#: A drone on its way home empty can be given its next order in the air.
+AVAILABLE_PHASES = frozenset({Phase.IDLE, Phase.RETURNING})
+
+
+def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order], legs: Legs) -> BoolArray:
+    """Mask ``(n, m)``: drone ``i`` is free, of the class wanted, strong enough, and has the energy for order ``j``.
+
+    Energy: what is in the battery now pays for the way to the pickup, to the destination and back to the depot, and
+    leaves the reserve of the drone's class. A position or energy that is not a number makes nothing feasible.
+    """
+    free = np.array([d.phase in AVAILABLE_PHASES and not d.package_on_board for d in drones], dtype=np.bool_)
+    energy_wh = np.array([d.energy_wh for d in drones], dtype=np.float64)
+    weight_kg = np.array([o.package_weight_kg for o in orders], dtype=np.float64)
+    mask = np.zeros((len(drones), len(orders)), dtype=np.bool_)
+    in_area = within_service(fleet, legs)
+    for drone_class, rows in rows_by_class(fleet, drones):
+        may_fly = in_area & wants_class(orders, drone_class) & (weight_kg <= drone_class.max_payload_kg)
+        need_wh = mission_energy_wh(legs.to_pickup_m[rows], legs.loaded_m, legs.back_m, weight_kg, drone_class)
+        spare_wh = energy_wh[rows] - drone_class.reserve_fraction * drone_class.battery_wh
+        mask[rows] = may_fly & (need_wh <= spare_wh[:, None])
+    return mask & free[:, None]
+
+
+def feasible_with_full_battery(fleet: FleetSpec, order: Order, legs: Legs) -> bool:
+    """Whether a drone of some class, full and at the depot, could fly the one order that ``legs`` was measured for."""
+    if not within_service(fleet, legs).all():
+        return False
+    return any(
+        bool(wants_class([order], c).all())
+        and order.package_weight_kg <= c.max_payload_kg
+        and bool(_mission_from_depot_wh(legs, order, c) <= (1.0 - c.reserve_fraction) * c.battery_wh)
+        for c in fleet.classes
+    )
+
+
+def within_service(fleet: FleetSpec, legs: Legs) -> BoolArray:
+    """Mask ``(m,)``: both pickup and destination lie within the service radius around the depot."""
+    return (legs.back_m <= fleet.service_radius_m) & (legs.depot_to_pickup_m <= fleet.service_radius_m)
+
+
+def wants_class(orders: Sequence[Order], drone_class: DroneClass) -> BoolArray:
+    """Mask ``(m,)``: the order wants this class, or does not mind."""
+    return np.array([o.drone_class in (None, drone_class.name) for o in orders], dtype=np.bool_)
+
+
+def rows_by_class(fleet: FleetSpec, drones: Sequence[DroneReport]) -> Iterator[tuple[DroneClass, NDArray[np.intp]]]:
+    """Each class of the fleet with the indices of its drones; drones of an unknown class are left out."""
+    for drone_class in fleet.classes:
+        rows = np.array([i for i, d in enumerate(drones) if d.drone_class == drone_class.name], dtype=np.intp)
+        if rows.size:
+            yield drone_class, rows
+
+
+def _mission_from_depot_wh(legs: Legs, order: Order, drone_class: DroneClass) -> float:
+    need_wh = mission_energy_wh(
+        legs.depot_to_pickup_m, legs.loaded_m, legs.back_m, order.package_weight_kg, drone_class
+    )
+    return float(need_wh[0])

@@ -1,0 +1,76 @@
+"""Planners: implementations of :class:`drone_orchestrator.core.planner.Planner`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.planner import Pairing, PlannedOrder
+from ..core.types import DroneReport, FleetSpec, Order
+from .assignment import assign
+from .cost import costs, delivery_times_s, weights
+from .feasibility import feasible, feasible_with_full_battery
+from .legs import measure
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+#: ``(orders, times_s, feasible) -> pairs of indices``; times and mask are ``(n, m)``.
+Choice = Callable[[Sequence[PlannedOrder], FloatArray, BoolArray], list[tuple[int, int]]]
+
+
+class AssignmentPlanner:
+    """Serves as many orders as it can, and of those choices takes the one of least weighted time to deliver."""
+
+    def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
+        """See :meth:`Planner.plan`. Sorted by message id."""
+        return _plan(fleet, drones, orders, _choose_best)
+
+    def capable(self, fleet: FleetSpec, order: Order) -> bool:
+        """See :meth:`Planner.capable`."""
+        return feasible_with_full_battery(fleet, order, measure(fleet, (), (order,)))
+
+
+class GreedyPlanner:
+    """The baseline: the heaviest order first takes the drone that delivers it soonest."""
+
+    def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
+        """See :meth:`Planner.plan`. Sorted by message id."""
+        return _plan(fleet, drones, orders, _choose_greedily)
+
+    def capable(self, fleet: FleetSpec, order: Order) -> bool:
+        """See :meth:`Planner.capable`."""
+        return feasible_with_full_battery(fleet, order, measure(fleet, (), (order,)))
+
+
+def _plan(
+    fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder], choose: Choice
+) -> list[Pairing]:
+    """Measure, mask, choose. Both sides are sorted by id first, so that ties do not depend on the order of input."""
+    drones = sorted(drones, key=lambda d: d.drone_id)
+    orders = sorted(orders, key=lambda o: o.order.message_id)
+    if not drones or not orders:
+        return []
+    wanted = [o.order for o in orders]
+    legs = measure(fleet, drones, wanted)
+    mask = feasible(fleet, drones, wanted, legs)
+    pairs = choose(orders, delivery_times_s(fleet, drones, legs), mask)
+    chosen = (Pairing(wanted[column].message_id, drones[row].drone_id) for row, column in pairs)
+    return sorted(chosen, key=lambda p: p.message_id)
+
+
+def _choose_best(orders: Sequence[PlannedOrder], times_s: FloatArray, mask: BoolArray) -> list[tuple[int, int]]:
+    return assign(costs(orders, times_s, mask), mask)
+
+
+def _choose_greedily(orders: Sequence[PlannedOrder], times_s: FloatArray, mask: BoolArray) -> list[tuple[int, int]]:
+    left_s = np.where(mask, times_s, np.inf)
+    heaviest_first = np.argsort(-weights(orders, left_s.min(axis=0)), kind="stable")
+    pairs = []
+    for column in heaviest_first.tolist():
+        row = int(np.argmin(left_s[:, column]))
+        if np.isfinite(left_s[row, column]):
+            pairs.append((row, column))
+            left_s[row, :] = np.inf
+    return pairs

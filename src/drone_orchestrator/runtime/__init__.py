@@ -1,0 +1,1 @@
+"""The driver: queue, step, effects, in one thread."""

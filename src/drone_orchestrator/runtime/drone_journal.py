@@ -1,0 +1,98 @@
+"""The journal of one drone: entries of :mod:`drone_orchestrator.core.drone_events` in a file of :mod:`.journal`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+from ..core.drone_events import Closed, Entry, GoalAccepted
+from ..core.drone_state import DurableState, IllegalEntry, compact, fold
+from ..core.types import GeoPoint, Order, Outcome, Priority
+from .journal import Damage, Journal, JournalCorrupt, Record, read
+
+#: A journal with more records than this is compacted when it is opened.
+COMPACT_ABOVE_RECORDS = 20_000
+
+_ENTRY_TYPES: dict[str, type[Any]] = {entry_type.__name__: entry_type for entry_type in get_args(Entry)}
+
+
+def encode(entry: Entry) -> Record:
+    """``entry`` as a JSON object; its type is under ``entry``."""
+    return {"entry": type(entry).__name__, **asdict(entry)}
+
+
+def decode(record: Record) -> Entry:
+    """Inverse of :func:`encode`. Raises :class:`JournalCorrupt` where ``record`` is no entry."""
+    fields = dict(record)
+    try:
+        entry_type = _ENTRY_TYPES[fields.pop("entry")]
+        if entry_type is GoalAccepted:
+            fields["order"] = _order(fields["order"])
+        elif entry_type is Closed:
+            fields["outcome"] = Outcome(fields["outcome"])
+        entry: Entry = entry_type(**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalCorrupt(f"not a journal entry ({error}): {record}") from error
+    return entry
+
+
+def read_entries(path: Path) -> tuple[str, list[Entry]]:
+    """Identity and entries of a journal that may be in use, for audits. Raises what :func:`.journal.read` does."""
+    contents = read(path)
+    return contents.identity, [decode(record) for record in contents.records]
+
+
+class DroneJournal:
+    """An open journal and the state that it folded to when it was opened."""
+
+    def __init__(self, journal: Journal, durable: DurableState) -> None:
+        self._journal = journal
+        self.durable = durable
+
+    @classmethod
+    def open(cls, path: Path, compact_above: int = COMPACT_ABOVE_RECORDS) -> DroneJournal:
+        """Open, repair, begin or compact the journal at ``path``; look at :attr:`damage` afterwards.
+
+        Raises :class:`.journal.JournalLocked` and :class:`.journal.JournalUnusable`.
+        """
+        journal = Journal.open(path)
+        try:
+            durable = fold(decode(record) for record in journal.records)
+            if len(journal.records) > compact_above:
+                journal.rewrite(encode(entry) for entry in compact(durable))
+        except (JournalCorrupt, IllegalEntry) as error:
+            journal.begin_anew(f"{path}: {error}")
+            durable = DurableState()
+        except BaseException:
+            journal.close()
+            raise
+        return cls(journal, durable)
+
+    @property
+    def identity(self) -> str:
+        return self._journal.identity
+
+    @property
+    def damage(self) -> Damage | None:
+        return self._journal.damage
+
+    def append(self, entry: Entry) -> None:
+        """Return when ``entry`` is on disk. Raises :class:`.journal.JournalWriteFailed`."""
+        self._journal.append(encode(entry))
+
+    def close(self) -> None:
+        """Release file and lock; again does nothing."""
+        self._journal.close()
+
+
+def _order(fields: dict[str, Any]) -> Order:
+    pickup = fields["pickup"]
+    return Order(
+        **{
+            **fields,
+            "destination": GeoPoint(**fields["destination"]),
+            "pickup": GeoPoint(**pickup) if pickup else None,
+            "priority": Priority(fields["priority"]),
+        }
+    )

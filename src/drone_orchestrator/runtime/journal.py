@@ -1,0 +1,246 @@
+"""An append-only file that survives the death of its writer at any instant.
+
+One record per line: CRC-32 of the JSON text in eight hex digits, a blank, the JSON, a newline. The first line is the
+header and holds the journal's *identity*, a UUID made when the file was; whoever comes back with another identity has
+lost its memory.
+
+``append`` returns when the record is on disk. A record is written with one call and ends in its only newline, so a torn
+write is a last line that is cut short or does not fit its CRC: it is cut off when the journal is opened, for nobody was
+told that it was written. Any other damage means that records are gone which somebody relies on: the file is kept
+aside as ``<name>.corrupt-<n>`` and a journal with a new identity begins.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import uuid
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = "drone_orchestrator.journal"
+VERSION = 1
+
+Record = dict[str, Any]
+
+
+class JournalError(Exception):
+    """Base of what a journal raises; the text is one line."""
+
+
+class JournalLocked(JournalError):
+    """Another process has the journal open."""
+
+
+class JournalUnusable(JournalError):
+    """The file or its folder cannot be read or written, or a newer program wrote it. Nothing was changed."""
+
+
+class JournalWriteFailed(JournalError):
+    """A record may or may not be on disk. Nothing that depends on it may happen: stop, and read the journal anew."""
+
+
+class JournalCorrupt(JournalError):
+    """Records that were written are damaged or missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What opening found wrong. ``kept_as`` is the file that was kept aside, ``None`` for a torn tail cut off."""
+
+    reason: str
+    kept_as: Path | None = None
+
+    @property
+    def memory_lost(self) -> bool:
+        """Whether a new identity began."""
+        return self.kept_as is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A journal as read: ``good_bytes`` is the length of its undamaged beginning."""
+
+    identity: str
+    records: tuple[Record, ...]
+    good_bytes: int
+    torn_bytes: int = 0
+
+
+def read(path: Path) -> Contents:
+    """Read without lock and without repair; a torn tail is left out.
+
+    Raises :class:`JournalCorrupt`, or :class:`JournalUnusable` where it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JournalUnusable(f"{path}: {error.strerror}") from error
+    lines = data.split(b"\n")
+    tail = lines.pop()  # what follows the last newline: nothing, or a torn record
+    parsed = [_parse(line) for line in lines]
+    if parsed and parsed[-1] is None:
+        parsed.pop()
+        tail = lines.pop() + b"\n" + tail
+    bad = next((number for number, record in enumerate(parsed, 1) if record is None), None)
+    if bad is not None:
+        raise JournalCorrupt(f"{path}: line {bad} is damaged")
+    header, *records = [record for record in parsed if record is not None] or [{}]
+    if header.get("format") != FORMAT or not isinstance(header.get("identity"), str):
+        raise JournalCorrupt(f"{path}: the header is damaged")
+    if header.get("version") != VERSION:
+        raise JournalUnusable(f"{path}: written in format {header.get('version')}, this program knows {VERSION}")
+    good_bytes = len(data) - len(tail)
+    return Contents(header["identity"], tuple(records), good_bytes, torn_bytes=len(tail))
+
+
+class Journal:
+    """The one open journal at ``path``. Not thread-safe. Use :meth:`open`."""
+
+    def __init__(self, path: Path, lock_fd: int) -> None:
+        self.path = path
+        self.identity = ""
+        self.records: tuple[Record, ...] = ()
+        self.damage: Damage | None = None
+        self._lock_fd = lock_fd
+        self._fd = -1
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        """Open, repair or begin the journal. ``records`` is what it holds, ``damage`` what was wrong.
+
+        Raises :class:`JournalLocked` and :class:`JournalUnusable`.
+        """
+        journal = cls(path, _lock(path))
+        try:
+            journal._load()
+        except OSError as error:
+            journal.close()
+            raise JournalUnusable(f"{path}: {error.strerror}") from error
+        except JournalError:
+            journal.close()
+            raise
+        return journal
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write ``record`` and return when it is on disk. Raises :class:`JournalWriteFailed`, then for ever."""
+        if self._fd < 0:
+            raise JournalWriteFailed(f"{self.path}: the journal is closed")
+        line = _line(record)
+        try:
+            if os.write(self._fd, line) != len(line):
+                raise OSError(0, "the record was written in part")
+            os.fsync(self._fd)
+        except OSError as error:
+            os.close(self._fd)
+            self._fd = -1
+            raise JournalWriteFailed(f"{self.path}: {error.strerror}") from error
+
+    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace all records in one step, identity kept: after a crash the file is the old or the new one.
+
+        Raises :class:`JournalUnusable`; the journal is then as before.
+        """
+        self.records = tuple(dict(record) for record in records)
+        try:
+            self._begin(self.identity, self.records)
+        except OSError as error:
+            raise JournalUnusable(f"{self.path}: {error.strerror}") from error
+
+    def begin_anew(self, reason: str) -> None:
+        """Keep the file aside and begin an empty journal with a new identity. Raises :class:`JournalUnusable`."""
+        try:
+            self._keep_aside(reason)
+        except OSError as error:
+            raise JournalUnusable(f"{self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Release file and lock; again does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        self._fd = self._lock_fd = -1
+
+    def _load(self) -> None:
+        if not self.path.exists():
+            self._begin(str(uuid.uuid4()), ())
+            return
+        try:
+            contents = read(self.path)
+        except JournalCorrupt as error:
+            self._keep_aside(str(error))
+            return
+        self.identity, self.records = contents.identity, contents.records
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        if contents.torn_bytes:
+            os.ftruncate(self._fd, contents.good_bytes)
+            os.fsync(self._fd)
+            self.damage = Damage(f"{self.path}: cut off {contents.torn_bytes} bytes of a record that was never finished")
+
+    def _keep_aside(self, reason: str) -> None:
+        number = 1
+        while (kept_as := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
+            number += 1
+        os.rename(self.path, kept_as)
+        self.records = ()
+        self.damage = Damage(reason, kept_as)
+        self._begin(str(uuid.uuid4()), ())
+
+    def _begin(self, identity: str, records: Iterable[Mapping[str, Any]]) -> None:
+        """Put a new file in place as a whole: a header is never torn."""
+        header = {"format": FORMAT, "version": VERSION, "identity": identity}
+        temporary = self.path.with_name(f"{self.path.name}.new")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            with os.fdopen(os.dup(fd), "wb") as out:
+                out.writelines(_line(record) for record in (header, *records))
+            os.fsync(fd)
+            os.rename(temporary, self.path)
+            _sync_folder(self.path.parent)
+        except OSError:
+            os.close(fd)
+            raise
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self.identity = fd, identity
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _parse(line: bytes) -> Record | None:
+    """The record of one line, ``None`` where it does not fit its CRC."""
+    if len(line) < 10 or line[8:9] != b" " or line[:8] != b"%08x" % zlib.crc32(line[9:]):
+        return None
+    record = json.loads(line[9:])
+    return record if isinstance(record, dict) else None
+
+
+def _lock(path: Path) -> int:
+    """Lock a file beside the journal (the journal itself is replaced by compaction, and its lock would go with it)."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise JournalUnusable(f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise JournalLocked(f"{path}: another process has this journal open") from None
+    return fd
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

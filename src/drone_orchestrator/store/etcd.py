@@ -1,0 +1,216 @@
+"""The store on etcd, by the Python package that imports as ``etcd3`` (distribution ``cslab-etcd3``).
+
+Why that distribution: ``etcd3`` 0.12.0 cannot be imported with today's protobuf, and in ``python3-etcd3`` 0.13.0 the
+watch thread dies of a ``NameError`` when its stream breaks and stays silent for ever. ``cslab-etcd3`` 0.12.1 is the
+same code without either fault. What is used of it: its endpoints and its generated stubs; see :mod:`.connection` and
+:mod:`.watch` for why not more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import grpc
+from etcd3 import etcdrpc as rpc
+
+from ..ports import StoreUnavailable
+from .connection import Connection, Member, Safety
+from .kv import Compacted, Expect, KeyValue, LeaseGone, Op, Put, RawChange, Reading, Span, TxnResult, WatchSink
+from .region import RegionStore
+from .watch import WatchLoop, WatchStream, key_value
+
+__all__ = ["EtcdDriver", "EtcdStore"]
+
+_PAGE_KEYS = 2000
+_SCAN_ATTEMPTS = 3
+_EVERYTHING: Span = ("\0", "\0")
+
+
+class EtcdDriver:
+    """Requests to etcd; see :class:`~.kv.Driver`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._watches: list[WatchLoop] = []
+
+    def read(self, keys: Sequence[str]) -> Reading:
+        request = rpc.TxnRequest(success=[_get(key) for key in keys])
+        answer = self._connection.call(lambda m: m.kv.Txn, request, Safety.READ)
+        return Reading(answer.header.revision, _found(answer))
+
+    def scan(self, spans: Sequence[Span], revision: int = 0) -> tuple[int, list[KeyValue]]:
+        """Read page by page at one pinned revision; where it is compacted meanwhile, start again (if it may move)."""
+        for _ in range(_SCAN_ATTEMPTS):
+            try:
+                return self._scan_at(spans, revision)
+            except Compacted:
+                if revision:
+                    raise
+        raise StoreUnavailable(f"etcd at {self._connection.names} is compacted faster than it can be read")
+
+    def _scan_at(self, spans: Sequence[Span], revision: int) -> tuple[int, list[KeyValue]]:
+        found: list[KeyValue] = []
+        for first, end in spans:
+            start, more = first.encode(), True
+            while more:
+                request = rpc.RangeRequest(key=start, range_end=end.encode(), limit=_PAGE_KEYS, revision=revision)
+                answer = self._connection.call(lambda m: m.kv.Range, request, Safety.READ)
+                revision = revision or answer.header.revision
+                found += [key_value(kv) for kv in answer.kvs]
+                more = answer.more
+                if more:
+                    start = answer.kvs[-1].key + b"\0"
+        return revision, found
+
+    def txn(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
+        request = rpc.TxnRequest(
+            compare=[_compare(expect) for expect in expects],
+            success=[_operation(op) for op in ops],
+            failure=[_get(expect.key) for expect in expects],
+        )
+        answer = self._connection.call(lambda m: m.kv.Txn, request, Safety.ONCE)
+        return TxnResult(answer.succeeded, answer.header.revision, {} if answer.succeeded else _found(answer))
+
+    def grant_leases(self, ttl_s: float, count: int) -> list[int]:
+        """In parallel at the current member; those that fail are asked for again one by one, with failover."""
+        request = rpc.LeaseGrantRequest(TTL=math.ceil(ttl_s))
+        granted: list[int] = []
+        if count > 1:
+            member, metadata = self._connection.current(), self._connection.metadata()
+            options = {"timeout": self._connection.timeout_s, "metadata": metadata}
+            futures = [member.lease.LeaseGrant.future(request, **options) for _ in range(count)]
+            granted = [future.result().ID for future in futures if future.exception() is None]
+        while len(granted) < count:
+            granted.append(self._connection.call(lambda m: m.lease.LeaseGrant, request, Safety.REPEATABLE).ID)
+        return granted
+
+    def keep_lease(self, lease: int) -> bool:
+        request = rpc.LeaseKeepAliveRequest(ID=lease)
+        return bool(self._connection.call(_keep_alive_once, request, Safety.REPEATABLE).TTL > 0)
+
+    def revoke_lease(self, lease: int) -> None:
+        try:
+            self._connection.call(lambda m: m.lease.LeaseRevoke, rpc.LeaseRevokeRequest(ID=lease), Safety.REPEATABLE)
+        except LeaseGone:
+            return
+
+    def watch(self, span: Span, after_revision: int, sink: WatchSink) -> WatchLoop:
+        loop = WatchLoop(self._connection, span, after_revision, sink)
+        self._watches.append(loop)
+        return loop
+
+    def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
+        """A watch over *all* keys, filtered: every revision changes some key, so ``until_revision`` is sure to come.
+
+        The last change within ``span`` may be older and may be a delete, which no range request shows; and progress
+        notifications cannot be trusted to come after the changes (see :mod:`.watch`).
+        """
+        if after_revision >= until_revision:
+            return
+        first, end = span
+        stream = WatchStream(self._connection, _EVERYTHING, after_revision)
+        try:
+            for change in stream:
+                if change is None:
+                    continue
+                if change.revision > until_revision:
+                    return
+                keys = tuple(item for item in change.keys if first <= item[0] < end)
+                if keys:
+                    yield RawChange(change.revision, keys)
+                if change.revision == until_revision:
+                    return
+        finally:
+            stream.close()
+
+    def status(self) -> dict[str, object]:
+        """``reachable``, ``endpoints`` (name: reachable), ``version``, ``db_size_bytes``."""
+        answers = {member.name: self._member_status(member) for member in self._connection.members}
+        living = [answer for answer in answers.values() if answer is not None]
+        return {
+            "reachable": bool(living),
+            "endpoints": {name: answer is not None for name, answer in answers.items()},
+            "version": living[0].version if living else "",
+            "db_size_bytes": max((answer.dbSize for answer in living), default=0),
+        }
+
+    def _member_status(self, member: Member) -> Any:
+        try:
+            metadata = self._connection.metadata()
+            return member.maintenance.Status(rpc.StatusRequest(), timeout=self._connection.timeout_s, metadata=metadata)
+        except (grpc.RpcError, ValueError, StoreUnavailable):
+            return None
+
+    def close(self) -> None:
+        for loop in self._watches:
+            loop.close()
+        self._connection.close()
+
+
+class EtcdStore(RegionStore):
+    """One region's store on etcd.
+
+    ``endpoints``: ``host:port``, ``http://host:port`` or ``https://host:port``. ``user`` and ``password`` need https,
+    except on loopback. ``ca_cert``, ``cert``, ``key``: PEM files. ``timeout_s`` bounds each attempt of each call.
+    Nothing is connected before the first call, which raises :class:`~drone_orchestrator.ports.StoreUnavailable` naming
+    the endpoints if none answers; malformed settings raise ``ValueError`` here.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        region: str,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        ca_cert: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
+        timeout_s: float = 2.0,
+        reservation_ttl_s: float = 10.0,
+    ) -> None:
+        connection = Connection(
+            endpoints, user=user, password=password, ca_cert=ca_cert, cert=cert, key=key, timeout_s=timeout_s
+        )
+        super().__init__(EtcdDriver(connection), region, reservation_ttl_s=reservation_ttl_s)
+
+
+def _keep_alive_once(member: Member) -> Callable[..., Any]:
+    """A lease's keep-alive is a stream in etcd; this makes one call with one answer of it."""
+
+    def call(request: Any, **options: Any) -> Any:
+        stream = member.lease.LeaseKeepAlive(iter((request,)), **options)
+        try:
+            for answer in stream:
+                return answer
+        finally:
+            stream.cancel()
+        raise StoreUnavailable(f"etcd at {member.name} ended a keep-alive without an answer")
+
+    return call
+
+
+def _compare(expect: Expect) -> Any:
+    return rpc.Compare(
+        result=rpc.Compare.EQUAL,
+        target=rpc.Compare.MOD,
+        key=expect.key.encode(),
+        mod_revision=expect.mod_revision,
+    )
+
+
+def _get(key: str) -> Any:
+    return rpc.RequestOp(request_range=rpc.RangeRequest(key=key.encode()))
+
+
+def _operation(op: Op) -> Any:
+    if isinstance(op, Put):
+        return rpc.RequestOp(request_put=rpc.PutRequest(key=op.key.encode(), value=op.value, lease=op.lease))
+    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=op.key.encode()))
+
+
+def _found(answer: Any) -> dict[str, KeyValue]:
+    kvs = [kv for response in answer.responses for kv in response.response_range.kvs]
+    return {kv.key: kv for kv in map(key_value, kvs)}

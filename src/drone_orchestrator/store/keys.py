@@ -1,0 +1,133 @@
+"""The keys of one region: ``(kind, id)`` to key and back, as in the contract.
+
+Ids are checked when a key is made: intake validates them too, but a key with a slash too many would land in somebody
+else's corner, so it is refused here whatever happened before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.types import Kind
+from ..ports import StoreError
+
+ROOT = "/drone_orchestrator/"
+MAX_ID_CHARS = 128
+_EVENT_DIGITS = 6
+_MAX_EVENTS = 10**_EVENT_DIGITS - 1
+_PLAIN_KINDS = (
+    Kind.INBOX_ORDER,
+    Kind.INBOX_CANCEL,
+    Kind.SAGA,
+    Kind.ORDER_INDEX,
+    Kind.ASSIGNMENT,
+    Kind.BREAKER,
+)
+
+
+class InvalidId(StoreError, ValueError):
+    """An id or region name that cannot be part of a key."""
+
+
+def check_id(text: str, what: str = "id") -> str:
+    """``text`` itself where it can be one segment of a key; raises :class:`InvalidId` where it cannot."""
+    if not isinstance(text, str) or not text:
+        raise InvalidId(f"{what} is empty")
+    if len(text) > MAX_ID_CHARS:
+        raise InvalidId(f"{what} has {len(text)} characters, at most {MAX_ID_CHARS} are allowed")
+    if "/" in text or not text.isascii() or not text.isprintable():
+        raise InvalidId(f"{what} {text!r} has a character that is not printable ASCII, or a '/'")
+    return text
+
+
+def event_id(message_id: str, n: int) -> str:
+    """``<message_id>/<n>``, the number padded so that keys sort as numbers do."""
+    if not 1 <= n <= _MAX_EVENTS:
+        raise InvalidId(f"event number {n} is not in 1..{_MAX_EVENTS}")
+    return f"{check_id(message_id, 'message_id')}/{n:0{_EVENT_DIGITS}d}"
+
+
+def range_end(prefix: str) -> str:
+    """The first key after all that start with ``prefix`` (which ends in a character below ``~``)."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys below ``/drone_orchestrator/<region>/``."""
+
+    region: str
+
+    def __post_init__(self) -> None:
+        check_id(self.region, "region")
+
+    @property
+    def prefix(self) -> str:
+        return f"{ROOT}{self.region}/"
+
+    @property
+    def leader(self) -> str:
+        return f"{self.prefix}{Kind.LEADER.value}"
+
+    def of(self, kind: Kind, id_: str) -> str:
+        """The key of one record; raises :class:`InvalidId` for an id that does not fit the kind."""
+        if kind is Kind.LEADER:
+            if id_:
+                raise InvalidId(f"the leader key takes no id, not {id_!r}")
+            return self.leader
+        if kind is Kind.EVENT:
+            message_id, _, n = id_.rpartition("/")
+            if not n.isascii() or not n.isdigit() or event_id(message_id, int(n)) != id_:
+                raise InvalidId(f"event id {id_!r} is not <message_id>/<six digits>")
+            return f"{self.prefix}{kind.value}/{id_}"
+        if kind not in _PLAIN_KINDS:
+            raise InvalidId(f"no key can be made of kind {kind.value!r}")
+        return f"{self.prefix}{kind.value}/{check_id(id_)}"
+
+    def inbox_order(self, message_id: str) -> str:
+        return self.of(Kind.INBOX_ORDER, message_id)
+
+    def inbox_cancel(self, message_id: str) -> str:
+        return self.of(Kind.INBOX_CANCEL, message_id)
+
+    def saga(self, message_id: str) -> str:
+        return self.of(Kind.SAGA, message_id)
+
+    def order_index(self, order_id: str) -> str:
+        return self.of(Kind.ORDER_INDEX, order_id)
+
+    def assignment(self, drone_id: str) -> str:
+        return self.of(Kind.ASSIGNMENT, drone_id)
+
+    def event(self, message_id: str, n: int) -> str:
+        return self.of(Kind.EVENT, event_id(message_id, n))
+
+    def events_of(self, message_id: str) -> str:
+        """The prefix of all events of one order."""
+        return f"{self.prefix}{Kind.EVENT.value}/{check_id(message_id, 'message_id')}/"
+
+    def all_keys(self) -> tuple[tuple[str, str], ...]:
+        """The region as one span ``(first, end)``."""
+        return ((self.prefix, range_end(self.prefix)),)
+
+    def all_but_events(self) -> tuple[tuple[str, str], ...]:
+        """The region as spans ``(first, end)`` that leave the events out."""
+        events = f"{self.prefix}{Kind.EVENT.value}/"
+        return ((self.prefix, events), (range_end(events), range_end(self.prefix)))
+
+    def parse(self, key: str) -> tuple[Kind, str]:
+        """Kind and id of a key of this region; ``(OTHER, rest)`` for one that the contract does not know."""
+        if not key.startswith(self.prefix):
+            raise InvalidId(f"key {key!r} is not below {self.prefix}")
+        rest = key[len(self.prefix) :]
+        if rest == Kind.LEADER.value:
+            return Kind.LEADER, ""
+        for kind in (*_PLAIN_KINDS, Kind.EVENT):
+            if rest.startswith(f"{kind.value}/"):
+                id_ = rest[len(kind.value) + 1 :]
+                try:
+                    self.of(kind, id_)
+                except InvalidId:
+                    return Kind.OTHER, rest
+                return kind, id_
+        return Kind.OTHER, rest

@@ -1,0 +1,413 @@
+"""The in-memory twin of etcd: revisions, history, leases, watches, compaction, and faults on demand.
+
+:class:`MemoryBackend` is the shared "server"; each :class:`MemoryStore` is one client of it. Time is injected. With
+``threaded=False`` nothing runs by itself: :meth:`MemoryBackend.pump` expires leases and delivers watches, which makes
+a deterministic simulation of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Condition, RLock, Thread, current_thread
+
+from ..ports import FateUnknown, StoreUnavailable
+from .kv import (
+    Compacted,
+    Delete,
+    Expect,
+    KeyValue,
+    LeaseGone,
+    Op,
+    Put,
+    RawChange,
+    Reading,
+    Span,
+    TxnResult,
+    WatchSink,
+)
+from .region import MIN_LEASE_S, RegionStore
+
+__all__ = ["MemoryBackend", "MemoryStore"]
+
+
+@dataclass(slots=True)
+class _Lease:
+    ttl_s: float
+    expires_at: float
+    keys: set[str] = field(default_factory=set)
+
+
+class MemoryBackend:
+    """Shared state of all clients. ``clock`` gives monotonic seconds.
+
+    Fault hooks: :meth:`set_available`, :meth:`lose_answers`, :meth:`deliver_late`, :meth:`break_watches`,
+    :meth:`compact`. Clients are known by the name that they were made with.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, threaded: bool = True) -> None:
+        self.changed = Condition(RLock())
+        self.threaded = threaded
+        self._clock = clock
+        self._revision = 1
+        self._compacted = 0
+        self._living: dict[str, KeyValue] = {}
+        self._base: dict[str, KeyValue] = {}  # as of the compact revision
+        self._changes: list[RawChange] = []
+        self._leases: dict[int, _Lease] = {}
+        self._last_lease = 0
+        self._away: set[str | None] = set()
+        self._faults: list[tuple[str | None, bool]] = []
+        self._late: list[tuple[tuple[Expect, ...], tuple[Op, ...]]] = []
+        self._watches: list[_MemoryWatch] = []
+
+    # --- faults ------------------------------------------------------------------------------------------------------
+
+    def set_available(self, available: bool, client: str | None = None) -> None:
+        """Cut the store off from one client (``None``: from all), or let it back. Watches stall meanwhile."""
+        with self.changed:
+            if available:
+                self._away.discard(client)
+            else:
+                self._away.add(client)
+            self.changed.notify_all()
+
+    def lose_answers(self, count: int = 1, *, applied: bool, client: str | None = None) -> None:
+        """The next ``count`` transactions (of one client) end in ``FateUnknown``; ``applied`` says what became of them.
+
+        One that is not applied stays on its way until :meth:`deliver_late`.
+        """
+        with self.changed:
+            self._faults.extend([(client, applied)] * count)
+
+    def deliver_late(self) -> None:
+        """Transactions whose request was on its way arrive now, and are carried out if their compares still hold."""
+        with self.changed:
+            late, self._late = self._late, []
+            for expects, ops in late:
+                if all(self._leased(op) for op in ops):
+                    self._apply(expects, ops)
+
+    def break_watches(self, client: str | None = None) -> None:
+        """Every watch loses its stream and has to resume."""
+        with self.changed:
+            for watch in self._watches:
+                if client in (None, watch.client):
+                    watch.broken = True
+            self.changed.notify_all()
+
+    def compact(self, revision: int | None = None) -> None:
+        """Forget the history up to ``revision`` (``None``: now), except for the state at it."""
+        with self.changed:
+            self.expire()
+            self._compacted = self._revision if revision is None else revision
+            for change in self._changes:
+                if change.revision <= self._compacted:
+                    _replay(self._base, change)
+            self._changes = [c for c in self._changes if c.revision > self._compacted]
+
+    def expire_lease_of(self, key: str) -> None:
+        """The lease that ``key`` hangs on runs out now."""
+        with self.changed:
+            self._drop_lease(self._living[key].lease)
+
+    def pump(self) -> int:
+        """Expire leases and deliver everything that is due to every watch, on this thread; the number of deliveries."""
+        with self.changed:
+            self.expire()
+            watches = list(self._watches)
+        return sum(watch.drain() for watch in watches)
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def enter(self, client: str) -> None:
+        """Begin a request of ``client`` (with ``changed`` held); ``StoreUnavailable`` where it is cut off."""
+        self.expire()
+        if not self.reachable(client):
+            raise StoreUnavailable("the in-memory store is switched off")
+
+    def reachable(self, client: str) -> bool:
+        return not self._away & {None, client}
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def read(self, keys: Sequence[str]) -> Reading:
+        return Reading(self._revision, {key: self._living[key] for key in keys if key in self._living})
+
+    def scan(self, spans: Sequence[Span], revision: int) -> tuple[int, list[KeyValue]]:
+        state = self._living if revision in (0, self._revision) else self._state_at(revision)
+        return revision or self._revision, [state[key] for key in sorted(state) if _within(key, spans)]
+
+    def changes_after(self, revision: int) -> list[RawChange]:
+        if revision < self._compacted:
+            raise Compacted(self._compacted)
+        return [change for change in self._changes if change.revision > revision]
+
+    def txn(self, client: str, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
+        if not all(self._leased(op) for op in ops):
+            raise LeaseGone("the transaction names a lease that does not exist")
+        for fault in self._faults:
+            if fault[0] in (None, client):
+                self._faults.remove(fault)
+                if fault[1]:
+                    self._apply(expects, ops)
+                else:
+                    self._late.append((tuple(expects), tuple(ops)))
+                raise FateUnknown("the answer was lost on purpose")
+        return self._apply(expects, ops)
+
+    def grant(self, ttl_s: float) -> int:
+        self._last_lease += 1
+        ttl_s = max(ttl_s, MIN_LEASE_S)
+        self._leases[self._last_lease] = _Lease(ttl_s, self._clock() + ttl_s)
+        self.changed.notify_all()
+        return self._last_lease
+
+    def keep(self, lease: int) -> bool:
+        if lease not in self._leases:
+            return False
+        self._leases[lease].expires_at = self._clock() + self._leases[lease].ttl_s
+        return True
+
+    def revoke(self, lease: int) -> None:
+        self._drop_lease(lease)
+
+    def next_expiry_s(self) -> float | None:
+        """Seconds until the next lease runs out."""
+        if not self._leases:
+            return None
+        return max(0.0, min(lease.expires_at for lease in self._leases.values()) - self._clock())
+
+    def add_watch(self, watch: _MemoryWatch) -> None:
+        with self.changed:
+            self._watches.append(watch)
+
+    def remove_watch(self, watch: _MemoryWatch) -> None:
+        with self.changed:
+            if watch in self._watches:
+                self._watches.remove(watch)
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def _apply(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
+        found = self.read([e.key for e in expects]).found
+        if any((found[e.key].mod_revision if e.key in found else 0) != e.mod_revision for e in expects):
+            return TxnResult(False, self._revision, found)
+        if len({op.key for op in ops}) != len(ops):
+            raise ValueError("duplicate key given in transaction")  # as etcd says
+        self._change(ops)
+        return TxnResult(True, self._revision)
+
+    def _change(self, ops: Sequence[Op]) -> None:
+        revision = self._revision + 1
+        keys: list[tuple[str, KeyValue | None]] = []
+        for op in ops:
+            before = self._living.pop(op.key, None)
+            if before is not None and before.lease:
+                self._leases[before.lease].keys.discard(op.key)
+            if isinstance(op, Put):
+                after = KeyValue(op.key, op.value, revision, op.lease)
+                self._living[op.key] = after
+                if op.lease:
+                    self._leases[op.lease].keys.add(op.key)
+                keys.append((op.key, after))
+            elif before is not None:
+                keys.append((op.key, None))
+        if keys:
+            self._revision = revision
+            self._changes.append(RawChange(revision, tuple(keys)))
+            self.changed.notify_all()
+
+    def _leased(self, op: Op) -> bool:
+        return not isinstance(op, Put) or not op.lease or op.lease in self._leases
+
+    def expire(self) -> None:
+        """Delete what hangs on leases that have run out (with ``changed`` held)."""
+        now = self._clock()
+        for lease in [id_ for id_, lease in self._leases.items() if lease.expires_at <= now]:
+            self._drop_lease(lease)
+
+    def _drop_lease(self, lease: int) -> None:
+        if lease not in self._leases:
+            return
+        self._change([Delete(key) for key in sorted(self._leases[lease].keys)])
+        del self._leases[lease]
+
+    def _state_at(self, revision: int) -> dict[str, KeyValue]:
+        if revision < self._compacted:
+            raise Compacted(self._compacted)
+        state = dict(self._base)
+        for change in self._changes:
+            if change.revision <= revision:
+                _replay(state, change)
+        return state
+
+
+class _MemoryWatch:
+    """One watch: a cursor into the backend's history, moved by its thread or by ``pump``."""
+
+    def __init__(self, backend: MemoryBackend, client: str, span: Span, after_revision: int, sink: WatchSink) -> None:
+        self.client = client
+        self.broken = False
+        self._backend = backend
+        self._span = span
+        self._after = after_revision
+        self._sink = sink
+        self._healthy: bool | None = None
+        self._closed = False
+        self._thread: Thread | None = None
+        backend.add_watch(self)
+        if backend.threaded:
+            self._thread = Thread(target=self._run, name=f"memory-watch-{client}", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop; no callback runs after this returns (unless it is called from one)."""
+        self._backend.remove_watch(self)
+        with self._backend.changed:
+            self._closed = True
+            self._backend.changed.notify_all()
+        if self._thread is not None and self._thread is not current_thread():
+            self._thread.join()
+
+    def drain(self) -> int:
+        """Deliver all that is due; the number of deliveries."""
+        delivered = 0
+        while (step := self._next()) is not None:
+            step()
+            delivered += 1
+        return delivered
+
+    def _run(self) -> None:
+        while not self._closed:
+            if self.drain():
+                continue
+            with self._backend.changed:
+                if not self._closed and self._next() is None:
+                    self._backend.changed.wait(self._backend.next_expiry_s())
+                    self._backend.expire()
+
+    def _next(self) -> Callable[[], object] | None:
+        """What is to be done next, or ``None``; chosen under the lock, carried out without it."""
+        with self._backend.changed:
+            if self._closed:
+                return None
+            if self.broken or not self._backend.reachable(self.client):
+                if self._healthy is not False:
+                    return partial(self._tell, False)
+                if not self._backend.reachable(self.client):
+                    return None
+                self.broken = False
+            if self._healthy is not True:
+                return partial(self._tell, True)
+            try:
+                due = self._backend.changes_after(self._after)
+            except Compacted:
+                return self._start_over
+            for change in due:
+                keys = tuple(item for item in change.keys if _within(item[0], (self._span,)))
+                if keys:
+                    return partial(self._deliver, RawChange(change.revision, keys))
+                self._after = change.revision
+            return None
+
+    def _tell(self, healthy: bool) -> None:
+        self._healthy = healthy
+        self._sink.on_health(healthy)
+
+    def _start_over(self) -> None:
+        try:
+            self._after = self._sink.on_compacted()
+        except StoreUnavailable:
+            self._tell(False)
+
+    def _deliver(self, change: RawChange) -> None:
+        self._after = change.revision
+        self._sink.on_change(change)
+
+
+class MemoryDriver:
+    """One client's connection to a :class:`MemoryBackend`."""
+
+    def __init__(self, backend: MemoryBackend, client: str) -> None:
+        self._backend = backend
+        self._client = client
+        self._watches: list[_MemoryWatch] = []
+
+    def read(self, keys: Sequence[str]) -> Reading:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            return self._backend.read(keys)
+
+    def scan(self, spans: Sequence[Span], revision: int = 0) -> tuple[int, list[KeyValue]]:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            return self._backend.scan(spans, revision)
+
+    def txn(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            return self._backend.txn(self._client, expects, ops)
+
+    def grant_leases(self, ttl_s: float, count: int) -> list[int]:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            return [self._backend.grant(ttl_s) for _ in range(count)]
+
+    def keep_lease(self, lease: int) -> bool:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            return self._backend.keep(lease)
+
+    def revoke_lease(self, lease: int) -> None:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            self._backend.revoke(lease)
+
+    def watch(self, span: Span, after_revision: int, sink: WatchSink) -> _MemoryWatch:
+        watch = _MemoryWatch(self._backend, self._client, span, after_revision, sink)
+        self._watches.append(watch)
+        return watch
+
+    def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            changes = self._backend.changes_after(after_revision)
+        for change in changes:
+            keys = tuple(item for item in change.keys if _within(item[0], (span,)))
+            if keys and change.revision <= until_revision:
+                yield RawChange(change.revision, keys)
+
+    def status(self) -> dict[str, object]:
+        with self._backend.changed:
+            reachable = self._backend.reachable(self._client)
+        return {"reachable": reachable, "endpoints": {"memory": reachable}, "version": "memory", "db_size_bytes": 0}
+
+    def close(self) -> None:
+        for watch in self._watches:
+            watch.close()
+
+
+class MemoryStore(RegionStore):
+    """One client's store of ``region`` in ``backend``; same semantics as :class:`~.etcd.EtcdStore`."""
+
+    def __init__(
+        self, backend: MemoryBackend, region: str, client: str = "client", *, reservation_ttl_s: float = 10.0
+    ) -> None:
+        super().__init__(MemoryDriver(backend, client), region, reservation_ttl_s=reservation_ttl_s)
+
+
+def _replay(state: dict[str, KeyValue], change: RawChange) -> None:
+    for key, kv in change.keys:
+        if kv is None:
+            state.pop(key, None)
+        else:
+            state[key] = kv
+
+
+def _within(key: str, spans: Sequence[Span]) -> bool:
+    return any(first <= key < end for first, end in spans)

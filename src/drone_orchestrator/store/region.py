@@ -1,0 +1,433 @@
+"""One region's store on top of a key-value driver: the :class:`~drone_orchestrator.ports.Store` protocol.
+
+Everything that decides is here, once: which keys a step compares, what an unanswered request may have done, whose
+fault a failed group is. The drivers below only carry requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from ..core.effects import Reserve, Transition
+from ..core.events import Fate
+from ..core.types import (
+    CancelRequest,
+    Corrupt,
+    Entry,
+    Kind,
+    LeaderRecord,
+    Order,
+    Saga,
+    SagaEvent,
+    Snapshot,
+    StoreChange,
+)
+from ..ports import CommitResult, FateUnknown, OrderView, StoreError, StoreUnavailable, Submitted, WatchHandle
+from .codec import decode, encode
+from .keys import InvalidId, Keys, range_end
+from .kv import Compacted, Delete, Driver, Expect, KeyValue, LeaseGone, Op, Put, RawChange, WatchSink
+from .transactions import Plan, fate_by_reading, grouped, plan
+
+MIN_LEASE_S = 2.0
+_CREATE_ATTEMPTS = 2
+_HISTORY_ATTEMPTS = 3
+
+
+class CorruptRecord(StoreError):
+    """A record that was asked for cannot be read; the text names it and says why."""
+
+
+class RegionStore:
+    """The store of ``region`` over ``driver``.
+
+    ``reservation_ttl_s`` (s, at least 2): how long a drone's reservation outlives its last ``keep_reservation``.
+    Safe to use from several threads.
+    """
+
+    def __init__(self, driver: Driver, region: str, *, reservation_ttl_s: float = 10.0) -> None:
+        if reservation_ttl_s < MIN_LEASE_S:
+            raise ValueError(f"reservation_ttl_s is {reservation_ttl_s:g}; etcd grants no lease under {MIN_LEASE_S:g}")
+        self.keys = Keys(region)
+        self._driver = driver
+        self._reservation_ttl_s = reservation_ttl_s
+        self._lock = threading.Lock()
+        self._leader_lease: tuple[int, int] | None = None  # (epoch, lease)
+        self._reservation_leases: dict[str, tuple[int, int]] = {}  # drone -> (mod revision, lease or 0)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """All keys but events, at one revision."""
+        revision, found = self._driver.scan(self.keys.all_but_events())
+        entries = tuple(self._entry(kv.key, kv, kv.mod_revision) for kv in found)
+        leases = {
+            entry.id: (kv.mod_revision, kv.lease)
+            for entry, kv in zip(entries, found, strict=True)
+            if entry.kind is Kind.ASSIGNMENT
+        }
+        with self._lock:
+            newer = {drone: known for drone, known in self._reservation_leases.items() if known[0] > revision}
+            self._reservation_leases = {**leases, **newer}
+        return Snapshot(revision, entries)
+
+    def watch(
+        self,
+        after_revision: int,
+        on_change: Callable[[StoreChange], None],
+        on_snapshot: Callable[[Snapshot], None],
+        on_health: Callable[[bool], None] | None = None,
+    ) -> WatchHandle:
+        """See :meth:`drone_orchestrator.ports.Store.watch`. ``on_health(True)`` also tells of the first connection.
+
+        An exception in a callback ends the watch loudly (``threading.excepthook``): the view would have a hole.
+        """
+
+        def deliver(raw: RawChange) -> None:
+            self._learn_leases(raw)
+            on_change(self._change(raw))
+
+        def start_over() -> int:
+            fresh = self.snapshot()
+            on_snapshot(fresh)
+            return fresh.revision
+
+        sink = WatchSink(deliver, start_over, on_health or (lambda healthy: None))
+        return self._driver.watch(self.keys.all_keys()[0], after_revision, sink)
+
+    def find(self, order_or_message_id: str) -> OrderView | None:
+        """One order by message id, else by order id. ``revision`` is that of its saga (else of its inbox entry).
+
+        Raises :class:`CorruptRecord` where it exists but cannot be read.
+        """
+        try:
+            index = self.keys.order_index(order_or_message_id)
+        except InvalidId:
+            return None
+        view, found = self._view(order_or_message_id, index)
+        if view is not None or index not in found:
+            return view
+        message_id = self._require(found[index])
+        return self._view(str(message_id))[0]
+
+    def _view(self, message_id: str, *more: str) -> tuple[OrderView | None, Mapping[str, KeyValue]]:
+        """Saga, inbox entry and cancellation of one message, read at one revision together with the keys ``more``."""
+        saga_key, inbox_key = self.keys.saga(message_id), self.keys.inbox_order(message_id)
+        cancel_key = self.keys.inbox_cancel(message_id)
+        found = self._driver.read((saga_key, inbox_key, cancel_key, *more)).found
+        cancelled = cancel_key in found
+        if saga_key in found:
+            saga = self._require(found[saga_key])
+            assert isinstance(saga, Saga)
+            return OrderView(saga.order, saga, cancelled, found[saga_key].mod_revision), found
+        if inbox_key in found:
+            order = self._require(found[inbox_key])
+            assert isinstance(order, Order)
+            return OrderView(order, None, cancelled, found[inbox_key].mod_revision), found
+        return None, found
+
+    def events(self, message_id: str) -> list[SagaEvent]:
+        """The events of one order, in order; raises :class:`CorruptRecord` for one that cannot be read."""
+        first = self.keys.events_of(message_id)
+        events = [self._require(kv) for kv in self._driver.scan(((first, range_end(first)),))[1]]
+        return [event for event in events if isinstance(event, SagaEvent)]
+
+    def history(self, after_revision: int = 0) -> Iterator[StoreChange]:
+        """Every change of ``(after_revision, now]``, events included.
+
+        Where the oldest part is compacted, the first change is the state at the compact revision: its entries keep
+        their own, lower mod revisions. A store that is compacted past the reader raises :class:`StoreUnavailable`.
+        """
+        until = self._revision()
+        span = self.keys.all_keys()[0]
+        for _ in range(_HISTORY_ATTEMPTS):
+            begun = False
+            try:
+                for raw in self._driver.history(span, after_revision, until):
+                    begun = True
+                    yield self._change(raw)
+                return
+            except Compacted as gap:
+                if begun:
+                    raise StoreUnavailable("the history was compacted while it was read: read it again") from gap
+                oldest = gap.revision
+            try:
+                _, state = self._driver.scan((span,), oldest)
+            except Compacted:
+                continue  # compacted further in between
+            if state:
+                yield StoreChange(oldest, tuple(self._entry(kv.key, kv, kv.mod_revision) for kv in state))
+            after_revision = oldest
+            until = max(until, oldest)
+        raise StoreUnavailable("the history is being compacted faster than it can be read")
+
+    def status(self) -> dict[str, object]:
+        """``region``, ``revision`` (0: no quorum), ``has_quorum``, ``detail``, and what the driver tells:
+        ``reachable``, ``endpoints`` (name: reachable), ``version``, ``db_size_bytes``."""
+        try:
+            revision, detail = self._revision(), ""
+        except StoreUnavailable as error:
+            revision, detail = 0, str(error)
+        quorum = {"revision": revision, "has_quorum": revision > 0, "detail": detail}
+        return {"region": self.keys.region, **quorum, **self._driver.status()}
+
+    def _revision(self) -> int:
+        """The store's current revision, linearizable."""
+        return self._driver.read((self.keys.leader,)).revision
+
+    def close(self) -> None:
+        """Close connections and stop threads."""
+        self._driver.close()
+
+    # --- leadership --------------------------------------------------------------------------------------------------
+
+    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0) -> int:
+        """Put the leader key on a fresh lease: the epoch (its mod revision), or 0 where somebody else holds it.
+
+        ``over_epoch`` 0: only if there is no leader key; else replace the leader of exactly that epoch.
+        """
+        try:
+            lease = self._driver.grant_leases(ttl_s, 1)[0]
+        except FateUnknown as error:  # a lease with nothing on it, at most
+            raise StoreUnavailable(f"campaign: {error}") from error
+        key = self.keys.leader
+        try:
+            result = self._driver.txn((Expect(key, over_epoch),), (Put(key, encode(record), lease),))
+            epoch = result.revision if result.succeeded else 0
+        except FateUnknown:
+            epoch = self._won_after_all(lease)
+        except (StoreUnavailable, LeaseGone) as error:
+            raise StoreUnavailable(f"campaign: {error}") from error
+        if epoch:
+            with self._lock:
+                self._leader_lease = (epoch, lease)
+        else:
+            self._revoke(lease)
+        return epoch
+
+    def _won_after_all(self, lease: int) -> int:
+        """Whether an unanswered campaign was won. If not, its lease is revoked, so that it cannot be won later."""
+        try:
+            holder = self._driver.read((self.keys.leader,)).found.get(self.keys.leader)
+            if holder is None or holder.lease != lease:  # a lease is granted to one campaign only
+                self._driver.revoke_lease(lease)
+                return 0
+            return holder.mod_revision
+        except StoreError as error:
+            raise FateUnknown(f"campaign: {error}") from error
+
+    def refresh_lease(self, epoch: int) -> bool:
+        """Keep the lease of the own leadership alive; ``False``: it is gone, or it is not of this epoch."""
+        lease = self._lease_of(epoch)
+        return bool(lease) and self._driver.keep_lease(lease)
+
+    def resign(self, epoch: int) -> None:
+        """Delete the leader key if it still has this epoch; revoke its lease."""
+        key = self.keys.leader
+        try:
+            self._driver.txn((Expect(key, epoch),), (Delete(key),))
+        except FateUnknown:
+            self._driver.txn((Expect(key, epoch),), (Delete(key),))  # harmless if the first one happened
+        lease = self._lease_of(epoch)
+        if lease:
+            with self._lock:
+                self._leader_lease = None
+            self._revoke(lease)
+
+    def _lease_of(self, epoch: int) -> int:
+        with self._lock:
+            return self._leader_lease[1] if self._leader_lease and self._leader_lease[0] == epoch else 0
+
+    # --- the leader's writes -----------------------------------------------------------------------------------------
+
+    def commit(self, epoch: int, transitions: Sequence[Transition]) -> list[CommitResult]:
+        """See :meth:`drone_orchestrator.ports.Store.commit`. Raises only ``StoreDenied`` and programming errors.
+
+        After a group that was fenced or not answered for sure, the rest is not sent any more: its fate is then
+        ``FENCED`` or ``UNAVAILABLE``, and the call stays short while the store is away.
+        """
+        if epoch <= 0:
+            raise ValueError(f"epoch {epoch} was never anybody's")
+        try:
+            leases = self._leases_for(transitions)
+        except (StoreUnavailable, FateUnknown):
+            return [CommitResult(Fate.UNAVAILABLE)] * len(transitions)
+        plans = [plan(t, self.keys, lease) for t, lease in zip(transitions, leases, strict=True)]
+        results = [CommitResult(Fate.UNAVAILABLE)] * len(plans)
+        for group in grouped(plans):
+            outcome = self._commit_group(epoch, [plans[i] for i in group])
+            for index, result in zip(group, outcome, strict=True):
+                results[index] = result
+            fates = {result.fate for result in outcome}
+            if Fate.FENCED in fates:
+                last = group[-1] + 1
+                results[last:] = [CommitResult(Fate.FENCED)] * (len(plans) - last)
+                break
+            if fates & {Fate.UNKNOWN, Fate.UNAVAILABLE}:
+                break
+        self._settle_leases(transitions, leases, results)
+        return results
+
+    def _commit_group(self, epoch: int, plans: Sequence[Plan]) -> list[CommitResult]:
+        """One fenced transaction; where it fails, those to blame are left out and the others tried again."""
+        leader = self.keys.leader
+        results = [CommitResult(Fate.CONFLICT)] * len(plans)
+        pending = list(range(len(plans)))
+        while pending:
+            batch = [plans[i] for i in pending]
+            expects = [Expect(leader, epoch), *(expect for item in batch for expect in item.expects)]
+            try:
+                outcome = self._driver.txn(expects, [op for item in batch for op in item.ops])
+            except FateUnknown:
+                fates = self._resolve(epoch, batch)
+            except (StoreUnavailable, LeaseGone):
+                fates = [CommitResult(Fate.UNAVAILABLE)] * len(batch)
+            else:
+                holder = outcome.found.get(leader)
+                if outcome.succeeded:
+                    fates = [CommitResult(Fate.SUCCEEDED, outcome.revision)] * len(batch)
+                elif holder is None or holder.mod_revision != epoch:
+                    fates = [CommitResult(Fate.FENCED)] * len(batch)
+                else:
+                    innocent = [i for i in pending if not plans[i].conflicts_with(outcome.found)]
+                    if len(innocent) == len(pending):
+                        raise StoreError("the store refused a transaction all of whose compares hold")
+                    pending = innocent
+                    continue
+            for index, fate in zip(pending, fates, strict=True):
+                results[index] = fate
+            break
+        return results
+
+    def _resolve(self, epoch: int, batch: Sequence[Plan]) -> list[CommitResult]:
+        """Find out by reading what became of a transaction that was sent and not answered."""
+        try:
+            reading = self._driver.read((self.keys.leader, *(item.proof.key for item in batch)))
+        except StoreUnavailable:
+            return [CommitResult(Fate.UNKNOWN)] * len(batch)
+        return [fate_by_reading(item, reading, self.keys.leader, epoch) for item in batch]
+
+    # --- reservations ------------------------------------------------------------------------------------------------
+
+    def keep_reservation(self, drone_id: str) -> bool:
+        """Prolong the lease of a drone's reservation; ``False``: there is none to prolong (none, firm, or expired)."""
+        with self._lock:
+            lease = self._reservation_leases.get(drone_id, (0, 0))[1]
+        if not lease:
+            key = self.keys.assignment(drone_id)
+            current = self._driver.read((key,)).found.get(key)
+            if current is None or not current.lease:
+                return False
+            lease = current.lease
+            self._note_lease(drone_id, current.mod_revision, lease)
+        return self._driver.keep_lease(lease)
+
+    def _leases_for(self, transitions: Sequence[Transition]) -> list[int]:
+        """A fresh lease for each transition that reserves a drone, 0 for the others; one parallel round trip."""
+        wanted = [isinstance(t.reservation, Reserve) for t in transitions]
+        granted = iter(self._driver.grant_leases(self._reservation_ttl_s, sum(wanted)) if any(wanted) else ())
+        return [next(granted) if needs else 0 for needs in wanted]
+
+    def _settle_leases(
+        self, transitions: Sequence[Transition], leases: Sequence[int], results: Sequence[CommitResult]
+    ) -> None:
+        """Remember the leases that are in use, revoke those that cannot be any more."""
+        unused = []
+        for transition, lease, result in zip(transitions, leases, results, strict=True):
+            if result.fate is Fate.SUCCEEDED and transition.reservation is not None:
+                self._note_lease(transition.reservation.drone_id, result.revision, lease)
+            elif lease and result.fate is not Fate.UNKNOWN:
+                unused.append(lease)
+        for lease in unused:
+            if not self._revoke(lease):
+                break
+
+    def _learn_leases(self, raw: RawChange) -> None:
+        for key, kv in raw.keys:
+            kind, drone_id = self.keys.parse(key)
+            if kind is Kind.ASSIGNMENT:
+                self._note_lease(drone_id, raw.revision, kv.lease if kv else 0)
+
+    def _note_lease(self, drone_id: str, revision: int, lease: int) -> None:
+        with self._lock:
+            if revision >= self._reservation_leases.get(drone_id, (0, 0))[0]:
+                self._reservation_leases[drone_id] = (revision, lease)
+
+    def _revoke(self, lease: int) -> bool:
+        """Revoke a lease nobody needs; ``False`` if the store is away: it expires by itself then."""
+        try:
+            self._driver.revoke_lease(lease)
+        except (StoreUnavailable, FateUnknown):
+            return False
+        return True
+
+    # --- intake ------------------------------------------------------------------------------------------------------
+
+    def submit(self, order: Order) -> Submitted:
+        """Put the order in the inbox, once; see :class:`~drone_orchestrator.ports.Submitted`.
+
+        Raises :class:`FateUnknown` only if asking again did not get an answer either.
+        """
+        inbox, saga = self.keys.inbox_order(order.message_id), self.keys.saga(order.message_id)
+        index = self.keys.order_index(order.order_id)
+        expects = (Expect(inbox, 0), Expect(saga, 0), Expect(index, 0))
+        puts = (Put(inbox, encode(order)), Put(index, encode(order.message_id)))
+        created, found, asked_before = self._create(expects, puts)
+        if created:
+            return Submitted(order.message_id, created=True)
+        stored = found.get(saga) or found.get(inbox)
+        if stored is None:
+            return Submitted(order.message_id, created=False, conflict="order_id")
+        value = self._decode(stored)
+        theirs = value.order if isinstance(value, Saga) else value
+        if not isinstance(theirs, Order) or not theirs.same_request(order):
+            return Submitted(order.message_id, created=False, conflict="message_id")
+        # Unanswered at first and now there to the last digit of its time: it was this very call.
+        return Submitted(order.message_id, created=asked_before and theirs == order)
+
+    def request_cancel(self, request: CancelRequest) -> bool:
+        """Put the cancellation in the inbox; ``False`` where one was there already."""
+        key = self.keys.inbox_cancel(request.message_id)
+        value = encode(request)
+        created, found, asked_before = self._create((Expect(key, 0),), (Put(key, value),))
+        return created or (asked_before and key in found and found[key].value == value)
+
+    def _create(self, expects: Sequence[Expect], ops: Sequence[Op]) -> tuple[bool, Mapping[str, KeyValue], bool]:
+        """A create-only transaction: whether it created, what was there instead, and whether it was sent before.
+
+        Sent again when unanswered, which is harmless; the second answer is then the reading that resolves the first.
+        """
+        unanswered: FateUnknown | None = None
+        for _ in range(_CREATE_ATTEMPTS):
+            try:
+                result = self._driver.txn(expects, ops)
+            except FateUnknown as error:
+                unanswered = error
+            except StoreUnavailable as error:
+                if unanswered is None:
+                    raise
+                raise FateUnknown(str(error)) from unanswered
+            else:
+                return result.succeeded, result.found, unanswered is not None
+        assert unanswered is not None
+        raise unanswered
+
+    # --- decoding ----------------------------------------------------------------------------------------------------
+
+    def _decode(self, kv: KeyValue) -> object:
+        kind, id_ = self.keys.parse(kv.key)
+        return decode(kind, id_, kv.value, leased=bool(kv.lease))
+
+    def _require(self, kv: KeyValue) -> object:
+        value = self._decode(kv)
+        if isinstance(value, Corrupt):
+            raise CorruptRecord(f"{kv.key} cannot be read: {value.reason}")
+        return value
+
+    def _entry(self, key: str, kv: KeyValue | None, revision: int) -> Entry:
+        kind, id_ = self.keys.parse(key)
+        value = None if kv is None else decode(kind, id_, kv.value, leased=bool(kv.lease))
+        return Entry(kind, id_, value, revision)
+
+    def _change(self, raw: RawChange) -> StoreChange:
+        return StoreChange(raw.revision, tuple(self._entry(key, kv, raw.revision) for key, kv in raw.keys))

@@ -1,0 +1,117 @@
+"""Transitions as compares, puts and deletes: pure, and the same for etcd and for memory.
+
+A group of transitions becomes one fenced transaction: the leader key's mod revision equals the epoch, and every
+compare of every transition holds. Where it fails, the compared keys as found tell whose fault it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..core.effects import MakeFirm, Release, Reserve, Transition
+from ..core.events import Fate
+from ..core.types import Reservation
+from ..ports import CommitResult
+from .codec import encode
+from .keys import Keys
+from .kv import Delete, Expect, KeyValue, Op, Put, Reading
+
+#: etcd counts compares, success and failure operations each, at most 128 by default; some room is left.
+MAX_OPERATIONS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One transition as operations. ``proof`` is its last event: it exists if and only if the transition happened."""
+
+    expects: tuple[Expect, ...]
+    ops: tuple[Op, ...]
+    proof: Put
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Every key that is compared or changed."""
+        return frozenset(e.key for e in self.expects) | frozenset(op.key for op in self.ops)
+
+    def conflicts_with(self, found: Mapping[str, KeyValue]) -> bool:
+        """Whether a compare of this plan fails on the keys as ``found``."""
+        return any(_mod_revision(found, e.key) != e.mod_revision for e in self.expects)
+
+
+def plan(transition: Transition, keys: Keys, lease: int = 0) -> Plan:
+    """The operations of one transition; a ``Reserve`` is put on ``lease``. ``ValueError`` for one without events."""
+    if not transition.events:
+        raise ValueError(f"transition of {transition.saga.message_id} has no event: it could not be told from none")
+    saga = transition.saga
+    saga_key = keys.saga(saga.message_id)
+    events = tuple(Put(keys.event(e.message_id, e.n), encode(e)) for e in transition.events)
+    expects = [Expect(saga_key, transition.expected_revision)]
+    expects += [Expect(event.key, 0) for event in events]
+    ops: list[Op] = [Put(saga_key, encode(saga)), *events]
+    _plan_reservation(transition, keys, lease, expects, ops)
+    for entry in transition.consume:
+        key = keys.of(entry.kind, entry.id)
+        expects.append(Expect(key, entry.revision))
+        ops.append(Delete(key))
+    if len(expects) >= MAX_OPERATIONS:
+        raise ValueError(f"transition of {saga.message_id} needs {len(expects)} compares: more than fit a transaction")
+    return Plan(tuple(expects), tuple(ops), events[-1])
+
+
+def _plan_reservation(transition: Transition, keys: Keys, lease: int, expects: list[Expect], ops: list[Op]) -> None:
+    change, saga = transition.reservation, transition.saga
+    if change is None:
+        return
+    key = keys.assignment(change.drone_id)
+    if isinstance(change, Reserve):
+        value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, leased=True)
+        expects.append(Expect(key, 0))
+        ops.append(Put(key, encode(value), lease))
+    elif isinstance(change, MakeFirm):
+        value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, leased=False)
+        expects.append(Expect(key, change.revision))
+        ops.append(Put(key, encode(value)))
+    elif isinstance(change, Release):
+        expects.append(Expect(key, change.revision))
+        if change.revision:
+            ops.append(Delete(key))
+
+
+def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int]]:
+    """Indices of ``plans`` in consecutive groups: each fits ``limit``, and no key occurs twice within one.
+
+    Order is kept, so of two transitions that touch the same key the first one is committed first.
+    """
+    groups: list[list[int]] = []
+    used: set[str] = set()
+    compares = changes = 0
+    for index, item in enumerate(plans):
+        full = compares + len(item.expects) > limit or changes + len(item.ops) > limit
+        if not groups or full or used & item.keys:
+            groups.append([])
+            used = set()
+            compares, changes = 1, 0  # the fence is a compare, too
+        groups[-1].append(index)
+        used |= item.keys
+        compares += len(item.expects)
+        changes += len(item.ops)
+    return groups
+
+
+def fate_by_reading(item: Plan, reading: Reading, leader_key: str, epoch: int) -> CommitResult:
+    """What became of a plan that was sent but not answered, judged by its proof and the fence as read afterwards.
+
+    Absent and still fenced by us is *unknown*: the request may be on its way. Once the fence has moved it never will.
+    """
+    proof = reading.found.get(item.proof.key)
+    if proof is not None and proof.value == item.proof.value:
+        return CommitResult(Fate.SUCCEEDED, proof.mod_revision)
+    if _mod_revision(reading.found, leader_key) != epoch:
+        return CommitResult(Fate.FENCED)
+    return CommitResult(Fate.CONFLICT if proof is not None else Fate.UNKNOWN)
+
+
+def _mod_revision(found: Mapping[str, KeyValue], key: str) -> int:
+    entry = found.get(key)
+    return entry.mod_revision if entry else 0

@@ -1,0 +1,1 @@
+"""Pure checkers, one per invariant, for histories real or simulated."""

@@ -1,0 +1,80 @@
+"""The one checker of histories: simulation, tests, chaos runs and ``fleetctl audit`` all call :func:`check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from ..core.types import StoreChange
+from .fenced import Fenced
+from .idempotent import Idempotent
+from .nothing_lost import NothingLost
+from .one_drone_per_order import OneDronePerOrder
+from .one_order_per_drone import OneOrderPerDrone
+from .picked_once import PickedOnce
+from .records import INVARIANTS, JournalHistory, Report, Violation
+from .replayable import Replayable
+from .world import Step, World
+
+#: A report counts every violation and lists this many.
+MAX_LISTED = 1000
+
+
+class Invariant(Protocol):
+    """One rule. It sees each revision once, after the world has taken it in, and keeps what it needs to remember."""
+
+    id: str
+
+    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+        """What this revision breaks."""
+
+    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+        """What the whole history breaks; ``complete``: the run is over, nothing is under way any more."""
+
+
+class HistoryOutOfOrder(ValueError):
+    """Revisions do not grow: this is not a history."""
+
+
+def check(history: Iterable[StoreChange], journals: Sequence[JournalHistory] = (), *, complete: bool) -> Report:
+    """Check I1 … I7 at every revision of ``history``, as ``Store.history()`` yields it.
+
+    The first change may be a snapshot at which a compacted history starts. ``journals`` are those of all drones, if
+    they are at hand. ``complete`` demands that every order has ended. Reads the history once, in time linear in its
+    length, and does not keep it. Raises :class:`HistoryOutOfOrder`.
+    """
+    world, lost = World(), NothingLost()
+    invariants: tuple[Invariant, ...] = (
+        OneDronePerOrder(),
+        OneOrderPerDrone(),
+        lost,
+        Fenced(),
+        PickedOnce(),
+        Replayable(),
+        Idempotent(),
+    )
+    found = _Findings()
+    events = revisions = 0
+    for change in history:
+        if change.revision <= world.revision:
+            raise HistoryOutOfOrder(f"revision {change.revision} after {world.revision}")
+        step = world.advance(change)
+        revisions += 1
+        events += len(step.events)
+        for invariant in invariants:
+            found.add(invariant.observe(step, world))
+    for invariant in invariants:
+        found.add(invariant.finish(world, tuple(journals), complete))
+    return Report(lost.orders, events, revisions, tuple(found.listed), found.counts)
+
+
+class _Findings:
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(INVARIANTS, 0)
+        self.listed: list[Violation] = []
+
+    def add(self, violations: Iterator[Violation]) -> None:
+        for violation in violations:
+            self.counts[violation.invariant] += 1
+            if len(self.listed) < MAX_LISTED:
+                self.listed.append(violation)

@@ -1,0 +1,36 @@
+"""From the journal of a drone to what the checkers read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..core.drone_events import Cleared, Closed, Dropping, Entry, GoalAccepted, Loaded
+from ..core.types import Outcome
+from .records import JournalHistory
+
+_CLOSED_AS = {Outcome.DELIVERED: "dropped", Outcome.RETURNED: "returned"}
+
+
+def journal_history(drone_id: str, journal_id: str, entries: Iterable[Entry]) -> JournalHistory:
+    """The part of a journal that tells of packages. A goal closed as delivered is a drop, as returned a return.
+
+    A compacted journal will do: what it forgets, it forgets whole, so that it can hide a violation but not feign one.
+    """
+    told: list[tuple[str, str, int]] = []
+    epochs: list[int] = []
+    for entry in entries:
+        match entry:
+            case GoalAccepted(epoch=epoch):
+                epochs.append(epoch)
+            case Cleared(message_id, attempt, epoch):
+                epochs.append(epoch)
+                told.append(("cleared", message_id, attempt))
+            case Loaded(message_id, attempt):
+                told.append(("loaded", message_id, attempt))
+            case Dropping(message_id, attempt):
+                told.append(("dropping", message_id, attempt))
+            case Closed(message_id, attempt, outcome):
+                told.append((_CLOSED_AS.get(outcome, "closed"), message_id, attempt))
+            case _:
+                pass
+    return JournalHistory(drone_id, journal_id, tuple(told), tuple(epochs))

@@ -1,0 +1,84 @@
+"""I3: every accepted order reaches exactly one terminal state; FAILED has a reason and finished compensations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..core.types import Kind, Order, Reservation, Saga, SagaStatus
+from .records import JournalHistory, Violation
+from .world import Change, Step, World
+
+
+class NothingLost:
+    """Follows every order from the revision that accepted it to the one that ended it."""
+
+    id = "I3"
+
+    def __init__(self) -> None:
+        self._accepted_at: dict[str, int] = {}
+        self._ended: dict[str, tuple[SagaStatus, int]] = {}
+
+    @property
+    def orders(self) -> int:
+        """Orders accepted so far."""
+        return len(self._accepted_at)
+
+    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+        for change in step.changes:
+            if change.kind is Kind.SAGA:
+                yield from self._saga_changed(change, step.revision)
+            elif change.kind is Kind.INBOX_ORDER:
+                yield from self._inbox_changed(change, step.revision, world)
+        for change in step.changes:
+            if change.kind is Kind.SAGA and isinstance(change.after, Saga) and change.after.status.is_terminal:
+                yield from self._held(change.id, step.revision, world)
+            elif isinstance(change.after, Reservation) and change.after.message_id in self._ended:
+                yield from self._held(change.after.message_id, step.revision, world)
+
+    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+        """With ``complete``, every order must have ended."""
+        if not complete:
+            return
+        for message_id, revision in self._accepted_at.items():
+            if message_id not in self._ended:
+                saga = world.sagas.get(message_id)
+                where = saga.status.value if saga else "in the inbox" if message_id in world.inbox else "nowhere"
+                yield Violation(self.id, f"order {message_id} never ended; it is {where}", (revision, world.revision))
+
+    def _held(self, message_id: str, revision: int, world: World) -> Iterator[Violation]:
+        """The last compensation is to let go of the drone; it shares the transaction that ends the order."""
+        drones = world.drones_of.get(message_id)
+        if drones:
+            status, ended_at = self._ended[message_id]
+            text = f"order {message_id} is {status.value}, but {min(drones)} is still reserved for it"
+            yield Violation(self.id, text, (ended_at, revision))
+
+    def _inbox_changed(self, change: Change, revision: int, world: World) -> Iterator[Violation]:
+        if isinstance(change.after, Order):
+            self._accepted_at.setdefault(change.id, revision)
+        elif change.after is None and not self._has_saga(change.id, world):
+            text = f"order {change.id} left the inbox without becoming a saga"
+            yield Violation(self.id, text, (self._accepted_at.get(change.id, revision), revision))
+
+    def _has_saga(self, message_id: str, world: World) -> bool:
+        known = message_id in world.sagas or message_id in self._ended
+        return known or (Kind.SAGA, message_id) in world.unreadable
+
+    def _saga_changed(self, change: Change, revision: int) -> Iterator[Violation]:
+        message_id, saga = change.id, change.after
+        ended = self._ended.get(message_id)
+        if saga is None:
+            if ended is None:
+                was = f" in {change.before.status.value}" if isinstance(change.before, Saga) else ""
+                yield Violation(self.id, f"the saga of order {message_id} was deleted{was}", (revision,))
+            return
+        if not isinstance(saga, Saga):
+            return
+        self._accepted_at.setdefault(message_id, revision)
+        if ended is not None and saga.status is not ended[0]:
+            text = f"order {message_id} had ended {ended[0].value} and then became {saga.status.value}"
+            yield Violation(self.id, text, (ended[1], revision))
+        if saga.status.is_terminal and ended is None:
+            self._ended[message_id] = (saga.status, revision)
+            if saga.status is SagaStatus.FAILED and not saga.reason:
+                yield Violation(self.id, f"order {message_id} FAILED without a reason", (revision,))

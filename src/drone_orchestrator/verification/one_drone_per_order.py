@@ -1,0 +1,45 @@
+"""I1: at any revision an order is named by at most one reservation, and by no other than its saga's drone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..core.types import Kind, Reservation
+from .records import JournalHistory, Violation
+from .world import Step, World
+
+
+class OneDronePerOrder:
+    """Looks at the orders whose saga or reservation a revision changed."""
+
+    id = "I1"
+
+    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+        touched: dict[str, None] = {}
+        for change in step.changes:
+            if change.kind is Kind.SAGA:
+                touched[change.id] = None
+            elif isinstance(change.after, Reservation):
+                touched[change.after.message_id] = None
+        for message_id in touched:
+            yield from self._look_at(message_id, step.revision, world)
+
+    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+        return iter(())
+
+    def _look_at(self, message_id: str, revision: int, world: World) -> Iterator[Violation]:
+        drones = world.drones_of.get(message_id, {})
+        if len(drones) > 1:
+            names = " and ".join(sorted(drones))
+            yield Violation(self.id, f"order {message_id} is reserved for {names} at once", (revision,))
+        saga = world.sagas.get(message_id)
+        if saga is None:
+            if drones and (Kind.SAGA, message_id) not in world.unreadable:
+                text = f"{min(drones)} is reserved for order {message_id}, which has no saga"
+                yield Violation(self.id, text, (revision,))
+            return
+        for drone_id, reservation in drones.items():
+            if (drone_id, reservation.attempt) != (saga.drone_id, saga.attempt):
+                has = f"{drone_id} is reserved for order {message_id}, attempt {reservation.attempt}"
+                wants = f"{saga.drone_id or 'no drone'}, attempt {saga.attempt}"
+                yield Violation(self.id, f"{has}, but its saga ({saga.status.value}) names {wants}", (revision,))

@@ -1,0 +1,135 @@
+"""I5: a package is out with at most one drone, leaves again only after it was brought back, is dropped at most once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..core.saga import CLEARED, COMPENSATED, DELIVERED
+from ..core.types import Kind, SagaEvent
+from .records import JournalHistory, Violation
+from .world import Step, World
+
+
+@dataclass(frozen=True, slots=True)
+class _Clearance:
+    drone_id: str
+    journal_id: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """One time that a package was taken on board. ``ending``: ``dropped``, ``returned`` or ``""``, on board still."""
+
+    attempt: int
+    drone_id: str
+    journal_id: str
+    ending: str
+
+
+class PickedOnce:
+    """Two witnesses: the events say who was allowed to load, the drones' journals say who did."""
+
+    id = "I5"
+
+    def __init__(self) -> None:
+        self._out: dict[str, int] = {}  # message id -> revision of the clearance that is open
+        self._delivered: dict[str, int] = {}
+        self._cleared: dict[tuple[str, int], _Clearance] = {}
+        self._first_event: dict[str, int] = {}
+
+    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+        for event in step.events:
+            self._first_event.setdefault(event.message_id, event.n)
+            if event.type == CLEARED:
+                yield from self._on_cleared(event, step, world)
+            elif event.type == COMPENSATED:
+                self._out.pop(event.message_id, None)
+            elif event.type == DELIVERED:
+                yield from self._on_delivered(event, step)
+
+    def _on_cleared(self, event: SagaEvent, step: Step, world: World) -> Iterator[Violation]:
+        message_id, what = event.message_id, f"order {event.message_id}, attempt {event.attempt}"
+        earlier = self._delivered.get(message_id) or self._out.get(message_id)
+        if earlier is not None:
+            why = "after it was delivered" if message_id in self._delivered else "while an earlier load may be out"
+            yield Violation(self.id, f"{what}: cleared to load {why}", (earlier, step.revision))
+        self._out[message_id] = step.revision
+        drone_id, journal_id = event.drone_id or "", event.journal_id or ""
+        self._cleared[message_id, event.attempt] = _Clearance(drone_id, journal_id, step.revision)
+        if not journal_id:
+            yield Violation(self.id, f"{what}: cleared to no journal", (step.revision,))
+        if step.baseline or (Kind.ASSIGNMENT, drone_id) in world.unreadable:
+            return
+        # The package may now be out for longer than any lease lives: the reservation must be there, and stay.
+        held = world.reservations.get(drone_id)
+        if held is None or held.leased or (held.message_id, held.attempt) != (message_id, event.attempt):
+            text = f"{what}: cleared for {drone_id or 'no drone'} without a firm reservation"
+            yield Violation(self.id, text, (step.revision,))
+
+    def _on_delivered(self, event: SagaEvent, step: Step) -> Iterator[Violation]:
+        message_id = event.message_id
+        if message_id in self._delivered:
+            text = f"order {message_id} was delivered twice"
+            yield Violation(self.id, text, (self._delivered[message_id], step.revision))
+        elif message_id not in self._out and self._first_event[message_id] == 1:
+            yield Violation(self.id, f"order {message_id} was delivered without having been loaded", (step.revision,))
+        self._delivered[message_id] = step.revision
+        self._out.pop(message_id, None)
+
+    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+        """Hold the journals against each other and against the clearances."""
+        loads: defaultdict[str, list[_Load]] = defaultdict(list)
+        for journal in journals:
+            for message_id, load in _loads(journal):
+                loads[message_id].append(load)
+        for message_id in sorted(loads):
+            ordered = sorted(loads[message_id], key=lambda load: (load.attempt, load.drone_id, load.journal_id))
+            yield from self._one_at_a_time(message_id, ordered)
+            yield from self._allowed(message_id, ordered, world)
+
+    def _one_at_a_time(self, message_id: str, loads: list[_Load]) -> Iterator[Violation]:
+        drops = [load for load in loads if load.ending == "dropped"]
+        if len(drops) > 1:
+            who = " and ".join(f"{d.drone_id} (attempt {d.attempt})" for d in drops)
+            yield Violation(self.id, f"order {message_id} was dropped {len(drops)} times, by {who}")
+        for earlier, later in pairwise(loads):
+            if earlier.ending != "returned":
+                had = "had dropped" if earlier.ending == "dropped" else "still held"
+                text = (
+                    f"order {message_id}: {later.drone_id} loaded it (attempt {later.attempt}) although "
+                    f"{earlier.drone_id} {had} it (attempt {earlier.attempt})"
+                )
+                yield Violation(self.id, text)
+
+    def _allowed(self, message_id: str, loads: list[_Load], world: World) -> Iterator[Violation]:
+        # What happened before the history starts cannot be known to have been forbidden.
+        if self._first_event.get(message_id, 0 if world.starts_late else 1) != 1:
+            return
+        for load in loads:
+            who = f"{load.drone_id} (journal {load.journal_id}) loaded order {message_id}, attempt {load.attempt}"
+            cleared = self._cleared.get((message_id, load.attempt))
+            if cleared is None:
+                yield Violation(self.id, f"{who}, which was never cleared")
+            elif (cleared.drone_id, cleared.journal_id) != (load.drone_id, load.journal_id):
+                other = f"{cleared.drone_id} (journal {cleared.journal_id})"
+                yield Violation(self.id, f"{who}, but {other} was cleared", (cleared.revision,))
+
+
+def _loads(journal: JournalHistory) -> Iterator[tuple[str, _Load]]:
+    """Every load in a journal with how it ended. A drop that no load precedes counts as one of its own."""
+    open_loads: dict[tuple[str, int], str] = {}
+    for kind, message_id, attempt in journal.entries:
+        goal = (message_id, attempt)
+        if kind == "loaded" and goal not in open_loads:
+            open_loads[goal] = ""
+        elif kind in ("dropped", "returned"):
+            if open_loads.get(goal) == "dropped" and kind == "dropped":
+                yield message_id, _Load(attempt, journal.drone_id, journal.journal_id, kind)
+            if kind == "dropped" or goal in open_loads:
+                open_loads[goal] = kind
+    for (message_id, attempt), ending in open_loads.items():
+        yield message_id, _Load(attempt, journal.drone_id, journal.journal_id, ending)

@@ -1,0 +1,144 @@
+"""Builds histories of a store by hand: the good ones by the rules of ``core.saga``, the bad ones by breaking one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from drone_orchestrator.core import saga as sagas
+from drone_orchestrator.core.types import (
+    Entry,
+    GeoPoint,
+    Kind,
+    LeaderRecord,
+    Order,
+    Reservation,
+    Saga,
+    SagaEvent,
+    SagaStatus,
+    StoreChange,
+    Value,
+)
+
+S = SagaStatus
+
+
+def order(message_id: str = "m1", order_id: str | None = None, **fields: Any) -> Order:
+    return Order(message_id, order_id or f"order-{message_id}", GeoPoint(47.4, 8.5), 1.0, 100.0, **fields)
+
+
+@dataclass
+class History:
+    """Each method is one revision, the next one; ``leader()`` first makes epoch 1 that of the leader."""
+
+    changes: list[StoreChange] = field(default_factory=list)
+    sagas: dict[str, Saga] = field(default_factory=dict)
+    living: dict[tuple[Kind, str], Entry] = field(default_factory=dict)
+    epoch: int = 0
+
+    @property
+    def revision(self) -> int:
+        return self.changes[-1].revision if self.changes else 0
+
+    def write(self, *puts: tuple[Kind, str, Value | None]) -> int:
+        """Any keys at the next revision, right or wrong."""
+        revision = self.revision + 1
+        entries = tuple(Entry(kind, key, value, revision) for kind, key, value in puts)
+        for entry in entries:
+            self.living.pop((entry.kind, entry.id), None)
+            if entry.value is not None:
+                self.living[entry.kind, entry.id] = entry
+        self.changes.append(StoreChange(revision, entries))
+        return revision
+
+    def leader(self, name: str = "orchestrator_a") -> None:
+        self.epoch = self.write((Kind.LEADER, "", LeaderRecord(name, f"{name}-1", 100.0)))
+
+    def submit(self, wanted: Order) -> None:
+        index = (Kind.ORDER_INDEX, wanted.order_id, wanted.message_id)
+        self.write((Kind.INBOX_ORDER, wanted.message_id, wanted), index)
+
+    def transition(self, event: SagaEvent, *more: tuple[Kind, str, Value | None]) -> Saga:
+        """The saga, its event and ``more``, at one revision."""
+        saga = sagas.apply(self.sagas.get(event.message_id), event)
+        self.sagas[event.message_id] = saga
+        self.write(*self.puts(saga, event), *more)
+        return saga
+
+    @staticmethod
+    def puts(saga: Saga, event: SagaEvent) -> tuple[tuple[Kind, str, Value | None], ...]:
+        return (Kind.SAGA, saga.message_id, saga), (Kind.EVENT, f"{event.message_id}/{event.n}", event)
+
+    def event(self, message_id: str, type_: str, to: SagaStatus, **fields: Any) -> SagaEvent:
+        fields.setdefault("epoch", self.epoch)
+        return sagas.record(self.sagas[message_id], type_, to, now_s=100.0 + self.revision, **fields)
+
+    def accept(self, wanted: Order) -> None:
+        first = sagas.begin(wanted, now_s=100.0 + self.revision, epoch=self.epoch)
+        self.transition(first, (Kind.INBOX_ORDER, wanted.message_id, None))
+
+    def reservation(self, message_id: str, drone_id: str, *, leased: bool, attempt: int | None = None) -> Reservation:
+        return Reservation(drone_id, message_id, attempt or self.sagas[message_id].attempt, self.epoch, leased)
+
+    def assign(self, message_id: str, drone_id: str) -> None:
+        event = self.event(message_id, sagas.ASSIGNED, S.ASSIGNED, drone_id=drone_id)
+        held = self.reservation(message_id, drone_id, leased=True, attempt=event.attempt)
+        self.transition(event, (Kind.ASSIGNMENT, drone_id, held))
+
+    def dispatch(self, message_id: str) -> None:
+        self.transition(self.event(message_id, sagas.GOAL_ACCEPTED, S.DISPATCHED))
+
+    def clear(self, message_id: str, journal_id: str = "j1") -> None:
+        drone_id = self.sagas[message_id].drone_id
+        assert drone_id is not None
+        firm = self.reservation(message_id, drone_id, leased=False)
+        self.transition(
+            self.event(message_id, sagas.CLEARED, S.LOADING, journal_id=journal_id), (Kind.ASSIGNMENT, drone_id, firm)
+        )
+
+    def load(self, message_id: str) -> None:
+        self.transition(self.event(message_id, sagas.LOADED, S.IN_TRANSIT))
+
+    def release(self, message_id: str, type_: str, to: SagaStatus, **fields: Any) -> None:
+        """A step that lets go of the drone."""
+        drone_id = self.sagas[message_id].drone_id
+        gone = ((Kind.ASSIGNMENT, drone_id, None),) if (Kind.ASSIGNMENT, drone_id) in self.living else ()
+        self.transition(self.event(message_id, type_, to, **fields), *gone)
+
+    def deliver(self, message_id: str) -> None:
+        self.release(message_id, sagas.DELIVERED, S.DELIVERED)
+
+    def abandon(self, message_id: str, target: SagaStatus = S.PENDING) -> None:
+        self.transition(self.event(message_id, sagas.ABANDONED, S.COMPENSATING, target=target, reason="silent"))
+
+    def compensate(self, message_id: str, to: SagaStatus = S.PENDING) -> None:
+        self.release(message_id, sagas.COMPENSATED, to, reason="silent")
+
+    def deliver_from_start(self, wanted: Order, drone_id: str = "d1", journal_id: str = "j1") -> None:
+        self.submit(wanted)
+        self.accept(wanted)
+        self.assign(wanted.message_id, drone_id)
+        self.dispatch(wanted.message_id)
+        self.clear(wanted.message_id, journal_id)
+        self.load(wanted.message_id)
+        self.deliver(wanted.message_id)
+
+    def compacted(self) -> list[StoreChange]:
+        """All that is alive now, as the first change of a history that starts here."""
+        return [StoreChange(self.revision, tuple(self.living.values()))]
+
+    def tampered(self, message_id: str, **fields: Any) -> Saga:
+        """The stored saga with some fields changed, for a history that breaks I6 or I1."""
+        return replace(self.sagas[message_id], **fields)
+
+
+def to_loading(message_id: str = "m1", drone_id: str = "d1", journal_id: str = "j1") -> History:
+    """A leader, one order, cleared to load."""
+    history = History()
+    history.leader()
+    history.submit(order(message_id))
+    history.accept(order(message_id))
+    history.assign(message_id, drone_id)
+    history.dispatch(message_id)
+    history.clear(message_id, journal_id)
+    return history

@@ -1,0 +1,208 @@
+"""A small synchronous world for tests of the core: replicas on the in-memory store, drones that are told what to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from drone_orchestrator.core.dispatch import DispatchPolicy
+from drone_orchestrator.core.effects import (
+    AcknowledgeOutcome,
+    AnswerClearance,
+    Campaign,
+    Commit,
+    Effect,
+    KeepReservation,
+    LeaveOffice,
+    RecallGoal,
+    RefreshLease,
+    Report,
+    Resign,
+    SendGoal,
+    TakeOffice,
+)
+from drone_orchestrator.core.election import ElectionPolicy
+from drone_orchestrator.core.events import (
+    CampaignDone,
+    ClearanceRequested,
+    CommitDone,
+    DroneHeard,
+    Event,
+    GoalAnswered,
+    LeaseLost,
+    LeaseRefreshed,
+    StoreChanged,
+    Tick,
+    ViewLoaded,
+)
+from drone_orchestrator.core.orchestrator import Orchestrator
+from drone_orchestrator.core.types import (
+    DroneClass,
+    DroneReport,
+    FleetSpec,
+    GeoPoint,
+    Instant,
+    LeaderRecord,
+    Order,
+    Phase,
+    Saga,
+)
+from drone_orchestrator.planning.planner import AssignmentPlanner
+from drone_orchestrator.ports import StoreError
+from drone_orchestrator.store import MemoryBackend, MemoryStore
+
+DEPOT = GeoPoint(37.7577, -122.3876)
+COURIER = DroneClass("courier", 3.0, 20.0, 5.0, 60.0, 550.0, 6.0, 700.0)
+FLEET = FleetSpec("sf", DEPOT, 8000.0, (COURIER,))
+
+
+def make_order(number: int = 1, **changes: object) -> Order:
+    order = Order(f"m{number}", f"ORD-{number}", GeoPoint(37.7749, -122.4194), 2.3, submitted_at=1000.0)
+    return replace(order, **changes)  # type: ignore[arg-type]
+
+
+def make_report(drone_id: str = "drone_1", **changes: object) -> DroneReport:
+    report = DroneReport(drone_id, "courier", f"journal-of-{drone_id}", 0, Phase.IDLE, DEPOT, 550.0)
+    return replace(report, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class Replica:
+    """One orchestrator with its own store client; ``sent`` holds what went to the outside, in order."""
+
+    name: str
+    core: Orchestrator
+    store: MemoryStore
+    inbox: list[Event] = field(default_factory=list)
+    sent: list[Effect] = field(default_factory=list)
+    alive: bool = True
+
+    def take(self, kind: type) -> list[Effect]:
+        """What of ``kind`` was sent since the last call."""
+        found = [effect for effect in self.sent if isinstance(effect, kind)]
+        self.sent = [effect for effect in self.sent if not isinstance(effect, kind)]
+        return found
+
+
+class World:
+    """``run`` lets everything happen that is due; ``advance`` moves the clock first."""
+
+    def __init__(self, replicas: int = 1, dispatch: DispatchPolicy | None = None) -> None:
+        self.mono_s = 0.0
+        self.backend = MemoryBackend(lambda: self.mono_s, threaded=False)
+        self.intake = MemoryStore(self.backend, "sf", "intake")
+        self.replicas: list[Replica] = []
+        self.dispatch = dispatch or DispatchPolicy()
+        for index in range(replicas):
+            self.add_replica(f"orchestrator_{index}")
+
+    @property
+    def now(self) -> Instant:
+        return Instant(self.mono_s, 1000.0 + self.mono_s)
+
+    def add_replica(self, name: str) -> Replica:
+        store = MemoryStore(self.backend, "sf", name, reservation_ttl_s=10.0)
+        record = LeaderRecord(name, f"{name}-instance", 0.0)
+        core = Orchestrator(
+            record, FLEET, AssignmentPlanner(), election=ElectionPolicy(), dispatch=self.dispatch
+        )
+        replica = Replica(name, core, store)
+        snapshot = store.snapshot()
+        replica.inbox.append(ViewLoaded(snapshot))
+        store.watch(
+            snapshot.revision,
+            lambda change: replica.inbox.append(StoreChanged(change)),
+            lambda fresh: replica.inbox.append(ViewLoaded(fresh)),
+        )
+        self.replicas.append(replica)
+        return replica
+
+    @property
+    def leader(self) -> Replica:
+        return next(r for r in self.replicas if r.alive and r.core.role.value == "leader")
+
+    def crash(self, replica: Replica) -> None:
+        replica.alive = False
+        self.replicas.remove(replica)
+
+    def advance(self, seconds: float) -> None:
+        self.mono_s += seconds
+        self.run()
+
+    def pass_time(self, seconds: float, *, hear: Iterable[DroneReport] = (), step_s: float = 0.5) -> None:
+        """Let time pass in steps, hearing the drones at each."""
+        reports = list(hear)
+        for _ in range(round(seconds / step_s)):
+            for report in reports:
+                self.hear(report)
+            self.advance(step_s)
+
+    def hear(self, *reports: DroneReport) -> None:
+        for replica in self.replicas:
+            replica.inbox += [DroneHeard(report) for report in reports]
+
+    def tell(self, *events: Event) -> None:
+        """Events for the leader alone."""
+        self.leader.inbox += events
+        self.run()
+
+    def ask_clearance(self, request_id: int, drone_id: str, order: Order, attempt: int, journal: str | None = None) -> None:
+        journal = journal or f"journal-of-{drone_id}"
+        self.tell(ClearanceRequested(request_id, drone_id, order.message_id, attempt, journal, 0))
+
+    def accept_goals(self) -> list[SendGoal]:
+        """Every goal that the leader has sent is accepted by its drone."""
+        goals = [g for g in self.leader.take(SendGoal) if isinstance(g, SendGoal)]
+        self.tell(*(GoalAnswered(g.drone_id, g.order.message_id, g.attempt, True) for g in goals))
+        return goals
+
+    def run(self) -> None:
+        """Step every replica until nothing more happens at this instant."""
+        for _ in range(200):
+            busy = self.backend.pump() > 0
+            for replica in list(self.replicas):
+                busy = self._step(replica) or busy
+            if not busy:
+                return
+        raise AssertionError("the world does not come to rest")
+
+    def saga(self, order: Order) -> Saga:
+        view = self.intake.find(order.message_id)
+        assert view is not None and view.saga is not None, f"{order.message_id} has no saga"
+        return view.saga
+
+    def _step(self, replica: Replica) -> bool:
+        events, replica.inbox = replica.inbox or [Tick()], []
+        effects = replica.core.step(events, self.now)
+        for effect in effects:
+            self._carry_out(replica, effect)
+        return bool(effects) or bool(replica.inbox)
+
+    def _carry_out(self, replica: Replica, effect: Effect) -> None:
+        store, inbox = replica.store, replica.inbox
+        match effect:
+            case Commit():
+                result = store.commit(effect.epoch, [effect.transition])[0]
+                inbox.append(CommitDone(effect, result.fate, result.revision))
+            case Campaign():
+                try:
+                    inbox.append(CampaignDone(store.campaign(effect.record, effect.ttl_s), self.mono_s))
+                except StoreError as error:
+                    inbox.append(CampaignDone(0, self.mono_s, str(error)))
+            case RefreshLease():
+                try:
+                    alive = store.refresh_lease(effect.epoch)
+                except StoreError:
+                    return
+                inbox.append(LeaseRefreshed(effect.epoch, self.mono_s) if alive else LeaseLost(effect.epoch))
+            case Resign():
+                try:
+                    store.resign(effect.epoch)
+                except StoreError:
+                    return
+            case KeepReservation():
+                store.keep_reservation(effect.drone_id)
+            case SendGoal() | RecallGoal() | AnswerClearance() | AcknowledgeOutcome() | TakeOffice() | LeaveOffice():
+                replica.sent.append(effect)
+            case Report():
+                replica.sent.append(effect)

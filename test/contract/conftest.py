@@ -193,7 +193,9 @@ def accepting(order: Order, epoch: int, inbox_revision: int = 0, drone: str = ""
     return Transition(saga, tuple(events), 0, Reserve(drone) if drone else None, consume)
 
 
-def stepping(saga: Saga, type_: str, to: SagaStatus, revision: int, change: object = None, **fields: object) -> Transition:
+def stepping(
+    saga: Saga, type_: str, to: SagaStatus, revision: int, change: object = None, **fields: object
+) -> Transition:
     """One further step of a stored saga."""
     fields = {"now_s": 3000.0, "epoch": saga.epoch, **fields}
     event = sagas.record(saga, type_, to, **fields)

@@ -192,7 +192,9 @@ def test_a_suspected_leader_is_replaced_by_its_epoch_only(twin, make):
     second = b.campaign(make.leader("b"), 30.0, over_epoch=first)
     assert second > first
     a.resign(first)
-    assert make.entry_of(b.snapshot(), Kind.LEADER, "").mod_revision == second, "a late resignation took the office away"
+    assert make.entry_of(b.snapshot(), Kind.LEADER, "").mod_revision == second, (
+        "a late resignation took the office away"
+    )
 
 
 def test_a_leader_that_does_not_refresh_loses_the_key(twin, make):
@@ -379,9 +381,7 @@ def test_a_watch_delivers_every_revision_once_and_in_order(twin, store, make):
         list(pool.map(lambda i: clients[i % 4].submit(make.order()), range(100)))
     watching.until(lambda w: len(w.changes) == 100)
     assert watching.revisions == list(range(begin + 1, begin + 101))
-    assert all(
-        {e.kind for e in change.entries} == {Kind.INBOX_ORDER, Kind.ORDER_INDEX} for change in watching.changes
-    )
+    assert all({e.kind for e in change.entries} == {Kind.INBOX_ORDER, Kind.ORDER_INDEX} for change in watching.changes)
 
 
 def test_a_watch_begins_after_the_revision_asked_for(store, make):

@@ -12,7 +12,7 @@ from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, Order
 from drone_orchestrator.gateway.app import GatewaySettings, create_app
 from drone_orchestrator.gateway.breaker import StoreBreaker
 from drone_orchestrator.gateway.intake import Intake
-from drone_orchestrator.gateway.projection import Projection
+from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store.memory import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.metrics import Metrics
 
@@ -63,6 +63,7 @@ class Gateway:
         self.projection = Projection(self.store)
         self.app = create_app(self.intake, self.projection, FLEET, self.metrics, settings)
         self.http = TestClient(self.app, raise_server_exceptions=False)
+        self.http.__enter__()  # one event loop for all requests, as in the real process
         if loaded:
             self.projection.start()
             assert self.projection.wait_loaded(5.0)
@@ -73,5 +74,6 @@ class Gateway:
         return self.metrics.registry.get_sample_value("orchestrator_requests_total", labels) or 0.0
 
     def close(self) -> None:
+        self.http.__exit__()
         self.projection.close()
         self.store.close()

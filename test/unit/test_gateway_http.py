@@ -16,7 +16,6 @@ from drone_orchestrator.core.effects import Transition
 from drone_orchestrator.core.saga import CANCELLED, FAILED, apply, begin, record
 from drone_orchestrator.core.types import Kind, LeaderRecord, SagaStatus
 from drone_orchestrator.gateway.app import GatewaySettings
-from drone_orchestrator.gateway.intake import Intake
 
 
 @pytest.fixture
@@ -551,14 +550,12 @@ def test_before_the_first_snapshot_listings_are_not_empty_but_away() -> None:
     assert gateway.http.get("/healthz").status_code == 200
     body = assert_problem(gateway.http.get("/readyz"), 503)
     assert body["reasons"] == {"view": "not loaded yet"}
+    gateway.close()
 
 
 def test_requests_beyond_the_line_are_turned_away_at_once() -> None:
     gateway = Gateway(GatewaySettings(store_threads=1, max_waiting=1))
     entered, leave = threading.Event(), threading.Event()
-
-    class Slow(Intake):
-        pass
 
     accept = gateway.intake.accept
 
@@ -568,10 +565,10 @@ def test_requests_beyond_the_line_are_turned_away_at_once() -> None:
         return accept(*args, **kwargs)
 
     gateway.intake.accept = slow  # type: ignore[method-assign]
-    with gateway.http as http, ThreadPoolExecutor(8) as pool:
-        served = pool.submit(http.post, "/orders", json=order_document())
+    with ThreadPoolExecutor(8) as pool:
+        served = pool.submit(gateway.http.post, "/orders", json=order_document())
         assert entered.wait(5.0)
-        others = [pool.submit(http.post, "/orders", json=order_document()) for _ in range(5)]
+        others = [pool.submit(gateway.http.post, "/orders", json=order_document()) for _ in range(5)]
         turned_away = [future for future in others if _done(future, 2.0)]
         leave.set()
 

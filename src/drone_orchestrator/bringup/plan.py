@@ -100,6 +100,7 @@ def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
             parameters: dict[str, Parameter] = {
                 "drone_ids": ids[start : start + options.drones_per_process],
                 "drone_class": drone_class,
+                "region": options.region,
                 "data_dir": options.data_dir,
                 "time_scale": options.time_scale,
             }

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import update_wrapper
+from functools import wraps
 from typing import Any
 
 import click
@@ -63,22 +63,23 @@ def open_store(target: Target) -> Iterator[Store]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--json``, handed to the command as ``out``."""
 
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line of stdout.")
+    @wraps(command)
     def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> Any:
         return command(*args, out=Output(as_json), **kwargs)
 
-    return update_wrapper(wrapped, command)
+    return click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line of stdout.")(wrapped)
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--etcd`` and ``--region``, handed to the command as ``target``."""
 
-    @click.option("--etcd", "endpoints", envvar="ETCD_ENDPOINTS", help="host:port, several with commas.")
-    @click.option("--region", envvar="DRONE_ORCHESTRATOR_REGION", help="Shard to work on.")
+    @wraps(command)
     def wrapped(*args: Any, endpoints: str | None, region: str | None, **kwargs: Any) -> Any:
         return command(*args, target=find_target(endpoints, region), **kwargs)
 
-    return update_wrapper(wrapped, command)
+    etcd = click.option("--etcd", "endpoints", envvar="ETCD_ENDPOINTS", help="host:port, several with commas.")
+    shard = click.option("--region", envvar="DRONE_ORCHESTRATOR_REGION", help="Shard to work on.")
+    return etcd(shard(wrapped))
 
 
 def ros_environment(target: Target) -> None:

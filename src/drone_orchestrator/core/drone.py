@@ -1,9 +1,9 @@
 """The machine of one drone: decides what the drone does next, and does nothing itself.
 
-The rules that keep a package from leaving its depot twice are in here: a drone loads only on a clearance for its current
-goal, attempt and journal, from an epoch not lower than the highest that it has seen; intent is written down before the
-act; a closed goal is never taken up again. After a restart the journal and the payload sensor together say where the
-package is.
+The rules that keep a package from leaving its depot twice are in here: a drone loads only on a clearance for its
+current goal, attempt and journal, from an epoch not lower than the highest that it has seen; intent is written down
+before the act; a closed goal is never taken up again. After a restart the journal and the payload sensor together say
+where the package is.
 
 :data:`STAGES` is the single place that says which phase may follow which.
 """
@@ -17,8 +17,8 @@ from .drone_events import (
     AnswerGoal,
     AnswerRecall,
     AskClearance,
-    Cleared,
     ClearanceAnswered,
+    Cleared,
     Closed,
     DroneEffect,
     DroneEvent,
@@ -40,8 +40,8 @@ from .drone_events import (
     Load,
     Loaded,
     Notice,
-    RecallRequested,
     Recalled,
+    RecallRequested,
     Unloading,
     WriteJournal,
 )
@@ -101,6 +101,7 @@ class DroneMachine:
         drone_id: str,
         drone_class: DroneClass,
         depot: GeoPoint,
+        *,
         journal_id: str,
         durable: DurableState | None = None,
         policy: DronePolicy | None = None,

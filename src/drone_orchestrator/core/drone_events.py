@@ -62,7 +62,7 @@ class LeaderHeard:
 
 @dataclass(frozen=True, slots=True)
 class FlightSensed:
-    """What the flight controller says. ``fault`` is a machine-readable reason to stay on the ground, ``""`` for none."""
+    """What the flight controller says. ``fault`` is a machine-readable reason to stay on the ground, or ``""``."""
 
     at_target: bool
     payload_on_board: bool

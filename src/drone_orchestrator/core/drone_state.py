@@ -113,9 +113,7 @@ def apply(state: DurableState, entry: Entry) -> DurableState:
         case Closed(message_id, attempt, outcome, at, reason):
             ended = DeliveryOutcome(message_id, attempt, outcome, at=at, reason=reason)
             goal = None if state.goal is not None and state.goal.key == (message_id, attempt) else state.goal
-            return _remember_closed(
-                replace(state, goal=goal, outcomes=(*state.outcomes, ended)), message_id, attempt
-            )
+            return _remember_closed(replace(state, goal=goal, outcomes=(*state.outcomes, ended)), message_id, attempt)
         case Acknowledged(message_id, attempt):
             left = tuple(o for o in state.outcomes if (o.message_id, o.attempt) != (message_id, attempt))
             return _remember_closed(replace(state, outcomes=left), message_id, attempt)

@@ -1,9 +1,9 @@
-"""A drone as a point mass: climb, cruise with limited acceleration, descend; battery and payload as the planner sees them.
+"""A drone as a point mass: climb, cruise with limited acceleration, descend; battery and payload as in planning.
 
-Power and leg model are those of :mod:`drone_orchestrator.planning.energy` (sources there): rotors take hover power, which
-grows with mass^1.5, whenever the drone is in the air, and while it lets a package go. On the ground they are off, and at
-the depot the battery is charged. On top of the planner's model a leg costs ``cruise_speed / acceleration`` seconds for
-speeding up and braking; the energy reserve covers it.
+Power and leg model are those of :mod:`drone_orchestrator.planning.energy` (sources there): rotors take hover power,
+which grows with mass^1.5, whenever the drone is in the air, and while it lets a package go. On the ground they are off,
+and at the depot the battery is charged. On top of the planner's model a leg costs ``cruise_speed / acceleration``
+seconds for speeding up and braking; the energy reserve covers it.
 
 Payload, position and charge are kept in a small file: it stands for the autopilot, which does not die with our process.
 """
@@ -27,7 +27,7 @@ ACCELERATION_MPS2 = 4.0
 MAX_SUBSTEP_S = 0.05
 #: The drone charges when it has landed within this distance of the depot.
 DEPOT_RADIUS_M = 10.0
-#: Simulated seconds between two writes of the file, besides those at load and drop, are wall seconds: about one.
+#: Wall time between two writes of the file, besides those at load and drop.
 SAVE_PERIOD_S = 1.0
 #: Closer than this and slower than one braking substep, the drone is above its target.
 _ARRIVAL_M = 0.25
@@ -52,7 +52,9 @@ class KinematicFlight:
     simulated seconds pass in a second of wall time. Raises :class:`FlightError` where the file cannot be used.
     """
 
-    def __init__(self, drone_class: DroneClass, depot: GeoPoint, path: Path | None = None, time_scale: float = 1.0) -> None:
+    def __init__(
+        self, drone_class: DroneClass, depot: GeoPoint, path: Path | None = None, time_scale: float = 1.0
+    ) -> None:
         if not time_scale > 0:
             raise ValueError("time_scale must be greater than 0")
         self._class = drone_class

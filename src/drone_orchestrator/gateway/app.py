@@ -23,19 +23,20 @@ from starlette.requests import ClientDisconnect
 
 from ..core.types import FleetSpec, SagaStatus
 from ..ports import StoreError
+from ..runtime.projection import Projection
 from ..telemetry.metrics import CONTENT_TYPE, Metrics
 from . import docs_page, representation, schemas
 from .breaker import FAILURES
 from .documents import parse_object
 from .intake import Answer, Intake, Result
 from .problems import Problem
-from .projection import Projection
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 SOURCE = "http"
+MAX_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,6 @@ class GatewaySettings:
     body_timeout_s: float = 10.0
     store_threads: int = 16
     max_waiting: int = 256
-    page_limit: int = 1000
     probe_interval_s: float = 1.0
 
 
@@ -147,8 +147,6 @@ class _StoreProbe:
 
 
 def _add_orders(app: FastAPI, gateway: _Gateway) -> None:
-    settings = gateway.settings
-
     @app.post(
         "/orders",
         status_code=202,
@@ -205,7 +203,7 @@ def _add_orders(app: FastAPI, gateway: _Gateway) -> None:
     async def list_orders(
         request: Request,
         status: Annotated[list[SagaStatus] | None, Query(description="Only these; may be repeated.")] = None,
-        limit: Annotated[int, Query(ge=1, le=settings.page_limit, description="Orders per page.")] = 100,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Orders per page.")] = 100,
         cursor: Annotated[str | None, Query(max_length=512, description="next_cursor of the page before.")] = None,
     ) -> Response:
         _refuse_unknown_parameters(request, "status", "limit", "cursor")

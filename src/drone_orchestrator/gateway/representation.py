@@ -13,9 +13,9 @@ from typing import Any
 from ..core.types import Entry, LeaderRecord, Order, Reservation, Saga, SagaStatus
 from ..core.view import FleetView
 from ..ports import OrderView
+from ..runtime.projection import Freshness
 from ..store.codec import order_to_dict
 from .problems import Problem
-from .projection import Freshness
 
 #: Place of an order in a listing. When an order was submitted never changes, so its place does not either.
 Place = tuple[float, str]

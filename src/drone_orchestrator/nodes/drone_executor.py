@@ -102,8 +102,8 @@ AskLeader = Callable[[RequestClearance.Request], "Future | None"]
 class DroneExecutor(LifecycleNode):
     """Shell of one drone. ``host.tick`` drives it; ``ask_leader`` sends a request for clearance.
 
-    *Configured*: the journal is open and locked, flight is under control. *Active*: it takes goals. *Inactive*: it takes
-    none, but finishes what it carries. Activating again after a deactivation lifts a grounding.
+    *Configured*: the journal is open and locked, flight is under control. *Active*: it takes goals. *Inactive*: it
+    takes none, but finishes what it carries. Activating again after a deactivation lifts a grounding.
     """
 
     def __init__(self, drone_id: str, namespace: str, settings: Settings, ask_leader: AskLeader) -> None:
@@ -185,7 +185,7 @@ class DroneExecutor(LifecycleNode):
 
 
 class _Work:
-    """A configured drone: its machine, journal, flight controller and ROS entities. Raises what their opening raises."""
+    """A configured drone: machine, journal, flight controller and ROS entities. Raises what opening those raises."""
 
     def __init__(self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader) -> None:
         drone_id = node.drone_id
@@ -206,9 +206,9 @@ class _Work:
             drone_id,
             settings.drone_class,
             settings.depot,
-            self._journal.identity,
-            self._journal.durable,
-            DronePolicy(clearance_retry_s=settings.clearance_retry_s),
+            journal_id=self._journal.identity,
+            durable=self._journal.durable,
+            policy=DronePolicy(clearance_retry_s=settings.clearance_retry_s),
         )
         self._tell_damage()
         self._results: dict[tuple[str, int], Future] = {}

@@ -16,6 +16,7 @@ from drone_interfaces.msg import DroneState, LeaderState
 from drone_interfaces.srv import RequestClearance
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.task import Future
 
@@ -55,6 +56,7 @@ class DroneLink:
         self._region = region
         self._epoch = 0
         self._work: collections.deque[Callable[[], None]] = collections.deque()
+        self._reentrant = ReentrantCallbackGroup()
         self._guard = node.create_guard_condition(self._drain)
         self._clients: dict[str, ActionClient] = {}
         self._handles: dict[tuple[str, int], ClientGoalHandle] = {}
@@ -94,7 +96,11 @@ class DroneLink:
         self._epoch = epoch
         self._leader_pub = self._node.create_publisher(LeaderState, names.LEADER, qos.state(), **qos.options())
         self._clearance_srv = self._node.create_service(
-            RequestClearance, names.REQUEST_CLEARANCE, self._on_clearance_request
+            RequestClearance,
+            names.REQUEST_CLEARANCE,
+            self._on_clearance_request,
+            # A request waits for its commit; in the default group it would keep everything else waiting with it.
+            callback_group=self._reentrant,
         )
         self._publish_leader()
 

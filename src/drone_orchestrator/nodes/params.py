@@ -7,6 +7,7 @@ that no table knows is refused: a misspelt name would otherwise be ignored in si
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Param:
             return
         too_low = self.minimum is not None and value < self.minimum
         too_high = self.maximum is not None and value > self.maximum
-        if too_low or too_high or value != value:  # NaN is in no range
+        if too_low or too_high or (isinstance(value, float) and math.isnan(value)):
             low = "" if self.minimum is None else f"{self.minimum:g} "
             high = "" if self.maximum is None else f" {self.maximum:g}"
             unit = f" {self.unit}" if self.unit else ""

@@ -17,24 +17,69 @@ IndexArray = NDArray[np.intp]
 Solver = Callable[[FloatArray], tuple[IndexArray, IndexArray]]
 
 
+#: Up to so many pairs the answer is the optimum. Beyond, the solver takes seconds where costs are nearly alike and would
+#: hold up the leader; so costs are rounded to so many levels, for the solver is quick on equal ones.
+EXACT_PAIRS = 256
+LEVELS = 20
+
+
 def assign(cost: FloatArray, feasible: BoolArray) -> list[tuple[int, int]]:
     """Pairs ``(row, column)`` in row order: the most pairs that can be had, at the least total cost.
 
     ``cost`` and ``feasible`` are ``(n, m)``; costs may be negative, must be finite where feasible and are not looked at
     elsewhere. No row and no column appears twice; a pair that is not feasible never does. Equal input, equal answer.
+
+    The number of pairs is always the greatest. The cost is the least where at most :data:`EXACT_PAIRS` rows or columns
+    have a feasible pair. With more, costs are rounded to :data:`LEVELS` steps, first of the whole range to choose the
+    columns if there are too many, then of the largest amount by which a pair costs more than its column's best.
     """
     rows, columns = np.flatnonzero(feasible.any(axis=1)), np.flatnonzero(feasible.any(axis=0))
     if rows.size == 0:
         return []
-    square = np.ix_(rows, columns)
-    usable = feasible[square]
-    lowest = float(np.min(cost[square], where=usable, initial=np.inf))
-    above = np.where(usable, cost[square] - lowest, 0.0)
+    solve = _exact if min(rows.size, columns.size) <= EXACT_PAIRS else _rounded
+    if (rows.size, columns.size) != feasible.shape:
+        part = np.ix_(rows, columns)
+        cost, feasible = cost[part], feasible[part]
+    chosen_rows, chosen_columns = solve(cost, feasible)
+    return list(zip(rows[chosen_rows].tolist(), columns[chosen_columns].tolist(), strict=True))
+
+
+def _exact(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]:
+    return _cheapest(_above(cost, usable), usable)
+
+
+def _rounded(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]:
+    if usable.shape[1] > usable.shape[0]:
+        # First which columns are served at all, where differences between columns count; then by whom.
+        above = _above(cost, usable)
+        _, served = _cheapest(np.rint(above / _step(above)), usable)
+        served.sort()
+        rows, columns = _rounded(cost[:, served], usable[:, served])
+        return rows, served[columns]
+    # A column that gets its best row costs nothing, so that the levels measure what there is to decide.
+    best = np.min(cost, axis=0, where=usable, initial=np.inf)
+    regret = np.where(usable, cost - best, 0.0)
+    step = _step(regret)
+    return _cheapest(np.rint(regret / step), usable, np.rint((best.max() - best) / step))
+
+
+def _above(cost: FloatArray, usable: BoolArray) -> FloatArray:
+    return np.where(usable, cost - np.min(cost, where=usable, initial=np.inf), 0.0)
+
+
+def _step(above: FloatArray) -> float:
+    return float(above.max()) / LEVELS or 1.0
+
+
+def _cheapest(
+    above: FloatArray, usable: BoolArray, left_out: FloatArray | float = 0.0
+) -> tuple[IndexArray, IndexArray]:
+    """Pairs of least ``above`` (>= 0, 0 where not usable); ``left_out`` ``(m,)`` is what a column costs unpaired."""
     # One forbidden pair must cost more than anything that could be saved by it on all the others.
-    forbidden = (float(above.max()) + 1.0) * (min(usable.shape) + 1)
-    chosen_rows, chosen_columns = linear_sum_assignment(np.where(usable, above, forbidden))
-    kept = usable[chosen_rows, chosen_columns]
-    return list(zip(rows[chosen_rows[kept]].tolist(), columns[chosen_columns[kept]].tolist(), strict=True))
+    forbidden = (float(above.max()) + float(np.max(left_out)) + 1.0) * (min(usable.shape) + 1)
+    rows, columns = linear_sum_assignment(np.where(usable, above, forbidden + left_out))
+    kept = usable[rows, columns]
+    return rows[kept], columns[kept]
 
 
 def _load_solver() -> Solver:

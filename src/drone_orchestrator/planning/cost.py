@@ -58,11 +58,10 @@ def costs(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArr
     if not feasible.any():
         return np.zeros(times_s.shape)
     age_s = np.array([o.age_s for o in orders], dtype=np.float64)
-    usable_s = np.where(feasible, times_s, np.inf)
     left_out_s = LEFT_OUT_FACTOR * (float(np.max(times_s, where=feasible, initial=0.0)) + LATE_S)
-    late = usable_s > _deadlines_s(orders) - age_s
-    counted_s = np.where(feasible, usable_s + LATE_S * late - left_out_s, 0.0)
-    return np.asarray(counted_s * weights(orders, usable_s.min(axis=0)), dtype=np.float64)
+    fastest_s = np.min(times_s, axis=0, where=feasible, initial=left_out_s)
+    lateness_s = LATE_S * (times_s > _deadlines_s(orders) - age_s)
+    return np.where(feasible, (times_s + lateness_s - left_out_s) * weights(orders, fastest_s), 0.0)
 
 
 def _deadlines_s(orders: Sequence[PlannedOrder]) -> FloatArray:

@@ -66,9 +66,9 @@ def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lo
     """
     first = _unit(np.asarray(lat1_deg, dtype=np.float64), np.asarray(lon1_deg, dtype=np.float64))
     second = _unit(np.asarray(lat2_deg, dtype=np.float64), np.asarray(lon2_deg, dtype=np.float64))
-    chord2 = sum(np.square(p - q) for p, q in zip(first, second, strict=True))
-    half_chord = np.minimum(np.sqrt(chord2) / 2.0, 1.0)
-    return np.asarray(2.0 * MEAN_RADIUS_M * np.arcsin(half_chord), dtype=np.float64)
+    x, y, z = (p - q for p, q in zip(first, second, strict=True))
+    half_chord = np.sqrt(x * x + y * y + z * z) / 2.0
+    return np.asarray(2.0 * MEAN_RADIUS_M * np.arcsin(np.minimum(half_chord, 1.0)), dtype=np.float64)
 
 
 def distance_between_m(first: GeoPoint, second: GeoPoint) -> float:

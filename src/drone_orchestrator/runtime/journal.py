@@ -180,7 +180,9 @@ class Journal:
         if contents.torn_bytes:
             os.ftruncate(self._fd, contents.good_bytes)
             os.fsync(self._fd)
-            self.damage = Damage(f"{self.path}: cut off {contents.torn_bytes} bytes of a record that was never finished")
+            self.damage = Damage(
+                f"{self.path}: cut off {contents.torn_bytes} bytes of a record that was never finished"
+            )
 
     def _keep_aside(self, reason: str) -> None:
         number = 1

@@ -34,7 +34,7 @@ class StreamBroken(StoreUnavailable):
 
 
 class WatchStream:
-    """One watch stream of what comes after ``after_revision``, at one member. Iterate over it; any thread may ``close``.
+    """One watch stream of what comes after ``after_revision``, at one member. Iterate over it; any thread may close it.
 
     Raises :class:`StreamBroken` when it ends or is silent, :class:`Compacted` when its revision is gone, and
     :class:`StoreDenied` when the watch is not permitted. One revision's changes always come together: etcd splits a

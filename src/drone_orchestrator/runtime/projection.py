@@ -1,4 +1,4 @@
-"""The gateway's own copy of the region's state, for listings: a snapshot, then every change after it."""
+"""A reader's own copy of a region's state: a snapshot, then every change after it. Gateway, monitor and CLI use it."""
 
 from __future__ import annotations
 
@@ -37,10 +37,19 @@ class Projection:
     """Keeps a :class:`FleetView` fresh. Waits, with back-off, for a store that is not there yet.
 
     Reading it asks the store nothing, so it goes on serving while the store is away, and says how stale it is.
+    ``listener`` gets every change after the first snapshot, on the store's thread; after a gap in the watch (compaction)
+    it misses what the fresh snapshot skipped.
     """
 
-    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        listener: Callable[[StoreChange], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._listener = listener
         self._clock = clock
         self._lock = threading.Lock()
         self._view = FleetView()
@@ -104,6 +113,8 @@ class Projection:
     def _apply(self, change: StoreChange) -> None:
         with self._lock:
             self._view.apply(change)
+        if self._listener:
+            self._listener(change)
 
     def _on_health(self, healthy: bool) -> None:
         with self._lock:

@@ -1,0 +1,200 @@
+"""``order_gateway``: takes orders in over HTTP and over the services ``submit_order`` and ``cancel_order``.
+
+It only writes the inbox, and needs neither a leader nor drones. Any number may run beside each other. It starts without
+the store too: it is alive then, not ready, and turns orders away until the store is there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+from drone_interfaces.srv import CancelOrder, SubmitOrder
+from rclpy.node import Node
+
+from ..bringup import fleet_config
+from ..core import admission
+from ..gateway.app import GatewaySettings, create_app
+from ..gateway.breaker import StoreBreaker
+from ..gateway.intake import Answer, Intake, Result
+from ..runtime.projection import Projection
+from ..store import EtcdStore
+from ..store.codec import order_to_dict
+from ..telemetry.metrics import Metrics
+from . import convert, names
+from .orchestrator import PLANNER_GROUP, load_planner
+from .params import Param, declare
+from .process import ConfigurationError, run_node
+from .ros_logging import bridge
+
+PARAMETERS = (
+    Param("region", "san_francisco", "shard that orders are taken in for: part of every key in the store"),
+    Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
+    Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
+    Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP}; says what the fleet can fly at all"),
+    Param("http_host", "127.0.0.1", "address to listen on; 0.0.0.0 for every network"),
+    Param("http_port", 8080, "port to listen on; 0: any free one, see the log", "", 0, 65535),
+    Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
+    Param("breaker_failures", 5, "failed calls in a row after which the store is left alone", "", 1, 1000),
+    Param("breaker_reset_s", 2.0, "how long the store is left alone then, and what Retry-After says", "s", 0.1, 300.0),
+    Param("shutdown_grace_s", 8.0, "how long requests under way may take when the process is told to end", "s", 0.0, 300.0),
+)
+SOURCE = "dds"
+
+_SUBMIT_RESULTS = {
+    Result.ACCEPTED: SubmitOrder.Response.ACCEPTED,
+    Result.ALREADY_ACCEPTED: SubmitOrder.Response.ALREADY_ACCEPTED,
+    Result.CONFLICT: SubmitOrder.Response.CONFLICT,
+    Result.INVALID: SubmitOrder.Response.INVALID,
+    Result.STORE_UNAVAILABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
+    Result.UNREADABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
+}
+_CANCEL_RESULTS = {
+    Result.ALREADY_CANCELLED: CancelOrder.Response.ALREADY_REQUESTED,
+    Result.NOT_FOUND: CancelOrder.Response.NOT_FOUND,
+    Result.TOO_LATE: CancelOrder.Response.TOO_LATE,
+    Result.STORE_UNAVAILABLE: CancelOrder.Response.STORE_UNAVAILABLE,
+    Result.UNREADABLE: CancelOrder.Response.STORE_UNAVAILABLE,
+}
+#: Stands for the id that a request leaves to the server, while the rest of the message is checked.
+_UNNAMED = "-"
+
+
+class OrderGateway(Node):
+    """The ROS side: parameters, the two services, and the HTTP server's life beside them."""
+
+    def __init__(self) -> None:
+        super().__init__("order_gateway")
+        values: dict[str, Any] = declare(self, PARAMETERS)
+        bridge("drone_orchestrator", self.get_logger())
+        bridge("uvicorn", self.get_logger())
+        try:
+            fleet = fleet_config.load(values["fleet_config"])
+            listener = _listen(values["http_host"], values["http_port"])
+            self._store = EtcdStore(
+                values["etcd_endpoints"].split(","), values["region"], timeout_s=values["store_timeout_s"]
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+        metrics = Metrics("order_gateway", values["region"])
+        breaker = StoreBreaker(metrics, fail_max=values["breaker_failures"], reset_s=values["breaker_reset_s"])
+        self._intake = Intake(self._store, fleet, load_planner(values["planner"]).capable, metrics, breaker)
+        self._projection = Projection(self._store)
+        self._projection.start()
+        app = create_app(self._intake, self._projection, fleet, metrics, GatewaySettings())
+        self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
+        self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
+        self.create_service(CancelOrder, names.CANCEL_ORDER, self._on_cancel)
+        host, port = listener.getsockname()[:2]
+        self.get_logger().info(f"orders are taken in at http://{host}:{port}")
+
+    def destroy_node(self) -> None:
+        self._http.close()
+        self._projection.close()
+        self._store.close()
+        super().destroy_node()
+
+    def _on_submit(self, request: SubmitOrder.Request, response: SubmitOrder.Response) -> SubmitOrder.Response:
+        try:
+            order = convert.order_from_msg(request.order, request.message_id or _UNNAMED)
+        except convert.InvalidMessage as error:
+            refusal = Answer(Result.INVALID, order_id=request.order.order_id, field=error.field, reason=error.reason)
+            answer = self._intake.count(refusal, SOURCE)
+        else:
+            document = {name: value for name, value in order_to_dict(order).items() if name in admission.FIELDS}
+            document["message_id"] = request.message_id or None
+            answer = self._intake.accept(document, SOURCE)
+        response.result = _SUBMIT_RESULTS[answer.result]
+        response.message_id = answer.message_id
+        response.order_id = request.order.order_id
+        response.field = answer.field
+        response.reason = answer.reason
+        response.retry_after_s = answer.retry_after_s
+        return response
+
+    def _on_cancel(self, request: CancelOrder.Request, response: CancelOrder.Response) -> CancelOrder.Response:
+        answer = self._intake.cancel(request.id, SOURCE)
+        if answer.result is Result.CANCEL_REQUESTED:
+            asked_before = CancelOrder.Response.ALREADY_REQUESTED
+            response.result = asked_before if answer.repeated else CancelOrder.Response.REQUESTED
+        else:
+            response.result = _CANCEL_RESULTS[answer.result]
+        response.message_id = answer.message_id
+        response.reason = answer.reason
+        return response
+
+
+class _HttpServer:
+    """uvicorn on a thread of its own: the main thread spins ROS and gets the signals."""
+
+    def __init__(self, node: Node, app: Any, listener: socket.socket, grace_s: float) -> None:
+        self._node = node
+        self._listener = listener
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(grace_s)),
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more connections, finish the requests under way, end the thread."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._listener])
+        except BaseException as error:  # uvicorn ends itself by SystemExit
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """A gateway without HTTP must not look alive: the error is raised again where the node spins."""
+
+        def fail() -> None:
+            raise RuntimeError("the HTTP server ended") from error
+
+        executor = self._node.executor
+        if executor is None:
+            os._exit(1)
+        executor.create_task(fail)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises :class:`ConfigurationError` where there cannot be one."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        # Only lets a restarted gateway have the port at once; another one that listens there still keeps it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on http_host {host}, http_port {port}: {error.strerror}") from error
+    return listener
+
+
+class _Application:
+    def __init__(self) -> None:
+        self._node = OrderGateway()
+        self.nodes = (self._node,)
+
+    def close(self) -> None:
+        self._node.destroy_node()
+
+
+def main() -> None:
+    raise SystemExit(run_node(_Application))
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,9 @@ from drone_orchestrator.store import EtcdProcess, EtcdStore
 pytestmark = pytest.mark.etcd
 
 TIMEOUT_S = 0.7
+FORGOTTEN = (
+    "kXlPzZzQwErTyUiO.999999"  # the form of a simple token; etcd replays its log, so a restart may remember some
+)
 
 
 @pytest.fixture
@@ -82,7 +85,8 @@ def test_the_first_call_after_a_members_death_succeeds(etcd_binary, connect, mak
     with EtcdProcess(members=3) as cluster:
         store = connect(*cluster.endpoints, timeout_s=3.0)
         epoch = store.campaign(make.leader(), 60.0)
-        watching = make.watching(store, epoch)
+        # The watch has a connection of its own: it would lead the calls away from the dead member.
+        watching = make.watching(connect(*cluster.endpoints), epoch)
         watching.until(lambda w: w.health)
         for call in ("commit", "submit", "snapshot"):
             current = store._driver._connection.current().name
@@ -140,6 +144,15 @@ def test_a_lost_commit_is_fenced_for_certain_once_somebody_else_leads(etcd, prox
     rival.campaign(make.leader("b"), 60.0, over_epoch=epoch)
     proxy.requests.clear()
     assert store.commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.FENCED
+
+
+def test_a_commit_that_was_never_sent_is_unavailable(etcd, proxy, connect, make):
+    """A member that has not answered yet gets no transaction: so a dead host costs no uncertainty."""
+    epoch = connect(etcd.endpoints[0]).campaign(make.leader(), 60.0)
+    proxy.requests.clear()
+    assert connect(proxy.endpoint).commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.UNAVAILABLE
+    store = connect(proxy.endpoint, etcd.endpoints[0])
+    assert store.commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.SUCCEEDED
 
 
 def test_a_commit_that_cannot_be_resolved_is_unknown(proxy, connect, make):
@@ -286,11 +299,12 @@ def test_a_token_that_expires_is_renewed(guarded_etcd, connect, make):
     assert watching.health == [True]
 
 
-def test_a_restart_of_etcd_forgets_tokens_and_nothing_else(guarded_etcd, connect, make):
+def test_a_token_that_etcd_has_forgotten_is_renewed(guarded_etcd, connect, make):
     store = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
     epoch = store.campaign(make.leader(), 60.0)
     watching = make.watching(store, epoch)
     watching.until(lambda w: w.health == [True])
+    store._driver._connection._token = FORGOTTEN
     guarded_etcd.restart_member(0)
     make.eventually(lambda: store.status()["has_quorum"], "etcd is back")
     _everything_works(store, make, epoch)
@@ -298,15 +312,26 @@ def test_a_restart_of_etcd_forgets_tokens_and_nothing_else(guarded_etcd, connect
     assert watching.snapshots == []
 
 
+def test_a_lease_that_is_kept_alive_renews_the_token_too(guarded_etcd, connect, make):
+    store = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
+    epoch = store.campaign(make.leader(), 60.0)
+    store._driver._connection._token = FORGOTTEN
+    assert store.refresh_lease(epoch)
+    store._driver._connection._token = FORGOTTEN
+    assert store.commit(epoch, [make.accepting(make.order(), epoch, drone="d1")])[0].fate is Fate.SUCCEEDED
+
+
 def test_a_watch_alone_renews_its_token(guarded_etcd, connect, make):
     """Nothing but the watch uses the connection, so nobody else renews the token for it."""
     follower = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
     watching = make.watching(follower, follower.snapshot().revision)
     watching.until(lambda w: w.health == [True])
+    follower._driver._connection._token = FORGOTTEN
     guarded_etcd.restart_member(0)
     writer = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
     writer.submit(make.order())
     watching.until(lambda w: len(w.changes) == 1)
+    assert follower._driver._connection._token != FORGOTTEN
 
 
 @pytest.mark.parametrize(

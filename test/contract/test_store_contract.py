@@ -260,7 +260,7 @@ def test_without_a_leader_key_nobody_commits(store, make, epoch):
 
 
 def test_each_kind_of_conflict_stops_its_own_transition_only(twin, store, make, epoch):
-    """Wrong saga revision, event there already, drone taken, inbox entry changed: one each among innocent neighbours."""
+    """Wrong saga revision, event there already, drone taken, inbox entry changed: one each among innocents."""
     taken, running, odd, inboxed = (make.order() for _ in range(4))
     [held] = store.commit(epoch, [make.accepting(taken, epoch, drone="taken")])
     [ran] = store.commit(epoch, [make.accepting(running, epoch)])

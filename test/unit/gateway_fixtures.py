@@ -17,6 +17,7 @@ from drone_orchestrator.store.memory import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.metrics import Metrics
 
 REGION = "test"
+ALWAYS_PROBING = GatewaySettings(probe_interval_s=0.0)
 FLEET = FleetSpec(
     region=REGION,
     depot=GeoPoint(37.77, -122.42),
@@ -51,7 +52,7 @@ class Clock:
 class Gateway:
     """Everything between HTTP and the in-memory store; ``mono`` is the breaker's clock, ``wall`` the orders'."""
 
-    def __init__(self, settings: GatewaySettings = GatewaySettings(probe_interval_s=0.0), loaded: bool = True) -> None:
+    def __init__(self, settings: GatewaySettings = ALWAYS_PROBING, loaded: bool = True) -> None:
         self.backend = MemoryBackend()
         self.store = MemoryStore(self.backend, REGION, "gateway")
         self.metrics = Metrics("order_gateway", REGION)

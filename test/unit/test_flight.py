@@ -69,8 +69,8 @@ def test_the_length_of_a_step_does_not_matter(dt_s: float) -> None:
     flight.goto(place(1000.0, 500.0))
     fine = KinematicFlight(COURIER, DEPOT)
     fine.goto(place(1000.0, 500.0))
-    assert fly(flight, "at_target", dt_s) == pytest.approx(fly(fine, "at_target", 0.05), abs=dt_s + 0.1)
-    assert flight.state.energy_wh == pytest.approx(fine.state.energy_wh, abs=0.1)
+    assert fly(flight, "at_target", dt_s) == pytest.approx(fly(fine, "at_target", 0.05), abs=dt_s + 1.0)
+    assert flight.state.energy_wh == pytest.approx(fine.state.energy_wh, abs=0.2)
 
 
 def test_time_scale_makes_time_pass_faster() -> None:

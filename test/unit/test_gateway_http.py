@@ -53,7 +53,7 @@ def finish(gateway: Gateway, message_id: str, how: str) -> None:
     assert result[0].revision > 0
 
 
-# --- orders that are taken in ------------------------------------------------------------------------------------------
+# --- orders that are taken in ----------------------------------------------------------------------------------------
 
 
 def test_an_accepted_order_is_in_the_store_before_the_answer(gateway: Gateway) -> None:
@@ -84,7 +84,7 @@ def test_every_optional_field_is_kept(gateway: Gateway) -> None:
     assert {name: order[name] for name in document} == document
 
 
-# --- orders that are refused -------------------------------------------------------------------------------------------
+# --- orders that are refused -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,12 @@ def test_a_body_that_is_no_object_is_refused(gateway: Gateway, raw: bytes, code:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}]
-    + [{"Content-Type": "application/json", "Content-Encoding": "gzip"}],
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
 )
 def test_another_content_type_is_refused(gateway: Gateway, headers: dict[str, str]) -> None:
     response = gateway.http.post("/orders", content=json.dumps(order_document()), headers=headers)
@@ -196,7 +200,7 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(gateway: G
     assert_problem(response, 413)
 
 
-# --- idempotency -------------------------------------------------------------------------------------------------------
+# --- idempotency -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("identified_by", ["message_id", "uuid key", "text key", "quoted key", "order_id only"])
@@ -310,7 +314,7 @@ def test_many_at_once_make_one_order(gateway: Gateway) -> None:
     assert sum(entry.kind is Kind.INBOX_ORDER for entry in gateway.store.snapshot().entries) == 1
 
 
-# --- one order, cancelling ---------------------------------------------------------------------------------------------
+# --- one order, cancelling -------------------------------------------------------------------------------------------
 
 
 def test_an_order_is_found_by_both_ids(gateway: Gateway) -> None:
@@ -372,7 +376,7 @@ def test_cancelling_what_has_ended_otherwise_is_too_late(gateway: Gateway) -> No
     assert gateway.http.get(f"/orders/{message_id}").json()["reason"] == "because"
 
 
-# --- listing, fleet ----------------------------------------------------------------------------------------------------
+# --- listing, fleet --------------------------------------------------------------------------------------------------
 
 
 def listed(gateway: Gateway, **parameters: Any) -> dict[str, Any]:
@@ -473,7 +477,7 @@ def test_the_fleet_shows_leader_reservations_and_counts(gateway: Gateway) -> Non
     assert body["stale_s"] == 0.0
 
 
-# --- the store is away -------------------------------------------------------------------------------------------------
+# --- the store is away -----------------------------------------------------------------------------------------------
 
 
 def test_without_the_store_orders_are_turned_away_with_a_time_to_come_back(gateway: Gateway) -> None:
@@ -586,7 +590,7 @@ def _done(future: Any, timeout_s: float) -> bool:
     return True
 
 
-# --- the rest ----------------------------------------------------------------------------------------------------------
+# --- the rest --------------------------------------------------------------------------------------------------------
 
 
 def test_paths_and_methods_that_do_not_exist_are_problems_too(gateway: Gateway) -> None:

@@ -23,7 +23,7 @@ from .controller import FlightError, FlightState
 
 #: Horizontal acceleration limit: brisk but usual for a multicopter that carries goods.
 ACCELERATION_MPS2 = 4.0
-#: Longest step while speed changes; the error of a leg's time is below it.
+#: Longest step while speed changes; it makes a leg's time wrong by less than a second.
 MAX_SUBSTEP_S = 0.05
 #: The drone charges when it has landed within this distance of the depot.
 DEPOT_RADIUS_M = 10.0

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
 from drone_interfaces.srv import CancelOrder, SubmitOrder
+from fastapi import FastAPI
 from rclpy.node import Node
 
 from ..bringup import fleet_config
@@ -40,9 +42,11 @@ PARAMETERS = (
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
     Param("breaker_failures", 5, "failed calls in a row after which the store is left alone", "", 1, 1000),
     Param("breaker_reset_s", 2.0, "how long the store is left alone then, and what Retry-After says", "s", 0.1, 300.0),
-    Param("shutdown_grace_s", 8.0, "how long requests under way may take when the process is told to end", "s", 0.0, 300.0),
+    Param("shutdown_grace_s", 8.0, "time for requests under way when the process is told to end", "s", 1.0, 300.0),
 )
 SOURCE = "dds"
+#: Longer than a load balancer's usual 60 s: who closes first must be the client, or its next request can get lost.
+KEEP_ALIVE_S = 75
 
 _SUBMIT_RESULTS = {
     Result.ACCEPTED: SubmitOrder.Response.ACCEPTED,
@@ -72,7 +76,7 @@ class OrderGateway(Node):
         bridge("drone_orchestrator", self.get_logger())
         bridge("uvicorn", self.get_logger())
         try:
-            fleet = fleet_config.load(values["fleet_config"])
+            fleet = replace(fleet_config.load(values["fleet_config"]), region=values["region"])
             listener = _listen(values["http_host"], values["http_port"])
             self._store = EtcdStore(
                 values["etcd_endpoints"].split(","), values["region"], timeout_s=values["store_timeout_s"]
@@ -89,7 +93,8 @@ class OrderGateway(Node):
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
         self.create_service(CancelOrder, names.CANCEL_ORDER, self._on_cancel)
         host, port = listener.getsockname()[:2]
-        self.get_logger().info(f"orders are taken in at http://{host}:{port}")
+        shown = f"[{host}]" if ":" in host else host
+        self.get_logger().info(f"orders are taken in at http://{shown}:{port}")
 
     def destroy_node(self) -> None:
         self._http.close()
@@ -130,16 +135,19 @@ class OrderGateway(Node):
 class _HttpServer:
     """uvicorn on a thread of its own: the main thread spins ROS and gets the signals."""
 
-    def __init__(self, node: Node, app: Any, listener: socket.socket, grace_s: float) -> None:
-        self._node = node
+    def __init__(self, node: Node, app: FastAPI, listener: socket.socket, grace_s: float) -> None:
         self._listener = listener
+        self._failure: BaseException | None = None
+        self._failed = node.create_guard_condition(self._raise)
         config = uvicorn.Config(
             app,
             lifespan="off",
             access_log=False,
             log_config=None,
+            log_level="warning",
             server_header=False,
-            timeout_graceful_shutdown=max(1, round(grace_s)),
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=round(grace_s),
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -155,18 +163,12 @@ class _HttpServer:
         try:
             self._server.run(sockets=[self._listener])
         except BaseException as error:  # uvicorn ends itself by SystemExit
-            self._fail(error)
+            self._failure = error
+            self._failed.trigger()
 
-    def _fail(self, error: BaseException) -> None:
-        """A gateway without HTTP must not look alive: the error is raised again where the node spins."""
-
-        def fail() -> None:
-            raise RuntimeError("the HTTP server ended") from error
-
-        executor = self._node.executor
-        if executor is None:
-            os._exit(1)
-        executor.create_task(fail)
+    def _raise(self) -> None:
+        """On the thread that spins: a gateway without HTTP must not look alive."""
+        raise RuntimeError("the HTTP server ended") from self._failure
 
 
 def _listen(host: str, port: int) -> socket.socket:

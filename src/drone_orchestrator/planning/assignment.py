@@ -17,10 +17,10 @@ IndexArray = NDArray[np.intp]
 Solver = Callable[[FloatArray], tuple[IndexArray, IndexArray]]
 
 
-#: Up to so many pairs the answer is the optimum. Beyond, the solver takes seconds where costs are nearly alike and would
-#: hold up the leader; so costs are rounded to so many levels, for the solver is quick on equal ones.
+#: Up to so many pairs the answer is the optimum. Beyond, the solver takes seconds where costs are nearly alike
+#: and would hold up the leader; so costs are rounded to so many levels, for it is quick on equal ones.
 EXACT_PAIRS = 256
-LEVELS = 20
+LEVELS = 16
 
 
 def assign(cost: FloatArray, feasible: BoolArray) -> list[tuple[int, int]]:

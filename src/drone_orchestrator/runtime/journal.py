@@ -83,9 +83,11 @@ def read(path: Path) -> Contents:
     lines = data.split(b"\n")
     tail = lines.pop()  # what follows the last newline: nothing, or a torn record
     parsed = [_parse(line) for line in lines]
-    if parsed and parsed[-1] is None:
+    if parsed and parsed[-1] is None and not tail:
         parsed.pop()
-        tail = lines.pop() + b"\n" + tail
+        tail = lines.pop() + b"\n"
+    if _holds_two_records(tail):
+        raise JournalCorrupt(f"{path}: the end of the last record but one is damaged")
     bad = next((number for number, record in enumerate(parsed, 1) if record is None), None)
     if bad is not None:
         raise JournalCorrupt(f"{path}: line {bad} is damaged")
@@ -223,6 +225,17 @@ def _parse(line: bytes) -> Record | None:
         return None
     record = json.loads(line[9:])
     return record if isinstance(record, dict) else None
+
+
+def _holds_two_records(tail: bytes) -> bool:
+    """Whether ``tail`` is two good records whose newline between was damaged: more than one torn write explains."""
+    text = tail[9:].decode(errors="replace")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return False
+    first = 9 + len(text[:end].encode())
+    return _parse(tail[:first]) is not None and _parse(tail[first + 1 :].rstrip(b"\n")) is not None
 
 
 def _lock(path: Path) -> int:

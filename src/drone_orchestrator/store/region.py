@@ -193,16 +193,17 @@ class RegionStore:
         key = self.keys.leader
         try:
             result = self._driver.txn((Expect(key, over_epoch),), (Put(key, encode(record), lease),))
-            epoch = result.revision if result.succeeded else 0
         except FateUnknown:
             epoch = self._won_after_all(lease)
         except (StoreUnavailable, LeaseGone) as error:
             raise StoreUnavailable(f"campaign: {error}") from error
+        else:
+            epoch = result.revision if result.succeeded else 0
+            if not epoch:
+                self._revoke(lease)
         if epoch:
             with self._lock:
                 self._leader_lease = (epoch, lease)
-        else:
-            self._revoke(lease)
         return epoch
 
     def _won_after_all(self, lease: int) -> int:

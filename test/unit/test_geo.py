@@ -1,0 +1,76 @@
+"""Positions and distances agree with published values and with each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from drone_orchestrator.core.types import GeoPoint
+from drone_orchestrator.planning.geo import (
+    MEAN_RADIUS_M,
+    BeyondHorizon,
+    distance_between_m,
+    distance_m,
+    enu_from_geo,
+    geo_from_enu,
+)
+
+ZURICH = GeoPoint(47.3769, 8.5417)
+PLACES = [ZURICH, GeoPoint(0.0, 0.0), GeoPoint(-33.9, 151.2), GeoPoint(64.1, -21.9), GeoPoint(-0.5, 179.999)]
+
+
+def test_origin_is_zero() -> None:
+    east_m, north_m = enu_from_geo(ZURICH.lat_deg, ZURICH.lon_deg, ZURICH)
+    assert float(east_m) == pytest.approx(0.0, abs=1e-9)
+    assert float(north_m) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_degree_at_the_equator_as_published() -> None:
+    """A minute of arc there is 1855.325 m along the equator and 1842.905 m along a meridian (WGS 84)."""
+    origin = GeoPoint(0.0, 0.0)
+    east_m, north_m = enu_from_geo([0.0, 1 / 60], [1 / 60, 0.0], origin)
+    assert east_m[0] == pytest.approx(1855.325, abs=1e-3)
+    assert north_m[1] == pytest.approx(1842.905, abs=1e-3)
+
+
+@pytest.mark.parametrize("origin", PLACES)
+def test_there_and_back(origin: GeoPoint) -> None:
+    east_m, north_m = np.meshgrid(np.linspace(-30_000, 30_000, 13), np.linspace(-30_000, 30_000, 13))
+    lat_deg, lon_deg = geo_from_enu(east_m, north_m, origin)
+    assert lat_deg.shape == east_m.shape
+    again_east_m, again_north_m = enu_from_geo(lat_deg, lon_deg, origin)
+    np.testing.assert_allclose(again_east_m, east_m, atol=1e-6)
+    np.testing.assert_allclose(again_north_m, north_m, atol=1e-6)
+
+
+@pytest.mark.parametrize("origin", PLACES)
+def test_plane_and_sphere_agree_within_the_flattening(origin: GeoPoint) -> None:
+    east_m, north_m = np.array([8_000.0, 0.0, -5_000.0]), np.array([0.0, 8_000.0, -5_000.0])
+    lat_deg, lon_deg = geo_from_enu(east_m, north_m, origin)
+    far_m = distance_m(origin.lat_deg, origin.lon_deg, lat_deg, lon_deg)
+    np.testing.assert_allclose(far_m, np.hypot(east_m, north_m), rtol=6e-3)
+
+
+def test_distances_as_published() -> None:
+    """BNA–LAX, the usual example of the haversine formula: 2886.45 km on a sphere of 6372.8 km."""
+    far_m = float(distance_m(36.12, -86.67, 33.94, -118.40))
+    assert far_m == pytest.approx(2_886_444.0 * MEAN_RADIUS_M / 6_372_800.0, rel=1e-6)
+
+
+def test_distance_is_exact_when_short_and_whole_when_opposite() -> None:
+    step_deg = np.degrees(0.01 / MEAN_RADIUS_M)  # 1 cm
+    assert float(distance_m(47.0, 8.0, 47.0 + step_deg, 8.0)) == pytest.approx(0.01, rel=1e-5)
+    assert float(distance_m(0.0, 0.0, 0.0, 180.0)) == pytest.approx(np.pi * MEAN_RADIUS_M)
+    assert float(distance_m(0.0, 179.9, 0.0, -179.9)) == pytest.approx(np.radians(0.2) * MEAN_RADIUS_M)
+
+
+def test_distances_broadcast() -> None:
+    table_m = distance_m(np.zeros((3, 1)), np.arange(3.0)[:, None], np.zeros(4), np.arange(4.0))
+    assert table_m.shape == (3, 4)
+    assert table_m[2, 2] == 0.0
+    assert table_m[1, 3] == table_m[2, 0] == pytest.approx(distance_between_m(GeoPoint(0, 0), GeoPoint(0, 2)))
+
+
+def test_no_ground_beyond_the_horizon() -> None:
+    with pytest.raises(BeyondHorizon, match="metres"):
+        geo_from_enu(7e6, 0.0, ZURICH)

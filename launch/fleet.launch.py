@@ -2,20 +2,20 @@
 
     ros2 launch drone_orchestrator fleet.launch.py drones:=6 time_scale:=20.0
 
-What a fleet consists of is said in ``drone_orchestrator.bringup.plan``; ``fleetctl up`` runs the same without ROS's launch.
+What a fleet consists of is said in ``drone_orchestrator.bringup.plan``; ``fleetctl up`` runs the same without launch.
 """
 
-import os
 import tempfile
 
-from drone_orchestrator.bringup import fleet_config
-from drone_orchestrator.bringup.plan import FleetOptions, ProcessSpec, processes
-from drone_orchestrator.store.process import EtcdProcess
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnShutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
+
+from drone_orchestrator.bringup import fleet_config
+from drone_orchestrator.bringup.plan import FleetOptions, ProcessSpec, processes
+from drone_orchestrator.store.process import EtcdProcess
 
 ARGUMENTS = (
     DeclareLaunchArgument("drones", default_value="6", description="Number of simulated drones."),
@@ -63,7 +63,7 @@ def _bring_up(context: LaunchContext) -> list:
         region=fleet_config.load(value("fleet_config")).region,
         etcd_endpoints=endpoints,
         fleet_config=value("fleet_config"),
-        data_dir=value("data_dir") or os.path.join(tempfile.mkdtemp(prefix="drone_orchestrator_"), "drones"),
+        data_dir=value("data_dir") or _temporary_folder(actions),
         namespace=value("namespace"),
         http_host=value("http_host"),
         http_port=int(value("http_port")),
@@ -74,6 +74,13 @@ def _bring_up(context: LaunchContext) -> list:
     )
     respawn = value("respawn").lower() == "true"
     return actions + [_node(spec, respawn) for spec in processes(options)]
+
+
+def _temporary_folder(actions: list) -> str:
+    """A folder for the journals of simulated drones, removed when the fleet is shut down."""
+    folder = tempfile.TemporaryDirectory(prefix="drone_orchestrator_")
+    actions.append(RegisterEventHandler(OnShutdown(on_shutdown=lambda event, ctx: folder.cleanup())))
+    return folder.name
 
 
 def _node(spec: ProcessSpec, respawn: bool) -> Node:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from drone_orchestrator.core.types import DroneClass, GeoPoint
 from drone_orchestrator.flight.controller import FlightError
 from drone_orchestrator.flight.kinematic import ACCELERATION_MPS2, KinematicFlight
@@ -171,7 +172,9 @@ def test_flying_costs_hover_power_of_the_mass_to_the_power_of_one_and_a_half() -
         flight.goto(place(1000.0, 0.0))
         seconds = fly(flight, "at_target")
         used_wh.append(COURIER.battery_wh - flight.state.energy_wh)
-        assert used_wh[-1] == pytest.approx(float(cruise_power_w(COURIER, payload_kg or 0.0)) * seconds / 3600, rel=0.01)
+        assert used_wh[-1] == pytest.approx(
+            float(cruise_power_w(COURIER, payload_kg or 0.0)) * seconds / 3600, rel=0.01
+        )
     assert used_wh[1] / used_wh[0] == pytest.approx(1.5**1.5, rel=0.01)
 
 

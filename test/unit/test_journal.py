@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from drone_orchestrator.core.drone_events import (
     Acknowledged,
     Cleared,
@@ -241,7 +242,9 @@ def test_every_entry_comes_back_equal(entry: Entry) -> None:
     assert decode(encode(entry)) == entry
 
 
-@pytest.mark.parametrize("record", [{}, {"entry": "Unheard"}, {"entry": "Loaded"}, {"entry": "EpochRaised", "x": 1}], ids=str)
+@pytest.mark.parametrize(
+    "record", [{}, {"entry": "Unheard"}, {"entry": "Loaded"}, {"entry": "EpochRaised", "x": 1}], ids=str
+)
 def test_a_record_that_is_no_entry_is_corrupt(record: dict[str, object]) -> None:
     with pytest.raises(JournalCorrupt):
         decode(record)

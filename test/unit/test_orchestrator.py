@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 from world import World, make_order, make_report
 
-from drone_orchestrator.core.dispatch import DispatchPolicy
-from drone_orchestrator.core.effects import AcknowledgeOutcome, AnswerClearance, LeaveOffice, RecallGoal, Report, SendGoal
+from drone_orchestrator.core.agenda import DispatchPolicy
+from drone_orchestrator.core.effects import (
+    AcknowledgeOutcome,
+    AnswerClearance,
+    LeaveOffice,
+    RecallGoal,
+    Report,
+    SendGoal,
+)
 from drone_orchestrator.core.events import OperatorCampaign, OperatorResign
 from drone_orchestrator.core.types import (
     CancelRequest,
@@ -42,9 +49,7 @@ def every_history_is_sound(request: pytest.FixtureRequest):
 
 def carrying(order, drone_id="drone_1", attempt=1, **changes):
     """A report of a drone that has the order's goal."""
-    return make_report(
-        drone_id, phase=Phase.TO_PICKUP, message_id=order.message_id, attempt=attempt, **changes
-    )
+    return make_report(drone_id, phase=Phase.TO_PICKUP, message_id=order.message_id, attempt=attempt, **changes)
 
 
 def flying(order, drone_id="drone_1", attempt=1, **changes):
@@ -441,5 +446,3 @@ def test_a_watch_that_lost_its_place_starts_over_from_a_snapshot(world):
     world.run()
     assert world.saga(order).status in (S.ASSIGNED, S.PENDING)
     assert world.leader.core.view.inbox == {}
-
-

@@ -208,7 +208,10 @@ def test_planning_does_not_load_the_rest_of_scipy() -> None:
         "import sys, drone_orchestrator.planning.planner;"
         "sys.exit('scipy.optimize' in sys.modules or 'scipy.sparse' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode
+        == 0
+    )
 
 
 def test_depot_is_where_orders_without_a_pickup_wait() -> None:

@@ -1,11 +1,11 @@
-"""A small synchronous world for tests of the core: replicas on the in-memory store, drones that are told what to say."""
+"""A small synchronous world for tests of the core: replicas on the in-memory store, drones told what to say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from drone_orchestrator.core.dispatch import DispatchPolicy
+from drone_orchestrator.core.agenda import DispatchPolicy
 from drone_orchestrator.core.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
@@ -103,9 +103,7 @@ class World:
     def add_replica(self, name: str) -> Replica:
         store = MemoryStore(self.backend, "sf", name, reservation_ttl_s=10.0)
         record = LeaderRecord(name, f"{name}-instance", 0.0)
-        core = Orchestrator(
-            record, FLEET, AssignmentPlanner(), election=ElectionPolicy(), dispatch=self.dispatch
-        )
+        core = Orchestrator(record, FLEET, AssignmentPlanner(), election=ElectionPolicy(), dispatch=self.dispatch)
         replica = Replica(name, core, store)
         snapshot = store.snapshot()
         replica.inbox.append(ViewLoaded(snapshot))
@@ -146,7 +144,7 @@ class World:
         self.leader.inbox += events
         self.run()
 
-    def ask_clearance(self, request_id: int, drone_id: str, order: Order, attempt: int, journal: str | None = None) -> None:
+    def ask_clearance(self, request_id: int, drone_id: str, order: Order, attempt: int, journal: str = "") -> None:
         journal = journal or f"journal-of-{drone_id}"
         self.tell(ClearanceRequested(request_id, drone_id, order.message_id, attempt, journal, 0))
 

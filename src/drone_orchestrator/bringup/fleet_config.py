@@ -94,8 +94,8 @@ def _drone_class(key: object, value: object, name: Path) -> DroneClass:
     numbers = {n: _number(v, f"{where}.{n}", zero=n in _MAY_BE_ZERO) for n, v in value.items()}
     if numbers.get("reserve_fraction", 0.0) >= 1.0:
         raise FleetConfigError(f"{where}.reserve_fraction: less than 1 is wanted")
-    whole = {"max_waiting": int(numbers.pop("max_waiting"))} if "max_waiting" in numbers else {}
-    return DroneClass(key, **numbers, **whole)
+    max_waiting = numbers.pop("max_waiting", float(DroneClass.DEFAULT_MAX_WAITING))
+    return DroneClass(key, max_waiting=int(max_waiting), **numbers)
 
 
 def _number(value: object, where: str, *, zero: bool = False) -> float:

@@ -45,8 +45,8 @@ class FleetOptions:
 class ProcessSpec:
     """One process of the fleet: ``ros2 run drone_orchestrator <executable>`` with these parameters.
 
-    ``role`` is ``orchestrator``, ``drones``, ``monitor`` or ``gateway``. A supervisor starts it again ``respawn_delay_s``
-    after it died unasked.
+    ``role`` is ``orchestrator``, ``drones``, ``monitor`` or ``gateway``. A supervisor starts it again
+    ``respawn_delay_s`` after it died unasked.
     """
 
     name: str
@@ -118,9 +118,7 @@ def _spec(
     parameters: dict[str, Parameter],
     node_name: str | None,
 ) -> ProcessSpec:
-    return ProcessSpec(
-        name, role, executable, parameters, node_name, options.namespace, log_level=options.log_level
-    )
+    return ProcessSpec(name, role, executable, parameters, node_name, options.namespace, log_level=options.log_level)
 
 
 def _yaml(value: Parameter) -> str:

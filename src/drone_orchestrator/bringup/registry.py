@@ -1,7 +1,7 @@
 """Which local fleets run now, so that ``fleetctl`` finds the one on this machine without being told where it is.
 
-One small file per fleet below the user's runtime folder, removed when the fleet stops. A file whose process is gone (the
-runner was killed) counts for nothing and is removed by the next reader.
+One small file per fleet below the user's runtime folder, removed when the fleet stops. A file whose process is gone
+(the runner was killed) counts for nothing and is removed by the next reader.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Runs a whole fleet on one machine as plain processes: etcd, orchestrators, drones, monitor, gateway.
 
-It is the supervisor that ``ros2 launch`` is elsewhere: it starts what :mod:`.plan` lists in order, starts again what dies
-unasked, and shuts down in reverse. Everything is private to a run (own DDS domain, own ports, own etcd, own temporary
-folder), so runs side by side do not disturb each other, and nothing stays behind, also when the runner itself is killed.
+It is the supervisor that ``ros2 launch`` is elsewhere: it starts what :mod:`.plan` lists in order, starts again what
+dies unasked, and shuts down in reverse. Everything is private to a run (own DDS domain, own ports, own etcd, own
+temporary folder), so runs side by side do not disturb each other, and no process outlives its runner.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def read_journals(folder: Path) -> tuple[list[JournalHistory], list[str]]:
 
 
 def audit_store(store: Store, journals: Sequence[JournalHistory], *, complete: bool) -> Report:
-    """Check everything that the store still remembers. ``complete``: the run is over, so every order must have ended."""
+    """Check all that the store still remembers. ``complete``: the run is over, so every order must have ended."""
     return check(store.history(), journals, complete=complete)
 
 
@@ -50,7 +50,7 @@ def print_report(out: Output, report: Report) -> None:
 
 
 @click.command()
-@click.option("--journals", "folder", type=click.Path(path_type=Path, file_okay=False), help="Folder of drones' journals.")
+@click.option("--journals", "folder", type=click.Path(path_type=Path, file_okay=False), help="Drones' journals.")
 @click.option("--complete", is_flag=True, help="The run is over: every order must have reached its end.")
 @target_options
 @json_option
@@ -62,9 +62,7 @@ def audit(out: Output, target: Target, folder: Path | None, complete: bool) -> N
     journals, unreadable = read_journals(where) if where else ([], [])
     with open_store(target) as store:
         report = audit_store(store, journals, complete=complete)
-    out.say(
-        f"{report.orders} orders, {report.events} events, {report.revisions} revisions, {len(journals)} drones' journals"
-    )
+    out.say(f"{report.orders} orders, {report.events} events, {report.revisions} revisions, {len(journals)} journals")
     print_report(out, report)
     for line in unreadable:
         out.say(f"[yellow]journal not read[/yellow] {line}")

@@ -1,7 +1,7 @@
-"""``fleetctl demo``: the main job for real, with a leader and a drone process killed in the middle, and checked afterwards.
+"""``fleetctl demo``: the main job for real, with a leader and a drone process killed in the middle, checked afterwards.
 
-Everything is a process of its own: etcd, the orchestrators, the drones, the monitor, the gateway. Orders go in over HTTP,
-some of them twice, as a shop retries. What happened is read from the store alone.
+Everything is a process of its own: etcd, the orchestrators, the drones, the monitor, the gateway. Orders go in over
+HTTP, some of them twice, as a shop retries. What happened is read from the store alone.
 """
 
 from __future__ import annotations
@@ -290,11 +290,8 @@ class _Run:
 
     def _kill_drone(self) -> bool:
         """A process with a drone that is on an order, if there is one."""
-        busy = self._look(
-            lambda view: {
-                e.value.drone_id for e in view.sagas.values() if isinstance(e.value, Saga) and e.value.status in FLIGHT_STATES
-            }
-        )
+        sagas = self._look(lambda view: [e.value for e in view.sagas.values() if isinstance(e.value, Saga)])
+        busy = {saga.drone_id for saga in sagas if saga.status in FLIGHT_STATES}
         names = [n for n in self._fleet.names("drones") if busy & set(self._fleet.spec(n).parameters["drone_ids"])]  # type: ignore[arg-type]
         return bool(names) and self._kill("drones", self._rng.choice(names))
 
@@ -305,7 +302,8 @@ class _Run:
         if not self._fleet.kill(name, respawn_delay_s=delay_s):
             return False
         self.chronicle.kills.append((at, kind, name))
-        self._out.say(f"[bold red]SIGKILL[/bold red] {name} ({'the leader' if kind == 'leader' else 'drones on their way'})")
+        what = "the leader" if kind == "leader" else "drones on their way"
+        self._out.say(f"[bold red]SIGKILL[/bold red] {name} ({what})")
         return True
 
     # --- progress -----------------------------------------------------------------------------------------------
@@ -344,8 +342,8 @@ class _Run:
 
 def _summarise(out: Output, document: dict[str, Any], picture: Path) -> None:
     out.say(
-        f"{document['orders_submitted']} orders submitted, {document['delivered']} delivered, {document['failed']} failed, "
-        f"{document['lost']} lost, {document['duplicates']} duplicates, {len(document['failovers'])} failover(s)"
+        f"{document['orders_submitted']} orders submitted, {document['delivered']} delivered, "
+        f"{document['failed']} failed, {document['lost']} lost, {document['duplicates']} duplicates, {len(document['failovers'])} failover(s)"
     )
     for failover in document["failovers"]:
         first = failover["to_next_assignment_s"]

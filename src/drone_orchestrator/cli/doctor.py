@@ -45,19 +45,11 @@ def _python() -> Finding:
 
 def _ros() -> Finding:
     try:
-        import rclpy
+        from ..nodes import observer
     except ImportError as error:
-        return Finding("ros", "error", str(error), "make setup, or source your ROS 2 installation")
-    where = os.path.dirname(rclpy.__file__)
-    return Finding("ros", "ok", f"rclpy at {where}, {os.environ.get('RMW_IMPLEMENTATION', 'default rmw')}")
-
-
-def _interfaces() -> Finding:
-    try:
-        from drone_interfaces.action import ExecuteDelivery
-    except ImportError as error:
-        return Finding("drone_interfaces", "error", str(error), "make interfaces, or colcon build and source it")
-    return Finding("drone_interfaces", "ok", ExecuteDelivery.__module__)
+        hint = "make setup, or source your ROS 2 installation and the workspace (colcon build)"
+        return Finding("ros", "error", str(error), hint)
+    return Finding("ros", "ok", observer.installation())
 
 
 def _etcd_binary() -> Finding:
@@ -78,9 +70,10 @@ def _config() -> Finding:
 def _loopback() -> Finding:
     """DDS on one machine needs UDP over loopback, and multicast to find peers."""
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, socket.socket(
-            socket.AF_INET, socket.SOCK_DGRAM
-        ) as sender:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        ):
             receiver.bind(("127.0.0.1", 0))
             receiver.settimeout(1.0)
             sender.sendto(b"ping", receiver.getsockname())
@@ -142,7 +135,6 @@ def _store(target: Target) -> list[Finding]:
 _CHECKS: tuple[Callable[[], Finding], ...] = (
     _python,
     _ros,
-    _interfaces,
     _etcd_binary,
     _config,
     _loopback,

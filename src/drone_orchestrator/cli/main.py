@@ -1,4 +1,4 @@
-"""``fleetctl``: runs, watches and checks a fleet. Exit codes: 0 done, 1 a check failed, 2 a usage or precondition error."""
+"""``fleetctl``: runs, watches and checks a fleet. Exit codes: 0 done, 1 a check failed, 2 usage or precondition."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def submit(out: Output, target: Target, file: Path | None, config: str | None, *
     for number, document in enumerate(documents, 1):
         try:
             item = parse_order(document, now_s=time.time(), new_id=lambda: str(uuid.uuid4()))
-            check_serviceable(item, spec, lambda o: planner.capable(spec, o))
+            check_serviceable(item, spec, planner.capable)
         except InvalidOrder as error:
             where = f"{file}, order {number}: " if file else ""
             raise Failure(f"{where}{error}") from error

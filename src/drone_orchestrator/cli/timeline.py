@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,16 @@ def draw(chronicle: Chronicle, path: Path) -> None:
     for axes in (top, main):
         for at, kind, _ in chronicle.kills:
             axes.axvline(at - start, color="#d55e00", linestyle="-" if kind == "leader" else "--", linewidth=1.5)
-    for at, kind, name in chronicle.kills:
+    for index, (at, kind, name) in enumerate(chronicle.kills):
         text = "leader killed" if kind == "leader" else f"{name} killed"
-        top.annotate(text, (at - start, 0.5), textcoords="offset points", xytext=(3, 9), fontsize=8, color="#d55e00")
+        top.annotate(
+            text,
+            (at - start, 0.5),
+            textcoords="offset points",
+            xytext=(3, 4 + 11 * (index % 2)),
+            fontsize=8,
+            color="#d55e00",
+        )
     handles = [Patch(color=colour, label=status.value) for status, colour in _COLOURS.items()]
     main.legend(handles=handles, ncols=len(handles), loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
     main.set_xlabel("s since the first order was accepted")
@@ -67,7 +75,7 @@ def _draw_leaders(axes: Axes, chronicle: Chronicle, start: float, end: float) ->
         axes.barh(0, until - at, left=at - start, height=0.8, color=colour)
         axes.text(at - start, 0, f" {holder} · epoch {epoch}", va="center", fontsize=8, color="white")
     axes.set_yticks([0], ["leader"])
-    axes.set_ylim(-0.5, 1.1)
+    axes.set_ylim(-0.5, 1.6)
     _tidy(axes)
 
 
@@ -81,7 +89,7 @@ def _draw_orders(axes: Axes, events: list[SagaEvent], drones: list[str], start: 
             names[event.message_id] = event.order.order_id.rsplit("-", 1)[-1]
     for message_id, history in by_order.items():
         history = sorted(history, key=lambda e: e.n)
-        for event, following in zip(history, history[1:], strict=False):
+        for event, following in itertools.pairwise(history):
             colour = _COLOURS.get(event.to_status)
             if colour is None or event.drone_id not in rows:
                 continue

@@ -1,8 +1,8 @@
 """The leader's work: moving every order one committed step at a time.
 
-Level-triggered: whatever happens, the dispatcher looks at one order's *committed* state and at what its drone last said,
-and asks for the one transition that follows. A lost message, a conflict, a takeover or a restart need no code of their own:
-looking again is always right. One order has at most one commit under way.
+Level-triggered: whatever happens, the dispatcher looks at one order's *committed* state and at what its drone last
+said, and asks for the one transition that follows. A lost message, a conflict, a takeover or a restart need no code of
+their own: looking again is always right. One order has at most one commit under way.
 
 ``step`` of :mod:`.orchestrator` is the only caller.
 """
@@ -10,14 +10,15 @@ looking again is always right. One order has at most one commit under way.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from . import backoff, saga as sagas
+from . import backoff
+from . import saga as sagas
+from .agenda import Agenda, DispatchPolicy, Drone, Goal, Office
 from .effects import (
     AcknowledgeOutcome,
     AnswerClearance,
     Commit,
-    Consume,
     Effect,
     KeepReservation,
     MakeFirm,
@@ -28,12 +29,11 @@ from .effects import (
     Reserve,
     Send,
     SendGoal,
-    Transition,
 )
 from .events import ClearanceRequested, CommitDone, Fate, GoalAnswered, GoalUnreachable
 from .planner import PlannedOrder, Planner
+from .transition import build
 from .types import (
-    CancelRequest,
     DeliveryOutcome,
     DroneReport,
     Entry,
@@ -54,70 +54,6 @@ from .view import FleetView
 S = SagaStatus
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchPolicy:
-    """Bounds and periods of the leader's decisions; durations in s. Raises ``ValueError`` where they contradict."""
-
-    max_attempts: int = 10
-    retry_base_s: float = 0.2
-    retry_cap_s: float = 10.0
-    goal_retry_s: float = 1.0
-    max_goal_tries: int = 5
-    recall_retry_s: float = 1.0
-    commit_retry_s: float = 0.1
-    drone_fresh_s: float = 3.0
-    keep_reservation_s: float = 1.0
-    lost_grace_s: float = 1800.0
-    replan_period_s: float = 1.0
-    plan_orders: int = 256
-
-    def __post_init__(self) -> None:
-        if min(self.max_attempts, self.max_goal_tries, self.plan_orders) < 1:
-            raise ValueError("max_attempts, max_goal_tries and plan_orders must be at least 1")
-        periods = (self.retry_base_s, self.goal_retry_s, self.recall_retry_s, self.commit_retry_s, self.keep_reservation_s)
-        if min(periods) <= 0.0 or self.retry_cap_s < self.retry_base_s:
-            raise ValueError("periods must be positive, and retry_cap_s not below retry_base_s")
-
-
-@dataclass(slots=True)
-class _Drone:
-    report: DroneReport
-    heard_at_s: float
-    kept_at_s: float = float("-inf")
-
-
-@dataclass(slots=True)
-class _Goal:
-    attempt: int
-    tries: int = 0
-    next_try_s: float = float("-inf")
-
-
-@dataclass(slots=True)
-class _Agenda:
-    """What one order waits for in this leader's memory. Lost with the leader, and not missed."""
-
-    busy: bool = False
-    goal: _Goal | None = None
-    recall_at_s: float = float("-inf")
-    clearance: ClearanceRequested | None = None
-    silent_since_s: float | None = None
-
-
-@dataclass(slots=True)
-class _Office:
-    epoch: int
-    agenda: dict[str, _Agenda] = field(default_factory=dict)
-    waiting: set[str] = field(default_factory=set)
-    reserving: set[str] = field(default_factory=set)
-    wakes: list[tuple[float, str]] = field(default_factory=list)
-    plan_due: bool = True
-    planned_at_s: float = float("-inf")
-
-    def of(self, message_id: str) -> _Agenda:
-        return self.agenda.setdefault(message_id, _Agenda())
-
-
 class Dispatcher:
     """Decides for all orders of a region while in office; listens to drones at all times, so that it starts warm."""
 
@@ -126,15 +62,15 @@ class Dispatcher:
         self._fleet = fleet
         self._planner = planner
         self._policy = policy
-        self._drones: dict[str, _Drone] = {}
-        self._office: _Office | None = None
+        self._drones: dict[str, Drone] = {}
+        self._office: Office | None = None
         self._next_commit_id = 1
 
     # --- office -------------------------------------------------------------------------------------------------
 
     def take_office(self, epoch: int, now: Instant) -> list[Effect]:
         """Adopt everything that is in flight: look at every order as if it had just changed."""
-        self._office = _Office(epoch)
+        self._office = Office(epoch)
         effects: list[Effect] = []
         for message_id in [*self._view.sagas, *self._view.inbox]:
             effects += self.reconcile(message_id, now)
@@ -187,7 +123,7 @@ class Dispatcher:
     def drone_heard(self, report: DroneReport, now: Instant) -> list[Effect]:
         drone = self._drones.get(report.drone_id)
         if drone is None:
-            drone = self._drones[report.drone_id] = _Drone(report, now.mono_s)
+            drone = self._drones[report.drone_id] = Drone(report, now.mono_s)
             news = True
         else:
             news = self._is_silent(drone, now) or _is_free(report) != _is_free(drone.report)
@@ -202,7 +138,7 @@ class Dispatcher:
         return effects
 
     def goal_answered(self, event: GoalAnswered, now: Instant) -> list[Effect]:
-        saga = self._saga_of(event.message_id, event.attempt)
+        saga = self._view.saga_of(event.message_id, event.attempt)
         if self._office is None or saga is None or self._office.of(event.message_id).busy:
             return []
         if event.accepted and saga.status is S.ASSIGNED:
@@ -236,7 +172,7 @@ class Dispatcher:
         if isinstance(commit.transition.reservation, Reserve):
             office.reserving.discard(commit.transition.reservation.drone_id)
         if event.fate is Fate.SUCCEEDED:
-            self._adopt(commit.transition, event.revision)
+            self._view.apply_commit(commit.transition, event.revision)
             office.plan_due = True
             return [*commit.then, *self.reconcile(message_id, now)]
         effects: list[Effect] = [
@@ -255,7 +191,7 @@ class Dispatcher:
         if office is None:
             return []
         agenda = office.of(message_id)
-        if agenda.busy or self._is_corrupt(message_id):
+        if agenda.busy or self._view.is_corrupt(message_id):
             return []
         entry = self._view.sagas.get(message_id)
         if entry is None or not isinstance(entry.value, Saga):
@@ -274,7 +210,7 @@ class Dispatcher:
             return effects
         return effects + self._after_loading(saga, agenda, now)
 
-    def _look_at_inbox(self, message_id: str, agenda: _Agenda) -> list[Effect]:
+    def _look_at_inbox(self, message_id: str, agenda: Agenda) -> list[Effect]:
         assert self._office is not None
         entry = self._view.inbox.get(message_id)
         if entry is not None and isinstance(entry.value, Order):
@@ -306,7 +242,7 @@ class Dispatcher:
 
     def _end_of_waiting(self, saga: Saga, now: Instant) -> SagaEvent | None:
         """The terminal step of an order that shall wait no longer."""
-        cancel = self._cancel_of(saga.message_id)
+        cancel = self._view.cancel_of(saga.message_id)
         if cancel:
             return self._record(saga, sagas.CANCELLED, S.CANCELLED, now, reason=cancel.reason)
         deadline = _deadline(saga.order)
@@ -318,10 +254,10 @@ class Dispatcher:
             return self._record(saga, sagas.FAILED, S.FAILED, now, reason="no_capable_drone")
         return None
 
-    def _before_loading(self, saga: Saga, agenda: _Agenda, now: Instant) -> list[Effect]:
+    def _before_loading(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         """``ASSIGNED`` or ``DISPATCHED``: the package is in the depot for certain."""
-        reservation = self._reservation_of(saga)
-        cancel = self._cancel_of(saga.message_id)
+        reservation = self._view.reservation_of(saga)
+        cancel = self._view.cancel_of(saga.message_id)
         drone = self._drones.get(saga.drone_id or "")
         outcome = _outcome_of(drone, saga)
         if reservation is None:
@@ -341,7 +277,7 @@ class Dispatcher:
             return []
         return self._send_goal(saga, agenda, now)
 
-    def _clear(self, saga: Saga, agenda: _Agenda, reservation: Entry, now: Instant) -> list[Effect]:
+    def _clear(self, saga: Saga, agenda: Agenda, reservation: Entry, now: Instant) -> list[Effect]:
         assert self._office is not None and agenda.clearance is not None
         request, agenda.clearance = agenda.clearance, None
         if (request.drone_id, request.attempt) != (saga.drone_id, saga.attempt):
@@ -350,10 +286,10 @@ class Dispatcher:
         step = self._record(saga, sagas.CLEARED, S.LOADING, now, journal_id=request.journal_id)
         return self._commit(step, MakeFirm(request.drone_id, reservation.mod_revision), then=(granted,))
 
-    def _send_goal(self, saga: Saga, agenda: _Agenda, now: Instant) -> list[Effect]:
+    def _send_goal(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         assert self._office is not None and saga.drone_id is not None
         if agenda.goal is None or agenda.goal.attempt != saga.attempt:
-            agenda.goal = _Goal(saga.attempt)
+            agenda.goal = Goal(saga.attempt)
         goal = agenda.goal
         if now.mono_s < goal.next_try_s:
             return []
@@ -364,7 +300,7 @@ class Dispatcher:
         self._wake(saga.message_id, goal.next_try_s)
         return [SendGoal(saga.drone_id, saga.order, saga.attempt, self._office.epoch)]
 
-    def _after_loading(self, saga: Saga, agenda: _Agenda, now: Instant) -> list[Effect]:
+    def _after_loading(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         """``LOADING``, ``IN_TRANSIT`` or ``COMPENSATING``: only the drone that got clearance can tell."""
         if saga.journal_id is None:
             return self._compensated(saga, now)
@@ -378,7 +314,7 @@ class Dispatcher:
         outcome = _outcome_of(drone, saga)
         if outcome is not None:
             return self._settle(saga, outcome, now)
-        cancel = self._cancel_of(saga.message_id)
+        cancel = self._view.cancel_of(saga.message_id)
         if saga.status is S.COMPENSATING:
             return self._recall(saga, agenda, now)
         if cancel:
@@ -398,13 +334,13 @@ class Dispatcher:
         # The package is in the depot: undone already, so what is left of the compensation shares one transaction.
         if saga.status is S.COMPENSATING:
             return self._compensated(saga, now, then=(ack,))
-        cancel = self._cancel_of(saga.message_id)
+        cancel = self._view.cancel_of(saga.message_id)
         reason = cancel.reason if cancel else outcome.reason or outcome.outcome.name.lower()
         target = S.CANCELLED if cancel else S.PENDING
         abandoned = self._record(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
         return self._compensated(sagas.apply(saga, abandoned), now, then=(ack,), before=(abandoned,))
 
-    def _silent(self, saga: Saga, agenda: _Agenda, now: Instant) -> list[Effect]:
+    def _silent(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         if agenda.silent_since_s is None:
             agenda.silent_since_s = now.mono_s
         give_up_s = agenda.silent_since_s + self._policy.lost_grace_s
@@ -418,7 +354,7 @@ class Dispatcher:
         called = Report("error", f"{saga.order_id}: {reason}, last with {saga.drone_id}; find the package")
         return [*self._commit(step, self._release(saga)), called]
 
-    def _recall(self, saga: Saga, agenda: _Agenda, now: Instant) -> list[Effect]:
+    def _recall(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         assert self._office is not None and saga.drone_id is not None
         if now.mono_s < agenda.recall_at_s:
             return []
@@ -455,7 +391,7 @@ class Dispatcher:
     def _release(self, saga: Saga) -> Release:
         """Free the drone; a reservation that has expired already must then still be gone."""
         assert saga.drone_id is not None
-        entry = self._reservation_of(saga)
+        entry = self._view.reservation_of(saga)
         return Release(saga.drone_id, entry.mod_revision if entry else 0)
 
     def _record(
@@ -494,42 +430,16 @@ class Dispatcher:
     ) -> list[Effect]:
         """Ask for ``before`` and ``event`` as one transaction; inbox entries that it answers leave with it."""
         assert self._office is not None
-        entry = self._view.sagas.get(event.message_id)
-        saga = entry.value if entry is not None and isinstance(entry.value, Saga) else None
-        for step in (*before, event):
-            saga = sagas.apply(saga, step)
-        assert saga is not None
-        consume = []
-        inbox = self._view.inbox.get(event.message_id)
-        cancel = self._view.cancels.get(event.message_id)
-        if inbox is not None:
-            consume.append(Consume(Kind.INBOX_ORDER, event.message_id, inbox.mod_revision))
-        if cancel is not None and saga.status.is_terminal:
-            consume.append(Consume(Kind.INBOX_CANCEL, event.message_id, cancel.mod_revision))
-        transition = Transition(
-            saga, (*before, event), entry.mod_revision if entry else 0, reservation, tuple(consume)
-        )
+        transition = build(self._view, (*before, event), reservation)
         self._office.of(event.message_id).busy = True
         if isinstance(reservation, Reserve):
             self._office.reserving.add(reservation.drone_id)
         commit_id, self._next_commit_id = self._next_commit_id, self._next_commit_id + 1
         return [Commit(commit_id, self._office.epoch, transition, then)]
 
-    def _adopt(self, transition: Transition, revision: int) -> None:
-        """Put what was committed into the view, ahead of the watch."""
-        saga, change = transition.saga, transition.reservation
-        self._view.put_local(Entry(Kind.SAGA, saga.message_id, saga, revision))
-        for used in transition.consume:
-            self._view.put_local(Entry(used.kind, used.id, None, revision))
-        if isinstance(change, Release):
-            self._view.put_local(Entry(Kind.ASSIGNMENT, change.drone_id, None, revision))
-        elif change is not None:
-            value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, isinstance(change, Reserve))
-            self._view.put_local(Entry(Kind.ASSIGNMENT, change.drone_id, value, revision))
-
     # --- planning -----------------------------------------------------------------------------------------------
 
-    def _plan(self, office: _Office, now: Instant) -> list[Effect]:
+    def _plan(self, office: Office, now: Instant) -> list[Effect]:
         """Pair free drones with waiting orders; what stays without a drone is at least accepted."""
         office.plan_due, office.planned_at_s = False, now.mono_s
         orders = self._candidates(office, now)
@@ -543,9 +453,10 @@ class Dispatcher:
                 effects += self._accept(message_id, now)
         return effects
 
-    def _candidates(self, office: _Office, now: Instant) -> list[PlannedOrder]:
+    def _candidates(self, office: Office, now: Instant) -> list[PlannedOrder]:
         """The most urgent, oldest orders first, bounded: what the planner gets to choose from."""
-        waiting = [order for m in office.waiting if not office.of(m).busy and (order := self._order_of(m)) is not None]
+        idle = [message_id for message_id in office.waiting if not office.of(message_id).busy]
+        waiting = [order for message_id in idle if (order := self._view.order_of(message_id)) is not None]
         waiting.sort(key=lambda o: (-o.priority, o.submitted_at, o.message_id))
         return [PlannedOrder(o, max(0.0, now.wall_s - o.submitted_at)) for o in waiting[: self._policy.plan_orders]]
 
@@ -567,11 +478,11 @@ class Dispatcher:
 
     def _begin(self, message_id: str, now: Instant) -> SagaEvent:
         assert self._office is not None
-        order = self._order_of(message_id)
+        order = self._view.order_of(message_id)
         assert order is not None
         return sagas.begin(order, now_s=now.wall_s, epoch=self._office.epoch)
 
-    def _is_available(self, drone: _Drone, office: _Office, now: Instant) -> bool:
+    def _is_available(self, drone: Drone, office: Office, now: Instant) -> bool:
         report = drone.report
         return (
             _is_free(report)
@@ -601,18 +512,18 @@ class Dispatcher:
     def _orders_with(self, drone_id: str) -> list[str]:
         assert self._office is not None
         agenda = self._office.agenda
-        return [m for m in list(agenda) if (s := self._saga_of(m)) is not None and s.drone_id == drone_id]
+        return [m for m in list(agenda) if (s := self._view.saga_of(m)) is not None and s.drone_id == drone_id]
 
     def _outcome_heard(self, report: DroneReport, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
         """Acknowledge what the store is past; everything else follows from looking at the order."""
-        saga = self._saga_of(outcome.message_id)
+        saga = self._view.saga_of(outcome.message_id)
         is_past = (
             saga is None
             or saga.status.is_terminal
             or saga.attempt > outcome.attempt
             or (saga.attempt == outcome.attempt and saga.status is S.PENDING)
         )
-        if is_past and not self._is_corrupt(outcome.message_id):
+        if is_past and not self._view.is_corrupt(outcome.message_id):
             return [
                 AcknowledgeOutcome(
                     report.drone_id, report.journal_id, outcome.message_id, outcome.attempt, outcome.outcome
@@ -620,7 +531,7 @@ class Dispatcher:
             ]
         return self.reconcile(outcome.message_id, now)
 
-    def _keep_reservation(self, drone: _Drone, now: Instant) -> list[Effect]:
+    def _keep_reservation(self, drone: Drone, now: Instant) -> list[Effect]:
         entry = self._view.reservations.get(drone.report.drone_id)
         leased = entry is not None and isinstance(entry.value, Reservation) and entry.value.leased
         if not leased or self._is_silent(drone, now) or now.mono_s < drone.kept_at_s + self._policy.keep_reservation_s:
@@ -628,7 +539,7 @@ class Dispatcher:
         drone.kept_at_s = now.mono_s
         return [KeepReservation(drone.report.drone_id)]
 
-    def _answer_settled(self, saga: Saga, agenda: _Agenda) -> AnswerClearance:
+    def _answer_settled(self, saga: Saga, agenda: Agenda) -> AnswerClearance:
         """Answer a request for an order that is not waiting for clearance."""
         assert self._office is not None and agenda.clearance is not None
         request, agenda.clearance = agenda.clearance, None
@@ -647,40 +558,12 @@ class Dispatcher:
             request.request_id, verdict, epoch, request.message_id, request.attempt, request.journal_id, reason
         )
 
-    def _is_silent(self, drone: _Drone, now: Instant) -> bool:
+    def _is_silent(self, drone: Drone, now: Instant) -> bool:
         return now.mono_s - drone.heard_at_s > self._policy.drone_fresh_s
 
     def _wake(self, message_id: str, at_mono_s: float) -> None:
         assert self._office is not None
         heapq.heappush(self._office.wakes, (at_mono_s, message_id))
-
-    def _order_of(self, message_id: str) -> Order | None:
-        saga = self._saga_of(message_id)
-        if saga is not None:
-            return saga.order
-        entry = self._view.inbox.get(message_id)
-        return entry.value if entry is not None and isinstance(entry.value, Order) else None
-
-    def _saga_of(self, message_id: str, attempt: int | None = None) -> Saga | None:
-        entry = self._view.sagas.get(message_id)
-        saga = entry.value if entry is not None and isinstance(entry.value, Saga) else None
-        return saga if saga is not None and attempt in (None, saga.attempt) else None
-
-    def _cancel_of(self, message_id: str) -> CancelRequest | None:
-        entry = self._view.cancels.get(message_id)
-        return entry.value if entry is not None and isinstance(entry.value, CancelRequest) else None
-
-    def _reservation_of(self, saga: Saga) -> Entry | None:
-        entry = self._view.reservations.get(saga.drone_id or "")
-        if entry is None or not isinstance(entry.value, Reservation):
-            return None
-        return entry if (entry.value.message_id, entry.value.attempt) == (saga.message_id, saga.attempt) else None
-
-    def _is_corrupt(self, message_id: str) -> bool:
-        corrupt = self._view.corrupt
-        return bool(corrupt) and (
-            f"{Kind.SAGA.value}/{message_id}" in corrupt or f"{Kind.INBOX_ORDER.value}/{message_id}" in corrupt
-        )
 
 
 def _is_free(report: DroneReport) -> bool:
@@ -691,7 +574,7 @@ def _carries_goal(report: DroneReport, saga: Saga) -> bool:
     return report.message_id == saga.message_id and report.attempt == saga.attempt
 
 
-def _outcome_of(drone: _Drone | None, saga: Saga) -> DeliveryOutcome | None:
+def _outcome_of(drone: Drone | None, saga: Saga) -> DeliveryOutcome | None:
     if drone is None:
         return None
     key = (saga.message_id, saga.attempt)

@@ -1,7 +1,7 @@
 """Leadership as a state machine: who campaigns when, and until when a leader may act.
 
-The shell's duties are in :mod:`.effects`. The store decides who wins; this machine decides when to try and when to stop.
-It trusts its lease by the local monotonic clock alone, counted from the moment the last successful refresh was *sent*,
+The shell's duties are in :mod:`.effects`. The store decides who wins; this machine decides when to try and when to
+stop. It trusts its lease by the local monotonic clock alone, counted from when the last successful refresh was *sent*,
 and stops a safety margin before the store could have expired it. Being wrong about that would still be harmless: every
 write is fenced.
 """

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import singledispatchmethod
 
-from .dispatch import Dispatcher, DispatchPolicy
+from .agenda import DispatchPolicy
+from .dispatch import Dispatcher
 from .effects import Effect, Report, TakeOffice
 from .election import Election, ElectionPolicy, Role
 from .events import (

@@ -101,7 +101,8 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
     if saga is None:
         if event.order is None or event.n != 1 or event.order.message_id != event.message_id:
             raise IllegalTransition(f"{event.message_id}: the first event must be number 1 and carry its order")
-        return Saga(event.message_id, event.order, event.to_status, event.at, event.at, epoch=event.epoch, event_count=1)
+        at = event.at
+        return Saga(event.message_id, event.order, event.to_status, at, at, epoch=event.epoch, event_count=1)
     expected_attempt = saga.attempt + 1 if event.type == ASSIGNED else saga.attempt
     if event.message_id != saga.message_id or event.n != saga.event_count + 1 or event.attempt != expected_attempt:
         raise IllegalTransition(f"{saga.message_id}: event {event.n} (attempt {event.attempt}) does not follow")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import ClassVar
 
 
 class SagaStatus(str, Enum):
@@ -94,7 +95,7 @@ class GeoPoint:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a customer asked for. ``pickup`` ``None`` means the region's depot; ``deadline_s`` counts from ``submitted_at``."""
+    """What a customer asked for. Without ``pickup`` it is the region's depot; ``deadline_s`` counts from submission."""
 
     message_id: str
     order_id: str
@@ -154,7 +155,7 @@ class Saga:
 
 @dataclass(frozen=True, slots=True)
 class SagaEvent:
-    """One immutable step in an order's life, stored as ``events/<message_id>/<n>`` with the transition that it tells of.
+    """One immutable step in an order's life, stored as ``events/<message_id>/<n>`` with the state it led to.
 
     ``type`` is a trigger of :data:`drone_orchestrator.core.saga.TRANSITIONS`; ``order`` is set on the first event only.
     """
@@ -259,7 +260,8 @@ class DroneClass:
     charge_power_w: float = 600.0
     load_time_s: float = 10.0
     drop_time_s: float = 5.0
-    max_waiting: int = 1000
+    DEFAULT_MAX_WAITING: ClassVar[int] = 1000
+    max_waiting: int = DEFAULT_MAX_WAITING
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ and loading a snapshot gives the same view.
 
 from __future__ import annotations
 
-from .types import Corrupt, Entry, Kind, Snapshot, StoreChange
+from .effects import Release, Reserve, Transition
+from .types import CancelRequest, Corrupt, Entry, Kind, Order, Reservation, Saga, Snapshot, StoreChange
 
 
 class FleetView:
     """Living keys by kind, each with its mod revision. Entries only ever get newer.
 
     ``revision`` is the newest revision up to which *everything* is applied. The own commits of a leader may be applied
-    before the watch delivers them (``put_local``); their echo is then recognised by its revision and changes nothing.
+    before the watch delivers them (``apply_commit``); their echo is known by its revision and changes nothing.
     """
 
     def __init__(self) -> None:
@@ -42,9 +43,47 @@ class FleetView:
             self._deleted = {key: rev for key, rev in self._deleted.items() if rev > self.revision}
         return fresh
 
-    def put_local(self, entry: Entry) -> None:
-        """Apply what the own commit is known to have written, ahead of the watch."""
-        self._put(entry)
+    def apply_commit(self, transition: Transition, revision: int) -> None:
+        """Apply what an own commit is known to have written, ahead of the watch."""
+        saga, change = transition.saga, transition.reservation
+        self._put(Entry(Kind.SAGA, saga.message_id, saga, revision))
+        for used in transition.consume:
+            self._put(Entry(used.kind, used.id, None, revision))
+        if isinstance(change, Release):
+            self._put(Entry(Kind.ASSIGNMENT, change.drone_id, None, revision))
+        elif change is not None:
+            value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, isinstance(change, Reserve))
+            self._put(Entry(Kind.ASSIGNMENT, change.drone_id, value, revision))
+
+    def saga_of(self, message_id: str, attempt: int | None = None) -> Saga | None:
+        """The order's saga, if there is a readable one (and it is at ``attempt``)."""
+        entry = self.sagas.get(message_id)
+        saga = entry.value if entry is not None and isinstance(entry.value, Saga) else None
+        return saga if saga is not None and attempt in (None, saga.attempt) else None
+
+    def order_of(self, message_id: str) -> Order | None:
+        """The order, wherever it is: in its saga or still in the inbox."""
+        saga = self.saga_of(message_id)
+        if saga is not None:
+            return saga.order
+        entry = self.inbox.get(message_id)
+        return entry.value if entry is not None and isinstance(entry.value, Order) else None
+
+    def cancel_of(self, message_id: str) -> CancelRequest | None:
+        entry = self.cancels.get(message_id)
+        return entry.value if entry is not None and isinstance(entry.value, CancelRequest) else None
+
+    def reservation_of(self, saga: Saga) -> Entry | None:
+        """The reservation of the saga's drone, if it is for this order and attempt."""
+        entry = self.reservations.get(saga.drone_id or "")
+        if entry is None or not isinstance(entry.value, Reservation):
+            return None
+        return entry if (entry.value.message_id, entry.value.attempt) == (saga.message_id, saga.attempt) else None
+
+    def is_corrupt(self, message_id: str) -> bool:
+        """Whether something that the order is made of cannot be read."""
+        names = (f"{Kind.SAGA.value}/{message_id}", f"{Kind.INBOX_ORDER.value}/{message_id}")
+        return any(name in self.corrupt for name in names)
 
     def _table(self, kind: Kind) -> dict[str, Entry] | None:
         return {

@@ -1,7 +1,7 @@
 """The orchestrator's link to the drones: goals, recalls, clearance, acknowledgements.
 
-All ROS calls happen on the executor's thread. The deciding thread hands work over through a queue and a guard condition,
-so it never waits for DDS and no rclpy object is used from two threads.
+All ROS calls happen on the executor's thread. The deciding thread hands work over through a queue and a guard
+condition, so it never waits for DDS and no rclpy object is used from two threads.
 """
 
 from __future__ import annotations
@@ -135,9 +135,9 @@ class DroneLink:
         for pending in waiting:
             self._send_goal(pending)
         for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
-            pending = self._asked.pop(request_id)
-            if not pending.future.done():
-                pending.future.set_result(RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
+            asked = self._asked.pop(request_id)
+            if not asked.future.done():
+                asked.future.set_result(RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
         if self._leader_pub is not None and now - self._published_at_s >= 1.0:
             self._publish_leader()
 

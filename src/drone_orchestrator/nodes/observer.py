@@ -21,6 +21,11 @@ class Unreachable(RuntimeError):
     """The node that was asked for did not answer in time."""
 
 
+def installation() -> str:
+    """Which ROS 2 this program runs on, for people."""
+    return f"rclpy of {rclpy.__path__[0]}, {rclpy.get_rmw_implementation_identifier()}"
+
+
 class _Session:
     """An rclpy context of its own with one anonymous node."""
 

@@ -1,8 +1,8 @@
 """``orchestrator``: one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
 
-``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it deactivates
-it. An operator's ``deactivate`` on the leader is a planned handover: it resigns, and does not campaign again until an
-operator's ``activate``, which campaigns and takes effect when the election is won (the transition itself answers failure,
+``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it
+deactivates it. An operator's ``deactivate`` on the leader is a planned handover: it resigns, and does not campaign again
+until an operator's ``activate``, which takes effect when the election is won (the transition itself answers failure,
 because it does not make a leader by itself).
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ..bringup import fleet_config
-from ..core.dispatch import DispatchPolicy
+from ..core.agenda import DispatchPolicy
 from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
 from ..core.election import ElectionPolicy
 from ..core.events import OperatorCampaign, OperatorResign
@@ -38,7 +38,7 @@ PARAMETERS = (
     Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
     Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP} that pairs drones with orders"),
     Param("lease_ttl_s", 5.0, "the leader's lease: a dead leader is replaced within it", "s", 2.0, 60.0),
-    Param("reservation_ttl_s", 10.0, "a drone that is silent for so long before loading loses its order", "s", 2.0, 600.0),
+    Param("reservation_ttl_s", 10.0, "a drone silent for so long before loading loses its order", "s", 2.0, 600.0),
     Param("lost_grace_s", 1800.0, "silence after loading, after which the order counts as failed", "s", 1.0, 86400.0),
     Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000),
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),

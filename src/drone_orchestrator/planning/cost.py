@@ -24,6 +24,7 @@ PRIORITY_FACTOR = {Priority.LOW: 1.0, Priority.NORMAL: 2.0, Priority.HIGH: 4.0, 
 AGEING_S = 300.0  # an order's weight grows by its first weight every so often
 PRESSURE_S = 600.0  # a deadline with less slack than this adds weight
 LATE_S = 600.0  # missing the deadline counts as so much more time to deliver
+MAX_DELIVERY_S = 1e6  # no delivery takes longer
 LEFT_OUT_FACTOR = 2.0  # an order left out counts as delivered this many times later than the slowest pair
 
 
@@ -35,14 +36,16 @@ def delivery_times_s(fleet: FleetSpec, drones: Sequence[DroneReport], legs: Legs
     return times_s
 
 
-def weights(orders: Sequence[PlannedOrder], fastest_s: FloatArray) -> FloatArray:
+def weights(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArray) -> FloatArray:
     """Weight ``(m,)`` of each order, > 0, without bound in its age.
 
-    ``fastest_s`` ``(m,)``: the shortest time any free drone needs. The pressure of a deadline doubles the weight as
-    its slack goes to zero; one that cannot be met any more presses no longer, and the order ages like the others.
+    ``times_s`` and ``feasible`` are ``(n, m)``. The pressure of a deadline doubles the weight as the slack that the
+    fastest free drone would leave goes to zero. A deadline that cannot be met any more presses no longer, and the order
+    ages like the others.
     """
-    age_s = np.array([max(o.age_s, 0.0) for o in orders], dtype=np.float64)
+    age_s = _ages_s(orders)
     priority = np.array([PRIORITY_FACTOR[o.order.priority] for o in orders], dtype=np.float64)
+    fastest_s = np.min(times_s, axis=0, where=feasible, initial=MAX_DELIVERY_S)
     slack_s = _deadlines_s(orders) - age_s - fastest_s
     pressure = np.where(slack_s >= 0.0, np.clip(1.0 - slack_s / PRESSURE_S, 0.0, 1.0), 0.0)
     return np.asarray(priority * (1.0 + age_s / AGEING_S) * (1.0 + pressure), dtype=np.float64)
@@ -55,13 +58,14 @@ def costs(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArr
     Being relative is what puts heavy orders first: on plain weighted times, the cheapest orders to fly would be the
     unimportant ones.
     """
-    if not feasible.any():
-        return np.zeros(times_s.shape)
-    age_s = np.array([o.age_s for o in orders], dtype=np.float64)
     left_out_s = LEFT_OUT_FACTOR * (float(np.max(times_s, where=feasible, initial=0.0)) + LATE_S)
-    fastest_s = np.min(times_s, axis=0, where=feasible, initial=left_out_s)
-    lateness_s = LATE_S * (times_s > _deadlines_s(orders) - age_s)
-    return np.where(feasible, (times_s + lateness_s - left_out_s) * weights(orders, fastest_s), 0.0)
+    lateness_s = LATE_S * (times_s > _deadlines_s(orders) - _ages_s(orders))
+    relative_s = times_s + lateness_s - left_out_s
+    return np.where(feasible, relative_s * weights(orders, times_s, feasible), 0.0)
+
+
+def _ages_s(orders: Sequence[PlannedOrder]) -> FloatArray:
+    return np.array([max(o.age_s, 0.0) for o in orders], dtype=np.float64)
 
 
 def _deadlines_s(orders: Sequence[PlannedOrder]) -> FloatArray:

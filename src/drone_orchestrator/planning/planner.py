@@ -66,7 +66,7 @@ def _choose_best(orders: Sequence[PlannedOrder], times_s: FloatArray, mask: Bool
 
 def _choose_greedily(orders: Sequence[PlannedOrder], times_s: FloatArray, mask: BoolArray) -> list[tuple[int, int]]:
     left_s = np.where(mask, times_s, np.inf)
-    heaviest_first = np.argsort(-weights(orders, left_s.min(axis=0)), kind="stable")
+    heaviest_first = np.argsort(-weights(orders, times_s, mask), kind="stable")
     pairs = []
     for column in heaviest_first.tolist():
         row = int(np.argmin(left_s[:, column]))

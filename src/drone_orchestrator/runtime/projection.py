@@ -37,8 +37,8 @@ class Projection:
     """Keeps a :class:`FleetView` fresh. Waits, with back-off, for a store that is not there yet.
 
     Reading it asks the store nothing, so it goes on serving while the store is away, and says how stale it is.
-    ``listener`` gets every change after the first snapshot, on the store's thread; after a gap in the watch (compaction)
-    it misses what the fresh snapshot skipped.
+    ``listener`` gets every change after the first snapshot, on the store's thread; after a gap in the watch
+    (compaction) it misses what the fresh snapshot skipped.
     """
 
     def __init__(

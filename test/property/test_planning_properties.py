@@ -1,0 +1,144 @@
+"""The plan is right for any input: optimal where small, feasible always, the same in any order of input."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drone_orchestrator.core.planner import PlannedOrder
+from drone_orchestrator.core.types import DroneClass, DroneReport, FleetSpec, GeoPoint, Order, Phase, Priority
+from drone_orchestrator.planning.assignment import assign
+from drone_orchestrator.planning.energy import mission_energy_wh
+from drone_orchestrator.planning.feasibility import feasible
+from drone_orchestrator.planning.geo import distance_between_m
+from drone_orchestrator.planning.legs import measure
+from drone_orchestrator.planning.planner import AssignmentPlanner, GreedyPlanner
+
+DEPOT = GeoPoint(47.4, 8.5)
+LIGHT = DroneClass("light", 2.5, 18.0, 5.0, 80.0, 500.0, 6.0, 900.0)
+HEAVY = DroneClass("heavy", 8.0, 15.0, 4.0, 80.0, 1500.0, 14.0, 2500.0)
+FLEET = FleetSpec("zurich", DEPOT, 8_000.0, (LIGHT, HEAVY))
+
+# A coarse grid: ties are what determinism is about.
+points = st.builds(
+    GeoPoint,
+    st.sampled_from([47.33, 47.38, 47.4, 47.42, 47.46]),
+    st.sampled_from([8.4, 8.48, 8.5, 8.53]),
+)
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> tuple[list[DroneReport], list[PlannedOrder]]:
+    drones = [
+        DroneReport(
+            drone_id=f"d{i}",
+            drone_class=draw(st.sampled_from(["light", "heavy", "unknown"])),
+            journal_id="j",
+            highest_epoch=1,
+            phase=draw(st.sampled_from([Phase.IDLE, Phase.IDLE, Phase.RETURNING, Phase.DROPPING])),
+            position=draw(points),
+            energy_wh=draw(st.sampled_from([120.0, 250.0, 500.0, 1500.0])),
+            package_on_board=draw(st.booleans()) and draw(st.booleans()),
+        )
+        for i in range(draw(st.integers(0, 6)))
+    ]
+    orders = [
+        PlannedOrder(
+            Order(
+                message_id=f"m{j}",
+                order_id=f"o{j}",
+                destination=draw(points),
+                package_weight_kg=draw(st.sampled_from([0.5, 2.5, 4.0, 9.0])),
+                submitted_at=0.0,
+                pickup=draw(st.none() | points),
+                priority=draw(st.sampled_from(list(Priority))),
+                deadline_s=draw(st.sampled_from([None, 100.0, 1_000.0])),
+                drone_class=draw(st.sampled_from([None, None, "light", "heavy"])),
+            ),
+            age_s=draw(st.sampled_from([0.0, 0.0, 60.0, 900.0])),
+        )
+        for j in range(draw(st.integers(0, 6)))
+    ]
+    return drones, orders
+
+
+def may_fly(drone: DroneReport, order: Order) -> bool:
+    """Feasibility of one pair, said once more without arrays."""
+    drone_class = FLEET.drone_class(drone.drone_class)
+    if drone_class is None or drone.package_on_board or drone.phase not in (Phase.IDLE, Phase.RETURNING):
+        return False
+    if order.drone_class not in (None, drone_class.name) or order.package_weight_kg > drone_class.max_payload_kg:
+        return False
+    pickup = order.pickup or DEPOT
+    back_m = distance_between_m(order.destination, DEPOT)
+    if max(back_m, distance_between_m(pickup, DEPOT)) > FLEET.service_radius_m:
+        return False
+    to_pickup_m, loaded_m = distance_between_m(drone.position, pickup), distance_between_m(pickup, order.destination)
+    need_wh = float(mission_energy_wh(to_pickup_m, loaded_m, back_m, order.package_weight_kg, drone_class))
+    return drone.energy_wh - need_wh >= drone_class.reserve_fraction * drone_class.battery_wh
+
+
+@given(fleets())
+def test_mask_says_of_each_pair_what_one_pair_alone_says(fleet: tuple[list[DroneReport], list[PlannedOrder]]) -> None:
+    drones, planned = fleet
+    orders = [p.order for p in planned]
+    mask = feasible(FLEET, drones, orders, measure(FLEET, drones, orders))
+    assert mask.tolist() == [[may_fly(d, o) for o in orders] for d in drones]
+
+
+@given(fleets(), st.randoms(use_true_random=False))
+def test_plan_is_feasible_and_independent_of_the_order_of_its_input(
+    fleet: tuple[list[DroneReport], list[PlannedOrder]], random: object
+) -> None:
+    drones, planned = fleet
+    by_drone, by_order = {d.drone_id: d for d in drones}, {p.order.message_id: p.order for p in planned}
+    for planner in (AssignmentPlanner(), GreedyPlanner()):
+        pairs = planner.plan(FLEET, drones, planned)
+        assert all(may_fly(by_drone[p.drone_id], by_order[p.message_id]) for p in pairs)
+        assert len({p.drone_id for p in pairs}) == len({p.message_id for p in pairs}) == len(pairs)
+        mixed_drones, mixed_orders = list(drones), list(planned)
+        random.shuffle(mixed_drones)  # type: ignore[attr-defined]
+        random.shuffle(mixed_orders)  # type: ignore[attr-defined]
+        assert planner.plan(FLEET, mixed_drones, mixed_orders) == pairs
+
+
+@given(fleets())
+def test_best_plan_serves_at_least_as_many_as_the_greedy_one(
+    fleet: tuple[list[DroneReport], list[PlannedOrder]],
+) -> None:
+    assert len(AssignmentPlanner().plan(FLEET, *fleet)) >= len(GreedyPlanner().plan(FLEET, *fleet))
+
+
+matrices = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
+    lambda shape: st.tuples(
+        st.lists(
+            st.lists(st.integers(-50, 50), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]
+        ),
+        st.lists(st.lists(st.booleans(), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]),
+    )
+)
+
+
+def brute_force(cost: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
+    """The most pairs and their least cost, by trying everything."""
+    rows, columns = cost.shape
+    best = (0, 0.0)
+    for choice in itertools.product([*range(columns), None], repeat=rows):
+        taken = [(r, c) for r, c in enumerate(choice) if c is not None]
+        if len({c for _, c in taken}) == len(taken) and all(mask[pair] for pair in taken):
+            best = min(best, (-len(taken), float(sum(cost[pair] for pair in taken))))
+    return -best[0], best[1]
+
+
+@settings(max_examples=60)
+@given(matrices)
+def test_assignment_is_the_best_there_is(matrix: tuple[list[list[int]], list[list[bool]]]) -> None:
+    cost, mask = np.array(matrix[0], dtype=np.float64), np.array(matrix[1])
+    cost[~mask] = np.nan  # what is not feasible is not looked at
+    pairs = assign(cost, mask)
+    assert all(mask[pair] for pair in pairs)
+    assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
+    assert (len(pairs), float(sum(cost[pair] for pair in pairs))) == brute_force(cost, mask)

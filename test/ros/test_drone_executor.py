@@ -1,0 +1,396 @@
+"""A real drone executor process on DDS; the test plays the leader."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"  # processes are killed here; shared memory could hang the next one
+
+pytest.importorskip("rclpy")
+import rclpy
+from action_msgs.msg import GoalStatus
+from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import DroneState, DroneTelemetry, LeaderState
+from drone_interfaces.srv import RequestClearance
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from drone_orchestrator.core.effects import AcknowledgeOutcome
+from drone_orchestrator.core.types import DroneReport, GeoPoint, Order, Outcome, Phase, Verdict
+from drone_orchestrator.nodes import convert, names, qos
+from drone_orchestrator.runtime.drone_journal import read_entries
+
+pytestmark = pytest.mark.ros
+
+DOMAIN_ID = 1 + os.getpid() % 100
+DRONE = "drone_1"
+DEADLINE_S = 20.0
+TIME_SCALE = 20.0
+
+FLEET = """
+region: test
+depot: {lat_deg: 37.7577, lon_deg: -122.3876}
+service_radius_m: 8000.0
+drone_classes:
+  courier: {max_payload_kg: 3.0, cruise_speed_mps: 20.0, climb_speed_mps: 5.0, cruise_altitude_m: 10.0,
+            battery_wh: 550.0, empty_mass_kg: 6.0, hover_power_w: 700.0, load_time_s: 6.0, drop_time_s: 2.0}
+pattern: [courier]
+"""
+NEAR = GeoPoint(37.7595, -122.3876)  # 200 m north of the depot
+FAR = GeoPoint(37.7850, -122.3876)  # 3 km: the flight takes some seconds at this time scale
+
+
+def order(message_id: str = "m1", destination: GeoPoint = NEAR) -> Order:
+    return Order(message_id, f"order-{message_id}", destination, 1.0, submitted_at=0.0)
+
+
+class Process:
+    """One ``drone_executor`` process."""
+
+    def __init__(self, folder: Path, *extra: str) -> None:
+        self.log_path = folder / f"stderr-{time.monotonic_ns()}.log"
+        settings = {
+            "drone_ids": f"[{DRONE}]",
+            "data_dir": folder,
+            "fleet_config": folder / "fleet.yaml",
+            "time_scale": TIME_SCALE,
+            "clearance_retry_s": 0.2,
+        }
+        arguments = [part for name, value in settings.items() for part in ("-p", f"{name}:={value}")]
+        with self.log_path.open("w") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "drone_orchestrator.nodes.drone_executor", "--ros-args", *arguments, *extra],
+                env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN_ID), "ROS_LOG_DIR": str(folder / "log")},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait(DEADLINE_S)
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        if self.popen.poll() is None:
+            self.popen.send_signal(signum)
+        return self.popen.wait(DEADLINE_S)
+
+
+class Leader:
+    """What an orchestrator says to drones, by hand; remembers what they said."""
+
+    def __init__(self) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN_ID)
+        self.node = Node("leader", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.epoch = 5
+        self.verdict = Verdict.GRANTED
+        self.requests: list[RequestClearance.Request] = []
+        self.states: list[DroneReport] = []
+        self.telemetry: list[DroneTelemetry] = []
+        self.feedback: list[Any] = []
+        self.node.create_service(RequestClearance, names.REQUEST_CLEARANCE, self._asked)
+        self.node.create_subscription(DroneState, names.DRONE_STATES, self._heard, qos.state(depth=10))
+        self.node.create_subscription(
+            DroneTelemetry, names.drone_telemetry(DRONE), self.telemetry.append, qos.telemetry()
+        )
+        self.publisher = self.node.create_publisher(LeaderState, names.LEADER, qos.state())
+        self.client = ActionClient(self.node, ExecuteDelivery, names.drone_action(DRONE))
+
+    def _asked(self, request: RequestClearance.Request, answer: RequestClearance.Response) -> RequestClearance.Response:
+        self.requests.append(request)
+        answer.verdict, answer.epoch, answer.reason = int(self.verdict), self.epoch, "test"
+        answer.message_id, answer.attempt, answer.journal_id = request.message_id, request.attempt, request.journal_id
+        return answer
+
+    def _heard(self, message: DroneState) -> None:
+        self.states.append(convert.report_from_msg(message))
+
+    def wait(self, condition: Callable[[], Any], what: str) -> Any:
+        """Spin until ``condition`` gives something true; fails after the deadline."""
+        end = time.monotonic() + DEADLINE_S
+        while not (result := condition()):
+            assert time.monotonic() < end, f"{what}: not within {DEADLINE_S} s; last state {self.states[-1:]}"
+            self.executor.spin_once(timeout_sec=0.1)
+        return result
+
+    def wait_phase(self, *phases: Phase) -> DroneReport:
+        return self.wait(lambda: self.states and self.states[-1].phase in phases and self.states[-1], str(phases))
+
+    def ready(self) -> DroneReport:
+        """The drone as it stands once it has come up."""
+        self.states.clear()
+        self.wait(self.client.server_is_ready, "action server")
+        return self.wait(lambda: self.states and self.states[-1], "state")
+
+    def announce(self, epoch: int, acks: list[AcknowledgeOutcome] | None = None) -> None:
+        self.epoch = epoch
+        acknowledged = [convert.ack_to_msg(ack) for ack in acks or []]
+        self.publisher.publish(LeaderState(epoch=epoch, instance_id="test", region="test", acknowledged=acknowledged))
+
+    def send(self, order: Order, attempt: int = 1, epoch: int = 5) -> Any:
+        goal = convert.goal_to_msg(order, attempt, epoch, "test")
+        uuid = convert.goal_uuid(order.message_id, attempt)
+        future = self.client.send_goal_async(goal, self.feedback.append, goal_uuid=uuid)
+        self.wait(future.done, "answer to the goal")
+        return future.result()
+
+    def result(self, handle: Any) -> Any:
+        future = handle.get_result_async()
+        self.wait(future.done, "result of the goal")
+        return future.result()
+
+    def lifecycle(self, transition: int) -> bool:
+        client = self.node.create_client(ChangeState, f"{DRONE}/change_state")
+        self.wait(client.service_is_ready, "lifecycle service")
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        self.wait(future.done, "lifecycle transition")
+        return bool(future.result().success)
+
+    def close(self) -> None:
+        self.client.destroy()
+        self.node.destroy_node()
+        self.executor.shutdown()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    return tmp_path
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def begin(*extra: str) -> Process:
+        started.append(Process(folder, *extra))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.popen.poll() is None:
+            process.kill()
+
+
+@pytest.fixture
+def leader() -> Iterator[Leader]:
+    leader = Leader()
+    yield leader
+    leader.close()
+
+
+def test_a_delivery_from_goal_to_acknowledgement(leader: Leader, start: Callable[..., Process]) -> None:
+    process = start()
+    idle = leader.ready()
+    handle = leader.send(order(), epoch=5)
+    assert handle.accepted
+    result = leader.result(handle)
+    assert (result.status, result.result.outcome) == (GoalStatus.STATUS_SUCCEEDED, Outcome.DELIVERED)
+    assert result.result.journal_id == idle.journal_id
+    request = leader.requests[0]
+    assert (request.drone_id, request.message_id, request.attempt) == (DRONE, "m1", 1)
+    assert (request.journal_id, request.highest_epoch) == (idle.journal_id, 5)
+    assert any(state.package_on_board for state in leader.states)
+    assert leader.feedback
+    assert leader.telemetry
+
+    reported = leader.wait(lambda: leader.states[-1].outcomes and leader.states[-1], "outcome in the state")
+    assert [(o.message_id, o.attempt, o.outcome) for o in reported.outcomes] == [("m1", 1, Outcome.DELIVERED)]
+    leader.announce(5, [AcknowledgeOutcome(DRONE, idle.journal_id, "m1", 1, Outcome.DELIVERED)])
+    leader.wait(lambda: not leader.states[-1].outcomes, "acknowledged outcome to disappear")
+    leader.wait_phase(Phase.IDLE)
+    assert process.stop() == 0, process.log
+
+
+def test_a_command_of_a_deposed_leader_is_refused(leader: Leader, start: Callable[..., Process]) -> None:
+    start()
+    leader.ready()
+    leader.announce(9)
+    leader.wait(lambda: leader.states[-1].highest_epoch == 9, "epoch")
+    assert not leader.send(order(), epoch=8).accepted
+    assert leader.send(order(), epoch=9).accepted
+
+
+def test_killed_with_the_package_on_board_it_comes_back_and_delivers_once(
+    leader: Leader, start: Callable[..., Process], folder: Path
+) -> None:
+    process = start()
+    leader.ready()
+    assert leader.send(order(destination=FAR)).accepted
+    before = leader.wait_phase(Phase.TO_DESTINATION)
+    process.kill()
+    asked = len(leader.requests)
+    start()
+    after = leader.ready()
+    assert after.journal_id == before.journal_id
+    assert (after.message_id, after.package_on_board) == ("m1", True)
+    handle = leader.send(order(destination=FAR))  # what an orchestrator does that lost the connection
+    assert handle.accepted
+    assert leader.result(handle).result.outcome == Outcome.DELIVERED
+    assert len(leader.requests) == asked
+    _, entries = read_entries(folder / "drones" / f"{DRONE}.journal")
+    kinds = [type(entry).__name__ for entry in entries]
+    assert kinds == ["GoalAccepted", "Cleared", "Loaded", "Dropping", "Closed"]
+
+
+def test_a_repeated_goal_is_the_same_goal_and_a_closed_one_is_refused(
+    leader: Leader, start: Callable[..., Process], folder: Path
+) -> None:
+    process = start()
+    leader.ready()
+    first = leader.send(order())
+    leader.send(order())
+    assert leader.result(first).result.outcome == Outcome.DELIVERED
+    _, entries = read_entries(folder / "drones" / f"{DRONE}.journal")
+    assert [type(entry).__name__ for entry in entries].count("GoalAccepted") == 1
+    process.kill()
+    start()
+    leader.ready()
+    assert not leader.send(order()).accepted
+    assert leader.send(order(), attempt=2).accepted
+
+
+def test_a_recalled_goal_is_closed_and_never_loads(leader: Leader, start: Callable[..., Process]) -> None:
+    start()
+    leader.ready()
+    leader.verdict = Verdict.ASK_AGAIN
+    handle = leader.send(order())
+    leader.wait(lambda: len(leader.requests) >= 2, "second request for clearance")
+    cancel = handle.cancel_goal_async()
+    leader.wait(cancel.done, "answer to the recall")
+    assert len(cancel.result().goals_canceling) == 1
+    result = leader.result(handle)
+    assert (result.status, result.result.outcome) == (GoalStatus.STATUS_CANCELED, Outcome.NOT_LOADED)
+    assert result.result.reason == "recalled"
+
+
+def test_a_refusal_ends_the_goal_without_loading(leader: Leader, start: Callable[..., Process]) -> None:
+    start()
+    leader.ready()
+    leader.verdict = Verdict.REFUSED
+    result = leader.result(leader.send(order()))
+    assert (result.status, result.result.outcome) == (GoalStatus.STATUS_ABORTED, Outcome.NOT_LOADED)
+
+
+def test_a_corrupt_journal_means_a_new_identity_said_aloud(
+    leader: Leader, start: Callable[..., Process], folder: Path
+) -> None:
+    process = start()
+    before = leader.ready()
+    leader.announce(7)
+    leader.wait(lambda: leader.states[-1].highest_epoch == 7, "epoch")
+    leader.announce(8)
+    leader.wait(lambda: leader.states[-1].highest_epoch == 8, "epoch")
+    assert process.stop() == 0
+    path = folder / "drones" / f"{DRONE}.journal"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"EpochRaised")] ^= 0xFF
+    path.write_bytes(data)
+    again = start()
+    leader.wait(lambda: leader.states[-1].journal_id != before.journal_id, "new identity")
+    assert "JOURNAL LOST" in again.log
+    assert path.with_name(f"{path.name}.corrupt-1").read_bytes() == data
+    assert leader.wait_phase(Phase.IDLE).highest_epoch in (0, 8)  # 8 once the latched leader state is heard
+
+
+def test_a_locked_journal_is_waited_for(leader: Leader, start: Callable[..., Process]) -> None:
+    first = start()
+    before = leader.ready()
+    second = start()
+    leader.wait(lambda: "another process has this journal open" in second.log, "one clear line")
+    assert second.popen.poll() is None
+    first.kill()
+    leader.states.clear()
+    after = leader.wait(lambda: leader.states and leader.states[-1], "the second process to take over")
+    assert after.journal_id == before.journal_id
+
+
+def test_a_journal_that_cannot_be_written_kills_the_process(
+    leader: Leader, start: Callable[..., Process], folder: Path
+) -> None:
+    process = start()
+    leader.ready()
+    for epoch in range(10, 40):
+        leader.announce(epoch)
+        leader.wait(lambda epoch=epoch: leader.states[-1].highest_epoch == epoch, "epoch")
+    size = (folder / "drones" / f"{DRONE}.journal").stat().st_size
+    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (size, size))
+    leader.announce(99)
+    leader.wait(lambda: process.popen.poll() is not None, "the process to die")
+    assert process.popen.returncode == 1
+    assert "JournalWriteFailed" in process.log
+
+
+def test_deactivated_it_takes_no_goal_and_activated_again_it_does(
+    leader: Leader, start: Callable[..., Process]
+) -> None:
+    start()
+    leader.ready()
+    assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
+    assert not leader.send(order("refused")).accepted
+    assert leader.lifecycle(Transition.TRANSITION_ACTIVATE)
+    assert leader.send(order("taken")).accepted
+
+
+def test_a_drone_that_carries_something_is_not_cleaned_up(leader: Leader, start: Callable[..., Process]) -> None:
+    start()
+    leader.ready()
+    handle = leader.send(order(destination=FAR))
+    leader.wait_phase(Phase.TO_DESTINATION)
+    assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
+    assert not leader.lifecycle(Transition.TRANSITION_CLEANUP)
+    assert leader.result(handle).result.outcome == Outcome.DELIVERED
+
+
+def test_cleaned_up_it_can_be_configured_again(leader: Leader, start: Callable[..., Process]) -> None:
+    process = start()
+    before = leader.ready()
+    assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
+    assert leader.lifecycle(Transition.TRANSITION_CLEANUP)
+    assert leader.lifecycle(Transition.TRANSITION_CONFIGURE)
+    assert leader.lifecycle(Transition.TRANSITION_ACTIVATE)
+    assert leader.ready().journal_id == before.journal_id
+    assert process.stop(signal.SIGINT) == 0, process.log
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("tme_scale:=2.0", "parameter tme_scale: unknown to drone_executor; did you mean time_scale?"),
+        ("state_period_s:=60.0", "parameter state_period_s: 60.0 is not in 0.05 .. 2 s"),
+        ("autostart:=7", "parameter autostart: 7 is not of type bool"),
+        (
+            "drone_class:=zeppelin",
+            "parameter drone_class: 'zeppelin' is not in the fleet configuration; known: courier",
+        ),
+        ("drone_ids:=[Drone-1]", "parameter drone_ids: drone id 'Drone-1': use lower-case letters"),
+        ("fleet_config:=/nowhere.yaml", "parameter fleet_config: /nowhere.yaml: No such file or directory"),
+    ],
+    ids=lambda value: value.split(":")[0],
+)
+def test_a_wrong_parameter_is_one_line_and_exit_code_2(start: Callable[..., Process], argument: str, says: str) -> None:
+    process = start("-p", argument)
+    assert process.popen.wait(DEADLINE_S) == 2, process.log
+    assert len(process.log.splitlines()) == 1, process.log
+    assert says in process.log

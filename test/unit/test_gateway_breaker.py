@@ -1,0 +1,156 @@
+"""The breaker around the store: opens, leaves the store alone, lets one call try, and never puts calls in one file."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from gateway_fixtures import Clock
+
+from drone_orchestrator.gateway.breaker import BreakerOpen, StoreBreaker
+from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable
+from drone_orchestrator.store.region import CorruptRecord
+from drone_orchestrator.telemetry.metrics import Metrics
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.metrics = Metrics("order_gateway", "test")
+        self.breaker = StoreBreaker(self.metrics, fail_max=3, reset_s=2.0, clock=self.clock)
+
+    def fail(self, error: Exception, times: int = 1) -> None:
+        for _ in range(times):
+            with pytest.raises(type(error)):
+                self.breaker.call(lambda: raise_(error))
+
+    def open(self) -> None:
+        self.fail(StoreUnavailable("away"), times=3)
+        assert self.breaker.state == "open"
+
+    @property
+    def gauge(self) -> float | None:
+        labels = {"agent_type": "order_gateway", "region": "test", "service": "etcd"}
+        return self.metrics.registry.get_sample_value("circuit_breaker_state", labels)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def raise_(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("kind", [StoreUnavailable, FateUnknown, StoreDenied])
+def test_failures_in_a_row_open_it_and_the_store_is_left_alone(bench: Bench, kind: type[Exception]) -> None:
+    assert bench.gauge == 0
+    bench.fail(kind("away"), times=3)
+
+    with pytest.raises(BreakerOpen):
+        bench.breaker.call(lambda: pytest.fail("the store was asked"))
+
+    assert (bench.breaker.state, bench.gauge) == ("open", 2)
+
+
+def test_a_success_in_between_starts_the_count_again(bench: Bench) -> None:
+    for _ in range(3):
+        bench.fail(StoreUnavailable("away"), times=2)
+        bench.breaker.call(lambda: None)
+
+    assert bench.breaker.state == "closed"
+
+
+def test_an_error_that_is_not_the_stores_trouble_does_not_count(bench: Bench) -> None:
+    bench.fail(CorruptRecord("one record"), times=10)
+    bench.fail(KeyError("a bug"), times=10)
+
+    assert bench.breaker.state == "closed"
+
+
+def test_a_success_on_trial_closes_it(bench: Bench) -> None:
+    bench.open()
+    bench.clock.now_s += 2.0
+
+    assert bench.breaker.call(lambda: "answer") == "answer"
+    assert (bench.breaker.state, bench.gauge) == ("closed", 0)
+
+
+def test_a_failure_on_trial_opens_it_for_the_whole_time_again(bench: Bench) -> None:
+    bench.open()
+    bench.clock.now_s += 2.0
+    bench.fail(FateUnknown("still slow"))
+    bench.clock.now_s += 1.9
+
+    with pytest.raises(BreakerOpen):
+        bench.breaker.call(lambda: None)
+
+    bench.clock.now_s += 0.1
+    bench.breaker.call(lambda: None)
+    assert bench.breaker.state == "closed"
+
+
+def test_a_bug_on_trial_leaves_the_trial_to_the_next_call(bench: Bench) -> None:
+    bench.open()
+    bench.clock.now_s += 2.0
+    bench.fail(KeyError("a bug"))
+
+    bench.breaker.call(lambda: None)
+
+    assert bench.breaker.state == "closed"
+
+
+def test_only_one_call_is_on_trial_and_the_others_do_not_wait_for_it(bench: Bench) -> None:
+    bench.open()
+    bench.clock.now_s += 2.0
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        entered.set()
+        assert leave.wait(10.0)
+
+    with ThreadPoolExecutor(1) as pool:
+        trial = pool.submit(bench.breaker.call, slow)
+        assert entered.wait(5.0)
+        assert bench.gauge == 1
+        with pytest.raises(BreakerOpen):
+            bench.breaker.call(lambda: None)
+        leave.set()
+        trial.result()
+
+    assert bench.breaker.state == "closed"
+
+
+def test_calls_run_beside_each_other(bench: Bench) -> None:
+    together = threading.Barrier(8, timeout=10.0)
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(bench.breaker.call, together.wait) for _ in range(8)]
+
+        assert sorted(call.result() for call in calls) == list(range(8))
+
+
+@pytest.mark.parametrize("late_error", [None, StoreUnavailable("late")])
+def test_a_call_from_before_it_opened_keeps_its_own_outcome(bench: Bench, late_error: Exception | None) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        entered.set()
+        assert leave.wait(10.0)
+        if late_error:
+            raise late_error
+        return "answer"
+
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(bench.breaker.call, slow)
+        assert entered.wait(5.0)
+        bench.open()
+        leave.set()
+        if late_error:
+            assert late.exception() is late_error
+        else:
+            assert late.result() == "answer"
+
+    assert bench.breaker.state == "open"

@@ -177,7 +177,7 @@ def test_a_port_in_use_is_one_line_and_code_2(etcd: EtcdProcess) -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_request_under_way_is_finished_before_the_end(name: str) -> None:
-    """The server's "100 Continue" says that it works at the request; the store keeps it there until after the signal."""
+    """ "100 Continue" says that the request is being worked at; the store keeps it there until after the signal."""
     with new_etcd() as etcd, GatewayProcess(etcd.endpoints[0], store_timeout_s=10.0) as gateway:
         gateway.wait_ready()
         etcd.pause_member(0)

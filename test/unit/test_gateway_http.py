@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import uuid
@@ -198,6 +199,31 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(gateway: G
     response = gateway.http.post("/orders", content=content, headers={"Content-Type": "application/json"})
 
     assert_problem(response, 413)
+
+
+def test_a_body_that_never_arrives_does_not_hold_the_server() -> None:
+    gateway = Gateway(GatewaySettings(body_timeout_s=0.05))
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/orders",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"99")],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(gateway.app(scope, receive, send), 10.0))
+    gateway.close()
+
+    assert sent[0]["status"] == 408
 
 
 # --- idempotency -----------------------------------------------------------------------------------------------------
@@ -551,6 +577,7 @@ def test_before_the_first_snapshot_listings_are_not_empty_but_away() -> None:
     gateway = Gateway(loaded=False)
 
     assert_problem(gateway.http.get("/orders"), 503, code="not_loaded")
+    assert_problem(gateway.http.get("/fleet"), 503, code="not_loaded")
     assert gateway.http.get("/healthz").status_code == 200
     body = assert_problem(gateway.http.get("/readyz"), 503)
     assert body["reasons"] == {"view": "not loaded yet"}

@@ -343,7 +343,8 @@ class _Run:
 def _summarise(out: Output, document: dict[str, Any], picture: Path) -> None:
     out.say(
         f"{document['orders_submitted']} orders submitted, {document['delivered']} delivered, "
-        f"{document['failed']} failed, {document['lost']} lost, {document['duplicates']} duplicates, {len(document['failovers'])} failover(s)"
+        f"{document['failed']} failed, {document['lost']} lost, "
+        f"{document['duplicates']} duplicates, {len(document['failovers'])} failover(s)"
     )
     for failover in document["failovers"]:
         first = failover["to_next_assignment_s"]

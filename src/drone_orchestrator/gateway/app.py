@@ -22,8 +22,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ..core.types import FleetSpec, SagaStatus
+from ..core.view import FleetView
 from ..ports import StoreError
-from ..runtime.projection import Projection
+from ..runtime.projection import Freshness, Projection
 from ..telemetry.metrics import CONTENT_TYPE, Metrics
 from . import docs_page, representation, schemas
 from .breaker import FAILURES
@@ -96,6 +97,13 @@ class _Gateway:
             log.error("asking the store again will not help: %s", error)
             raise Problem(500, "unreadable", str(error)) from error
 
+    def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
+        """What the projection shows; a :class:`Problem` where it has never been loaded: nothing is not an answer."""
+        selected, freshness = self.projection.read(select)
+        if not freshness.loaded:
+            raise Problem(503, "not_loaded", "The store was not reached yet.", retry_after_s=1.0)
+        return selected, freshness
+
     async def read_order(self, request: Request) -> dict[str, Any]:
         """The JSON object of the body; a refusal counts as an invalid order."""
         try:
@@ -109,7 +117,7 @@ class _Gateway:
         limit = self.settings.max_body_bytes
         too_large = Problem(413, "body_too_large", f"The body may have {limit} bytes at most.")
         length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > limit:
+        if not length.isdecimal() or int(length) > limit:
             raise too_large
         body = bytearray()
         try:
@@ -211,9 +219,7 @@ def _add_orders(app: FastAPI, gateway: _Gateway) -> None:
         select = representation.select_orders(status or (), after, limit)
 
         def page() -> dict[str, Any]:
-            found, freshness = gateway.projection.read(select)
-            if not freshness.loaded:
-                raise Problem(503, "not_loaded", "The store was not reached yet.", retry_after_s=1.0)
+            found, freshness = gateway.read(select)
             return representation.page_json(found, limit, freshness)
 
         return JSONResponse(await gateway.on_thread(page))
@@ -248,10 +254,13 @@ def _add_operations(app: FastAPI, gateway: _Gateway) -> None:
     @app.get(
         "/fleet",
         summary="Who leads, which drones are taken, how many orders stand where.",
-        responses={200: schemas.answer("The fleet as the store has it.", schemas.FLEET)},
+        responses={
+            200: schemas.answer("The fleet as the store has it.", schemas.FLEET),
+            503: schemas.problem("The store was not reached since the gateway started."),
+        },
     )
     def fleet() -> Response:
-        body, freshness = gateway.projection.read(representation.fleet_json)
+        body, freshness = gateway.read(representation.fleet_json)
         region = {"region": gateway.fleet.region}
         return JSONResponse({**region, **body, **representation.freshness_json(freshness)})
 

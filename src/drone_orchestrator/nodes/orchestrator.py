@@ -1,8 +1,8 @@
 """``orchestrator``: one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
 
 ``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it
-deactivates it. An operator's ``deactivate`` on the leader is a planned handover: it resigns, and does not campaign again
-until an operator's ``activate``, which takes effect when the election is won (the transition itself answers failure,
+deactivates it. An operator's ``deactivate`` on the leader is a planned handover: it resigns and does not campaign
+again until an operator's ``activate``, which takes effect when the election is won (the transition itself answers failure,
 because it does not make a leader by itself).
 """
 

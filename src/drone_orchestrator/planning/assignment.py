@@ -30,8 +30,8 @@ def assign(cost: FloatArray, feasible: BoolArray) -> list[tuple[int, int]]:
     elsewhere. No row and no column appears twice; a pair that is not feasible never does. Equal input, equal answer.
 
     The number of pairs is always the greatest. The cost is the least where at most :data:`EXACT_PAIRS` rows or columns
-    have a feasible pair. With more, costs are rounded to :data:`LEVELS` steps, first of the whole range to choose the
-    columns if there are too many, then of the largest amount by which a pair costs more than its column's best.
+    have a feasible pair. With more, costs are rounded to :data:`LEVELS` steps of their range: first each column's best, to
+    choose columns if there are too many, then the amount by which each pair costs more than its column's best.
     """
     rows, columns = np.flatnonzero(feasible.any(axis=1)), np.flatnonzero(feasible.any(axis=0))
     if rows.size == 0:
@@ -45,26 +45,22 @@ def assign(cost: FloatArray, feasible: BoolArray) -> list[tuple[int, int]]:
 
 
 def _exact(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]:
-    return _cheapest(_above(cost, usable), usable)
+    return _cheapest(np.where(usable, cost - np.min(cost, where=usable, initial=np.inf), 0.0), usable)
 
 
 def _rounded(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]:
+    best = np.min(cost, axis=0, where=usable, initial=np.inf)
     if usable.shape[1] > usable.shape[0]:
-        # First which columns are served at all, where differences between columns count; then by whom.
-        above = _above(cost, usable)
-        _, served = _cheapest(np.rint(above / _step(above)), usable)
+        # First which columns are served at all, judged by the best row of each; then by whom.
+        worse = best - best.min()
+        _, served = _cheapest(np.where(usable, np.rint(worse / _step(worse)), 0.0), usable)
         served.sort()
         rows, columns = _rounded(cost[:, served], usable[:, served])
         return rows, served[columns]
     # A column that gets its best row costs nothing, so that the levels measure what there is to decide.
-    best = np.min(cost, axis=0, where=usable, initial=np.inf)
     regret = np.where(usable, cost - best, 0.0)
     step = _step(regret)
     return _cheapest(np.rint(regret / step), usable, np.rint((best.max() - best) / step))
-
-
-def _above(cost: FloatArray, usable: BoolArray) -> FloatArray:
-    return np.where(usable, cost - np.min(cost, where=usable, initial=np.inf), 0.0)
 
 
 def _step(above: FloatArray) -> float:

@@ -41,7 +41,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1500),  # in fact the time that one attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -144,8 +144,13 @@ class Connection:
             return self.members[self._current]
 
     def failed(self, member: Member) -> None:
-        """``member`` failed: ask the next one from now on."""
+        """``member`` failed: ask the next one from now on, with a new token.
+
+        A token names a log index that etcd waits for before it looks at it. After a restore from a backup that index is
+        far ahead, and every call with the old token would only time out.
+        """
         member.proven = False
+        self._token = ""
         with self._lock:
             if self.members[self._current] is member:
                 self._current = (self._current + 1) % len(self.members)
@@ -199,9 +204,11 @@ class Connection:
         """Call metadata with the token, fetching the first one."""
         if self._user is None:
             return ()
-        if not self._token:
+        token = self._token
+        if not token:
             self.renew_token("")
-        return (("token", self._token),)
+            token = self._token
+        return (("token", token),)
 
     def renew_token(self, used: str | None = None) -> None:
         """Authenticate, unless another thread has replaced the token ``used`` already (``None``: in any case)."""

@@ -1,0 +1,320 @@
+"""A whole fleet of real processes on real etcd and real DDS: orders arrive, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from drone_orchestrator.bringup.plan import FleetOptions
+from drone_orchestrator.bringup.runner import LocalFleet
+from drone_orchestrator.cli.audit import audit_store, read_journals
+from drone_orchestrator.store import EtcdStore
+
+pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(240)]
+
+CITY_HALL = {"lat": 37.7749, "lon": -122.4194}
+NEAR = {"lat": 37.7605, "lon": -122.4009}
+FAR_PICKUP = {"lat": 37.7631, "lon": -122.4586}
+
+
+def wait_for(what: Callable[[], Any], timeout_s: float, why: str) -> Any:
+    """The first true answer of ``what``; polls, for what is asked of has no event to wait for."""
+    deadline = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        pause.wait(0.05)
+    raise AssertionError(f"not within {timeout_s} s: {why}")
+
+
+class Fleet(LocalFleet):
+    """A fleet under test, with a shop's and an operator's view of it."""
+
+    def ready(self) -> Fleet:
+        def answers() -> bool:
+            self.check()
+            try:
+                return httpx.get(f"{self.url}/readyz", timeout=2.0).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        wait_for(answers, 60.0, "the gateway is ready")
+        return self
+
+    @property
+    def store(self) -> EtcdStore:
+        return EtcdStore(self.options.etcd_endpoints.split(","), self.options.region)
+
+    def post(self, order_id: str, **fields: Any) -> httpx.Response:
+        document = {"order_id": order_id, "destination": NEAR, "package_weight_kg": 1.2, **fields}
+        return httpx.post(f"{self.url}/orders", json=document, timeout=10.0)
+
+    def order(self, order_id: str) -> dict[str, Any]:
+        document: dict[str, Any] = httpx.get(f"{self.url}/orders/{order_id}", timeout=10.0).json()
+        return document
+
+    def wait_status(self, order_id: str, *statuses: str, timeout_s: float = 60.0) -> dict[str, Any]:
+        def there() -> dict[str, Any] | None:
+            found = self.order(order_id)
+            return found if found["status"] in statuses else None
+
+        found: dict[str, Any] = wait_for(there, timeout_s, f"{order_id} is {' or '.join(statuses)}")
+        return found
+
+    def leader(self) -> str | None:
+        return self.fleetctl("leader")["holder"]
+
+    def fleetctl(self, *args: str, code: int = 0) -> dict[str, Any]:
+        environment = {**os.environ, **self.environment, "ETCD_ENDPOINTS": self.options.etcd_endpoints}
+        done = subprocess.run(
+            [sys.executable, "-m", "drone_orchestrator.cli.main", *args, "--json"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
+        return document
+
+    def host_of(self, drone_id: str) -> str:
+        return next(n for n in self.names("drones") if drone_id in self.spec(n).parameters["drone_ids"])
+
+    def audit(self) -> None:
+        """The invariants hold on all that has happened."""
+        journals, unreadable = read_journals(Path(self.options.data_dir))
+        assert unreadable == []
+        store = self.store
+        try:
+            report = audit_store(store, journals, complete=False)
+        finally:
+            store.close()
+        assert report.violations == ()
+
+
+def options(**changes: Any) -> FleetOptions:
+    values: dict[str, Any] = {
+        "drones": 3,
+        "http_port": 0,
+        "time_scale": 40.0,
+        "lease_ttl_s": 2.0,
+        "reservation_ttl_s": 3.0,
+        "drones_per_process": 1,
+    }
+    return FleetOptions(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with Fleet(options()) as fleet:
+        yield fleet.ready()
+
+
+@pytest.fixture(autouse=True)
+def invariants_hold(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "fleet" in request.fixturenames and request.node.get_closest_marker("tampers") is None:
+        request.getfixturevalue("fleet").audit()
+
+
+def etcdctl(fleet: Fleet, *args: str) -> str:
+    command = ["etcdctl", "--endpoints", fleet.options.etcd_endpoints, *args]
+    environment = {**os.environ, "ETCDCTL_API": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout
+
+
+def test_the_article_s_order_is_delivered_and_visible_everywhere(fleet: Fleet) -> None:
+    answer = fleet.post("ORD-2026-001", destination=CITY_HALL, package_weight_kg=2.3)
+    assert answer.status_code == 202
+    message_id = answer.json()["message_id"]
+    flying = fleet.wait_status("ORD-2026-001", "LOADING", "IN_TRANSIT")
+    prefix = f"/drone_orchestrator/{fleet.options.region}/"
+    keys = etcdctl(fleet, "get", "--prefix", prefix, "--keys-only").split()
+    assert f"{prefix}sagas/{message_id}" in keys
+    assert f"{prefix}orders/ORD-2026-001" in keys
+    assert f"{prefix}assignments/{flying['drone_id']}" in keys
+    assert f"{prefix}events/{message_id}/000001" in keys
+    assert f"{prefix}leader" in keys
+    saga = json.loads(etcdctl(fleet, "get", f"{prefix}sagas/{message_id}", "--print-value-only"))
+    wanted = {"message_id", "order_id", "status", "attempt", "drone_id", "epoch", "reason", "order"}
+    assert wanted | {"created_at", "updated_at"} <= set(saga)
+
+    def heard() -> set[str]:
+        return {drone["drone_id"] for drone in fleet.fleetctl("drones")["drones"] if drone["heard"]}
+
+    wait_for(lambda: heard() == {"drone_1", "drone_2", "drone_3"}, 30.0, "every drone is heard")
+    done = fleet.wait_status("ORD-2026-001", "DELIVERED")
+    assert (done["attempt"], done["message_id"]) == (1, message_id)
+    types = [event["type"] for event in fleet.fleetctl("events", "ORD-2026-001")["events"]]
+    assert types[0] == "accepted" and types[-1] == "delivered" and "cleared" in types
+
+
+def test_the_lifecycle_of_the_nodes_mirrors_leadership(fleet: Fleet) -> None:
+    leader = wait_for(fleet.leader, 20.0, "somebody leads")
+    states = lifecycle_states(fleet)
+    assert states.pop(leader) == "active"
+    assert set(states.values()) == {"inactive"}
+
+
+def test_a_planned_handover_is_quick_and_the_old_leader_comes_back_when_told(fleet: Fleet) -> None:
+    before = wait_for(fleet.leader, 20.0, "somebody leads")
+    after = fleet.fleetctl("leader", "--handover")
+    assert after["handed_over_by"] == before != after["holder"]
+    assert lifecycle_states(fleet)[before] == "inactive"
+    assert fleet.post("AFTER-HANDOVER").status_code == 202
+    fleet.wait_status("AFTER-HANDOVER", "DELIVERED")
+    activate(fleet, before)
+
+
+def test_work_in_flight_survives_the_leader(fleet: Fleet) -> None:
+    wait_for(fleet.leader, 20.0, "somebody leads")
+    assert fleet.post("IN-THE-AIR", destination=CITY_HALL).status_code == 202
+    fleet.wait_status("IN-THE-AIR", "IN_TRANSIT")
+    old = fleet.leader()
+    assert old is not None and fleet.kill(old)
+    done = fleet.wait_status("IN-THE-AIR", "DELIVERED")
+    assert done["attempt"] == 1
+    new = fleet.fleetctl("leader")
+    assert new["holder"] is not None
+    epochs = [event["epoch"] for event in fleet.fleetctl("events", "IN-THE-AIR")["events"]]
+    assert epochs == sorted(epochs) and len(set(epochs)) == 2
+
+
+def test_an_order_whose_drone_dies_before_loading_goes_to_another(fleet: Fleet) -> None:
+    # The pickup is far from the depot, so that there is time to kill the drone on its way there.
+    assert fleet.post("DIES-EARLY", pickup=FAR_PICKUP, destination=CITY_HALL).status_code == 202
+    first = fleet.wait_status("DIES-EARLY", "DISPATCHED")["drone_id"]
+    assert fleet.kill(fleet.host_of(first), respawn_delay_s=12.0)
+    done = fleet.wait_status("DIES-EARLY", "DELIVERED", timeout_s=120.0)
+    assert done["attempt"] == 2 and done["drone_id"] != first
+    reasons = [event["reason"] for event in fleet.fleetctl("events", "DIES-EARLY")["events"]]
+    assert "reservation_expired" in reasons
+    wait_for(lambda: fleet.pid(fleet.host_of(first)), 30.0, "the dead drone's process is back")
+
+
+def test_a_drone_that_dies_after_loading_finishes_its_own_order(fleet: Fleet) -> None:
+    assert fleet.post("DIES-LATE", destination=CITY_HALL).status_code == 202
+    drone = fleet.wait_status("DIES-LATE", "IN_TRANSIT")["drone_id"]
+    assert fleet.kill(fleet.host_of(drone), respawn_delay_s=4.0)
+    done = fleet.wait_status("DIES-LATE", "DELIVERED", timeout_s=120.0)
+    assert (done["attempt"], done["drone_id"]) == (1, drone)
+
+
+def test_an_order_is_cancelled_on_its_way_to_the_package(fleet: Fleet) -> None:
+    assert fleet.post("CANCELLED", pickup=FAR_PICKUP, destination=CITY_HALL).status_code == 202
+    fleet.wait_status("CANCELLED", "DISPATCHED")
+    assert httpx.delete(f"{fleet.url}/orders/CANCELLED", timeout=10.0).status_code == 202
+    fleet.wait_status("CANCELLED", "CANCELLED")
+
+
+def test_memory_stays_within_what_the_documentation_says(fleet: Fleet) -> None:
+    for name in fleet.names():
+        pid = fleet.pid(name)
+        assert pid is not None
+        resident_mib = psutil.Process(pid).memory_info().rss / 2**20
+        assert resident_mib < (150 if fleet.spec(name).role == "orchestrator" else 200), name
+
+
+@pytest.mark.tampers
+def test_an_unreadable_saga_is_reported_and_stops_nobody_else(fleet: Fleet) -> None:
+    assert fleet.post("SPOILT", pickup=FAR_PICKUP).status_code == 202
+    message_id = fleet.wait_status("SPOILT", "DISPATCHED")["message_id"]
+    key = f"/drone_orchestrator/{fleet.options.region}/sagas/{message_id}"
+    sound = etcdctl(fleet, "get", key, "--print-value-only").strip()
+    etcdctl(fleet, "put", key, "{not json")
+    assert fleet.post("NEXT-TO-IT").status_code == 202
+    fleet.wait_status("NEXT-TO-IT", "DELIVERED")
+    found = fleet.fleetctl("audit", code=1)
+    assert found["invariants"]["I6"] > 0
+    assert any(message_id in violation["text"] for violation in found["violations"])
+    etcdctl(fleet, "put", key, sound)
+    fleet.wait_status("SPOILT", "DELIVERED", timeout_s=120.0)
+
+
+def test_orders_are_accepted_without_any_orchestrator_and_delivered_once_there_is_one() -> None:
+    with Fleet(options(replicas=0, drones=1)) as fleet:
+        fleet.ready()
+        assert fleet.post("EARLY").status_code == 202
+        assert fleet.order("EARLY")["status"] == "PENDING"
+        late = start_node(fleet, "orchestrator", f"etcd_endpoints:={fleet.options.etcd_endpoints}")
+        try:
+            assert fleet.wait_status("EARLY", "DELIVERED")["attempt"] == 1
+            fleet.audit()
+        finally:
+            late.terminate()
+            assert late.wait(15) == 0
+
+
+def test_two_fleets_on_one_machine_do_not_hear_each_other() -> None:
+    with Fleet(options(replicas=1, drones=1)) as one, Fleet(options(replicas=1, drones=2)) as other:
+        for fleet in (one, other):
+            fleet.ready()
+            assert fleet.post("SAME-NAME").status_code == 202
+        for fleet, count in ((one, 1), (other, 2)):
+            fleet.wait_status("SAME-NAME", "DELIVERED")
+            assert len(fleet.fleetctl("drones")["drones"]) == count
+            fleet.audit()
+
+
+# --- helpers that speak ROS: in a process of their own, for the domain is the fleet's ---------------------------------
+
+_LIFECYCLE = """
+import json, sys
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+rclpy.init()
+node = rclpy.create_node("operator")
+def call(kind, name, request):
+    client = node.create_client(kind, name)
+    assert client.wait_for_service(15.0), name
+    future = client.call_async(request)
+    rclpy.spin_until_future_complete(node, future, timeout_sec=15.0)
+    return future.result()
+if sys.argv[1] == "activate":
+    call(ChangeState, f"/{sys.argv[2]}/change_state",
+         ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE)))
+    print("{}")
+else:
+    names = sys.argv[2:]
+    print(json.dumps({n: call(GetState, f"/{n}/get_state", GetState.Request()).current_state.label for n in names}))
+rclpy.try_shutdown()
+"""
+
+
+def _lifecycle(fleet: Fleet, *args: str) -> dict[str, str]:
+    environment = {**os.environ, **fleet.environment}
+    command = [sys.executable, "-c", _LIFECYCLE, *args]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    states: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return states
+
+
+def lifecycle_states(fleet: Fleet) -> dict[str, str]:
+    return _lifecycle(fleet, "states", *fleet.names("orchestrator"))
+
+
+def activate(fleet: Fleet, name: str) -> None:
+    _lifecycle(fleet, "activate", name)
+
+
+def start_node(fleet: Fleet, executable: str, *parameters: str) -> subprocess.Popen[bytes]:
+    arguments = [word for parameter in parameters for word in ("-p", parameter)]
+    command = [sys.executable, "-m", f"drone_orchestrator.nodes.{executable}", "--ros-args", *arguments]
+    return subprocess.Popen(command, env={**os.environ, **fleet.environment})

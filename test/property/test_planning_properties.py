@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drone_orchestrator.core.planner import PlannedOrder
 from drone_orchestrator.core.types import DroneClass, DroneReport, FleetSpec, GeoPoint, Order, Phase, Priority
+from drone_orchestrator.planning import assignment
 from drone_orchestrator.planning.assignment import assign
 from drone_orchestrator.planning.energy import mission_energy_wh
 from drone_orchestrator.planning.feasibility import feasible
@@ -142,3 +144,23 @@ def test_assignment_is_the_best_there_is(matrix: tuple[list[list[int]], list[lis
     assert all(mask[pair] for pair in pairs)
     assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
     assert (len(pairs), float(sum(cost[pair] for pair in pairs))) == brute_force(cost, mask)
+
+
+@settings(max_examples=60)
+@given(matrices, st.integers(1, 3))
+def test_assignment_of_large_matrices_has_the_most_pairs_and_serves_the_best_columns(
+    matrix: tuple[list[list[int]], list[list[bool]]], block: int
+) -> None:
+    """The method for large matrices, made to work on small ones."""
+    cost, mask = np.array(matrix[0], dtype=np.float64), np.array(matrix[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "EXACT_PAIRS", 0)
+        patch.setattr(assignment, "BLOCK_PAIRS", block)
+        pairs = assign(cost, mask)
+    assert all(mask[pair] for pair in pairs)
+    assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
+    most, _ = brute_force(cost, mask)
+    assert len(pairs) == most
+    if mask.any():
+        cheapest = np.where(mask, cost, np.inf).min(axis=0).argmin()
+        assert cheapest in {c for _, c in pairs}

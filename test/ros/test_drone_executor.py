@@ -29,10 +29,11 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from drone_orchestrator.core.drone_events import EpochRaised
 from drone_orchestrator.core.effects import AcknowledgeOutcome
 from drone_orchestrator.core.types import DroneReport, GeoPoint, Order, Outcome, Phase, Verdict
 from drone_orchestrator.nodes import convert, names, qos
-from drone_orchestrator.runtime.drone_journal import read_entries
+from drone_orchestrator.runtime.drone_journal import DroneJournal, read_entries
 
 pytestmark = pytest.mark.ros
 
@@ -329,14 +330,16 @@ def test_a_locked_journal_is_waited_for(leader: Leader, start: Callable[..., Pro
 def test_a_journal_that_cannot_be_written_kills_the_process(
     leader: Leader, start: Callable[..., Process], folder: Path
 ) -> None:
+    path = folder / "drones" / f"{DRONE}.journal"
+    journal = DroneJournal.open(path)
+    for epoch in range(1, 1001):
+        journal.append(EpochRaised(epoch))
+    journal.close()
     process = start()
     leader.ready()
-    for epoch in range(10, 40):
-        leader.announce(epoch)
-        leader.wait(lambda epoch=epoch: leader.states[-1].highest_epoch == epoch, "epoch")
-    size = (folder / "drones" / f"{DRONE}.journal").stat().st_size
+    size = path.stat().st_size  # more than the log will have: only the journal hits the limit
     resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (size, size))
-    leader.announce(99)
+    leader.announce(1001)
     leader.wait(lambda: process.popen.poll() is not None, "the process to die")
     assert process.popen.returncode == 1
     assert "JournalWriteFailed" in process.log

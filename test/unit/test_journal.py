@@ -27,11 +27,14 @@ from drone_orchestrator.core.drone_state import fold
 from drone_orchestrator.core.types import GeoPoint, Order, Outcome, Priority
 from drone_orchestrator.runtime.drone_journal import DroneJournal, decode, encode, read_entries
 from drone_orchestrator.runtime.journal import (
+    FORMAT,
+    VERSION,
     Journal,
     JournalCorrupt,
     JournalLocked,
     JournalUnusable,
     JournalWriteFailed,
+    _line,
     read,
 )
 
@@ -178,9 +181,7 @@ def test_a_journal_of_a_newer_program_is_left_alone(path: Path) -> None:
     written(path)
     journal = Journal.open(path)
     journal.close()
-    from drone_orchestrator.runtime import journal as module
-
-    header = module._line({"format": module.FORMAT, "version": 2, "identity": "x"})
+    header = _line({"format": FORMAT, "version": VERSION + 1, "identity": "x"})
     path.write_bytes(header)
     with pytest.raises(JournalUnusable, match="format 2"):
         Journal.open(path)

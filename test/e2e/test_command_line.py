@@ -1,0 +1,199 @@
+"""The command line as people meet it: mistakes are one line, JSON is JSON, and Ctrl-C leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(200)]
+
+FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment whose temporary and runtime folders are the test's own, and must be empty afterwards."""
+    folders = {name: tmp_path / name for name in ("TMPDIR", "XDG_RUNTIME_DIR")}
+    for folder in folders.values():
+        folder.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k not in ("ETCD_ENDPOINTS", "DRONE_ORCHESTRATOR_REGION")}
+    yield {**environment, **{name: str(folder) for name, folder in folders.items()}, "COLUMNS": "120"}
+    for folder in folders.values():
+        assert list(folder.iterdir()) == [], "something was left behind"
+
+
+def run(home: dict[str, str], *args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FLEETCTL, *args], env=home, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["bogus"], "bogus"),
+        (["order", "show"], "ORDER_ID"),
+        (["demo", "--drones", "0"], "--drones"),
+        (["demo", "--orders", "many"], "--orders"),
+        (["demo", "--time-scale", "-1"], "time_scale"),
+        (["up", "--config", "/nowhere.yaml"], "/nowhere.yaml"),
+        (["order", "list", "--etcd", "127.0.0.1:1"], "127.0.0.1:1"),
+        (["order", "list", "--etcd", "no port"], "no port"),
+        (["order", "submit", "--etcd", "127.0.0.1:1"], "--to"),
+        (["order", "submit", "--etcd", "127.0.0.1:1", "--to", "nan,0", "--weight", "1"], "destination.lat"),
+        (["order", "submit", "--etcd", "127.0.0.1:1", "--to", "37.77,-122.41", "--weight", "-1"], "package_weight_kg"),
+        (["order", "submit", "--etcd", "127.0.0.1:1", "--to", "37.77,-122.41", "--weight", "99"], "package_weight_kg"),
+        (["order", "submit", "--etcd", "127.0.0.1:1", "/nowhere.json"], "/nowhere.json"),
+        (["audit", "--journals", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(home: dict[str, str], args: list[str], says: str) -> None:
+    done = run(home, *args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert says in done.stderr
+
+
+def test_a_port_in_use_is_named(home: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run(home, "up", "--http-port", str(port))
+    assert done.returncode == 2
+    assert str(port) in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_doctor_says_what_is_there(home: dict[str, str]) -> None:
+    done = run(home, "doctor", "--json")
+    document = json.loads(done.stdout.splitlines()[-1])
+    levels = {finding["name"]: finding["level"] for finding in document["findings"]}
+    assert done.returncode == 0 and document["healthy"]
+    assert levels["ros"] == levels["etcd binary"] == levels["loopback"] == "ok"
+    assert levels["etcd"] == "warning"  # no fleet is running, and nobody said that one is
+
+
+def test_doctor_finds_a_store_that_should_be_there(home: dict[str, str]) -> None:
+    done = run(home, "doctor", "--json", "--etcd", "127.0.0.1:1")
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 1 and not document["healthy"]
+    assert next(f for f in document["findings"] if f["name"] == "etcd")["hint"]
+
+
+class Interrupted:
+    """A long command in a process group of its own, as a terminal starts it; Ctrl-C goes to the whole group."""
+
+    def __init__(self, home: dict[str, str], *args: str, cwd: Path) -> None:
+        self.process = subprocess.Popen(
+            [*FLEETCTL, *args],
+            env={**home, "PYTHONUNBUFFERED": "1"},
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._heard = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._heard:
+                self.lines.append(line)
+                self._heard.notify_all()
+
+    def wait_line(self, text: str, timeout_s: float = 90.0) -> None:
+        with self._heard:
+            found = self._heard.wait_for(lambda: any(text in line for line in self.lines), timeout_s)
+        assert found, "".join(self.lines)
+
+    def wait_children(self, count: int, timeout_s: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        pause = threading.Event()
+        while len(self.family()) < count:
+            assert time.monotonic() < deadline and self.process.poll() is None, "".join(self.lines)
+            pause.wait(0.02)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stop(self, number: int) -> int:
+        """Send the signal, and see that the whole family is gone when the command is."""
+        family = self.family()
+        if number == signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        code = self.process.wait(30)
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert alive == []
+        return code
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+@pytest.mark.parametrize("children", [0, 1, 4])
+def test_ctrl_c_while_it_starts_leaves_nothing(
+    home: dict[str, str], tmp_path: Path, command: str, children: int
+) -> None:
+    args = ["up", "--http-port", "0"] if command == "up" else ["demo"]
+    running = Interrupted(home, *args, cwd=tmp_path)
+    running.wait_children(children)
+    assert running.stop(signal.SIGINT) in (130, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_a_fleet_that_is_up_leaves_nothing(home: dict[str, str], tmp_path: Path, number: int) -> None:
+    running = Interrupted(home, "up", "--drones", "2", "--http-port", "0", cwd=tmp_path)
+    running.wait_line("ready")
+    found = run(home, "leader", "--json")
+    assert found.returncode == 0, found.stderr  # it finds the running fleet without being told where it is
+    assert running.stop(number) == 130
+
+
+def test_ctrl_c_in_the_middle_of_a_demo_leaves_nothing(home: dict[str, str], tmp_path: Path) -> None:
+    running = Interrupted(home, "demo", "--drones", "2", cwd=tmp_path)
+    running.wait_line("DELIVERED")
+    assert running.stop(signal.SIGINT) == 130
+    assert "Traceback" not in "".join(running.lines)
+
+
+def test_a_fleet_does_not_outlive_a_runner_that_is_killed(home: dict[str, str], tmp_path: Path) -> None:
+    running = Interrupted(home, "up", "--drones", "1", "--http-port", "0", cwd=tmp_path)
+    running.wait_line("ready")
+    running.stop(signal.SIGKILL)
+    for name in ("TMPDIR", "XDG_RUNTIME_DIR"):  # what a SIGKILL leaves, nobody can help; the next command ignores it
+        subprocess.run(["rm", "-rf", *map(str, Path(home[name]).iterdir())], check=True)
+
+
+def test_a_small_demo_ends_well_and_its_last_line_is_its_report(home: dict[str, str], tmp_path: Path) -> None:
+    done = run_long(home, tmp_path, "demo", "--drones", "3", "--orders", "6", "--json")
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert len(done.stdout.splitlines()) == 1
+    assert done.returncode == 0, done.stderr
+    assert (document["orders_submitted"], document["delivered"]) == (6, 6)
+    assert (document["lost"], document["duplicates"]) == (0, 0)
+    assert len(document["failovers"]) == 1 and document["failovers"][0]["to_new_leader_s"] > 0
+    assert set(document["invariants"].values()) == {0}
+    assert json.loads(Path(document["report"]).read_text())["delivered"] == 6
+    assert (Path(document["report"]).parent / "timeline.png").stat().st_size > 10_000
+
+
+def run_long(home: dict[str, str], cwd: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FLEETCTL, *args], env=home, cwd=cwd, capture_output=True, text=True, timeout=180, check=False
+    )

@@ -53,6 +53,9 @@ from .view import FleetView
 
 S = SagaStatus
 
+#: An order that waits so long presses as much as a fresh one of twice its priority.
+AGEING_S = 300.0
+
 
 class Dispatcher:
     """Decides for all orders of a region while in office; listens to drones at all times, so that it starts warm."""
@@ -454,11 +457,12 @@ class Dispatcher:
         return effects
 
     def _candidates(self, office: Office, now: Instant) -> list[PlannedOrder]:
-        """The most urgent, oldest orders first, bounded: what the planner gets to choose from."""
+        """The most pressing orders, bounded: what the planner gets to choose from. Age presses too: nobody starves."""
         idle = [message_id for message_id in office.waiting if not office.of(message_id).busy]
-        waiting = [order for message_id in idle if (order := self._view.order_of(message_id)) is not None]
-        waiting.sort(key=lambda o: (-o.priority, o.submitted_at, o.message_id))
-        return [PlannedOrder(o, max(0.0, now.wall_s - o.submitted_at)) for o in waiting[: self._policy.plan_orders]]
+        orders = [order for message_id in idle if (order := self._view.order_of(message_id)) is not None]
+        waiting = [PlannedOrder(order, max(0.0, now.wall_s - order.submitted_at)) for order in orders]
+        waiting.sort(key=lambda w: (-w.order.priority * (1.0 + w.age_s / AGEING_S), w.order.message_id))
+        return waiting[: self._policy.plan_orders]
 
     def _assign(self, message_id: str, drone_id: str, now: Instant) -> list[Effect]:
         assert self._office is not None

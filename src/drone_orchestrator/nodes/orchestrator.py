@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from importlib.metadata import entry_points
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -21,16 +20,14 @@ from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, Send
 from ..core.election import ElectionPolicy
 from ..core.events import OperatorCampaign, OperatorResign
 from ..core.orchestrator import Orchestrator
-from ..core.planner import Planner
 from ..core.types import LeaderRecord
 from ..runtime.driver import Driver
 from ..store import EtcdStore
 from .drone_link import DroneLink
 from .params import Param, declare
+from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
 from .ros_logging import bridge
-
-PLANNER_GROUP = "drone_orchestrator.planners"
 
 PARAMETERS = (
     Param("region", "san_francisco", "shard that this replica works for: part of every key in the store"),
@@ -44,15 +41,6 @@ PARAMETERS = (
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
     Param("autostart", True, "configure at start; without it a lifecycle manager does"),
 )
-
-
-def load_planner(name: str) -> Planner:
-    """The planner that is registered as ``name``. Raises :class:`ConfigurationError` naming the known ones."""
-    known = {point.name: point for point in entry_points(group=PLANNER_GROUP)}
-    if name not in known:
-        raise ConfigurationError(f"planner {name!r} is not registered; known: {', '.join(sorted(known)) or 'none'}")
-    planner: Planner = known[name].load()()
-    return planner
 
 
 class OrchestratorNode(LifecycleNode):

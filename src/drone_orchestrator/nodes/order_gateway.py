@@ -27,8 +27,8 @@ from ..store import EtcdStore
 from ..store.codec import order_to_dict
 from ..telemetry.metrics import Metrics
 from . import convert, names
-from .orchestrator import PLANNER_GROUP, load_planner
 from .params import Param, declare
+from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
 from .ros_logging import bridge
 

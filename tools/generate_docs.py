@@ -47,7 +47,7 @@ def reference() -> str:
     return "\n".join(lines)
 
 
-_NAMES = """Message fields are described in `src/drone_interfaces`; `ros2 interface show drone_interfaces/msg/DroneState`.
+_NAMES = """Message fields are described in `src/drone_interfaces` and by `ros2 interface show`.
 
 ## ROS names, relative to the fleet's namespace
 

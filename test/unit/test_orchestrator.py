@@ -22,6 +22,7 @@ from drone_orchestrator.core.types import (
     GeoPoint,
     Outcome,
     Phase,
+    Priority,
     SagaStatus,
     Verdict,
 )
@@ -52,10 +53,10 @@ def carrying(order, drone_id="drone_1", attempt=1, **changes):
     return make_report(drone_id, phase=Phase.TO_PICKUP, message_id=order.message_id, attempt=attempt, **changes)
 
 
-def flying(order, drone_id="drone_1", attempt=1, **changes):
+def flying(order, drone_id="drone_1", attempt=1, phase=Phase.TO_DESTINATION, **changes):
     return make_report(
         drone_id,
-        phase=Phase.TO_DESTINATION,
+        phase=phase,
         message_id=order.message_id,
         attempt=attempt,
         package_on_board=True,
@@ -213,6 +214,32 @@ def test_past_its_grace_a_silent_drone_with_the_package_calls_a_person():
     world.pass_time(70)
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "drone_lost_with_package")
     assert any(r.level == "error" for r in world.leader.take(Report))
+
+
+def test_past_its_grace_a_grounded_drone_with_the_package_calls_a_person():
+    world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
+    order = make_order()
+    load(world, order)
+    grounded = flying(order, phase=Phase.GROUNDED)
+    world.pass_time(50, hear=[grounded])
+    assert world.saga(order).status in (S.LOADING, S.IN_TRANSIT)
+    world.pass_time(20, hear=[grounded])
+    assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "drone_grounded_with_package")
+
+
+def test_an_old_order_of_low_priority_is_not_crowded_out_by_urgent_ones():
+    world = World(dispatch=DispatchPolicy(plan_orders=2))
+    world.run()
+    low = make_order(1, priority=Priority.LOW)
+    world.intake.submit(low)
+    world.run()
+    world.pass_time(6000, step_s=100.0)
+    for number in range(2, 6):
+        world.intake.submit(make_order(number, priority=Priority.URGENT, submitted_at=world.now.wall_s))
+    world.run()
+    world.hear(make_report())
+    world.run()
+    assert world.saga(low).status is S.ASSIGNED
 
 
 def test_another_journal_cannot_vouch_for_a_package(world):

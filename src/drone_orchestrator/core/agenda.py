@@ -55,7 +55,7 @@ class Agenda:
     goal: Goal | None = None
     recall_at_s: float = float("-inf")
     clearance: ClearanceRequested | None = None
-    silent_since_s: float | None = None
+    out_of_action_since_s: float | None = None
 
 
 @dataclass(slots=True)

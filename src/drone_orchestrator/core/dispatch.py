@@ -309,14 +309,16 @@ class Dispatcher:
             return self._compensated(saga, now)
         drone = self._drones.get(saga.drone_id or "")
         if drone is None or self._is_silent(drone, now):
-            return self._silent(saga, agenda, now)
-        agenda.silent_since_s = None
+            return self._out_of_action(saga, agenda, "drone_lost_with_package", now)
         if drone.report.journal_id != saga.journal_id:
             # It cannot vouch for what its predecessor did: never assumed to be in the depot, a person is called.
             return self._lost(saga, "journal_lost_with_package", now)
         outcome = _outcome_of(drone, saga)
         if outcome is not None:
             return self._settle(saga, outcome, now)
+        if drone.report.phase is Phase.GROUNDED:
+            return self._out_of_action(saga, agenda, "drone_grounded_with_package", now)
+        agenda.out_of_action_since_s = None
         cancel = self._view.cancel_of(saga.message_id)
         if saga.status is S.COMPENSATING:
             return self._recall(saga, agenda, now)
@@ -343,12 +345,13 @@ class Dispatcher:
         abandoned = self._record(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
         return self._compensated(sagas.apply(saga, abandoned), now, then=(ack,), before=(abandoned,))
 
-    def _silent(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
-        if agenda.silent_since_s is None:
-            agenda.silent_since_s = now.mono_s
-        give_up_s = agenda.silent_since_s + self._policy.lost_grace_s
+    def _out_of_action(self, saga: Saga, agenda: Agenda, reason: str, now: Instant) -> list[Effect]:
+        """The drone that may have the package is silent or grounded: wait for it, but not for ever."""
+        if agenda.out_of_action_since_s is None:
+            agenda.out_of_action_since_s = now.mono_s
+        give_up_s = agenda.out_of_action_since_s + self._policy.lost_grace_s
         if now.mono_s >= give_up_s:
-            return self._lost(saga, "drone_lost_with_package", now)
+            return self._lost(saga, reason, now)
         self._wake(saga.message_id, give_up_s)
         return []
 

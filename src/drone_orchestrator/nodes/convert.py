@@ -87,8 +87,8 @@ def order_from_msg(msg: OrderMsg, message_id: str, submitted_at: float = 0.0, tr
     """The core's order. Raises :class:`InvalidMessage` where a field breaks the rule that ``Order.msg`` states."""
     if not message_id:
         raise InvalidMessage("message_id", "is empty")
-    if not 1 <= len(msg.order_id) <= 128:
-        raise InvalidMessage("order_id", "must have 1 .. 128 characters")
+    if not 1 <= len(msg.order_id) <= 64:
+        raise InvalidMessage("order_id", "must have 1 .. 64 characters")
     destination = position_from_msg(msg.destination, "destination")
     if destination is None:
         raise InvalidMessage("destination", "is not set")

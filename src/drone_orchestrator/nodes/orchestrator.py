@@ -2,8 +2,8 @@
 
 ``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it
 deactivates it. An operator's ``deactivate`` on the leader is a planned handover: it resigns and does not campaign
-again until an operator's ``activate``, which takes effect when the election is won (the transition itself answers failure,
-because it does not make a leader by itself).
+again until an operator's ``activate``, which takes effect when the election is won (the transition itself answers
+failure, because it does not make a leader by itself).
 """
 
 from __future__ import annotations

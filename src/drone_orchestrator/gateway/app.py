@@ -82,11 +82,13 @@ class _Gateway:
         self.settings = settings
         self.probe = _StoreProbe(intake, settings.probe_interval_s)
         self._threads = anyio.CapacityLimiter(settings.store_threads)
+        self._in_line = 0  # requests on a thread or waiting for one; only the event loop touches it
 
     async def on_thread(self, call: Callable[[], T]) -> T:
         """``call()`` on a thread; a :class:`Problem` where too many wait already, or where the store is away."""
-        if self._threads.statistics().tasks_waiting >= self.settings.max_waiting:
+        if self._in_line >= self.settings.store_threads + self.settings.max_waiting:
             raise Problem(503, "overloaded", "Too many requests wait for the store.", retry_after_s=1.0)
+        self._in_line += 1
         try:
             return await anyio.to_thread.run_sync(call, limiter=self._threads)
         except FAILURES as error:
@@ -96,6 +98,8 @@ class _Gateway:
         except StoreError as error:
             log.error("asking the store again will not help: %s", error)
             raise Problem(500, "unreadable", str(error)) from error
+        finally:
+            self._in_line -= 1
 
     def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
         """What the projection shows; a :class:`Problem` where it has never been loaded: nothing is not an answer."""

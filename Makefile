@@ -40,8 +40,8 @@ lint: setup-dev ## ruff, mypy and the import contract
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## measure (ARGS='failover --kills 20', 'throughput', 'latency --rate 50', 'scale', 'plan')
-	@$(BIN)/fleetctl bench $(or $(ARGS),failover)
+bench: setup ## measure (ARGS='plan --drones 1000 --orders 1000')
+	@$(BIN)/fleetctl bench $(or $(ARGS),plan)
 
 clean: ## remove .venv and everything built or cached
 	@rm -rf .venv build install log junit.xml htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \

@@ -23,6 +23,7 @@ _COMMANDS = {
     "drones": "fleet",
     "leader": "fleet",
     "audit": "audit",
+    "bench": "bench",
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from world import World, make_order, make_report
+from world import COURIER, FLEET, World, make_order, make_report
 
 from drone_orchestrator.core.agenda import DispatchPolicy
 from drone_orchestrator.core.effects import (
@@ -14,7 +16,7 @@ from drone_orchestrator.core.effects import (
     Report,
     SendGoal,
 )
-from drone_orchestrator.core.events import OperatorCampaign, OperatorResign
+from drone_orchestrator.core.events import ClearanceRequested, CommitDone, OperatorCampaign, OperatorResign
 from drone_orchestrator.core.types import (
     CancelRequest,
     Corrupt,
@@ -242,6 +244,90 @@ def test_an_old_order_of_low_priority_is_not_crowded_out_by_urgent_ones():
     assert world.saga(low).status is S.ASSIGNED
 
 
+def test_one_order_in_flight_needs_one_wake_however_often_its_drone_speaks(world):
+    order = make_order()
+    load(world, order)
+    world.pass_time(300, hear=[flying(order)])
+    assert len(world.leader.core.dispatcher._office.wakes) < 5
+
+
+def test_an_expired_reservation_whose_drone_flies_for_another_order_holds_nobody_up(world):
+    first, second = make_order(1), make_order(2)
+    assign(world, first)
+    world.intake.submit(second)
+    world.run()
+    world.backend.expire_lease_of("/drone_orchestrator/sf/assignments/drone_1")
+    for _ in range(100):
+        world.hear(make_report())
+        world.advance(0.05)
+    assert world.saga(first).status is not S.COMPENSATING
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_a_pause(world):
+    order = make_order()
+    assign(world, order)
+    world.hear(done(order, Outcome.NOT_LOADED, phase=Phase.IDLE))
+    world.run()
+    assert world.saga(order).status is S.PENDING
+    world.wall_offset_s = -3600.0
+    world.pass_time(5, hear=[make_report()])
+    assert world.saga(order).status is S.ASSIGNED
+
+
+def test_clearance_without_a_journal_is_refused(world):
+    order = make_order()
+    assign(world, order)
+    world.accept_goals()
+    world.tell(ClearanceRequested(1, "drone_1", order.message_id, 1, "", 0))
+    assert [a.verdict for a in world.leader.take(AnswerClearance)] == [Verdict.REFUSED]
+    assert world.saga(order).status is S.DISPATCHED
+
+
+def test_a_commit_s_answer_that_comes_after_the_lease_s_end_revives_nothing(world):
+    order = make_order()
+    world.run()
+    leader = world.leader
+    world.hear(make_report())
+    world.intake.submit(order)
+    held = []
+    while not held:
+        world.backend.pump()
+        world.step_once(leader)
+        held = [event for event in leader.inbox if isinstance(event, CommitDone)]
+        leader.inbox = [event for event in leader.inbox if not isinstance(event, CommitDone)]
+    world.backend.expire_lease_of("/drone_orchestrator/sf/assignments/drone_1")
+    world.backend.pump()
+    leader.inbox += held
+    world.run()
+    world.pass_time(5, hear=[make_report("drone_2")])
+    assert world.saga(order).attempt == 2
+
+
+def test_a_commit_of_unknown_fate_that_lands_late_is_followed_not_repeated(world):
+    order = make_order()
+    world.run()
+    world.backend.lose_answers(1, applied=False, client="orchestrator_0")
+    world.hear(make_report())
+    world.intake.submit(order)
+    world.run()
+    world.backend.deliver_late()
+    world.pass_time(2, hear=[make_report()])
+    assert (world.saga(order).status, world.saga(order).attempt) == (S.ASSIGNED, 1)
+
+
+def test_orders_for_another_class_do_not_crowd_out_those_that_could_fly(world, monkeypatch):
+    heavy = replace(COURIER, name="heavy", max_payload_kg=10.0)
+    monkeypatch.setattr("world.FLEET", replace(FLEET, classes=(COURIER, heavy)))
+    world = World(dispatch=DispatchPolicy(plan_orders=4))
+    world.run()
+    for number in range(4):
+        world.intake.submit(make_order(number, drone_class="heavy", submitted_at=900.0))
+    order = make_order(9)
+    world.intake.submit(order)
+    world.pass_time(3, hear=[make_report()])
+    assert world.saga(order).status is S.ASSIGNED
+
+
 def test_another_journal_cannot_vouch_for_a_package(world):
     order = make_order()
     load(world, order)
@@ -406,8 +492,8 @@ def test_a_deposed_leader_changes_nothing_and_steps_down_at_its_first_write():
 
     inbox = Entry(Kind.INBOX_ORDER, order.message_id, order, world.backend.revision)
     old.inbox += [DroneHeard(make_report()), StoreChanged(StoreChange(world.backend.revision, (inbox,)))]
-    world._step(old)
-    world._step(old)
+    world.step_once(old)
+    world.step_once(old)
     assert old.core.role.value == "standby"
     assert old.take(LeaveOffice)
     assert [e.epoch for e in world.intake.events(order.message_id)] == []

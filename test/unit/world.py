@@ -89,6 +89,7 @@ class World:
 
     def __init__(self, replicas: int = 1, dispatch: DispatchPolicy | None = None) -> None:
         self.mono_s = 0.0
+        self.wall_offset_s = 0.0
         self.backend = MemoryBackend(lambda: self.mono_s, threaded=False)
         self.intake = MemoryStore(self.backend, "sf", "intake")
         self.replicas: list[Replica] = []
@@ -98,7 +99,7 @@ class World:
 
     @property
     def now(self) -> Instant:
-        return Instant(self.mono_s, 1000.0 + self.mono_s)
+        return Instant(self.mono_s, 1000.0 + self.mono_s + self.wall_offset_s)
 
     def add_replica(self, name: str) -> Replica:
         store = MemoryStore(self.backend, "sf", name, reservation_ttl_s=10.0)
@@ -159,7 +160,7 @@ class World:
         for _ in range(200):
             busy = self.backend.pump() > 0
             for replica in list(self.replicas):
-                busy = self._step(replica) or busy
+                busy = self.step_once(replica) or busy
             if not busy:
                 return
         raise AssertionError("the world does not come to rest")
@@ -169,7 +170,7 @@ class World:
         assert view is not None and view.saga is not None, f"{order.message_id} has no saga"
         return view.saga
 
-    def _step(self, replica: Replica) -> bool:
+    def step_once(self, replica: Replica) -> bool:
         events, replica.inbox = replica.inbox or [Tick()], []
         effects = replica.core.step(events, self.now)
         for effect in effects:

@@ -56,6 +56,8 @@ class Agenda:
     recall_at_s: float = float("-inf")
     clearance: ClearanceRequested | None = None
     out_of_action_since_s: float | None = None
+    pause: tuple[int, float] | None = None  # number of the event it follows, end by the monotonic clock
+    wake_at_s: float | None = None
 
 
 @dataclass(slots=True)

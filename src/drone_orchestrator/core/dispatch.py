@@ -35,6 +35,7 @@ from .planner import PlannedOrder, Planner
 from .transition import build
 from .types import (
     DeliveryOutcome,
+    DroneClass,
     DroneReport,
     Entry,
     FleetSpec,
@@ -104,7 +105,11 @@ class Dispatcher:
             return []
         effects: list[Effect] = []
         while office.wakes and office.wakes[0][0] <= now.mono_s:
-            effects += self.reconcile(heapq.heappop(office.wakes)[1], now)
+            at_s, message_id = heapq.heappop(office.wakes)
+            agenda = office.agenda.get(message_id)
+            if agenda is not None and agenda.wake_at_s == at_s:
+                agenda.wake_at_s = None
+            effects += self.reconcile(message_id, now)
         replan = now.mono_s >= office.planned_at_s + self._policy.replan_period_s
         if office.waiting and (office.plan_due or replan):
             effects += self._plan(office, now)
@@ -158,6 +163,9 @@ class Dispatcher:
         office = self._office
         if office is None:
             return [self._answer(request, Verdict.NOT_LEADER, 0)]
+        if not request.journal_id:
+            # Without an identity nobody could later say who has the package.
+            return [self._answer(request, Verdict.REFUSED, office.epoch, "no_journal")]
         agenda = office.of(request.message_id)
         effects: list[Effect] = []
         if agenda.clearance:
@@ -194,18 +202,18 @@ class Dispatcher:
         if office is None:
             return []
         agenda = office.of(message_id)
+        office.waiting.discard(message_id)
         if agenda.busy or self._view.is_corrupt(message_id):
             return []
         entry = self._view.sagas.get(message_id)
         if entry is None or not isinstance(entry.value, Saga):
             return self._look_at_inbox(message_id, agenda)
         saga = entry.value
-        office.waiting.discard(message_id)
         effects: list[Effect] = []
         if agenda.clearance and saga.status not in (S.ASSIGNED, S.DISPATCHED):
             effects.append(self._answer_settled(saga, agenda))
         if saga.status is S.PENDING:
-            return effects + self._pending(saga, now)
+            return effects + self._pending(saga, agenda, now)
         if saga.status in (S.ASSIGNED, S.DISPATCHED):
             return effects + self._before_loading(saga, agenda, now)
         if saga.status.is_terminal:
@@ -227,14 +235,17 @@ class Dispatcher:
             return [self._answer(agenda.clearance, Verdict.REFUSED, self._office.epoch, "unknown_order")]
         return []
 
-    def _pending(self, saga: Saga, now: Instant) -> list[Effect]:
+    def _pending(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         assert self._office is not None
         end = self._end_of_waiting(saga, now)
         if end is not None:
             return self._commit(end)
-        pause_s = min(saga.not_before - now.wall_s, self._policy.retry_cap_s)
-        if pause_s > 0.0:
-            self._wake(saga.message_id, now.mono_s + pause_s)
+        if agenda.pause is None or agenda.pause[0] != saga.event_count:
+            # Read off the wall clock once: a clock that is set back must not prolong the pause.
+            pause_s = min(max(saga.not_before - now.wall_s, 0.0), self._policy.retry_cap_s)
+            agenda.pause = (saga.event_count, now.mono_s + pause_s)
+        if now.mono_s < agenda.pause[1]:
+            self._wake(saga.message_id, agenda.pause[1])
             return []
         self._office.waiting.add(saga.message_id)
         self._office.plan_due = True
@@ -394,11 +405,11 @@ class Dispatcher:
         )
         return self._commit(step, self._release(saga), then=then, before=before)
 
-    def _release(self, saga: Saga) -> Release:
-        """Free the drone; a reservation that has expired already must then still be gone."""
+    def _release(self, saga: Saga) -> Release | None:
+        """Free the drone. A reservation that has expired does not come back, and may be another order's by now."""
         assert saga.drone_id is not None
         entry = self._view.reservation_of(saga)
-        return Release(saga.drone_id, entry.mod_revision if entry else 0)
+        return Release(saga.drone_id, entry.mod_revision) if entry else None
 
     def _record(
         self,
@@ -438,6 +449,7 @@ class Dispatcher:
         assert self._office is not None
         transition = build(self._view, (*before, event), reservation)
         self._office.of(event.message_id).busy = True
+        self._office.waiting.discard(event.message_id)
         if isinstance(reservation, Reserve):
             self._office.reserving.add(reservation.drone_id)
         commit_id, self._next_commit_id = self._next_commit_id, self._next_commit_id + 1
@@ -448,8 +460,8 @@ class Dispatcher:
     def _plan(self, office: Office, now: Instant) -> list[Effect]:
         """Pair free drones with waiting orders; what stays without a drone is at least accepted."""
         office.plan_due, office.planned_at_s = False, now.mono_s
-        orders = self._candidates(office, now)
         free = [d.report for d in self._drones.values() if self._is_available(d, office, now)]
+        orders = self._candidates(office, free, now)
         pairs = self._planner.plan(self._fleet, free, orders) if free and orders else []
         effects: list[Effect] = []
         for pair in pairs:
@@ -459,10 +471,15 @@ class Dispatcher:
                 effects += self._accept(message_id, now)
         return effects
 
-    def _candidates(self, office: Office, now: Instant) -> list[PlannedOrder]:
-        """The most pressing orders, bounded: what the planner gets to choose from. Age presses too: nobody starves."""
-        idle = [message_id for message_id in office.waiting if not office.of(message_id).busy]
-        orders = [order for message_id in idle if (order := self._view.order_of(message_id)) is not None]
+    def _candidates(self, office: Office, free: list[DroneReport], now: Instant) -> list[PlannedOrder]:
+        """The most pressing orders, bounded: what the planner gets to choose from. Age presses too: nobody starves.
+
+        Orders that no free drone's class can carry do not take up the room of those that could fly now.
+        """
+        names = {report.drone_class for report in free}
+        classes = [drone_class for drone_class in self._fleet.classes if drone_class.name in names]
+        known = [order for message_id in office.waiting if (order := self._view.order_of(message_id)) is not None]
+        orders = [order for order in known if any(_may_carry(drone_class, order) for drone_class in classes)]
         waiting = [PlannedOrder(order, max(0.0, now.wall_s - order.submitted_at)) for order in orders]
         waiting.sort(key=lambda w: (-w.order.priority * (1.0 + w.age_s / AGEING_S), w.order.message_id))
         return waiting[: self._policy.plan_orders]
@@ -569,12 +586,21 @@ class Dispatcher:
         return now.mono_s - drone.heard_at_s > self._policy.drone_fresh_s
 
     def _wake(self, message_id: str, at_mono_s: float) -> None:
+        """Look at the order again then. One that is looked at earlier anyway needs no second wake."""
         assert self._office is not None
-        heapq.heappush(self._office.wakes, (at_mono_s, message_id))
+        agenda = self._office.of(message_id)
+        if agenda.wake_at_s is None or at_mono_s < agenda.wake_at_s:
+            agenda.wake_at_s = at_mono_s
+            heapq.heappush(self._office.wakes, (at_mono_s, message_id))
 
 
 def _is_free(report: DroneReport) -> bool:
     return report.phase in (Phase.IDLE, Phase.RETURNING) and not report.message_id and not report.package_on_board
+
+
+def _may_carry(drone_class: DroneClass, order: Order) -> bool:
+    wanted = order.drone_class in (None, drone_class.name)
+    return wanted and order.package_weight_kg <= drone_class.max_payload_kg
 
 
 def _carries_goal(report: DroneReport, saga: Saga) -> bool:

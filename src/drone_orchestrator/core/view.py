@@ -44,7 +44,13 @@ class FleetView:
         return fresh
 
     def apply_commit(self, transition: Transition, revision: int) -> None:
-        """Apply what an own commit is known to have written, ahead of the watch."""
+        """Apply what an own commit is known to have written, ahead of the watch.
+
+        Where the watch is past that revision already, it has shown the commit and what came after it, such as the end
+        of the reservation's lease: applying it once more would bring the dead back.
+        """
+        if revision <= self.revision:
+            return
         saga, change = transition.saga, transition.reservation
         self._put(Entry(Kind.SAGA, saga.message_id, saga, revision))
         for used in transition.consume:

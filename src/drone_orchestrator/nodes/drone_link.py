@@ -63,6 +63,7 @@ class DroneLink:
         self._waiting: list[_PendingGoal] = []
         self._asked: dict[int, _PendingClearance] = {}
         self._next_request_id = 1
+        self._unanswered = 0
         self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
         self._leader_pub = None
         self._clearance_srv = None
@@ -95,13 +96,14 @@ class DroneLink:
     def open_office(self, epoch: int) -> None:
         self._epoch = epoch
         self._leader_pub = self._node.create_publisher(LeaderState, names.LEADER, qos.state(), **qos.options())
-        self._clearance_srv = self._node.create_service(
-            RequestClearance,
-            names.REQUEST_CLEARANCE,
-            self._on_clearance_request,
-            # A request waits for its commit; in the default group it would keep everything else waiting with it.
-            callback_group=self._reentrant,
-        )
+        if self._clearance_srv is None:
+            self._clearance_srv = self._node.create_service(
+                RequestClearance,
+                names.REQUEST_CLEARANCE,
+                self._on_clearance_request,
+                # A request waits for its commit; in the default group it would keep everything else waiting with it.
+                callback_group=self._reentrant,
+            )
         self._publish_leader()
 
     def close_office(self) -> None:
@@ -113,9 +115,7 @@ class DroneLink:
         self._acks.clear()
         self._waiting.clear()
         self._handles.clear()
-        if self._clearance_srv is not None:
-            self._node.destroy_service(self._clearance_srv)
-            self._clearance_srv = None
+        self._close_clearance()
         if self._leader_pub is not None:
             self._node.destroy_publisher(self._leader_pub)
             self._leader_pub = None
@@ -128,9 +128,16 @@ class DroneLink:
         self._node.destroy_subscription(self._states)
         self._node.destroy_guard_condition(self._guard)
 
+    def _close_clearance(self) -> None:
+        """Withdraw the service, but not under requests whose answers are still to be sent on it."""
+        if self._clearance_srv is not None and not self._epoch and not self._unanswered:
+            self._node.destroy_service(self._clearance_srv)
+            self._clearance_srv = None
+
     def tick(self) -> None:
         """Housekeeping, about ten times a second: goals whose server was not found yet, answers that never came."""
         now = _now_s()
+        self._close_clearance()
         waiting, self._waiting = self._waiting, []
         for pending in waiting:
             self._send_goal(pending)
@@ -226,6 +233,16 @@ class DroneLink:
         self, request: RequestClearance.Request, response: RequestClearance.Response
     ) -> RequestClearance.Response:
         """Answered when the core answers: after the commit, not before."""
+        if not self._epoch:
+            response.verdict = int(Verdict.NOT_LEADER)
+            return response
+        self._unanswered += 1
+        try:
+            return await self._answer_of(request)
+        finally:
+            self._unanswered -= 1
+
+    async def _answer_of(self, request: RequestClearance.Request) -> RequestClearance.Response:
         future: Future = Future()
         request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
         self._asked[request_id] = _PendingClearance(future, _now_s() + CLEARANCE_TIMEOUT_S)

@@ -38,6 +38,9 @@ from .up import running
 
 SUBMIT_PERIOD_S = 0.25
 RETRY_S = 0.2
+#: What was killed stays down longer than any lease: a standby takes over, and what a drone had not loaded yet goes to
+#: another one; what was on board waits for its own.
+DOWN_S = 5.0
 FLIGHT_STATES = (SagaStatus.ASSIGNED, SagaStatus.DISPATCHED, SagaStatus.LOADING, SagaStatus.IN_TRANSIT)
 
 
@@ -296,10 +299,8 @@ class _Run:
         return bool(names) and self._kill("drones", self._rng.choice(names))
 
     def _kill(self, kind: str, name: str) -> bool:
-        # Long enough that what was not loaded yet goes to other drones; what was on board waits for its own.
-        delay_s = 5.0 if kind == "drones" else 1.0
         at = time.time()
-        if not self._fleet.kill(name, respawn_delay_s=delay_s):
+        if not self._fleet.kill(name, respawn_delay_s=DOWN_S):
             return False
         self.chronicle.kills.append((at, kind, name))
         what = "the leader" if kind == "leader" else "drones on their way"

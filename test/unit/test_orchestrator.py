@@ -328,6 +328,24 @@ def test_orders_for_another_class_do_not_crowd_out_those_that_could_fly(world, m
     assert world.saga(order).status is S.ASSIGNED
 
 
+@pytest.mark.parametrize("silent_after_s", [0.0, 0.5, 1.0, 2.0, 2.5, 2.9])
+def test_a_drone_that_dies_around_its_recall_does_not_leave_the_order_hanging(silent_after_s):
+    world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
+    order = make_order()
+    load(world, order)
+    world.hear(flying(order))
+    world.run()
+    world.advance(silent_after_s)
+    world.intake.request_cancel(CancelRequest(order.message_id, 1001.0))
+    world.run()
+    assert world.saga(order).status is S.COMPENSATING
+    for _ in range(140):  # nothing is heard any more; the replica is stepped at its own deadlines only
+        deadline = world.leader.core.next_deadline()
+        assert deadline is not None
+        world.advance(max(0.0, deadline - world.mono_s))
+    assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "drone_lost_with_package")
+
+
 def test_another_journal_cannot_vouch_for_a_package(world):
     order = make_order()
     load(world, order)

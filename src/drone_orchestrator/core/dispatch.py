@@ -306,6 +306,7 @@ class Dispatcher:
             agenda.goal = Goal(saga.attempt)
         goal = agenda.goal
         if now.mono_s < goal.next_try_s:
+            self._wake(saga.message_id, goal.next_try_s)
             return []
         if goal.tries >= self._policy.max_goal_tries:
             return self._abandon(saga, "goal_not_accepted", S.PENDING, now)
@@ -374,6 +375,8 @@ class Dispatcher:
     def _recall(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         assert self._office is not None and saga.drone_id is not None
         if now.mono_s < agenda.recall_at_s:
+            # Asked for again at every look: an earlier wake, for another reason, may have stood in for this one.
+            self._wake(saga.message_id, agenda.recall_at_s)
             return []
         agenda.recall_at_s = now.mono_s + self._policy.recall_retry_s
         self._wake(saga.message_id, agenda.recall_at_s)

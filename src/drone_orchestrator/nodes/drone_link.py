@@ -154,8 +154,8 @@ class DroneLink:
 
     def _send_goal(self, pending: _PendingGoal) -> None:
         effect = pending.effect
-        if effect.epoch != self._epoch and self._epoch:
-            return  # decided in an earlier office
+        if effect.epoch != self._epoch:
+            return  # decided in another office
         client = self._client(effect.drone_id)
         if not client.server_is_ready():
             if _now_s() < pending.give_up_at_s:

@@ -14,7 +14,9 @@ from .paths import default_fleet_config
 
 _TOP = {"region", "depot", "service_radius_m", "drone_classes", "pattern"}
 #: Fields that may be zero; every other number must be positive.
-_MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s"}
+_MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s", "lend_fraction"}
+#: Bounds that count orders.
+_WHOLE = {"max_waiting", "max_in_flight", "intake_burst"}
 
 
 class FleetConfigError(ValueError):
@@ -91,11 +93,19 @@ def _drone_class(key: object, value: object, name: Path) -> DroneClass:
     if unknown or missing:
         problem = f"unknown: {sorted(map(str, unknown))}" if unknown else f"missing: {sorted(missing)}"
         raise FleetConfigError(f"{where}: {problem}")
-    numbers = {n: _number(v, f"{where}.{n}", zero=n in _MAY_BE_ZERO) for n, v in value.items()}
+    counts = {n: _count(v, f"{where}.{n}") for n, v in value.items() if n in _WHOLE}
+    numbers = {n: _number(v, f"{where}.{n}", zero=n in _MAY_BE_ZERO) for n, v in value.items() if n not in _WHOLE}
     if numbers.get("reserve_fraction", 0.0) >= 1.0:
         raise FleetConfigError(f"{where}.reserve_fraction: less than 1 is wanted")
-    max_waiting = numbers.pop("max_waiting", float(DroneClass.DEFAULT_MAX_WAITING))
-    return DroneClass(key, max_waiting=int(max_waiting), **numbers)
+    if numbers.get("lend_fraction", 0.0) > 1.0:
+        raise FleetConfigError(f"{where}.lend_fraction: 0 to 1 is wanted")
+    return DroneClass(key, **numbers, **counts)  # type: ignore[arg-type]  # mypy does not see which name has which type
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise FleetConfigError(f"{where}: a whole number, at least 1, is wanted")
+    return value
 
 
 def _number(value: object, where: str, *, zero: bool = False) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import ClassVar
 
 
 class SagaStatus(str, Enum):
@@ -243,9 +242,11 @@ class DroneReport:
 
 @dataclass(frozen=True, slots=True)
 class DroneClass:
-    """What drones of one class can do, and how many orders its lane takes.
+    """What drones of one class can do, and what its lane (:mod:`drone_orchestrator.core.lanes`) takes.
 
-    Power draws are in W at cruise; the energy model is that of :mod:`drone_orchestrator.planning.energy`.
+    Power draws are in W at cruise; the energy model is that of :mod:`drone_orchestrator.planning.energy`. The lane lets
+    ``max_waiting`` orders wait and ``max_in_flight`` be between assignment and end; each gateway takes in up to
+    ``intake_rate_per_s``, ``intake_burst`` at once. ``lend_fraction`` of its drones may serve other lanes at a time.
     """
 
     name: str
@@ -260,8 +261,11 @@ class DroneClass:
     charge_power_w: float = 600.0
     load_time_s: float = 10.0
     drop_time_s: float = 5.0
-    DEFAULT_MAX_WAITING: ClassVar[int] = 1000
-    max_waiting: int = DEFAULT_MAX_WAITING
+    max_waiting: int = 1000
+    max_in_flight: int = 1000
+    intake_rate_per_s: float = 200.0
+    intake_burst: int = 400
+    lend_fraction: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

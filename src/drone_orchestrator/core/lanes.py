@@ -1,0 +1,147 @@
+"""Bulkheads: each drone class is a lane with bounds of its own, so that a flood in one leaves the others alone.
+
+Every order belongs to one lane for all its life. The lane is where it is counted, not who must fly it: which drones may
+help out in another lane is the dispatcher's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from enum import Enum, IntEnum
+
+from .types import Entry, FleetSpec, Kind, Order, Saga, SagaStatus
+from .view import FleetView
+
+
+class Load(Enum):
+    """What an order is to its lane."""
+
+    WAITING = "waiting"  # accepted, and no drone reserved for it
+    IN_FLIGHT = "in_flight"  # between the reservation of a drone and the order's end, compensation included
+
+
+class Level(IntEnum):
+    """How hard a lane is pressed. The numbers are those of ``drone_interfaces/msg/BackPressure``."""
+
+    UNSPECIFIED = 0
+    CLEAR = 1
+    SLOW_DOWN = 2  # more than half of the bound waits
+    FULL = 3  # nothing more is taken in until some have left
+
+
+def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order], bool]) -> str:
+    """The name of the class whose lane ``order`` belongs to.
+
+    Its ``drone_class`` if it names one; else the first class of the configuration that could fly it by itself
+    (``capable`` is the planner's); else the first that could lift it; else the first. The same for every reader with
+    the same configuration. Raises ``ValueError`` for a fleet without classes.
+    """
+    if order.drone_class is not None:
+        return order.drone_class
+    if not fleet.classes:
+        raise ValueError("a fleet without drone classes has no lanes")
+    strong = [c for c in fleet.classes if order.package_weight_kg <= c.max_payload_kg]
+    able = (c for c in strong if capable(replace(fleet, classes=(c,)), order))
+    return next(able, strong[0] if strong else fleet.classes[0]).name
+
+
+def load_of(saga: Saga) -> Load | None:
+    """What the order of ``saga`` is to its lane; ``None``: it has ended. ``PENDING`` waits, again and again."""
+    if saga.status is SagaStatus.PENDING:
+        return Load.WAITING
+    return None if saga.status.is_terminal else Load.IN_FLIGHT
+
+
+class Ledger:
+    """How many orders wait and fly in each lane, at the cost of a dictionary look-up per change.
+
+    Level-triggered: it compares what an order is now with what it counted it as, so a change that is told twice, late,
+    or backwards (a compensated order waits again) cannot make it wrong. It knows the living orders only.
+    """
+
+    def __init__(self, fleet: FleetSpec, capable: Callable[[FleetSpec, Order], bool]) -> None:
+        self._fleet = fleet
+        self._capable = capable
+        self._orders: dict[str, tuple[str, Load]] = {}
+        self._counts: dict[tuple[str, Load], int] = {}
+        self._drained: dict[str, int] = {}
+
+    def load(self, view: FleetView) -> None:
+        """Agree with all of ``view``, as after a snapshot. What is not in it is gone."""
+        gone = [id_ for id_ in self._orders if id_ not in view.sagas and id_ not in view.inbox]
+        for message_id in [*gone, *view.sagas, *view.inbox]:
+            self.look(view, message_id)
+
+    def apply(self, view: FleetView, fresh: Iterable[Entry]) -> None:
+        """Follow ``view``, to which a change was applied; ``fresh`` is what ``FleetView.apply`` returned."""
+        for entry in fresh:
+            if entry.kind in (Kind.INBOX_ORDER, Kind.SAGA):
+                self.look(view, entry.id)
+
+    def look(self, view: FleetView, message_id: str) -> None:
+        """Count one order as ``view`` has it: by its saga, else by its inbox entry, else (or unreadable) as gone."""
+        entry = view.sagas.get(message_id) or view.inbox.get(message_id)
+        if entry is not None and isinstance(entry.value, Saga):
+            self.set(entry.value.order, load_of(entry.value))
+        elif entry is not None and isinstance(entry.value, Order):
+            self.set(entry.value, Load.WAITING)
+        else:
+            self.drop(message_id)
+
+    def set(self, order: Order, load: Load | None) -> None:
+        """Count ``order`` as ``load``; ``None``: it has ended. Its lane is found out once."""
+        if load is None:
+            self.drop(order.message_id)
+            return
+        lane, before = self._orders.get(order.message_id, (None, None))
+        if before is load:
+            return
+        if lane is None:
+            lane = lane_of(self._fleet, order, self._capable)
+        self._orders[order.message_id] = (lane, load)
+        self._move(lane, before, load)
+
+    def drop(self, message_id: str) -> None:
+        """The order is gone; one that is not known was gone already."""
+        lane, before = self._orders.pop(message_id, (None, None))
+        if lane is not None:
+            self._move(lane, before, None)
+
+    def lane(self, message_id: str) -> str | None:
+        """The lane of a living order; ``None``: no such order is known."""
+        return self._orders.get(message_id, (None, None))[0]
+
+    def waiting(self, lane: str) -> int:
+        return self._counts.get((lane, Load.WAITING), 0)
+
+    def in_flight(self, lane: str) -> int:
+        return self._counts.get((lane, Load.IN_FLIGHT), 0)
+
+    def drained(self, lane: str) -> int:
+        """How many orders have left off waiting since this ledger was made, less those that came back to it."""
+        return self._drained.get(lane, 0)
+
+    def pressure(self, lane: str) -> Level:
+        """How hard ``lane`` is pressed by what waits in it; ``UNSPECIFIED`` for a lane that the fleet does not have."""
+        drone_class = self._fleet.drone_class(lane)
+        if drone_class is None:
+            return Level.UNSPECIFIED
+        return level_of(self.waiting(lane), drone_class.max_waiting)
+
+    def _move(self, lane: str, before: Load | None, after: Load | None) -> None:
+        if before is not None:
+            self._counts[lane, before] -= 1
+        if after is not None:
+            self._counts[lane, after] = self._counts.get((lane, after), 0) + 1
+        if before is Load.WAITING:
+            self._drained[lane] = self._drained.get(lane, 0) + 1
+        elif before is Load.IN_FLIGHT and after is Load.WAITING:
+            self._drained[lane] = self._drained.get(lane, 0) - 1
+
+
+def level_of(waiting: int, bound: int) -> Level:
+    """How hard ``waiting`` orders press a lane that lets ``bound`` wait."""
+    if waiting >= bound:
+        return Level.FULL
+    return Level.SLOW_DOWN if 2 * waiting > bound else Level.CLEAR

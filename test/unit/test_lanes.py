@@ -1,0 +1,198 @@
+"""Lanes: which one an order belongs to, and a count per lane that agrees with a recount whatever has happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fleets import DEPOT, FLEET, HEAVY, LIGHT, at
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drone_orchestrator.core.lanes import Ledger, Level, Load, lane_of
+from drone_orchestrator.core.types import (
+    Corrupt,
+    Entry,
+    FleetSpec,
+    Kind,
+    Order,
+    Saga,
+    SagaStatus,
+    Snapshot,
+    StoreChange,
+)
+from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.planning.planner import AssignmentPlanner
+
+CAPABLE = AssignmentPlanner().capable
+
+
+def order(message_id: str = "m1", weight_kg: float = 1.0, **fields: object) -> Order:
+    return Order(message_id, f"order-{message_id}", at(1_000.0, 0.0), weight_kg, 0.0, **fields)  # type: ignore[arg-type]
+
+
+def saga(of: Order, status: SagaStatus) -> Saga:
+    return Saga(of.message_id, of, status, 0.0, 0.0)
+
+
+def change(revision: int, *values: tuple[Kind, str, object]) -> StoreChange:
+    return StoreChange(revision, tuple(Entry(kind, id_, value, revision) for kind, id_, value in values))  # type: ignore[arg-type]
+
+
+# --- lane_of ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_names_a_class_is_in_its_lane() -> None:
+    assert lane_of(FLEET, order(weight_kg=0.1, drone_class="heavy"), CAPABLE) == "heavy"
+
+
+def test_any_other_is_in_the_lane_of_the_first_class_that_could_fly_it() -> None:
+    assert lane_of(FLEET, order(weight_kg=1.0), CAPABLE) == "light"
+    assert lane_of(FLEET, order(weight_kg=5.0), CAPABLE) == "heavy"
+    assert lane_of(replace(FLEET, classes=(HEAVY, LIGHT)), order(weight_kg=1.0), CAPABLE) == "heavy"
+
+
+def test_a_class_that_could_lift_it_but_not_get_there_is_passed_over() -> None:
+    short = replace(LIGHT, battery_wh=60.0)
+    fleet = replace(FLEET, classes=(short, HEAVY))
+
+    assert not CAPABLE(replace(fleet, classes=(short,)), order())
+    assert lane_of(fleet, order(), CAPABLE) == "heavy"
+
+
+def test_what_none_could_fly_is_counted_where_it_could_be_lifted_else_in_the_first_lane() -> None:
+    assert lane_of(FLEET, order(weight_kg=5.0), lambda *_: False) == "heavy"
+    assert lane_of(FLEET, order(weight_kg=99.0), lambda *_: False) == "light"
+
+
+def test_a_fleet_without_classes_has_no_lanes() -> None:
+    with pytest.raises(ValueError, match="lanes"):
+        lane_of(FleetSpec("empty", DEPOT, 1.0, ()), order(), CAPABLE)
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+def counts(ledger: Ledger) -> dict[str, tuple[int, int]]:
+    return {c.name: (ledger.waiting(c.name), ledger.in_flight(c.name)) for c in FLEET.classes}
+
+
+def test_an_order_is_counted_once_from_the_inbox_to_its_end() -> None:
+    view, ledger, mine = FleetView(), Ledger(FLEET, CAPABLE), order()
+    steps = [
+        ((Kind.INBOX_ORDER, "m1", mine),),
+        ((Kind.SAGA, "m1", saga(mine, SagaStatus.PENDING)), (Kind.INBOX_ORDER, "m1", None)),
+        ((Kind.SAGA, "m1", saga(mine, SagaStatus.ASSIGNED)),),
+        ((Kind.SAGA, "m1", saga(mine, SagaStatus.COMPENSATING)),),
+        ((Kind.SAGA, "m1", saga(mine, SagaStatus.PENDING)),),
+        ((Kind.SAGA, "m1", saga(mine, SagaStatus.IN_TRANSIT)),),
+        ((Kind.SAGA, "m1", saga(mine, SagaStatus.DELIVERED)),),
+        ((Kind.SAGA, "m1", None),),
+    ]
+    seen = []
+    for revision, step in enumerate(steps, start=1):
+        ledger.apply(view, view.apply(change(revision, *step)))
+        seen.append(counts(ledger)["light"])
+
+    assert seen == [(1, 0), (1, 0), (0, 1), (0, 1), (1, 0), (0, 1), (0, 0), (0, 0)]
+    assert ledger.drained("light") == 1
+    assert counts(ledger)["heavy"] == (0, 0)
+
+
+def test_a_change_told_twice_counts_once() -> None:
+    ledger = Ledger(FLEET, CAPABLE)
+    for _ in range(2):
+        ledger.set(order(), Load.WAITING)
+    assert (ledger.waiting("light"), ledger.lane("m1")) == (1, "light")
+    for _ in range(2):
+        ledger.drop("m1")
+    assert (ledger.waiting("light"), ledger.lane("m1")) == (0, None)
+
+
+def test_the_lane_is_found_out_once() -> None:
+    asked: list[Order] = []
+
+    def capable(fleet: FleetSpec, wanted: Order) -> bool:
+        asked.append(wanted)
+        return True
+
+    ledger = Ledger(FLEET, capable)
+    for load in (Load.WAITING, Load.IN_FLIGHT, Load.WAITING, Load.IN_FLIGHT, None):
+        ledger.set(order(), load)
+
+    assert len(asked) == 1
+
+
+def test_pressure_follows_what_waits() -> None:
+    fleet = replace(FLEET, classes=(replace(LIGHT, max_waiting=4), HEAVY))
+    ledger = Ledger(fleet, CAPABLE)
+    levels = []
+    for n in range(5):
+        levels.append(ledger.pressure("light"))
+        ledger.set(order(f"m{n}"), Load.WAITING)
+
+    assert levels == [Level.CLEAR, Level.CLEAR, Level.CLEAR, Level.SLOW_DOWN, Level.FULL]
+    assert ledger.pressure("light") is Level.FULL
+    assert ledger.pressure("heavy") is Level.CLEAR
+    assert ledger.pressure("zeppelin") is Level.UNSPECIFIED
+
+
+def test_what_a_fresh_snapshot_lacks_is_gone() -> None:
+    view, ledger, mine = FleetView(), Ledger(FLEET, CAPABLE), order()
+    ledger.apply(view, view.apply(change(1, (Kind.INBOX_ORDER, "m1", mine))))
+    view.load(Snapshot(5))
+    ledger.load(view)
+
+    assert counts(ledger)["light"] == (0, 0)
+
+
+ORDERS = {o.message_id: o for o in (order("a"), order("b", 5.0), order("c", drone_class="heavy"), order("d", 2.0))}
+IDS = st.sampled_from(sorted(ORDERS))
+SAGA = st.sampled_from([*SagaStatus, None, "unreadable"])
+#: One revision: per order, whether its inbox entry is there (or unreadable), and what its saga is.
+STEP = st.lists(st.tuples(IDS, st.sampled_from([True, False, None]), st.one_of(st.just("same"), SAGA)), max_size=3)
+
+
+@given(st.lists(st.one_of(STEP, st.just("snapshot"), st.just("again")), max_size=25))
+def test_the_ledger_equals_a_recount_after_any_changes(steps: list[object]) -> None:
+    view, ledger, last = FleetView(), Ledger(FLEET, CAPABLE), StoreChange(0, ())
+    for revision, step in enumerate(steps, start=1):
+        if step == "snapshot":
+            tables = [*view.inbox.values(), *list(view.sagas.values())[::2]]
+            view.load(Snapshot(revision, tuple(tables)))
+            ledger.load(view)
+            continue
+        if step != "again":
+            last = change(revision, *entries(step))  # type: ignore[arg-type]
+        ledger.apply(view, view.apply(last))
+
+        recount = Ledger(FLEET, CAPABLE)
+        recount.load(view)
+        assert counts(ledger) == counts(recount) == by_hand(view)
+
+
+def entries(step: list[tuple[str, bool | None, object]]) -> list[tuple[Kind, str, object]]:
+    made: list[tuple[Kind, str, object]] = []
+    for id_, inbox, status in step:
+        bad = Corrupt(b"?", "unreadable")
+        made.append((Kind.INBOX_ORDER, id_, {True: ORDERS[id_], False: None, None: bad}[inbox]))
+        if isinstance(status, SagaStatus):
+            made.append((Kind.SAGA, id_, saga(ORDERS[id_], status)))
+        elif status != "same":
+            made.append((Kind.SAGA, id_, bad if status else None))
+    return made
+
+
+def by_hand(view: FleetView) -> dict[str, tuple[int, int]]:
+    """The count as a person would make it."""
+    found = {c.name: [0, 0] for c in FLEET.classes}
+    for id_, wanted in ORDERS.items():
+        lane = {"a": "light", "b": "heavy", "c": "heavy", "d": "light"}[id_]
+        current = view.saga_of(id_)
+        if id_ in view.sagas:
+            status = current.status if current else SagaStatus.FAILED
+            found[lane][0] += status is SagaStatus.PENDING
+            found[lane][1] += status is not SagaStatus.PENDING and not status.is_terminal
+        else:
+            found[lane][0] += view.order_of(id_) == wanted
+    return {name: (waiting, flying) for name, (waiting, flying) in found.items()}

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .core.effects import Transition
+from .core.effects import Change
 from .core.events import Fate
-from .core.types import CancelRequest, LeaderRecord, Order, Saga, SagaEvent, Snapshot, StoreChange
+from .core.types import CancelRequest, LeaderRecord, OperatorCommand, Order, Saga, SagaEvent, Snapshot, StoreChange
 
 
 class StoreError(Exception):
@@ -83,8 +83,8 @@ class Store(Protocol):
         ``on_snapshot`` gets a fresh snapshot and the watch goes on after it. ``on_health`` hears of loss and return.
         """
 
-    def commit(self, epoch: int, transitions: Sequence[Transition]) -> list[CommitResult]:
-        """Commit transitions under the fence, several in one transaction where that fits.
+    def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:
+        """Commit changes under the fence, several in one transaction where that fits.
 
         One that conflicts never fails its neighbours. Never raises for a store that is away: the fates say so.
         """
@@ -106,6 +106,9 @@ class Store(Protocol):
 
     def request_cancel(self, request: CancelRequest) -> bool:
         """Intake: put the cancellation in the inbox; ``False`` where it was there already."""
+
+    def request_command(self, command: OperatorCommand) -> bool:
+        """Put a person's decision about a parked order in the inbox; ``False`` where one waits already."""
 
     def find(self, order_or_message_id: str) -> OrderView | None:
         """One order by either id, strongly consistent."""

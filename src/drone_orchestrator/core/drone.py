@@ -142,7 +142,7 @@ class DroneMachine:
             case LiftGrounding():
                 if self._phase is P.GROUNDED:
                     self._write(GroundingLifted())
-                    self._take_stock(now)
+                    self._take_stock(now, after_person=True)
             case DroneTick():
                 pass
         self._ask_when_due(now)
@@ -325,8 +325,12 @@ class DroneMachine:
                     self._write(Unloading(*goal.key))
                 self._act(Drop())
 
-    def _take_stock(self, now: Instant) -> None:
-        """The first look after a start: journal and payload sensor together say where the package is."""
+    def _take_stock(self, now: Instant, *, after_person: bool = False) -> None:
+        """The first look after a start: journal and payload sensor together say where the package is.
+
+        After a person was at the drone (``after_person``) an empty one says nothing any more of a package that had been
+        cleared: it may have been dropped, not loaded, or taken away by hand.
+        """
         goal, loaded = self._durable.goal, self._sensed.payload_on_board
         if self._durable.grounded:
             self._become(P.GROUNDED)
@@ -342,6 +346,9 @@ class DroneMachine:
             if not goal.loaded:
                 self._write(Loaded(*goal.key))
             self._carry(goal)
+        elif after_person:
+            self._close(Outcome.PACKAGE_MISSING, "package_missing", now)
+            self._fly_home()
         else:
             self._take_stock_empty(goal, now)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .types import Kind, LeaderRecord, Order, Outcome, Saga, SagaEvent, Verdict
+from .types import Breaker, Kind, LeaderRecord, Order, Outcome, Saga, SagaEvent, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,14 @@ class Consume:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerChange:
+    """Put a drone's breaker, unchanged since ``revision`` (0: there must be none)."""
+
+    breaker: Breaker
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """One saga's step as one indivisible change of the store.
 
@@ -68,6 +76,22 @@ class Transition:
     expected_revision: int
     reservation: ReservationChange | None = None
     consume: tuple[Consume, ...] = ()
+    breaker: BreakerChange | None = None
+
+    @property
+    def message_id(self) -> str:
+        return self.saga.message_id
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Take requests about an order out of the inbox that call for no step any more, at least one."""
+
+    message_id: str
+    consume: tuple[Consume, ...]
+
+
+Change = Transition | Discard
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,7 @@ class Commit:
 
     commit_id: int
     epoch: int
-    transition: Transition
+    transition: Change
     then: tuple[Send, ...] = ()
 
 

@@ -6,6 +6,7 @@ help out in another lane is the dispatcher's business.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum, IntEnum
@@ -28,6 +29,11 @@ class Level(IntEnum):
     CLEAR = 1
     SLOW_DOWN = 2  # more than half of the bound waits
     FULL = 3  # nothing more is taken in until some have left
+
+
+#: Bounds of what a full lane says about when to come back, and how far back the speed of its queue is measured.
+RETRY_LEAST_S, RETRY_MOST_S = 1.0, 60.0
+DRAIN_WINDOW_S = 30.0
 
 
 def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order], bool]) -> str:
@@ -145,3 +151,32 @@ def level_of(waiting: int, bound: int) -> Level:
     if waiting >= bound:
         return Level.FULL
     return Level.SLOW_DOWN if 2 * waiting > bound else Level.CLEAR
+
+
+class Drain:
+    """How fast a lane's queue has got shorter of late, from its ``drained`` count noted now and then."""
+
+    def __init__(self, now_s: float) -> None:
+        """Times are of any one monotonic clock."""
+        self._samples = deque([(now_s, 0)])
+
+    def note(self, drained: int, now_s: float) -> None:
+        """``Ledger.drained`` of the lane, now. To be told whenever it has changed; it keeps one a second."""
+        samples = self._samples
+        if now_s - samples[-1][0] >= 1.0:
+            samples.append((now_s, drained))
+        while len(samples) > 1 and samples[1][0] <= now_s - DRAIN_WINDOW_S:
+            samples.popleft()
+
+    def per_s(self, drained: int, now_s: float) -> float:
+        """Orders per second over the window; 0 where none have left (or more came back)."""
+        self.note(drained, now_s)
+        since_s, before = self._samples[0]
+        return max(0, drained - before) / max(1.0, min(now_s - since_s, DRAIN_WINDOW_S))
+
+    def retry_after_s(self, waiting: int, bound: int, drained: int, now_s: float) -> float:
+        """When a place will be free at this speed, in seconds: 1 to 60; 60 where the queue does not move."""
+        rate_per_s = self.per_s(drained, now_s)
+        if rate_per_s <= 0.0:
+            return RETRY_MOST_S
+        return min(RETRY_MOST_S, max(RETRY_LEAST_S, max(1, waiting - bound + 1) / rate_per_s))

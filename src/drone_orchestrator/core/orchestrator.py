@@ -98,11 +98,12 @@ class Orchestrator:
     @_on.register
     def _(self, event: ViewLoaded, now: Instant) -> list[Effect]:
         self.view.load(event.snapshot)
+        self.dispatcher.view_loaded()
         self._loaded = True
         effects = self._report_corrupt()
         if self.election.role is Role.LEADER:
             # The watch lost its place. Nothing of the own knowledge is trusted over the fresh snapshot.
-            self.dispatcher.leave_office()
+            effects += self.dispatcher.leave_office()
             effects += self.dispatcher.take_office(self.election.epoch, now)
         return effects
 

@@ -24,6 +24,9 @@ ABANDONED = "abandoned"
 COMPENSATED = "compensated"
 CANCELLED = "cancelled"
 FAILED = "failed"
+PARKED = "parked"
+RETRIED = "retried"
+RESOLVED = "resolved"
 
 #: ``(status, event type) -> statuses it may lead to``. ``None`` is the status of a saga that does not exist yet.
 TRANSITIONS: dict[tuple[SagaStatus | None, str], frozenset[SagaStatus]] = {
@@ -49,6 +52,10 @@ TRANSITIONS: dict[tuple[SagaStatus | None, str], frozenset[SagaStatus]] = {
     (S.LOADING, FAILED): frozenset({S.FAILED}),
     (S.IN_TRANSIT, FAILED): frozenset({S.FAILED}),
     (S.COMPENSATING, FAILED): frozenset({S.FAILED}),
+    # The compensation has failed, too. It waits for a person, who has it tried again or says where the package is.
+    (S.COMPENSATING, PARKED): frozenset({S.COMPENSATING}),
+    (S.COMPENSATING, RETRIED): frozenset({S.COMPENSATING}),
+    (S.COMPENSATING, RESOLVED): frozenset({S.PENDING, S.CANCELLED, S.FAILED, S.DELIVERED}),
 }
 
 
@@ -106,6 +113,8 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
     expected_attempt = saga.attempt + 1 if event.type == ASSIGNED else saga.attempt
     if event.message_id != saga.message_id or event.n != saga.event_count + 1 or event.attempt != expected_attempt:
         raise IllegalTransition(f"{saga.message_id}: event {event.n} (attempt {event.attempt}) does not follow")
+    if event.type in (RETRIED, RESOLVED) and not saga.parked:
+        raise IllegalTransition(f"{saga.message_id}: {event.type}, but it is not parked")
     keeps_drone = event.to_status not in (S.PENDING, S.CANCELLED)
     return replace(
         saga,
@@ -119,6 +128,7 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
         not_before=event.not_before,
         updated_at=event.at,
         event_count=event.n,
+        parked=event.type == PARKED,
     )
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from . import saga as sagas
-from .effects import Consume, ReservationChange, Transition
+from .effects import BreakerChange, Consume, ReservationChange, Transition
 from .types import Kind, SagaEvent
 from .view import FleetView
 
 
-def build(view: FleetView, events: tuple[SagaEvent, ...], reservation: ReservationChange | None) -> Transition:
+def build(
+    view: FleetView,
+    events: tuple[SagaEvent, ...],
+    reservation: ReservationChange | None,
+    breaker: BreakerChange | None = None,
+) -> Transition:
     """``events`` (at least one) on top of the saga as ``view`` has it; inbox entries that they answer leave with them.
 
     Raises :class:`~drone_orchestrator.core.saga.IllegalTransition` where they do not follow.
@@ -18,11 +23,21 @@ def build(view: FleetView, events: tuple[SagaEvent, ...], reservation: Reservati
     for event in events:
         saga = sagas.apply(saga, event)
     assert saga is not None
-    consume = []
-    inbox, cancel = view.inbox.get(message_id), view.cancels.get(message_id)
+    consume: tuple[Consume, ...] = ()
+    inbox, command = view.inbox.get(message_id), view.commands.get(message_id)
     if inbox is not None:
-        consume.append(Consume(Kind.INBOX_ORDER, message_id, inbox.mod_revision))
-    if cancel is not None and saga.status.is_terminal:
-        consume.append(Consume(Kind.INBOX_CANCEL, message_id, cancel.mod_revision))
+        consume = (Consume(Kind.INBOX_ORDER, message_id, inbox.mod_revision),)
+    if saga.status.is_terminal:
+        consume += requests(view, message_id)
+    elif command is not None and events[-1].type in (sagas.RETRIED, sagas.RESOLVED):
+        consume += (Consume(Kind.INBOX_COMMAND, message_id, command.mod_revision),)
     entry = view.sagas.get(message_id)
-    return Transition(saga, events, entry.mod_revision if entry else 0, reservation, tuple(consume))
+    return Transition(saga, events, entry.mod_revision if entry else 0, reservation, consume, breaker)
+
+
+def requests(view: FleetView, message_id: str) -> tuple[Consume, ...]:
+    """Whatever lies in the inbox about an order, besides the order itself."""
+    tables = ((Kind.INBOX_CANCEL, view.cancels), (Kind.INBOX_COMMAND, view.commands))
+    return tuple(
+        Consume(kind, message_id, table[message_id].mod_revision) for kind, table in tables if message_id in table
+    )

@@ -64,6 +64,24 @@ class Outcome(IntEnum):
     NOT_LOADED = 2  # goal closed; the package never left the depot with this drone
     RETURNED = 3  # the package was brought back
     FAULT_BEFORE_LOADING = 4
+    PACKAGE_MISSING = 5  # a person let the drone fly again; where the package is, the drone cannot say
+
+
+class BreakerState(str, Enum):
+    """Whether a drone is given orders."""
+
+    CLOSED = "closed"
+    OPEN = "open"  # it failed too often: none, until a pause has passed
+    HALF_OPEN = "half_open"  # one at a time, until one has succeeded
+
+
+class CommandAction(str, Enum):
+    """What a person decides about a parked order."""
+
+    RETRY = "retry"  # try the compensation again
+    RETURNED = "returned"  # the package is back in its depot
+    DELIVERED = "delivered"  # the customer has it
+    LOST = "lost"  # nobody will find it
 
 
 class Verdict(IntEnum):
@@ -129,8 +147,9 @@ class Order:
 class Saga:
     """The stored state of one order: the fold of its events (invariant I6).
 
-    ``target`` is set while ``COMPENSATING``: the status it leads to. ``not_before`` (wall clock, s) is the end of the
-    back-off of a ``PENDING`` saga. ``journal_id`` is the identity of the drone's journal that got clearance.
+    ``target`` is set while ``COMPENSATING``: the status it leads to. ``parked``: the compensation itself has failed and
+    waits for a person's word (:class:`OperatorCommand`). ``not_before`` (wall clock, s) is the end of the back-off of a
+    ``PENDING`` saga. ``journal_id`` is the identity of the drone's journal that got clearance.
     """
 
     message_id: str
@@ -146,6 +165,7 @@ class Saga:
     target: SagaStatus | None = None
     not_before: float = 0.0
     event_count: int = 0
+    parked: bool = False
 
     @property
     def order_id(self) -> str:
@@ -193,6 +213,32 @@ class CancelRequest:
     message_id: str
     requested_at: float
     reason: str = "customer_request"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCommand:
+    """``inbox/commands/<message_id>``: what a person decided about a parked order; ``by`` says who."""
+
+    message_id: str
+    action: CommandAction
+    requested_at: float
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """``breakers/<drone_id>``: how a drone has done of late.
+
+    ``failures`` in a row since the last success; ``trips``: openings in a row, each with a longer pause, which ends at
+    ``open_until`` (wall clock, s). A drone without a record has a closed one.
+    """
+
+    drone_id: str
+    state: BreakerState
+    epoch: int
+    failures: int = 0
+    trips: int = 0
+    open_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +332,7 @@ class Kind(str, Enum):
 
     INBOX_ORDER = "inbox/orders"
     INBOX_CANCEL = "inbox/cancels"
+    INBOX_COMMAND = "inbox/commands"
     LEADER = "leader"
     SAGA = "sagas"
     ORDER_INDEX = "orders"
@@ -295,7 +342,9 @@ class Kind(str, Enum):
     OTHER = "other"
 
 
-Value = Order | CancelRequest | LeaderRecord | Saga | Reservation | SagaEvent | str | Corrupt
+Value = (
+    Order | CancelRequest | OperatorCommand | LeaderRecord | Saga | Reservation | SagaEvent | Breaker | str | Corrupt
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,20 @@ and loading a snapshot gives the same view.
 
 from __future__ import annotations
 
-from .effects import Release, Reserve, Transition
-from .types import CancelRequest, Corrupt, Entry, Kind, Order, Reservation, Saga, Snapshot, StoreChange
+from .effects import Change, Discard, Release, Reserve
+from .types import (
+    Breaker,
+    CancelRequest,
+    Corrupt,
+    Entry,
+    Kind,
+    OperatorCommand,
+    Order,
+    Reservation,
+    Saga,
+    Snapshot,
+    StoreChange,
+)
 
 
 class FleetView:
@@ -21,8 +33,10 @@ class FleetView:
         self.revision = 0
         self.inbox: dict[str, Entry] = {}
         self.cancels: dict[str, Entry] = {}
+        self.commands: dict[str, Entry] = {}
         self.sagas: dict[str, Entry] = {}
         self.reservations: dict[str, Entry] = {}
+        self.breakers: dict[str, Entry] = {}
         self.leader: Entry | None = None
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
@@ -43,7 +57,7 @@ class FleetView:
             self._deleted = {key: rev for key, rev in self._deleted.items() if rev > self.revision}
         return fresh
 
-    def apply_commit(self, transition: Transition, revision: int) -> None:
+    def apply_commit(self, change: Change, revision: int) -> None:
         """Apply what an own commit is known to have written, ahead of the watch.
 
         Where the watch is past that revision already, it has shown the commit and what came after it, such as the end
@@ -51,15 +65,19 @@ class FleetView:
         """
         if revision <= self.revision:
             return
-        saga, change = transition.saga, transition.reservation
-        self._put(Entry(Kind.SAGA, saga.message_id, saga, revision))
-        for used in transition.consume:
+        for used in change.consume:
             self._put(Entry(used.kind, used.id, None, revision))
-        if isinstance(change, Release):
-            self._put(Entry(Kind.ASSIGNMENT, change.drone_id, None, revision))
-        elif change is not None:
-            value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, isinstance(change, Reserve))
-            self._put(Entry(Kind.ASSIGNMENT, change.drone_id, value, revision))
+        if isinstance(change, Discard):
+            return
+        saga, held, breaker = change.saga, change.reservation, change.breaker
+        self._put(Entry(Kind.SAGA, saga.message_id, saga, revision))
+        if isinstance(held, Release):
+            self._put(Entry(Kind.ASSIGNMENT, held.drone_id, None, revision))
+        elif held is not None:
+            value = Reservation(held.drone_id, saga.message_id, saga.attempt, saga.epoch, isinstance(held, Reserve))
+            self._put(Entry(Kind.ASSIGNMENT, held.drone_id, value, revision))
+        if breaker is not None:
+            self._put(Entry(Kind.BREAKER, breaker.breaker.drone_id, breaker.breaker, revision))
 
     def saga_of(self, message_id: str, attempt: int | None = None) -> Saga | None:
         """The order's saga, if there is a readable one (and it is at ``attempt``)."""
@@ -79,6 +97,14 @@ class FleetView:
         entry = self.cancels.get(message_id)
         return entry.value if entry is not None and isinstance(entry.value, CancelRequest) else None
 
+    def command_of(self, message_id: str) -> OperatorCommand | None:
+        entry = self.commands.get(message_id)
+        return entry.value if entry is not None and isinstance(entry.value, OperatorCommand) else None
+
+    def breaker_of(self, drone_id: str) -> Breaker | None:
+        entry = self.breakers.get(drone_id)
+        return entry.value if entry is not None and isinstance(entry.value, Breaker) else None
+
     def reservation_of(self, saga: Saga) -> Entry | None:
         """The reservation of the saga's drone, if it is for this order and attempt."""
         entry = self.reservations.get(saga.drone_id or "")
@@ -95,6 +121,8 @@ class FleetView:
         return {
             Kind.INBOX_ORDER: self.inbox,
             Kind.INBOX_CANCEL: self.cancels,
+            Kind.INBOX_COMMAND: self.commands,
+            Kind.BREAKER: self.breakers,
             Kind.SAGA: self.sagas,
             Kind.ASSIGNMENT: self.reservations,
         }.get(kind)

@@ -11,14 +11,19 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from enum import Enum
+from typing import Any, NoReturn, TypeVar
 
 from ..core.types import (
+    Breaker,
+    BreakerState,
     CancelRequest,
+    CommandAction,
     Corrupt,
     GeoPoint,
     Kind,
     LeaderRecord,
+    OperatorCommand,
     Order,
     Priority,
     Reservation,
@@ -28,6 +33,8 @@ from ..core.types import (
     Value,
 )
 from .keys import InvalidId, event_id
+
+E = TypeVar("E", bound=Enum)
 
 VERSION = 1
 _REQUIRED: Any = object()
@@ -83,9 +90,18 @@ class _Fields:
             self._wrong(name, "an integer")
         return value
 
-    def flag(self, name: str) -> bool:
-        value = self._get(name, _REQUIRED)
+    def flag(self, name: str, default: Any = _REQUIRED) -> bool:
+        value = self._get(name, default)
+        if value is None:
+            value = default
         return value if isinstance(value, bool) else self._wrong(name, "true or false")
+
+    def one_of(self, name: str, choices: type[E]) -> E:
+        value = self.text(name)
+        try:
+            return choices(value)
+        except ValueError:
+            self._wrong(name, f"one of {', '.join(str(choice.value) for choice in choices)}")
 
     def status(self, name: str, default: Any = _REQUIRED) -> Any:
         value = self.text(name, default)
@@ -151,6 +167,7 @@ def saga_to_dict(saga: Saga) -> dict[str, Any]:
         "target": saga.target.value if saga.target else None,
         "not_before": saga.not_before,
         "event_count": saga.event_count,
+        "parked": saga.parked,
     }
 
 
@@ -190,6 +207,28 @@ def cancel_to_dict(request: CancelRequest) -> dict[str, Any]:
     return {"message_id": request.message_id, "requested_at": request.requested_at, "reason": request.reason}
 
 
+def command_to_dict(command: OperatorCommand) -> dict[str, Any]:
+    """``inbox/commands/<message_id>``."""
+    return {
+        "message_id": command.message_id,
+        "action": command.action.value,
+        "requested_at": command.requested_at,
+        "by": command.by,
+    }
+
+
+def breaker_to_dict(breaker: Breaker) -> dict[str, Any]:
+    """``breakers/<drone_id>``."""
+    return {
+        "drone_id": breaker.drone_id,
+        "state": breaker.state.value,
+        "epoch": breaker.epoch,
+        "failures": breaker.failures,
+        "trips": breaker.trips,
+        "open_until": breaker.open_until,
+    }
+
+
 def leader_to_dict(record: LeaderRecord) -> dict[str, Any]:
     """The leader key's value."""
     return {"holder": record.holder, "instance_id": record.instance_id, "since": record.since}
@@ -205,6 +244,8 @@ _WRITERS: dict[type, Callable[[Any], dict[str, Any]]] = {
     SagaEvent: event_to_dict,
     Reservation: reservation_to_dict,
     CancelRequest: cancel_to_dict,
+    OperatorCommand: command_to_dict,
+    Breaker: breaker_to_dict,
     LeaderRecord: leader_to_dict,
     str: lambda message_id: {"message_id": message_id},
 }
@@ -228,11 +269,9 @@ def decode(kind: Kind, id: str, raw: bytes, leased: bool | None = None) -> Value
     """The record under ``(kind, id)``, or ``Corrupt``; never raises.
 
     ``leased`` says whether the key hangs on a lease right now. Where it is given it wins over what a reservation says
-    of itself: the store lets the key expire by the lease, not by the text. Breakers are returned as their text.
+    of itself: the store lets the key expire by the lease, not by the text.
     """
     try:
-        if kind is Kind.BREAKER:
-            return raw.decode("utf-8")
         reader = _READERS.get(kind)
         if reader is None:
             raise _Unreadable("unknown kind of key")
@@ -285,6 +324,7 @@ def _read_saga(fields: _Fields) -> Saga:
         target=fields.status("target", None),
         not_before=fields.number("not_before", 0.0),
         event_count=fields.integer("event_count", 0),
+        parked=fields.flag("parked", False),
     )
     if saga.order.message_id != saga.message_id:
         raise _Unreadable(f"its order is of message {saga.order.message_id!r}")
@@ -328,6 +368,27 @@ def _read_cancel(fields: _Fields) -> CancelRequest:
     return CancelRequest(fields.text("message_id"), fields.number("requested_at"), fields.text("reason", default))
 
 
+def _read_command(fields: _Fields) -> OperatorCommand:
+    return OperatorCommand(
+        message_id=fields.text("message_id"),
+        action=fields.one_of("action", CommandAction),
+        requested_at=fields.number("requested_at"),
+        by=fields.text("by", ""),
+    )
+
+
+def _breaker_reader(fields: _Fields) -> tuple[Breaker, str]:
+    breaker = Breaker(
+        drone_id=fields.text("drone_id"),
+        state=fields.one_of("state", BreakerState),
+        epoch=fields.integer("epoch"),
+        failures=fields.integer("failures", 0),
+        trips=fields.integer("trips", 0),
+        open_until=fields.number("open_until", 0.0),
+    )
+    return breaker, breaker.drone_id
+
+
 def _read_leader(fields: _Fields) -> LeaderRecord:
     return LeaderRecord(fields.text("holder"), fields.text("instance_id"), fields.number("since"))
 
@@ -357,9 +418,11 @@ def _reservation_reader(fields: _Fields) -> tuple[Reservation, str]:
 _READERS: dict[Kind, Callable[[_Fields], tuple[Any, str | None]]] = {
     Kind.INBOX_ORDER: _with_message_id(_read_order),
     Kind.INBOX_CANCEL: _with_message_id(_read_cancel),
+    Kind.INBOX_COMMAND: _with_message_id(_read_command),
     Kind.SAGA: _with_message_id(_read_saga),
     Kind.EVENT: _event_reader,
     Kind.ASSIGNMENT: _reservation_reader,
+    Kind.BREAKER: _breaker_reader,
     Kind.LEADER: lambda fields: (_read_leader(fields), None),
     Kind.ORDER_INDEX: lambda fields: (fields.text("message_id"), None),
 }

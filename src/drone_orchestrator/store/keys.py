@@ -18,6 +18,7 @@ _MAX_EVENTS = 10**_EVENT_DIGITS - 1
 _PLAIN_KINDS = (
     Kind.INBOX_ORDER,
     Kind.INBOX_CANCEL,
+    Kind.INBOX_COMMAND,
     Kind.SAGA,
     Kind.ORDER_INDEX,
     Kind.ASSIGNMENT,
@@ -89,6 +90,9 @@ class Keys:
 
     def inbox_cancel(self, message_id: str) -> str:
         return self.of(Kind.INBOX_CANCEL, message_id)
+
+    def inbox_command(self, message_id: str) -> str:
+        return self.of(Kind.INBOX_COMMAND, message_id)
 
     def saga(self, message_id: str) -> str:
         return self.of(Kind.SAGA, message_id)

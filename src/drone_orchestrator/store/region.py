@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..core.effects import Reserve, Transition
+from ..core.effects import Change, ReservationChange, Reserve, Transition
 from ..core.events import Fate
 from ..core.types import (
     CancelRequest,
@@ -17,11 +17,13 @@ from ..core.types import (
     Entry,
     Kind,
     LeaderRecord,
+    OperatorCommand,
     Order,
     Saga,
     SagaEvent,
     Snapshot,
     StoreChange,
+    Value,
 )
 from ..ports import CommitResult, FateUnknown, OrderView, StoreError, StoreUnavailable, Submitted, WatchHandle
 from .codec import decode, encode
@@ -241,7 +243,7 @@ class RegionStore:
 
     # --- the leader's writes -----------------------------------------------------------------------------------------
 
-    def commit(self, epoch: int, transitions: Sequence[Transition]) -> list[CommitResult]:
+    def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:
         """See :meth:`drone_orchestrator.ports.Store.commit`. Raises only ``StoreDenied`` and programming errors.
 
         After a group that was fenced or not answered for sure, the rest is not sent any more: its fate is then
@@ -323,20 +325,21 @@ class RegionStore:
             self._note_lease(drone_id, current.mod_revision, lease)
         return self._driver.keep_lease(lease)
 
-    def _leases_for(self, transitions: Sequence[Transition]) -> list[int]:
+    def _leases_for(self, transitions: Sequence[Change]) -> list[int]:
         """A fresh lease for each transition that reserves a drone, 0 for the others; one parallel round trip."""
-        wanted = [isinstance(t.reservation, Reserve) for t in transitions]
+        wanted = [isinstance(_reservation(t), Reserve) for t in transitions]
         granted = iter(self._driver.grant_leases(self._reservation_ttl_s, sum(wanted)) if any(wanted) else ())
         return [next(granted) if needs else 0 for needs in wanted]
 
     def _settle_leases(
-        self, transitions: Sequence[Transition], leases: Sequence[int], results: Sequence[CommitResult]
+        self, transitions: Sequence[Change], leases: Sequence[int], results: Sequence[CommitResult]
     ) -> None:
         """Remember the leases that are in use, revoke those that cannot be any more."""
         unused = []
         for transition, lease, result in zip(transitions, leases, results, strict=True):
-            if result.fate is Fate.SUCCEEDED and transition.reservation is not None:
-                self._note_lease(transition.reservation.drone_id, result.revision, lease)
+            held = _reservation(transition)
+            if result.fate is Fate.SUCCEEDED and held is not None:
+                self._note_lease(held.drone_id, result.revision, lease)
             elif lease and result.fate is not Fate.UNKNOWN:
                 unused.append(lease)
         for lease in unused:
@@ -388,7 +391,13 @@ class RegionStore:
 
     def request_cancel(self, request: CancelRequest) -> bool:
         """Put the cancellation in the inbox; ``False`` where one was there already."""
-        key = self.keys.inbox_cancel(request.message_id)
+        return self._put_request(self.keys.inbox_cancel(request.message_id), request)
+
+    def request_command(self, command: OperatorCommand) -> bool:
+        """Put a person's decision in the inbox; ``False`` where one waits already."""
+        return self._put_request(self.keys.inbox_command(command.message_id), command)
+
+    def _put_request(self, key: str, request: Value) -> bool:
         value = encode(request)
         created, found, asked_before = self._create((Expect(key, 0),), (Put(key, value),))
         return created or (asked_before and key in found and found[key].value == value)
@@ -432,3 +441,7 @@ class RegionStore:
 
     def _change(self, raw: RawChange) -> StoreChange:
         return StoreChange(raw.revision, tuple(self._entry(key, kv, raw.revision) for key, kv in raw.keys))
+
+
+def _reservation(change: Change) -> ReservationChange | None:
+    return change.reservation if isinstance(change, Transition) else None

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..core.effects import MakeFirm, Release, Reserve, Transition
+from ..core.effects import Change, Consume, Discard, MakeFirm, Release, Reserve, Transition
 from ..core.events import Fate
-from ..core.types import Reservation
+from ..core.types import Kind, Reservation
 from ..ports import CommitResult
 from .codec import encode
 from .keys import Keys
@@ -23,11 +23,12 @@ MAX_OPERATIONS = 120
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One transition as operations. ``proof`` is its last event: it exists if and only if the transition happened."""
+    """One change as operations. ``proof`` is the one that shows whether it happened: a step's last event, which
+    nobody else can have put; for a discard the key that is gone."""
 
     expects: tuple[Expect, ...]
     ops: tuple[Op, ...]
-    proof: Put
+    proof: Op
 
     @property
     def keys(self) -> frozenset[str]:
@@ -39,8 +40,17 @@ class Plan:
         return any(_mod_revision(found, e.key) != e.mod_revision for e in self.expects)
 
 
-def plan(transition: Transition, keys: Keys, lease: int = 0) -> Plan:
-    """The operations of one transition; a ``Reserve`` is put on ``lease``. ``ValueError`` for one without events."""
+def plan(change: Change, keys: Keys, lease: int = 0) -> Plan:
+    """The operations of one change; a ``Reserve`` is put on ``lease``. ``ValueError`` for one that proves nothing."""
+    if isinstance(change, Discard):
+        if not change.consume:
+            raise ValueError(f"discard for {change.message_id} names no key")
+        expects, deletes = _consumption(change.consume, keys)
+        return Plan(expects, deletes, deletes[-1])
+    return _plan_transition(change, keys, lease)
+
+
+def _plan_transition(transition: Transition, keys: Keys, lease: int) -> Plan:
     if not transition.events:
         raise ValueError(f"transition of {transition.saga.message_id} has no event: it could not be told from none")
     saga = transition.saga
@@ -50,13 +60,22 @@ def plan(transition: Transition, keys: Keys, lease: int = 0) -> Plan:
     expects += [Expect(event.key, 0) for event in events]
     ops: list[Op] = [Put(saga_key, encode(saga)), *events]
     _plan_reservation(transition, keys, lease, expects, ops)
-    for entry in transition.consume:
-        key = keys.of(entry.kind, entry.id)
-        expects.append(Expect(key, entry.revision))
-        ops.append(Delete(key))
+    if transition.breaker is not None:
+        breaker, revision = transition.breaker.breaker, transition.breaker.revision
+        key = keys.of(Kind.BREAKER, breaker.drone_id)
+        expects.append(Expect(key, revision))
+        ops.append(Put(key, encode(breaker)))
+    compares, deletes = _consumption(transition.consume, keys)
+    expects += compares
+    ops += deletes
     if len(expects) >= MAX_OPERATIONS:
         raise ValueError(f"transition of {saga.message_id} needs {len(expects)} compares: more than fit a transaction")
     return Plan(tuple(expects), tuple(ops), events[-1])
+
+
+def _consumption(consume: tuple[Consume, ...], keys: Keys) -> tuple[tuple[Expect, ...], tuple[Delete, ...]]:
+    named = [(keys.of(entry.kind, entry.id), entry.revision) for entry in consume]
+    return tuple(Expect(key, revision) for key, revision in named), tuple(Delete(key) for key, _ in named)
 
 
 def _plan_reservation(transition: Transition, keys: Keys, lease: int, expects: list[Expect], ops: list[Op]) -> None:
@@ -105,11 +124,16 @@ def fate_by_reading(item: Plan, reading: Reading, leader_key: str, epoch: int) -
     Absent and still fenced by us is *unknown*: the request may be on its way. Once the fence has moved it never will.
     """
     proof = reading.found.get(item.proof.key)
-    if proof is not None and proof.value == item.proof.value:
+    if isinstance(item.proof, Delete):
+        if proof is None:
+            return CommitResult(Fate.SUCCEEDED, reading.revision)
+    elif proof is not None and proof.value == item.proof.value:
         return CommitResult(Fate.SUCCEEDED, proof.mod_revision)
     if _mod_revision(reading.found, leader_key) != epoch:
         return CommitResult(Fate.FENCED)
-    return CommitResult(Fate.CONFLICT if proof is not None else Fate.UNKNOWN)
+    if isinstance(item.proof, Put) and proof is not None:
+        return CommitResult(Fate.CONFLICT)
+    return CommitResult(Fate.UNKNOWN)
 
 
 def _mod_revision(found: Mapping[str, KeyValue], key: str) -> int:

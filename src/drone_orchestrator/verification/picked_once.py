@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..core.saga import CLEARED, COMPENSATED, DELIVERED
-from ..core.types import Kind, SagaEvent
+from ..core.saga import CLEARED, COMPENSATED, DELIVERED, RESOLVED
+from ..core.types import Kind, SagaEvent, SagaStatus
 from .records import JournalHistory, Violation
 from .world import Step, World
 
@@ -40,6 +40,7 @@ class PickedOnce:
         self._delivered: dict[str, int] = {}
         self._cleared: dict[tuple[str, int], _Clearance] = {}
         self._first_event: dict[str, int] = {}
+        self._brought_back: set[tuple[str, int]] = set()  # by hand: the drone's journal does not know
 
     def observe(self, step: Step, world: World) -> Iterator[Violation]:
         for event in step.events:
@@ -48,7 +49,10 @@ class PickedOnce:
                 yield from self._on_cleared(event, step, world)
             elif event.type == COMPENSATED:
                 self._out.pop(event.message_id, None)
-            elif event.type == DELIVERED:
+            elif event.type == RESOLVED and event.to_status is not SagaStatus.DELIVERED:
+                self._out.pop(event.message_id, None)
+                self._brought_back.add((event.message_id, event.attempt))
+            elif event.type in (DELIVERED, RESOLVED):
                 yield from self._on_delivered(event, step)
 
     def _on_cleared(self, event: SagaEvent, step: Step, world: World) -> Iterator[Violation]:
@@ -97,7 +101,7 @@ class PickedOnce:
             who = " and ".join(f"{d.drone_id} (attempt {d.attempt})" for d in drops)
             yield Violation(self.id, f"order {message_id} was dropped {len(drops)} times, by {who}")
         for earlier, later in pairwise(loads):
-            if earlier.ending != "returned":
+            if earlier.ending != "returned" and (message_id, earlier.attempt) not in self._brought_back:
                 had = "had dropped" if earlier.ending == "dropped" else "still held"
                 text = (
                     f"order {message_id}: {later.drone_id} loaded it (attempt {later.attempt}) although "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.types import (
+    Breaker,
     Corrupt,
     Entry,
     Kind,
@@ -24,6 +25,7 @@ _TYPE_OF: dict[Kind, type] = {
     Kind.ORDER_INDEX: str,
     Kind.ASSIGNMENT: Reservation,
     Kind.EVENT: SagaEvent,
+    Kind.BREAKER: Breaker,
 }
 
 

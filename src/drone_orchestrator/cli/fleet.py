@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ..core.types import DroneReport, LeaderRecord, Reservation
+from ..core.types import Breaker, BreakerState, DroneReport, LeaderRecord, Reservation
 from ..core.view import FleetView
 from ..ports import Store
 from .context import Target, json_option, open_store, ros_environment, target_options
@@ -35,14 +35,19 @@ def drones(out: Output, target: Target, namespace: str, wait_s: float) -> None:
         view = _view(store)
     reports = {r.drone_id: r for r in observer.drones(namespace=namespace, timeout_s=wait_s)}
     reserved = {e.id: e.value for e in view.reservations.values() if isinstance(e.value, Reservation)}
-    rows = [_row(drone_id, reports.get(drone_id), reserved.get(drone_id)) for drone_id in sorted({*reports, *reserved})]
-    table = Table("drone", "class", "phase", "order", "package", "energy", "position", box=None)
+    breakers = {e.id: e.value for e in view.breakers.values() if isinstance(e.value, Breaker)}
+    rows = [
+        {**_row(drone_id, reports.get(drone_id), reserved.get(drone_id)), **_breaker(breakers.get(drone_id))}
+        for drone_id in sorted({*reports, *reserved, *breakers})
+    ]
+    table = Table("drone", "class", "phase", "breaker", "order", "package", "energy", "position", box=None)
     for row in rows:
         position = row["position"]
         table.add_row(
             row["drone_id"],
             row["drone_class"] or "–",
             row["phase"] or "[red]not heard",
+            "closed" if row["breaker"] == BreakerState.CLOSED.value else f"[red]{row['breaker']}",
             row["message_id"] or "–",
             "on board" if row["package_on_board"] else "–",
             f"{row['energy_wh']:.0f} Wh" if row["energy_wh"] is not None else "–",
@@ -50,6 +55,13 @@ def drones(out: Output, target: Target, namespace: str, wait_s: float) -> None:
         )
     out.console.print(table if rows else f"no drone heard within {wait_s:g} s")
     out.result({"drones": rows})
+
+
+def _breaker(breaker: Breaker | None) -> dict[str, Any]:
+    if breaker is None:
+        return {"breaker": BreakerState.CLOSED.value, "failures": 0, "open_until": None}
+    until = breaker.open_until if breaker.state is BreakerState.OPEN else None
+    return {"breaker": breaker.state.value, "failures": breaker.failures, "open_until": until}
 
 
 def _row(drone_id: str, report: DroneReport | None, reservation: Reservation | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import time
 import uuid
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from ..bringup import fleet_config
 from ..core.admission import InvalidOrder, check_serviceable, parse_order
-from ..core.types import CancelRequest, Saga, SagaStatus
+from ..core.types import CancelRequest, CommandAction, OperatorCommand, Saga, SagaStatus
 from ..core.view import FleetView
 from ..planning.planner import AssignmentPlanner
 from ..ports import OrderView, Store
@@ -27,6 +28,8 @@ _COLOURS = {
     SagaStatus.CANCELLED: "yellow",
     SagaStatus.COMPENSATING: "magenta",
 }
+#: How long a leader may take to act on a person's decision.
+_DECISION_S = 15.0
 
 
 @click.group()
@@ -87,7 +90,7 @@ def show(out: Output, target: Target, order_id: str) -> None:
         history = store.events(view.order.message_id)
     document = _as_dict(view)
     table = Table(show_header=False, box=None)
-    for key in ("order_id", "message_id", "status", "attempt", "drone_id", "reason", "cancel_requested"):
+    for key in ("order_id", "message_id", "status", "parked", "attempt", "drone_id", "reason", "cancel_requested"):
         table.add_row(f"[bold]{key}", str(document.get(key) if document.get(key) is not None else "–"))
     out.console.print(table)
     if not out.as_json:
@@ -97,10 +100,11 @@ def show(out: Output, target: Target, order_id: str) -> None:
 
 @order.command("list")
 @click.option("--status", type=click.Choice([s.value for s in SagaStatus], case_sensitive=False))
+@click.option("--parked", is_flag=True, help="Only those that wait for a person's decision.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000))
 @target_options
 @json_option
-def list_(out: Output, target: Target, status: str | None, limit: int) -> None:
+def list_(out: Output, target: Target, status: str | None, parked: bool, limit: int) -> None:
     """List orders, the newest last."""
     with open_store(target) as store:
         view = FleetView()
@@ -113,6 +117,7 @@ def list_(out: Output, target: Target, status: str | None, limit: int) -> None:
         if entry.value is not None and hasattr(entry.value, "order_id"):
             rows.append(OrderView(entry.value, None, entry.id in view.cancels, entry.mod_revision))  # type: ignore[arg-type]
     rows = [row for row in rows if status is None or _status(row).value == status.upper()]
+    rows = [row for row in rows if not parked or (row.saga is not None and row.saga.parked)]
     rows.sort(key=lambda row: (row.order.submitted_at, row.order.message_id))
     rows = rows[-limit:]
     table = Table("order", "status", "drone", "attempt", "kg", "age", box=None)
@@ -121,7 +126,7 @@ def list_(out: Output, target: Target, status: str | None, limit: int) -> None:
         saga = row.saga
         table.add_row(
             row.order.order_id,
-            f"[{_COLOURS.get(state, 'cyan')}]{state.value}",
+            f"[{_COLOURS.get(state, 'cyan')}]{state.value}{' (parked)' if saga and saga.parked else ''}",
             (saga.drone_id if saga else None) or "–",
             str(saga.attempt if saga else 0),
             f"{row.order.package_weight_kg:g}",
@@ -145,6 +150,60 @@ def cancel(out: Output, target: Target, order_id: str) -> None:
         view = _find(store, order_id)
     out.say("cancellation requested" if created else "cancellation was requested before")
     out.result(_as_dict(view))
+
+
+@order.command()
+@click.argument("order_id")
+@target_options
+@json_option
+def retry(out: Output, target: Target, order_id: str) -> None:
+    """Have the compensation of a parked order tried again, say after its drone was mended."""
+    _decide(out, target, order_id, CommandAction.RETRY)
+
+
+@order.command()
+@click.argument("order_id")
+@click.option(
+    "--package",
+    "where",
+    required=True,
+    type=click.Choice([a.value for a in CommandAction if a is not CommandAction.RETRY]),
+    help="What became of the package: back in its depot, with the customer, or not to be found.",
+)
+@target_options
+@json_option
+def resolve(out: Output, target: Target, order_id: str, where: str) -> None:
+    """Say what became of a parked order's package, having looked.
+
+    `returned` lets the order be flown again (or ends it, if it was cancelled); it is refused while its drone could
+    still load the package: ground the drone first.
+    """
+    _decide(out, target, order_id, CommandAction(where))
+
+
+def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -> None:
+    """Put a person's decision on record, and wait until the leader has acted on it."""
+    with open_store(target) as store:
+        before = _find(store, order_id)
+        if before.saga is None or not before.saga.parked:
+            raise Failure(f"{order_id} is {_status(before).value} and not parked: there is nothing to decide")
+        command = OperatorCommand(before.order.message_id, action, time.time(), getpass.getuser())
+        if not store.request_command(command):
+            out.say("a decision waits already; it is carried out first")
+        deadline = time.monotonic() + _DECISION_S
+        while time.monotonic() < deadline:
+            view = FleetView()
+            view.load(store.snapshot())
+            saga = view.saga_of(before.order.message_id)
+            if saga is None or saga.event_count > before.saga.event_count:
+                after = _find(store, order_id)
+                out.say(f"{order_id} is {_status(after).value} now")
+                out.result(_as_dict(after))
+                return
+            if before.order.message_id not in view.commands:
+                raise Failure(f"the leader refused: the drone of {order_id} may still load it, or is not heard")
+            time.sleep(0.2)
+    raise Failure(f"no leader acted within {_DECISION_S:g} s; the decision stays on record and will be carried out")
 
 
 @order.command()
@@ -204,6 +263,7 @@ def _as_dict(view: OrderView) -> dict[str, object]:
             "attempt": 0,
             "drone_id": None,
             "reason": None,
+            "parked": False,
             "order": order_to_dict(view.order),
             "created_at": view.order.submitted_at,
             "updated_at": view.order.submitted_at,

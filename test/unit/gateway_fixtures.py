@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, Order
 from drone_orchestrator.gateway.app import GatewaySettings, create_app
-from drone_orchestrator.gateway.breaker import StoreBreaker
 from drone_orchestrator.gateway.intake import Intake
+from drone_orchestrator.runtime.breaker import StoreBreaker
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store.memory import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.metrics import Metrics
@@ -57,7 +57,9 @@ class Gateway:
         self.store = MemoryStore(self.backend, REGION, "gateway")
         self.metrics = Metrics("order_gateway", REGION)
         self.mono, self.wall = Clock(), Clock()
-        self.breaker = StoreBreaker(self.metrics, fail_max=3, reset_s=2.0, clock=self.mono)
+        self.breaker = StoreBreaker(
+            fail_max=3, reset_s=2.0, clock=self.mono, on_state=self.metrics.show_breaker("etcd")
+        )
         self.intake = Intake(
             self.store, FLEET, anything_flies, self.metrics, self.breaker, clock=self.wall, retry_for_s=0.5
         )

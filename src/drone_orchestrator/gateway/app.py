@@ -24,10 +24,10 @@ from starlette.requests import ClientDisconnect
 from ..core.types import FleetSpec, SagaStatus
 from ..core.view import FleetView
 from ..ports import StoreError
+from ..runtime.breaker import FAILURES
 from ..runtime.projection import Freshness, Projection
 from ..telemetry.metrics import CONTENT_TYPE, Metrics
 from . import docs_page, representation, schemas
-from .breaker import FAILURES
 from .documents import parse_object
 from .intake import Answer, Intake, Result
 from .problems import Problem

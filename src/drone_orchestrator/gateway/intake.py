@@ -15,9 +15,9 @@ import tenacity
 from ..core.admission import Code, InvalidOrder, check_serviceable, message_id_from_key, parse_order
 from ..core.types import CancelRequest, FleetSpec, Order, SagaStatus
 from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError, Submitted
+from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
 from ..telemetry.metrics import Metrics
-from .breaker import FAILURES, StoreBreaker
 
 T = TypeVar("T")
 

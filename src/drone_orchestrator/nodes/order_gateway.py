@@ -20,8 +20,8 @@ from rclpy.node import Node
 from ..bringup import fleet_config
 from ..core import admission
 from ..gateway.app import GatewaySettings, create_app
-from ..gateway.breaker import StoreBreaker
 from ..gateway.intake import Answer, Intake, Result
+from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Projection
 from ..store import EtcdStore
 from ..store.codec import order_to_dict
@@ -84,7 +84,11 @@ class OrderGateway(Node):
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
         metrics = Metrics("order_gateway", values["region"])
-        breaker = StoreBreaker(metrics, fail_max=values["breaker_failures"], reset_s=values["breaker_reset_s"])
+        breaker = StoreBreaker(
+            fail_max=values["breaker_failures"],
+            reset_s=values["breaker_reset_s"],
+            on_state=metrics.show_breaker("etcd"),
+        )
         self._intake = Intake(self._store, fleet, load_planner(values["planner"]).capable, metrics, breaker)
         self._projection = Projection(self._store)
         self._projection.start()

@@ -7,7 +7,7 @@ are filled in. A process exposes only the series it has touched, so that a sum o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 import prometheus_client
@@ -81,13 +81,20 @@ class Metrics:
         self.etcd_commit_seconds = self._histogram(
             "etcd_commit_seconds", "Duration of a transaction with the store.", COMMIT_BUCKETS_S
         )
-        self.lane_depth = self._gauge("lane_depth", "Orders waiting in a lane.", "drone_class")
+        self.lane_depth = self._gauge(
+            "lane_depth", "Orders waiting in a lane, as this process sees it; each sees all of them.", "drone_class"
+        )
         self.lane_rejections = self._counter("lane_rejections", "Orders refused by a full lane.", "drone_class")
 
     def set_saga_status(self, counts: Mapping[SagaStatus, int]) -> None:
         """Set ``saga_status`` for every status; one that is not in ``counts`` is 0."""
         for status in SagaStatus:
             self.saga_status(status=status.value).set(counts.get(status, 0))
+
+    def show_breaker(self, service: str) -> Callable[[str], None]:
+        """Sets ``circuit_breaker_state`` to the state that it is called with; see :data:`BREAKER_STATES`."""
+        gauge = self.breaker_state(service=service)
+        return lambda state: gauge.set(BREAKER_STATES[state])
 
     def render(self) -> bytes:
         """The Prometheus text of all series, of content type :data:`CONTENT_TYPE`."""

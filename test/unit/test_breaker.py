@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from gateway_fixtures import Clock
 
-from drone_orchestrator.gateway.breaker import BreakerOpen, StoreBreaker
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable
+from drone_orchestrator.runtime.breaker import BreakerOpen, StoreBreaker
 from drone_orchestrator.store.region import CorruptRecord
 from drone_orchestrator.telemetry.metrics import Metrics
 
@@ -18,7 +18,9 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.metrics = Metrics("order_gateway", "test")
-        self.breaker = StoreBreaker(self.metrics, fail_max=3, reset_s=2.0, clock=self.clock)
+        self.breaker = StoreBreaker(
+            fail_max=3, reset_s=2.0, clock=self.clock, on_state=self.metrics.show_breaker("etcd")
+        )
 
     def fail(self, error: Exception, times: int = 1) -> None:
         for _ in range(times):

@@ -1,4 +1,4 @@
-"""The circuit breaker around the store at the intake.
+"""The circuit breaker around the store, for those who can say "later" to whoever asks them.
 
 ``pybreaker`` keeps count and state, but it holds its lock while the guarded call runs, which would put all requests in
 one file, and it times an open circuit by the wall clock, which may jump. So here calls run beside each other and only
@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import pybreaker
 
 from ..ports import FateUnknown, StoreDenied, StoreUnavailable
-from ..telemetry.metrics import BREAKER_STATES, Metrics
 
 T = TypeVar("T")
 
@@ -43,17 +42,18 @@ class StoreBreaker:
 
     def __init__(
         self,
-        metrics: Metrics,
         *,
         fail_max: int = 5,
         reset_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
         name: str = "etcd",
+        on_state: Callable[[str], None] = lambda state: None,
     ) -> None:
+        """``on_state`` hears the present state at once, and then every change; see :attr:`state`."""
         self.reset_s = reset_s
         self._clock = clock
         self._opened_at_s = 0.0
-        self._gauge = metrics.breaker_state(service=name)
+        self._on_state = on_state
         self._trial = threading.Lock()
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=fail_max,
@@ -62,7 +62,7 @@ class StoreBreaker:
             throw_new_error_on_trip=False,
             name=name,
         )
-        self._gauge.set(BREAKER_STATES[self.state])
+        self._on_state(self.state)
 
     @property
     def state(self) -> str:
@@ -107,4 +107,4 @@ class StoreBreaker:
     def _on_change(self, state: str) -> None:
         if state == pybreaker.STATE_OPEN:
             self._opened_at_s = self._clock()
-        self._gauge.set(BREAKER_STATES[state])
+        self._on_state(state)

@@ -34,8 +34,8 @@ from drone_orchestrator.runtime.journal import (
     JournalLocked,
     JournalUnusable,
     JournalWriteFailed,
-    _line,
     read,
+    record_line,
 )
 
 RECORDS = [{"n": 1}, {"n": 2, "text": "größer\n"}, {"n": 3, "nested": {"a": [1.5, None]}}]
@@ -181,7 +181,7 @@ def test_a_journal_of_a_newer_program_is_left_alone(path: Path) -> None:
     written(path)
     journal = Journal.open(path)
     journal.close()
-    header = _line({"format": FORMAT, "version": VERSION + 1, "identity": "x"})
+    header = record_line({"format": FORMAT, "version": VERSION + 1, "identity": "x"})
     path.write_bytes(header)
     with pytest.raises(JournalUnusable, match="format 2"):
         Journal.open(path)

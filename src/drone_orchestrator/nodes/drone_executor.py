@@ -29,7 +29,7 @@ from rclpy.task import Future
 
 from ..bringup.fleet_config import FleetConfigError
 from ..bringup.fleet_config import load as load_fleet
-from ..core.drone import DroneMachine, DronePolicy
+from ..core.drone import DronePolicy
 from ..core.drone_events import (
     AnswerGoal,
     AnswerRecall,
@@ -37,22 +37,15 @@ from ..core.drone_events import (
     ClearanceAnswered,
     DroneEffect,
     DroneEvent,
-    Drop,
-    FlightSensed,
-    Fly,
-    GoalEnded,
     GoalRequested,
-    Hold,
     LeaderHeard,
     LiftGrounding,
-    Load,
-    Notice,
     RecallRequested,
-    WriteJournal,
 )
-from ..core.types import DeliveryOutcome, DroneClass, DroneReport, FleetSpec, GeoPoint, Instant, Outcome, Verdict
+from ..core.types import DeliveryOutcome, DroneClass, FleetSpec, GeoPoint, Instant, Outcome, Phase, Verdict
 from ..flight.controller import FlightController, FlightError
 from ..flight.kinematic import KinematicFlight
+from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
 from . import convert, names, qos
@@ -185,7 +178,7 @@ class DroneExecutor(LifecycleNode):
 
 
 class _Work:
-    """A configured drone: machine, journal, flight controller and ROS entities. Raises what opening those raises."""
+    """A configured drone: its driver and its ROS entities. Raises what opening journal and flight raises."""
 
     def __init__(self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader) -> None:
         drone_id = node.drone_id
@@ -194,29 +187,31 @@ class _Work:
         self._settings = settings
         self._ask_leader = ask_leader
         self._log = node.get_logger()
-        self._journal = DroneJournal.open(base.with_suffix(".journal"))
+        journal = DroneJournal.open(base.with_suffix(".journal"))
         try:
             self._flight: FlightController = KinematicFlight(
                 settings.drone_class, settings.depot, base.with_suffix(".flight.json"), settings.time_scale
             )
         except FlightError:
-            self._journal.close()
+            journal.close()
             raise
-        self._machine = DroneMachine(
+        self._driver = DroneDriver(
             drone_id,
             settings.drone_class,
             settings.depot,
-            journal_id=self._journal.identity,
-            durable=self._journal.durable,
+            journal,
+            self._flight,
+            self,
             policy=DronePolicy(clearance_retry_s=settings.clearance_retry_s),
+            state_period_s=settings.state_period_s,
+            now=_now,
         )
-        self._tell_damage()
+        self._tell_damage(journal)
         self._results: dict[tuple[str, int], Future] = {}
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
-        self._last_report: DroneReport | None = None
         self._stepped_at_s = self._seconds()
-        self._state_due_s = self._telemetry_due_s = self._feedback_due_s = 0.0
+        self._telemetry_due_s = self._feedback_due_s = 0.0
         self._state = node.create_publisher(DroneState, names.DRONE_STATES, qos.state(), **qos.options())
         self._telemetry = node.create_publisher(
             DroneTelemetry, names.drone_telemetry(drone_id), qos.telemetry(), **qos.options()
@@ -234,22 +229,21 @@ class _Work:
     @property
     def is_busy(self) -> bool:
         """Whether there is something that a leader must hear of, or that is under way."""
-        return self._machine.durable.goal is not None or bool(self._machine.durable.outcomes)
+        return self._driver.is_busy
 
     def close(self) -> None:
         self._action.destroy()
         self._node.destroy_publisher(self._telemetry)
         self._node.destroy_publisher(self._state)
-        self._flight.close()
-        self._journal.close()
+        self._driver.close()
 
-    def _tell_damage(self) -> None:
-        damage = self._journal.damage
+    def _tell_damage(self, journal: DroneJournal) -> None:
+        damage = journal.damage
         if damage is None:
             return
         if damage.memory_lost:
             self._log.error(
-                f"JOURNAL LOST: {damage.reason}; kept as {damage.kept_as}. New journal {self._journal.identity}: this "
+                f"JOURNAL LOST: {damage.reason}; kept as {damage.kept_as}. New journal {journal.identity}: this "
                 "drone cannot vouch for what it did before, and orders that it had loaded need a person"
             )
         else:
@@ -259,10 +253,8 @@ class _Work:
 
     def tick(self, *, publish: bool) -> None:
         now_s = self._seconds()
-        self._flight.step(max(0.0, now_s - self._stepped_at_s))
+        self._driver.sense(max(0.0, now_s - self._stepped_at_s))
         self._stepped_at_s = now_s
-        sensed = self._flight.state
-        self.step(FlightSensed(sensed.at_target, sensed.payload_on_board, sensed.fault))
         if publish:
             self._publish()
 
@@ -287,7 +279,7 @@ class _Work:
     def _cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
         goal = handle.request
         # A cancel request carries no epoch; whoever has the goal's id may recall it.
-        epoch = self._machine.durable.highest_epoch
+        epoch = self._driver.durable.highest_epoch
         answers = self.step(RecallRequested(goal.message_id, goal.attempt, epoch))
         answer = next(effect for effect in answers if isinstance(effect, AnswerRecall))
         verb = "accepted" if answer.accepted else "refused"
@@ -309,7 +301,7 @@ class _Work:
             outcome=int(outcome.outcome),
             message_id=outcome.message_id,
             attempt=outcome.attempt,
-            journal_id=self._journal.identity,
+            journal_id=self._driver.journal_id,
             reason=outcome.reason,
         )
 
@@ -326,62 +318,44 @@ class _Work:
             )
         )
 
-    # --- effects ------------------------------------------------------------------------------------------------------
-
     def step(self, event: DroneEvent) -> list[DroneEffect]:
-        """Let the machine take in ``event`` and carry out what it says; what it said."""
-        before = self._machine.phase
-        effects = self._machine.step(event, Instant(time.monotonic(), time.time()))
-        for effect in effects:
-            self._carry_out(effect)
-        if self._machine.phase is not before:
-            self._log.info(f"{before.name} -> {self._machine.phase.name}")
-        return effects
+        """Let the drone take in ``event``; what its machine said."""
+        return self._driver.step(event)
 
-    def _carry_out(self, effect: DroneEffect) -> None:
-        match effect:
-            case WriteJournal(entry):
-                self._journal.append(entry)
-            case Fly(target):
-                self._flight.goto(target)
-            case Load(payload_kg):
-                self._flight.load(payload_kg)
-            case Drop():
-                self._flight.drop()
-            case Hold():
-                self._flight.hold()
-            case AskClearance():
-                self._ask(effect)
-            case GoalEnded(outcome):
-                self._log.info(f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}")
-                waiting = self._results.get((outcome.message_id, outcome.attempt))
-                if waiting is not None:
-                    waiting.set_result(outcome)
-            case Notice(level, text):
-                getattr(self._log, level)(text)
-            case AnswerGoal() | AnswerRecall():
-                pass  # read by the callback that asked
+    # --- what the driver tells --------------------------------------------------------------------------------------
 
-    def _ask(self, wish: AskClearance) -> None:
+    def phase_changed(self, before: Phase, after: Phase) -> None:
+        self._log.info(f"{before.name} -> {after.name}")
+
+    def goal_ended(self, outcome: DeliveryOutcome) -> None:
+        self._log.info(f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}")
+        waiting = self._results.get((outcome.message_id, outcome.attempt))
+        if waiting is not None:
+            waiting.set_result(outcome)
+
+    def notice(self, level: str, text: str) -> None:
+        getattr(self._log, level)(text)
+
+    def ask_clearance(self, question: AskClearance) -> None:
         """Ask, unless the same question is still on its way."""
         now_s = time.monotonic()
         if self._asked is not None:
             asked, future, at_s = self._asked
-            if asked == wish and not future.done() and now_s - at_s < self._settings.clearance_timeout_s:
+            if asked == question and not future.done() and now_s - at_s < self._settings.clearance_timeout_s:
                 return
             future.cancel()
             self._asked = None
         request = RequestClearance.Request(
             drone_id=self._node.drone_id,
-            message_id=wish.message_id,
-            attempt=wish.attempt,
-            journal_id=wish.journal_id,
-            highest_epoch=wish.highest_epoch,
+            message_id=question.message_id,
+            attempt=question.attempt,
+            journal_id=question.journal_id,
+            highest_epoch=question.highest_epoch,
         )
         sent = self._ask_leader(request)
         if sent is not None:
             sent.add_done_callback(self._clearance_done)
-            self._asked = (wish, sent, now_s)
+            self._asked = (question, sent, now_s)
 
     def _clearance_done(self, future: Future) -> None:
         if not future.cancelled() and self._node.is_configured:
@@ -391,12 +365,11 @@ class _Work:
 
     def _publish(self) -> None:
         now_s, sensed = time.monotonic(), self._flight.state
-        report = self._machine.report(sensed.position, sensed.energy_wh)
+        report = self._driver.report()
         stamp_s = self._node.get_clock().now().nanoseconds * 1e-9
-        if now_s >= self._state_due_s or _differs(report, self._last_report):
-            self._state_due_s = now_s + self._settings.state_period_s
-            self._last_report = report
-            self._state.publish(convert.report_to_msg(report, stamp_s, sensed.local_position_m[2]))
+        due = self._driver.due_report()
+        if due is not None:
+            self._state.publish(convert.report_to_msg(due, stamp_s, sensed.local_position_m[2]))
         if now_s >= self._telemetry_due_s:
             # Half a tick of slack, or a tick that comes a little early would halve the rate.
             self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
@@ -413,7 +386,7 @@ class _Work:
                     phase=int(report.phase),
                 )
             )
-        goal = self._machine.durable.goal
+        goal = self._driver.durable.goal
         handle = self._goal_handles.get(goal.key) if goal is not None else None
         if handle is not None and now_s >= self._feedback_due_s:
             self._feedback_due_s = now_s + FEEDBACK_PERIOD_S
@@ -432,12 +405,8 @@ class _Work:
         return clock.now().nanoseconds * 1e-9 if clock.ros_time_is_active else time.monotonic()
 
 
-def _differs(report: DroneReport, last: DroneReport | None) -> bool:
-    """Whether there is news besides position and energy, which change all the time."""
-    if last is None:
-        return True
-    keys = ("journal_id", "highest_epoch", "phase", "message_id", "attempt", "package_on_board", "outcomes")
-    return any(getattr(report, key) != getattr(last, key) for key in keys)
+def _now() -> Instant:
+    return Instant(time.monotonic(), time.time())
 
 
 class DroneHost(Node):

@@ -1,21 +1,22 @@
-"""Runs an orchestrator's core for real: one queue, one thread that decides, a few that wait for the store.
+"""Runs an orchestrator's core: takes events in, steps the core, carries its effects out.
 
-The deciding thread takes whatever has happened since it last looked, steps the core once, and carries the effects out.
-It never waits for the network: commits, leases and elections go to threads of their own, and their answers come back as
-events. Commits that pile up while one transaction is under way share the next one (group commit), which costs nothing
-when load is low.
+The driver decides in *turns* and never waits for the store: commits, leases and elections are *calls*, given to lanes
+that run them elsewhere and post what they return. Commits that pile up while one transaction is under way share the
+next one (group commit), which costs nothing when load is low. What runs the turns and calls is a :class:`Lanes`:
+threads in a real process (:mod:`.threads`), virtual time in the simulation. The driver is the same in both.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import Protocol, TypeVar
 
+from ..core import backoff
 from ..core.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
@@ -31,14 +32,52 @@ from ..core.effects import (
     SendGoal,
     TakeOffice,
 )
-from ..core.events import CampaignDone, CommitDone, Event, LeaseLost, LeaseRefreshed, StoreChanged, Tick, ViewLoaded
+from ..core.events import CampaignDone, CommitDone, Event, Fate, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
 from ..core.orchestrator import Orchestrator
-from ..core.types import Instant
+from ..core.types import Instant, Snapshot, StoreChange
 from ..ports import Store, StoreError, WatchHandle
+from .threads import ThreadLanes
 
 MAX_GROUP = 64
-QUEUE_BOUND = 100_000
+FOLLOW_RETRY_BASE_S = 0.2
+FOLLOW_RETRY_CAP_S = 5.0
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_SENT = (Fate.SUCCEEDED, Fate.CONFLICT, Fate.FENCED)
+
+T = TypeVar("T")
+Call = Callable[[], Iterable[Event]]
+
+
+class Lane(Enum):
+    """What must not wait for what. The value is how many calls of a lane may be under way at a time."""
+
+    COMMIT = ("commit", 1)
+    LEAD = ("lead", 1)  # leadership never waits behind the leases of drones,
+    LEASE = ("lease", 2)  # nor those behind a slow election
+    FOLLOW = ("follow", 1)
+
+    @property
+    def workers(self) -> int:
+        return self.value[1]
+
+
+class Lanes(Protocol):
+    """Runs turns and calls. No two turns at a time; the calls of a lane begin in the order in which they came."""
+
+    def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
+        """Call ``turn`` with what was posted, and without anything at ``deadline()`` (monotonic, s) at the latest."""
+
+    def post(self, event: Event) -> None:
+        """Hand ``event`` to the next turn. Any thread may."""
+
+    def run(self, lane: Lane, call: Call, after_s: float = 0.0) -> None:
+        """Make ``call`` on ``lane``, not before ``after_s`` have passed, and post the events that it returns."""
+
+    def halt(self) -> None:
+        """No more turns. From any thread, and more than once."""
+
+    def stop(self) -> list[Event]:
+        """No more turns; return when every call is done. The events that no turn has taken are returned."""
 
 
 class Fleet(Protocol):
@@ -69,7 +108,7 @@ class Clock:
 
 
 class Driver:
-    """Owns the threads of one replica. ``post`` may be called from any thread; ``start`` and ``stop`` once each."""
+    """Shell of one replica. ``post`` may be called from any thread; ``start`` and ``stop`` once each."""
 
     def __init__(
         self,
@@ -81,143 +120,57 @@ class Driver:
         clock: Clock | None = None,
         on_commit: Callable[[CommitDone, float], None] | None = None,
         on_crash: Callable[[BaseException], None] | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self.core = core
+        self.crash: BaseException | None = None
         self._store = store
         self._fleet = fleet
         self._log = logger
         self._clock = clock or Clock()
         self._on_commit = on_commit
         self._on_crash = on_crash
-        self._events: queue.Queue[Event] = queue.Queue(QUEUE_BOUND)
-        self._commits: queue.Queue[Commit | None] = queue.Queue()
-        self._stopping = threading.Event()
+        self._lanes: Lanes = lanes or ThreadLanes(self._clock.now, {lane: lane.workers for lane in Lane})
+        self._lock = threading.Lock()
+        self._commits: deque[Commit] = deque()
+        self._write_due = False
+        self._keeping: set[str] = set()
+        self._outages = _Outages(logger)
+        self._stopping = False
         self._watch: WatchHandle | None = None
-        self._threads = [
-            threading.Thread(target=self._guard, args=(self._decide,), name="decide", daemon=True),
-            threading.Thread(target=self._guard, args=(self._write,), name="commit", daemon=True),
-            threading.Thread(target=self._guard, args=(self._follow,), name="follow", daemon=True),
-        ]
-        # Leadership never waits behind the leases of drones, nor those behind a slow election.
-        self._lead_pool = ThreadPoolExecutor(1, "lead")
-        self._lease_pool = ThreadPoolExecutor(2, "lease")
-        self.crash: BaseException | None = None
+        self._follow_failures = 0
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Stop deciding, then hand the office back if this replica holds it. Idempotent."""
-        if self._stopping.is_set():
-            return
-        self._stopping.set()
-        self._events.put(Tick())
-        self._commits.put(None)
-        for thread in self._threads:
-            thread.join(timeout=5.0)
-        self._lead_pool.shutdown(wait=True, cancel_futures=True)
-        self._lease_pool.shutdown(wait=True, cancel_futures=True)
-        if self._watch is not None:
-            self._watch.close()
-        if self.core.epoch:
-            try:
-                self._store.resign(self.core.epoch)
-            except StoreError as error:
-                self._log.warning("could not resign, the lease will run out by itself: %s", error)
+        """Load the view, follow the store, and begin to decide."""
+        self._lanes.start(lambda events: self._guarded(self._turn, events), self.core.next_deadline)
+        self._run(Lane.FOLLOW, self._follow)
 
     def post(self, event: Event) -> None:
         """Tell the core that something happened."""
-        self._events.put(event)
+        self._lanes.post(event)
 
-    # --- threads ------------------------------------------------------------------------------------------------
-
-    def _guard(self, run: Callable[[], None]) -> None:
-        """A defect in a thread must stop the process loudly; a supervisor starts it afresh."""
-        try:
-            run()
-        except BaseException as error:
-            self.crash = error
-            self._log.critical("%s thread died: %r", threading.current_thread().name, error, exc_info=error)
-            self._stopping.set()
-            if self._on_crash:
-                self._on_crash(error)
-
-    def _decide(self) -> None:
-        while not self._stopping.is_set():
-            events = self._gather()
-            for effect in self.core.step(events, self._clock.now()):
-                self._carry_out(effect)
-
-    def _gather(self) -> list[Event]:
-        """Wait for an event or the core's deadline; take along all that came meanwhile."""
-        deadline = self.core.next_deadline()
-        wait_s = 1.0 if deadline is None else min(1.0, max(0.0, deadline - self._clock.now().mono_s))
-        try:
-            events = [self._events.get(timeout=wait_s) if wait_s > 0 else self._events.get_nowait()]
-        except queue.Empty:
-            return [Tick()]
-        while len(events) < 1024:
-            try:
-                events.append(self._events.get_nowait())
-            except queue.Empty:
-                break
-        return events
-
-    def _write(self) -> None:
-        while True:
-            first = self._commits.get()
-            if first is None:
-                return
-            group = [first]
-            while len(group) < MAX_GROUP:
-                try:
-                    more = self._commits.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    self._commits.put(None)
-                    break
-                group.append(more)
-            for epoch in dict.fromkeys(commit.epoch for commit in group):
-                self._write_group(epoch, [commit for commit in group if commit.epoch == epoch])
-
-    def _write_group(self, epoch: int, group: list[Commit]) -> None:
-        began = time.monotonic()
-        results = self._store.commit(epoch, [commit.transition for commit in group])
-        took = time.monotonic() - began
-        for commit, result in zip(group, results, strict=True):
-            done = CommitDone(commit, result.fate, result.revision)
-            if self._on_commit:
-                self._on_commit(done, took)
-            self.post(done)
-
-    def _follow(self) -> None:
-        """Load the view, then follow the watch; keep trying while the store is away."""
-        pause_s = 0.2
-        while not self._stopping.is_set():
-            try:
-                snapshot = self._store.snapshot()
-                break
-            except StoreError as error:
-                self._log.warning("waiting for the store: %s", error)
-                self._stopping.wait(pause_s)
-                pause_s = min(pause_s * 2, 5.0)
-        else:
+    def stop(self) -> None:
+        """Stop deciding, then hand the office back if this replica holds it or has just won it. Idempotent."""
+        if self._stopping:
             return
-        self.post(ViewLoaded(snapshot))
-        self._watch = self._store.watch(
-            snapshot.revision,
-            on_change=lambda change: self.post(StoreChanged(change)),
-            on_snapshot=lambda fresh: self.post(ViewLoaded(fresh)),
-        )
+        self._stopping = True
+        left = self._lanes.stop()
+        if self._watch is not None:
+            self._watch.close()
+        won = {event.epoch for event in left if isinstance(event, CampaignDone)}
+        for epoch in sorted((won | {self.core.epoch}) - {0}):
+            self._resign(epoch)
 
-    # --- effects ------------------------------------------------------------------------------------------------
+    # --- turns --------------------------------------------------------------------------------------------------
+
+    def _turn(self, events: Sequence[Event]) -> None:
+        for effect in self.core.step(events, self._clock.now()):
+            self._carry_out(effect)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case Commit():
-                self._commits.put(effect)
+                self._queue_commit(effect)
             case SendGoal():
                 self._fleet.send_goal(effect)
             case RecallGoal():
@@ -227,13 +180,13 @@ class Driver:
             case AcknowledgeOutcome():
                 self._fleet.acknowledge(effect)
             case KeepReservation():
-                self._lease_pool.submit(self._guard, lambda: self._keep_reservation(effect))
+                self._queue_keep(effect.drone_id)
             case Campaign():
-                self._lead_pool.submit(self._guard, lambda: self._campaign(effect))
+                self._run(Lane.LEAD, lambda: self._campaign(effect))
             case RefreshLease():
-                self._lead_pool.submit(self._guard, lambda: self._refresh(effect))
+                self._run(Lane.LEAD, lambda: self._refresh(effect))
             case Resign():
-                self._lead_pool.submit(self._guard, lambda: self._resign(effect))
+                self._run(Lane.LEAD, lambda: self._resign(effect.epoch))
             case TakeOffice():
                 self._fleet.office_taken(effect.epoch)
             case LeaveOffice():
@@ -241,30 +194,156 @@ class Driver:
             case Report():
                 self._log.log(_LEVELS[effect.level], "%s", effect.text)
 
-    def _campaign(self, effect: Campaign) -> None:
-        sent = self._clock.now().mono_s
+    def _guarded(self, call: Callable[..., T], *args: object) -> T | None:
+        """A defect on any thread must stop the process loudly; a supervisor starts it afresh."""
+        if self.crash is not None:
+            return None
         try:
-            self.post(CampaignDone(self._store.campaign(effect.record, effect.ttl_s), sent))
-        except StoreError as error:
-            self.post(CampaignDone(0, sent, str(error)))
+            return call(*args)
+        except BaseException as error:
+            self.crash = error
+            self._log.critical("%s died: %r", threading.current_thread().name, error, exc_info=error)
+            self._lanes.halt()
+            if self._on_crash:
+                self._on_crash(error)
+            return None
 
-    def _refresh(self, effect: RefreshLease) -> None:
+    def _run(self, lane: Lane, call: Call, after_s: float = 0.0) -> None:
+        self._lanes.run(lane, lambda: self._guarded(call) or (), after_s)
+
+    # --- calls: they may block, and return the events to post -----------------------------------------------------
+
+    def _queue_commit(self, commit: Commit) -> None:
+        with self._lock:
+            self._commits.append(commit)
+            under_way, self._write_due = self._write_due, True
+        if not under_way:
+            self._run(Lane.COMMIT, self._write)
+
+    def _write(self) -> list[Event]:
+        """Commit what has piled up, as one group for each epoch."""
+        with self._lock:
+            group = [self._commits.popleft() for _ in range(min(len(self._commits), MAX_GROUP))]
+            self._write_due = bool(self._commits)
+        if self._write_due:
+            self._run(Lane.COMMIT, self._write)
+        if self._stopping:
+            return []  # nobody is left to send what was to follow; the successor decides it anew
+        done: list[Event] = []
+        for epoch in dict.fromkeys(commit.epoch for commit in group):
+            done += self._write_group(epoch, [commit for commit in group if commit.epoch == epoch])
+        return done
+
+    def _write_group(self, epoch: int, group: list[Commit]) -> list[CommitDone]:
+        began_s = self._clock.now().mono_s
+        results = self._store.commit(epoch, [commit.transition for commit in group])
+        took_s = self._clock.now().mono_s - began_s
+        lost = next((result.fate for result in results if result.fate not in _SENT), None)
+        self._outages.note("commit", lost and f"the store answers {lost.value}")
+        done = [CommitDone(commit, r.fate, r.revision) for commit, r in zip(group, results, strict=True)]
+        if self._on_commit:
+            for each in done:
+                self._on_commit(each, took_s)
+        return done
+
+    def _follow(self) -> list[Event]:
+        """Load the view, then follow the watch; try again later while the store is away."""
+        if self._stopping:
+            return []
+        try:
+            snapshot = self._store.snapshot()
+        except StoreError as error:
+            self._outages.note("follow the store", error)
+            self._follow_failures += 1
+            pause_s = backoff.delay_s(
+                self._follow_failures,
+                base_s=FOLLOW_RETRY_BASE_S,
+                cap_s=FOLLOW_RETRY_CAP_S,
+                seed=self.core.election.record.instance_id,
+            )
+            self._run(Lane.FOLLOW, self._follow, pause_s)
+            return []
+        self._outages.note("follow the store", None)
+        # Posted here, not returned: it must come before the first change.
+        self._view_loaded(snapshot)
+        self._watch = self._store.watch(
+            snapshot.revision,
+            on_change=lambda change: self._guarded(self._store_changed, change),
+            on_snapshot=lambda fresh: self._guarded(self._view_loaded, fresh),
+        )
+        return []
+
+    def _store_changed(self, change: StoreChange) -> None:
+        self.post(StoreChanged(change))
+
+    def _view_loaded(self, snapshot: Snapshot) -> None:
+        self.post(ViewLoaded(snapshot))
+
+    def _campaign(self, effect: Campaign) -> list[Event]:
         sent = self._clock.now().mono_s
+        if self._stopping:
+            return []
+        try:
+            epoch = self._store.campaign(effect.record, effect.ttl_s)
+        except StoreError as error:
+            self._outages.note("campaign", error)
+            return [CampaignDone(0, sent)]
+        self._outages.note("campaign", None)
+        return [CampaignDone(epoch, sent)]
+
+    def _refresh(self, effect: RefreshLease) -> list[Event]:
+        sent = self._clock.now().mono_s
+        if self._stopping:
+            return []
         try:
             alive = self._store.refresh_lease(effect.epoch)
         except StoreError as error:
-            self._log.warning("could not refresh the leader's lease: %s", error)
-            return
-        self.post(LeaseRefreshed(effect.epoch, sent) if alive else LeaseLost(effect.epoch))
+            self._outages.note("refresh the leader's lease", error)
+            return []
+        self._outages.note("refresh the leader's lease", None)
+        return [LeaseRefreshed(effect.epoch, sent) if alive else LeaseLost(effect.epoch)]
 
-    def _resign(self, effect: Resign) -> None:
+    def _resign(self, epoch: int) -> list[Event]:
         try:
-            self._store.resign(effect.epoch)
+            self._store.resign(epoch)
         except StoreError as error:
-            self._log.warning("could not resign, the lease will run out by itself: %s", error)
+            self._outages.note("resign (the lease will run out by itself)", error)
+        else:
+            self._outages.note("resign (the lease will run out by itself)", None)
+        return []
 
-    def _keep_reservation(self, effect: KeepReservation) -> None:
+    def _queue_keep(self, drone_id: str) -> None:
+        """One call for a drone at a time: while the store is slow they would pile up, and the last one does it all."""
+        if drone_id not in self._keeping:
+            self._keeping.add(drone_id)
+            self._run(Lane.LEASE, lambda: self._keep_reservation(drone_id))
+
+    def _keep_reservation(self, drone_id: str) -> list[Event]:
+        self._keeping.discard(drone_id)
+        if self._stopping:
+            return []
         try:
-            self._store.keep_reservation(effect.drone_id)
+            self._store.keep_reservation(drone_id)
         except StoreError as error:
-            self._log.warning("could not keep the reservation of %s: %s", effect.drone_id, error)
+            self._outages.note("keep reservations", error)
+        else:
+            self._outages.note("keep reservations", None)
+        return []
+
+
+class _Outages:
+    """Says once when a kind of call begins to fail, and once when it works again: an outage must not flood the log."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._log = logger
+        self._failing: set[str] = set()
+
+    def note(self, kind: str, error: object | None) -> None:
+        """``kind`` has failed with ``error``, or worked (``None``). Two threads at once say it twice at worst."""
+        if error is None:
+            if kind in self._failing:
+                self._failing.discard(kind)
+                self._log.info("works again: %s", kind)
+        elif kind not in self._failing:
+            self._failing.add(kind)
+            self._log.warning("could not %s: %s", kind, error)

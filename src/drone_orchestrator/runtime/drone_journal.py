@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 from ..core.drone_events import Closed, Entry, GoalAccepted
 from ..core.drone_state import DurableState, IllegalEntry, compact, fold
@@ -43,10 +44,26 @@ def read_entries(path: Path) -> tuple[str, list[Entry]]:
     return contents.identity, [decode(record) for record in contents.records]
 
 
+class OpenJournal(Protocol):
+    """What is needed of an open :class:`.journal.Journal`; the simulation has one in memory."""
+
+    identity: str
+    records: tuple[Record, ...]
+    damage: Damage | None
+
+    def append(self, record: Mapping[str, Any]) -> None: ...
+
+    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None: ...
+
+    def begin_anew(self, reason: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class DroneJournal:
     """An open journal and the state that it folded to when it was opened."""
 
-    def __init__(self, journal: Journal, durable: DurableState) -> None:
+    def __init__(self, journal: OpenJournal, durable: DurableState) -> None:
         self._journal = journal
         self.durable = durable
 
@@ -56,13 +73,20 @@ class DroneJournal:
 
         Raises :class:`.journal.JournalLocked` and :class:`.journal.JournalUnusable`.
         """
-        journal = Journal.open(path)
+        return cls.recover(Journal.open(path), str(path), compact_above)
+
+    @classmethod
+    def recover(cls, journal: OpenJournal, name: str, compact_above: int = COMPACT_ABOVE_RECORDS) -> DroneJournal:
+        """Fold what ``journal`` holds, and compact it. One that tells an impossible story is begun anew.
+
+        Raises :class:`.journal.JournalUnusable`.
+        """
         try:
             durable = fold(decode(record) for record in journal.records)
             if len(journal.records) > compact_above:
                 journal.rewrite(encode(entry) for entry in compact(durable))
         except (JournalCorrupt, IllegalEntry) as error:
-            journal.begin_anew(f"{path}: {error}")
+            journal.begin_anew(f"{name}: {error}")
             durable = DurableState()
         except BaseException:
             journal.close()

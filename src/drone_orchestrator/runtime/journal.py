@@ -80,24 +80,43 @@ def read(path: Path) -> Contents:
         data = path.read_bytes()
     except OSError as error:
         raise JournalUnusable(f"{path}: {error.strerror}") from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> Contents:
+    """What the bytes of a journal say; ``name`` is what errors call it. A torn tail is left out.
+
+    Raises :class:`JournalCorrupt`, or :class:`JournalUnusable` for another version's.
+    """
     lines = data.split(b"\n")
     tail = lines.pop()  # what follows the last newline: nothing, or a torn record
-    parsed = [_parse(line) for line in lines]
+    parsed = [_parse_line(line) for line in lines]
     if parsed and parsed[-1] is None and not tail:
         parsed.pop()
         tail = lines.pop() + b"\n"
     if _holds_two_records(tail):
-        raise JournalCorrupt(f"{path}: the end of the last record but one is damaged")
+        raise JournalCorrupt(f"{name}: the end of the last record but one is damaged")
     bad = next((number for number, record in enumerate(parsed, 1) if record is None), None)
     if bad is not None:
-        raise JournalCorrupt(f"{path}: line {bad} is damaged")
+        raise JournalCorrupt(f"{name}: line {bad} is damaged")
     header, *records = [record for record in parsed if record is not None] or [{}]
     if header.get("format") != FORMAT or not isinstance(header.get("identity"), str):
-        raise JournalCorrupt(f"{path}: the header is damaged")
+        raise JournalCorrupt(f"{name}: the header is damaged")
     if header.get("version") != VERSION:
-        raise JournalUnusable(f"{path}: written in format {header.get('version')}, this program knows {VERSION}")
+        raise JournalUnusable(f"{name}: written in format {header.get('version')}, this program knows {VERSION}")
     good_bytes = len(data) - len(tail)
     return Contents(header["identity"], tuple(records), good_bytes, torn_bytes=len(tail))
+
+
+def header_line(identity: str) -> bytes:
+    """The first line of a journal."""
+    return record_line({"format": FORMAT, "version": VERSION, "identity": identity})
+
+
+def record_line(record: Mapping[str, Any]) -> bytes:
+    """``record`` as it is written: one line that carries its checksum."""
+    text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 class Journal:
@@ -132,7 +151,7 @@ class Journal:
         """Write ``record`` and return when it is on disk. Raises :class:`JournalWriteFailed`, then for ever."""
         if self._fd < 0:
             raise JournalWriteFailed(f"{self.path}: the journal is closed")
-        line = _line(record)
+        line = record_line(record)
         try:
             if os.write(self._fd, line) != len(line):
                 raise OSError(0, "the record was written in part")
@@ -197,12 +216,12 @@ class Journal:
 
     def _begin(self, identity: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Put a new file in place as a whole: a header is never torn."""
-        header = {"format": FORMAT, "version": VERSION, "identity": identity}
         temporary = self.path.with_name(f"{self.path.name}.new")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             with os.fdopen(os.dup(fd), "wb") as out:
-                out.writelines(_line(record) for record in (header, *records))
+                out.write(header_line(identity))
+                out.writelines(record_line(record) for record in records)
             os.fsync(fd)
             os.rename(temporary, self.path)
             _sync_folder(self.path.parent)
@@ -214,12 +233,7 @@ class Journal:
         self._fd, self.identity = fd, identity
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
-    text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _parse(line: bytes) -> Record | None:
+def _parse_line(line: bytes) -> Record | None:
     """The record of one line, ``None`` where it does not fit its CRC."""
     if len(line) < 10 or line[8:9] != b" " or line[:8] != b"%08x" % zlib.crc32(line[9:]):
         return None
@@ -235,7 +249,7 @@ def _holds_two_records(tail: bytes) -> bool:
     except ValueError:
         return False
     first = 9 + len(text[:end].encode())
-    return _parse(tail[:first]) is not None and _parse(tail[first + 1 :].rstrip(b"\n")) is not None
+    return _parse_line(tail[:first]) is not None and _parse_line(tail[first + 1 :].rstrip(b"\n")) is not None
 
 
 def _lock(path: Path) -> int:

@@ -1,0 +1,200 @@
+"""Runs the machine of one drone: journal, flight controller and machine together, without any ROS.
+
+The node (:mod:`drone_orchestrator.nodes.drone_executor`) and the simulation both fly their drones with this, so the
+order of effects, and above all *journal first*, is the same in both. Everything happens on the caller's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..core.drone import DroneMachine, DronePolicy
+from ..core.drone_events import (
+    AnswerGoal,
+    AnswerRecall,
+    AskClearance,
+    DroneEffect,
+    DroneEvent,
+    Drop,
+    FlightSensed,
+    Fly,
+    GoalEnded,
+    Hold,
+    Load,
+    Notice,
+    WriteJournal,
+)
+from ..core.drone_state import DurableState
+from ..core.types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Phase
+from .drone_journal import DroneJournal
+
+
+class Senses(Protocol):
+    """What is read of a flight controller's state."""
+
+    @property
+    def position(self) -> GeoPoint: ...
+
+    @property
+    def energy_wh(self) -> float: ...
+
+    @property
+    def payload_on_board(self) -> bool: ...
+
+    @property
+    def at_target(self) -> bool: ...
+
+    @property
+    def fault(self) -> str: ...
+
+
+class Flight(Protocol):
+    """What is used of a flight controller; :mod:`drone_orchestrator.flight.controller` says what each means."""
+
+    @property
+    def state(self) -> Senses: ...
+
+    def goto(self, target: GeoPoint) -> None: ...
+
+    def load(self, payload_kg: float) -> None: ...
+
+    def drop(self) -> None: ...
+
+    def hold(self) -> None: ...
+
+    def step(self, dt_s: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Surroundings(Protocol):
+    """Who hears what the drone has to say."""
+
+    def ask_clearance(self, question: AskClearance) -> None:
+        """Ask whoever leads; the answer comes back as ``ClearanceAnswered``, or never."""
+
+    def goal_ended(self, outcome: DeliveryOutcome) -> None:
+        """For whoever waits for the goal's result."""
+
+    def phase_changed(self, before: Phase, after: Phase) -> None: ...
+
+    def notice(self, level: str, text: str) -> None:
+        """Something an operator should see; ``level`` is ``info``, ``warning`` or ``error``."""
+
+
+class DroneDriver:
+    """Owns journal and flight controller of one drone. ``now`` reads both clocks."""
+
+    def __init__(
+        self,
+        drone_id: str,
+        drone_class: DroneClass,
+        depot: GeoPoint,
+        journal: DroneJournal,
+        flight: Flight,
+        surroundings: Surroundings,
+        *,
+        policy: DronePolicy,
+        state_period_s: float,
+        now: Callable[[], Instant],
+    ) -> None:
+        self._journal = journal
+        self._flight = flight
+        self._surroundings = surroundings
+        self._state_period_s = state_period_s
+        self._now = now
+        self._machine = DroneMachine(
+            drone_id, drone_class, depot, journal_id=journal.identity, durable=journal.durable, policy=policy
+        )
+        self._published: DroneReport | None = None
+        self._publish_at_s = float("-inf")
+
+    @property
+    def phase(self) -> Phase:
+        return self._machine.phase
+
+    @property
+    def durable(self) -> DurableState:
+        return self._machine.durable
+
+    @property
+    def journal_id(self) -> str:
+        return self._journal.identity
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something that a leader must hear of, or that is under way."""
+        return self.durable.goal is not None or bool(self.durable.outcomes)
+
+    def next_deadline(self) -> float:
+        """When (monotonic, s) the drone has something to say at the latest, even if nothing happens."""
+        wish_s = self._machine.next_deadline()
+        return self._publish_at_s if wish_s is None else min(wish_s, self._publish_at_s)
+
+    def step(self, event: DroneEvent) -> list[DroneEffect]:
+        """Let the machine take in ``event`` and carry out what it says; what it said.
+
+        Raises what journal and flight controller raise; the drone's process has to end then, and begin anew.
+        """
+        before = self._machine.phase
+        effects = self._machine.step(event, self._now())
+        for effect in effects:
+            self._carry_out(effect)
+        if self._machine.phase is not before:
+            self._surroundings.phase_changed(before, self._machine.phase)
+        return effects
+
+    def sense(self, dt_s: float) -> None:
+        """Let ``dt_s`` of flight pass, and tell the machine what the flight controller says."""
+        self._flight.step(dt_s)
+        sensed = self._flight.state
+        self.step(FlightSensed(sensed.at_target, sensed.payload_on_board, sensed.fault))
+
+    def report(self) -> DroneReport:
+        """What the drone says of itself."""
+        sensed = self._flight.state
+        return self._machine.report(sensed.position, sensed.energy_wh)
+
+    def due_report(self) -> DroneReport | None:
+        """The report, where there is news in it or the last one is old; it then counts as published."""
+        now_s, report = self._now().mono_s, self.report()
+        if now_s < self._publish_at_s and not _differs(report, self._published):
+            return None
+        self._publish_at_s = now_s + self._state_period_s
+        self._published = report
+        return report
+
+    def close(self) -> None:
+        """Give up flight controller and journal."""
+        self._flight.close()
+        self._journal.close()
+
+    def _carry_out(self, effect: DroneEffect) -> None:
+        match effect:
+            case WriteJournal(entry):
+                self._journal.append(entry)
+            case Fly(target):
+                self._flight.goto(target)
+            case Load(payload_kg):
+                self._flight.load(payload_kg)
+            case Drop():
+                self._flight.drop()
+            case Hold():
+                self._flight.hold()
+            case AskClearance():
+                self._surroundings.ask_clearance(effect)
+            case GoalEnded(outcome):
+                self._surroundings.goal_ended(outcome)
+            case Notice(level, text):
+                self._surroundings.notice(level, text)
+            case AnswerGoal() | AnswerRecall():
+                pass  # read by whoever stepped
+
+
+def _differs(report: DroneReport, last: DroneReport | None) -> bool:
+    """Whether there is news besides position and energy, which change all the time."""
+    if last is None:
+        return True
+    keys = ("journal_id", "highest_epoch", "phase", "message_id", "attempt", "package_on_board", "outcomes")
+    return any(getattr(report, key) != getattr(last, key) for key in keys)

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, Order
 from drone_orchestrator.gateway.app import GatewaySettings, create_app
+from drone_orchestrator.gateway.bulkheads import Bulkheads
 from drone_orchestrator.gateway.intake import Intake
 from drone_orchestrator.runtime.breaker import StoreBreaker
 from drone_orchestrator.runtime.projection import Projection
@@ -50,9 +51,12 @@ class Clock:
 
 
 class Gateway:
-    """Everything between HTTP and the in-memory store; ``mono`` is the breaker's clock, ``wall`` the orders'."""
+    """Everything between HTTP and the in-memory store; ``mono`` is the breaker's and the lanes' clock, ``wall`` the
+    orders'."""
 
-    def __init__(self, settings: GatewaySettings = ALWAYS_PROBING, loaded: bool = True) -> None:
+    def __init__(
+        self, settings: GatewaySettings = ALWAYS_PROBING, loaded: bool = True, fleet: FleetSpec = FLEET
+    ) -> None:
         self.backend = MemoryBackend()
         self.store = MemoryStore(self.backend, REGION, "gateway")
         self.metrics = Metrics("order_gateway", REGION)
@@ -60,11 +64,19 @@ class Gateway:
         self.breaker = StoreBreaker(
             fail_max=3, reset_s=2.0, clock=self.mono, on_state=self.metrics.show_breaker("etcd")
         )
+        self.bulkheads = Bulkheads(fleet, anything_flies, clock=self.mono)
         self.intake = Intake(
-            self.store, FLEET, anything_flies, self.metrics, self.breaker, clock=self.wall, retry_for_s=0.5
+            self.store,
+            fleet,
+            anything_flies,
+            self.metrics,
+            self.breaker,
+            self.bulkheads,
+            clock=self.wall,
+            retry_for_s=0.5,
         )
-        self.projection = Projection(self.store)
-        self.app = create_app(self.intake, self.projection, FLEET, self.metrics, settings)
+        self.projection = Projection(self.store, folds=(self.bulkheads,))
+        self.app = create_app(self.intake, self.projection, fleet, self.metrics, settings)
         self.http = TestClient(self.app, raise_server_exceptions=False)
         self.http.__enter__()  # one event loop for all requests, as in the real process
         if loaded:

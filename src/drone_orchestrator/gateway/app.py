@@ -1,7 +1,8 @@
 """The HTTP interface: what each request does, and how errors look.
 
 The store's calls block, so they run on threads, at most ``store_threads`` at a time; past ``max_waiting`` requests in
-line a further one is turned away at once, because a queue that nobody sees the end of helps nobody.
+line a further one is turned away at once, because a queue that nobody sees the end of helps nobody. Orders of one drone
+class get three quarters of that line at most, so that a flood of them leaves room for the others.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -82,7 +84,23 @@ class _Gateway:
         self.settings = settings
         self.probe = _StoreProbe(intake, settings.probe_interval_s)
         self._threads = anyio.CapacityLimiter(settings.store_threads)
-        self._in_line = 0  # requests on a thread or waiting for one; only the event loop touches it
+        # Requests on a thread or waiting for one, and orders among them by class; only the event loop touches these.
+        self._in_line = 0
+        self._orders_in_line: Counter[str] = Counter()
+
+    async def accept(self, document: dict[str, Any], key: str | None) -> Answer:
+        """``Intake.accept`` on a thread, as :meth:`on_thread`; a class may take up three quarters of the line."""
+        named = document.get("drone_class")
+        lane = named if isinstance(named, str) and self.fleet.drone_class(named) else ""
+        line = self.settings.store_threads + self.settings.max_waiting
+        if self._orders_in_line[lane] >= line - line // 4:
+            detail = f"Too many orders for {lane or 'no class in particular'} wait for the store."
+            raise Problem(503, "overloaded", detail, retry_after_s=1.0)
+        self._orders_in_line[lane] += 1
+        try:
+            return await self.on_thread(lambda: self.intake.accept(document, SOURCE, key))
+        finally:
+            self._orders_in_line[lane] -= 1
 
     async def on_thread(self, call: Callable[[], T]) -> T:
         """``call()`` on a thread; a :class:`Problem` where too many wait already, or where the store is away."""
@@ -173,13 +191,17 @@ def _add_orders(app: FastAPI, gateway: _Gateway) -> None:
             413: schemas.problem("The body is too large."),
             415: schemas.problem("The body is not declared as application/json."),
             422: schemas.problem("A rule is broken; field names where."),
+            429: schemas.problem(
+                "The lane of the order's drone class is full (lane_full) or takes no more at this speed (lane_rate). "
+                "Nothing was written: repeat the same request after Retry-After seconds. Other lanes are not concerned."
+            ),
             503: schemas.problem("The store is away: repeat the same request after Retry-After seconds."),
         },
     )
     async def submit(request: Request) -> Response:
         document = await gateway.read_order(request)
         key = _unquoted(request.headers.get("idempotency-key"))
-        answer = await gateway.on_thread(lambda: gateway.intake.accept(document, SOURCE, key))
+        answer = await gateway.accept(document, key)
         if answer.result not in (Result.ACCEPTED, Result.ALREADY_ACCEPTED):
             raise _refusal(answer)
         body = {"message_id": answer.message_id, "order_id": answer.order_id, "status": answer.status.value}
@@ -329,6 +351,7 @@ def _refusal(answer: Answer) -> Problem:
         Result.CONFLICT: 409,
         Result.TOO_LATE: 409,
         Result.INVALID: 422,
+        Result.LANE_FULL: 429,
         Result.NOT_FOUND: 404,
         Result.STORE_UNAVAILABLE: 503,
         Result.UNREADABLE: 500,

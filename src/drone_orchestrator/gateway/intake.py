@@ -8,16 +8,18 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import Any, TypeVar
 
 import tenacity
 
 from ..core.admission import Code, InvalidOrder, check_serviceable, message_id_from_key, parse_order
 from ..core.types import CancelRequest, FleetSpec, Order, SagaStatus
-from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError, Submitted
+from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError
 from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
 from ..telemetry.metrics import Metrics
+from .bulkheads import Bulkheads, LaneClosed
 
 T = TypeVar("T")
 
@@ -34,6 +36,7 @@ class Result(str, Enum):
     ALREADY_ACCEPTED = "already_accepted"  # the same was committed before
     CONFLICT = "conflict"  # the id belongs to another order
     INVALID = "invalid"  # a rule is broken, see field, code and reason
+    LANE_FULL = "lane_full"  # nothing was written: the order's lane takes no more now
     STORE_UNAVAILABLE = "store_unavailable"  # whether it was written is not known; the same may be repeated
     UNREADABLE = "unreadable"  # the store has something under that id that cannot be read; a person must look
 
@@ -72,6 +75,7 @@ class Intake:
         capable: Callable[[FleetSpec, Order], bool],
         metrics: Metrics,
         breaker: StoreBreaker,
+        bulkheads: Bulkheads,
         *,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -83,9 +87,13 @@ class Intake:
         self._capable = capable
         self._metrics = metrics
         self._breaker = breaker
+        self._bulkheads = bulkheads
         self._clock = clock
         self._new_id = new_id
         self._retry_for_s = retry_for_s
+        for lane in bulkheads.lanes:
+            metrics.lane_rejections(drone_class=lane)
+            metrics.lane_depth(drone_class=lane).set_function(partial(bulkheads.depth, lane))
 
     @property
     def breaker(self) -> StoreBreaker:
@@ -155,27 +163,51 @@ class Intake:
             if known is None or not _same(order, known.order, named):
                 raise
             return Answer(Result.ALREADY_ACCEPTED, known.order.message_id, order.order_id)
-        submitted = self._ask(lambda: self._store.submit(order))
+        place = self._bulkheads.enter(order)
+        if isinstance(place, LaneClosed):
+            return self._known(order, named) or self._turned_away(order, place)
+        created = False
+        try:
+            submitted = self._ask(lambda: self._store.submit(order))
+            created = submitted.created
+        finally:
+            self._bulkheads.leave(place, committed=created)
         if submitted.conflict:
-            return self._conflict(order, named, submitted)
-        result = Result.ACCEPTED if submitted.created else Result.ALREADY_ACCEPTED
+            return self._conflict(order, named, submitted.conflict)
+        result = Result.ACCEPTED if created else Result.ALREADY_ACCEPTED
         return Answer(result, submitted.message_id, order.order_id)
 
-    def _conflict(self, order: Order, named: bool, submitted: Submitted) -> Answer:
+    def _known(self, order: Order, named: bool) -> Answer | None:
+        """The answer to an order that does not get into its lane, if its ids are taken: by itself, as a repeat, or by
+        another one. A full lane is only said to what is new."""
+        by_message_id = [("message_id", order.message_id)] if named else []
+        for field, id_ in [*by_message_id, ("order_id", order.order_id)]:
+            known = self._ask(partial(self._store.find, id_))
+            # An order id may look like the message id of another order, which does not make it taken.
+            if known is None or id_ != (known.order.message_id if field == "message_id" else known.order.order_id):
+                continue
+            if _same(order, known.order, named):
+                return Answer(Result.ALREADY_ACCEPTED, known.order.message_id, order.order_id)
+            return _taken(order, named, field)
+        return None
+
+    def _turned_away(self, order: Order, closed: LaneClosed) -> Answer:
+        self._metrics.lane_rejections(drone_class=closed.lane).inc()
+        return Answer(
+            Result.LANE_FULL,
+            order_id=order.order_id,
+            code=closed.code,
+            reason=f"{closed.reason}; nothing was written, repeat the same request later",
+            retry_after_s=closed.retry_after_s,
+        )
+
+    def _conflict(self, order: Order, named: bool, field: str) -> Answer:
         """A client that gave no message id repeats through its order id: the same content is the same order."""
-        if not named and submitted.conflict == "order_id":
+        if not named and field == "order_id":
             known = self._ask(lambda: self._store.find(order.order_id))
             if known is not None and _same(order, known.order, named):
                 return Answer(Result.ALREADY_ACCEPTED, known.order.message_id, order.order_id)
-        taken = order.message_id if submitted.conflict == "message_id" else order.order_id
-        return Answer(
-            Result.CONFLICT,
-            message_id=order.message_id if named else "",
-            order_id=order.order_id,
-            field=submitted.conflict,
-            code=f"{submitted.conflict}_taken",
-            reason=f"{submitted.conflict} {taken} belongs to an order with another content",
-        )
+        return _taken(order, named, field)
 
     def _cancel(self, id_: str, reason: str) -> Answer:
         view = self.find(id_)
@@ -211,6 +243,18 @@ class Intake:
         reason = "The store cannot be reached. Repeat the same request: it will not be carried out twice."
         retry_after_s = self._breaker.reset_s
         return Answer(Result.STORE_UNAVAILABLE, code="store_unavailable", reason=reason, retry_after_s=retry_after_s)
+
+
+def _taken(order: Order, named: bool, field: str) -> Answer:
+    taken = order.message_id if field == "message_id" else order.order_id
+    return Answer(
+        Result.CONFLICT,
+        message_id=order.message_id if named else "",
+        order_id=order.order_id,
+        field=field,
+        code=f"{field}_taken",
+        reason=f"{field} {taken} belongs to an order with another content",
+    )
 
 
 def _same(order: Order, known: Order, named: bool) -> bool:

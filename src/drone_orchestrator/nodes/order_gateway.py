@@ -20,6 +20,7 @@ from rclpy.node import Node
 from ..bringup import fleet_config
 from ..core import admission
 from ..gateway.app import GatewaySettings, create_app
+from ..gateway.bulkheads import Bulkheads
 from ..gateway.intake import Answer, Intake, Result
 from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Projection
@@ -53,6 +54,7 @@ _SUBMIT_RESULTS = {
     Result.ALREADY_ACCEPTED: SubmitOrder.Response.ALREADY_ACCEPTED,
     Result.CONFLICT: SubmitOrder.Response.CONFLICT,
     Result.INVALID: SubmitOrder.Response.INVALID,
+    Result.LANE_FULL: SubmitOrder.Response.LANE_FULL,
     Result.STORE_UNAVAILABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
     Result.UNREADABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
 }
@@ -89,8 +91,10 @@ class OrderGateway(Node):
             reset_s=values["breaker_reset_s"],
             on_state=metrics.show_breaker("etcd"),
         )
-        self._intake = Intake(self._store, fleet, load_planner(values["planner"]).capable, metrics, breaker)
-        self._projection = Projection(self._store)
+        capable = load_planner(values["planner"]).capable
+        bulkheads = Bulkheads(fleet, capable)
+        self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads)
+        self._projection = Projection(self._store, folds=(bulkheads,))
         self._projection.start()
         app = create_app(self._intake, self._projection, fleet, metrics, GatewaySettings())
         self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ..core.backoff import delay_s
-from ..core.types import Snapshot, StoreChange
+from ..core.types import Entry, Snapshot, StoreChange
 from ..core.view import FleetView
 from ..ports import Store, StoreError, WatchHandle
 
@@ -33,12 +33,23 @@ class Freshness:
         return self.stale_s is not None
 
 
+class Fold(Protocol):
+    """Something that is kept in step with a projection's view, such as a count. Called in the projection's lock, so it
+    must be quick, and a reader of the projection sees both at the same revision."""
+
+    def load(self, view: FleetView) -> None:
+        """The view was replaced by a snapshot."""
+
+    def apply(self, view: FleetView, fresh: Sequence[Entry]) -> None:
+        """One revision was applied to the view; ``fresh`` is what it changed."""
+
+
 class Projection:
     """Keeps a :class:`FleetView` fresh. Waits, with back-off, for a store that is not there yet.
 
     Reading it asks the store nothing, so it goes on serving while the store is away, and says how stale it is.
     ``listener`` gets every change after the first snapshot, on the store's thread; after a gap in the watch
-    (compaction) it misses what the fresh snapshot skipped.
+    (compaction) it misses what the fresh snapshot skipped. ``folds`` miss nothing.
     """
 
     def __init__(
@@ -46,10 +57,12 @@ class Projection:
         store: Store,
         *,
         listener: Callable[[StoreChange], None] | None = None,
+        folds: Sequence[Fold] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._listener = listener
+        self._folds = tuple(folds)
         self._clock = clock
         self._lock = threading.Lock()
         self._view = FleetView()
@@ -107,12 +120,16 @@ class Projection:
     def _load(self, snapshot: Snapshot) -> None:
         with self._lock:
             self._view.load(snapshot)
+            for fold in self._folds:
+                fold.load(self._view)
             self._lost_at_s = None
         self._loaded.set()
 
     def _apply(self, change: StoreChange) -> None:
         with self._lock:
-            self._view.apply(change)
+            fresh = self._view.apply(change)
+            for fold in self._folds:
+                fold.apply(self._view, fresh)
         if self._listener:
             self._listener(change)
 

@@ -1,0 +1,179 @@
+"""What a gateway lets into each lane, so that a flood for one drone class leaves the intake of the others alone.
+
+Two bounds, both per lane: on how fast new orders come (a token bucket), and on how many wait. The second is counted on
+the gateway's projection of the store, plus the *places* of orders that this gateway has let in and that the projection
+has not shown yet: a burst cannot overshoot by the time that the projection lags behind.
+
+Gateways keep no state and know nothing of each other, so with several of them a lane's rate is that of all together,
+and its queue may grow past its bound by what the others have under way: at most what they accept within the lag of the
+projection, some milliseconds, and never by more than their own bounds on requests under way. Until the first snapshot
+is there (``/readyz`` says so) a gateway counts its own orders only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..core.lanes import Drain, Ledger, lane_of
+from ..core.types import Entry, FleetSpec, Kind, Order
+from ..core.view import FleetView
+
+
+class TokenBucket:
+    """Lets ``burst`` through at once, and ``rate_per_s`` lasting."""
+
+    def __init__(self, rate_per_s: float, burst: int, now_s: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._tokens = float(burst)
+        self._filled_at_s = now_s
+
+    def take(self, now_s: float) -> float:
+        """0.0 if a token was taken; else the seconds until there is one."""
+        gained = max(0.0, now_s - self._filled_at_s) * self._rate_per_s
+        self._tokens = min(float(self._burst), self._tokens + gained)
+        self._filled_at_s = now_s
+        if self._tokens < 1.0:
+            return (1.0 - self._tokens) / self._rate_per_s
+        self._tokens -= 1.0
+        return 0.0
+
+    def give_back(self) -> None:
+        """The token that was taken was not used."""
+        self._tokens = min(float(self._burst), self._tokens + 1.0)
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """Room that is held in a lane for one order until the projection shows it. Several requests for the same order, one
+    repeating the other, share it. ``lane`` is empty for an order that is counted already."""
+
+    message_id: str
+    lane: str = ""
+    requests: int = 1
+    committed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LaneClosed:
+    """Why an order does not get into its lane now; ``code`` is for programs, ``reason`` for people."""
+
+    lane: str
+    code: str
+    reason: str
+    retry_after_s: float
+
+
+class Bulkheads:
+    """The lanes of one gateway. Thread-safe; a fold of the gateway's projection."""
+
+    def __init__(
+        self,
+        fleet: FleetSpec,
+        capable: Callable[[FleetSpec, Order], bool],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``capable`` is the planner's; ``clock`` is monotonic, in seconds."""
+        self._fleet = fleet
+        self._capable = capable
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ledger = Ledger(fleet, capable)
+        self._places: dict[str, Place] = {}
+        self._held: Counter[str] = Counter()
+        now_s = clock()
+        self._buckets = {c.name: TokenBucket(c.intake_rate_per_s, c.intake_burst, now_s) for c in fleet.classes}
+        self._drains = {c.name: Drain(now_s) for c in fleet.classes}
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self._fleet.classes)
+
+    def enter(self, order: Order) -> Place | LaneClosed:
+        """Hold a place for ``order``, to be given to :meth:`leave`; or why there is none.
+
+        An order that is counted already gets in without a further place, however full its lane: it is a repeat.
+        """
+        lane = lane_of(self._fleet, order, self._capable)
+        with self._lock:
+            if self._ledger.lane(order.message_id) is not None:
+                return Place(order.message_id)
+            place = self._places.get(order.message_id)
+            if place is not None:
+                place.requests += 1
+                return place
+            closed = self._closed(lane)
+            if closed is not None:
+                return closed
+            place = Place(order.message_id, lane)
+            self._places[order.message_id] = place
+            self._held[lane] += 1
+            return place
+
+    def leave(self, place: Place, *, committed: bool) -> None:
+        """The request that got ``place`` is over; ``committed`` says that it has put the order into the store.
+
+        Then the place is kept until the projection shows the order. A request of unknown fate gives it up: if it was
+        carried out after all, the projection will show it.
+        """
+        with self._lock:
+            place.requests -= 1
+            place.committed |= committed
+            if place.requests or place.committed or self._places.get(place.message_id) is not place:
+                return
+            self._give_up(place)
+            self._buckets[place.lane].give_back()
+
+    def depth(self, lane: str) -> int:
+        """How many orders wait in ``lane``, those included that this gateway holds a place for."""
+        with self._lock:
+            return self._depth(lane)
+
+    def load(self, view: FleetView) -> None:
+        """See :class:`~drone_orchestrator.runtime.projection.Fold`. Places of requests under way are kept."""
+        with self._lock:
+            self._ledger.load(view)
+            for place in list(self._places.values()):
+                if place.committed or view.order_of(place.message_id) is not None:
+                    self._give_up(place)
+            self._note_drain()
+
+    def apply(self, view: FleetView, fresh: Sequence[Entry]) -> None:
+        """See :class:`~drone_orchestrator.runtime.projection.Fold`."""
+        with self._lock:
+            self._ledger.apply(view, fresh)
+            for entry in fresh:
+                if entry.kind in (Kind.INBOX_ORDER, Kind.SAGA) and entry.id in self._places:
+                    self._give_up(self._places[entry.id])
+            self._note_drain()
+
+    def _closed(self, lane: str) -> LaneClosed | None:
+        """Takes a token where the lane is open. Raises ``KeyError`` for a lane that the fleet does not have."""
+        now_s, bucket = self._clock(), self._buckets[lane]
+        drone_class = next(c for c in self._fleet.classes if c.name == lane)
+        depth, bound = self._depth(lane), drone_class.max_waiting
+        if depth >= bound:
+            retry_after_s = self._drains[lane].retry_after_s(depth, bound, self._ledger.drained(lane), now_s)
+            return LaneClosed(lane, "lane_full", f"lane {lane} is full: {depth} orders wait in it", retry_after_s)
+        wait_s = bucket.take(now_s)
+        if wait_s == 0.0:
+            return None
+        reason = f"lane {lane} takes {drone_class.intake_rate_per_s:g} new orders a second"
+        return LaneClosed(lane, "lane_rate", reason, wait_s)
+
+    def _depth(self, lane: str) -> int:
+        return self._ledger.waiting(lane) + self._held[lane]
+
+    def _give_up(self, place: Place) -> None:
+        del self._places[place.message_id]
+        self._held[place.lane] -= 1
+
+    def _note_drain(self) -> None:
+        now_s = self._clock()
+        for lane, drain in self._drains.items():
+            drain.note(self._ledger.drained(lane), now_s)

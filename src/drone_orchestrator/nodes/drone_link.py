@@ -124,9 +124,15 @@ class DroneLink:
         self._clients.clear()
 
     def destroy(self) -> None:
+        """Give everything up; a service whose answers are still to be sent goes with :meth:`is_closed`."""
         self.close_office()
         self._node.destroy_subscription(self._states)
         self._node.destroy_guard_condition(self._guard)
+
+    def is_closed(self) -> bool:
+        """After :meth:`destroy`: withdraw what could not be withdrawn at once, and tell whether all of it is gone."""
+        self._close_clearance()
+        return self._clearance_srv is None
 
     def _close_clearance(self) -> None:
         """Withdraw the service, but not under requests whose answers are still to be sent on it."""

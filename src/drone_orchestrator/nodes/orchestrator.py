@@ -12,6 +12,7 @@ import os
 import uuid
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ..bringup import fleet_config
@@ -53,7 +54,9 @@ class OrchestratorNode(LifecycleNode):
         self._driver: Driver | None = None
         self._store: EtcdStore | None = None
         self._link: DroneLink | None = None
-        self._timer = None
+        self._closing: list[DroneLink] = []
+        # Housekeeping goes on where simulated time stands still.
+        self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._epoch = 0  # of the office that the lifecycle shows or is about to show
         self._is_active = False
 
@@ -148,9 +151,8 @@ class OrchestratorNode(LifecycleNode):
             reservation_ttl_s=values["reservation_ttl_s"],
             timeout_s=min(values["store_timeout_s"], ttl / 2.0),
         )
-        self._driver = Driver(core, self._store, self, self._log, on_crash=self._on_crash)
+        self._driver = Driver(core, self._store, self, self._log)
         self._link = DroneLink(self, self._driver.post, record.instance_id, values["region"])
-        self._timer = self.create_timer(0.1, self._link.tick)
         self._driver.start()
 
     def _release(self) -> None:
@@ -159,20 +161,27 @@ class OrchestratorNode(LifecycleNode):
         if self._driver is not None:
             self._driver.stop()
             self._driver = None
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
         if self._link is not None:
             self._link.destroy()
+            self._closing.append(self._link)
             self._link = None
         if self._store is not None:
             self._store.close()
             self._store = None
 
+    def _tick(self) -> None:
+        if self._driver is not None and self._driver.crash is not None:
+            # A defect: let the process end, so that a supervisor starts it afresh.
+            raise RuntimeError("a thread of the orchestrator died") from self._driver.crash
+        if self._link is not None:
+            self._link.tick()
+        self._closing = [link for link in self._closing if not link.is_closed()]
+
     def _enter_office(self, epoch: int) -> None:
         self._epoch = epoch
-        if not self._is_active:
-            self.trigger_activate()
+        if not self._is_active and self.trigger_activate() is not TransitionCallbackReturn.SUCCESS:
+            # A leader that drones cannot ask is worse than none: let the process end, and a standby lead.
+            raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")
 
     def _leave_office(self, epoch: int, reason: str) -> None:
         self._log.warning("no longer leading (epoch %d): %s", epoch, reason)
@@ -180,15 +189,6 @@ class OrchestratorNode(LifecycleNode):
             self._epoch = 0
             if self._is_active:
                 self.trigger_deactivate()
-
-    def _on_crash(self, error: BaseException) -> None:
-        """A thread of the driver died of a defect: let the process end, so that a supervisor starts it afresh."""
-
-        def end() -> None:
-            raise RuntimeError("a thread of the orchestrator died") from error
-
-        if self.executor is not None:
-            self.executor.create_task(end)
 
     def destroy_node(self) -> None:
         self._release()

@@ -1,0 +1,73 @@
+"""The fleet's file: what its lanes get, and that every mistake in it is one line that names the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from drone_orchestrator.bringup.fleet_config import FleetConfigError, load
+from drone_orchestrator.bringup.paths import default_fleet_config
+
+LANE = {"max_waiting": 7, "max_in_flight": 8, "intake_rate_per_s": 2.5, "intake_burst": 9, "lend_fraction": 0.25}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "fleet.yaml"
+
+
+def write(path: Path, **lane: Any) -> Path:
+    """The packaged fleet with the class ``courier`` changed so; a field that is ``None`` is left out."""
+    document = yaml.safe_load(default_fleet_config().read_text(encoding="utf-8"))
+    courier = {**document["drone_classes"]["courier"], **lane}
+    document["drone_classes"]["courier"] = {name: value for name, value in courier.items() if value is not None}
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_a_lane_has_the_bounds_that_the_file_gives_it(path: Path) -> None:
+    courier = load(write(path, **LANE)).classes[0]
+
+    assert {name: getattr(courier, name) for name in LANE} == LANE
+    assert isinstance(courier.max_waiting, int)
+
+
+def test_a_lane_without_bounds_has_the_usual_ones(path: Path) -> None:
+    courier = load(write(path, **dict.fromkeys(LANE))).classes[0]
+
+    assert (courier.max_waiting, courier.max_in_flight, courier.intake_burst) == (1000, 1000, 400)
+    assert (courier.intake_rate_per_s, courier.lend_fraction) == (200.0, 0.5)
+
+
+def test_a_class_may_lend_none_or_all_of_its_drones(path: Path) -> None:
+    assert [load(write(path, lend_fraction=given)).classes[0].lend_fraction for given in (0, 1.0)] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_waiting", 0),
+        ("max_waiting", 0.5),
+        ("max_waiting", True),
+        ("max_in_flight", -1),
+        ("max_in_flight", "many"),
+        ("intake_burst", 0),
+        ("intake_burst", 1.5),
+        ("intake_rate_per_s", 0),
+        ("intake_rate_per_s", float("inf")),
+        ("lend_fraction", -0.1),
+        ("lend_fraction", 1.1),
+        ("lend_fraction", float("nan")),
+        ("reserve_fraction", 1.0),
+        ("max_wating", 5),
+    ],
+)
+def test_a_bound_that_cannot_be_is_named(path: Path, field: str, value: Any) -> None:
+    with pytest.raises(FleetConfigError) as caught:
+        load(write(path, **{field: value}))
+
+    assert field in str(caught.value) and "courier" in str(caught.value)
+    assert "\n" not in str(caught.value)

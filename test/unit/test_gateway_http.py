@@ -14,9 +14,11 @@ import pytest
 from gateway_fixtures import Gateway, order_document
 
 from drone_orchestrator.core.effects import Transition
-from drone_orchestrator.core.saga import CANCELLED, FAILED, apply, begin, record
+from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, CANCELLED, FAILED, PARKED, apply, begin, record
 from drone_orchestrator.core.types import Kind, LeaderRecord, SagaStatus
 from drone_orchestrator.gateway.app import GatewaySettings
+
+S = SagaStatus
 
 
 @pytest.fixture
@@ -356,6 +358,26 @@ def test_an_order_is_found_by_both_ids(gateway: Gateway) -> None:
     assert (body["status"], body["attempt"], body["drone_id"], body["reason"]) == ("PENDING", 0, None, None)
     assert body["created_at"] == body["updated_at"] == gateway.wall.now_s
     assert body["cancel_requested"] is False
+    assert body["parked"] is False
+
+
+def test_an_order_that_waits_for_a_person_says_so(gateway: Gateway) -> None:
+    message_id = gateway.http.post("/orders", json=order_document()).json()["message_id"]
+    view = gateway.store.find(message_id)
+    assert view is not None
+    epoch = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 60.0)
+    events = [begin(view.order, now_s=1.0, epoch=epoch)]
+    saga = apply(None, events[0])
+    steps = ((ASSIGNED, S.ASSIGNED), (ABANDONED, S.COMPENSATING), (PARKED, S.COMPENSATING))
+    for trigger, status in steps:
+        target = S.PENDING if status is S.COMPENSATING else None
+        events.append(record(saga, trigger, status, now_s=2.0, epoch=epoch, drone_id="drone_1", target=target))
+        saga = apply(saga, events[-1])
+    assert gateway.store.commit(epoch, [Transition(saga, tuple(events), 0)])[0].revision > 0
+
+    body = gateway.http.get(f"/orders/{message_id}").json()
+
+    assert (body["status"], body["parked"]) == ("COMPENSATING", True)
 
 
 @pytest.mark.parametrize("id_", ["nobody", str(uuid.uuid4()), "%00", "%E2%98%83", "a%20b", "x" * 200])

@@ -28,6 +28,7 @@ def order_json(view: OrderView) -> dict[str, Any]:
         "message_id": order.message_id,
         "order_id": order.order_id,
         "status": _status(view).value,
+        "parked": saga is not None and saga.parked,
         "attempt": saga.attempt if saga else 0,
         "drone_id": saga.drone_id if saga else None,
         "reason": saga.reason if saga else None,

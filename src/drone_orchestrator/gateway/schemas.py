@@ -67,6 +67,7 @@ ORDER: Schema = {
         "message_id": {"type": "string", "format": "uuid"},
         "order_id": {"type": "string"},
         "status": _STATUS,
+        "parked": {"type": "boolean", "description": "Undoing it has failed: it waits for a person's decision."},
         "attempt": {"type": "integer", "description": "How often a drone was assigned."},
         "drone_id": {"type": ["string", "null"]},
         "reason": {"type": ["string", "null"], "description": "Why it stands there."},

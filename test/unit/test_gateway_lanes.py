@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from gateway_fixtures import FLEET, Clock, Gateway, anything_flies, order_document
 
-from drone_orchestrator.core.effects import Consume, Transition
 from drone_orchestrator.core.saga import CANCELLED, apply, begin, record
+from drone_orchestrator.core.transition import build
 from drone_orchestrator.core.types import (
     Entry,
     FleetSpec,
@@ -75,16 +75,14 @@ def fill(gateway: Gateway) -> list[dict[str, Any]]:
 
 def cancel_all(gateway: Gateway, documents: list[dict[str, Any]]) -> None:
     """Act as the leader: end these orders, and wait until the gateway's projection has seen it."""
-    epoch = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 60.0)
-    inbox = {e.id: e for e in gateway.store.snapshot().entries if e.kind is Kind.INBOX_ORDER}
+    epoch, view = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 60.0), FleetView()
+    view.load(gateway.store.snapshot())
     for document in documents:
-        entry = inbox[document["message_id"]]
-        assert isinstance(entry.value, Order)
-        first = begin(entry.value, now_s=1.0, epoch=epoch)
+        wanted = view.order_of(document["message_id"])
+        assert wanted is not None
+        first = begin(wanted, now_s=1.0, epoch=epoch)
         second = record(apply(None, first), CANCELLED, SagaStatus.CANCELLED, now_s=2.0, epoch=epoch, reason="because")
-        used = (Consume(Kind.INBOX_ORDER, entry.id, entry.mod_revision),)
-        step = Transition(apply(apply(None, first), second), (first, second), 0, consume=used)
-        assert gateway.store.commit(epoch, [step])[0].revision > 0
+        assert gateway.store.commit(epoch, [build(view, (first, second), None)])[0].revision > 0
     seen(gateway)
 
 

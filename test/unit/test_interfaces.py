@@ -9,6 +9,7 @@ import drone_interfaces.msg
 import drone_interfaces.srv
 import pytest
 
+from drone_orchestrator.core.lanes import Level
 from drone_orchestrator.core.types import Outcome, Phase, Priority, Verdict
 
 
@@ -25,6 +26,7 @@ def constants(message: object, names: set[str]) -> dict[str, int]:
         (Outcome, "action.ExecuteDelivery.Result"),
         (Verdict, "srv.RequestClearance.Response"),
         (Priority, "msg.Order"),
+        (Level, "msg.BackPressure"),
     ],
 )
 def test_constants_are_the_core_s(enum: type[IntEnum], message: str) -> None:

@@ -9,7 +9,7 @@ from fleets import DEPOT, FLEET, HEAVY, LIGHT, at
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drone_orchestrator.core.lanes import Ledger, Level, Load, lane_of
+from drone_orchestrator.core.lanes import Ledger, Level, Load, Pressure, PressureGauge, lane_of
 from drone_orchestrator.core.types import (
     Corrupt,
     Entry,
@@ -135,6 +135,23 @@ def test_pressure_follows_what_waits() -> None:
     assert ledger.pressure("light") is Level.FULL
     assert ledger.pressure("heavy") is Level.CLEAR
     assert ledger.pressure("zeppelin") is Level.UNSPECIFIED
+
+
+def test_a_pressed_lane_says_when_to_come_back_and_a_clear_one_says_nothing() -> None:
+    fleet = replace(FLEET, classes=(replace(LIGHT, max_waiting=4), HEAVY))
+    ledger = Ledger(fleet, CAPABLE)
+    gauge = PressureGauge(fleet, ledger, 0.0)
+    for n in range(6):
+        ledger.set(order(f"m{n}"), Load.WAITING)
+    ledger.set(order("m0"), Load.IN_FLIGHT)
+
+    light, heavy = gauge.read(10.0)  # one in ten seconds; of the five that wait two must leave
+
+    assert light == Pressure("light", Level.FULL, waiting=5, bound=4, in_flight=1, retry_after_s=20.0)
+    assert heavy == Pressure("heavy", Level.CLEAR, waiting=0, bound=HEAVY.max_waiting, in_flight=0, retry_after_s=0.0)
+    ledger.drop("m1")
+    ledger.drop("m2")
+    assert gauge.read(15.0)[0] == Pressure("light", Level.SLOW_DOWN, 3, 4, 1, retry_after_s=5.0)
 
 
 def test_what_a_fresh_snapshot_lacks_is_gone() -> None:

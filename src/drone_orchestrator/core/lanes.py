@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
 from .types import Entry, FleetSpec, Kind, Order, Saga, SagaStatus
@@ -29,6 +29,18 @@ class Level(IntEnum):
     CLEAR = 1
     SLOW_DOWN = 2  # more than half of the bound waits
     FULL = 3  # nothing more is taken in until some have left
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What a lane says to those who submit. ``bound`` is on ``waiting``; ``retry_after_s`` is 0 while it is clear."""
+
+    lane: str
+    level: Level
+    waiting: int
+    bound: int
+    in_flight: int
+    retry_after_s: float
 
 
 #: Bounds of what a full lane says about when to come back, and how far back the speed of its queue is measured.
@@ -180,3 +192,22 @@ class Drain:
         if rate_per_s <= 0.0:
             return RETRY_MOST_S
         return min(RETRY_MOST_S, max(RETRY_LEAST_S, max(1, waiting - bound + 1) / rate_per_s))
+
+
+class PressureGauge:
+    """What each lane of ``ledger`` says, time after time. Times are of any one monotonic clock, in seconds."""
+
+    def __init__(self, fleet: FleetSpec, ledger: Ledger, now_s: float) -> None:
+        self._fleet = fleet
+        self._ledger = ledger
+        self._drains = {c.name: Drain(now_s) for c in fleet.classes}
+
+    def read(self, now_s: float) -> tuple[Pressure, ...]:
+        """One per lane, in the configuration's order. To be called after each change of the ledger too."""
+        return tuple(self._pressure(c.name, c.max_waiting, now_s) for c in self._fleet.classes)
+
+    def _pressure(self, lane: str, bound: int, now_s: float) -> Pressure:
+        waiting, level = self._ledger.waiting(lane), self._ledger.pressure(lane)
+        retry_after_s = self._drains[lane].retry_after_s(waiting, bound, self._ledger.drained(lane), now_s)
+        in_flight = self._ledger.in_flight(lane)
+        return Pressure(lane, level, waiting, bound, in_flight, 0.0 if level is Level.CLEAR else retry_after_s)

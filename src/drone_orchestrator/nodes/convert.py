@@ -12,13 +12,14 @@ import uuid
 import numpy as np
 from builtin_interfaces.msg import Time
 from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import BackPressure, DroneState, GeoPosition, OutcomeAck
 from drone_interfaces.msg import DeliveryOutcome as DeliveryOutcomeMsg
-from drone_interfaces.msg import DroneState, GeoPosition, OutcomeAck
 from drone_interfaces.msg import Order as OrderMsg
 from drone_interfaces.srv import RequestClearance
 from unique_identifier_msgs.msg import UUID
 
 from ..core.effects import AcknowledgeOutcome, AnswerClearance
+from ..core.lanes import Pressure
 from ..core.types import DeliveryOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Priority
 
 #: Namespace of goal ids: any constant UUID will do, but it must never change, or a repeated goal is not recognised.
@@ -49,6 +50,18 @@ def time_to_msg(seconds: float) -> Time:
 def time_from_msg(msg: Time) -> float:
     """Seconds since the epoch; 0.0 is unset."""
     return float(msg.sec) + msg.nanosec * 1e-9
+
+
+def pressure_to_msg(pressure: Pressure, stamp: Time) -> BackPressure:
+    return BackPressure(
+        stamp=stamp,
+        drone_class=pressure.lane,
+        level=int(pressure.level),
+        waiting=pressure.waiting,
+        waiting_bound=pressure.bound,
+        in_flight=pressure.in_flight,
+        retry_after_s=pressure.retry_after_s,
+    )
 
 
 def position_to_msg(point: GeoPoint | None, altitude_m: float = math.nan) -> GeoPosition:

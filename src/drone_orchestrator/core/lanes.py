@@ -60,6 +60,8 @@ def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order]
     if not fleet.classes:
         raise ValueError("a fleet without drone classes has no lanes")
     strong = [c for c in fleet.classes if order.package_weight_kg <= c.max_payload_kg]
+    if len(strong) == 1:
+        return strong[0].name  # whether it could or not: the planner is slow to ask
     able = (c for c in strong if capable(replace(fleet, classes=(c,)), order))
     return next(able, strong[0] if strong else fleet.classes[0]).name
 

@@ -111,7 +111,7 @@ def test_an_orchestrator_waits_for_its_store_and_leads_when_it_is_there(
         etcd.kill_member(0)
         node = Running(environment, "orchestrator", f'etcd_endpoints:="{endpoint}"')
         try:
-            node.wait_line("waiting for the store")
+            node.wait_line("could not follow the store")
             etcd.restart_member(0)
             node.wait_line("leading with epoch")
         finally:
@@ -128,7 +128,7 @@ def test_an_orchestrator_waits_for_its_store_and_leads_when_it_is_there(
 
 def test_a_clean_end_does_not_need_the_store(environment: dict[str, str]) -> None:
     node = Running(environment, "orchestrator", f"etcd_endpoints:=127.0.0.1:{free_port()}")
-    node.wait_line("waiting for the store")
+    node.wait_line("could not follow the store")
     began = time.monotonic()
     assert node.stop() == 0
     assert time.monotonic() - began < 10.0

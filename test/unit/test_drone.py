@@ -108,6 +108,7 @@ class Drone:
     # How a drone gets somewhere; each begins where the one before ended.
 
     def to_idle(self) -> Drone:
+        self.sense()
         self.sense(at_target=True)
         assert self.phase is Phase.IDLE
         return self
@@ -588,3 +589,12 @@ def test_the_durable_state_says_what_was_delivered(drone: Drone) -> None:
         outcomes=(DeliveryOutcome("m1", 1, Outcome.DELIVERED, at=closed.at),),
         closed=(("m1", 1),),
     )
+
+
+def test_what_is_sensed_at_the_first_look_is_of_an_older_target():
+    """The autopilot outlives the program: it still stands where it was sent before, and says so."""
+    drone = Drone().to_in_transit()
+    drone.restart()
+    drone.sense(at_target=True)
+    assert drone.phase is Phase.TO_DESTINATION
+    assert not any(isinstance(effect, Drop) for effect in drone.log)

@@ -42,7 +42,7 @@ class Aftermath:
         if saga.journal_id is None:
             return self._steps.compensated(saga, now)
         if saga.parked:
-            return self._look_at_parked(saga, None if silent else drone, now)
+            return self._look_at_parked(saga, drone, now)
         if drone is None or silent:
             return self._silent(saga, agenda, drone, now)
         if drone.report.journal_id != saga.journal_id:
@@ -170,8 +170,9 @@ class Aftermath:
             case CommandAction.LOST:
                 return self._steps.resolve(saga, S.FAILED, by, now)
             case CommandAction.RETURNED:
+                # The drone's last word counts, however old: what it shows here can never be taken back.
                 if drone is None or self._may_still_load(saga, drone.report):
-                    why = "its drone is not heard" if drone is None else f"{saga.drone_id} may still load it"
+                    why = "its drone was never heard" if drone is None else f"{saga.drone_id} may still load it"
                     told = Report("warning", f"{saga.order_id} is not taken as returned: {why}; ground the drone first")
                     return [told, *self._steps.discard_command(saga.message_id)]
                 return self._steps.resolve(saga, saga.target, by, now)

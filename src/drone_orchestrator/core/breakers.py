@@ -35,8 +35,13 @@ def after_failure(
     if known.state is BreakerState.CLOSED and failures < policy.failures:
         return replace(known, epoch=epoch, failures=failures)
     trips = known.trips + 1
-    pause_s = backoff.delay_s(trips, base_s=policy.open_s, cap_s=policy.open_cap_s, seed=drone_id)
-    return Breaker(drone_id, BreakerState.OPEN, epoch, failures, trips, now_s + pause_s)
+    open_until = now_s + pause_s(trips, drone_id, policy)
+    return Breaker(drone_id, BreakerState.OPEN, epoch, failures, trips, open_until)
+
+
+def pause_s(trips: int, drone_id: str, policy: BreakerPolicy) -> float:
+    """How long the breaker stays open after ``trips`` openings in a row."""
+    return backoff.delay_s(trips, base_s=policy.open_s, cap_s=policy.open_cap_s, seed=drone_id)
 
 
 def after_success(breaker: Breaker | None, *, epoch: int) -> Breaker | None:

@@ -14,7 +14,7 @@ import heapq
 import math
 from dataclasses import replace
 
-from . import backoff
+from . import backoff, breakers
 from . import saga as sagas
 from .aftermath import Aftermath, deadline_of, outcome_of
 from .agenda import Agenda, DispatchPolicy, Drone, Office, Retry
@@ -506,7 +506,9 @@ class Dispatcher:
         if entry is None or breaker is None or breaker.state is not BreakerState.OPEN:
             return False
         if drone.breaker_pause is None or drone.breaker_pause[0] != entry.mod_revision:
-            pause_s = min(max(breaker.open_until - now.wall_s, 0.0), self._policy.breaker.open_cap_s)
+            # Whatever the clock of the leader that opened it said, no pause is longer than the policy's.
+            longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._policy.breaker)
+            pause_s = min(max(breaker.open_until - now.wall_s, 0.0), longest_s)
             drone.breaker_pause = (entry.mod_revision, now.mono_s + pause_s)
         return now.mono_s < drone.breaker_pause[1]
 

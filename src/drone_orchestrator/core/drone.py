@@ -270,13 +270,16 @@ class DroneMachine:
 
     def _flight_sensed(self, event: FlightSensed, now: Instant) -> None:
         self._sensed = event
-        if self._phase is P.UNSPECIFIED:
+        first_look = self._phase is P.UNSPECIFIED
+        if first_look:
             self._take_stock(now)
         if self._phase is P.GROUNDED:
             return
         if event.fault:
             self._ground(event.fault, now)
             return
+        if first_look:
+            return  # sensed before the commands that were just given: `at_target` is of an older target
         expected = _PAYLOAD_EXPECTED.get(self._phase)
         if expected is not None and expected != event.payload_on_board:
             self._ground("package_missing" if expected else "package_not_cleared", now)

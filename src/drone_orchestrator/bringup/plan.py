@@ -11,7 +11,11 @@ Parameter = bool | int | float | str | list[str]
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
-    """Size and settings of a fleet. ``time_scale`` makes simulated flight faster than life."""
+    """Size and settings of a fleet. ``time_scale`` makes simulated flight faster than life.
+
+    ``etcd_members`` and ``etcd_compaction`` (how much history it keeps, as etcd writes it; empty: all of it) are for
+    an etcd that the run starts itself.
+    """
 
     drones: int = 6
     replicas: int = 3
@@ -25,6 +29,9 @@ class FleetOptions:
     time_scale: float = 1.0
     lease_ttl_s: float = 5.0
     reservation_ttl_s: float = 10.0
+    max_attempts: int = 10
+    etcd_members: int = 1
+    etcd_compaction: str = ""
     drones_per_process: int = 2
     monitor: bool = True
     gateway: bool = True
@@ -35,6 +42,8 @@ class FleetOptions:
             raise ValueError("drones: 0 to 1000 are wanted")
         if not 0 <= self.replicas <= 9:
             raise ValueError("replicas: 0 to 9 are wanted")
+        if self.etcd_members not in (1, 3, 5):
+            raise ValueError("etcd_members: 1, 3 or 5 are wanted")
         if self.drones_per_process < 1:
             raise ValueError("drones_per_process: at least 1 is wanted")
         if not self.time_scale > 0.0:
@@ -78,8 +87,12 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
     out = _drone_hosts(options)
     for index in range(options.replicas):
         name = f"orchestrator_{chr(ord('a') + index)}"
-        timing = {"lease_ttl_s": options.lease_ttl_s, "reservation_ttl_s": options.reservation_ttl_s}
-        out.append(_spec(options, name, "orchestrator", "orchestrator", {**common, **timing}, name))
+        bounds: dict[str, Parameter] = {
+            "lease_ttl_s": options.lease_ttl_s,
+            "reservation_ttl_s": options.reservation_ttl_s,
+            "max_attempts": options.max_attempts,
+        }
+        out.append(_spec(options, name, "orchestrator", "orchestrator", {**common, **bounds}, name))
     if options.monitor:
         out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", dict(common), None))
     if options.gateway:

@@ -20,13 +20,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from ..store.process import EtcdProcess
 from .plan import FleetOptions, ProcessSpec, processes
 
 #: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
 _DOMAINS = range(10, 102)
-_STOP_TIMEOUT_S = 6.0
+#: Shutting down goes by role, so that whoever is left can still say good-bye to what it needs. A role has so long, all
+#: roles together not much longer: what hangs must not hold up the rest.
+_STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
+_STOP_ROLE_S = 3.0
+_STOP_ALL_S = 7.0
+_STOP_LEAST_S = 0.5
+_ETCD_RESPAWN_S = 1.0
 
 
 class FleetError(RuntimeError):
@@ -39,6 +46,20 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     restart_at_s: float = 0.0
     starts: int = 0
+
+
+class Wiring(Protocol):
+    """How the processes of a fleet reach etcd and each other, where that is not simply this machine's loopback."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Goes over the fleet's own environment."""
+
+    def endpoints(self, process: str, members: Sequence[str]) -> Sequence[str]:
+        """The etcd endpoints that ``process`` is given instead of ``members``."""
+
+    def prefix(self, spec: ProcessSpec) -> Sequence[str]:
+        """What goes before the command line of a process."""
 
 
 class DomainReservation:
@@ -75,7 +96,7 @@ class LocalFleet:
     """A fleet of processes on this machine. Use as a context manager; :meth:`stop` is idempotent.
 
     ``options.etcd_endpoints`` and ``options.data_dir`` are filled in by the run. ``on_exit(name, returncode)`` hears of
-    every process that ended unasked.
+    every process that ended unasked. An etcd that is not given is the run's own: started, supervised and stopped by it.
     """
 
     def __init__(
@@ -83,6 +104,7 @@ class LocalFleet:
         options: FleetOptions,
         *,
         etcd: EtcdProcess | None = None,
+        wiring: Wiring | None = None,
         on_exit: Callable[[str, int], None] | None = None,
     ) -> None:
         self.workdir = Path(tempfile.mkdtemp(prefix="drone_orchestrator_"))
@@ -90,6 +112,9 @@ class LocalFleet:
         self.log_dir.mkdir()
         self._own_etcd = etcd is None
         self._etcd = etcd
+        self._etcd_delays_s: dict[int, float] = {}
+        self._etcd_restarts_s: dict[int, float] = {}
+        self._wiring = wiring
         self._reservation: DomainReservation | None = None
         self._options = options
         self._on_exit = on_exit
@@ -128,13 +153,21 @@ class LocalFleet:
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             # The shared-memory transport can hang in a mutex when a peer is killed; UDP never did.
             "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"),
+            **(self._wiring.environment if self._wiring else {}),
         }
+
+    @property
+    def etcd(self) -> EtcdProcess:
+        """The etcd that the fleet works with."""
+        assert self._etcd is not None
+        return self._etcd
 
     def start(self) -> None:
         """Start etcd, then the supervisor, which starts the rest."""
         self._reservation = DomainReservation()
         if self._etcd is None:
-            self._etcd = EtcdProcess()
+            members, compaction = self._options.etcd_members, self._options.etcd_compaction
+            self._etcd = EtcdProcess(members=members, auto_compaction=compaction)
         port = self._options.http_port or free_port(self._options.http_host)
         self._options = replace(
             self._options,
@@ -142,9 +175,15 @@ class LocalFleet:
             data_dir=str(self.workdir / "drones"),
             http_port=port,
         )
-        self._children = {spec.name: _Child(spec) for spec in processes(self._options)}
+        self._children = {spec.name: _Child(self._wired(spec)) for spec in processes(self._options)}
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
+
+    def _wired(self, spec: ProcessSpec) -> ProcessSpec:
+        if self._wiring is None or "etcd_endpoints" not in spec.parameters:
+            return spec
+        endpoints = ",".join(self._wiring.endpoints(spec.name, self.etcd.endpoints))
+        return replace(spec, parameters={**spec.parameters, "etcd_endpoints": endpoints})
 
     def names(self, role: str | None = None) -> list[str]:
         return [name for name, child in self._children.items() if role in (None, child.spec.role)]
@@ -168,11 +207,23 @@ class LocalFleet:
 
     def kill(self, name: str, *, respawn_delay_s: float | None = None) -> bool:
         """``SIGKILL`` to one process; it comes back after ``respawn_delay_s`` (default: its own)."""
+        return self._end(name, signal.SIGKILL, respawn_delay_s)
+
+    def terminate(self, name: str, *, respawn_delay_s: float | None = None) -> bool:
+        """``SIGTERM`` to one process, which ends in an orderly way; it comes back as after :meth:`kill`."""
+        return self._end(name, signal.SIGTERM, respawn_delay_s)
+
+    def _end(self, name: str, number: int, respawn_delay_s: float | None) -> bool:
         with self._lock:
             child = self._children[name]
             if respawn_delay_s is not None:
                 child.spec = replace(child.spec, respawn_delay_s=respawn_delay_s)
-        return self.signal(name, signal.SIGKILL)
+        return self.signal(name, number)
+
+    def kill_etcd(self, index: int, *, respawn_delay_s: float = _ETCD_RESPAWN_S) -> None:
+        """``SIGKILL`` to one member of the run's own etcd; it comes back after ``respawn_delay_s`` with its data."""
+        self._etcd_delays_s[index] = respawn_delay_s
+        self.etcd.kill_member(index)
 
     def check(self) -> None:
         """Raise :class:`FleetError` where a process could not be started or keeps dying."""
@@ -204,12 +255,14 @@ class LocalFleet:
         # Only this thread starts processes: their parent-death signal is tied to the thread that made them.
         try:
             while not self._stopping.wait(0.05):
+                if self._own_etcd:
+                    self._look_after_etcd()
                 for child in self._children.values():
                     self._look_after(child)
         except OSError as error:
             self._spawn_error = error
         finally:
-            self._shut_down(list(self._children.values())[::-1])
+            self._shut_down()
 
     def _look_after(self, child: _Child) -> None:
         code = None if child.process is None else child.process.poll()
@@ -228,12 +281,23 @@ class LocalFleet:
                 child.process, child.restart_at_s = process, 0.0
                 child.starts += 1
 
+    def _look_after_etcd(self) -> None:
+        now = time.monotonic()
+        for index, code in self.etcd.ended.items():
+            if index not in self._etcd_restarts_s:
+                self._etcd_restarts_s[index] = now + self._etcd_delays_s.pop(index, _ETCD_RESPAWN_S)
+                if self._on_exit:
+                    self._on_exit(f"etcd_{index}", code)
+            if now >= self._etcd_restarts_s[index]:
+                del self._etcd_restarts_s[index]
+                self.etcd.start_member(index)
+
     def _spawn(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"drone_orchestrator.nodes.{spec.executable}", *spec.arguments()]
         environment = {**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(self.log_dir)}
         with (self.log_dir / f"{spec.name}.log").open("ab") as log:
             return subprocess.Popen(
-                [*_dies_with_parent(), *command],
+                [*(self._wiring.prefix(spec) if self._wiring else ()), *_dies_with_parent(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -242,18 +306,22 @@ class LocalFleet:
                 start_new_session=True,
             )
 
-    def _shut_down(self, children: Sequence[_Child]) -> None:
-        running = [c.process for c in children if c.process is not None and c.process.poll() is None]
-        for process in running:
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        for process in running:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    def _shut_down(self) -> None:
+        end = time.monotonic() + _STOP_ALL_S
+        for role in _STOP_ORDER:
+            children = [child.process for child in self._children.values() if child.spec.role == role]
+            running = [process for process in children if process is not None and process.poll() is None]
+            for process in running:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+            now = time.monotonic()
+            deadline = now + min(_STOP_ROLE_S, max(end - now, _STOP_LEAST_S))
+            for process in running:
+                try:
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def _dies_with_parent() -> list[str]:

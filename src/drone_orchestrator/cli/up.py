@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 import httpx
@@ -14,12 +15,14 @@ import httpx
 from ..bringup import registry
 from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.plan import FleetOptions
-from ..bringup.runner import FleetError, LocalFleet
+from ..bringup.runner import FleetError, LocalFleet, Wiring
 from ..ports import StoreError
 from .context import json_option
 from .output import Failure, Output
 
 READY_TIMEOUT_S = 60.0
+#: A fleet that runs for days must not fill the disk with history; whoever audits it does so within this.
+ETCD_HISTORY = "1h"
 
 
 @click.command()
@@ -39,6 +42,7 @@ def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: in
             region=region,
             time_scale=time_scale,
             http_port=http_port,
+            etcd_compaction=ETCD_HISTORY,
             fleet_config=config,
         )
     except (FleetConfigError, ValueError) as error:
@@ -67,26 +71,23 @@ def require_free_port(host: str, port: int) -> None:
 
 
 @contextmanager
-def running(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
-    """A local fleet that is up, registered for other ``fleetctl`` calls, and gone afterwards."""
+def running(
+    options: FleetOptions,
+    out: Output,
+    *,
+    wiring: Wiring | None = None,
+    on_exit: Callable[[str, int], None] | None = None,
+    visible: bool = True,
+) -> Iterator[LocalFleet]:
+    """A local fleet that is up, and gone afterwards; ``visible``: known to other ``fleetctl`` calls while it runs."""
 
     def exited(name: str, code: int) -> None:
-        out.say(f"[yellow]{name} ended ({_cause(code)}); starting it again[/yellow]")
+        out.say(f"[yellow]{name} ended ({cause(code)}); starting it again[/yellow]")
 
     path = None
     try:
-        with LocalFleet(options, on_exit=exited) as fleet:
-            path = registry.register(
-                registry.RunningFleet(
-                    os.getpid(),
-                    options.region,
-                    fleet.options.etcd_endpoints,
-                    fleet.url,
-                    fleet.options.data_dir,
-                    fleet.environment,
-                    time.time(),
-                )
-            )
+        with LocalFleet(options, wiring=wiring, on_exit=on_exit or exited) as fleet:
+            path = _register(fleet) if visible else None
             with out.console.status("starting the fleet …"):
                 _wait_ready(fleet)
             try:
@@ -100,7 +101,23 @@ def running(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
             registry.unregister(path)
 
 
-def _cause(code: int) -> str:
+def _register(fleet: LocalFleet) -> Path:
+    options = fleet.options
+    return registry.register(
+        registry.RunningFleet(
+            os.getpid(),
+            options.region,
+            options.etcd_endpoints,
+            fleet.url,
+            options.data_dir,
+            fleet.environment,
+            time.time(),
+        )
+    )
+
+
+def cause(code: int) -> str:
+    """An exit code in words."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 _WRAPPER = """\
 import ctypes, os, signal, sys
@@ -87,8 +88,9 @@ class _Member:
 class EtcdProcess:
     """A running etcd, or a cluster of ``members`` of them; a context manager.
 
-    ``data_dir``: where to keep the data; by default a temporary directory that ``stop`` removes. Compaction is off,
-    because an audit reads the whole history. ``extra_args`` are passed to each etcd. Raises :class:`EtcdNotStarted`.
+    ``data_dir``: where to keep the data; by default a temporary directory that ``stop`` removes.
+    ``auto_compaction``: how much history to keep, as etcd writes it (``"1h"``, ``"30m"``); empty: all of it, because an
+    audit reads the whole history. ``extra_args`` are passed to each etcd. Raises :class:`EtcdNotStarted`.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class EtcdProcess:
         members: int = 1,
         *,
         start_timeout_s: float = 20.0,
+        auto_compaction: str = "",
         extra_args: Sequence[str] = (),
     ) -> None:
         self._binary = find_etcd()
         self._start_timeout_s = start_timeout_s
-        self._extra_args = tuple(extra_args)
+        compaction = ("--auto-compaction-mode=periodic", f"--auto-compaction-retention={auto_compaction}")
+        self._extra_args = (*(compaction if auto_compaction else ()), *extra_args)
         self._own_dir = data_dir is None
         self._dir = Path(data_dir) if data_dir is not None else Path(tempfile.mkdtemp(prefix="drone-etcd-"))
         self._members: list[_Member] = []
@@ -120,6 +124,20 @@ class EtcdProcess:
     def pids(self) -> list[int]:
         """Process ids of the members that run."""
         return [m.process.pid for m in self._members if m.process is not None and m.process.poll() is None]
+
+    @property
+    def ended(self) -> dict[int, int]:
+        """The members that do not run, by index, each with its exit code (negative: the signal)."""
+        codes = {i: m.process.poll() for i, m in enumerate(self._members) if m.process is not None}
+        return {index: code for index, code in codes.items() if code is not None}
+
+    def leader(self) -> int | None:
+        """Index of the member that leads the cluster, ``None`` while there is none or nobody can say."""
+        for member in self._members:
+            status = _status(member.endpoint)
+            if status is not None and status["leader"] == status["header"]["member_id"]:
+                return self._members.index(member)
+        return None
 
     def kill_member(self, index: int) -> None:
         """``SIGKILL`` one member and wait until it is gone; its data stays."""
@@ -140,12 +158,16 @@ class EtcdProcess:
         if process is not None:
             process.send_signal(signal.SIGCONT)
 
+    def start_member(self, index: int) -> None:
+        """Start one member that has ended again, on its old data and ports; does not wait for it."""
+        member = self._members[index]
+        member.process = self._spawn(member)
+
     def restart_member(self, index: int) -> None:
         """Start one member again on its old data and ports (killed first if it runs); returns when it is healthy."""
         self.kill_member(index)
-        member = self._members[index]
-        member.process = self._spawn(member)
-        self._wait_healthy([member], time.monotonic() + self._start_timeout_s)
+        self.start_member(index)
+        self._wait_healthy([self._members[index]], time.monotonic() + self._start_timeout_s)
 
     def stop(self) -> None:
         """Terminate, wait, and remove the directory that was made."""
@@ -235,6 +257,17 @@ def _healthy(endpoint: str) -> bool:
             return str(json.load(answer).get("health")).lower() == "true"
     except (OSError, ValueError):  # not listening yet, or unhealthy (503)
         return False
+
+
+def _status(endpoint: str) -> dict[str, Any] | None:
+    """The member's own view of the cluster, ``None`` where it does not answer or knows no leader."""
+    request = urllib.request.Request(f"{endpoint}/v3/maintenance/status", data=b"{}")
+    try:
+        with _DIRECT.open(request, timeout=0.5) as answer:
+            status: dict[str, Any] = json.load(answer)
+    except (OSError, ValueError):
+        return None
+    return status if "leader" in status else None
 
 
 def _free_ports(count: int) -> list[int]:

@@ -153,7 +153,8 @@ def test_ctrl_c_while_it_starts_leaves_nothing(
     args = ["up", "--http-port", "0"] if command == "up" else ["demo"]
     running = Interrupted(home, *args, cwd=tmp_path)
     running.wait_children(children)
-    assert running.stop(signal.SIGINT) in (130, -signal.SIGINT)
+    # 1 is what Python itself ends with where the signal finds it before its first line of ours.
+    assert running.stop(signal.SIGINT) in ((1, 130, -signal.SIGINT) if children == 0 else (130,))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

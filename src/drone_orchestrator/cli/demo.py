@@ -8,87 +8,30 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-import httpx
-from rich.live import Live
-from rich.table import Table
 
 from ..bringup import town
 from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.plan import FleetOptions
 from ..bringup.runner import LocalFleet
-from ..core.types import Entry, Kind, LeaderRecord, Saga, SagaEvent, SagaStatus, StoreChange
-from ..core.view import FleetView
-from ..runtime.projection import Projection
-from ..store import EtcdStore
-from ..verification.records import Report
-from . import timeline
-from .audit import audit_store, print_report, read_journals
+from ..core.types import SagaStatus
+from . import progress, timeline
+from .audit import print_report
+from .chronicle import Fault, Observer
 from .context import json_option
 from .output import Failure, Output
+from .shop import Habits, Shop
 from .up import running
 
 SUBMIT_PERIOD_S = 0.25
-RETRY_S = 0.2
 #: What was killed stays down longer than any lease: a standby takes over, and what a drone had not loaded yet goes to
 #: another one; what was on board waits for its own.
 DOWN_S = 5.0
 FLIGHT_STATES = (SagaStatus.ASSIGNED, SagaStatus.DISPATCHED, SagaStatus.LOADING, SagaStatus.IN_TRANSIT)
-
-
-@dataclass
-class Chronicle:
-    """What happened when, as the store told it; times by this machine's wall clock, in s."""
-
-    events: list[SagaEvent] = field(default_factory=list)
-    leaders: list[tuple[float, str, int]] = field(default_factory=list)  # (seen at, holder, epoch)
-    kills: list[tuple[float, str, str]] = field(default_factory=list)  # (at, kind, process)
-    assigned: list[tuple[float, int]] = field(default_factory=list)  # (seen at, epoch)
-    changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def hear(self, change: StoreChange) -> None:
-        """A listener of the projection, on the store's thread."""
-        now = time.time()
-        with self.changed:
-            for entry in change.entries:
-                self._note(entry, now)
-            self.changed.notify_all()
-
-    def _note(self, entry: Entry, now: float) -> None:
-        if isinstance(entry.value, SagaEvent):
-            self.events.append(entry.value)
-            if entry.value.type == "assigned":
-                self.assigned.append((now, entry.value.epoch))
-        elif entry.kind is Kind.LEADER and isinstance(entry.value, LeaderRecord):
-            self.leaders.append((now, entry.value.holder, entry.mod_revision))
-
-    def failovers(self) -> list[dict[str, Any]]:
-        """How long each killed leader was missed: to the next leader, and to that one's first assignment."""
-        out: list[dict[str, Any]] = []
-        for at, kind, _ in self.kills:
-            if kind != "leader":
-                continue
-            successor = next(((seen, epoch) for seen, _, epoch in self.leaders if seen > at), None)
-            if successor is None:
-                continue
-            seen, epoch = successor
-            first = next((t for t, e in self.assigned if e >= epoch), None)
-            out.append(
-                {
-                    "kind": "kill",
-                    "to_new_leader_s": round(seen - at, 3),
-                    "to_next_assignment_s": round(first - at, 3) if first is not None else None,
-                }
-            )
-        return out
 
 
 @click.command()
@@ -136,17 +79,26 @@ def demo(
         raise Failure(str(error)) from error
     except OSError as error:
         raise Failure(f"--report {folder}: {error.strerror}") from error
-    with running(options, out) as fleet:
-        run = _Run(fleet, out, town.orders(orders, seed), random.Random(seed))
-        try:
-            run.go(leader_kills, drone_kills, timeout_s)
-            report = run.audit()
-            document = run.document(report, time.monotonic() - began)
-        finally:
-            run.close()
+    documents = town.orders(orders, seed)
+    with (
+        running(options, out) as fleet,
+        Observer(fleet) as observer,
+        Shop(fleet.url, documents, name="demo", seed=seed, period_s=SUBMIT_PERIOD_S, habits=Habits()) as shop,
+    ):
+        run = _Run(fleet, observer, shop, out, orders, random.Random(seed))
+        run.go(leader_kills, drone_kills, timeout_s)
+        report, unreadable = observer.audit()
+        document = {
+            **observer.figures(shop.accepted, report),
+            "submitted_twice": len(shop.doubled),
+            "kills": [{"kind": _victim(fault), "process": fault.target} for fault in observer.chronicle.faults],
+            "wall_s": round(time.monotonic() - began, 1),
+        }
+    for line in unreadable:
+        out.say(f"[yellow]journal not read[/yellow] {line}")
     print_report(out, report)
     picture = folder / "timeline.png"
-    timeline.draw(run.chronicle, picture)
+    timeline.draw(observer.chronicle, picture)
     path = folder / "report.json"
     document["report"] = str(path.resolve())
     path.write_text(json.dumps(document, indent=2) + "\n")
@@ -157,188 +109,68 @@ def demo(
 
 
 class _Run:
-    """One run: submits, kills, waits, and reads from the store how it went."""
+    """One run: kills while the shop orders, and waits for the last order's end."""
 
-    def __init__(self, fleet: LocalFleet, out: Output, documents: list[dict[str, object]], rng: random.Random) -> None:
-        self.chronicle = Chronicle()
+    def __init__(
+        self, fleet: LocalFleet, observer: Observer, shop: Shop, out: Output, total: int, rng: random.Random
+    ) -> None:
         self._fleet = fleet
+        self._observer = observer
+        self._shop = shop
         self._out = out
-        self._documents = documents
+        self._total = total
         self._rng = rng
-        self._accepted: dict[str, str] = {}  # order id -> message id
-        self._doubled: set[str] = set()
-        self._stopped = threading.Event()
-        self._trouble: BaseException | None = None
-        self._store = EtcdStore(fleet.options.etcd_endpoints.split(","), fleet.options.region)
-        self._projection = Projection(self._store, listener=self.chronicle.hear)
-        self._projection.start()
-        self._submitter = threading.Thread(target=self._submit_all, name="shop", daemon=True)
-
-    def close(self) -> None:
-        self._stopped.set()
-        if self._submitter.is_alive():
-            self._submitter.join()
-        self._projection.close()
-        self._store.close()
 
     def go(self, leader_kills: int, drone_kills: int, timeout_s: float) -> None:
         """From the first order to the last one's end."""
         deadline = time.monotonic() + timeout_s
-        if not self._projection.wait_loaded(10.0):
-            raise Failure("the store was not there within 10 s")
-        self._note_leader()
-        self._submitter.start()
-        total = len(self._documents)
+        total = self._total
         schedule = sorted(
             [(total * (i + 1) / (leader_kills + 2), self._kill_leader) for i in range(leader_kills)]
             + [(total * (i + 1.5) / (drone_kills + 2), self._kill_drone) for i in range(drone_kills)],
             key=lambda item: item[0],
         )
-        with Live(self._picture(), console=self._out.console, refresh_per_second=4, transient=True) as live:
-            shown_at = 0.0
+        with progress.Display(self._out, self._observer, self._submitted) as display:
             while time.monotonic() < deadline:
                 self._fleet.check()
-                if self._trouble is not None:
-                    raise Failure(f"could not submit: {self._trouble}")
-                ended = self._ended()
+                if self._shop.trouble:
+                    raise Failure(f"could not submit: {self._shop.trouble[0]}")
+                ended = self._observer.ended()
                 if schedule and ended >= schedule[0][0] and schedule[0][1]():
                     schedule.pop(0)
                 if ended >= total and not schedule:
                     return
-                live.update(self._picture())
-                if not self._out.console.is_terminal and time.monotonic() - shown_at >= 5.0:
-                    shown_at = time.monotonic()
-                    self._out.say(self._line())
-                with self.chronicle.changed:
-                    self.chronicle.changed.wait(0.2)
-        self._out.say(f"[red]not finished within {timeout_s:.0f} s: {self._line()}[/red]")
+                display.update()
+                with self._observer.chronicle.changed:
+                    self._observer.chronicle.changed.wait(0.2)
+        line = progress.line(self._observer)
+        self._out.say(f"[red]not finished within {timeout_s:.0f} s: {self._submitted()}: {line}[/red]")
 
-    def _note_leader(self) -> None:
-        """Whoever leads already is in the snapshot, and no change will tell of it."""
-        entry = self._look(lambda view: view.leader)
-        with self.chronicle.changed:
-            if entry is not None and isinstance(entry.value, LeaderRecord) and not self.chronicle.leaders:
-                self.chronicle.leaders.append((time.time(), entry.value.holder, entry.mod_revision))
-
-    def audit(self) -> Report:
-        folder = Path(self._fleet.options.data_dir)
-        journals, unreadable = read_journals(folder)
-        for line in unreadable:
-            self._out.say(f"[yellow]journal not read[/yellow] {line}")
-        return audit_store(self._store, journals, complete=True)
-
-    def document(self, report: Report, wall_s: float) -> dict[str, Any]:
-        """The figures of the contract."""
-        sagas = self._look(lambda view: [e.value for e in view.sagas.values() if isinstance(e.value, Saga)])
-        counts = Counter(saga.status for saga in sagas)
-        ended = {saga.message_id for saga in sagas if saga.status.is_terminal}
-        delivered = Counter(event.message_id for event in self.chronicle.events if event.type == "delivered")
-        per_order = Counter(saga.order_id for saga in sagas)
-        duplicates = sum(n - 1 for n in per_order.values()) + sum(n - 1 for n in delivered.values())
-        return {
-            "orders_submitted": len(self._accepted),
-            "delivered": counts[SagaStatus.DELIVERED],
-            "cancelled": counts[SagaStatus.CANCELLED],
-            "failed": counts[SagaStatus.FAILED],
-            "lost": sum(1 for message_id in self._accepted.values() if message_id not in ended),
-            "duplicates": duplicates,
-            "submitted_twice": len(self._doubled),
-            "failovers": self.chronicle.failovers(),
-            "kills": [{"kind": kind, "process": name} for _, kind, name in self.chronicle.kills],
-            "reassigned": sum(1 for saga in sagas if saga.attempt > 1),
-            "invariants": report.invariants,
-            "violations": [v.text for v in report.violations],
-            "wall_s": round(wall_s, 1),
-        }
-
-    # --- the shop's thread --------------------------------------------------------------------------------------
-
-    def _submit_all(self) -> None:
-        try:
-            with httpx.Client(base_url=self._fleet.url, timeout=5.0) as client:
-                for document in self._documents:
-                    again = self._rng.random() < 0.25
-                    self._submit(client, document)
-                    if again:
-                        self._doubled.add(str(document["order_id"]))
-                        self._submit(client, document)
-                    if self._stopped.wait(SUBMIT_PERIOD_S):
-                        return
-        except BaseException as error:
-            self._trouble = error
-
-    def _submit(self, client: httpx.Client, document: dict[str, object]) -> None:
-        """As a careful shop does: try until there is an answer, with the same key every time."""
-        key = f"demo-{document['order_id']}"
-        while not self._stopped.is_set():
-            try:
-                answer = client.post("/orders", json=document, headers={"Idempotency-Key": key})
-            except httpx.TransportError:
-                self._stopped.wait(RETRY_S)
-                continue
-            if answer.status_code in (200, 202):
-                self._accepted[str(document["order_id"])] = answer.json()["message_id"]
-                return
-            if answer.status_code not in (429, 503):
-                raise RuntimeError(f"{document['order_id']}: {answer.status_code} {answer.text}")
-            self._stopped.wait(RETRY_S)
-
-    # --- whom to kill -------------------------------------------------------------------------------------------
+    def _submitted(self) -> str:
+        return f"{len(self._shop.accepted)} of {self._total} submitted"
 
     def _kill_leader(self) -> bool:
-        record = self._look(lambda view: view.leader.value if view.leader is not None else None)
-        if not isinstance(record, LeaderRecord):
-            return False
-        return self._kill("leader", record.holder)
+        holder = self._observer.leader()
+        return holder is not None and self._kill(holder, leader=True)
 
     def _kill_drone(self) -> bool:
         """A process with a drone that is on an order, if there is one."""
-        sagas = self._look(lambda view: [e.value for e in view.sagas.values() if isinstance(e.value, Saga)])
-        busy = {saga.drone_id for saga in sagas if saga.status in FLIGHT_STATES}
+        busy = {saga.drone_id for saga in self._observer.sagas() if saga.status in FLIGHT_STATES}
         names = [n for n in self._fleet.names("drones") if busy & set(self._fleet.spec(n).parameters["drone_ids"])]  # type: ignore[arg-type]
-        return bool(names) and self._kill("drones", self._rng.choice(names))
+        return bool(names) and self._kill(self._rng.choice(names), leader=False)
 
-    def _kill(self, kind: str, name: str) -> bool:
+    def _kill(self, name: str, *, leader: bool) -> bool:
         at = time.time()
         if not self._fleet.kill(name, respawn_delay_s=DOWN_S):
             return False
-        self.chronicle.kills.append((at, kind, name))
-        what = "the leader" if kind == "leader" else "drones on their way"
+        self._observer.chronicle.faults.append(Fault(at, "kill", name, DOWN_S, leader))
+        what = "the leader" if leader else "drones on their way"
         self._out.say(f"[bold red]SIGKILL[/bold red] {name} ({what})")
         return True
 
-    # --- progress -----------------------------------------------------------------------------------------------
 
-    def _look(self, select: Callable[[FleetView], Any]) -> Any:
-        return self._projection.read(select)[0]
-
-    def _counts(self) -> Counter[SagaStatus]:
-        def count(view: FleetView) -> Counter[SagaStatus]:
-            found = Counter(e.value.status for e in view.sagas.values() if isinstance(e.value, Saga))
-            found[SagaStatus.PENDING] += len(view.inbox)
-            return found
-
-        counts: Counter[SagaStatus] = self._look(count)
-        return counts
-
-    def _ended(self) -> int:
-        return sum(n for status, n in self._counts().items() if status.is_terminal)
-
-    def _line(self) -> str:
-        counts = self._counts()
-        parts = [f"{counts[status]} {status.value}" for status in SagaStatus if counts[status]]
-        return f"{len(self._accepted)}/{len(self._documents)} submitted: " + (", ".join(parts) or "–")
-
-    def _picture(self) -> Table:
-        counts = self._counts()
-        leader = self._look(lambda view: view.leader.value if view.leader is not None else None)
-        table = Table(title="orders", box=None, title_justify="left")
-        for status in SagaStatus:
-            table.add_column(status.value, justify="right")
-        table.add_row(*(str(counts[status]) for status in SagaStatus))
-        holder = leader.holder if isinstance(leader, LeaderRecord) else "[red]none[/red]"
-        table.caption = f"{len(self._accepted)} of {len(self._documents)} submitted · leader: {holder}"
-        return table
+def _victim(fault: Fault) -> str:
+    return "leader" if fault.leader else "drones"
 
 
 def _summarise(out: Output, document: dict[str, Any], picture: Path) -> None:

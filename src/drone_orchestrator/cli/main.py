@@ -16,6 +16,7 @@ from .output import Failure
 #: Command to the module that has it: a command loads only what it needs.
 _COMMANDS = {
     "demo": "demo",
+    "chaos": "chaos",
     "up": "up",
     "doctor": "doctor",
     "order": "orders",
@@ -24,6 +25,7 @@ _COMMANDS = {
     "leader": "fleet",
     "audit": "audit",
     "bench": "bench",
+    "simulate": "simulate",
 }
 
 

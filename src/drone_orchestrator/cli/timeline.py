@@ -1,4 +1,4 @@
-"""The picture of a run: who flew what when, who led, and what was killed."""
+"""The picture of a run: who led, who flew what when, and which faults hit whom."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from ..core.types import SagaEvent, SagaStatus
 
 if TYPE_CHECKING:
-    from .demo import Chronicle
+    from .chronicle import Chronicle, Fault
 
 #: Colours that stay apart in grey and for the colour-blind (after Okabe and Ito).
 _COLOURS = {
@@ -27,6 +27,18 @@ _COLOURS = {
     SagaStatus.COMPENSATING: "#cc79a7",
 }
 _LEADERS = ("#0072b2", "#e69f00", "#999999")
+_FAULT_COLOURS = {
+    "kill": "#d55e00",
+    "restart": "#e69f00",
+    "hang": "#cc79a7",
+    "etcd_cut": "#0072b2",
+    "etcd_slow": "#56b4e9",
+    "etcd_kill": "#000000",
+    "etcd_pause": "#777777",
+    "dds_cut": "#009e73",
+}
+_ROW_IN = 0.42
+_FAULT_ROW_IN = 0.28
 
 
 def draw(chronicle: Chronicle, path: Path) -> None:
@@ -34,48 +46,55 @@ def draw(chronicle: Chronicle, path: Path) -> None:
     start = min((event.at for event in chronicle.events), default=0.0)
     end = max((event.at for event in chronicle.events), default=1.0)
     drones = sorted({e.drone_id for e in chronicle.events if e.drone_id}, key=lambda d: (len(d), d))
-    figure, (top, main) = plt.subplots(
-        2,
-        1,
-        figsize=(12, 2.4 + 0.42 * max(len(drones), 1)),
-        sharex=True,
-        height_ratios=(1, max(len(drones), 1)),
-        layout="constrained",
+    targets = sorted({fault.target for fault in chronicle.faults})
+    heights = (0.8, _ROW_IN * max(len(drones), 1), _FAULT_ROW_IN * max(len(targets), 1))
+    width_in = min(max(12.0, 0.16 * (end - start)), 40.0)
+    figure, (top, main, below) = plt.subplots(
+        3, 1, figsize=(width_in, 2.0 + sum(heights)), sharex=True, height_ratios=heights, layout="constrained"
     )
     _draw_leaders(top, chronicle, start, end)
     _draw_orders(main, chronicle.events, drones, start)
-    for axes in (top, main):
-        for at, kind, _ in chronicle.kills:
-            axes.axvline(at - start, color="#d55e00", linestyle="-" if kind == "leader" else "--", linewidth=1.5)
-    for index, (at, kind, name) in enumerate(chronicle.kills):
-        text = "leader killed" if kind == "leader" else f"{name} killed"
-        top.annotate(
-            text,
-            (at - start, 0.5),
-            textcoords="offset points",
-            xytext=(3, 4 + 11 * (index % 2)),
-            fontsize=8,
-            color="#d55e00",
-        )
+    _draw_faults(below, chronicle.faults, targets, start)
+    for fault in chronicle.faults:
+        if fault.leader:
+            for axes in (top, main):
+                axes.axvline(fault.at - start, color=_FAULT_COLOURS[fault.kind], linewidth=1.0, alpha=0.7)
+    kinds = [kind for kind in _FAULT_COLOURS if any(fault.kind == kind for fault in chronicle.faults)]
     handles = [Patch(color=colour, label=status.value) for status, colour in _COLOURS.items()]
-    main.legend(handles=handles, ncols=len(handles), loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
-    main.set_xlabel("s since the first order was accepted")
+    figure.legend(handles=handles, ncols=len(handles), loc="outside upper center", frameon=False)
+    handles = [Patch(color=_FAULT_COLOURS[kind], label=kind) for kind in kinds]
+    if handles:
+        figure.legend(handles=handles, ncols=len(handles), loc="outside lower center", frameon=False)
+    below.set_xlabel("s since the first order was accepted")
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _draw_faults(axes: Axes, faults: list[Fault], targets: list[str], start: float) -> None:
+    """A bar per fault in the row of what it hit; a star marks the leader of that moment."""
+    rows = {target: row for row, target in enumerate(reversed(targets))}
+    for fault in faults:
+        row, colour = rows[fault.target], _FAULT_COLOURS[fault.kind]
+        axes.barh(row, fault.hold_s, left=fault.at - start, height=0.6, color=colour)
+        if fault.leader:
+            axes.text(fault.at - start, row, "★", va="center", ha="right", fontsize=8, color=colour)
+    axes.set_yticks(list(rows.values()), list(rows), fontsize=8)
+    axes.set_ylabel("faults (★ leader)", fontsize=8)
+    _tidy(axes)
 
 
 def _draw_leaders(axes: Axes, chronicle: Chronicle, start: float, end: float) -> None:
     holders = sorted({holder for _, holder, _ in chronicle.leaders})
     changes = [(max(at, start), holder, epoch) for at, holder, epoch in chronicle.leaders]
-    killed = [at for at, kind, _ in chronicle.kills if kind == "leader"]
+    killed = [fault.at for fault in chronicle.faults if fault.leader and fault.is_final]
     for index, (at, holder, epoch) in enumerate(changes):
         until = changes[index + 1][0] if index + 1 < len(changes) else end
         until = min([until, *(k for k in killed if k > at)])
         colour = _LEADERS[holders.index(holder) % len(_LEADERS)]
-        axes.barh(0, until - at, left=at - start, height=0.8, color=colour)
-        axes.text(at - start, 0, f" {holder} · epoch {epoch}", va="center", fontsize=8, color="white")
+        (bar,) = axes.barh(0, until - at, left=at - start, height=0.8, color=colour)
+        text = axes.text(at - start, 0, f" {holder} · epoch {epoch}", va="center", fontsize=8, color="white")
+        text.set_clip_path(bar)
     axes.set_yticks([0], ["leader"])
-    axes.set_ylim(-0.5, 1.6)
     _tidy(axes)
 
 

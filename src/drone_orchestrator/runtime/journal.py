@@ -1,8 +1,7 @@
 """An append-only file that survives the death of its writer at any instant.
 
-One record per line: CRC-32 of the JSON text in eight hex digits, a blank, the JSON, a newline. The first line is the
-header and holds the journal's *identity*, a UUID made when the file was; whoever comes back with another identity has
-lost its memory.
+One record per line, framed by :mod:`.framing`. The first line is the header and holds the journal's *identity*, a UUID
+made when the file was; whoever comes back with another identity has lost its memory.
 
 ``append`` returns when the record is on disk. A record is written with one call and ends in its only newline, so a torn
 write is a last line that is cut short or does not fit its CRC: it is cut off when the journal is opened, for nobody was
@@ -12,20 +11,18 @@ aside as ``<name>.corrupt-<n>`` and a journal with a new identity begins.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import uuid
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .framing import Locked, Record, lock_beside, parse_line, record_line, sync_folder
+
 FORMAT = "drone_orchestrator.journal"
 VERSION = 1
-
-Record = dict[str, Any]
 
 
 class JournalError(Exception):
@@ -90,7 +87,7 @@ def parse(data: bytes, name: str) -> Contents:
     """
     lines = data.split(b"\n")
     tail = lines.pop()  # what follows the last newline: nothing, or a torn record
-    parsed = [_parse_line(line) for line in lines]
+    parsed = [parse_line(line) for line in lines]
     if parsed and parsed[-1] is None and not tail:
         parsed.pop()
         tail = lines.pop() + b"\n"
@@ -111,12 +108,6 @@ def parse(data: bytes, name: str) -> Contents:
 def header_line(identity: str) -> bytes:
     """The first line of a journal."""
     return record_line({"format": FORMAT, "version": VERSION, "identity": identity})
-
-
-def record_line(record: Mapping[str, Any]) -> bytes:
-    """``record`` as it is written: one line that carries its checksum."""
-    text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 class Journal:
@@ -224,21 +215,13 @@ class Journal:
                 out.writelines(record_line(record) for record in records)
             os.fsync(fd)
             os.rename(temporary, self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError:
             os.close(fd)
             raise
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self.identity = fd, identity
-
-
-def _parse_line(line: bytes) -> Record | None:
-    """The record of one line, ``None`` where it does not fit its CRC."""
-    if len(line) < 10 or line[8:9] != b" " or line[:8] != b"%08x" % zlib.crc32(line[9:]):
-        return None
-    record = json.loads(line[9:])
-    return record if isinstance(record, dict) else None
 
 
 def _holds_two_records(tail: bytes) -> bool:
@@ -249,27 +232,13 @@ def _holds_two_records(tail: bytes) -> bool:
     except ValueError:
         return False
     first = 9 + len(text[:end].encode())
-    return _parse_line(tail[:first]) is not None and _parse_line(tail[first + 1 :].rstrip(b"\n")) is not None
+    return parse_line(tail[:first]) is not None and parse_line(tail[first + 1 :].rstrip(b"\n")) is not None
 
 
 def _lock(path: Path) -> int:
-    """Lock a file beside the journal (the journal itself is replaced by compaction, and its lock would go with it)."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return lock_beside(path)
+    except Locked:
+        raise JournalLocked(f"{path}: another process has this journal open") from None
     except OSError as error:
         raise JournalUnusable(f"{path}: {error.strerror}") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise JournalLocked(f"{path}: another process has this journal open") from None
-    return fd
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

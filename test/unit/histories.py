@@ -7,6 +7,7 @@ from typing import Any
 
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import (
+    ArchivedOrder,
     Entry,
     GeoPoint,
     Kind,
@@ -122,6 +123,22 @@ class History:
         self.clear(wanted.message_id, journal_id)
         self.load(wanted.message_id)
         self.deliver(wanted.message_id)
+
+    def archived(self, message_id: str) -> ArchivedOrder:
+        """The order as an archive has it."""
+        of_order = [
+            e for (kind, key), e in self.living.items() if kind is Kind.EVENT and key.startswith(f"{message_id}/")
+        ]
+        events = sorted((e.value for e in of_order if isinstance(e.value, SagaEvent)), key=lambda event: event.n)
+        return ArchivedOrder(self.sagas[message_id], tuple(events), self.living[Kind.SAGA, message_id].mod_revision)
+
+    def retire(self, message_id: str) -> ArchivedOrder:
+        """The order leaves the store; its ids are free again."""
+        archived = self.archived(message_id)
+        saga = self.sagas.pop(message_id)
+        events = ((Kind.EVENT, f"{message_id}/{event.n}", None) for event in archived.events)
+        self.write((Kind.SAGA, message_id, None), *events, (Kind.ORDER_INDEX, saga.order_id, None))
+        return archived
 
     def compacted(self) -> list[StoreChange]:
         """All that is alive now, as the first change of a history that starts here."""

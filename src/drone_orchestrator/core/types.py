@@ -196,6 +196,15 @@ class SagaEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchivedOrder:
+    """An order that has ended, as it was in the store: its saga at ``revision``, and all its events, oldest first."""
+
+    saga: Saga
+    events: tuple[SagaEvent, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """``assignments/<drone_id>``: the drone is taken. Leased until clearance, firm (``leased`` false) after it."""
 

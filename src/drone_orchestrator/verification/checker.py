@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ..core.types import StoreChange
+from .archives import ArchiveIndex, ArchiveRecord, Retired
 from .fenced import Fenced
 from .idempotent import Idempotent
 from .nothing_lost import NothingLost
@@ -36,24 +37,35 @@ class HistoryOutOfOrder(ValueError):
     """Revisions do not grow: this is not a history."""
 
 
-def check(history: Iterable[StoreChange], journals: Sequence[JournalHistory] = (), *, complete: bool) -> Report:
+def check(
+    history: Iterable[StoreChange],
+    journals: Sequence[JournalHistory] = (),
+    *,
+    complete: bool,
+    archive: Iterable[ArchiveRecord] | None = None,
+) -> Report:
     """Check I1 … I7 at every revision of ``history``, as ``Store.history()`` yields it.
 
     The first change may be a snapshot at which a compacted history starts. ``journals`` are those of all drones, if
-    they are at hand. ``complete`` demands that every order has ended. Reads the history once, in time linear in its
-    length, and does not keep it. Raises :class:`HistoryOutOfOrder`.
+    they are at hand. ``complete`` demands that every order has ended. ``archive`` is that of the same store, the whole
+    of it: every order that left the store is looked for there. Reads history and archive once, in time linear in their
+    length, and does not keep them. Raises :class:`HistoryOutOfOrder`.
     """
+    found, archived = _Findings(), ArchiveIndex()
+    for record in archive or ():
+        found.add(archived.add(record))
+    found.add(archived.finish())
     world, lost = World(), NothingLost()
     invariants: tuple[Invariant, ...] = (
         OneDronePerOrder(),
         OneOrderPerDrone(),
         lost,
         Fenced(),
-        PickedOnce(),
+        PickedOnce(archived),
         Replayable(),
         Idempotent(),
+        *(() if archive is None else (Retired(archived),)),
     )
-    found = _Findings()
     events = revisions = 0
     for change in history:
         if change.revision <= world.revision:
@@ -65,7 +77,8 @@ def check(history: Iterable[StoreChange], journals: Sequence[JournalHistory] = (
             found.add(invariant.observe(step, world))
     for invariant in invariants:
         found.add(invariant.finish(world, tuple(journals), complete))
-    return Report(lost.orders, events, revisions, tuple(found.listed), found.counts)
+    listed = tuple(found.listed)
+    return Report(lost.orders, events, revisions, listed, found.counts, archived.orders, archived.repeats)
 
 
 class _Findings:

@@ -41,6 +41,8 @@ class Fenced:
                 text = f"event {event.message_id}/{event.n} has epoch {event.epoch} after one of epoch {last}"
                 yield Violation(self.id, text, (step.revision,))
             self._last_epoch[event.message_id] = max(event.epoch, last)
+        for saga in step.retired:
+            self._last_epoch.pop(saga.message_id, None)
 
     def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """A drone must never have obeyed a lower epoch after a higher one."""

@@ -1,4 +1,7 @@
-"""I7: the same message id any number of times makes one order; with another payload it is refused."""
+"""I7: the same message id any number of times makes one order; with another payload it is refused.
+
+An order that has ended and was retired gives its ids back: the retention is the window of idempotency.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,25 @@ class Idempotent:
                 self._had_saga.setdefault(change.id, step.revision)
             elif change.kind is Kind.ORDER_INDEX and isinstance(change.after, str):
                 yield from self._named(change.id, change.after, step.revision)
+        for saga in step.retired:
+            self._forget(saga)
+        for change in step.changes:
+            if change.kind is Kind.ORDER_INDEX and change.after is None:
+                yield from self._freed(change.id, step.revision)
 
     def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         return iter(())
+
+    def _forget(self, saga: Saga) -> None:
+        del self._order_of[saga.message_id], self._had_saga[saga.message_id]
+        if self._message_of.get(saga.order_id, ("", 0))[0] == saga.message_id:
+            del self._message_of[saga.order_id]
+
+    def _freed(self, order_id: str, revision: int) -> Iterator[Violation]:
+        message_id, at = self._message_of.get(order_id, ("", 0))
+        if message_id:
+            text = f"the id of order {order_id} was given away while its message {message_id} had not been retired"
+            yield Violation(self.id, text, (at, revision))
 
     def _seen(self, message_id: str, order: Order, revision: int) -> Iterator[Violation]:
         if order.message_id != message_id:

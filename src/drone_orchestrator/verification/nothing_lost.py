@@ -15,13 +15,9 @@ class NothingLost:
     id = "I3"
 
     def __init__(self) -> None:
+        self.orders = 0  # accepted so far
         self._accepted_at: dict[str, int] = {}
         self._ended: dict[str, tuple[SagaStatus, int]] = {}
-
-    @property
-    def orders(self) -> int:
-        """Orders accepted so far."""
-        return len(self._accepted_at)
 
     def observe(self, step: Step, world: World) -> Iterator[Violation]:
         for change in step.changes:
@@ -34,6 +30,13 @@ class NothingLost:
                 yield from self._held(change.id, step.revision, world)
             elif isinstance(change.after, Reservation) and change.after.message_id in self._ended:
                 yield from self._held(change.after.message_id, step.revision, world)
+        for saga in step.retired:
+            del self._accepted_at[saga.message_id], self._ended[saga.message_id]
+
+    def _accept(self, message_id: str, revision: int) -> None:
+        if message_id not in self._accepted_at:
+            self._accepted_at[message_id] = revision
+            self.orders += 1
 
     def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """With ``complete``, every order must have ended."""
@@ -55,7 +58,7 @@ class NothingLost:
 
     def _inbox_changed(self, change: Change, revision: int, world: World) -> Iterator[Violation]:
         if isinstance(change.after, Order):
-            self._accepted_at.setdefault(change.id, revision)
+            self._accept(change.id, revision)
         elif change.after is None and not self._has_saga(change.id, world):
             text = f"order {change.id} left the inbox without becoming a saga"
             yield Violation(self.id, text, (self._accepted_at.get(change.id, revision), revision))
@@ -74,7 +77,7 @@ class NothingLost:
             return
         if not isinstance(saga, Saga):
             return
-        self._accepted_at.setdefault(message_id, revision)
+        self._accept(message_id, revision)
         if ended is not None and saga.status is not ended[0]:
             text = f"order {message_id} had ended {ended[0].value} and then became {saga.status.value}"
             yield Violation(self.id, text, (ended[1], revision))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..core.saga import CLEARED, COMPENSATED, DELIVERED, RESOLVED
-from ..core.types import Kind, SagaEvent, SagaStatus
+from ..core.types import Kind, Saga, SagaEvent, SagaStatus
+from .archives import ArchiveIndex
 from .records import JournalHistory, Violation
 from .world import Step, World
 
@@ -35,16 +36,21 @@ class PickedOnce:
 
     id = "I5"
 
-    def __init__(self) -> None:
+    def __init__(self, archive: ArchiveIndex | None = None) -> None:
+        self._archive = archive or ArchiveIndex()
         self._out: dict[str, int] = {}  # message id -> revision of the clearance that is open
         self._delivered: dict[str, int] = {}
         self._cleared: dict[tuple[str, int], _Clearance] = {}
         self._first_event: dict[str, int] = {}
         self._brought_back: set[tuple[str, int]] = set()  # by hand: the drone's journal does not know
+        self._retired: set[str] = set()
+        self._reused: set[str] = set()
 
     def observe(self, step: Step, world: World) -> Iterator[Violation]:
         for event in step.events:
             self._first_event.setdefault(event.message_id, event.n)
+            if event.message_id in self._retired:
+                self._reused.add(event.message_id)
             if event.type == CLEARED:
                 yield from self._on_cleared(event, step, world)
             elif event.type == COMPENSATED:
@@ -54,6 +60,13 @@ class PickedOnce:
                 self._brought_back.add((event.message_id, event.attempt))
             elif event.type in (DELIVERED, RESOLVED):
                 yield from self._on_delivered(event, step)
+        for change in step.changes:
+            if isinstance(change.after, Saga) and self._archive.has_earlier(change.id, change.mod_revision):
+                self._reused.add(change.id)
+        for saga in step.retired:
+            self._retired.add(saga.message_id)
+            self._out.pop(saga.message_id, None)
+            self._delivered.pop(saga.message_id, None)
 
     def _on_cleared(self, event: SagaEvent, step: Step, world: World) -> Iterator[Violation]:
         message_id, what = event.message_id, f"order {event.message_id}, attempt {event.attempt}"
@@ -85,12 +98,17 @@ class PickedOnce:
         self._out.pop(message_id, None)
 
     def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
-        """Hold the journals against each other and against the clearances."""
+        """Hold the journals against each other and against the clearances.
+
+        Journals do not tell apart orders that had the same id one after the other: those are left out.
+        """
         loads: defaultdict[str, list[_Load]] = defaultdict(list)
         for journal in journals:
             for message_id, load in _loads(journal):
                 loads[message_id].append(load)
-        for message_id in sorted(loads):
+        for message_id in sorted(loads.keys() - self._reused):
+            if self._archive.has_earlier(message_id):
+                continue
             ordered = sorted(loads[message_id], key=lambda load: (load.attempt, load.drone_id, load.journal_id))
             yield from self._one_at_a_time(message_id, ordered)
             yield from self._allowed(message_id, ordered, world)
@@ -101,7 +119,9 @@ class PickedOnce:
             who = " and ".join(f"{d.drone_id} (attempt {d.attempt})" for d in drops)
             yield Violation(self.id, f"order {message_id} was dropped {len(drops)} times, by {who}")
         for earlier, later in pairwise(loads):
-            if earlier.ending != "returned" and (message_id, earlier.attempt) not in self._brought_back:
+            goal = (message_id, earlier.attempt)
+            by_hand = goal in self._brought_back or self._archive.brought_back(*goal)
+            if earlier.ending != "returned" and not by_hand:
                 had = "had dropped" if earlier.ending == "dropped" else "still held"
                 text = (
                     f"order {message_id}: {later.drone_id} loaded it (attempt {later.attempt}) although "
@@ -110,12 +130,17 @@ class PickedOnce:
                 yield Violation(self.id, text)
 
     def _allowed(self, message_id: str, loads: list[_Load], world: World) -> Iterator[Violation]:
-        # What happened before the history starts cannot be known to have been forbidden.
-        if self._first_event.get(message_id, 0 if world.starts_late else 1) != 1:
+        archived: dict[int, tuple[str, str]] | None = None
+        if message_id not in self._first_event:
+            archived = self._archive.cleared(message_id)
+        # What happened before the history starts, and is not archived, cannot be known to have been forbidden.
+        if archived is None and self._first_event.get(message_id, 0 if world.starts_late else 1) != 1:
             return
         for load in loads:
             who = f"{load.drone_id} (journal {load.journal_id}) loaded order {message_id}, attempt {load.attempt}"
             cleared = self._cleared.get((message_id, load.attempt))
+            if archived is not None and load.attempt in archived:
+                cleared = _Clearance(*archived[load.attempt], 0)
             if cleared is None:
                 yield Violation(self.id, f"{who}, which was never cleared")
             elif (cleared.drone_id, cleared.journal_id) != (load.drone_id, load.journal_id):

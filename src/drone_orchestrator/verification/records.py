@@ -45,13 +45,18 @@ class JournalHistory:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The verdict on a history. ``invariants`` counts all violations; ``violations`` lists the first of them."""
+    """The verdict on a history. ``invariants`` counts all violations; ``violations`` lists the first of them.
+
+    ``archived``: orders in the archive that was checked along, not counting ``repeats`` of them.
+    """
 
     orders: int
     events: int
     revisions: int
     violations: tuple[Violation, ...]
     invariants: dict[str, int]
+    archived: int = 0
+    repeats: int = 0
 
     @property
     def ok(self) -> bool:

@@ -19,6 +19,7 @@ class Replayable:
     def __init__(self) -> None:
         self._folded: dict[str, Saga] = {}
         self._written: dict[str, int] = {}  # message id -> highest event number ever written
+        self._living: dict[str, int] = {}  # message id -> number of its event keys
         self._archived: set[str] = set()  # ended before the history starts, with events that are gone
 
     def observe(self, step: Step, world: World) -> Iterator[Violation]:
@@ -39,6 +40,17 @@ class Replayable:
                 yield from self._fold(event, step.revision)
         for message_id in touched:
             yield from self._compare(message_id, step.revision, world)
+        for saga in step.retired:
+            yield from self._retired(saga.message_id, step.revision)
+
+    def _retired(self, message_id: str, revision: int) -> Iterator[Violation]:
+        """Its events left with it. Whoever gets its id next begins at number 1."""
+        left = self._living.pop(message_id, 0)
+        if left:
+            yield Violation(self.id, f"order {message_id} was retired, but {left} of its events stayed", (revision,))
+        self._folded.pop(message_id, None)
+        self._written.pop(message_id, None)
+        self._archived.discard(message_id)
 
     def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         return iter(())
@@ -47,6 +59,7 @@ class Replayable:
         """An event is written once under its own number, and stays at least until its order has ended."""
         message_id, _, number = change.id.rpartition("/")
         if change.after is None:
+            self._living[message_id] = self._living.get(message_id, 0) - 1
             saga = world.sagas.get(message_id) or self._folded.get(message_id)
             if saga is not None and not saga.status.is_terminal:
                 text = f"event {change.id} was deleted while its order is {saga.status.value}"
@@ -58,6 +71,8 @@ class Replayable:
             yield Violation(self.id, text, (step.revision,))
         if n <= self._written.get(message_id, 0) and not step.baseline:
             yield Violation(self.id, f"event {change.id} was written again", (step.revision,))
+        else:
+            self._living[message_id] = self._living.get(message_id, 0) + 1
         self._written[message_id] = max(n, self._written.get(message_id, 0))
 
     def _skip_archived(self, step: Step, world: World) -> None:

@@ -31,12 +31,16 @@ _TYPE_OF: dict[Kind, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key before and after a revision; ``None``: there was, or is, none. Event keys have no ``before``."""
+    """One key before and after a revision; ``None``: there was, or is, none. Event keys have no ``before``.
+
+    ``mod_revision`` is the key's own: at a baseline it is older than the step.
+    """
 
     kind: Kind
     id: str
     before: Value | None
     after: Value | None
+    mod_revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Step:
     """One revision. ``baseline``: not a change but the whole content, at which the history starts.
 
     ``leader_epoch`` is that of the leader in office when the revision was written, 0 for none. ``events`` are those
-    that were written, in the order of their numbers.
+    that were written, in the order of their numbers. ``retired``: orders that had ended and left the store; their ids
+    are free again.
     """
 
     revision: int
@@ -52,6 +57,7 @@ class Step:
     leader_epoch: int
     changes: tuple[Change, ...]
     events: tuple[SagaEvent, ...]
+    retired: tuple[Saga, ...] = ()
 
 
 class World:
@@ -80,7 +86,9 @@ class World:
         changes = tuple(self._put(entry) for entry in change.entries)
         self.revision = change.revision
         events = sorted((c.after for c in changes if isinstance(c.after, SagaEvent)), key=lambda e: (e.message_id, e.n))
-        return Step(change.revision, baseline, epoch_before, changes, tuple(events))
+        left = (c.before for c in changes if c.kind is Kind.SAGA and c.after is None)
+        retired = tuple(saga for saga in left if isinstance(saga, Saga) and saga.status.is_terminal)
+        return Step(change.revision, baseline, epoch_before, changes, tuple(events), retired)
 
     def _put(self, entry: Entry) -> Change:
         kind, key, value = entry.kind, entry.id, entry.value
@@ -108,7 +116,7 @@ class World:
                 self.index[key] = value
         elif kind is Kind.LEADER:
             self.leader_epoch = 0 if value is None else entry.mod_revision
-        return Change(kind, key, before, value)
+        return Change(kind, key, before, value, entry.mod_revision)
 
     def _note_saga(self, key: str, before: Value | None, after: Value | None) -> None:
         if isinstance(before, Saga) and before.drone_id in self.carrying:

@@ -9,6 +9,7 @@ The shell's duties:
 * carry out effects in the order in which they come;
 * answer every ``Commit`` with exactly one ``CommitDone``; a commit whose fate it cannot tell is reported as unknown,
   never guessed;
+* answer ``Archive`` with exactly one ``Archived``, and let no decision wait for it;
 * answer ``Campaign`` with ``CampaignDone``, ``RefreshLease`` with ``LeaseRefreshed`` or ``LeaseLost``;
 * sends may get lost; the core repeats what matters.
 """
@@ -91,7 +92,18 @@ class Discard:
     consume: tuple[Consume, ...]
 
 
-Change = Transition | Discard
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """Delete an order that has ended and is archived: its saga, unchanged since ``saga_revision``, all its events, its
+    order id, and what is left of it in the inbox. Its ids are free again."""
+
+    message_id: str
+    order_id: str
+    saga_revision: int
+    consume: tuple[Consume, ...] = ()
+
+
+Change = Transition | Discard | Retirement
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +171,23 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A terminal saga as stored at ``revision``."""
+
+    saga: Saga
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Make the histories of orders that have ended durable outside the store. Nothing depends on when."""
+
+    batch_id: int
+    epoch: int
+    orders: tuple[Ended, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """Try to create the leader key under a lease of ``ttl_s``."""
 
@@ -203,4 +232,4 @@ class Report:
     text: str
 
 
-Effect = Send | Commit | Campaign | RefreshLease | Resign | TakeOffice | LeaveOffice | Report
+Effect = Send | Commit | Archive | Campaign | RefreshLease | Resign | TakeOffice | LeaveOffice | Report

@@ -21,6 +21,7 @@ from .effects import (
     ReservationChange,
     Reserve,
     Send,
+    Transition,
 )
 from .transition import build, requests
 from .types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
@@ -178,7 +179,7 @@ class Steps:
         office = self.held
         office.of(change.message_id).busy = True
         lane = office.waiting.pop(change.message_id, "")
-        if not isinstance(change, Discard) and isinstance(change.reservation, Reserve):
+        if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
             office.reserving[change.reservation.drone_id] = lane
         commit_id, self._next_commit_id = self._next_commit_id, self._next_commit_id + 1
         return [Commit(commit_id, office.epoch, change, then)]

@@ -6,7 +6,7 @@ and loading a snapshot gives the same view.
 
 from __future__ import annotations
 
-from .effects import Change, Discard, Release, Reserve
+from .effects import Change, Release, Reserve, Transition
 from .types import (
     Breaker,
     CancelRequest,
@@ -67,7 +67,7 @@ class FleetView:
             return
         for used in change.consume:
             self._put(Entry(used.kind, used.id, None, revision))
-        if isinstance(change, Discard):
+        if not isinstance(change, Transition):
             return
         saga, held, breaker = change.saga, change.reservation, change.breaker
         self._put(Entry(Kind.SAGA, saga.message_id, saga, revision))

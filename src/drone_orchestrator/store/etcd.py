@@ -208,7 +208,9 @@ def _get(key: str) -> Any:
 def _operation(op: Op) -> Any:
     if isinstance(op, Put):
         return rpc.RequestOp(request_put=rpc.PutRequest(key=op.key.encode(), value=op.value, lease=op.lease))
-    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=op.key.encode()))
+    return rpc.RequestOp(
+        request_delete_range=rpc.DeleteRangeRequest(key=op.key.encode(), range_end=op.end.encode() or None)
+    )
 
 
 def _found(answer: Any) -> dict[str, KeyValue]:

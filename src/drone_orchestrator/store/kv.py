@@ -44,9 +44,10 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a key."""
+    """Delete a key, or all keys in ``[key, end)``."""
 
     key: str
+    end: str = ""
 
 
 Op = Put | Delete

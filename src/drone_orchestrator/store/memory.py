@@ -205,7 +205,7 @@ class MemoryBackend:
     def _change(self, ops: Sequence[Op]) -> None:
         revision = self._revision + 1
         keys: list[tuple[str, KeyValue | None]] = []
-        for op in ops:
+        for op in (single for each in ops for single in self._each_key(each)):
             before = self._living.pop(op.key, None)
             if before is not None and before.lease:
                 self._leases[before.lease].keys.discard(op.key)
@@ -224,6 +224,11 @@ class MemoryBackend:
 
     def _leased(self, op: Op) -> bool:
         return not isinstance(op, Put) or not op.lease or op.lease in self._leases
+
+    def _each_key(self, op: Op) -> list[Op]:
+        if isinstance(op, Delete) and op.end:
+            return [Delete(key) for key in sorted(key for key in self._living if op.key <= key < op.end)]
+        return [op]
 
     def expire(self) -> None:
         """Delete what hangs on leases that have run out (with ``changed`` held)."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..core.effects import Change, Consume, Discard, MakeFirm, Release, Reserve, Transition
+from ..core.effects import Change, Consume, Discard, MakeFirm, Release, Reserve, Retirement, Transition
 from ..core.events import Fate
 from ..core.types import Kind, Reservation
 from ..ports import CommitResult
 from .codec import encode
-from .keys import Keys
+from .keys import Keys, range_end
 from .kv import Delete, Expect, KeyValue, Op, Put, Reading
 
 #: etcd counts compares, success and failure operations each, at most 128 by default; some room is left.
@@ -24,7 +24,7 @@ MAX_OPERATIONS = 120
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One change as operations. ``proof`` is the one that shows whether it happened: a step's last event, which
-    nobody else can have put; for a discard the key that is gone."""
+    nobody else can have put; for a discard or a retirement a key that is gone."""
 
     expects: tuple[Expect, ...]
     ops: tuple[Op, ...]
@@ -47,6 +47,8 @@ def plan(change: Change, keys: Keys, lease: int = 0) -> Plan:
             raise ValueError(f"discard for {change.message_id} names no key")
         expects, deletes = _consumption(change.consume, keys)
         return Plan(expects, deletes, deletes[-1])
+    if isinstance(change, Retirement):
+        return _plan_retirement(change, keys)
     return _plan_transition(change, keys, lease)
 
 
@@ -71,6 +73,15 @@ def _plan_transition(transition: Transition, keys: Keys, lease: int) -> Plan:
     if len(expects) >= MAX_OPERATIONS:
         raise ValueError(f"transition of {saga.message_id} needs {len(expects)} compares: more than fit a transaction")
     return Plan(tuple(expects), tuple(ops), events[-1])
+
+
+def _plan_retirement(retirement: Retirement, keys: Keys) -> Plan:
+    """Everything at once, however many events there are: they are one range, and the ended saga gets no more."""
+    saga = Delete(keys.saga(retirement.message_id))
+    events = keys.events_of(retirement.message_id)
+    compares, deletes = _consumption(retirement.consume, keys)
+    ops = (saga, Delete(events, range_end(events)), Delete(keys.order_index(retirement.order_id)), *deletes)
+    return Plan((Expect(saga.key, retirement.saga_revision), *compares), ops, saga)
 
 
 def _consumption(consume: tuple[Consume, ...], keys: Keys) -> tuple[tuple[Expect, ...], tuple[Delete, ...]]:

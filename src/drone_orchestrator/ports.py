@@ -12,7 +12,17 @@ from typing import Protocol
 
 from .core.effects import Change
 from .core.events import Fate
-from .core.types import CancelRequest, LeaderRecord, OperatorCommand, Order, Saga, SagaEvent, Snapshot, StoreChange
+from .core.types import (
+    ArchivedOrder,
+    CancelRequest,
+    LeaderRecord,
+    OperatorCommand,
+    Order,
+    Saga,
+    SagaEvent,
+    Snapshot,
+    StoreChange,
+)
 
 
 class StoreError(Exception):
@@ -57,6 +67,20 @@ class OrderView:
     saga: Saga | None
     cancel_requested: bool = False
     revision: int = 0
+
+
+class ArchiveUnavailable(Exception):
+    """The archive cannot be written; none of the orders counts as archived."""
+
+
+class OrderArchive(Protocol):
+    """Where histories go that leave the store. Used by one thread."""
+
+    def append(self, orders: Sequence[ArchivedOrder]) -> None:
+        """Return when all of ``orders`` are on disk. Raises :class:`ArchiveUnavailable`."""
+
+    def close(self) -> None:
+        """Release what is open."""
 
 
 class WatchHandle(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from drone_orchestrator.core.agenda import DispatchPolicy
 from drone_orchestrator.core.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
+    Archive,
     Campaign,
     Commit,
     Effect,
@@ -36,7 +37,9 @@ from drone_orchestrator.core.events import (
     ViewLoaded,
 )
 from drone_orchestrator.core.orchestrator import Orchestrator
+from drone_orchestrator.core.retention import RetentionPolicy
 from drone_orchestrator.core.types import (
+    ArchivedOrder,
     DroneClass,
     DroneReport,
     FleetSpec,
@@ -48,7 +51,8 @@ from drone_orchestrator.core.types import (
     Saga,
 )
 from drone_orchestrator.planning.planner import AssignmentPlanner
-from drone_orchestrator.ports import StoreError
+from drone_orchestrator.ports import ArchiveUnavailable, StoreError
+from drone_orchestrator.runtime import archive as archives
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 
 DEPOT = GeoPoint(37.7577, -122.3876)
@@ -84,16 +88,37 @@ class Replica:
         return found
 
 
+class ArchiveInMemory:
+    """Keeps what it is given; ``failure`` makes it refuse."""
+
+    def __init__(self) -> None:
+        self.orders: list[ArchivedOrder] = []
+        self.batches: list[int] = []
+        self.failure = ""
+
+    def append(self, orders: Sequence[ArchivedOrder]) -> None:
+        if self.failure:
+            raise ArchiveUnavailable(self.failure)
+        self.orders += orders
+        self.batches.append(len(orders))
+
+    def close(self) -> None: ...
+
+
 class World:
     """``run`` lets everything happen that is due; ``advance`` moves the clock first."""
 
-    def __init__(self, replicas: int = 1, dispatch: DispatchPolicy | None = None) -> None:
+    def __init__(
+        self, replicas: int = 1, dispatch: DispatchPolicy | None = None, retention: RetentionPolicy | None = None
+    ) -> None:
         self.mono_s = 0.0
         self.wall_offset_s = 0.0
         self.backend = MemoryBackend(lambda: self.mono_s, threaded=False)
         self.intake = MemoryStore(self.backend, "sf", "intake")
         self.replicas: list[Replica] = []
         self.dispatch = dispatch or DispatchPolicy()
+        self.retention = retention
+        self.archive = ArchiveInMemory()
         for index in range(replicas):
             self.add_replica(f"orchestrator_{index}")
 
@@ -104,7 +129,14 @@ class World:
     def add_replica(self, name: str) -> Replica:
         store = MemoryStore(self.backend, "sf", name, reservation_ttl_s=10.0)
         record = LeaderRecord(name, f"{name}-instance", 0.0)
-        core = Orchestrator(record, FLEET, AssignmentPlanner(), election=ElectionPolicy(), dispatch=self.dispatch)
+        core = Orchestrator(
+            record,
+            FLEET,
+            AssignmentPlanner(),
+            election=ElectionPolicy(),
+            dispatch=self.dispatch,
+            retention=self.retention,
+        )
         replica = Replica(name, core, store)
         snapshot = store.snapshot()
         replica.inbox.append(ViewLoaded(snapshot))
@@ -183,6 +215,8 @@ class World:
             case Commit():
                 result = store.commit(effect.epoch, [effect.transition])[0]
                 inbox.append(CommitDone(effect, result.fate, result.revision))
+            case Archive():
+                inbox.append(archives.carry_out(effect, store, self.archive))
             case Campaign():
                 try:
                     inbox.append(CampaignDone(store.campaign(effect.record, effect.ttl_s), self.mono_s))

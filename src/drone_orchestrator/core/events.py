@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from .effects import Commit
+from .effects import Archive, Commit
 from .types import DroneReport, Snapshot, StoreChange
 
 
@@ -40,6 +40,18 @@ class CommitDone:
     commit: Commit
     fate: Fate
     revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """Answer to an :class:`~drone_orchestrator.core.effects.Archive`.
+
+    ``refused``: message ids that were left out, each with the reason; the others are on disk. ``error``: none is.
+    """
+
+    archive: Archive
+    refused: tuple[tuple[str, str], ...] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,7 @@ Event = (
     ViewLoaded
     | StoreChanged
     | CommitDone
+    | Archived
     | CampaignDone
     | LeaseRefreshed
     | LeaseLost

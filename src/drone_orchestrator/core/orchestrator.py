@@ -1,7 +1,7 @@
 """One orchestrator replica as a state machine: ``step(events, now) -> effects``, ``next_deadline()``.
 
-It joins three parts that know nothing of each other's insides: the view (what the store says), the election (whether
-this replica leads) and the dispatcher (what a leader does).
+It joins parts that know nothing of each other's insides: the view (what the store says), the election (whether this
+replica leads), and what a leader does: the dispatcher moves orders, the retention retires those that have ended.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from functools import singledispatchmethod
 
 from .agenda import DispatchPolicy
 from .dispatch import Dispatcher
-from .effects import Effect, Report, TakeOffice
+from .effects import Effect, Report, Retirement, TakeOffice, Transition
 from .election import Election, ElectionPolicy, Role
 from .events import (
+    Archived,
     CampaignDone,
     ClearanceRequested,
     CommitDone,
@@ -31,12 +32,16 @@ from .events import (
     ViewLoaded,
 )
 from .planner import Planner
-from .types import FleetSpec, Instant, LeaderRecord
+from .retention import Retention, RetentionPolicy
+from .types import FleetSpec, Instant, Kind, LeaderRecord
 from .view import FleetView
 
 
 class Orchestrator:
-    """Feed it everything that happens; carry out what it answers (duties: :mod:`.effects`)."""
+    """Feed it everything that happens; carry out what it answers (duties: :mod:`.effects`).
+
+    Without ``retention`` orders that have ended stay in the store for ever.
+    """
 
     def __init__(
         self,
@@ -46,11 +51,13 @@ class Orchestrator:
         *,
         election: ElectionPolicy | None = None,
         dispatch: DispatchPolicy | None = None,
+        retention: RetentionPolicy | None = None,
         campaigns: bool = True,
     ) -> None:
         self.view = FleetView()
         self.election = Election(record, election or ElectionPolicy())
         self.dispatcher = Dispatcher(self.view, fleet, planner, dispatch or DispatchPolicy())
+        self.retention = Retention(self.view, retention)
         self._loaded = False
         self._reported: set[tuple[str, int]] = set()
         if not campaigns:
@@ -67,7 +74,7 @@ class Orchestrator:
 
     def next_deadline(self) -> float | None:
         """When to step next even if nothing happens, by the monotonic clock; ``None``: only when something does."""
-        deadlines = [self.election.next_deadline(), self.dispatcher.next_deadline()]
+        deadlines = [part.next_deadline() for part in (self.election, self.dispatcher, self.retention)]
         return min((d for d in deadlines if d is not None), default=None)
 
     def step(self, events: Iterable[Event], now: Instant) -> list[Effect]:
@@ -78,16 +85,19 @@ class Orchestrator:
         if self._loaded:
             effects += self._lead(self.election.tick(self.view.leader, now), now)
             effects += self.dispatcher.tick(now)
+            effects += self.retention.tick(now)
         return effects
 
     def _lead(self, effects: list[Effect], now: Instant) -> list[Effect]:
-        """Let the dispatcher follow what the election decided."""
+        """Let dispatcher and retention follow what the election decided."""
         out: list[Effect] = []
         for effect in effects:
             out.append(effect)
             if isinstance(effect, TakeOffice):
+                self.retention.take_office(effect.epoch)
                 out += self.dispatcher.take_office(effect.epoch, now)
         if self.election.role is not Role.LEADER:
+            self.retention.leave_office()
             out += self.dispatcher.leave_office()
         return out
 
@@ -104,6 +114,7 @@ class Orchestrator:
         if self.election.role is Role.LEADER:
             # The watch lost its place. Nothing of the own knowledge is trusted over the fresh snapshot.
             effects += self.dispatcher.leave_office()
+            self.retention.take_office(self.election.epoch)
             effects += self.dispatcher.take_office(self.election.epoch, now)
         return effects
 
@@ -113,13 +124,25 @@ class Orchestrator:
         effects = self._report_corrupt()
         for entry in fresh:
             effects += self.dispatcher.entry_changed(entry, now)
+            if entry.kind is Kind.SAGA:
+                self.retention.look_at(entry.id)
         return effects
 
     @_on.register
     def _(self, event: CommitDone, now: Instant) -> list[Effect]:
         if event.fate is Fate.FENCED and event.commit.epoch == self.election.epoch:
             return self._lead(self.election.step_down("a write was fenced: somebody else leads", now), now)
-        return self.dispatcher.commit_done(event, now)
+        change = event.commit.transition
+        if isinstance(change, Retirement):
+            return self.retention.commit_done(event, now)
+        effects = self.dispatcher.commit_done(event, now)
+        if isinstance(change, Transition):
+            self.retention.look_at(change.message_id)  # the echo of an own commit is no news
+        return effects
+
+    @_on.register
+    def _(self, event: Archived, now: Instant) -> list[Effect]:
+        return self.retention.archived(event, now)
 
     @_on.register
     def _(self, event: CampaignDone, now: Instant) -> list[Effect]:

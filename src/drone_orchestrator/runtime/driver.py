@@ -20,6 +20,7 @@ from ..core import backoff
 from ..core.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
+    Archive,
     Campaign,
     Commit,
     Effect,
@@ -29,13 +30,15 @@ from ..core.effects import (
     RefreshLease,
     Report,
     Resign,
+    Retirement,
     SendGoal,
     TakeOffice,
 )
 from ..core.events import CampaignDone, CommitDone, Event, Fate, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
 from ..core.orchestrator import Orchestrator
 from ..core.types import Instant, Snapshot, StoreChange
-from ..ports import Store, StoreError, WatchHandle
+from ..ports import OrderArchive, Store, StoreError, WatchHandle
+from . import archive as archives
 from .threads import ThreadLanes
 
 MAX_GROUP = 64
@@ -46,6 +49,7 @@ _SENT = (Fate.SUCCEEDED, Fate.CONFLICT, Fate.FENCED)
 
 T = TypeVar("T")
 Call = Callable[[], Iterable[Event]]
+ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | TakeOffice | LeaveOffice
 
 
 class Lane(Enum):
@@ -55,6 +59,7 @@ class Lane(Enum):
     LEAD = ("lead", 1)  # leadership never waits behind the leases of drones,
     LEASE = ("lease", 2)  # nor those behind a slow election
     FOLLOW = ("follow", 1)
+    RETIRE = ("retire", 1)  # and nothing at all behind history that leaves
 
     @property
     def workers(self) -> int:
@@ -108,7 +113,10 @@ class Clock:
 
 
 class Driver:
-    """Shell of one replica. ``post`` may be called from any thread; ``start`` and ``stop`` once each."""
+    """Shell of one replica. ``post`` may be called from any thread; ``start`` and ``stop`` once each.
+
+    ``archive`` is needed by a core that retires orders; whoever gives it closes it, after ``stop``.
+    """
 
     def __init__(
         self,
@@ -121,19 +129,21 @@ class Driver:
         on_commit: Callable[[CommitDone, float], None] | None = None,
         on_crash: Callable[[BaseException], None] | None = None,
         lanes: Lanes | None = None,
+        archive: OrderArchive | None = None,
     ) -> None:
         self.core = core
         self.crash: BaseException | None = None
         self._store = store
         self._fleet = fleet
+        self._archive = archive
         self._log = logger
         self._clock = clock or Clock()
         self._on_commit = on_commit
         self._on_crash = on_crash
         self._lanes: Lanes = lanes or ThreadLanes(self._clock.now, {lane: lane.workers for lane in Lane})
         self._lock = threading.Lock()
-        self._commits: deque[Commit] = deque()
-        self._write_due = False
+        self._commits: dict[Lane, deque[Commit]] = {Lane.COMMIT: deque(), Lane.RETIRE: deque()}
+        self._write_due: set[Lane] = set()
         self._keeping: set[str] = set()
         self._outages = _Outages(logger)
         self._stopping = False
@@ -171,14 +181,8 @@ class Driver:
         match effect:
             case Commit():
                 self._queue_commit(effect)
-            case SendGoal():
-                self._fleet.send_goal(effect)
-            case RecallGoal():
-                self._fleet.recall(effect)
-            case AnswerClearance():
-                self._fleet.answer_clearance(effect)
-            case AcknowledgeOutcome():
-                self._fleet.acknowledge(effect)
+            case Archive():
+                self._run(Lane.RETIRE, lambda: self._archive_orders(effect))
             case KeepReservation():
                 self._queue_keep(effect.drone_id)
             case Campaign():
@@ -187,12 +191,25 @@ class Driver:
                 self._run(Lane.LEAD, lambda: self._refresh(effect))
             case Resign():
                 self._run(Lane.LEAD, lambda: self._resign(effect.epoch))
+            case Report():
+                self._log.log(_LEVELS[effect.level], "%s", effect.text)
+            case _:
+                self._tell_fleet(effect)
+
+    def _tell_fleet(self, effect: ForFleet) -> None:
+        match effect:
+            case SendGoal():
+                self._fleet.send_goal(effect)
+            case RecallGoal():
+                self._fleet.recall(effect)
+            case AnswerClearance():
+                self._fleet.answer_clearance(effect)
+            case AcknowledgeOutcome():
+                self._fleet.acknowledge(effect)
             case TakeOffice():
                 self._fleet.office_taken(effect.epoch)
             case LeaveOffice():
                 self._fleet.office_left(effect.epoch, effect.reason)
-            case Report():
-                self._log.log(_LEVELS[effect.level], "%s", effect.text)
 
     def _guarded(self, call: Callable[..., T], *args: object) -> T | None:
         """A defect on any thread must stop the process loudly; a supervisor starts it afresh."""
@@ -214,19 +231,24 @@ class Driver:
     # --- calls: they may block, and return the events to post -----------------------------------------------------
 
     def _queue_commit(self, commit: Commit) -> None:
+        lane = Lane.RETIRE if isinstance(commit.transition, Retirement) else Lane.COMMIT
         with self._lock:
-            self._commits.append(commit)
-            under_way, self._write_due = self._write_due, True
+            self._commits[lane].append(commit)
+            under_way = lane in self._write_due
+            self._write_due.add(lane)
         if not under_way:
-            self._run(Lane.COMMIT, self._write)
+            self._run(lane, lambda: self._write(lane))
 
-    def _write(self) -> list[Event]:
+    def _write(self, lane: Lane) -> list[Event]:
         """Commit what has piled up, as one group for each epoch."""
+        commits = self._commits[lane]
         with self._lock:
-            group = [self._commits.popleft() for _ in range(min(len(self._commits), MAX_GROUP))]
-            self._write_due = bool(self._commits)
-        if self._write_due:
-            self._run(Lane.COMMIT, self._write)
+            group = [commits.popleft() for _ in range(min(len(commits), MAX_GROUP))]
+            more = bool(commits)
+            if not more:
+                self._write_due.discard(lane)
+        if more:
+            self._run(lane, lambda: self._write(lane))
         if self._stopping:
             return []  # nobody is left to send what was to follow; the successor decides it anew
         done: list[Event] = []
@@ -245,6 +267,13 @@ class Driver:
             for each in done:
                 self._on_commit(each, took_s)
         return done
+
+    def _archive_orders(self, effect: Archive) -> list[Event]:
+        if self._stopping:
+            return []
+        if self._archive is None:
+            raise RuntimeError("orders are to be retired, but nobody said where to archive them")
+        return [archives.carry_out(effect, self._store, self._archive)]
 
     def _follow(self) -> list[Event]:
         """Load the view, then follow the watch; try again later while the store is away."""

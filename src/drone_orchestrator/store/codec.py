@@ -290,6 +290,16 @@ def decode(kind: Kind, id: str, raw: bytes, leased: bool | None = None) -> Value
     return record
 
 
+def saga_from_dict(data: object) -> Saga:
+    """Inverse of :func:`saga_to_dict`; ``ValueError`` names what cannot be read."""
+    return _read_saga(_Fields(data, "saga"))
+
+
+def event_from_dict(data: object) -> SagaEvent:
+    """Inverse of :func:`event_to_dict`; ``ValueError`` names what cannot be read."""
+    return _read_event(_Fields(data, "event"))
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise _Unreadable(f"{name} is not a number that can be stored")
 

@@ -1,0 +1,41 @@
+"""Takes the histories of orders that have ended from the store to the archive, and vouches for each."""
+
+from __future__ import annotations
+
+from ..core.effects import Archive, Ended
+from ..core.events import Archived
+from ..core.saga import IllegalTransition, fold
+from ..core.types import ArchivedOrder
+from ..ports import ArchiveUnavailable, OrderArchive, Store, StoreError
+
+
+class BrokenHistory(Exception):
+    """The events do not lead to the saga: deleting them would destroy the evidence."""
+
+
+def carry_out(effect: Archive, store: Store, archive: OrderArchive) -> Archived:
+    """Read, verify and archive the orders of one batch; the answer for the core. Blocks on store and disk."""
+    orders: list[ArchivedOrder] = []
+    refused: list[tuple[str, str]] = []
+    try:
+        for ended in effect.orders:
+            try:
+                orders.append(_history(ended, store))
+            except BrokenHistory as error:
+                refused.append((ended.saga.message_id, str(error)))
+        if orders:
+            archive.append(orders)
+    except (StoreError, ArchiveUnavailable) as error:
+        return Archived(effect, error=str(error))
+    return Archived(effect, refused=tuple(refused))
+
+
+def _history(ended: Ended, store: Store) -> ArchivedOrder:
+    events = store.events(ended.saga.message_id)
+    try:
+        folded = fold(events)
+    except IllegalTransition as error:
+        raise BrokenHistory(f"its events do not follow: {error}") from error
+    if folded != ended.saga:
+        raise BrokenHistory(f"its {len(events)} events do not lead to its saga")
+    return ArchivedOrder(ended.saga, tuple(events), ended.revision)

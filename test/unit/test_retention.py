@@ -1,0 +1,280 @@
+"""History leaves the store after its retention: archived first, deleted afterwards, never in the way of deciding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from world import Replica, World, make_order, make_report
+
+from drone_orchestrator.core.effects import Archive, Commit, Report, Retirement
+from drone_orchestrator.core.events import Archived
+from drone_orchestrator.core.retention import Retention, RetentionPolicy
+from drone_orchestrator.core.types import CancelRequest, Entry, Instant, Kind, Order, Saga, SagaStatus, Snapshot
+from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.store.kv import Put
+from drone_orchestrator.store.memory import MemoryDriver
+from drone_orchestrator.verification.archives import ArchiveRecord
+from drone_orchestrator.verification.checker import check
+
+S = SagaStatus
+RETENTION_S = 20.0
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """One replica that retires; afterwards history and archive must account for every order."""
+    world = World(retention=RetentionPolicy(RETENTION_S, max_under_way=3))
+    yield world
+    archive = [ArchiveRecord(f"archive:{line}", order) for line, order in enumerate(world.archive.orders)]
+    assert check(world.intake.history(), complete=False, archive=archive).violations == ()
+
+
+def end(world: World, *numbers: int) -> list[Order]:
+    """Orders that end at once: cancelled before any drone is there."""
+    orders = [make_order(number) for number in numbers]
+    for order in orders:
+        world.intake.submit(order)
+    world.run()
+    for order in orders:
+        world.intake.request_cancel(CancelRequest(order.message_id, 0.0))
+    world.run()
+    assert all(world.saga(order).status is S.CANCELLED for order in orders)
+    return orders
+
+
+def keys(world: World) -> list[str]:
+    """Every living key but the leader's, events included."""
+    prefix = world.intake.keys.prefix
+    living = world.backend.scan(((prefix, prefix[:-1] + "0"),), 0)[1]
+    return [kv.key.removeprefix(prefix) for kv in living if not kv.key.endswith("/leader")]
+
+
+def reports(replica: Replica) -> list[str]:
+    return [effect.text for effect in replica.take(Report) if isinstance(effect, Report)]
+
+
+def wait(world: World, seconds: float) -> None:
+    """In steps that keep the leader's lease alive."""
+    world.pass_time(seconds, step_s=1.0)
+
+
+def until_due(world: World) -> None:
+    """Retention is over, and nobody has noticed yet."""
+    wait(world, RETENTION_S - 1.0)
+    world.mono_s += 1.5
+
+
+def until_retired(world: World) -> None:
+    wait(world, RETENTION_S + 1.0)
+
+
+# --- what is retired, and when ----------------------------------------------------------------------------------------
+
+
+def test_an_order_leaves_nothing_behind_when_its_retention_ends(world: World) -> None:
+    [order] = end(world, 1)
+    wait(world, RETENTION_S - 1.0)
+    saga, events = world.saga(order), world.intake.events(order.message_id)
+    wait(world, 2.0)
+    assert keys(world) == []
+    [archived] = world.archive.orders
+    assert (archived.saga, list(archived.events)) == (saga, events)
+
+
+def test_the_core_asks_to_be_woken_when_a_retention_ends(world: World) -> None:
+    end(world, 1)
+    retention = world.leader.core.retention
+    assert retention.next_deadline() == pytest.approx(world.mono_s + RETENTION_S)
+    until_retired(world)
+    assert retention.next_deadline() is None
+
+
+def test_an_order_that_has_not_ended_stays_however_old_it_is(world: World) -> None:
+    world.intake.submit(make_order(1))
+    world.run()
+    wait(world, 5 * RETENTION_S)
+    assert world.saga(make_order(1)).status is S.PENDING
+    assert world.archive.orders == []
+
+
+def test_without_a_policy_orders_stay_for_ever() -> None:
+    world = World()
+    [order] = end(world, 1)
+    wait(world, 5 * RETENTION_S)
+    assert world.saga(order).status is S.CANCELLED
+
+
+def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
+    view = FleetView()
+    saga = Saga("m1", make_order(1), S.CANCELLED, created_at=1000.0, updated_at=1000.0)
+    view.load(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
+    retention = Retention(view, RetentionPolicy(24 * 3600.0))
+    retention.take_office(3)
+    assert retention.tick(Instant(0.0, 1000.0)) == []
+    assert retention.next_deadline() == 60.0
+    [archive] = retention.tick(Instant(60.0, 1000.0 + 25 * 3600.0))
+    assert isinstance(archive, Archive)
+    assert [ended.saga for ended in archive.orders] == [saga]
+
+
+def test_what_lies_in_the_inbox_about_it_leaves_with_it(world: World) -> None:
+    [order] = end(world, 1)
+    until_due(world)
+    world.intake.request_cancel(CancelRequest(order.message_id, 1.0))
+    world.run()
+    wait(world, 10.0)
+    assert keys(world) == []
+
+
+def test_the_ids_of_a_retired_order_are_free_again(world: World) -> None:
+    end(world, 1)
+    until_retired(world)
+    again = world.intake.submit(make_order(1, package_weight_kg=1.0))
+    assert (again.created, again.conflict) == (True, "")
+    world.run()
+    assert world.saga(make_order(1)).status is S.PENDING
+
+
+def test_many_orders_leave_in_bounded_batches(world: World) -> None:
+    end(world, *range(1, 12))
+    until_retired(world)
+    assert keys(world) == []
+    assert world.archive.batches == [3, 3, 3, 2]
+
+
+# --- archived first ---------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_deleted_while_the_archive_cannot_be_written(world: World) -> None:
+    end(world, 1, 2)
+    before = keys(world)
+    world.archive.failure = "disk full"
+    reports(world.leader)
+    wait(world, 5 * RETENTION_S)
+    assert keys(world) == before
+    assert reports(world.leader) == ["history cannot be archived, so it stays in the store: disk full"]
+    world.archive.failure = ""
+    wait(world, 60.0)
+    assert keys(world) == []
+    assert reports(world.leader) == ["history is archived again"]
+
+
+def test_a_failing_archive_is_tried_ever_more_rarely(world: World) -> None:
+    end(world, 1)
+    until_due(world)
+    retention, now = world.leader.core.retention, world.now
+    pauses = []
+    for _ in range(12):
+        [archive] = retention.tick(now)
+        assert isinstance(archive, Archive)
+        retention.archived(Archived(archive, error="disk full"), now)
+        assert retention.tick(now) == []
+        deadline = retention.next_deadline()
+        assert deadline is not None
+        pauses.append(deadline - now.mono_s)
+        now = Instant(deadline, now.wall_s + pauses[-1])
+    assert pauses[0] <= 1.0
+    assert 30.0 <= pauses[-1] <= 60.0
+
+
+def test_deciding_goes_on_while_the_archive_hangs(world: World) -> None:
+    end(world, 1)
+    leader = world.leader
+    until_due(world)
+    [effect] = leader.core.retention.tick(world.now)  # taken away: it is never answered
+    assert isinstance(effect, Archive)
+    world.hear(make_report())
+    world.intake.submit(make_order(2))
+    world.run()
+    assert world.saga(make_order(2)).status is S.ASSIGNED
+
+
+def test_an_order_whose_events_do_not_lead_to_its_saga_is_kept_and_reported() -> None:
+    world = World(retention=RetentionPolicy(RETENTION_S))
+    orders = end(world, 1, 2)
+    key = world.intake.keys.event(orders[0].message_id, 1)
+    stored = world.backend.read((key,)).found[key].value
+    MemoryDriver(world.backend, "tamper").txn((), (Put(key, stored.replace(b'"at":', b'"at":1')),))
+    reports(world.leader)
+    until_retired(world)
+    assert world.saga(orders[0]).status is S.CANCELLED
+    assert [o.saga.message_id for o in world.archive.orders] == [orders[1].message_id]
+    assert reports(world.leader) == ["m1: not archived, it stays in the store: its 2 events do not lead to its saga"]
+    wait(world, 3 * RETENTION_S)
+    assert reports(world.leader) == []
+
+
+# --- leaders that die, answers that get lost --------------------------------------------------------------------------
+
+
+def test_a_leader_that_dies_between_archiving_and_deleting_leaves_it_to_the_next() -> None:
+    world = World(replicas=2, retention=RetentionPolicy(RETENTION_S))
+    end(world, 1, 2)
+    first = world.leader
+    until_due(world)
+    while not world.archive.orders:
+        world.step_once(first)
+    world.crash(first)
+    assert keys(world) != []
+    wait(world, 30.0)
+    assert keys(world) == []
+    archive = [ArchiveRecord(f"archive:{line}", order) for line, order in enumerate(world.archive.orders)]
+    report = check(world.intake.history(), complete=True, archive=archive)
+    assert (report.violations, report.archived, report.repeats) == ((), 2, 2)
+
+
+def test_a_deposed_leader_deletes_nothing(world: World) -> None:
+    [order] = end(world, 1)
+    leader, stale = world.leader, world.leader.core.epoch
+    until_due(world)
+    [archive] = leader.core.retention.tick(world.now)
+    assert isinstance(archive, Archive)
+    [commit] = leader.core.retention.archived(Archived(archive), world.now)
+    assert isinstance(commit, Commit) and isinstance(commit.transition, Retirement)
+    world.intake.resign(stale)
+    world.intake.campaign(leader.core.election.record, 60.0)
+    leader.store.commit(stale, [commit.transition])
+    assert world.saga(order).status is S.CANCELLED
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_deletion_whose_answer_is_lost_is_found_out_or_tried_again(world: World, applied: bool) -> None:
+    end(world, 1)
+    until_due(world)
+    while not world.archive.orders:
+        world.step_once(world.leader)
+    world.backend.lose_answers(1, applied=applied, client=world.leader.name)
+    world.run()
+    wait(world, 10.0)
+    assert keys(world) == []
+
+
+def test_an_answer_that_belongs_to_an_earlier_office_is_ignored(world: World) -> None:
+    end(world, 1)
+    retention = world.leader.core.retention
+    until_due(world)
+    [archive] = retention.tick(world.now)
+    assert isinstance(archive, Archive)
+    retention.take_office(archive.epoch)
+    assert retention.archived(Archived(archive), world.now) == []
+
+
+def test_a_new_leader_retires_what_ended_under_others() -> None:
+    world = World(replicas=2, retention=RetentionPolicy(RETENTION_S))
+    end(world, 1, 2, 3)
+    world.crash(world.leader)
+    wait(world, 10.0)
+    until_retired(world)
+    assert keys(world) == []
+    kinds = [entry.kind for entry in world.intake.snapshot().entries]
+    assert kinds == [Kind.LEADER]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"retention_s": 0.0}, {"max_under_way": 0}, {"retry_base_s": 0.0}, {"retry_base_s": 2.0, "retry_cap_s": 1.0}],
+)
+def test_a_policy_that_contradicts_itself_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        RetentionPolicy(**wrong)  # type: ignore[arg-type]

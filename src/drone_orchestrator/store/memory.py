@@ -41,16 +41,23 @@ class _Lease:
 
 
 class MemoryBackend:
-    """Shared state of all clients. ``clock`` gives monotonic seconds.
+    """Shared state of all clients. ``clock`` gives monotonic seconds; ``on_change`` is called at each new revision.
 
     Fault hooks: :meth:`set_available`, :meth:`lose_answers`, :meth:`deliver_late`, :meth:`break_watches`,
-    :meth:`compact`. Clients are known by the name that they were made with.
+    :meth:`compact`, :meth:`expire_lease_of`. Clients are known by the name that they were made with.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, threaded: bool = True) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        threaded: bool = True,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.changed = Condition(RLock())
         self.threaded = threaded
         self._clock = clock
+        self._on_change = on_change
         self._revision = 1
         self._compacted = 0
         self._living: dict[str, KeyValue] = {}
@@ -90,6 +97,13 @@ class MemoryBackend:
                 if all(self._leased(op) for op in ops):
                     self._apply(expects, ops)
 
+    def forget_faults(self) -> None:
+        """Everybody reaches the store, and no more answers get lost."""
+        with self.changed:
+            self._away.clear()
+            self._faults.clear()
+            self.changed.notify_all()
+
     def break_watches(self, client: str | None = None) -> None:
         """Every watch loses its stream and has to resume."""
         with self.changed:
@@ -113,11 +127,19 @@ class MemoryBackend:
         with self.changed:
             self._drop_lease(self._living[key].lease)
 
-    def pump(self) -> int:
-        """Expire leases and deliver everything that is due to every watch, on this thread; the number of deliveries."""
+    def leased_keys(self) -> list[str]:
+        """The keys that hang on leases, sorted."""
+        with self.changed:
+            return sorted(key for key, kv in self._living.items() if kv.lease)
+
+    def pump(self, client: str | None = None) -> int:
+        """Expire leases and deliver all that is due to the watches of one client (``None``: of all), on this thread.
+
+        Returns the number of deliveries.
+        """
         with self.changed:
             self.expire()
-            watches = list(self._watches)
+            watches = [watch for watch in self._watches if client in (None, watch.client)]
         return sum(watch.drain() for watch in watches)
 
     # --- requests ----------------------------------------------------------------------------------------------------
@@ -145,7 +167,9 @@ class MemoryBackend:
     def changes_after(self, revision: int) -> list[RawChange]:
         if revision < self._compacted:
             raise Compacted(self._compacted)
-        return [change for change in self._changes if change.revision > revision]
+        # Every revision has its change, so where one is follows from its number.
+        first = self._revision - len(self._changes) + 1
+        return self._changes[max(0, revision + 1 - first) :]
 
     def txn(self, client: str, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
         if not all(self._leased(op) for op in ops):
@@ -220,6 +244,7 @@ class MemoryBackend:
         if keys:
             self._revision = revision
             self._changes.append(RawChange(revision, tuple(keys)))
+            self._on_change()
             self.changed.notify_all()
 
     def _leased(self, op: Op) -> bool:

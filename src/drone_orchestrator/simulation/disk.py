@@ -1,0 +1,96 @@
+"""A drone's journal in memory: the real format and the real recovery, on bytes that can be torn, damaged and lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ..core.drone_events import Entry
+from ..runtime.drone_journal import decode
+from ..runtime.journal import Damage, JournalCorrupt, Record, header_line, parse, record_line
+
+
+class Died(Exception):
+    """The drone's program was killed in the middle of this append."""
+
+
+class Disk:
+    """What outlives the drone's program. ``written`` has every record that was ever durable, by journal identity."""
+
+    def __init__(self, name: str, rng: Random) -> None:
+        self.name = name
+        self.data = b""
+        self.tear_next = False
+        self.written: dict[str, list[Entry]] = {}
+        self._rng = rng
+
+    def new_identity(self) -> str:
+        identity = f"{self.name}-journal-{len(self.written) + 1}"
+        self.written[identity] = []
+        return identity
+
+    def append(self, identity: str, record: Mapping[str, Any]) -> None:
+        """Write ``record``, or as much of it as the moment of death allows. Raises :class:`Died`."""
+        line = record_line(record)
+        kept = self._rng.randint(0, len(line)) if self.tear_next else len(line)
+        self.data += line[:kept]
+        if kept == len(line):
+            self.written[identity].append(decode(dict(record)))
+        if self.tear_next:
+            self.tear_next = False
+            raise Died
+
+    def lose(self) -> None:
+        """The card was replaced by an empty one."""
+        self.data = b""
+
+    def damage(self) -> bool:
+        """One byte of what was written long ago goes bad; ``False`` where there is too little to tell from a tear."""
+        end = self.data[:-1].rfind(b"\n")
+        if end <= 0:
+            return False
+        at = self._rng.randrange(end)
+        self.data = self.data[:at] + bytes([self.data[at] ^ 0x55]) + self.data[at + 1 :]
+        return True
+
+
+class MemoryJournal:
+    """Implements :class:`~drone_orchestrator.runtime.drone_journal.OpenJournal` on a :class:`Disk`."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.identity = ""
+        self.records: tuple[Record, ...] = ()
+        self.damage: Damage | None = None
+        if not disk.data:
+            self._begin(disk.new_identity(), ())
+            return
+        try:
+            contents = parse(disk.data, disk.name)
+        except JournalCorrupt as error:
+            self.begin_anew(str(error))
+            return
+        self.identity, self.records = contents.identity, contents.records
+        if contents.torn_bytes:
+            disk.data = disk.data[: contents.good_bytes]
+            self.damage = Damage(f"{disk.name}: cut off {contents.torn_bytes} bytes")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        self._disk.append(self.identity, record)
+
+    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None:
+        self._begin(self.identity, records)
+
+    def begin_anew(self, reason: str) -> None:
+        self.records = ()
+        self.damage = Damage(reason, Path(f"{self._disk.name}.corrupt"))
+        self._begin(self._disk.new_identity(), ())
+
+    def close(self) -> None:
+        """Bytes need no closing."""
+
+    def _begin(self, identity: str, records: Iterable[Mapping[str, Any]]) -> None:
+        self.identity = identity
+        self._disk.data = header_line(identity) + b"".join(record_line(record) for record in records)

@@ -1,0 +1,205 @@
+"""One drone of the simulated region: real machine, shell and journal format; simulated autopilot and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..core.drone import DronePolicy
+from ..core.drone_events import (
+    AnswerGoal,
+    AskClearance,
+    DroneEvent,
+    GoalRequested,
+    LeaderHeard,
+    LiftGrounding,
+    RecallRequested,
+)
+from ..core.effects import SendGoal
+from ..core.types import DeliveryOutcome, DroneClass, DroneReport, Phase
+from ..runtime.drone_driver import DroneDriver
+from ..runtime.drone_journal import DroneJournal
+from .disk import Died, Disk, MemoryJournal
+from .ground import SimulatedFlight
+from .scheduler import Process, SimulatedClock
+
+if TYPE_CHECKING:
+    from .world import World
+
+CLEARANCE_RETRY_S = 1.0
+#: The executor looks around so often; news are published at its next look.
+TICK_S = 0.1
+SHORTEST_TICK_S = 0.01
+
+
+class Drone:
+    """Does what the executor's node does: lets time pass, publishes, answers. ``start`` and ``kill`` are its program's.
+
+    A drone that is ``dead`` never starts again, and stays where it is.
+    """
+
+    def __init__(self, world: World, drone_id: str, drone_class: DroneClass) -> None:
+        self.id = drone_id
+        self.drone_class = drone_class
+        self.dead = False
+        self.process = Process(world.scheduler)
+        self.process.kill()
+        self.disk = Disk(drone_id, world.rng)
+        self.clock = SimulatedClock(world.scheduler, world.rng.uniform(0.0, 1000.0))
+        self.flight = SimulatedFlight(
+            drone_id, drone_class, world.fleet.depot, world.scheduler, world.packages, self._cargo
+        )
+        self.driver: DroneDriver | None = None
+        self._world = world
+        self._armed_s = float("inf")
+        self._heard: LeaderHeard | None = None
+
+    # --- program ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        world = self._world
+        self.process = Process(world.scheduler)
+        self._armed_s, self._heard = float("inf"), None
+        journal = DroneJournal.recover(MemoryJournal(self.disk), self.id, world.conditions.compact_above)
+        if journal.damage is not None:
+            world.trace(f"{self.id}: {journal.damage.reason}")
+        self.driver = DroneDriver(
+            self.id,
+            self.drone_class,
+            world.fleet.depot,
+            journal,
+            self.flight,
+            self,
+            policy=DronePolicy(CLEARANCE_RETRY_S),
+            state_period_s=world.profile.state_period_s,
+            now=self.clock.now,
+        )
+        self._arm(world.scheduler.now_s + TICK_S * world.rng.random())
+
+    def kill(self) -> None:
+        """The program dies; the autopilot goes on, or breaks off what it was doing."""
+        self.process.kill()
+        self.driver = None
+        if self._world.rng.random() < 0.5:
+            self.flight.break_off()
+
+    @property
+    def phase(self) -> Phase:
+        return self.driver.phase if self.driver is not None else Phase.UNSPECIFIED
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way and a leader has heard of everything."""
+        return self.driver is not None and not self.driver.is_busy
+
+    # --- what others say (on arrival) ---------------------------------------------------------------------------------
+
+    def goal_requested(self, effect: SendGoal, reply: Callable[[bool], None]) -> None:
+        def take_in() -> None:
+            effects = self._step(GoalRequested(effect.order, effect.attempt, effect.epoch))
+            for answer in effects:
+                if isinstance(answer, AnswerGoal):
+                    reply(answer.accepted)
+
+        self.process.do(take_in)
+
+    def recalled(self, message_id: str, attempt: int) -> None:
+        def take_in() -> None:
+            assert self.driver is not None
+            # A cancel request carries no epoch; whoever has the goal's id may recall it.
+            self._step(RecallRequested(message_id, attempt, self.driver.durable.highest_epoch))
+
+        self.process.do(take_in)
+
+    def told(self, event: DroneEvent) -> None:
+        self.process.do(lambda: self._step(event))
+
+    def may_load(self, message_id: str) -> bool:
+        """Whether the drone still has the order for its goal, and does not stand still for good."""
+        goal = self.driver.durable.goal if self.driver is not None else None
+        return goal is not None and goal.message_id == message_id and self.phase is not Phase.GROUNDED
+
+    def knows(self, message: LeaderHeard) -> bool:
+        """Whether hearing this (again) would change nothing: then nobody needs to simulate it."""
+        driver = self.driver
+        return driver is not None and not message.acknowledged and driver.durable.highest_epoch >= message.epoch
+
+    def lift_grounding(self) -> None:
+        self.process.do(self._lift_grounding)
+
+    def _lift_grounding(self) -> None:
+        # The executor looks around ten times a second; here that is saved, but for where it matters.
+        if self._look_around():
+            self._step(LiftGrounding())
+
+    # --- what the driver tells ------------------------------------------------------------------------------------
+
+    def ask_clearance(self, question: AskClearance) -> None:
+        for replica in self._world.replicas.values():
+            if replica.epoch:
+                ask = partial(replica.clearance_asked, self.id, question)
+                self._world.network.send(self.id, replica.name, ask)
+
+    def goal_ended(self, outcome: DeliveryOutcome) -> None:
+        self._world.trace(f"{self.id}: {outcome.message_id}/{outcome.attempt} {outcome.outcome.name} {outcome.reason}")
+
+    def phase_changed(self, before: Phase, after: Phase) -> None:
+        self._world.trace(f"{self.id}: {before.name} -> {after.name}")
+
+    def notice(self, level: str, text: str) -> None:
+        self._world.trace(f"{self.id}: {level}: {text}")
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _cargo(self) -> str:
+        assert self.driver is not None and self.driver.durable.goal is not None
+        return self.driver.durable.goal.message_id
+
+    def _step(self, event: DroneEvent) -> list[object]:
+        """Let the drone take in ``event``; nothing comes of it where the program dies over it."""
+        driver = self.driver
+        assert driver is not None
+        before = driver.durable
+        try:
+            effects: list[object] = list(driver.step(event))
+        except Died:
+            self._world.drone_died(self)
+            return []
+        if driver.durable is not before or effects:
+            self._arm(self._world.scheduler.now_s + TICK_S * self._world.rng.random())
+        return effects
+
+    def _arm(self, at_s: float) -> None:
+        if at_s < self._armed_s:
+            self._armed_s = at_s
+            self.process.at(at_s, lambda: self._tick(at_s))
+
+    def _tick(self, armed_s: float) -> None:
+        if armed_s != self._armed_s or self.driver is None:
+            return
+        self._armed_s = float("inf")
+        world, driver = self._world, self.driver
+        if not self._look_around():
+            return
+        report = driver.due_report()
+        if report is not None:
+            self._publish(report)
+        wish_s = min(self.flight.next_change_s() + SHORTEST_TICK_S, self.clock.at_mono(driver.next_deadline()))
+        self._arm(max(world.scheduler.now_s + SHORTEST_TICK_S, wish_s))
+
+    def _look_around(self) -> bool:
+        """Sense; ``False`` where the program died over it."""
+        assert self.driver is not None
+        try:
+            self.driver.sense(0.0)
+        except Died:
+            self._world.drone_died(self)
+            return False
+        return True
+
+    def _publish(self, report: DroneReport) -> None:
+        for replica in self._world.replicas.values():
+            if replica.process.alive:
+                hear = partial(replica.drone_heard, report)
+                self._world.network.send(self.id, replica.name, hear, topic="state")

@@ -1,0 +1,242 @@
+"""What goes wrong when: each kind that a seed has drawn strikes at random moments, and passes again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from ..core.types import Phase
+
+if TYPE_CHECKING:
+    from .drone import Drone
+    from .replica import Replica
+    from .world import World
+
+T = TypeVar("T")
+
+#: How far a wall clock may be set (s), either way.
+CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
+
+
+class Injector:
+    """Injects the kinds of :data:`.profile.FAULTS` until :meth:`stop`; each method ``_<kind>`` says if it struck."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rng = world.rng
+        self._stopped = False
+        for kind, period_s in world.conditions.periods_s.items():
+            self._plan(kind, period_s)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def _plan(self, kind: str, period_s: float) -> None:
+        strike: Callable[[], str] = getattr(self, f"_{kind}")
+
+        def act() -> None:
+            if self._stopped:
+                return
+            target = strike()
+            if target:
+                self._world.faults[kind] += 1
+                self._world.trace(f"FAULT {kind} {target}")
+            self._plan(kind, period_s)
+
+        self._world.scheduler.after(self._rng.expovariate(1.0 / period_s), act)
+
+    def _later(self, longest_s: float, action: Callable[[], object]) -> None:
+        self._world.scheduler.after(self._rng.uniform(0.1, longest_s), action)
+
+    # --- orchestrators ----------------------------------------------------------------------------------------------
+
+    def _replica(self) -> Replica | None:
+        """Some replica that runs, most often the leader: the others have less to lose."""
+        running = [r for r in self._world.replicas.values() if r.process.alive]
+        leaders = [r for r in running if r.epoch]
+        return self._one_of(leaders if leaders and self._rng.random() < 0.7 else running)
+
+    def _one_of(self, candidates: Sequence[T]) -> T | None:
+        return self._rng.choice(candidates) if candidates else None
+
+    def _replica_crash(self) -> str:
+        replica = self._replica()
+        if replica is None:
+            return ""
+        replica.kill()
+        self._later(20.0, lambda: self._world.restart_replica(replica))
+        return replica.name
+
+    def _replica_stop(self) -> str:
+        replica = self._replica()
+        if replica is None or replica.process.hung:
+            return ""
+        replica.stop()
+        self._later(20.0, lambda: self._world.restart_replica(replica))
+        return replica.name
+
+    def _replica_hang(self) -> str:
+        replica = self._replica()
+        if replica is None or replica.process.hung:
+            return ""
+        process = replica.process
+        process.hang()
+        self._later(15.0, process.wake)
+        return replica.name
+
+    def _handover(self) -> str:
+        leader = self._one_of([r for r in self._world.replicas.values() if r.process.runs and r.epoch])
+        if leader is None:
+            return ""
+        process = leader.process
+        leader.hand_over()
+        self._later(30.0, lambda: process.do(leader.campaign_again))
+        return leader.name
+
+    # --- network ------------------------------------------------------------------------------------------------------
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """A machine, or a few, and whom they are cut off from."""
+        drones, replicas = list(self._world.drones), list(self._world.replicas)
+        inside = self._rng.sample(drones + replicas, self._rng.randint(1, 3))
+        outside = replicas if self._rng.random() < 0.5 else [self._rng.choice(replicas)]
+        return [(one, other) for one in inside for other in (*outside, *drones) if other not in inside]
+
+    def _partition(self) -> str:
+        return self._cut([pair for a, b in self._pairs() for pair in ((a, b), (b, a))])
+
+    def _partition_one_way(self) -> str:
+        pairs = self._pairs()
+        return self._cut(pairs if self._rng.random() < 0.5 else [(b, a) for a, b in pairs])
+
+    def _cut(self, pairs: Sequence[tuple[str, str]]) -> str:
+        network = self._world.network
+        for pair in pairs:
+            network.cut(*pair)
+        self._later(40.0, lambda: self._heal(pairs))
+        return " ".join(sorted({a for a, _ in pairs}))
+
+    def _heal(self, pairs: Sequence[tuple[str, str]]) -> None:
+        for pair in pairs:
+            self._world.network.heal(*pair)
+
+    # --- store --------------------------------------------------------------------------------------------------------
+
+    def _store_outage(self) -> str:
+        self._world.set_store_available(False, None)
+        self._later(15.0, lambda: self._world.set_store_available(True, None))
+        return "all"
+
+    def _store_outage_one_client(self) -> str:
+        client = self._rng.choice(self._world.store_clients())
+        self._world.set_store_available(False, client)
+        self._later(20.0, lambda: self._world.set_store_available(True, client))
+        return client
+
+    def _store_answer_lost(self) -> str:
+        client = self._rng.choice(self._world.store_clients())
+        self._world.backend.lose_answers(self._rng.randint(1, 3), applied=True, client=client)
+        return client
+
+    def _store_request_late(self) -> str:
+        client = self._rng.choice(self._world.store_clients())
+        self._world.backend.lose_answers(self._rng.randint(1, 3), applied=False, client=client)
+        self._later(20.0, self._world.backend.deliver_late)
+        return client
+
+    def _watch_broken(self) -> str:
+        replica = self._replica()
+        if replica is None:
+            return ""
+        self._world.backend.break_watches(replica.name)
+        replica.store_changed()
+        return replica.name
+
+    def _compaction(self) -> str:
+        self._world.compact()
+        return "now"
+
+    def _lease_expired(self) -> str:
+        key = self._one_of(self._world.backend.leased_keys())
+        if key is None:
+            return ""
+        self._world.backend.expire_lease_of(key)
+        return key
+
+    # --- clocks -------------------------------------------------------------------------------------------------------
+
+    def _clock_jump(self) -> str:
+        name = self._rng.choice(list(self._world.clocks))
+        by_s = self._rng.choice((-1.0, 1.0)) * self._rng.uniform(0.0, self._rng.choice(CLOCK_JUMPS_S))
+        self._world.clocks[name].wall_error_s += by_s
+        return f"{name} {by_s:+.1f} s"
+
+    # --- drones -------------------------------------------------------------------------------------------------------
+
+    def _drone(self) -> Drone | None:
+        """Some drone whose program runs, most often one at work."""
+        running = [d for d in self._world.drones.values() if d.process.alive]
+        busy = [d for d in running if d.phase not in (Phase.IDLE, Phase.GROUNDED)]
+        return self._one_of(busy if busy and self._rng.random() < 0.8 else running)
+
+    def _drone_crash(self) -> str:
+        drone = self._drone()
+        if drone is None:
+            return ""
+        phase = drone.phase.name
+        self._world.drone_died(drone)
+        return f"{drone.id} {phase}"
+
+    def _drone_hang(self) -> str:
+        drone = self._drone()
+        if drone is None or drone.process.hung:
+            return ""
+        process = drone.process
+        process.hang()
+        self._later(40.0, process.wake)
+        return f"{drone.id} {drone.phase.name}"
+
+    def _drone_fault(self) -> str:
+        drone = self._drone()
+        if drone is None:
+            return ""
+        drone.flight.fault = "motor_failure"
+        return f"{drone.id} {drone.phase.name}"
+
+    def _drone_dead(self) -> str:
+        """For good; but of each class one stays, or there would be orders that nobody could ever fly."""
+        world, drone = self._world, self._drone()
+        if drone is None or sum(d.dead for d in world.drones.values()) >= world.profile.max_dead_drones:
+            return ""
+        if sum(d.drone_class is drone.drone_class and not d.dead for d in world.drones.values()) < 2:
+            return ""
+        phase = drone.phase.name
+        drone.dead = True
+        drone.kill()
+        drone.flight.break_off()
+        drone.flight.hold()
+        return f"{drone.id} {phase}"
+
+    # --- journals -----------------------------------------------------------------------------------------------------
+
+    def _journal_torn(self) -> str:
+        drone = self._drone()
+        if drone is None:
+            return ""
+        drone.disk.tear_next = True
+        return drone.id
+
+    def _journal_lost(self) -> str:
+        drone = self._drone()
+        if drone is None:
+            return ""
+        self._world.drone_died(drone)
+        drone.disk.lose()
+        return drone.id
+
+    def _journal_damaged(self) -> str:
+        drone = self._drone()
+        if drone is None or not drone.disk.damage():
+            return ""
+        self._world.drone_died(drone)
+        return drone.id

@@ -1,0 +1,236 @@
+"""Physical truth: where every package really is, and how drones really move. No program can lie about this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..core.types import DroneClass, GeoPoint, Order, SagaStatus
+from ..planning.energy import SECONDS_PER_HOUR, cruise_power_w, flight_time_s
+from ..planning.geo import distance_between_m
+from .scheduler import Scheduler
+
+#: Closer than this (degrees) is the same place: a metre or so.
+SAME_PLACE_DEG = 1e-5
+
+
+@dataclass(slots=True)
+class Package:
+    """``carrier`` is the drone that has it, ``""`` where it lies at its depot or was dropped."""
+
+    order: Order
+    pickup: GeoPoint
+    carrier: str = ""
+    drops: int = 0
+    at_depot: bool = True
+
+
+class Packages:
+    """All packages of the region. ``broken`` collects what must never happen."""
+
+    def __init__(self, depot: GeoPoint) -> None:
+        self._depot = depot
+        self._packages: dict[str, Package] = {}
+        self.broken: list[str] = []
+
+    def add(self, order: Order) -> None:
+        self._packages[order.message_id] = Package(order, order.pickup or self._depot)
+
+    def of(self, message_id: str) -> Package:
+        return self._packages[message_id]
+
+    def take(self, message_id: str, drone_id: str, place: GeoPoint) -> None:
+        """A drone takes the package on board."""
+        package = self._packages[message_id]
+        if not package.at_depot or not _same(place, package.pickup):
+            where = f"with {package.carrier}" if package.carrier else f"dropped {package.drops} times"
+            self.broken.append(f"{drone_id} took the package of order {message_id} which is not there: {where}")
+        package.carrier, package.at_depot = drone_id, False
+
+    def put(self, message_id: str, drone_id: str, place: GeoPoint) -> None:
+        """A drone lets the package go."""
+        package = self._packages[message_id]
+        package.carrier = ""
+        if _same(place, package.pickup):
+            package.at_depot = True
+        elif _same(place, package.order.destination):
+            package.drops += 1
+            if package.drops > 1:
+                self.broken.append(f"{drone_id} dropped the package of order {message_id} a second time")
+        else:
+            self.broken.append(f"{drone_id} dropped the package of order {message_id} at {place}: nobody lives there")
+
+    def fetch(self, message_id: str) -> None:
+        """A person brings the package back to its depot."""
+        package = self._packages[message_id]
+        package.carrier, package.at_depot = "", True
+
+    def contradiction(self, message_id: str, status: SagaStatus, reason: str) -> str:
+        """Why an order that has ended like that is not true, ``""`` where it is."""
+        package = self._packages[message_id]
+        delivered = package.drops == 1
+        if status is SagaStatus.DELIVERED and not delivered:
+            return f"order {message_id} is DELIVERED, but its package was dropped {package.drops} times"
+        if status is SagaStatus.CANCELLED and not package.at_depot:
+            return f"order {message_id} is CANCELLED ({reason}), but its package is not in its depot"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sensed:
+    """What the autopilot of a drone says; see :class:`~drone_orchestrator.runtime.drone_driver.Senses`."""
+
+    position: GeoPoint
+    energy_wh: float
+    payload_on_board: bool
+    at_target: bool
+    fault: str
+
+
+@dataclass(slots=True)
+class _Act:
+    """Loading (``message_id`` is taken) or dropping, done at ``end_s``."""
+
+    loads: bool
+    message_id: str
+    end_s: float
+
+
+class SimulatedFlight:
+    """A drone with its autopilot, which goes on when the drone's program dies. Moves in legs, not in steps.
+
+    ``cargo()`` names the order whose package a ``load`` is meant for.
+    """
+
+    def __init__(
+        self,
+        drone_id: str,
+        drone_class: DroneClass,
+        depot: GeoPoint,
+        scheduler: Scheduler,
+        packages: Packages,
+        cargo: Callable[[], str],
+    ) -> None:
+        self.fault = ""
+        self.loaded = ""  # message id of what is on board
+        self._drone_id = drone_id
+        self._class = drone_class
+        self._depot = depot
+        self._scheduler = scheduler
+        self._packages = packages
+        self._cargo = cargo
+        self._start = depot
+        self._target = depot
+        self._left_s = self._arrive_s = self._settled_s = 0.0
+        self._holds = False
+        self._energy_wh = drone_class.battery_wh
+        self._act: _Act | None = None
+
+    # --- what the drone's program commands --------------------------------------------------------------------------
+
+    def goto(self, target: GeoPoint) -> None:
+        if target == self._target and not self._holds:
+            return
+        position = self.position
+        self._settle_energy()
+        self._act = None
+        leg_s = float(flight_time_s(distance_between_m(position, target), self._class))
+        self._start, self._target, self._holds = position, target, False
+        self._left_s = self._scheduler.now_s
+        self._arrive_s = self._left_s + leg_s
+
+    def load(self, payload_kg: float) -> None:
+        if not self.loaded and self._act is None:
+            self._begin(_Act(True, self._cargo(), self._scheduler.now_s + self._class.load_time_s))
+
+    def drop(self) -> None:
+        if self.loaded and self._act is None:
+            self._begin(_Act(False, self.loaded, self._scheduler.now_s + self._class.drop_time_s))
+
+    def hold(self) -> None:
+        self._settle_energy()
+        self._start = self._target = self.position
+        self._left_s = self._arrive_s = self._scheduler.now_s
+        self._holds = True
+        self._act = None
+
+    def step(self, dt_s: float) -> None:
+        """Time passes by itself here."""
+
+    def close(self) -> None:
+        """The drone stays."""
+
+    # --- what happens to it -----------------------------------------------------------------------------------------
+
+    def break_off(self) -> None:
+        """Stop loading or dropping; what the autopilot does when nobody talks to it any more, or not."""
+        self._act = None
+
+    def service(self) -> None:
+        """A person has repaired it and put a full battery in."""
+        self.fault, self._energy_wh, self._settled_s = "", self._class.battery_wh, self._scheduler.now_s
+
+    def unload(self) -> str:
+        """A person takes the package off; its message id."""
+        taken, self.loaded, self._act = self.loaded, "", None
+        return taken
+
+    # --- what it senses ---------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> GeoPoint:
+        now_s = self._scheduler.now_s
+        if now_s >= self._arrive_s:
+            return self._target
+        done = (now_s - self._left_s) / (self._arrive_s - self._left_s)
+        return GeoPoint(
+            self._start.lat_deg + done * (self._target.lat_deg - self._start.lat_deg),
+            self._start.lon_deg + done * (self._target.lon_deg - self._start.lon_deg),
+        )
+
+    @property
+    def state(self) -> Sensed:
+        self._settle_energy()
+        arrived = self._scheduler.now_s >= self._arrive_s and not self._holds
+        fault = self.fault or ("battery_empty" if self._energy_wh <= 0.0 else "")
+        return Sensed(self.position, self._energy_wh, bool(self.loaded), arrived, fault)
+
+    def next_change_s(self) -> float:
+        """When (virtual, s) the next leg or act ends; infinite for never."""
+        if self._act is not None:
+            return self._act.end_s
+        return self._arrive_s if self._arrive_s > self._scheduler.now_s else float("inf")
+
+    def _begin(self, act: _Act) -> None:
+        self._act = act
+        self._scheduler.at(act.end_s, lambda: self._finish(act))
+
+    def _finish(self, act: _Act) -> None:
+        if self._act is not act:
+            return  # broken off
+        self._act = None
+        if act.loads:
+            self._packages.take(act.message_id, self._drone_id, self.position)
+            self.loaded = act.message_id
+        else:
+            self._packages.put(act.message_id, self._drone_id, self.position)
+            self.loaded = ""
+
+    def _settle_energy(self) -> None:
+        """Spend what was flown since the last look; on the ground at the depot the battery is charged."""
+        now_s = self._scheduler.now_s
+        flown_s = max(0.0, min(now_s, self._arrive_s) - self._settled_s)
+        if flown_s:
+            payload_kg = self._packages.of(self.loaded).order.package_weight_kg if self.loaded else 0.0
+            power_w = float(cruise_power_w(self._class, payload_kg))
+            self._energy_wh = max(0.0, self._energy_wh - power_w * flown_s / SECONDS_PER_HOUR)
+        rest_s = now_s - max(self._arrive_s, self._settled_s)
+        if rest_s > 0.0 and _same(self._target, self._depot):
+            gained_wh = self._class.charge_power_w * rest_s / SECONDS_PER_HOUR
+            self._energy_wh = min(self._class.battery_wh, self._energy_wh + gained_wh)
+        self._settled_s = now_s
+
+
+def _same(first: GeoPoint, second: GeoPoint) -> bool:
+    near = abs(first.lat_deg - second.lat_deg) < SAME_PLACE_DEG
+    return near and abs(first.lon_deg - second.lon_deg) < SAME_PLACE_DEG

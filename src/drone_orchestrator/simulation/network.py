@@ -1,0 +1,70 @@
+"""Messages between named machines: late, lost, repeated, overtaken, or cut off one way or both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+from .profile import Conditions
+from .scheduler import Action, Scheduler
+
+
+class Network:
+    """``conditions`` says how bad it is now. Counts in ``faults`` what it does to messages."""
+
+    def __init__(
+        self, scheduler: Scheduler, rng: Random, conditions: Callable[[], Conditions], faults: Counter[str]
+    ) -> None:
+        self._scheduler = scheduler
+        self._rng = rng
+        self._conditions = conditions
+        self._faults = faults
+        self._cut: dict[tuple[str, str], int] = {}
+        self._latest_s: dict[tuple[str, str, str], float] = {}
+        self._last_due_s: dict[tuple[str, str], float] = {}
+
+    def cut(self, source: str, target: str) -> None:
+        """Nothing gets from ``source`` to ``target`` until it is healed as often as it was cut."""
+        self._cut[source, target] = self._cut.get((source, target), 0) + 1
+
+    def heal(self, source: str, target: str) -> None:
+        left = self._cut.get((source, target), 0) - 1
+        if left > 0:
+            self._cut[source, target] = left
+        else:
+            self._cut.pop((source, target), None)
+
+    def heal_all(self) -> None:
+        self._cut.clear()
+
+    def is_cut(self, source: str, target: str) -> bool:
+        return (source, target) in self._cut
+
+    def send(self, source: str, target: str, deliver: Action, topic: str = "") -> None:
+        """Let ``deliver`` happen at the target, some time, once. Messages of one ``topic`` do not overtake, as in DDS.
+
+        A topic is of one writer; its messages get lost, but are not repeated.
+        """
+        conditions, rng = self._conditions(), self._rng
+        if self._cut and (source, target) in self._cut:
+            return
+        if conditions.message_loss and rng.random() < conditions.message_loss:
+            self._faults["message_lost"] += 1
+            return
+        due_s = self._scheduler.now_s + 0.001 + rng.random() * conditions.message_delay_s
+        if topic:
+            due_s = max(due_s, self._latest_s.get((source, target, topic), 0.0))
+            self._latest_s[source, target, topic] = due_s
+        else:
+            if due_s < self._last_due_s.get((source, target), 0.0):
+                self._faults["message_overtaken"] += 1
+            self._last_due_s[source, target] = due_s
+            if conditions.message_repeat and rng.random() < conditions.message_repeat:
+                self._faults["message_repeated"] += 1
+                self._scheduler.at(due_s + rng.random() * 5.0, lambda: self._arrive(source, target, deliver))
+        self._scheduler.at(due_s, lambda: self._arrive(source, target, deliver))
+
+    def _arrive(self, source: str, target: str, deliver: Action) -> None:
+        if not self._cut or (source, target) not in self._cut:
+            deliver()

@@ -1,0 +1,178 @@
+"""Who uses the region: shops that order and cancel, and an operator who looks after what no program can decide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..core.types import (
+    CancelRequest,
+    CommandAction,
+    GeoPoint,
+    OperatorCommand,
+    Order,
+    Phase,
+    Priority,
+    Saga,
+    SagaStatus,
+)
+from ..planning.geo import geo_from_enu
+from ..ports import StoreError, Submitted
+from ..store import MemoryStore
+from .scheduler import SimulatedClock
+
+if TYPE_CHECKING:
+    from .world import World
+
+OPERATOR = "operator"
+RETRY_S = 2.0
+#: The operator looks round so often, and is quicker once nothing fails any more.
+ROUND_S = 20.0
+QUICK_ROUND_S = 5.0
+
+
+class Shop:
+    """Orders with an id of its own making, again and again until it is answered; now and then twice, or wrongly."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self.accepted: dict[str, Order] = {}
+        self.unanswered = 0
+        self.clock = SimulatedClock(world.scheduler, 0.0)
+        self._world = world
+        self._store = MemoryStore(world.backend, world.fleet.region, name)
+
+    def place(self, number: int) -> None:
+        """Make an order, submit it, and perhaps do with it what customers do."""
+        world, rng, profile = self._world, self._world.rng, self._world.profile
+        order = self._make(number)
+        world.packages.add(order)
+        self._submit(order)
+        if rng.random() < profile.cancel_share:
+            world.scheduler.after(rng.uniform(0.0, 150.0), lambda: self._cancel(order))
+        if rng.random() < profile.repeat_share:
+            world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(self._repeated(order), expect="same"))
+        if rng.random() < profile.conflict_share:
+            other = replace(order, package_weight_kg=order.package_weight_kg / 2.0)
+            world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(other, expect="message_id"))
+        if rng.random() < profile.conflict_share:
+            namesake = replace(order, message_id=f"{order.message_id}-b")
+            world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(namesake, expect="order_id"))
+
+    def _repeated(self, order: Order) -> Order:
+        return replace(order, submitted_at=self.clock.now().wall_s)
+
+    def _make(self, number: int) -> Order:
+        world, rng = self._world, self._world.rng
+        wanted = rng.choice((None, None, None, *world.fleet.classes))
+        strongest = wanted or max(world.fleet.classes, key=lambda c: c.max_payload_kg)
+        deadline_s = rng.uniform(30.0, 600.0) if rng.random() < world.profile.deadline_share else None
+        pickup = self._place() if rng.random() < 0.2 else None
+        return Order(
+            message_id=f"m{number}",
+            order_id=f"o{number}",
+            destination=self._place(),
+            package_weight_kg=rng.uniform(0.1, 1.0) ** 2 * strongest.max_payload_kg,  # most are light
+            submitted_at=self.clock.now().wall_s,
+            pickup=pickup,
+            priority=rng.choice(list(Priority)),
+            deadline_s=deadline_s,
+            drone_class=wanted.name if wanted else None,
+        )
+
+    def _place(self) -> GeoPoint:
+        """Somewhere in the region, but not at the depot."""
+        radius_m = self._world.profile.service_radius_m
+        east_m, north_m = (self._world.rng.choice((-1, 1)) * self._world.rng.uniform(0.1, 0.68) for _ in "en")
+        lat_deg, lon_deg = geo_from_enu(east_m * radius_m, north_m * radius_m, self._world.fleet.depot)
+        return GeoPoint(float(lat_deg), float(lon_deg))
+
+    def _submit(self, order: Order, expect: str = "") -> None:
+        if expect and order.order_id not in {known.order_id for known in self.accepted.values()}:
+            return  # the order that it repeats is not answered yet: there is nothing to expect
+        self.unanswered += 1
+        try:
+            answer = self._store.submit(order)
+        except StoreError:
+            self._world.scheduler.after(RETRY_S, lambda: self._again(order, expect))
+            return
+        self.unanswered -= 1
+        self._judge(order, answer, expect)
+
+    def _again(self, order: Order, expect: str) -> None:
+        self.unanswered -= 1
+        self._submit(order, expect)
+
+    def _judge(self, order: Order, answer: Submitted, expect: str) -> None:
+        if not expect:
+            if answer.conflict:
+                self._world.wrong("I7", f"the first order {order.message_id} was refused: {answer.conflict}")
+            self.accepted[order.message_id] = order
+        elif expect == "same":
+            if answer.created or answer.conflict:
+                self._world.wrong("I7", f"order {order.message_id} once more: {answer}")
+        elif answer.created or answer.conflict != expect:
+            self._world.wrong("I7", f"order {order.message_id} conflicts by its {expect}: {answer}")
+
+    def _cancel(self, order: Order) -> None:
+        try:
+            self._store.request_cancel(CancelRequest(order.message_id, self.clock.now().wall_s))
+        except StoreError:
+            self._world.scheduler.after(RETRY_S, lambda: self._cancel(order))
+
+
+class Operator:
+    """Lets repaired drones fly again, and says of parked orders where the package really is."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._store = MemoryStore(world.backend, world.fleet.region, OPERATOR)
+        self._clock = SimulatedClock(world.scheduler, 0.0)
+        world.scheduler.after(ROUND_S, self._go_round)
+
+    def _go_round(self) -> None:
+        world = self._world
+        for drone in world.drones.values():
+            if drone.phase is Phase.GROUNDED and (world.is_calm or world.rng.random() < 0.5):
+                self._look_after(drone.id)
+        for saga in world.parked():
+            if world.is_calm or world.rng.random() < 0.5:
+                self._resolve(saga)
+        world.scheduler.after(QUICK_ROUND_S if world.is_calm else ROUND_S, self._go_round)
+
+    def _look_after(self, drone_id: str) -> None:
+        """Repair the drone; a package that is on board is taken back to its depot, or left there."""
+        drone = self._world.drones[drone_id]
+        drone.flight.service()
+        if drone.flight.loaded and self._world.rng.random() < 0.5:
+            self._world.packages.fetch(drone.flight.unload())
+        self._world.faults["operator_lift"] += 1
+        drone.lift_grounding()
+
+    def _resolve(self, saga: Saga) -> None:
+        world = self._world
+        package = world.packages.of(saga.message_id)
+        drone = world.drones[saga.drone_id or ""]
+        if package.drops:
+            action = CommandAction.DELIVERED
+        elif drone.dead or (package.carrier and world.drones[package.carrier].dead):
+            # Nobody will ever hear of this drone again, and only a drone that is heard can have the order's end undone.
+            action = CommandAction.LOST
+        elif package.at_depot and not drone.may_load(saga.message_id):
+            action = CommandAction.RETURNED
+        elif package.carrier and world.rng.random() < 0.5:
+            world.packages.fetch(world.drones[package.carrier].flight.unload())
+            action = CommandAction.RETURNED
+        else:
+            action = CommandAction.RETRY
+        world.trace(f"operator: {saga.message_id} {action.value}")
+        command = OperatorCommand(saga.message_id, action, self._clock.now().wall_s, by="operator")
+        try:
+            self._store.request_command(command)
+        except StoreError:
+            return  # the next round tries again
+        world.faults["operator_command"] += 1
+
+
+def has_ended(saga: Saga | None) -> bool:
+    return saga is not None and saga.status in (SagaStatus.DELIVERED, SagaStatus.CANCELLED, SagaStatus.FAILED)

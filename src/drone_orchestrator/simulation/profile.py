@@ -1,0 +1,131 @@
+"""How large a simulated region is and how hard it is tried. Each seed draws its own conditions out of a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+#: Every kind of fault that is injected at moments of its own, by the name that reports count it under.
+FAULTS = (
+    "replica_crash",
+    "replica_stop",
+    "replica_hang",
+    "partition",
+    "partition_one_way",
+    "store_outage",
+    "store_outage_one_client",
+    "store_answer_lost",
+    "store_request_late",
+    "watch_broken",
+    "compaction",
+    "lease_expired",
+    "clock_jump",
+    "drone_crash",
+    "drone_hang",
+    "drone_fault",
+    "drone_dead",
+    "journal_torn",
+    "journal_lost",
+    "journal_damaged",
+    "handover",
+)
+
+#: What happens to single messages, counted each time.
+MESSAGE_FAULTS = ("message_lost", "message_repeated", "message_overtaken")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Sizes, durations (s) and rates. ``fault_period_s`` is the mean time between two faults of one kind that is on."""
+
+    name: str = "standard"
+    replicas: int = 3
+    drones: int = 10
+    orders: int = 60
+    safety_s: float = 600.0
+    liveness_s: float = 1800.0
+    fault_period_s: float = 100.0
+    fault_share: float = 0.5  # the chance of each kind to be on in a seed
+    max_dead_drones: int = 2
+    service_radius_m: float = 800.0
+    cancel_share: float = 0.15
+    repeat_share: float = 0.15
+    conflict_share: float = 0.1
+    deadline_share: float = 0.25
+    lost_grace_s: float = 60.0
+    state_period_s: float = 2.0
+    turn_delay_s: float = 0.1  # longest time from an event to the turn that takes it
+    max_events: int = 400_000
+
+
+STANDARD = Profile()
+
+#: Few drones and orders, faults all the time: a broken core is found within seconds.
+INTENSE = Profile(
+    name="intense",
+    drones=3,
+    orders=14,
+    safety_s=90.0,
+    liveness_s=1500.0,
+    fault_period_s=14.0,
+    fault_share=0.6,
+    max_dead_drones=1,
+    service_radius_m=500.0,
+    cancel_share=0.25,
+    lost_grace_s=40.0,
+    state_period_s=1.0,
+    max_events=150_000,
+)
+
+#: Nothing fails: what is left is concurrency.
+CALM = Profile(name="calm", drones=4, orders=20, safety_s=300.0, fault_share=0.0)
+
+PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM)}
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What one seed has drawn: ``periods_s`` has the kinds of fault that are on, with the mean time between two."""
+
+    periods_s: Mapping[str, float]
+    message_delay_s: float  # longest
+    message_loss: float  # chance of each message
+    message_repeat: float
+    store_delay_s: float  # longest, one way
+    watch_delay_s: float
+    reservation_ttl_s: float
+    lease_ttl_s: float
+    compact_above: int  # records in a drone's journal
+
+    @classmethod
+    def draw(cls, profile: Profile, rng: Random) -> Conditions:
+        """Not every kind in every seed: what is on all the time would hide what needs quiet."""
+        on = [kind for kind in FAULTS if rng.random() < profile.fault_share]
+        rough = profile.fault_share > 0.0
+        ttl_s = rng.choice((3.0, 5.0))
+        return cls(
+            periods_s={kind: profile.fault_period_s * rng.choice((0.5, 1.0, 2.0)) for kind in on},
+            message_delay_s=rng.choice((0.02, 0.3, 1.5)) if rough else 0.02,
+            message_loss=rng.choice((0.0, 0.02, 0.2)) if rough else 0.0,
+            message_repeat=rng.choice((0.0, 0.05)) if rough else 0.0,
+            store_delay_s=rng.choice((0.005, 0.05, 0.4)) if rough else 0.005,
+            watch_delay_s=rng.choice((0.01, 0.2, 1.0)) if rough else 0.01,
+            reservation_ttl_s=rng.choice((4.0, 10.0)),
+            lease_ttl_s=ttl_s,
+            compact_above=rng.choice((20, 20_000)),
+        )
+
+    def calmed(self) -> Conditions:
+        """The same without anything that goes wrong."""
+        return Conditions(
+            periods_s={},
+            message_delay_s=0.02,
+            message_loss=0.0,
+            message_repeat=0.0,
+            store_delay_s=0.005,
+            watch_delay_s=0.02,
+            reservation_ttl_s=self.reservation_ttl_s,
+            lease_ttl_s=self.lease_ttl_s,
+            compact_above=self.compact_above,
+        )

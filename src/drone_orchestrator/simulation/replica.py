@@ -1,0 +1,221 @@
+"""One orchestrator of the simulated region: real core, driver, planner and store client; simulated threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..core.drone_events import AskClearance, ClearanceAnswered, LeaderHeard
+from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ..core.election import ElectionPolicy
+from ..core.events import (
+    ClearanceRequested,
+    DroneHeard,
+    GoalAnswered,
+    GoalUnreachable,
+    OperatorCampaign,
+    OperatorResign,
+)
+from ..core.orchestrator import Orchestrator
+from ..core.types import DroneReport, LeaderRecord
+from ..planning.planner import AssignmentPlanner
+from ..runtime.driver import Driver
+from .cached import CachedStore
+from .lanes import SimulatedLanes
+from .scheduler import Process, SimulatedClock
+
+if TYPE_CHECKING:
+    from .world import World
+
+PUBLISH_PERIOD_S = 2.0
+GOAL_TIMEOUT_S = 3.0
+
+
+class Replica:
+    """What the node around a driver does, as far as others can tell: it opens and closes the office, and passes on.
+
+    ``start`` begins a new process under the same name, ``kill`` and ``stop`` (as on SIGTERM) end it.
+    """
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self.process = Process(world.scheduler)
+        self.process.kill()
+        self.retired = False
+        self.epoch = 0  # of the office that is open, 0 for none
+        self.clock = SimulatedClock(world.scheduler, world.rng.uniform(0.0, 1000.0))
+        self._world = world
+        self._starts = 0
+
+    def start(self) -> None:
+        world, profile = self._world, self._world.profile
+        self._starts += 1
+        self.process = Process(world.scheduler)
+        self.retired, self.epoch = False, 0
+        self._pump_due = False
+        self._asked: dict[int, str] = {}
+        self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
+        self._told: dict[str, LeaderHeard] = {}
+        self._next_request = 1
+        ttl_s = world.conditions.lease_ttl_s
+        self.store = CachedStore(
+            world.backend,
+            world.fleet.region,
+            self.name,
+            reservation_ttl_s=world.conditions.reservation_ttl_s,
+            decoded=world.decoded,
+        )
+        self.core = Orchestrator(
+            LeaderRecord(self.name, f"{self.name}-{self._starts}", 0.0),
+            world.fleet,
+            AssignmentPlanner(),
+            election=ElectionPolicy(ttl_s, refresh_period_s=ttl_s / 5.0, safety_margin_s=ttl_s / 5.0),
+            dispatch=world.dispatch_policy(),
+        )
+        lanes = SimulatedLanes(
+            world.scheduler, self.process, self.clock, world.rng, lambda: world.conditions, profile.turn_delay_s
+        )
+        self.driver = Driver(
+            self.core, self.store, self, world.logger(self.name), clock=self.clock, on_crash=self._on_crash, lanes=lanes
+        )
+        self.driver.start()
+        self.process.after(PUBLISH_PERIOD_S * world.rng.random(), self._publish_again)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.epoch = 0
+        self.store.close()
+
+    def stop(self) -> None:
+        """End in good order: the office is handed back."""
+        self.driver.stop()
+        self.kill()
+
+    def hand_over(self) -> None:
+        """An operator deactivates the leader."""
+        self.retired = True
+        self.driver.post(OperatorResign())
+
+    def campaign_again(self) -> None:
+        self.retired = False
+        self.driver.post(OperatorCampaign())
+
+    def store_changed(self) -> None:
+        """There may be something for the watch; it takes a while to get here."""
+        if self.process.alive and not self._pump_due:
+            self._pump_due = True
+            delay_s = 0.001 + self._world.rng.random() * self._world.conditions.watch_delay_s
+            self.process.after(delay_s, self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        self._world.backend.pump(self.name)
+
+    def _on_crash(self, error: BaseException) -> None:
+        self._world.defect(f"{self.name}: {error!r}", error)
+        self.process.kill()
+
+    # --- what drones say (on arrival) -----------------------------------------------------------------------------
+
+    def drone_heard(self, report: DroneReport) -> None:
+        self.process.do(lambda: self._drone_heard(report))
+
+    def _drone_heard(self, report: DroneReport) -> None:
+        if self._acks:
+            listed = {(report.drone_id, o.message_id, o.attempt) for o in report.outcomes}
+            for key in [k for k in self._acks if k[0] == report.drone_id and k not in listed]:
+                del self._acks[key]  # the drone has it
+        self.driver.post(DroneHeard(report))
+
+    def clearance_asked(self, drone_id: str, question: AskClearance) -> None:
+        self.process.do(lambda: self._clearance_asked(drone_id, question))
+
+    def _clearance_asked(self, drone_id: str, asked: AskClearance) -> None:
+        if not self.epoch:
+            return  # only the leader offers the service
+        request_id, self._next_request = self._next_request, self._next_request + 1
+        self._asked[request_id] = drone_id
+        self.driver.post(
+            ClearanceRequested(
+                request_id, drone_id, asked.message_id, asked.attempt, asked.journal_id, asked.highest_epoch
+            )
+        )
+
+    # --- the fleet, as the driver sees it ---------------------------------------------------------------------------
+
+    def send_goal(self, effect: SendGoal) -> None:
+        if effect.epoch != self.epoch:
+            return  # decided in another office
+        key = (effect.drone_id, effect.order.message_id, effect.attempt)
+        answered: list[bool] = []
+
+        def answer(accepted: bool) -> None:
+            if not answered:
+                answered.append(accepted)
+                self.driver.post(GoalAnswered(*key, accepted))
+
+        def give_up() -> None:
+            if not answered:
+                answered.append(False)
+                self.driver.post(GoalUnreachable(*key))
+
+        drone, process, network = self._world.drones[effect.drone_id], self.process, self._world.network
+
+        def reply(accepted: bool) -> None:
+            network.send(effect.drone_id, self.name, lambda: process.do(lambda: answer(accepted)))
+
+        network.send(self.name, effect.drone_id, lambda: drone.goal_requested(effect, reply))
+        self.process.after(GOAL_TIMEOUT_S, give_up)
+
+    def recall(self, effect: RecallGoal) -> None:
+        drone = self._world.drones[effect.drone_id]
+        self._world.network.send(self.name, drone.id, lambda: drone.recalled(effect.message_id, effect.attempt))
+
+    def answer_clearance(self, effect: AnswerClearance) -> None:
+        drone_id = self._asked.pop(effect.request_id, None)
+        if drone_id is None:
+            return
+        answer = ClearanceAnswered(
+            effect.verdict, effect.epoch, effect.message_id, effect.attempt, effect.journal_id, effect.reason
+        )
+        self._world.network.send(self.name, drone_id, lambda: self._world.drones[drone_id].told(answer))
+
+    def acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        key = (effect.drone_id, effect.message_id, effect.attempt)
+        if self._acks.get(key) != effect:
+            self._acks[key] = effect
+            self._publish()
+
+    def office_taken(self, epoch: int) -> None:
+        self._world.trace(f"{self.name} leads with epoch {epoch}")
+        self.epoch = epoch
+        self._acks.clear()
+        self._publish()
+
+    def office_left(self, epoch: int, reason: str) -> None:
+        self._world.trace(f"{self.name} leads no more: {reason}")
+        if self.epoch == epoch:
+            self.epoch = 0
+            self._asked.clear()
+            self._acks.clear()
+
+    def _publish_again(self) -> None:
+        self._told.clear()  # a message may have been lost: say everything once more
+        self._publish()
+        self.process.after(PUBLISH_PERIOD_S, self._publish_again)
+
+    def _publish(self) -> None:
+        """Tell each drone what of the leader's state concerns it, where that is news to it."""
+        if not self.epoch:
+            return
+        acks: dict[str, list[AcknowledgeOutcome]] = {}
+        for ack in self._acks.values():
+            acks.setdefault(ack.drone_id, []).append(ack)
+        for drone in self._world.drones.values():
+            message = LeaderHeard(self.epoch, tuple(acks.get(drone.id, ())))
+            if self._told.get(drone.id) != message and not drone.knows(message):
+                self._told[drone.id] = message
+                self._tell(drone.id, message)
+
+    def _tell(self, drone_id: str, message: LeaderHeard) -> None:
+        drone = self._world.drones[drone_id]
+        self._world.network.send(self.name, drone_id, lambda: drone.told(message), topic="leader")

@@ -1,0 +1,163 @@
+"""The whole region in virtual time: under a hundred seeds of faults nothing is lost, doubled or left hanging."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from drone_orchestrator.cli.simulate import replay_command, simulate
+from drone_orchestrator.core.aftermath import Aftermath
+from drone_orchestrator.core.drone import DroneMachine
+from drone_orchestrator.core.drone_events import Cleared, Load
+from drone_orchestrator.core.types import Phase
+from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, MESSAGE_FAULTS, STANDARD
+from drone_orchestrator.simulation.run import Summary, run_seeds
+from drone_orchestrator.simulation.world import World
+
+SRC = Path(__file__).parents[2] / "src"
+STANDARD_SEEDS = range(0, 20)
+INTENSE_SEEDS = range(0, 80)
+
+
+@pytest.fixture(scope="module")
+def hundred() -> Summary:
+    """The seeds of the suite, run once on all cores."""
+    summary = Summary()
+    for seeds, profile in ((STANDARD_SEEDS, STANDARD), (INTENSE_SEEDS, INTENSE)):
+        for result in run_seeds(seeds, profile, os.cpu_count() or 1):
+            summary.add(result)
+    return summary
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_hundred_seeds_break_no_invariant_and_leave_nothing_unfinished(hundred):
+    told = [f"{replay_command(failed)}\n  " + "\n  ".join(failed.problems) for failed in hundred.failing]
+    assert not hundred.failing, "\n".join(told)
+    assert hundred.seeds == 100
+    assert hundred.orders == 60 * len(STANDARD_SEEDS) + 14 * len(INTENSE_SEEDS)
+    assert set(hundred.ended) == {"DELIVERED", "CANCELLED", "FAILED"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_every_kind_of_fault_has_struck_in_a_hundred_seeds(hundred):
+    missing = {*FAULTS, *MESSAGE_FAULTS, "operator_lift", "operator_command"} - set(hundred.faults)
+    assert not missing
+    assert min(hundred.faults[kind] for kind in FAULTS) >= 10
+
+
+def test_without_faults_every_order_that_nobody_takes_back_and_that_has_time_is_delivered():
+    result = World(1, replace(CALM, cancel_share=0.0, deadline_share=0.0)).run()
+    assert result.ok, result.problems
+    assert result.ended == {"DELIVERED": CALM.orders}
+    assert not set(result.faults) & set(FAULTS)
+
+
+def test_the_same_seed_is_the_same_run_in_another_process_with_other_hashes():
+    here = World(7, INTENSE).run()
+    code = (
+        "from drone_orchestrator.simulation.world import World\n"
+        "from drone_orchestrator.simulation.profile import INTENSE\n"
+        "result = World(7, INTENSE, trace=True).run()\n"
+        "print(result.trace_hash, result.events)"
+    )
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(SRC)}
+        there = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        assert there.stdout.split() == [here.trace_hash, str(here.events)]
+
+
+def test_another_seed_is_another_run():
+    hashes = {World(seed, INTENSE).run().trace_hash for seed in (1, 2, 3)}
+    assert len(hashes) == 3
+
+
+# --- a broken core is caught ------------------------------------------------------------------------------------------
+
+
+def _failures(seeds: int = 30) -> Counter[str]:
+    """Which invariants broke, in this process, whose core the test has changed."""
+    broken: Counter[str] = Counter()
+    for result in run_seeds(range(seeds), INTENSE, jobs=1):
+        broken.update({key: count for key, count in result.invariants.items() if count})
+        if broken:
+            break
+    return broken
+
+
+def test_a_drone_that_loads_without_clearance_is_caught(monkeypatch):
+    honest = DroneMachine._ask_when_due
+
+    def load_at_once(self, now):
+        goal = self._durable.goal
+        if self._phase is Phase.AWAITING_CLEARANCE and goal is not None:
+            self._write(Cleared(*goal.key, self._durable.highest_epoch))
+            self._become(Phase.LOADING)
+            self._act(Load(goal.order.package_weight_kg))
+        honest(self, now)
+
+    monkeypatch.setattr(DroneMachine, "_ask_when_due", load_at_once)
+    assert _failures()["I5"]
+
+
+def test_a_leader_that_forgets_orders_on_board_is_caught(monkeypatch):
+    monkeypatch.setattr(Aftermath, "look", lambda self, *args: [])
+    assert _failures(1)["I3"]
+
+
+def test_an_exception_in_the_core_is_caught(monkeypatch):
+    def die(self, *args):
+        raise AssertionError("no such thing")
+
+    monkeypatch.setattr(Aftermath, "_settle", die)
+    assert _failures(1)["I3"]
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def _json(arguments: list[str]) -> tuple[int, dict[str, object]]:
+    done = CliRunner().invoke(simulate, [*arguments, "--json"])
+    return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_command_reports_seeds_faults_and_invariants():
+    code, document = _json(["--seeds", "2", "--start", "3", "--profile", "intense", "--jobs", "1"])
+    assert code == 0
+    assert document["seeds"] == 2 and document["failing_seeds"] == []
+    assert set(document["invariants"]) == {f"I{n}" for n in range(1, 8)}
+    assert document["faults"] and document["simulated_s"] > 2 * INTENSE.safety_s and document["wall_s"] > 0.0
+
+
+def test_one_seed_is_traced_and_names_its_hash():
+    done = CliRunner().invoke(simulate, ["--seed", "3", "--profile", "intense", "--trace"])
+    assert done.exit_code == 0
+    assert "FAULT" in done.stdout and "DELIVERED" in done.stdout
+    code, document = _json(["--seed", "3", "--profile", "intense"])
+    assert code == 0 and str(document["trace_hash"]) in done.stdout
+
+
+def test_a_failing_seed_exits_with_1_and_prints_the_command_that_replays_it(monkeypatch):
+    monkeypatch.setattr(Aftermath, "look", lambda self, *args: [])
+    done = CliRunner().invoke(simulate, ["--seeds", "1", "--start", "4", "--profile", "intense", "--jobs", "1"])
+    assert done.exit_code == 1
+    shown = " ".join(done.stdout.split())
+    assert "fleetctl simulate --seed 4 --profile intense --trace" in shown
+    replayed, document = _json(["--seed", "4", "--profile", "intense"])
+    assert replayed == 1 and document["failing_seeds"] == [4]
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "1", "--seeds", "2"], ["--trace"], ["--seeds", "0"]])
+def test_contradictory_options_are_a_usage_error(arguments):
+    assert CliRunner().invoke(simulate, arguments).exit_code == 2

@@ -17,6 +17,7 @@ from .types import (
     DeliveryOutcome,
     DroneReport,
     Instant,
+    Kind,
     OperatorCommand,
     Order,
     Outcome,
@@ -71,7 +72,12 @@ class Aftermath:
             # Parked first, acknowledged afterwards: the drone's word is all that there is.
             return self._park(saga, outcome.reason or "package_missing", now, release=True)
         ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
-        breaker = self._steps.breaker_succeeded(saga.drone_id)
+        broke_down = outcome.outcome is Outcome.FAULT_BEFORE_LOADING
+        breaker = (
+            self._steps.breaker_failed(saga.drone_id, now)
+            if broke_down
+            else self._steps.breaker_succeeded(saga.drone_id)
+        )
         if outcome.outcome is Outcome.DELIVERED:
             step = self._steps.record(saga, sagas.DELIVERED, S.DELIVERED, now)
             return self._steps.commit(step, self._steps.release(saga), then=(ack,), breaker=breaker)
@@ -174,7 +180,7 @@ class Aftermath:
                 if drone is None or self._may_still_load(saga, drone.report):
                     why = "its drone was never heard" if drone is None else f"{saga.drone_id} may still load it"
                     told = Report("warning", f"{saga.order_id} is not taken as returned: {why}; ground the drone first")
-                    return [told, *self._steps.discard_command(saga.message_id)]
+                    return [told, *self._steps.discard(saga.message_id, (Kind.INBOX_COMMAND,))]
                 return self._steps.resolve(saga, saga.target, by, now)
 
     @staticmethod

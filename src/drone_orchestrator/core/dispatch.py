@@ -258,9 +258,9 @@ class Dispatcher:
             if not discard:
                 office.agenda.pop(message_id, None)
             return effects + discard
-        if message_id in self._view.commands and not saga.parked:
-            told = Report("warning", f"{saga.order_id}: a command for it is set aside, for it is not parked")
-            return [*effects, told, *self._steps.discard_command(message_id)]
+        useless = self._useless_requests(saga)
+        if useless:
+            return effects + useless
         if saga.status is S.PENDING:
             return effects + self._pending(saga, agenda, now)
         if saga.status in (S.ASSIGNED, S.DISPATCHED):
@@ -268,6 +268,21 @@ class Dispatcher:
         drone = self._drones.get(saga.drone_id or "")
         silent = drone is None or self._is_silent(drone, now)
         return effects + self._aftermath.look(saga, agenda, drone, silent, now)
+
+    def _useless_requests(self, saga: Saga) -> list[Effect]:
+        """Take out of the inbox what cannot be read or obeyed, so that somebody can ask again."""
+        view, message_id = self._view, saga.message_id
+        kinds: list[Kind] = []
+        if message_id in view.cancels and view.cancel_of(message_id) is None:
+            kinds.append(Kind.INBOX_CANCEL)
+        if message_id in view.commands and (not saga.parked or view.command_of(message_id) is None):
+            kinds.append(Kind.INBOX_COMMAND)
+        if not kinds:
+            return []
+        names = " and ".join(kind.value for kind in kinds)
+        why = "it cannot be read, or the order is not parked"
+        told = Report("warning", f"{saga.order_id}: what lay in {names} is set aside: {why}")
+        return [told, *self._steps.discard(message_id, tuple(kinds))]
 
     def _postpone(self, message_id: str, agenda: Agenda, office: Office) -> list[Effect]:
         """The store is away: no step can be taken, so none is decided on."""

@@ -301,11 +301,12 @@ class DroneMachine:
         elif self._phase is P.DROPPING and not sensed.payload_on_board:
             self._close(Outcome.DELIVERED, "", now)
             self._fly_home()
-        elif self._phase is P.BRINGING_BACK and self._acting and not sensed.payload_on_board:
-            self._close(Outcome.RETURNED, "recalled", now)
-            self._fly_home()
-        elif self._phase is P.BRINGING_BACK and not self._acting and not sensed.payload_on_board:
-            self._ground("package_missing", now)
+        elif self._phase is P.BRINGING_BACK and not sensed.payload_on_board:
+            if self._acting or goal.unloading:  # put down before a restart, it may be sensed after it
+                self._close(Outcome.RETURNED, "recalled", now)
+                self._fly_home()
+            else:
+                self._ground("package_missing", now)
         elif sensed.at_target and not self._acting:
             self._act_at_target(goal, now)
 

@@ -123,6 +123,12 @@ class Election:
             return []
         return self.step_down("the store no longer knows the lease", now)
 
+    def expire(self, now: Instant) -> list[Effect]:
+        """Stop leading if the lease could have run out; to be asked before anything is decided."""
+        if self.role not in (Role.ELECTED, Role.LEADER) or now.mono_s < self._valid_until_s:
+            return []
+        return self.step_down("the lease could not be refreshed in time", now)
+
     def step_down(self, reason: str, now: Instant) -> list[Effect]:
         """Stop leading; campaign again later, when the key is free."""
         effects = self._leave(reason)
@@ -147,8 +153,6 @@ class Election:
     def _serve(self, leader: Entry | None, now: Instant) -> list[Effect]:
         if leader is not None and leader.mod_revision > self.epoch:
             return self.step_down(f"the leader key has moved on to revision {leader.mod_revision}", now)
-        if now.mono_s >= self._valid_until_s:
-            return self.step_down("the lease could not be refreshed in time", now)
         effects: list[Effect] = []
         if self.role is Role.ELECTED and leader is not None and leader.mod_revision == self.epoch:
             # Everything that predecessors wrote has a lower revision than this key: the view holds all of it now.

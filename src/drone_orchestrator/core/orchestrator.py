@@ -6,8 +6,8 @@ replica leads), and what a leader does: the dispatcher moves orders, the retenti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import singledispatchmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from .agenda import DispatchPolicy
 from .dispatch import Dispatcher
@@ -79,9 +79,10 @@ class Orchestrator:
 
     def step(self, events: Iterable[Event], now: Instant) -> list[Effect]:
         """Take in ``events`` in order, then do what is due; planning happens once for all of them."""
-        effects: list[Effect] = []
+        # Whoever was paused beyond its lease must not decide once more before it finds out.
+        effects = self._lead(self.election.expire(now), now)
         for event in events:
-            effects += self._on(event, now)
+            effects += self._ON[type(event)](self, event, now)
         if self._loaded:
             effects += self._lead(self.election.tick(self.view.leader, now), now)
             effects += self.dispatcher.tick(now)
@@ -101,12 +102,9 @@ class Orchestrator:
             out += self.dispatcher.leave_office()
         return out
 
-    @singledispatchmethod
-    def _on(self, event: object, now: Instant) -> list[Effect]:
-        raise TypeError(f"not an event of the orchestrator: {event!r}")
+    # --- one method per kind of event ---------------------------------------------------------------------------
 
-    @_on.register
-    def _(self, event: ViewLoaded, now: Instant) -> list[Effect]:
+    def _view_loaded(self, event: ViewLoaded, now: Instant) -> list[Effect]:
         self.view.load(event.snapshot)
         self.dispatcher.view_loaded()
         self._loaded = True
@@ -118,8 +116,7 @@ class Orchestrator:
             effects += self.dispatcher.take_office(self.election.epoch, now)
         return effects
 
-    @_on.register
-    def _(self, event: StoreChanged, now: Instant) -> list[Effect]:
+    def _store_changed(self, event: StoreChanged, now: Instant) -> list[Effect]:
         fresh = self.view.apply(event.change)
         effects = self._report_corrupt()
         for entry in fresh:
@@ -128,8 +125,7 @@ class Orchestrator:
                 self.retention.look_at(entry.id)
         return effects
 
-    @_on.register
-    def _(self, event: CommitDone, now: Instant) -> list[Effect]:
+    def _commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
         if event.fate is Fate.FENCED and event.commit.epoch == self.election.epoch:
             return self._lead(self.election.step_down("a write was fenced: somebody else leads", now), now)
         change = event.commit.transition
@@ -140,51 +136,58 @@ class Orchestrator:
             self.retention.look_at(change.message_id)  # the echo of an own commit is no news
         return effects
 
-    @_on.register
-    def _(self, event: Archived, now: Instant) -> list[Effect]:
+    def _archived(self, event: Archived, now: Instant) -> list[Effect]:
         return self.retention.archived(event, now)
 
-    @_on.register
-    def _(self, event: CampaignDone, now: Instant) -> list[Effect]:
+    def _campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         return self.election.campaign_done(event, now)
 
-    @_on.register
-    def _(self, event: LeaseRefreshed, now: Instant) -> list[Effect]:
+    def _lease_refreshed(self, event: LeaseRefreshed, now: Instant) -> list[Effect]:
         self.election.lease_refreshed(event)
         return []
 
-    @_on.register
-    def _(self, event: LeaseLost, now: Instant) -> list[Effect]:
+    def _lease_lost(self, event: LeaseLost, now: Instant) -> list[Effect]:
         return self._lead(self.election.lease_lost(event, now), now)
 
-    @_on.register
-    def _(self, event: OperatorResign, now: Instant) -> list[Effect]:
+    def _operator_resign(self, event: OperatorResign, now: Instant) -> list[Effect]:
         return self._lead(self.election.retire(), now)
 
-    @_on.register
-    def _(self, event: OperatorCampaign, now: Instant) -> list[Effect]:
+    def _operator_campaign(self, event: OperatorCampaign, now: Instant) -> list[Effect]:
         self.election.return_to_service()
         return []
 
-    @_on.register
-    def _(self, event: DroneHeard, now: Instant) -> list[Effect]:
+    def _drone_heard(self, event: DroneHeard, now: Instant) -> list[Effect]:
         return self.dispatcher.drone_heard(event.report, now)
 
-    @_on.register
-    def _(self, event: GoalAnswered, now: Instant) -> list[Effect]:
+    def _goal_answered(self, event: GoalAnswered, now: Instant) -> list[Effect]:
         return self.dispatcher.goal_answered(event, now)
 
-    @_on.register
-    def _(self, event: GoalUnreachable, now: Instant) -> list[Effect]:
+    def _goal_unreachable(self, event: GoalUnreachable, now: Instant) -> list[Effect]:
         return self.dispatcher.goal_unreachable(event, now)
 
-    @_on.register
-    def _(self, event: ClearanceRequested, now: Instant) -> list[Effect]:
+    def _clearance_requested(self, event: ClearanceRequested, now: Instant) -> list[Effect]:
         return self.dispatcher.clearance_requested(event, now)
 
-    @_on.register
-    def _(self, event: Tick, now: Instant) -> list[Effect]:
+    def _tick(self, event: Tick, now: Instant) -> list[Effect]:
         return []
+
+    # Looked up by type: `singledispatchmethod` costs more than what most of these do.
+    _ON: ClassVar[dict[type[Event], Callable[[Orchestrator, Any, Instant], list[Effect]]]] = {
+        ViewLoaded: _view_loaded,
+        StoreChanged: _store_changed,
+        CommitDone: _commit_done,
+        Archived: _archived,
+        CampaignDone: _campaign_done,
+        LeaseRefreshed: _lease_refreshed,
+        LeaseLost: _lease_lost,
+        OperatorResign: _operator_resign,
+        OperatorCampaign: _operator_campaign,
+        DroneHeard: _drone_heard,
+        GoalAnswered: _goal_answered,
+        GoalUnreachable: _goal_unreachable,
+        ClearanceRequested: _clearance_requested,
+        Tick: _tick,
+    }
 
     def _report_corrupt(self) -> list[Effect]:
         """Say once per revision what could not be read."""

@@ -105,6 +105,8 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
     status = saga.status if saga else None
     if event.to_status not in TRANSITIONS.get((status, event.type), frozenset()):
         raise IllegalTransition(f"{event.message_id}: {event.type} from {_name(status)} to {event.to_status.value}")
+    if event.from_status not in (None, status):
+        raise IllegalTransition(f"{event.message_id}: event {event.n} is said to follow {_name(event.from_status)}")
     if saga is None:
         if event.order is None or event.n != 1 or event.order.message_id != event.message_id:
             raise IllegalTransition(f"{event.message_id}: the first event must be number 1 and carry its order")

@@ -165,14 +165,11 @@ class Steps:
         """Ask for ``before`` and ``event`` as one transaction; inbox entries that it answers leave with it."""
         return self._ask(build(self._view, (*before, event), reservation, breaker), then)
 
-    def discard(self, message_id: str) -> list[Effect]:
-        """Take what still lies in the inbox about an order out of it; nothing where there is nothing."""
-        consume = requests(self._view, message_id)
-        return self._ask(Discard(message_id, consume)) if consume else []
-
-    def discard_command(self, message_id: str) -> list[Effect]:
-        """Take a person's command about an order out of the inbox without obeying it."""
-        consume = tuple(used for used in requests(self._view, message_id) if used.kind is Kind.INBOX_COMMAND)
+    def discard(
+        self, message_id: str, kinds: tuple[Kind, ...] = (Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
+    ) -> list[Effect]:
+        """Take requests about an order out of the inbox without a step; nothing where there is none."""
+        consume = tuple(used for used in requests(self._view, message_id) if used.kind in kinds)
         return self._ask(Discard(message_id, consume)) if consume else []
 
     def _ask(self, change: Change, then: tuple[Send, ...] = ()) -> list[Effect]:

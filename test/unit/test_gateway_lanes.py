@@ -275,6 +275,18 @@ def test_an_order_that_was_shown_before_its_request_was_over_counts_once() -> No
     assert bulkheads.depth("light") == 1
 
 
+def test_a_repeat_of_an_order_that_is_shown_takes_no_room_while_it_is_under_way() -> None:
+    bulkheads, view = Bulkheads(two_lanes(max_waiting=2), anything_flies, clock=Clock()), FleetView()
+    view.load(Snapshot(1, (entry(order("m1"), 1),)))
+    bulkheads.load(view)
+
+    repeat = entered(bulkheads, "m1")
+
+    assert bulkheads.depth("light") == 1
+    bulkheads.leave(repeat, committed=False)
+    assert bulkheads.depth("light") == 1
+
+
 def test_a_snapshot_ends_the_places_of_what_was_committed_but_not_of_what_is_under_way() -> None:
     bulkheads = Bulkheads(two_lanes(), anything_flies, clock=Clock())
     bulkheads.leave(entered(bulkheads, "archived since"), committed=True)
@@ -285,7 +297,10 @@ def test_a_snapshot_ends_the_places_of_what_was_committed_but_not_of_what_is_und
     assert bulkheads.depth("light") == 1
 
 
-def test_what_a_full_lane_says_follows_the_speed_at_which_it_drains() -> None:
+@pytest.mark.parametrize(
+    ("pause_s", "says_s"), [(0.0, 2.0), (200.0, 60.0)], ids=["it drains", "it has come to a stand"]
+)
+def test_what_a_full_lane_says_follows_the_speed_at_which_it_drains(pause_s: float, says_s: float) -> None:
     clock, view = Clock(0.0), FleetView()
     bulkheads = Bulkheads(two_lanes(max_waiting=20), anything_flies, clock=clock)
     waiting = [order(f"m{n}") for n in range(30)]
@@ -298,11 +313,8 @@ def test_what_a_full_lane_says_follows_the_speed_at_which_it_drains() -> None:
         gone = Saga(waiting[n].message_id, waiting[n], SagaStatus.ASSIGNED, 0.0, 0.0)
         bulkheads.apply(view, view.apply(StoreChange(2 + n, (entry(gone, 2 + n),))))
 
-    assert retry_after_s(bulkheads) == pytest.approx(2.0)  # 20 wait, one must leave
-    clock.now_s += 31.0
-    bulkheads.apply(view, ())
-    clock.now_s += 31.0
-    assert retry_after_s(bulkheads) == 60.0  # it has come to a stand
+    clock.now_s += pause_s
+    assert retry_after_s(bulkheads) == pytest.approx(says_s)  # 20 wait, one must leave
 
 
 def retry_after_s(bulkheads: Bulkheads) -> float:

@@ -16,6 +16,7 @@ from ..core.types import DroneReport, FleetSpec, GeoPoint, Order, Phase
 from ..planning.cost import delivery_times_s
 from ..planning.legs import measure
 from ..planning.planner import AssignmentPlanner, GreedyPlanner
+from .bench_lanes import lanes
 from .context import json_option
 from .output import Output
 
@@ -27,6 +28,9 @@ DEADLINES_S = (240.0, 900.0)
 @click.group()
 def bench() -> None:
     """Measure the fleet's parts."""
+
+
+bench.add_command(lanes)
 
 
 @bench.command()

@@ -78,6 +78,15 @@ def test_the_same_seed_is_the_same_run_in_another_process_with_other_hashes():
         assert there.stdout.split() == [here.trace_hash, str(here.events)]
 
 
+def test_orders_that_have_ended_leave_the_store_for_the_archive_as_they_ended():
+    seed = next(seed for seed in range(100) if World(seed, STANDARD).conditions.retention_s is not None)
+    world = World(seed, STANDARD)
+    result = world.run()
+    assert result.ok, result.problems
+    assert len(world.archive.orders) > 10
+    assert all(order.saga.status.is_terminal for order in world.archive.orders.values())
+
+
 def test_another_seed_is_another_run():
     hashes = {World(seed, INTENSE).run().trace_hash for seed in (1, 2, 3)}
     assert len(hashes) == 3

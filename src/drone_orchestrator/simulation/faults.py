@@ -163,6 +163,13 @@ class Injector:
         self._world.backend.expire_lease_of(key)
         return key
 
+    def _archive_full(self) -> str:
+        if self._world.conditions.retention_s is None:
+            return ""
+        self._world.archive.full = True
+        self._later(60.0, self._world.empty_archive)
+        return "archive"
+
     # --- clocks -------------------------------------------------------------------------------------------------------
 
     def _clock_jump(self) -> str:

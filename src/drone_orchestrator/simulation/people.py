@@ -14,7 +14,6 @@ from ..core.types import (
     Phase,
     Priority,
     Saga,
-    SagaStatus,
 )
 from ..planning.geo import geo_from_enu
 from ..ports import StoreError, Submitted
@@ -172,7 +171,3 @@ class Operator:
         except StoreError:
             return  # the next round tries again
         world.faults["operator_command"] += 1
-
-
-def has_ended(saga: Saga | None) -> bool:
-    return saga is not None and saga.status in (SagaStatus.DELIVERED, SagaStatus.CANCELLED, SagaStatus.FAILED)

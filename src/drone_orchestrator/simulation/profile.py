@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 #: Every kind of fault that is injected at moments of its own, by the name that reports count it under.
@@ -29,10 +29,14 @@ FAULTS = (
     "journal_lost",
     "journal_damaged",
     "handover",
+    "archive_full",
 )
 
 #: What happens to single messages, counted each time.
 MESSAGE_FAULTS = ("message_lost", "message_repeated", "message_overtaken")
+
+#: Longer than any customer takes to ask again (s).
+RETENTION_S = 250.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class Conditions:
     reservation_ttl_s: float
     lease_ttl_s: float
     compact_above: int  # records in a drone's journal
+    retention_s: float | None  # how long ended orders stay in the store; ``None``: for ever
 
     @classmethod
     def draw(cls, profile: Profile, rng: Random) -> Conditions:
@@ -114,18 +119,18 @@ class Conditions:
             reservation_ttl_s=rng.choice((4.0, 10.0)),
             lease_ttl_s=ttl_s,
             compact_above=rng.choice((20, 20_000)),
+            # It is a promise by the wall clock, so that a clock that jumps may break it: an id is free again too soon.
+            retention_s=rng.choice((None, RETENTION_S)) if "clock_jump" not in on else None,
         )
 
     def calmed(self) -> Conditions:
         """The same without anything that goes wrong."""
-        return Conditions(
+        return replace(
+            self,
             periods_s={},
             message_delay_s=0.02,
             message_loss=0.0,
             message_repeat=0.0,
             store_delay_s=0.005,
             watch_delay_s=0.02,
-            reservation_ttl_s=self.reservation_ttl_s,
-            lease_ttl_s=self.lease_ttl_s,
-            compact_above=self.compact_above,
         )

@@ -16,6 +16,7 @@ from ..core.events import (
     OperatorResign,
 )
 from ..core.orchestrator import Orchestrator
+from ..core.retention import RetentionPolicy
 from ..core.types import DroneReport, LeaderRecord
 from ..planning.planner import AssignmentPlanner
 from ..runtime.driver import Driver
@@ -56,7 +57,7 @@ class Replica:
         self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
         self._told: dict[str, LeaderHeard] = {}
         self._next_request = 1
-        ttl_s = world.conditions.lease_ttl_s
+        ttl_s, retention_s = world.conditions.lease_ttl_s, world.conditions.retention_s
         self.store = CachedStore(
             world.backend,
             world.fleet.region,
@@ -70,12 +71,20 @@ class Replica:
             AssignmentPlanner(),
             election=ElectionPolicy(ttl_s, refresh_period_s=ttl_s / 5.0, safety_margin_s=ttl_s / 5.0),
             dispatch=world.dispatch_policy(),
+            retention=RetentionPolicy(retention_s) if retention_s is not None else None,
         )
         lanes = SimulatedLanes(
             world.scheduler, self.process, self.clock, world.rng, lambda: world.conditions, profile.turn_delay_s
         )
         self.driver = Driver(
-            self.core, self.store, self, world.logger(self.name), clock=self.clock, on_crash=self._on_crash, lanes=lanes
+            self.core,
+            self.store,
+            self,
+            world.logger(self.name),
+            clock=self.clock,
+            on_crash=self._on_crash,
+            lanes=lanes,
+            archive=world.archive,
         )
         self.driver.start()
         self.process.after(PUBLISH_PERIOD_S * world.rng.random(), self._publish_again)

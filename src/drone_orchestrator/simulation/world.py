@@ -18,18 +18,19 @@ from random import Random
 
 from ..core.agenda import DispatchPolicy
 from ..core.breakers import BreakerPolicy
-from ..core.types import DroneClass, Entry, FleetSpec, GeoPoint, Saga, StoreChange
+from ..core.types import DroneClass, Entry, FleetSpec, GeoPoint, Kind, Saga, StoreChange
 from ..core.view import FleetView
 from ..store import MemoryBackend
 from ..verification.checker import check
 from ..verification.journals import journal_history
 from ..verification.records import INVARIANTS, JournalHistory
+from .archive import MemoryArchive
 from .cached import CachedStore
 from .drone import Drone
 from .faults import Injector
 from .ground import Packages
 from .network import Network
-from .people import OPERATOR, Operator, Shop, has_ended
+from .people import OPERATOR, Operator, Shop
 from .profile import Conditions, Profile
 from .replica import Replica
 from .scheduler import OutOfBounds, Scheduler, SimulatedClock
@@ -100,6 +101,7 @@ class World:
         self.fleet = FleetSpec(REGION, DEPOT, profile.service_radius_m, (COURIER, HEAVY))
         self.packages = Packages(DEPOT)
         self.backend = MemoryBackend(lambda: self.scheduler.now_s, threaded=False, on_change=self._store_changed)
+        self.archive = MemoryArchive()
         self._trace = trace
         self._digest = hashlib.blake2b(digest_size=16)
         self._wrong: list[tuple[str, str]] = []
@@ -108,6 +110,7 @@ class World:
         self._recorded = 0
         self._history: list[StoreChange] = []
         self._view = FleetView()
+        self._ended: dict[str, Saga] = {}
         self.replicas = {name: Replica(self, name) for name in (f"o{i}" for i in range(1, profile.replicas + 1))}
         self.drones = {
             name: Drone(self, name, PATTERN[i % len(PATTERN)])
@@ -170,6 +173,7 @@ class World:
         self.is_calm = True
         self.conditions = self.conditions.calmed()
         self.network.heal_all()
+        self.empty_archive()
         self.backend.forget_faults()
         self.backend.deliver_late()
         for replica in self.replicas.values():
@@ -250,6 +254,10 @@ class World:
         for replica in self.replicas.values():
             replica.store_changed()
 
+    def empty_archive(self) -> None:
+        """Somebody has made room."""
+        self.archive.full = False
+
     def compact(self) -> None:
         self._record()
         self.backend.compact()
@@ -269,8 +277,20 @@ class World:
             self._history.append(change)
             self._recorded = change.revision
             self._view.apply(change)
+            for entry in change.entries:
+                if entry.kind is Kind.SAGA:
+                    self._note_end(entry)
             if self._trace:
                 self._trace_change(change)
+
+    def _note_end(self, entry: Entry) -> None:
+        if isinstance(entry.value, Saga):
+            if entry.value.status.is_terminal:
+                self._ended[entry.id] = entry.value
+            return
+        archived = self.archive.orders.get(entry.id)
+        if archived is None or archived.saga != self._ended.get(entry.id):
+            self.wrong("I3", f"order {entry.id} left the store without having been archived as it ended")
 
     def _trace_change(self, change: StoreChange) -> None:
         for entry in change.entries:
@@ -290,8 +310,8 @@ class World:
             if shop.unanswered:
                 left.append(f"{shop.unanswered} requests of {shop.name} were never answered")
             for message_id in shop.accepted:
-                saga = self._view.saga_of(message_id)
-                if not has_ended(saga):
+                if message_id not in self._ended:
+                    saga = self._view.saga_of(message_id)
                     where = "in no saga" if saga is None else f"{saga.status.value} with {saga.drone_id}, {saga.reason}"
                     left.append(f"order {message_id} has not ended: {where}")
         left += [f"{drone_id} is still reserved" for drone_id in self._view.reservations]
@@ -313,14 +333,15 @@ class World:
             self._digest.update(repr(change).encode())
         for journal in self._journals():
             self._digest.update(repr(journal).encode())
-        sagas = [entry.value for entry in self._view.sagas.values()]
+        going_on = [s for m in self._view.sagas if (s := self._view.saga_of(m)) is not None and m not in self._ended]
+        statuses = Counter(saga.status.value for saga in (*self._ended.values(), *going_on))
         return Result(
             seed=self.seed,
             profile=self.profile.name,
             simulated_s=self.scheduler.now_s,
             events=self.scheduler.events,
             orders=report.orders,
-            ended=dict(sorted(Counter(s.status.value for s in sagas if isinstance(s, Saga)).items())),
+            ended=dict(sorted(statuses.items())),
             faults=dict(sorted(self.faults.items())),
             invariants={key: invariants[key] for key in INVARIANTS},
             problems=tuple(problems[:MAX_PROBLEMS]),
@@ -328,8 +349,7 @@ class World:
         )
 
     def _contradictions(self) -> list[str]:
-        sagas = [entry.value for entry in self._view.sagas.values() if isinstance(entry.value, Saga)]
-        texts = [self.packages.contradiction(s.message_id, s.status, s.reason or "") for s in sagas]
+        texts = [self.packages.contradiction(s.message_id, s.status, s.reason or "") for s in self._ended.values()]
         return [text for text in texts if text]
 
     def _journals(self) -> list[JournalHistory]:

@@ -472,6 +472,30 @@ def test_history_is_what_a_watch_saw_and_ends_by_itself(twin, store, make):
     assert list(store.history(last - 1)) == history[-1:]
 
 
+def test_history_that_is_compacted_once_more_while_it_is_opened_still_tells_the_state_once(
+    twin, store, make, monkeypatch
+):
+    orders = [make.order() for _ in range(3)]
+    for order in orders[:2]:
+        store.submit(order)
+    twin.compact(store, store.snapshot().revision)
+    store.submit(orders[2])
+    real = store._driver.scan
+
+    def scan(spans, revision=0):
+        monkeypatch.setattr(store._driver, "scan", real)
+        found = real(spans, revision)
+        store.request_cancel(CancelRequest(orders[2].message_id, 5.0))
+        twin.compact(store, store.snapshot().revision)
+        return found
+
+    monkeypatch.setattr(store._driver, "scan", scan)
+    [state, *changes] = store.history()
+    assert changes == []
+    assert {e.id for e in state.entries if e.kind is Kind.INBOX_ORDER} == {order.message_id for order in orders}
+    assert [e.id for e in state.entries if e.kind is Kind.INBOX_CANCEL] == [orders[2].message_id]
+
+
 def test_history_of_a_compacted_store_begins_with_the_state_that_is_left(twin, store, make):
     orders = [make.order() for _ in range(3)]
     for order in orders[:2]:

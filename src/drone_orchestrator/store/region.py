@@ -142,25 +142,28 @@ class RegionStore:
         """
         until = self._revision()
         span = self.keys.all_keys()[0]
+        state: list[KeyValue] = []
         for _ in range(_HISTORY_ATTEMPTS):
-            begun = False
+            changes = self._driver.history(span, after_revision, until)
             try:
-                for raw in self._driver.history(span, after_revision, until):
-                    begun = True
-                    yield self._change(raw)
-                return
+                # The state is told only when the changes after it are sure to follow: a second one would be no history.
+                change = next(changes, None)
             except Compacted as gap:
-                if begun:
-                    raise StoreUnavailable("the history was compacted while it was read: read it again") from gap
-                oldest = gap.revision
-            try:
-                _, state = self._driver.scan((span,), oldest)
-            except Compacted:
-                continue  # compacted further in between
+                try:
+                    after_revision, state = self._driver.scan((span,), gap.revision)
+                except Compacted:
+                    pass  # compacted further in between: the next attempt finds out
+                until = max(until, after_revision)
+                continue
             if state:
-                yield StoreChange(oldest, tuple(self._entry(kv.key, kv, kv.mod_revision) for kv in state))
-            after_revision = oldest
-            until = max(until, oldest)
+                yield StoreChange(after_revision, tuple(self._entry(kv.key, kv, kv.mod_revision) for kv in state))
+            try:
+                while change is not None:
+                    yield self._change(change)
+                    change = next(changes, None)
+            except Compacted as gap:
+                raise StoreUnavailable("the history was compacted while it was read: read it again") from gap
+            return
         raise StoreUnavailable("the history is being compacted faster than it can be read")
 
     def status(self) -> dict[str, object]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 from world import Replica, World, make_order, make_report
 
-from drone_orchestrator.core.effects import Archive, Commit, Report, Retirement
-from drone_orchestrator.core.events import Archived
+from drone_orchestrator.core.effects import Archive, Commit, Ended, Report, Retirement
+from drone_orchestrator.core.events import Archived, CommitDone, Fate
 from drone_orchestrator.core.retention import Retention, RetentionPolicy
 from drone_orchestrator.core.types import CancelRequest, Entry, Instant, Kind, Order, Saga, SagaStatus, Snapshot
 from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.runtime import archive as archives
 from drone_orchestrator.store.kv import Put
 from drone_orchestrator.store.memory import MemoryDriver
 from drone_orchestrator.verification.archives import ArchiveRecord
@@ -48,6 +49,16 @@ def keys(world: World) -> list[str]:
     prefix = world.intake.keys.prefix
     living = world.backend.scan(((prefix, prefix[:-1] + "0"),), 0)[1]
     return [kv.key.removeprefix(prefix) for kv in living if not kv.key.endswith("/leader")]
+
+
+def one_ended(policy: RetentionPolicy) -> tuple[Retention, Saga]:
+    """In office, with one order in view that ended at 1000 s."""
+    view = FleetView()
+    saga = Saga("m1", make_order(1), S.CANCELLED, created_at=1000.0, updated_at=1000.0)
+    view.load(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
+    retention = Retention(view, policy)
+    retention.take_office(3)
+    return retention, saga
 
 
 def reports(replica: Replica) -> list[str]:
@@ -106,11 +117,7 @@ def test_without_a_policy_orders_stay_for_ever() -> None:
 
 
 def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
-    view = FleetView()
-    saga = Saga("m1", make_order(1), S.CANCELLED, created_at=1000.0, updated_at=1000.0)
-    view.load(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
-    retention = Retention(view, RetentionPolicy(24 * 3600.0))
-    retention.take_office(3)
+    retention, saga = one_ended(RetentionPolicy(24 * 3600.0))
     assert retention.tick(Instant(0.0, 1000.0)) == []
     assert retention.next_deadline() == 60.0
     [archive] = retention.tick(Instant(60.0, 1000.0 + 25 * 3600.0))
@@ -258,6 +265,30 @@ def test_an_answer_that_belongs_to_an_earlier_office_is_ignored(world: World) ->
     assert isinstance(archive, Archive)
     retention.take_office(archive.epoch)
     assert retention.archived(Archived(archive), world.now) == []
+
+
+def test_an_order_is_retired_once_however_late_the_view_sees_it_leave() -> None:
+    retention, saga = one_ended(RetentionPolicy(RETENTION_S))
+    retention.look_at(saga.message_id)  # the own commit and its echo both tell
+    now = Instant(0.0, 1000.0 + 2 * RETENTION_S)
+    [archive] = retention.tick(now)
+    assert isinstance(archive, Archive) and len(archive.orders) == 1
+    [commit] = retention.archived(Archived(archive), now)
+    assert isinstance(commit, Commit)
+    assert retention.commit_done(CommitDone(commit, Fate.SUCCEEDED, 9), now) == []
+    retention.look_at(saga.message_id)
+    assert retention.tick(now) == []
+    assert retention.next_deadline() is None
+
+
+def test_an_order_that_is_gone_already_is_no_complaint(world: World) -> None:
+    [order] = end(world, 1)
+    entry = world.leader.core.view.sagas[order.message_id]
+    assert isinstance(entry.value, Saga)
+    until_retired(world)
+    gone = Archive(1, world.leader.core.epoch, (Ended(entry.value, entry.mod_revision),))
+    assert archives.carry_out(gone, world.intake, world.archive) == Archived(gone)
+    assert len(world.archive.orders) == 1
 
 
 def test_a_new_leader_retires_what_ended_under_others() -> None:

@@ -46,7 +46,8 @@ class CommitDone:
 class Archived:
     """Answer to an :class:`~drone_orchestrator.core.effects.Archive`.
 
-    ``refused``: message ids that were left out, each with the reason; the others are on disk. ``error``: none is.
+    ``refused``: message ids that were left out, each with the reason; the others are on disk, or left the store before.
+    ``error``: none is.
     """
 
     archive: Archive

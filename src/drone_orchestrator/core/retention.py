@@ -52,6 +52,7 @@ class Retention:
         self._policy = policy or RetentionPolicy()
         self._epoch = 0
         self._ended: list[tuple[float, str, int]] = []  # a heap: when, message id, revision of the saga
+        self._known: dict[str, int] = {}  # message id -> revision of the saga, until the view has seen it leave
         self._archiving: Archive | None = None
         self._deleting: dict[int, Ended] = {}  # by commit id
         self._next_id = 1
@@ -70,13 +71,16 @@ class Retention:
     def leave_office(self) -> None:
         """Forget everything; what is under way is harmless, for it is fenced."""
         self._epoch = self._failures = 0
-        self._ended, self._archiving, self._deleting = [], None, {}
+        self._ended, self._known, self._archiving, self._deleting = [], {}, None, {}
         self._resume_at_s, self._look_at_s = float("-inf"), None
 
     def look_at(self, message_id: str) -> None:
         """The order's saga may have changed."""
         entry = self._view.sagas.get(message_id)
-        if self._epoch and entry is not None and isinstance(entry.value, Saga) and entry.value.status.is_terminal:
+        if not self._epoch or entry is None or not isinstance(entry.value, Saga):
+            self._known.pop(message_id, None)
+        elif entry.value.status.is_terminal and self._known.get(message_id) != entry.mod_revision:
+            self._known[message_id] = entry.mod_revision
             heapq.heappush(self._ended, (entry.value.updated_at, message_id, entry.mod_revision))
 
     def next_deadline(self) -> float | None:
@@ -91,14 +95,14 @@ class Retention:
         if now.mono_s < self._resume_at_s:
             self._look_at_s = self._resume_at_s
             return []
-        batch: dict[str, Ended] = {}
+        batch: list[Ended] = []
         while self._ended and len(batch) < self._policy.max_under_way and self._due_in_s(now) <= 0.0:
             _, message_id, revision = heapq.heappop(self._ended)
             entry = self._view.sagas.get(message_id)
             if entry is not None and entry.mod_revision == revision and isinstance(entry.value, Saga):
-                batch[message_id] = Ended(entry.value, revision)
+                batch.append(Ended(entry.value, revision))
         if batch:
-            self._archiving = Archive(self._new_id(), self._epoch, tuple(batch.values()))
+            self._archiving = Archive(self._new_id(), self._epoch, tuple(batch))
             return [self._archiving]
         if self._ended:
             self._look_at_s = now.mono_s + min(self._due_in_s(now), MAX_LOOK_S)

@@ -22,12 +22,19 @@ def carry_out(effect: Archive, store: Store, archive: OrderArchive) -> Archived:
             try:
                 orders.append(_history(ended, store))
             except BrokenHistory as error:
-                refused.append((ended.saga.message_id, str(error)))
+                if _is_there(ended, store):
+                    refused.append((ended.saga.message_id, str(error)))
         if orders:
             archive.append(orders)
     except (StoreError, ArchiveUnavailable) as error:
         return Archived(effect, error=str(error))
     return Archived(effect, refused=tuple(refused))
+
+
+def _is_there(ended: Ended, store: Store) -> bool:
+    """Whether it is still in the store: a deletion that was not answered may have happened."""
+    view = store.find(ended.saga.message_id)
+    return view is not None and view.saga is not None and view.revision == ended.revision
 
 
 def _history(ended: Ended, store: Store) -> ArchivedOrder:

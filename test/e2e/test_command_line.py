@@ -173,6 +173,15 @@ def test_ctrl_c_in_the_middle_of_a_demo_leaves_nothing(home: dict[str, str], tmp
     assert "Traceback" not in "".join(running.lines)
 
 
+def test_ctrl_c_while_processes_hang_and_networks_are_cut_leaves_nothing(home: dict[str, str], tmp_path: Path) -> None:
+    kinds = ("hang", "dds_cut", "etcd_cut", "etcd_pause")
+    running = Interrupted(home, "chaos", "--drones", "2", "--faults", ",".join(kinds), cwd=tmp_path)
+    running.wait_line("hang")
+    running.wait_line("etcd_pause")
+    assert running.stop(signal.SIGINT) == 130
+    assert "Traceback" not in "".join(running.lines)
+
+
 def test_a_fleet_does_not_outlive_a_runner_that_is_killed(home: dict[str, str], tmp_path: Path) -> None:
     running = Interrupted(home, "up", "--drones", "1", "--http-port", "0", cwd=tmp_path)
     running.wait_line("ready")

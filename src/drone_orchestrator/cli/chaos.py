@@ -41,7 +41,7 @@ MAX_ATTEMPTS = 1000
 COUNTERS = 3
 PERIOD_S = 0.6
 #: A shop that is not served waits, so that what is left after the faults can be flown in a bounded time.
-OPEN_PER_DRONE = 3
+OPEN_PER_DRONE = 2
 MAX_ORDERS = 20_000
 _TICK_S = 0.05
 

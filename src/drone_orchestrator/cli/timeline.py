@@ -92,7 +92,9 @@ def _draw_leaders(axes: Axes, chronicle: Chronicle, start: float, end: float) ->
         until = min([until, *(k for k in killed if k > at)])
         colour = _LEADERS[holders.index(holder) % len(_LEADERS)]
         (bar,) = axes.barh(0, until - at, left=at - start, height=0.8, color=colour)
-        text = axes.text(at - start, 0, f" {holder} · epoch {epoch}", va="center", fontsize=8, color="white")
+        text = axes.text(
+            at - start, 0, f" {holder} · epoch {epoch}", va="center", fontsize=8, color="white", clip_on=True
+        )
         text.set_clip_path(bar)
     axes.set_yticks([0], ["leader"])
     _tidy(axes)

@@ -36,6 +36,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 _QUOTA_BYTES = 2 * 1024**3
 _START_ATTEMPTS = 3
 _POLL_S = 0.02
+_STOP_TIMEOUT_S = 3.0
+_STOP_LEAST_S = 0.5
 _LOG_TAIL_CHARS = 2000
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
 
@@ -170,15 +172,17 @@ class EtcdProcess:
         self._wait_healthy([self._members[index]], time.monotonic() + self._start_timeout_s)
 
     def stop(self) -> None:
-        """Terminate, wait, and remove the directory that was made."""
-        running = [m.process for m in self._members if m.process is not None]
-        for process in running:
+        """Terminate, wait, and remove the directory that was made.
+
+        One member after another: told all at once, each waits for seconds for another one to take over from it.
+        """
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        for process in [m.process for m in self._members if m.process is not None]:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
-        for process in running:
             try:
-                process.wait(timeout=5.0)
+                process.wait(timeout=max(deadline - time.monotonic(), _STOP_LEAST_S))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

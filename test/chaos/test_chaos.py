@@ -1,0 +1,62 @@
+"""``fleetctl chaos`` itself: a short run comes right, and says so in the words of its contract."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drone_orchestrator.bringup import netcut
+
+FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
+
+
+def chaos(cwd: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FLEETCTL, "chaos", *args], cwd=cwd, capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+def test_an_unknown_kind_of_fault_is_one_line_that_names_the_known_ones(tmp_path: Path) -> None:
+    done = chaos(tmp_path, "--faults", "kill,earthquake")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "earthquake" in line and "dds_cut" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.ros
+@pytest.mark.etcd
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_short_run_with_kills_hangs_and_cuts_comes_right(tmp_path: Path) -> None:
+    done = chaos(
+        tmp_path,
+        *("--seconds", "12", "--seed", "5", "--drones", "4", "--time-scale", "100"),
+        *("--faults", "kill,hang,etcd_cut,dds_cut", "--json"),
+    )
+    assert done.stdout, done.stderr
+    [line] = done.stdout.splitlines()
+    document = json.loads(line)
+    assert done.returncode == 0, (document, done.stderr)
+    assert document["orders_submitted"] == document["delivered"] > 5
+    assert (document["lost"], document["duplicates"], document["failed"]) == (0, 0, 0)
+    assert set(document["invariants"].values()) == {0}
+    assert {"cancelled", "failovers", "wall_s"} <= set(document)
+    wanted = {"kill", "hang", "etcd_cut", "dds_cut"} - ({"dds_cut"} if _no_namespaces() else set())
+    assert {fault["kind"] for fault in document["faults"]} == wanted
+    assert all(fault["target"] and 0.0 <= fault["at_s"] < 13.0 for fault in document["faults"])
+    report = Path(document["report"])
+    assert json.loads(report.read_text())["faults"] == document["faults"]
+    assert (report.parent / "timeline.png").stat().st_size > 10_000
+
+
+def _no_namespaces() -> bool:
+    try:
+        netcut.way_in()
+    except netcut.NoNamespace:
+        return True
+    return False

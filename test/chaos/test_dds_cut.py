@@ -1,0 +1,153 @@
+"""Cutting the network of one drone process while it lives: the cut cuts, it heals, and the orders come right."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from drone_orchestrator.bringup import netcut
+
+
+@pytest.fixture(autouse=True)
+def _namespaces() -> None:
+    try:
+        netcut.way_in()
+    except netcut.NoNamespace as error:
+        pytest.skip(str(error))
+
+
+def run_inside(program: str, timeout_s: float) -> dict[str, Any]:
+    """Run ``program`` on a network of its own; its last line is its finding."""
+    preamble = "import sys\nfrom drone_orchestrator.bringup import netcut\n"
+    enter = "if not netcut.inside(): netcut.enter(netcut.way_in(), [sys.executable, *sys.orig_argv[1:]])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", preamble + enter + program],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+_ECHO = """
+import json, socket, subprocess
+network = netcut.Network()
+SERVER = '''
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 7411))
+print("ready", flush=True)
+while True:
+    data, sender = s.recvfrom(100)
+    s.sendto(data, sender)
+'''
+servers = {}
+for host in ("cut", "whole"):
+    network.add(host)
+    command = [*network.prefix(host), sys.executable, "-c", SERVER]
+    servers[host] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert servers[host].stdout.readline() == "ready\\n"
+ADDRESSES = {"cut": "10.213.0.2", "whole": "10.213.0.3"}
+def answers(host, tries=1):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.5)
+        for _ in range(tries):
+            try:
+                sock.sendto(b"?", (ADDRESSES[host], 7411))
+                if sock.recvfrom(100)[0] == b"?":
+                    return True
+            except OSError:
+                pass
+        return False
+found = {"before": [answers("cut", 10), answers("whole", 10)]}
+network.pull("cut")
+found["pulled"] = [answers("cut", 2), answers("whole", 2)]
+found["lives"] = servers["cut"].poll() is None
+network.plug("cut")
+found["plugged"] = [answers("cut", 20), answers("whole", 2)]
+for server in servers.values():
+    server.terminate()
+    server.wait()
+network.close()
+print(json.dumps(found))
+"""
+
+
+def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
+    found = run_inside(_ECHO, 60.0)
+    assert found["before"] == [True, True]
+    assert found["pulled"] == [False, True]
+    assert found["lives"]
+    assert found["plugged"] == [True, True]
+
+
+def test_nothing_of_a_network_is_left_in_the_namespace_that_it_came_from() -> None:
+    before = os.listdir("/sys/class/net")
+    run_inside("import json\nnetwork = netcut.Network()\nnetwork.add('host')\nprint(json.dumps({}))\n", 60.0)
+    assert os.listdir("/sys/class/net") == before
+
+
+_ORDER = """
+import json, time, httpx
+from drone_orchestrator.bringup.plan import FleetOptions
+from drone_orchestrator.bringup.proxy import TcpProxy
+from drone_orchestrator.bringup.runner import LocalFleet
+from drone_orchestrator.cli.chaos import Wires
+from drone_orchestrator.cli.chronicle import Observer
+
+network = netcut.Network()
+options = FleetOptions(drones=2, http_port=0, time_scale=80.0, lease_ttl_s=2.0, reservation_ttl_s=3.0,
+                       drones_per_process=1, replicas=2, monitor=False)
+
+def wait(what, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        fleet.check()
+        try:
+            if (got := what()):
+                return got
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.05)
+    raise SystemExit(f"not within {timeout_s} s: {order()}")
+
+with TcpProxy() as proxy, LocalFleet(options, wiring=Wires(proxy, network)) as fleet:
+    def order():
+        return httpx.get(f"{fleet.url}/orders/CUT-OFF").json()
+    wait(lambda: httpx.get(f"{fleet.url}/readyz").status_code == 200)
+    document = {"order_id": "CUT-OFF", "package_weight_kg": 1.2, "pickup": {"lat": 37.7631, "lon": -122.4586},
+                "destination": {"lat": 37.7749, "lon": -122.4194}}
+    wait(lambda: httpx.post(f"{fleet.url}/orders", json=document).status_code in (200, 202))
+    first = wait(lambda: order()["status"] == "DISPATCHED" and order())["drone_id"]
+    host = next(n for n in fleet.names("drones") if first in fleet.spec(n).parameters["drone_ids"])
+    pid = fleet.pid(host)
+    network.pull(host)
+    second = wait(lambda: order()["attempt"] == 2 and order()["drone_id"])
+    lives = fleet.pid(host) == pid
+    network.plug(host)
+    done = wait(lambda: order()["status"] == "DELIVERED" and order())
+    with Observer(fleet) as observer:
+        report, unreadable = observer.audit()
+network.close()
+print(json.dumps({"first": first, "second": second, "lives": lives, "done": done["drone_id"],
+                  "violations": [v.text for v in report.violations], "unreadable": unreadable}))
+"""
+
+
+@pytest.mark.ros
+@pytest.mark.etcd
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_an_order_of_a_drone_that_is_cut_off_before_loading_goes_to_another_one() -> None:
+    found = run_inside(_ORDER, 140.0)
+    assert found["lives"]
+    assert found["first"] != found["second"] == found["done"]
+    assert (found["violations"], found["unreadable"]) == ([], [])

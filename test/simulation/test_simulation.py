@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -170,3 +171,18 @@ def test_a_failing_seed_exits_with_1_and_prints_the_command_that_replays_it(monk
 @pytest.mark.parametrize("arguments", [["--seed", "1", "--seeds", "2"], ["--trace"], ["--seeds", "0"]])
 def test_contradictory_options_are_a_usage_error(arguments):
     assert CliRunner().invoke(simulate, arguments).exit_code == 2
+
+
+def test_an_interrupt_ends_all_processes_quietly():
+    """As in a terminal: everybody in the process group gets it, workers that are just starting, too."""
+    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "simulate", "--seeds", "1000", "--jobs", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    with subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.read(len("simulating")) == "simulating"
+        os.killpg(running.pid, signal.SIGINT)
+        out, errors = running.communicate(timeout=60)  # ends only when the workers have closed their ends, too
+    assert running.returncode == 130
+    assert out == "" and errors.split() == ["interrupted"]

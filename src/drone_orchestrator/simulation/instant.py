@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ..core.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ..core.events import ClearanceRequested, DroneHeard, Event, GoalAnswered
 from ..core.types import DeliveryOutcome, DroneReport, Outcome, Phase, Verdict
 
@@ -84,6 +84,9 @@ class InstantFleet:
 
     def recall(self, effect: RecallGoal) -> None:
         """Too late, always."""
+
+    def heartbeat(self, effect: Heartbeat) -> None:
+        """Nobody stands by."""
 
     def office_taken(self, epoch: int) -> None:
         """Nothing to do: these drones take any leader's word."""

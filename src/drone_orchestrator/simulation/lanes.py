@@ -34,7 +34,7 @@ class SimulatedLanes:
     """Implements :class:`~drone_orchestrator.runtime.driver.Lanes`.
 
     A call takes time before it reaches the store and after that until its answer is there; the process may be killed
-    or hang at any moment of it.
+    or hang at any moment of it. ``turn_delay_s()`` is the longest time (s) from an event to the turn that takes it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SimulatedLanes:
         clock: SimulatedClock,
         rng: Random,
         conditions: Callable[[], Conditions],
-        turn_delay_s: float,
+        turn_delay_s: Callable[[], float],
     ) -> None:
         self._scheduler = scheduler
         self._process = process
@@ -66,7 +66,7 @@ class SimulatedLanes:
     def post(self, event: Event) -> None:
         self._inbox.append(event)
         if len(self._inbox) == 1:
-            self._arm(self._scheduler.now_s + self._rng.random() * self._turn_delay_s)
+            self._arm(self._scheduler.now_s + self._rng.random() * self._turn_delay_s())
 
     def run(self, lane: Lane, call: Call, after_s: float = 0.0) -> None:
         job = _Job(call)
@@ -105,7 +105,7 @@ class SimulatedLanes:
         if wish_s is not None:
             self._arm(max(self._clock.at_mono(wish_s), now_s + SHORTEST_TURN_S))
         if self._inbox:
-            self._arm(now_s + self._rng.random() * self._turn_delay_s)
+            self._arm(now_s + self._rng.random() * self._turn_delay_s())
 
     def _begin(self, lane: Lane, job: _Job, after_s: float) -> None:
         self._under_way[lane].append(job)

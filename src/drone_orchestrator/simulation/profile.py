@@ -59,7 +59,8 @@ class Profile:
     deadline_share: float = 0.25
     lost_grace_s: float = 60.0
     state_period_s: float = 2.0
-    turn_delay_s: float = 0.1  # longest time from an event to the turn that takes it
+    turn_delay_s: float = 0.1  # longest time from an event to the leader's turn that takes it
+    standby_turn_delay_s: float = 0.6
     max_events: int = 400_000
 
 
@@ -100,6 +101,7 @@ class Conditions:
     watch_delay_s: float
     reservation_ttl_s: float
     lease_ttl_s: float
+    heartbeats: bool  # whether a leader's death shows in its heartbeats, or by its lease alone
     compact_above: int  # records in a drone's journal
     retention_s: float | None  # how long ended orders stay in the store; ``None``: for ever
 
@@ -118,6 +120,7 @@ class Conditions:
             watch_delay_s=rng.choice((0.01, 0.2, 1.0)) if rough else 0.01,
             reservation_ttl_s=rng.choice((4.0, 10.0)),
             lease_ttl_s=ttl_s,
+            heartbeats=rng.random() < 0.5,
             compact_above=rng.choice((20, 20_000)),
             # It is a promise by the wall clock, so that a clock that jumps may break it: an id is free again too soon.
             retention_s=rng.choice((None, RETENTION_S)) if "clock_jump" not in on else None,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core.drone_events import AskClearance, ClearanceAnswered, LeaderHeard
-from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ..core.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ..core.election import ElectionPolicy
 from ..core.events import (
     ClearanceRequested,
     DroneHeard,
     GoalAnswered,
     GoalUnreachable,
+    LeaderAlive,
+    LeaderSilent,
     OperatorCampaign,
     OperatorResign,
 )
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from .world import World
 
 PUBLISH_PERIOD_S = 2.0
+HEARTBEAT_PERIOD_S = 1.0
+#: A leader that is not heard for so long is suspected.
+SILENT_S = 2.5
 GOAL_TIMEOUT_S = 3.0
 
 
@@ -48,7 +54,7 @@ class Replica:
         self._starts = 0
 
     def start(self) -> None:
-        world, profile = self._world, self._world.profile
+        world = self._world
         self._starts += 1
         self.process = Process(world.scheduler)
         self.retired, self.epoch = False, 0
@@ -57,6 +63,7 @@ class Replica:
         self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
         self._told: dict[str, LeaderHeard] = {}
         self._next_request = 1
+        self._heartbeats_heard = 0
         ttl_s, retention_s = world.conditions.lease_ttl_s, world.conditions.retention_s
         self.store = CachedStore(
             world.backend,
@@ -69,12 +76,17 @@ class Replica:
             LeaderRecord(self.name, f"{self.name}-{self._starts}", 0.0),
             world.fleet,
             AssignmentPlanner(),
-            election=ElectionPolicy(ttl_s, refresh_period_s=ttl_s / 5.0, safety_margin_s=ttl_s / 5.0),
+            election=ElectionPolicy(
+                ttl_s,
+                refresh_period_s=ttl_s / 5.0,
+                safety_margin_s=ttl_s / 5.0,
+                heartbeat_period_s=HEARTBEAT_PERIOD_S if world.conditions.heartbeats else None,
+            ),
             dispatch=world.dispatch_policy(),
             retention=RetentionPolicy(retention_s) if retention_s is not None else None,
         )
         lanes = SimulatedLanes(
-            world.scheduler, self.process, self.clock, world.rng, lambda: world.conditions, profile.turn_delay_s
+            world.scheduler, self.process, self.clock, world.rng, lambda: world.conditions, self._turn_delay_s
         )
         self.driver = Driver(
             self.core,
@@ -88,6 +100,11 @@ class Replica:
         )
         self.driver.start()
         self.process.after(PUBLISH_PERIOD_S * world.rng.random(), self._publish_again)
+
+    def _turn_delay_s(self) -> float:
+        """A standby only listens: it may take more at a time."""
+        profile = self._world.profile
+        return profile.turn_delay_s if self.core.epoch else profile.standby_turn_delay_s
 
     def kill(self) -> None:
         self.process.kill()
@@ -138,6 +155,21 @@ class Replica:
     def clearance_asked(self, drone_id: str, question: AskClearance) -> None:
         self.process.do(lambda: self._clearance_asked(drone_id, question))
 
+    def heartbeat_heard(self, epoch: int) -> None:
+        self.process.do(lambda: self._heartbeat_heard(epoch))
+
+    def _heartbeat_heard(self, epoch: int) -> None:
+        """What DDS liveliness does for a standby: tell of heartbeats that stop."""
+        self._heartbeats_heard += 1
+        heard = self._heartbeats_heard
+        self.driver.post(LeaderAlive(epoch))
+
+        def check() -> None:
+            if heard == self._heartbeats_heard:
+                self.driver.post(LeaderSilent(epoch))
+
+        self.process.after(SILENT_S, check)
+
     def _clearance_asked(self, drone_id: str, asked: AskClearance) -> None:
         if not self.epoch:
             return  # only the leader offers the service
@@ -174,6 +206,12 @@ class Replica:
 
         network.send(self.name, effect.drone_id, lambda: drone.goal_requested(effect, reply))
         self.process.after(GOAL_TIMEOUT_S, give_up)
+
+    def heartbeat(self, effect: Heartbeat) -> None:
+        for other in self._world.replicas.values():
+            if other is not self and other.process.alive:
+                hear = partial(other.heartbeat_heard, effect.epoch)
+                self._world.network.send(self.name, other.name, hear, topic="heartbeat")
 
     def recall(self, effect: RecallGoal) -> None:
         drone = self._world.drones[effect.drone_id]

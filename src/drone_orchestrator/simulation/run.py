@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
@@ -29,9 +30,11 @@ def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[Res
             yield run_seed(seed, profile)
         return
     # Spawned, not forked: a fork would copy threads' locks in whatever state they are.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
     try:
-        for future in as_completed([pool.submit(run_seed, seed, profile) for seed in seeds]):
+        with _interrupts_held_back():
+            futures = [pool.submit(run_seed, seed, profile) for seed in seeds]
+        for future in as_completed(futures):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -61,5 +64,11 @@ class Summary:
         self.invariants.update(result.invariants)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Processes that are started here never see an interrupt of the terminal: it is their parent's to end them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -50,6 +50,8 @@ PATTERN = (COURIER, COURIER, HEAVY)
 EXPIRY_PERIOD_S = 0.5
 #: So often (s) the liveness phase asks whether all is done.
 DONE_PERIOD_S = 5.0
+#: The store's first change makes this revision of it.
+FIRST_REVISION = 2
 #: Longest that a drone's program stays down after a crash (s).
 RESTART_S = 30.0
 #: A report lists so many problems.
@@ -86,7 +88,7 @@ class _TraceHandler(logging.Handler):
 
 
 class World:
-    """One run. ``run`` once. With ``trace`` the lines of what happens are kept in ``lines``, else only hashed."""
+    """One run. ``run`` once. With ``trace`` what happens is kept as ``lines``, else it is only hashed."""
 
     def __init__(self, seed: int, profile: Profile, *, trace: bool = False) -> None:
         self.seed = seed
@@ -94,7 +96,8 @@ class World:
         self.rng = Random(f"{profile.name}/{seed}")
         self.conditions = Conditions.draw(profile, self.rng)
         self.faults: Counter[str] = Counter()
-        self.lines: list[str] = []
+        self._lines: list[tuple[float, str]] = []
+        self._committed_s: list[float] = []  # when each revision was made, from revision 2 on
         self.is_calm = False
         self.scheduler = Scheduler(profile.max_events)
         self.network = Network(self.scheduler, self.rng, lambda: self.conditions, self.faults)
@@ -205,7 +208,12 @@ class World:
 
     def _note(self, text: str) -> None:
         if self._trace:
-            self.lines.append(f"{self.scheduler.now_s:9.3f} {text}")
+            self._lines.append((self.scheduler.now_s, text))
+
+    @property
+    def lines(self) -> list[str]:
+        """The trace so far: one line for each thing that happened, and for each key that was changed."""
+        return [f"{at_s:9.3f} {text}" for at_s, text in sorted(self._lines, key=lambda line: line[0])]
 
     def logger(self, name: str) -> logging.Logger:
         """For a part that logs: into the trace, where there is one."""
@@ -268,6 +276,7 @@ class World:
         return [s for entry in self._view.sagas.values() if isinstance(s := entry.value, Saga) and s.parked]
 
     def _store_changed(self) -> None:
+        self._committed_s.append(self.scheduler.now_s)
         for replica in self.replicas.values():
             replica.store_changed()
 
@@ -298,7 +307,8 @@ class World:
             what = "gone" if value is None else type(value).__name__
             if isinstance(value, Saga):
                 what = f"{value.status.value} {value.drone_id} {value.reason}"
-            self.lines.append(f"   rev {change.revision} {entry.kind.value}/{entry.id} {what}")
+            text = f"  store {change.revision}: {entry.kind.value}/{entry.id} {what}"
+            self._lines.append((self._committed_s[change.revision - FIRST_REVISION], text))
 
     # --- judging ------------------------------------------------------------------------------------------------------
 

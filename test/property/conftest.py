@@ -1,0 +1,17 @@
+"""How hard the properties are tried: ``HYPOTHESIS_PROFILE=thorough`` looks for longer, and elsewhere every time."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))  # for world.py
+
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+# The same examples on every run: a change fails for what it changed.
+settings.register_profile("quick", max_examples=50, stateful_step_count=30, derandomize=True, **_COMMON)
+settings.register_profile("thorough", max_examples=1000, stateful_step_count=60, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

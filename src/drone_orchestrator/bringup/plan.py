@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .fleet_config import pattern
+from .fleet_config import load, pattern
 
 Parameter = bool | int | float | str | list[str]
 
@@ -99,6 +99,13 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
         http: dict[str, Parameter] = {"http_host": options.http_host, "http_port": options.http_port}
         out.append(_spec(options, "order_gateway", "gateway", "order_gateway", {**common, **http}, None))
     return out
+
+
+def heaviest_kg(options: FleetOptions) -> float:
+    """What the strongest drone of the fleet carries: a small fleet has not one of every class."""
+    config = options.fleet_config or None
+    flown = pattern(config)[: options.drones]
+    return max((c.max_payload_kg for c in load(config).classes if c.name in flown), default=0.0)
 
 
 def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:

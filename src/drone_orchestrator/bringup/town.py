@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 #: name, latitude in degrees, longitude in degrees (WGS 84)
@@ -27,8 +28,11 @@ PLACES: tuple[tuple[str, float, float], ...] = (
 )
 
 
-def orders(count: int, seed: int) -> list[dict[str, object]]:
-    """``count`` orders as ``POST /orders`` takes them, the same for the same seed. The first is always City Hall's."""
+def orders(count: int, seed: int, *, heaviest_kg: float = math.inf) -> list[dict[str, object]]:
+    """``count`` orders as ``POST /orders`` takes them, the same for the same seed. The first is always City Hall's.
+
+    What would weigh more than ``heaviest_kg`` weighs so much.
+    """
     rng = random.Random(seed)
     out: list[dict[str, object]] = []
     for number in range(1, count + 1):
@@ -41,7 +45,7 @@ def orders(count: int, seed: int) -> list[dict[str, object]]:
         order: dict[str, object] = {
             "order_id": f"ORD-2026-{number:03d}",
             "destination": {"lat": lat, "lon": lon},
-            "package_weight_kg": weight_kg,
+            "package_weight_kg": min(weight_kg, heaviest_kg),
         }
         if number > 1 and rng.random() < 0.2:
             order["priority"] = rng.choice(["low", "high", "urgent"])

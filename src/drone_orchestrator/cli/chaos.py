@@ -21,7 +21,7 @@ import click
 from ..bringup import netcut, town
 from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.netcut import Network, NoNamespace
-from ..bringup.plan import FleetOptions, ProcessSpec
+from ..bringup.plan import FleetOptions, ProcessSpec, heaviest_kg
 from ..bringup.proxy import TcpProxy
 from ..bringup.runner import LocalFleet
 from ..core.types import SagaStatus
@@ -225,7 +225,7 @@ class _Run:
 
         return Shop(
             fleet.url,
-            town.orders(MAX_ORDERS, self._seed),
+            town.orders(MAX_ORDERS, self._seed, heaviest_kg=heaviest_kg(self._options)),
             name="chaos",
             seed=self._seed,
             period_s=PERIOD_S,

@@ -16,7 +16,7 @@ import click
 
 from ..bringup import town
 from ..bringup.fleet_config import FleetConfigError, load
-from ..bringup.plan import FleetOptions
+from ..bringup.plan import FleetOptions, heaviest_kg
 from ..bringup.runner import LocalFleet
 from ..core.types import SagaStatus
 from . import progress, timeline
@@ -79,7 +79,7 @@ def demo(
         raise Failure(str(error)) from error
     except OSError as error:
         raise Failure(f"--report {folder}: {error.strerror}") from error
-    documents = town.orders(orders, seed)
+    documents = town.orders(orders, seed, heaviest_kg=heaviest_kg(options))
     with (
         running(options, out) as fleet,
         Observer(fleet) as observer,

@@ -132,5 +132,6 @@ def _wait_ready(fleet: LocalFleet) -> None:
         except httpx.HTTPError:
             pass  # not listening yet
         if time.monotonic() > deadline:
-            raise FleetError(f"the gateway was not ready within {READY_TIMEOUT_S:.0f} s; see {fleet.log_dir}")
+            said = fleet.last_line("order_gateway")
+            raise FleetError(f"the gateway was not ready within {READY_TIMEOUT_S:.0f} s; its last word: {said}")
         time.sleep(0.1)

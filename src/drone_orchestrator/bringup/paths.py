@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -30,3 +31,8 @@ def share_dir() -> Path:
 def default_fleet_config() -> Path:
     """The fleet configuration that is used where none is given."""
     return share_dir() / "config" / "fleet.yaml"
+
+
+def default_data_dir() -> Path:
+    """Where what must outlive a process is kept if nobody says where: ``$ROS_HOME/drone_orchestrator``."""
+    return Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "drone_orchestrator"

@@ -8,7 +8,6 @@ clearance client and the timer, for the cost of an rclpy executor grows with its
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from rclpy.task import Future
 
 from ..bringup.fleet_config import FleetConfigError
 from ..bringup.fleet_config import load as load_fleet
+from ..bringup.paths import default_data_dir
 from ..core.drone import DronePolicy
 from ..core.drone_events import (
     AnswerGoal,
@@ -422,7 +422,7 @@ class DroneHost(Node):
         settings = Settings(
             drone_class=_drone_class(fleet, values["drone_class"]),
             depot=fleet.depot,
-            data_dir=Path(values["data_dir"]) if values["data_dir"] else _default_data_dir(),
+            data_dir=Path(values["data_dir"]) if values["data_dir"] else default_data_dir(),
             time_scale=values["time_scale"],
             telemetry_period_s=1.0 / values["telemetry_rate_hz"],
             state_period_s=values["state_period_s"],
@@ -511,10 +511,6 @@ def _checked_ids(ids: Sequence[str]) -> Sequence[str]:
         return [names.check_drone_id(each) for each in ids]
     except names.InvalidDroneId as error:
         raise ParameterError(f"parameter drone_ids: {error}") from error
-
-
-def _default_data_dir() -> Path:
-    return Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "drone_orchestrator"
 
 
 def main() -> int:

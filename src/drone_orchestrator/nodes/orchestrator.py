@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import os
 import uuid
+from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ..bringup import fleet_config
+from ..bringup.paths import default_data_dir
+from ..bringup.plan import ARCHIVE_FOLDER
 from ..core.agenda import DispatchPolicy
 from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
 from ..core.election import ElectionPolicy
 from ..core.events import OperatorCampaign, OperatorResign
 from ..core.orchestrator import Orchestrator
+from ..core.retention import RetentionPolicy
 from ..core.types import LeaderRecord
 from ..runtime.driver import Driver
 from ..store import EtcdStore
+from ..store.archive import ArchiveWriter
 from .drone_link import DroneLink
 from .params import Param, declare
 from .planners import PLANNER_GROUP, load_planner
@@ -39,6 +44,8 @@ PARAMETERS = (
     Param("reservation_ttl_s", 10.0, "a drone silent for so long before loading loses its order", "s", 2.0, 600.0),
     Param("lost_grace_s", 1800.0, "silence after loading, after which the order counts as failed", "s", 1.0, 86400.0),
     Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000),
+    Param("retention_s", 86400.0, "an order that ended so long ago leaves the store for the archive", "s", 1.0),
+    Param("archive_dir", "", "folder of the archive; empty: $ROS_HOME/drone_orchestrator/archive"),
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
     Param("autostart", True, "configure at start; without it a lifecycle manager does"),
 )
@@ -53,6 +60,7 @@ class OrchestratorNode(LifecycleNode):
         self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())
         self._driver: Driver | None = None
         self._store: EtcdStore | None = None
+        self._archive: ArchiveWriter | None = None
         self._link: DroneLink | None = None
         self._closing: list[DroneLink] = []
         # Housekeeping goes on where simulated time stands still.
@@ -144,14 +152,23 @@ class OrchestratorNode(LifecycleNode):
         )
         record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)
         fleet = fleet_config.load(values["fleet_config"])
-        core = Orchestrator(record, fleet, load_planner(values["planner"]), election=election, dispatch=dispatch)
+        core = Orchestrator(
+            record,
+            fleet,
+            load_planner(values["planner"]),
+            election=election,
+            dispatch=dispatch,
+            retention=RetentionPolicy(values["retention_s"]),
+        )
         self._store = EtcdStore(
             values["etcd_endpoints"].split(","),
             values["region"],
             reservation_ttl_s=values["reservation_ttl_s"],
             timeout_s=min(values["store_timeout_s"], ttl / 2.0),
         )
-        self._driver = Driver(core, self._store, self, self._log)
+        archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
+        self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
+        self._driver = Driver(core, self._store, self, self._log, archive=self._archive)
         self._link = DroneLink(self, self._driver.post, record.instance_id, values["region"])
         self._driver.start()
 
@@ -161,6 +178,9 @@ class OrchestratorNode(LifecycleNode):
         if self._driver is not None:
             self._driver.stop()
             self._driver = None
+        if self._archive is not None:
+            self._archive.close()
+            self._archive = None
         if self._link is not None:
             self._link.destroy()
             self._closing.append(self._link)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .fleet_config import load, pattern
+
+#: Below the data folder: what has left the store.
+ARCHIVE_FOLDER = "archive"
 
 Parameter = bool | int | float | str | list[str]
 
@@ -92,6 +96,8 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
             "reservation_ttl_s": options.reservation_ttl_s,
             "max_attempts": options.max_attempts,
         }
+        if options.data_dir:
+            bounds["archive_dir"] = str(Path(options.data_dir) / ARCHIVE_FOLDER)
         out.append(_spec(options, name, "orchestrator", "orchestrator", {**common, **bounds}, name))
     if options.monitor:
         out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", dict(common), None))

@@ -1,21 +1,55 @@
-"""``fleetctl audit``: checks I1 to I7 on the store's whole history and on the drones' journals."""
+"""``fleetctl audit``: checks I1 to I7 on the store's whole history, on the drones' journals and on archived orders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
+from ..bringup.plan import ARCHIVE_FOLDER
 from ..ports import Store
 from ..runtime.drone_journal import read_entries
 from ..runtime.journal import JournalError
+from ..store.archive import SUFFIX, ArchiveFile, NoArchive, find_archives
+from ..verification.archives import ArchiveRecord
 from ..verification.checker import check
 from ..verification.journals import journal_history
 from ..verification.records import INVARIANTS, JournalHistory, Report
 from .context import Target, json_option, open_store, target_options
 from .output import Failure, Output
+
+
+class Archives:
+    """The archive files of one region below the given paths. Iterating reads them, once, order by order."""
+
+    def __init__(self, paths: Sequence[Path], region: str) -> None:
+        self.files = 0
+        self.torn: list[str] = []
+        self.of_others: list[str] = []
+        self._region = region
+        try:
+            # A file may be named twice, and be below a folder that is named, too.
+            self._paths = sorted({found.resolve() for path in paths for found in find_archives(path)})
+        except NoArchive as error:
+            raise Failure(f"--archive: {error}") from error
+
+    def __iter__(self) -> Iterator[ArchiveRecord]:
+        for path in self._paths:
+            try:
+                file = ArchiveFile.open(path)
+                if file.region != self._region:
+                    self.of_others.append(f"{path}: of region {file.region}")
+                    continue
+                self.files += 1
+                yield from file.records()
+            except NoArchive as error:
+                yield ArchiveRecord(str(path), damage=str(error))
+                continue
+            if file.torn_bytes:
+                self.torn.append(f"{path}: {file.torn_bytes} bytes of a record that was never finished")
 
 
 def read_journals(folder: Path) -> tuple[list[JournalHistory], list[str]]:
@@ -32,9 +66,14 @@ def read_journals(folder: Path) -> tuple[list[JournalHistory], list[str]]:
     return found, unreadable
 
 
-def audit_store(store: Store, journals: Sequence[JournalHistory], *, complete: bool) -> Report:
-    """Check all that the store still remembers. ``complete``: the run is over, so every order must have ended."""
-    return check(store.history(), journals, complete=complete)
+def audit_store(
+    store: Store, journals: Sequence[JournalHistory], *, complete: bool, archive: Archives | None = None
+) -> Report:
+    """Check all that the store still remembers, and the archive with it.
+
+    ``complete``: the run is over, so every order must have ended.
+    """
+    return check(store.history(), journals, complete=complete, archive=archive)
 
 
 def print_report(out: Output, report: Report) -> None:
@@ -46,38 +85,73 @@ def print_report(out: Output, report: Report) -> None:
     out.console.print(table)
     for violation in report.violations:
         where = f" (revisions {', '.join(map(str, violation.revisions))})" if violation.revisions else ""
-        out.say(f"[red]{violation.invariant}[/red] {violation.text}{where}")
+        out.say(f"[red]{violation.invariant}[/red] {escape(violation.text)}{where}")
+
+
+def _say_scope(out: Output, report: Report, journals: int, archive: Archives | None) -> None:
+    """What was looked at, and what of the archive was not."""
+    out.say(f"{report.orders} orders, {report.events} events, {report.revisions} revisions, {journals} journals")
+    if archive is None:
+        return
+    repeats = f", {report.repeats} archived twice" if report.repeats else ""
+    out.say(f"{report.archived} archived orders in {archive.files} files{repeats}")
+    for line in (*archive.torn, *archive.of_others):
+        out.say(f"[yellow]left out[/yellow] {escape(line)}")
 
 
 @click.command()
 @click.option("--journals", "folder", type=click.Path(path_type=Path, file_okay=False), help="Drones' journals.")
 @click.option("--complete", is_flag=True, help="The run is over: every order must have reached its end.")
+@click.option(
+    "--archive",
+    "archives",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Archive of orders that left the store: a file or a folder; repeat it until all are named.",
+)
+@click.option("--offline", is_flag=True, help="Ask no store: check the archive, and journals against it.")
 @target_options
 @json_option
-def audit(out: Output, target: Target, folder: Path | None, complete: bool) -> None:
+def audit(
+    out: Output, target: Target, folder: Path | None, complete: bool, archives: tuple[Path, ...], offline: bool
+) -> None:
     """Check that no order was lost, doubled or left hanging; exit code 1 where one was."""
     if folder is not None and not folder.is_dir():
         raise Failure(f"--journals: {folder} is no folder")
+    if offline and not archives:
+        raise Failure("--offline leaves nothing to check without --archive")
+    own = Path(target.data_dir) / ARCHIVE_FOLDER  # of the fleet that runs on this machine
+    if target.data_dir and not archives and any(own.glob(f"*{SUFFIX}")):
+        archives = (own,)
+    archive = Archives(archives, target.region) if archives else None
     where = folder or (Path(target.data_dir) if target.data_dir else None)
     journals, unreadable = read_journals(where) if where else ([], [])
-    with open_store(target) as store:
-        report = audit_store(store, journals, complete=complete)
-    out.say(f"{report.orders} orders, {report.events} events, {report.revisions} revisions, {len(journals)} journals")
+    if offline:
+        report = check((), journals, complete=complete, archive=archive)
+    else:
+        with open_store(target) as store:
+            report = audit_store(store, journals, complete=complete, archive=archive)
+    _say_scope(out, report, len(journals), archive)
     print_report(out, report)
     for line in unreadable:
-        out.say(f"[yellow]journal not read[/yellow] {line}")
-    out.result(
-        {
-            "orders": report.orders,
-            "events": report.events,
-            "revisions": report.revisions,
-            "journals": len(journals),
-            "unreadable_journals": unreadable,
-            "invariants": report.invariants,
-            "violations": [
-                {"invariant": v.invariant, "name": v.name, "text": v.text, "revisions": list(v.revisions)}
-                for v in report.violations
-            ],
-        }
-    )
+        out.say(f"[yellow]journal not read[/yellow] {escape(line)}")
+    out.result(_document(report, len(journals), unreadable, archive))
     raise SystemExit(0 if report.ok else 1)
+
+
+def _document(report: Report, journals: int, unreadable: list[str], archive: Archives | None) -> dict[str, object]:
+    return {
+        "orders": report.orders,
+        "events": report.events,
+        "revisions": report.revisions,
+        "journals": journals,
+        "unreadable_journals": unreadable,
+        "archived": report.archived,
+        "archived_twice": report.repeats,
+        "archive_files": archive.files if archive else 0,
+        "invariants": report.invariants,
+        "violations": [
+            {"invariant": v.invariant, "name": v.name, "text": v.text, "revisions": list(v.revisions)}
+            for v in report.violations
+        ],
+    }

@@ -113,8 +113,11 @@ class Store(Protocol):
         One that conflicts never fails its neighbours. Never raises for a store that is away: the fates say so.
         """
 
-    def campaign(self, record: LeaderRecord, ttl_s: float) -> int:
-        """Create the leader key on a fresh lease: the epoch, or 0 where somebody else holds it."""
+    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0) -> int:
+        """Put the leader key on a fresh lease: the epoch, or 0 where somebody else holds it.
+
+        ``over_epoch`` 0: only if there is no leader; else replace the leader of exactly that epoch.
+        """
 
     def refresh_lease(self, epoch: int) -> bool:
         """Keep the lease of the own leadership alive; ``False``: the store knows it no more."""

@@ -44,6 +44,8 @@ class Ground:
 
     def office_left(self, epoch: int, reason: str) -> None: ...
 
+    def heartbeat(self, effect: object) -> None: ...
+
 
 class Script:
     """Stands in for the core: answers each event as told, and shows what came in."""

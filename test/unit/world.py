@@ -13,6 +13,7 @@ from drone_orchestrator.core.effects import (
     Campaign,
     Commit,
     Effect,
+    Heartbeat,
     KeepReservation,
     LeaveOffice,
     RecallGoal,
@@ -109,7 +110,11 @@ class World:
     """``run`` lets everything happen that is due; ``advance`` moves the clock first."""
 
     def __init__(
-        self, replicas: int = 1, dispatch: DispatchPolicy | None = None, retention: RetentionPolicy | None = None
+        self,
+        replicas: int = 1,
+        dispatch: DispatchPolicy | None = None,
+        retention: RetentionPolicy | None = None,
+        election: ElectionPolicy | None = None,
     ) -> None:
         self.mono_s = 0.0
         self.wall_offset_s = 0.0
@@ -117,6 +122,7 @@ class World:
         self.intake = MemoryStore(self.backend, "sf", "intake")
         self.replicas: list[Replica] = []
         self.dispatch = dispatch or DispatchPolicy()
+        self.election = election or ElectionPolicy()
         self.retention = retention
         self.archive = ArchiveInMemory()
         for index in range(replicas):
@@ -133,7 +139,7 @@ class World:
             record,
             FLEET,
             AssignmentPlanner(),
-            election=ElectionPolicy(),
+            election=self.election,
             dispatch=self.dispatch,
             retention=self.retention,
         )
@@ -219,7 +225,9 @@ class World:
                 inbox.append(archives.carry_out(effect, store, self.archive))
             case Campaign():
                 try:
-                    inbox.append(CampaignDone(store.campaign(effect.record, effect.ttl_s), self.mono_s))
+                    inbox.append(
+                        CampaignDone(store.campaign(effect.record, effect.ttl_s, effect.over_epoch), self.mono_s)
+                    )
                 except StoreError as error:
                     inbox.append(CampaignDone(0, self.mono_s, str(error)))
             case RefreshLease():
@@ -237,5 +245,5 @@ class World:
                 store.keep_reservation(effect.drone_id)
             case SendGoal() | RecallGoal() | AnswerClearance() | AcknowledgeOutcome() | TakeOffice() | LeaveOffice():
                 replica.sent.append(effect)
-            case Report():
+            case Heartbeat() | Report():
                 replica.sent.append(effect)

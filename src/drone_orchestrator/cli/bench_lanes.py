@@ -99,9 +99,8 @@ class _Bench:
         planner = AssignmentPlanner()
         bulkheads = Bulkheads(self._fleet, planner.capable)
         self._projection = Projection(self._stores[1], folds=(bulkheads,))
-        self._intake = Intake(
-            self._stores[1], self._fleet, planner.capable, Metrics("bench", self._fleet.region), StoreBreaker(), bulkheads
-        )
+        metrics = Metrics("bench", self._fleet.region)
+        self._intake = Intake(self._stores[1], self._fleet, planner.capable, metrics, StoreBreaker(), bulkheads)
         reports = [
             DroneReport(
                 f"{c.name}_{i}", c.name, f"journal_{c.name}_{i}", 0, Phase.IDLE, self._fleet.depot, c.battery_wh

@@ -189,10 +189,20 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Try to create the leader key under a lease of ``ttl_s``."""
+    """Try to put the leader key under a lease of ``ttl_s``: create it (``over_epoch`` 0), or replace the leader of
+    exactly that epoch, who is suspected."""
 
     record: LeaderRecord
     ttl_s: float
+    over_epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Tell the standbys that the leader's loop turns. Nothing else may repeat it for the loop."""
+
+    epoch: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +242,4 @@ class Report:
     text: str
 
 
-Effect = Send | Commit | Archive | Campaign | RefreshLease | Resign | TakeOffice | LeaveOffice | Report
+Effect = Send | Commit | Archive | Campaign | Heartbeat | RefreshLease | Resign | TakeOffice | LeaveOffice | Report

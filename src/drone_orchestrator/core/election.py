@@ -4,6 +4,11 @@ The shell's duties are in :mod:`.effects`. The store decides who wins; this mach
 stop. It trusts its lease by the local monotonic clock alone, counted from when the last successful refresh was *sent*,
 and stops a safety margin before the store could have expired it. Being wrong about that would still be harmless: every
 write is fenced.
+
+A leader's death shows in two ways: its lease runs out, or its heartbeats stop. A standby that misses the heartbeats
+does not wait for the lease; it replaces exactly the leader that it suspects. It may be wrong, for it may be itself that
+is cut off, so it does that once in ``suspicion_pause_s`` only, and after being wrong more rarely still: then the lease
+decides.
 """
 
 from __future__ import annotations
@@ -12,8 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from . import backoff
-from .effects import Campaign, Effect, LeaveOffice, RefreshLease, Report, Resign, TakeOffice
-from .events import CampaignDone, LeaseLost, LeaseRefreshed
+from .effects import Campaign, Effect, Heartbeat, LeaveOffice, RefreshLease, Report, Resign, TakeOffice
+from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
 from .types import Entry, Instant, LeaderRecord
 
 
@@ -46,6 +51,9 @@ class ElectionPolicy:
     safety_margin_s: float = 1.0
     retry_base_s: float = 0.2
     retry_cap_s: float = 3.0
+    heartbeat_period_s: float | None = None  # None: no heartbeats, the lease alone tells of a death
+    suspicion_pause_s: float = 30.0
+    suspicion_cap_s: float = 600.0
 
     def __post_init__(self) -> None:
         if self.lease_ttl_s < 2.0:
@@ -54,6 +62,10 @@ class ElectionPolicy:
             raise ValueError("safety_margin_s must be positive and less than half of lease_ttl_s")
         if not 0.0 < self.refresh_period_s <= (self.lease_ttl_s - self.safety_margin_s) / 3:
             raise ValueError("refresh_period_s must leave room for three refreshes before the leader steps down")
+        if self.heartbeat_period_s is not None and not 0.0 < self.heartbeat_period_s < self.lease_ttl_s:
+            raise ValueError("heartbeat_period_s must be positive and less than lease_ttl_s")
+        if not 0.0 < self.suspicion_pause_s <= self.suspicion_cap_s:
+            raise ValueError("suspicion_pause_s must be positive, and suspicion_cap_s not below it")
 
 
 class Election:
@@ -68,6 +80,13 @@ class Election:
         self._refresh_at_s = 0.0
         self._try_at_s: float | None = None
         self._failures = 0
+        self._heartbeat_at_s = float("-inf")
+        self._heartbeats = 0
+        self._silent = 0  # epoch whose heartbeats have stopped
+        self._over_epoch = 0  # of the campaign under way
+        self._won_by_suspicion_at_s: float | None = None
+        self._may_suspect_at_s = float("-inf")
+        self._wrong_suspicions = 0
 
     @property
     def record(self) -> LeaderRecord:
@@ -76,30 +95,62 @@ class Election:
     def next_deadline(self) -> float | None:
         """When ``tick`` wants to be called, by the monotonic clock."""
         if self.role in (Role.ELECTED, Role.LEADER):
-            return min(self._refresh_at_s, self._valid_until_s)
-        if self.role is Role.STANDBY:
-            return self._try_at_s
-        return None
+            deadlines = [self._refresh_at_s, self._valid_until_s]
+            if self.role is Role.LEADER and self._policy.heartbeat_period_s is not None:
+                deadlines.append(self._heartbeat_at_s)
+            return min(deadlines)
+        if self.role is not Role.STANDBY:
+            return None
+        if self._silent:
+            return self._may_suspect_at_s if self._try_at_s is None else min(self._try_at_s, self._may_suspect_at_s)
+        return self._try_at_s
 
     def tick(self, leader: Entry | None, now: Instant) -> list[Effect]:
         """Refresh, step down or campaign, whatever is due; ``leader`` is the leader key as the view has it."""
         if self.role in (Role.ELECTED, Role.LEADER):
             return self._serve(leader, now)
-        if self.role is Role.STANDBY and leader is not None and leader.value is not None:
-            self._try_at_s = None
-        elif self.role is Role.STANDBY and (self._try_at_s is None or now.mono_s >= self._try_at_s):
-            self._become(Role.CAMPAIGNING)
-            self._try_at_s = None
-            record = LeaderRecord(self._record.holder, self._record.instance_id, now.wall_s)
-            return [Campaign(record, self._policy.lease_ttl_s)]
+        if self.role is not Role.STANDBY:
+            return []
+        if leader is None or leader.value is None:
+            self._silent = 0
+            due = self._try_at_s is None or now.mono_s >= self._try_at_s
+            return self._campaign(0, now) if due else []
+        self._try_at_s = None
+        if self._silent != leader.mod_revision:
+            self._silent = 0
+        elif now.mono_s >= self._may_suspect_at_s:
+            self._silent = 0
+            return self._campaign(leader.mod_revision, now)
         return []
+
+    def leader_silent(self, event: LeaderSilent) -> None:
+        """The detector misses the heartbeats of an epoch. What follows from it is for ``tick`` to say."""
+        self._silent = event.epoch
+
+    def leader_alive(self, epoch: int) -> None:
+        """The detector hears that epoch (again)."""
+        if self._silent == epoch:
+            self._silent = 0
+
+    def _campaign(self, over_epoch: int, now: Instant) -> list[Effect]:
+        self._become(Role.CAMPAIGNING)
+        self._try_at_s = None
+        self._over_epoch = over_epoch
+        record = LeaderRecord(self._record.holder, self._record.instance_id, now.wall_s)
+        campaign = Campaign(record, self._policy.lease_ttl_s, over_epoch)
+        if not over_epoch:
+            return [campaign]
+        return [Report("warning", f"the leader of epoch {over_epoch} is silent: taking over"), campaign]
 
     def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         if self.role is not Role.CAMPAIGNING:
             # Retired while the try was on its way: give back what it may have won.
             return [Resign(event.epoch)] if event.epoch else []
+        over_epoch, self._over_epoch = self._over_epoch, 0
         if not event.epoch:
             self._become(Role.STANDBY)
+            if over_epoch:
+                return []  # somebody was faster, or the leader had just gone by itself: the view will tell
             self._failures += 1
             self._try_at_s = now.mono_s + backoff.delay_s(
                 self._failures,
@@ -110,6 +161,9 @@ class Election:
             return [Report("warning", f"campaign failed: {event.detail}")] if event.detail else []
         self._failures = 0
         self.epoch = event.epoch
+        self._won_by_suspicion_at_s = now.mono_s if over_epoch else None
+        if over_epoch:
+            self._may_suspect_at_s = now.mono_s + self._suspicion_pause_s()
         self._become(Role.ELECTED)
         self._extend(event.sent_mono_s)
         return []
@@ -131,10 +185,26 @@ class Election:
 
     def step_down(self, reason: str, now: Instant) -> list[Effect]:
         """Stop leading; campaign again later, when the key is free."""
+        self._judge_suspicion(now)
         effects = self._leave(reason)
         self._become(Role.STANDBY)
         self._try_at_s = now.mono_s + self._policy.retry_base_s
         return effects
+
+    def _suspicion_pause_s(self) -> float:
+        doubled_s = self._policy.suspicion_pause_s * 2.0 ** min(self._wrong_suspicions, 30)
+        return min(self._policy.suspicion_cap_s, doubled_s)
+
+    def _judge_suspicion(self, now: Instant) -> None:
+        """Whoever took over on a suspicion and is replaced soon was wrong: it is itself that cannot be heard."""
+        won_at_s, self._won_by_suspicion_at_s = self._won_by_suspicion_at_s, None
+        if won_at_s is None:
+            return
+        if now.mono_s - won_at_s < self._policy.suspicion_pause_s:
+            self._wrong_suspicions += 1
+            self._may_suspect_at_s = now.mono_s + self._suspicion_pause_s()
+        else:
+            self._wrong_suspicions = 0
 
     def retire(self) -> list[Effect]:
         """Hand over on purpose: free the key at once, and stay out until :meth:`return_to_service`."""
@@ -158,6 +228,11 @@ class Election:
             # Everything that predecessors wrote has a lower revision than this key: the view holds all of it now.
             self._become(Role.LEADER)
             effects.append(TakeOffice(self.epoch))
+        period_s = self._policy.heartbeat_period_s
+        if self.role is Role.LEADER and period_s is not None and now.mono_s >= self._heartbeat_at_s:
+            self._heartbeat_at_s = now.mono_s + period_s
+            self._heartbeats += 1
+            effects.append(Heartbeat(self.epoch, self._heartbeats))
         if now.mono_s >= self._refresh_at_s:
             self._refresh_at_s = now.mono_s + self._policy.refresh_period_s
             effects.append(RefreshLease(self.epoch))

@@ -80,6 +80,20 @@ class LeaseLost:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderAlive:
+    """A heartbeat of the leader of ``epoch`` arrived."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSilent:
+    """Heartbeats of the leader of ``epoch`` had been heard, and have stopped: it is dead, hangs, or is cut off."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorResign:
     """Stop leading, and do not campaign until told to."""
 
@@ -140,6 +154,8 @@ Event = (
     | CampaignDone
     | LeaseRefreshed
     | LeaseLost
+    | LeaderAlive
+    | LeaderSilent
     | OperatorResign
     | OperatorCampaign
     | DroneHeard

@@ -23,6 +23,8 @@ from .events import (
     Fate,
     GoalAnswered,
     GoalUnreachable,
+    LeaderAlive,
+    LeaderSilent,
     LeaseLost,
     LeaseRefreshed,
     OperatorCampaign,
@@ -149,6 +151,14 @@ class Orchestrator:
     def _lease_lost(self, event: LeaseLost, now: Instant) -> list[Effect]:
         return self._lead(self.election.lease_lost(event, now), now)
 
+    def _leader_alive(self, event: LeaderAlive, now: Instant) -> list[Effect]:
+        self.election.leader_alive(event.epoch)
+        return []
+
+    def _leader_silent(self, event: LeaderSilent, now: Instant) -> list[Effect]:
+        self.election.leader_silent(event)
+        return []
+
     def _operator_resign(self, event: OperatorResign, now: Instant) -> list[Effect]:
         return self._lead(self.election.retire(), now)
 
@@ -180,6 +190,8 @@ class Orchestrator:
         CampaignDone: _campaign_done,
         LeaseRefreshed: _lease_refreshed,
         LeaseLost: _lease_lost,
+        LeaderAlive: _leader_alive,
+        LeaderSilent: _leader_silent,
         OperatorResign: _operator_resign,
         OperatorCampaign: _operator_campaign,
         DroneHeard: _drone_heard,

@@ -24,6 +24,7 @@ from ..core.effects import (
     Campaign,
     Commit,
     Effect,
+    Heartbeat,
     KeepReservation,
     LeaveOffice,
     RecallGoal,
@@ -49,7 +50,7 @@ _SENT = (Fate.SUCCEEDED, Fate.CONFLICT, Fate.FENCED)
 
 T = TypeVar("T")
 Call = Callable[[], Iterable[Event]]
-ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | TakeOffice | LeaveOffice
+ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartbeat | TakeOffice | LeaveOffice
 
 
 class Lane(Enum):
@@ -97,6 +98,9 @@ class Fleet(Protocol):
     def answer_clearance(self, effect: AnswerClearance) -> None: ...
 
     def acknowledge(self, effect: AcknowledgeOutcome) -> None: ...
+
+    def heartbeat(self, effect: Heartbeat) -> None:
+        """Tell the standbys, from this very thread: whatever else the process does, a loop that hangs sends none."""
 
     def office_taken(self, epoch: int) -> None:
         """This replica leads from now on."""
@@ -206,6 +210,8 @@ class Driver:
                 self._fleet.answer_clearance(effect)
             case AcknowledgeOutcome():
                 self._fleet.acknowledge(effect)
+            case Heartbeat():
+                self._fleet.heartbeat(effect)
             case TakeOffice():
                 self._fleet.office_taken(effect.epoch)
             case LeaveOffice():
@@ -313,7 +319,7 @@ class Driver:
         if self._stopping:
             return []
         try:
-            epoch = self._store.campaign(effect.record, effect.ttl_s)
+            epoch = self._store.campaign(effect.record, effect.ttl_s, effect.over_epoch)
         except StoreError as error:
             self._outages.note("campaign", error)
             return [CampaignDone(0, sent)]

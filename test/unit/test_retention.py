@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from world import Replica, World, make_order, make_report
+from world import FLEET, ArchiveInMemory, Replica, World, make_order, make_report
 
 from drone_orchestrator.core.effects import Archive, Commit, Ended, Report, Retirement
-from drone_orchestrator.core.events import Archived, CommitDone, Fate
+from drone_orchestrator.core.events import Archived, CommitDone, DroneHeard, Fate
+from drone_orchestrator.core.orchestrator import Orchestrator
 from drone_orchestrator.core.retention import Retention, RetentionPolicy
-from drone_orchestrator.core.types import CancelRequest, Entry, Instant, Kind, Order, Saga, SagaStatus, Snapshot
+from drone_orchestrator.core.types import (
+    ArchivedOrder,
+    CancelRequest,
+    Entry,
+    Instant,
+    Kind,
+    LeaderRecord,
+    Order,
+    Saga,
+    SagaStatus,
+    Snapshot,
+)
 from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.runtime import archive as archives
+from drone_orchestrator.runtime.driver import Driver
+from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.store.kv import Put
 from drone_orchestrator.store.memory import MemoryDriver
 from drone_orchestrator.verification.archives import ArchiveRecord
@@ -300,6 +318,75 @@ def test_a_new_leader_retires_what_ended_under_others() -> None:
     assert keys(world) == []
     kinds = [entry.kind for entry in world.intake.snapshot().entries]
     assert kinds == [Kind.LEADER]
+
+
+# --- the driver's lane ------------------------------------------------------------------------------------------------
+
+
+class Ground:
+    """A fleet that only notes who leads."""
+
+    def __init__(self) -> None:
+        self.office = threading.Event()
+
+    def office_taken(self, epoch: int) -> None:
+        self.office.set()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: None
+
+
+class SlowDisk(ArchiveInMemory):
+    """An archive that takes as long as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_go_on = threading.Event(), threading.Event()
+
+    def append(self, orders: Sequence[ArchivedOrder]) -> None:
+        self.asked.set()
+        assert self.may_go_on.wait(10.0)
+        super().append(orders)
+
+
+def test_deciding_never_waits_for_a_slow_disk() -> None:
+    backend, disk, ground = MemoryBackend(), SlowDisk(), Ground()
+    store, intake = MemoryStore(backend, "sf", "orchestrator"), MemoryStore(backend, "sf", "intake")
+    record = LeaderRecord("orchestrator", "instance", 0.0)
+    core = Orchestrator(record, FLEET, AssignmentPlanner(), retention=RetentionPolicy(0.2))
+    driver = Driver(core, store, ground, logging.getLogger("test"), archive=disk)
+    driver.start()
+    try:
+        assert ground.office.wait(10.0)
+        intake.submit(make_order(1, submitted_at=time.time(), deadline_s=0.1))  # it ends by itself: too late
+        driver.post(DroneHeard(make_report()))
+        assert disk.asked.wait(10.0)
+        intake.submit(make_order(2, submitted_at=time.time()))
+        driver.post(DroneHeard(make_report()))
+        eventually(lambda: has_status(intake, make_order(2), S.ASSIGNED), "the order gets its drone")
+        assert has_status(intake, make_order(1), S.FAILED)
+        disk.may_go_on.set()
+        eventually(lambda: intake.find("m1") is None, "the first order is retired")
+    finally:
+        disk.may_go_on.set()
+        driver.stop()
+    assert driver.crash is None
+    assert [order.saga.message_id for order in disk.orders] == ["m1"]
+
+
+def has_status(store: MemoryStore, order: Order, status: SagaStatus) -> bool:
+    view = store.find(order.message_id)
+    return view is not None and view.saga is not None and view.saga.status is status
+
+
+def eventually(condition: Callable[[], object], what: str, deadline_s: float = 10.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
+        time.sleep(0.01)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from scenes import (
@@ -177,7 +178,7 @@ def test_a_recall_is_repeated_with_growing_pauses_until_the_drone_obeys() -> Non
         say(world, flying(order))
         sent_at += [world.mono_s] * len(world.leader.take(RecallGoal))
         world.advance(0.1)
-    pauses = [later - earlier for earlier, later in zip(sent_at, sent_at[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(sent_at)]
     assert 5 <= len(sent_at) <= 12
     assert pauses[-1] > 2 * pauses[0]
     assert max(pauses) <= 8.0 + 0.2

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from ..bringup import netcut, town
 from ..bringup.fleet_config import FleetConfigError, load
@@ -214,7 +215,7 @@ class _Run:
                 document["unfinished"] = _unfinished(observer)
                 shutil.copytree(fleet.log_dir, folder / "log", dirs_exist_ok=True)
         for line in unreadable:
-            self._out.say(f"[yellow]journal not read[/yellow] {line}")
+            self._out.say(f"[yellow]journal not read[/yellow] {escape(line)}")
         print_report(self._out, report)
         timeline.draw(observer.chronicle, folder / "timeline.png")
         return document, good
@@ -299,7 +300,7 @@ class _Run:
             return
         last = self._fleet.last_line(name) if self._fleet and not name.startswith("etcd_") else ""
         self._crashes.append({"at": time.time(), "process": name, "cause": cause(code), "last_line": last})
-        self._out.say(f"[red]{name} ended by itself ({cause(code)})[/red] {last}")
+        self._out.say(f"[red]{name} ended by itself ({cause(code)})[/red] {escape(last)}")
 
     def _document(self, observer: Observer, shop: Shop, report: Report, began_at: float) -> dict[str, Any]:
         return {
@@ -359,7 +360,7 @@ def _summarise(out: Output, document: dict[str, Any], good: bool, folder: Path) 
         f"{document['lost']} lost, {document['duplicates']} duplicates; {document['reassigned']} reassigned"
     )
     for trouble in document["unexpected_answers"]:
-        out.say(f"[red]unexpected answer[/red] {trouble}")
+        out.say(f"[red]unexpected answer[/red] {escape(trouble)}")
     if document["settled_s"] is not None:
         out.say(f"the last order ended {document['settled_s']} s after the last fault")
     verdict = "[bold green]all well[/bold green]" if good else f"[bold red]not well[/bold red]; logs: {folder / 'log'}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from ..bringup import town
 from ..bringup.fleet_config import FleetConfigError, load
@@ -95,7 +96,7 @@ def demo(
             "wall_s": round(time.monotonic() - began, 1),
         }
     for line in unreadable:
-        out.say(f"[yellow]journal not read[/yellow] {line}")
+        out.say(f"[yellow]journal not read[/yellow] {escape(line)}")
     print_report(out, report)
     picture = folder / "timeline.png"
     timeline.draw(observer.chronicle, picture)

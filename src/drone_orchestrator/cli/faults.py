@@ -45,7 +45,7 @@ _FIRST_S = 1.0
 _RETRY_S = 0.5
 _RETRIES = 6
 #: An orderly end takes up to so long before the pause begins.
-_ENDING_S = 6.0
+_ENDING_S = 12.0
 
 LEADER = "leader"
 ALL = "all"

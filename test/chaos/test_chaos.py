@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,15 @@ from drone_orchestrator.bringup import netcut
 FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
 
 
-def chaos(cwd: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def chaos(cwd: Path, *args: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*FLEETCTL, "chaos", *args], cwd=cwd, capture_output=True, text=True, timeout=200, check=False
+        [*FLEETCTL, "chaos", *args],
+        cwd=cwd,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
     )
 
 
@@ -26,6 +33,13 @@ def test_an_unknown_kind_of_fault_is_one_line_that_names_the_known_ones(tmp_path
     [line] = done.stderr.splitlines()
     assert "earthquake" in line and "dds_cut" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_namespaces_cuts_of_dds_are_left_out_and_the_reason_is_said(tmp_path: Path) -> None:
+    done = chaos(tmp_path, "--faults", "dds_cut", path=str(tmp_path))
+    assert done.returncode == 2
+    assert "dds_cut is left out: not installed: unshare" in done.stdout
+    assert "nothing is left to do" in done.stderr
 
 
 @pytest.mark.ros

@@ -163,6 +163,8 @@ def test_stopping_a_fleet_that_is_up_leaves_nothing(home: dict[str, str], tmp_pa
     running.wait_line("ready")
     found = run(home, "leader", "--json")
     assert found.returncode == 0, found.stderr  # it finds the running fleet without being told where it is
+    [etcd] = [child for child in running.family() if child.name() == "etcd"]
+    assert "--auto-compaction-retention=1h" in etcd.cmdline()
     assert running.stop(number) == 130
 
 

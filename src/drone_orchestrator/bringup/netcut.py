@@ -19,6 +19,8 @@ _SUBNET = "10.213.0"
 _INSIDE = "DRONE_ORCHESTRATOR_OWN_NETWORK"
 _COMMAND_TIMEOUT_S = 10.0
 _TOOLS = ("unshare", "nsenter", "ip")
+#: Where system tools are; the path of ordinary users often leaves it out.
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 class NoNamespace(RuntimeError):
@@ -35,7 +37,7 @@ def way_in() -> list[str]:
 
     Raises :class:`NoNamespace` where there is no such way.
     """
-    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    missing = [tool for tool in _TOOLS if shutil.which(tool, path=_PATH) is None]
     if missing:
         raise NoNamespace(f"not installed: {', '.join(missing)} (packages util-linux, iproute2)")
     trial = "ip link set lo up && ip link add name v0 type veth peer name v1 && ip link add name b0 type bridge"
@@ -131,7 +133,14 @@ def _port(number: int) -> str:
 
 def _run(command: Sequence[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PATH": _PATH},
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_TIMEOUT_S,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoNamespace(f"{command[0]}: {error}") from error
     if done.returncode != 0:

@@ -106,6 +106,8 @@ def chaos(
     if "dds_cut" in kinds:
         network = own_network(out)
         kinds = kinds if network else tuple(kind for kind in kinds if kind != "dds_cut")
+        if not kinds:
+            raise Failure("--faults: nothing is left to do")
     try:
         options = FleetOptions(
             drones=drones,
@@ -146,7 +148,7 @@ def own_network(out: Output) -> Network | None:
             netcut.enter(netcut.way_in(), [sys.executable, *sys.orig_argv[1:]])
         return Network()
     except NoNamespace as error:
-        out.say(f"[yellow]dds_cut is left out[/yellow]: {error}")
+        out.say(f"[yellow]dds_cut is left out[/yellow]: {escape(str(error))}")
         return None
 
 

@@ -15,6 +15,7 @@ from .core.events import Fate
 from .core.types import (
     ArchivedOrder,
     CancelRequest,
+    Corrupt,
     LeaderRecord,
     OperatorCommand,
     Order,
@@ -142,6 +143,9 @@ class Store(Protocol):
 
     def events(self, message_id: str) -> list[SagaEvent]:
         """The events of one order, in order."""
+
+    def histories(self, message_ids: Sequence[str]) -> list[list[SagaEvent | Corrupt]]:
+        """The events of many orders, order by order; each whole, or with what cannot be read in its place."""
 
     def history(self, after_revision: int = 0) -> Iterable[StoreChange]:
         """Every change from ``after_revision`` (or from the oldest revision that is not compacted) until now."""

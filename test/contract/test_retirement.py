@@ -142,7 +142,9 @@ def test_an_order_with_more_events_than_a_transaction_holds_leaves_in_one(store,
         saga = released.saga
     last = make.stepping(saga, sagas.CANCELLED, S.CANCELLED, result.revision)
     [result] = store.commit(epoch, [last])
-    assert len(store.events(order.message_id)) == 152
+    [history, none] = store.histories([order.message_id, "nobody"])
+    assert history == store.events(order.message_id)
+    assert (len(history), none) == (152, [])
     assert fates(store, epoch, Retirement(order.message_id, order.order_id, result.revision)) == [Fate.SUCCEEDED]
     assert keys(store) == []
 
@@ -153,6 +155,12 @@ def test_many_retirements_share_transactions(store, make, epoch):
     assert {result.fate for result in results} == {Fate.SUCCEEDED}
     assert len({result.revision for result in results}) <= 2
     assert keys(store) == []
+
+
+def test_the_histories_of_many_orders_come_in_their_order(store, make, epoch):
+    orders = [end(store, make, epoch)[0] for _ in range(60)]
+    names = [order.message_id for order in reversed(orders)]
+    assert store.histories(names) == [store.events(name) for name in names]
 
 
 # --- an answer that does not come -------------------------------------------------------------------------------------

@@ -215,17 +215,28 @@ def test_deciding_goes_on_while_the_archive_hangs(world: World) -> None:
     assert world.saga(make_order(2)).status is S.ASSIGNED
 
 
-def test_an_order_whose_events_do_not_lead_to_its_saga_is_kept_and_reported() -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (b'"at":', b'"at":1', "its 2 events do not lead to its saga"),
+        (b'"n":1', b'"n":one', "event 1 cannot be read: JSONDecodeError"),
+    ],
+)
+def test_an_order_whose_history_is_broken_is_kept_and_reported_and_holds_up_no_other(
+    old: bytes, new: bytes, why: str
+) -> None:
     world = World(retention=RetentionPolicy(RETENTION_S))
     orders = end(world, 1, 2)
     key = world.intake.keys.event(orders[0].message_id, 1)
     stored = world.backend.read((key,)).found[key].value
-    MemoryDriver(world.backend, "tamper").txn((), (Put(key, stored.replace(b'"at":', b'"at":1')),))
+    MemoryDriver(world.backend, "tamper").txn((), (Put(key, stored.replace(old, new)),))
+    world.run()
     reports(world.leader)
     until_retired(world)
     assert world.saga(orders[0]).status is S.CANCELLED
     assert [o.saga.message_id for o in world.archive.orders] == [orders[1].message_id]
-    assert reports(world.leader) == ["m1: not archived, it stays in the store: its 2 events do not lead to its saga"]
+    [said] = reports(world.leader)
+    assert said.startswith(f"m1: not archived, it stays in the store: {why}")
     wait(world, 3 * RETENTION_S)
     assert reports(world.leader) == []
 

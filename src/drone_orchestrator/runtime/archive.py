@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..core.effects import Archive, Ended
 from ..core.events import Archived
 from ..core.saga import IllegalTransition, fold
-from ..core.types import ArchivedOrder
+from ..core.types import ArchivedOrder, Corrupt, SagaEvent
 from ..ports import ArchiveUnavailable, OrderArchive, Store, StoreError
 
 
@@ -18,9 +20,10 @@ def carry_out(effect: Archive, store: Store, archive: OrderArchive) -> Archived:
     orders: list[ArchivedOrder] = []
     refused: list[tuple[str, str]] = []
     try:
-        for ended in effect.orders:
+        histories = store.histories([ended.saga.message_id for ended in effect.orders])
+        for ended, history in zip(effect.orders, histories, strict=True):
             try:
-                orders.append(_history(ended, store))
+                orders.append(_verified(ended, history))
             except BrokenHistory as error:
                 if _is_there(ended, store):
                     refused.append((ended.saga.message_id, str(error)))
@@ -37,12 +40,16 @@ def _is_there(ended: Ended, store: Store) -> bool:
     return view is not None and view.saga is not None and view.revision == ended.revision
 
 
-def _history(ended: Ended, store: Store) -> ArchivedOrder:
-    events = store.events(ended.saga.message_id)
+def _verified(ended: Ended, history: Sequence[SagaEvent | Corrupt]) -> ArchivedOrder:
+    """The order, if its events lead to its saga. Raises :class:`BrokenHistory`."""
+    events = tuple(event for event in history if isinstance(event, SagaEvent))
+    for number, event in enumerate(history, 1):
+        if isinstance(event, Corrupt):
+            raise BrokenHistory(f"event {number} cannot be read: {event.reason}")
     try:
         folded = fold(events)
     except IllegalTransition as error:
         raise BrokenHistory(f"its events do not follow: {error}") from error
     if folded != ended.saga:
         raise BrokenHistory(f"its {len(events)} events do not lead to its saga")
-    return ArchivedOrder(ended.saga, tuple(events), ended.revision)
+    return ArchivedOrder(ended.saga, events, ended.revision)

@@ -25,6 +25,8 @@ __all__ = ["EtcdDriver", "EtcdStore"]
 
 _PAGE_KEYS = 2000
 _SCAN_ATTEMPTS = 3
+_RANGES_PER_REQUEST = 50
+_RANGE_KEYS = 100  # a longer one is read by itself, so that an answer stays well below 4 MiB
 _EVERYTHING: Span = ("\0", "\0")
 
 
@@ -63,6 +65,17 @@ class EtcdDriver:
                 if more:
                     start = answer.kvs[-1].key + b"\0"
         return revision, found
+
+    def ranges(self, spans: Sequence[Span]) -> list[list[KeyValue]]:
+        found: list[list[KeyValue]] = []
+        for start in range(0, len(spans), _RANGES_PER_REQUEST):
+            chunk = spans[start : start + _RANGES_PER_REQUEST]
+            request = rpc.TxnRequest(success=[_get_range(span) for span in chunk])
+            answer = self._connection.call(lambda m: m.kv.Txn, request, Safety.READ)
+            for span, response in zip(chunk, answer.responses, strict=True):
+                page = response.response_range
+                found.append(self.scan((span,))[1] if page.more else [key_value(kv) for kv in page.kvs])
+        return found
 
     def txn(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
         request = rpc.TxnRequest(
@@ -203,6 +216,11 @@ def _compare(expect: Expect) -> Any:
 
 def _get(key: str) -> Any:
     return rpc.RequestOp(request_range=rpc.RangeRequest(key=key.encode()))
+
+
+def _get_range(span: Span) -> Any:
+    request = rpc.RangeRequest(key=span[0].encode(), range_end=span[1].encode(), limit=_RANGE_KEYS)
+    return rpc.RequestOp(request_range=request)
 
 
 def _operation(op: Op) -> Any:

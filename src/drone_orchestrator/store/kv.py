@@ -109,6 +109,9 @@ class Driver(Protocol):
     def scan(self, spans: Sequence[Span], revision: int = 0) -> tuple[int, list[KeyValue]]:
         """All keys in ``spans`` ``[first, end)``, sorted, at one revision (0: now). Raises :class:`Compacted`."""
 
+    def ranges(self, spans: Sequence[Span]) -> list[list[KeyValue]]:
+        """What is in each of many short spans, sorted, linearizable, in few requests. Spans may differ in revision."""
+
     def txn(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
         """Apply ``ops`` if all of ``expects`` hold, else read the compared keys. Raises :class:`LeaseGone`."""
 

@@ -378,6 +378,11 @@ class MemoryDriver:
             self._backend.enter(self._client)
             return self._backend.scan(spans, revision)
 
+    def ranges(self, spans: Sequence[Span]) -> list[list[KeyValue]]:
+        with self._backend.changed:
+            self._backend.enter(self._client)
+            return [self._backend.scan((span,), 0)[1] for span in spans]
+
     def txn(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
         with self._backend.changed:
             self._backend.enter(self._client)

@@ -134,6 +134,13 @@ class RegionStore:
         events = [self._require(kv) for kv in self._driver.scan(((first, range_end(first)),))[1]]
         return [event for event in events if isinstance(event, SagaEvent)]
 
+    def histories(self, message_ids: Sequence[str]) -> list[list[SagaEvent | Corrupt]]:
+        """See :meth:`drone_orchestrator.ports.Store.histories`."""
+        prefixes = [self.keys.events_of(message_id) for message_id in message_ids]
+        found = self._driver.ranges([(prefix, range_end(prefix)) for prefix in prefixes])
+        values = [[self._decode(kv) for kv in keys] for keys in found]
+        return [[v for v in history if isinstance(v, (SagaEvent, Corrupt))] for history in values]
+
     def history(self, after_revision: int = 0) -> Iterator[StoreChange]:
         """Every change of ``(after_revision, now]``, events included.
 

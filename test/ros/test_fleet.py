@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -258,6 +259,27 @@ def test_orders_are_accepted_without_any_orchestrator_and_delivered_once_there_i
         finally:
             late.terminate()
             assert late.wait(15) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_a_dead_or_hung_leader_is_replaced_long_before_its_lease_is_over(number: int) -> None:
+    """By its heartbeats: with a lease of a minute nothing else could do it within ten seconds."""
+    with Fleet(options(replicas=3, drones=1, lease_ttl_s=60.0)) as fleet:
+        fleet.ready()
+        old = wait_for(fleet.leader, 30.0, "somebody leads")
+        assert fleet.post("BEFORE").status_code == 202
+        fleet.wait_status("BEFORE", "DELIVERED")  # heartbeats have been heard by now
+        epoch = fleet.fleetctl("leader")["epoch"]
+        assert fleet.signal(old, number)
+        began = time.monotonic()
+        wait_for(lambda: fleet.fleetctl("leader")["epoch"] > epoch, 10.0, "another one leads")
+        assert time.monotonic() - began < 10.0
+        assert fleet.post("AFTER").status_code == 202
+        fleet.wait_status("AFTER", "DELIVERED")
+        if number == signal.SIGSTOP:
+            fleet.signal(old, signal.SIGCONT)
+            wait_for(lambda: lifecycle_states(fleet).get(old) == "inactive", 30.0, "the old one stands by")
+        fleet.audit()
 
 
 def test_two_fleets_on_one_machine_do_not_hear_each_other() -> None:

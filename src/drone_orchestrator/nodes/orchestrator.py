@@ -20,7 +20,7 @@ from ..bringup import fleet_config
 from ..bringup.paths import default_data_dir
 from ..bringup.plan import ARCHIVE_FOLDER
 from ..core.agenda import DispatchPolicy
-from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ..core.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ..core.election import ElectionPolicy
 from ..core.events import OperatorCampaign, OperatorResign
 from ..core.orchestrator import Orchestrator
@@ -30,6 +30,7 @@ from ..runtime.driver import Driver
 from ..store import EtcdStore
 from ..store.archive import ArchiveWriter
 from .drone_link import DroneLink
+from .heartbeat import HeartbeatLink
 from .params import Param, declare
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
@@ -40,7 +41,11 @@ PARAMETERS = (
     Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
     Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
     Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP} that pairs drones with orders"),
-    Param("lease_ttl_s", 5.0, "the leader's lease: a dead leader is replaced within it", "s", 2.0, 60.0),
+    Param("lease_ttl_s", 5.0, "the leader's lease: the latest time after which a dead one is replaced", "s", 2.0, 60.0),
+    Param("heartbeat_period_s", 0.1, "time between two heartbeats of the leader", "s", 0.02, 5.0),
+    Param(
+        "heartbeat_timeout_s", 0.4, "a leader silent for so long is replaced before its lease is over", "s", 0.1, 30.0
+    ),
     Param("reservation_ttl_s", 10.0, "a drone silent for so long before loading loses its order", "s", 2.0, 600.0),
     Param("lost_grace_s", 1800.0, "silence after loading, after which the order counts as failed", "s", 1.0, 86400.0),
     Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000),
@@ -62,6 +67,7 @@ class OrchestratorNode(LifecycleNode):
         self._store: EtcdStore | None = None
         self._archive: ArchiveWriter | None = None
         self._link: DroneLink | None = None
+        self._heartbeat: HeartbeatLink | None = None
         self._closing: list[DroneLink] = []
         # Housekeeping goes on where simulated time stands still.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -92,6 +98,8 @@ class OrchestratorNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._is_active = True
         self._link.open_office(self._epoch)
+        if self._heartbeat is not None:
+            self._heartbeat.open()
         self._log.info("leading with epoch %d", self._epoch)
         return TransitionCallbackReturn.SUCCESS
 
@@ -102,6 +110,8 @@ class OrchestratorNode(LifecycleNode):
             self._log.info("handing over on an operator's word")
             self._driver.post(OperatorResign())
         self._epoch = 0
+        if self._heartbeat is not None:
+            self._heartbeat.close()
         if self._link is not None:
             self._link.close_office()
         return TransitionCallbackReturn.SUCCESS
@@ -128,6 +138,10 @@ class OrchestratorNode(LifecycleNode):
     def acknowledge(self, effect: AcknowledgeOutcome) -> None:
         self._linked.acknowledge(effect)
 
+    def heartbeat(self, effect: Heartbeat) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.send(effect)
+
     def office_taken(self, epoch: int) -> None:
         self._linked.run_on_ros(lambda: self._enter_office(epoch))
 
@@ -144,7 +158,15 @@ class OrchestratorNode(LifecycleNode):
     def _start(self) -> None:
         values = self.values
         ttl = values["lease_ttl_s"]
-        election = ElectionPolicy(lease_ttl_s=ttl, refresh_period_s=ttl / 5.0, safety_margin_s=ttl / 5.0)
+        period_s, timeout_s = values["heartbeat_period_s"], values["heartbeat_timeout_s"]
+        if timeout_s < 3.0 * period_s:
+            raise ConfigurationError("heartbeat_timeout_s must be at least three times heartbeat_period_s")
+        election = ElectionPolicy(
+            lease_ttl_s=ttl,
+            refresh_period_s=ttl / 5.0,
+            safety_margin_s=ttl / 5.0,
+            heartbeat_period_s=period_s,
+        )
         dispatch = DispatchPolicy(
             max_attempts=values["max_attempts"],
             lost_grace_s=values["lost_grace_s"],
@@ -170,6 +192,7 @@ class OrchestratorNode(LifecycleNode):
         self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
         self._driver = Driver(core, self._store, self, self._log, archive=self._archive)
         self._link = DroneLink(self, self._driver.post, record.instance_id, values["region"])
+        self._heartbeat = HeartbeatLink(self, self._driver.post, record.instance_id, timeout_s)
         self._driver.start()
 
     def _release(self) -> None:
@@ -181,6 +204,9 @@ class OrchestratorNode(LifecycleNode):
         if self._archive is not None:
             self._archive.close()
             self._archive = None
+        if self._heartbeat is not None:
+            self._heartbeat.destroy()
+            self._heartbeat = None
         if self._link is not None:
             self._link.destroy()
             self._closing.append(self._link)

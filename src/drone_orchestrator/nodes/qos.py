@@ -21,8 +21,7 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-HEARTBEAT_LIVELINESS_S = 0.5
-HEARTBEAT_DEADLINE_S = 0.25
+HEARTBEAT_LIVELINESS_S = 0.4
 STATE_LIVELINESS_S = 2.0
 TELEMETRY_LIFESPAN_S = 1.0
 TELEMETRY_DEADLINE_S = 0.5
@@ -40,20 +39,21 @@ _OVERRIDABLE = (
 )
 
 
-def heartbeat() -> QoSProfile:
+def heartbeat(timeout_s: float = HEARTBEAT_LIVELINESS_S) -> QoSProfile:
     """Leader heartbeat. Liveliness is manual, so a process that hangs counts as dead although its DDS threads live on.
 
     Volatile and depth 1: an old heartbeat is worse than none. Reliable, so that liveliness assertions are repeated
-    until they arrive. The deadline tells a standby of a slow leader before liveliness runs out.
+    until they arrive. ``timeout_s`` without one and the leader counts as dead; after half of it the deadline tells
+    that it is slow.
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=1,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
-        deadline=Duration(seconds=HEARTBEAT_DEADLINE_S),
+        deadline=Duration(seconds=timeout_s / 2.0),
         liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
-        liveliness_lease_duration=Duration(seconds=HEARTBEAT_LIVELINESS_S),
+        liveliness_lease_duration=Duration(seconds=timeout_s),
     )
 
 

@@ -1,0 +1,89 @@
+"""The leader's heartbeat, and how standbys notice that it stops.
+
+The publisher asserts its liveliness with each message and by nothing else (``MANUAL_BY_TOPIC``), from the thread that
+decides: a process whose loop hangs counts as dead, although its DDS threads live on. Readers are told of a loss by DDS,
+which measures it where the messages arrive; a standby whose own Python is busy does not take that for the leader's
+silence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from drone_interfaces.msg import LeaderHeartbeat
+from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+
+from ..core.effects import Heartbeat
+from ..core.events import Event, LeaderAlive, LeaderSilent
+from . import names, qos
+
+
+class HeartbeatLink:
+    """``post`` hears :class:`LeaderAlive` and :class:`LeaderSilent` of other replicas of ``region``.
+
+    ``send`` is for the deciding thread, everything else for the executor's.
+    """
+
+    def __init__(self, node: LifecycleNode, post: Callable[[Event], None], instance_id: str, timeout_s: float) -> None:
+        self._node = node
+        self._post = post
+        self._instance_id = instance_id
+        self._timeout_s = timeout_s
+        self._publisher: Any = None
+        self._publishing = threading.Lock()  # a publisher must not be destroyed under the thread that uses it
+        self._last_epoch = 0
+        self._alive = 0
+        self._subscription = node.create_subscription(
+            LeaderHeartbeat,
+            names.LEADER_HEARTBEAT,
+            self._on_heartbeat,
+            qos.heartbeat(timeout_s),
+            event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_liveliness),
+            **qos.options(),
+        )
+
+    def open(self) -> None:
+        """This replica leads: from now on :meth:`send` sends."""
+        publisher = self._node.create_publisher(
+            LeaderHeartbeat, names.LEADER_HEARTBEAT, qos.heartbeat(self._timeout_s), **qos.options()
+        )
+        with self._publishing:
+            self._publisher = publisher
+
+    def close(self) -> None:
+        """It does not lead any more."""
+        with self._publishing:
+            publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            self._node.destroy_publisher(publisher)
+
+    def destroy(self) -> None:
+        self.close()
+        self._node.destroy_subscription(self._subscription)
+
+    def send(self, effect: Heartbeat) -> None:
+        message = LeaderHeartbeat(
+            stamp=self._node.get_clock().now().to_msg(),
+            instance_id=self._instance_id,
+            epoch=effect.epoch,
+            sequence=effect.sequence,
+        )
+        with self._publishing:
+            if self._publisher is not None:
+                self._publisher.publish(message)
+
+    def _on_heartbeat(self, message: LeaderHeartbeat) -> None:
+        if message.instance_id == self._instance_id or not message.epoch:
+            return
+        if message.epoch < self._last_epoch:
+            return  # of a leader that has been replaced and does not know it yet
+        self._last_epoch = message.epoch
+        self._post(LeaderAlive(message.epoch))
+
+    def _on_liveliness(self, info: QoSLivelinessChangedInfo) -> None:
+        before, self._alive = self._alive, info.alive_count
+        if before > info.alive_count == 0 and self._last_epoch:
+            self._post(LeaderSilent(self._last_epoch))

@@ -24,7 +24,7 @@ from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.netcut import Network, NoNamespace
 from ..bringup.plan import FleetOptions, ProcessSpec, heaviest_kg
 from ..bringup.proxy import TcpProxy
-from ..bringup.runner import LocalFleet
+from ..bringup.runner import FleetError, LocalFleet
 from ..core.types import SagaStatus
 from ..store.codec import event_to_dict
 from ..verification.records import Report
@@ -207,20 +207,29 @@ class _Run:
             specs = [fleet.spec(name) for name in fleet.names()]
             plans = faults.schedule(self._seed, seconds, kinds, specs, self._options.etcd_members)
             began_at = time.time()
-            self._disturb(observer, shop, injector, plans, seconds)
-            answered, settled_s = self._settle(observer, shop, settle_s)
+            try:
+                self._disturb(observer, shop, injector, plans, seconds)
+                answered, settled_s = self._settle(observer, shop, settle_s)
+            except FleetError:
+                self._keep_logs(fleet, folder)
+                raise
             report, unreadable = observer.audit()
             document = self._document(observer, shop, report, began_at)
             document["settled_s"] = settled_s
             good = report.ok and answered and settled_s is not None and not unreadable and self._all_well(document)
             if not good:
                 document["unfinished"] = _unfinished(observer)
-                shutil.copytree(fleet.log_dir, folder / "log", dirs_exist_ok=True)
+                self._keep_logs(fleet, folder)
         for line in unreadable:
             self._out.say(f"[yellow]journal not read[/yellow] {escape(line)}")
         print_report(self._out, report)
         timeline.draw(observer.chronicle, folder / "timeline.png")
         return document, good
+
+    def _keep_logs(self, fleet: LocalFleet, folder: Path) -> None:
+        """Evidence, before the fleet takes it away."""
+        shutil.rmtree(folder / "log", ignore_errors=True)
+        shutil.copytree(fleet.log_dir, folder / "log")
 
     def _shop(self, fleet: LocalFleet, observer: Observer) -> Shop:
         def may_order() -> bool:

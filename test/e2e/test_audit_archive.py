@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from etcd3 import etcdrpc
 
+from drone_orchestrator.cli.audit import audit_store
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.effects import Archive, Consume, Ended, Retirement, Transition
 from drone_orchestrator.core.events import Fate
@@ -21,7 +22,8 @@ from drone_orchestrator.core.types import GeoPoint, Kind, LeaderRecord, Order, S
 from drone_orchestrator.runtime import archive as archives
 from drone_orchestrator.runtime.framing import parse_line, record_line
 from drone_orchestrator.store import EtcdProcess, EtcdStore
-from drone_orchestrator.store.archive import ArchiveWriter, find_archives
+from drone_orchestrator.store.archive import ArchiveFile, ArchiveWriter, find_archives
+from drone_orchestrator.verification.archives import ArchiveRecord
 
 pytestmark = [pytest.mark.etcd, pytest.mark.timeout(90)]
 
@@ -131,6 +133,21 @@ def test_an_order_that_left_and_is_in_none_of_the_archives_named_is_lost(town: T
     _, document, said = town.audit("--archive", tmp_path / "elsewhere")
     assert (broken(document), document["archive_files"]) == ({"I3": 1}, 2)
     assert "m3" not in said
+
+
+def test_an_order_that_leaves_while_the_audit_reads_is_no_violation(town: Town) -> None:
+    first, second = town.end(1), town.end(2)
+    town.put_away(first)
+    town.delete(first)
+
+    def read_just_before_another_one_leaves() -> Iterator[ArchiveRecord]:
+        records = [record for path in find_archives(town.folder) for record in ArchiveFile.open(path).records()]
+        town.put_away(second)
+        town.delete(second)
+        yield from records
+
+    report = audit_store(town.store, [], complete=False, archive=read_just_before_another_one_leaves())
+    assert (report.violations, report.archived, report.orders) == ((), 1, 2)
 
 
 def edited(line: bytes, *, honest: bool) -> bytes:

@@ -598,3 +598,63 @@ def test_what_is_sensed_at_the_first_look_is_of_an_older_target():
     drone.sense(at_target=True)
     assert drone.phase is Phase.TO_DESTINATION
     assert not any(isinstance(effect, Drop) for effect in drone.log)
+
+
+# --- a person at the drone --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reach", [Drone.to_loading, Drone.to_in_transit, Drone.to_dropping])
+def test_after_a_person_an_empty_drone_cannot_say_where_a_cleared_package_is(drone: Drone, reach: object) -> None:
+    reach(drone)  # type: ignore[operator]
+    drone.sense(fault="motor")
+    drone.loaded = False
+    drone.sense()
+    drone.tell(LiftGrounding())
+    assert drone.outcomes == [("m1", 1, Outcome.PACKAGE_MISSING, "package_missing")]
+    assert (drone.phase, drone.log[-1]) == (Phase.RETURNING, Fly(DEPOT))
+    drone.sense(at_target=True)
+    assert drone.goal("m1", attempt=1) == AnswerGoal(False, "closed")
+    assert drone.goal("m2").accepted
+
+
+def test_after_a_person_a_drone_that_was_not_cleared_just_goes_home(drone: Drone) -> None:
+    drone.to_awaiting().sense(fault="motor")
+    drone.tell(LiftGrounding())
+    assert [outcome for _, _, outcome, _ in drone.outcomes] == [Outcome.FAULT_BEFORE_LOADING]
+    assert drone.phase is Phase.RETURNING
+
+
+def test_a_person_s_word_to_a_drone_that_is_not_grounded_changes_nothing(drone: Drone) -> None:
+    drone.to_in_transit()
+    assert drone.tell(LiftGrounding()) == []
+    assert drone.phase is Phase.TO_DESTINATION
+
+
+def test_a_package_that_vanishes_on_the_way_back_grounds_the_drone_and_claims_nothing(drone: Drone) -> None:
+    drone.to_in_transit().recall()
+    drone.loaded = False
+    drone.sense()
+    assert (drone.phase, drone.outcomes) == (Phase.GROUNDED, [])
+    assert drone.machine.durable.grounded == "package_missing"
+
+
+def test_a_restart_with_the_package_still_on_board_puts_it_down_without_a_second_intent(drone: Drone) -> None:
+    drone.to_in_transit().recall()
+    drone.sense(at_target=True)
+    drone.restart()
+    drone.sense()
+    assert drone.sense(at_target=True) == [Drop()]
+    drone.loaded = False
+    drone.sense(at_target=True)
+    assert drone.outcomes == [("m1", 1, Outcome.RETURNED, "recalled")]
+
+
+def test_on_its_way_home_nothing_happens_until_it_is_there(drone: Drone) -> None:
+    drone.to_delivered()
+    assert drone.sense() == []
+    assert drone.phase is Phase.RETURNING
+
+
+def test_a_drone_that_would_ask_without_a_pause_is_refused() -> None:
+    with pytest.raises(ValueError, match="clearance_retry_s"):
+        DronePolicy(clearance_retry_s=0.0)

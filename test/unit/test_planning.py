@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+import scipy.optimize
 from fleets import DEPOT, FLEET, HEAVY, LIGHT, at, drone, wanted
 
 from drone_orchestrator.core.planner import Pairing, PlannedOrder, Planner
 from drone_orchestrator.core.types import DroneReport, FleetSpec, GeoPoint, Phase, Priority
+from drone_orchestrator.planning import assignment
 from drone_orchestrator.planning.assignment import EXACT_PAIRS, assign
 from drone_orchestrator.planning.cost import LATE_S, LEFT_OUT_FACTOR, PRIORITY_FACTOR
 from drone_orchestrator.planning.energy import mission_energy_wh
@@ -221,3 +226,20 @@ def test_depot_is_where_orders_without_a_pickup_wait() -> None:
     assert plan(AssignmentPlanner(), drones, [wanted("m1", pickup=DEPOT)]) == plan(
         AssignmentPlanner(), drones, [wanted("m1")]
     )
+
+
+# --- where scipy keeps its solver -------------------------------------------------------------------------------------
+
+
+def test_where_scipy_keeps_its_solver_elsewhere_the_public_one_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = ModuleSpec("scipy", None, is_package=True)
+    elsewhere.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(assignment, "find_spec", lambda name: elsewhere)
+    assert assignment._load_solver() is scipy.optimize.linear_sum_assignment
+
+
+def test_an_extension_of_that_name_without_the_solver_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "module_from_spec", lambda spec: ModuleType("_lsap"))
+    assert assignment._load_solver() is scipy.optimize.linear_sum_assignment

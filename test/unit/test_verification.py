@@ -631,3 +631,63 @@ def test_a_hundred_thousand_events_take_seconds() -> None:
     assert report.ok
     assert report.events > 100_000
     assert time.process_time() - started_s < 20.0
+
+
+# --- what looks odd but is good, and what looks good but is odd -------------------------------------------------------
+
+
+def test_i3_drone_reserved_for_an_order_that_has_ended() -> None:
+    history = delivered()
+    history.write((Kind.ASSIGNMENT, "d2", history.reservation("m1", "d2", leased=True)))
+    report = check(history.changes, complete=True)
+    assert "I3" in broken(report)
+
+
+def test_i4_drone_that_follows_one_leader_after_the_other_is_obedient() -> None:
+    journal = journal_history("d1", "j1", [GoalAccepted(order(), 1, 5), Cleared("m1", 1, 7)])
+    assert "I4" not in broken(check(led().changes, [journal], complete=False))
+
+
+def test_i5_delivered_without_having_been_loaded() -> None:
+    history = led()
+    history.submit(order())
+    history.accept(order())
+    history.assign("m1", "d1")
+    event = history.event("m1", sagas.DELIVERED, S.DELIVERED)
+    gone = (Kind.ASSIGNMENT, "d1", None)
+    history.write((Kind.SAGA, "m1", history.tampered("m1", status=S.DELIVERED)), (Kind.EVENT, "m1/3", event), gone)
+    report = check(history.changes, complete=True)
+    assert "order m1 was delivered without having been loaded" in texts(report)
+    assert "I5" in broken(report)
+
+
+def test_i5_a_return_that_no_load_precedes_is_no_load() -> None:
+    journal = JournalHistory("d2", "j2", (("returned", "m1", 1),))
+    assert "I5" not in broken(check(delivered().changes, [journal], complete=True))
+
+
+def test_i6_history_that_begins_after_an_ended_order_lost_its_first_events_is_good() -> None:
+    history = delivered()
+    for number in (1, 2):
+        history.write((Kind.EVENT, f"m1/{number}", None))
+    assert broken(check(history.compacted(), complete=True)) == set()
+
+
+def test_i7_order_that_says_it_is_another() -> None:
+    history = led()
+    history.write((Kind.INBOX_ORDER, "m1", order("m2")), (Kind.ORDER_INDEX, "order-m2", "m1"))
+    report = check(history.changes, complete=False)
+    assert "I7" in broken(report)
+    assert "the order under m1 says that it is m2" in texts(report)
+
+
+def test_i7_retiring_one_of_two_orders_of_the_same_id_leaves_the_other_s_claim() -> None:
+    history = delivered()
+    second = order("m2", "order-m1")
+    history.write((Kind.INBOX_ORDER, "m2", second))
+    history.accept(second)
+    history.transition(history.event("m2", sagas.CANCELLED, S.CANCELLED, reason="why"))
+    history.retire("m2")
+    report = check(history.changes, complete=True)
+    assert "order order-m1 has two messages, m1 and m2" in texts(report)
+    assert "given away while its message m1 had not been retired" in texts(report)

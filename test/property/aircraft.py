@@ -1,4 +1,4 @@
-"""A drone for tests: the real machine and journal, a simple flight controller, and packages that are somewhere for real.
+"""A drone for tests: real machine and journal, a simple flight controller, and packages that are somewhere for real.
 
 Where the packages are is told by nobody's records but by what the drones physically did: the test's own witness.
 """
@@ -44,6 +44,7 @@ class Packages:
 
     places: dict[str, str] = field(default_factory=dict)
     drops: dict[str, int] = field(default_factory=dict)
+    destinations: dict[str, GeoPoint] = field(default_factory=dict)
 
     def place(self, message_id: str) -> str:
         return self.places.get(message_id, DEPOT)
@@ -52,7 +53,7 @@ class Packages:
         return next((m for m, place in self.places.items() if place == drone_id), None)
 
     def copy(self) -> Packages:
-        return Packages(dict(self.places), dict(self.drops))
+        return Packages(dict(self.places), dict(self.drops), dict(self.destinations))
 
 
 @dataclass
@@ -120,11 +121,10 @@ class Aircraft:
         self.entries = []
         self.start()
 
-    def restored(self, entries: Sequence[Entry], airframe: Airframe, packages: Packages) -> Aircraft:
+    def restore(self, entries: Sequence[Entry], airframe: Airframe) -> None:
         """As it was at some instant, its program just started."""
-        self.entries, self.airframe, self.packages = list(entries), copy(airframe), packages
+        self.entries, self.airframe = list(entries), copy(airframe)
         self.start()
-        return self
 
     def report(self, position: GeoPoint, energy_wh: float) -> DroneReport | None:
         return self.machine.report(position, energy_wh) if self.machine else None
@@ -183,22 +183,24 @@ class Aircraft:
                 where = self.packages.place(goal.message_id)
                 raise PackageMishap(f"{self.drone_id} loads {goal.key}, which is not in the depot but: {where}")
             self.packages.places[goal.message_id] = self.drone_id
+            self.packages.destinations[goal.message_id] = goal.order.destination
             airframe.payload = True
         elif airframe.act == "drop" and airframe.payload:
-            self._let_go(goal.order.destination if goal else None)
+            self._let_go()
         airframe.act = ""
 
-    def _let_go(self, destination: GeoPoint | None) -> None:
+    def _let_go(self) -> None:
         message_id = self.packages.with_drone(self.drone_id)
         assert message_id is not None
-        at_customer = self.airframe.target == destination
+        at_customer = self.airframe.target == self.packages.destinations[message_id]
         self.packages.places[message_id] = CUSTOMER if at_customer else DEPOT
         self.packages.drops[message_id] = self.packages.drops.get(message_id, 0) + at_customer
         self.airframe.payload = False
 
     def lose_package(self) -> None:
-        message_id = self.packages.with_drone(self.drone_id)
-        if message_id is not None:
+        """On its way. While it is being put down nobody could tell the loss from the end of that."""
+        message_id, goal = self.packages.with_drone(self.drone_id), self.durable.goal
+        if message_id is not None and not (goal is not None and (goal.dropping or goal.unloading)):
             self.packages.places[message_id] = LOST
             self.airframe.payload = False
 
@@ -237,5 +239,5 @@ class Aircraft:
 
     def _check_load(self) -> None:
         goal = self.durable.goal
-        if goal is None or not goal.cleared or goal.recalled and not goal.loaded and self._granted:
+        if goal is None or not goal.cleared:
             raise PackageMishap(f"{self.drone_id} loads without clearance for its goal: {goal}")

@@ -122,24 +122,29 @@ class Injector:
 
     # --- store --------------------------------------------------------------------------------------------------------
 
+    def _client(self) -> str:
+        """Some client of the store, most often the leader: the others have less to lose."""
+        leaders = [r.name for r in self._world.replicas.values() if r.epoch]
+        return self._rng.choice(leaders if leaders and self._rng.random() < 0.5 else self._world.store_clients())
+
     def _store_outage(self) -> str:
         self._world.set_store_available(False, None)
         self._later(15.0, lambda: self._world.set_store_available(True, None))
         return "all"
 
     def _store_outage_one_client(self) -> str:
-        client = self._rng.choice(self._world.store_clients())
+        client = self._client()
         self._world.set_store_available(False, client)
         self._later(20.0, lambda: self._world.set_store_available(True, client))
         return client
 
     def _store_answer_lost(self) -> str:
-        client = self._rng.choice(self._world.store_clients())
+        client = self._client()
         self._world.backend.lose_answers(self._rng.randint(1, 3), applied=True, client=client)
         return client
 
     def _store_request_late(self) -> str:
-        client = self._rng.choice(self._world.store_clients())
+        client = self._client()
         self._world.backend.lose_answers(self._rng.randint(1, 3), applied=False, client=client)
         self._later(20.0, self._world.backend.deliver_late)
         return client

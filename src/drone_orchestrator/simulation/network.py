@@ -1,4 +1,4 @@
-"""Messages between named machines: late, lost, repeated, overtaken, or cut off one way or both."""
+"""Messages between named machines: late, lost, repeated, overtaken, held up, or cut off one way or both."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from random import Random
 
 from .profile import Conditions
 from .scheduler import Action, Scheduler
+
+#: Share of the messages to a cut link that arrive when it heals.
+HELD_SHARE = 0.5
 
 
 class Network:
@@ -23,6 +26,7 @@ class Network:
         self._cut: dict[tuple[str, str], int] = {}
         self._latest_s: dict[tuple[str, str, str], float] = {}
         self._last_due_s: dict[tuple[str, str], float] = {}
+        self._held: dict[tuple[str, str], list[Action]] = {}
 
     def cut(self, source: str, target: str) -> None:
         """Nothing gets from ``source`` to ``target`` until it is healed as often as it was cut."""
@@ -34,20 +38,23 @@ class Network:
             self._cut[source, target] = left
         else:
             self._cut.pop((source, target), None)
+            self._release((source, target))
 
     def heal_all(self) -> None:
         self._cut.clear()
-
-    def is_cut(self, source: str, target: str) -> bool:
-        return (source, target) in self._cut
+        for link in list(self._held):
+            self._release(link)
 
     def send(self, source: str, target: str, deliver: Action, topic: str = "") -> None:
-        """Let ``deliver`` happen at the target, some time, once. Messages of one ``topic`` do not overtake, as in DDS.
+        """Let ``deliver`` happen at the target, some time. Messages of one ``topic`` do not overtake, as in DDS.
 
-        A topic is of one writer; its messages get lost, but are not repeated.
+        A topic is of one writer; its messages get lost, but are not repeated. Others may come twice; and what meets a
+        link that is cut may get through when that heals, for the sender tries again, whatever has happened meanwhile.
         """
         conditions, rng = self._conditions(), self._rng
         if self._cut and (source, target) in self._cut:
+            if not topic and rng.random() < HELD_SHARE:
+                self._held.setdefault((source, target), []).append(deliver)
             return
         if conditions.message_loss and rng.random() < conditions.message_loss:
             self._faults["message_lost"] += 1
@@ -68,3 +75,8 @@ class Network:
     def _arrive(self, source: str, target: str, deliver: Action) -> None:
         if not self._cut or (source, target) not in self._cut:
             deliver()
+
+    def _release(self, link: tuple[str, str]) -> None:
+        for deliver in self._held.pop(link, ()):
+            self._faults["message_held_up"] += 1
+            self._scheduler.after(self._rng.random(), deliver)

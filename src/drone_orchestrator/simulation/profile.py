@@ -33,7 +33,7 @@ FAULTS = (
 )
 
 #: What happens to single messages, counted each time.
-MESSAGE_FAULTS = ("message_lost", "message_repeated", "message_overtaken")
+MESSAGE_FAULTS = ("message_lost", "message_repeated", "message_overtaken", "message_held_up")
 
 #: Longer than any customer takes to ask again (s).
 RETENTION_S = 250.0

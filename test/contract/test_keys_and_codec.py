@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drone_orchestrator.core.types import (
+    Breaker,
+    BreakerState,
     CancelRequest,
+    CommandAction,
     Corrupt,
     GeoPoint,
     Kind,
     LeaderRecord,
+    OperatorCommand,
     Order,
     Priority,
     Reservation,
@@ -81,6 +85,7 @@ def test_keys_are_those_of_the_contract():
     assert keys.order_index("o") == prefix + "orders/o"
     assert keys.assignment("d") == prefix + "assignments/d"
     assert keys.event("m", 7) == prefix + "events/m/000007"
+    assert keys.inbox_command("m") == prefix + "inbox/commands/m"
     assert keys.of(Kind.BREAKER, "b") == prefix + "breakers/b"
 
 
@@ -280,3 +285,48 @@ def test_a_number_that_json_has_not_is_not_written():
 
 def test_a_corrupt_record_is_put_back_as_it_was():
     assert encode(Corrupt(b"\xff", "why")) == b"\xff"
+
+
+# --- breakers, commands, parked orders -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", BreakerState)
+def test_breakers_come_back_and_say_in_words_how_they_are(state):
+    breaker = Breaker("d", state, 7, failures=3, trips=2, open_until=1234.5)
+    raw = encode(breaker)
+    assert decode(Kind.BREAKER, "d", raw) == breaker
+    assert json.loads(raw)["state"] in {"closed", "open", "half_open"}
+
+
+@pytest.mark.parametrize("action", CommandAction)
+def test_commands_come_back(action):
+    command = OperatorCommand("m", action, 5.0, "ops")
+    assert decode(Kind.INBOX_COMMAND, "m", encode(command)) == command
+
+
+@given(sagas())
+def test_a_saga_that_is_parked_comes_back_parked(saga):
+    parked = replace(saga, parked=True)
+    assert decode(Kind.SAGA, saga.message_id, encode(parked)) == parked
+
+
+def test_a_saga_of_before_there_was_parking_is_not_parked():
+    document = json.loads(encode(Saga(ORDER.message_id, ORDER, SagaStatus.COMPENSATING, 1.0, 2.0)))
+    document.pop("parked", None)
+    assert decode(Kind.SAGA, ORDER.message_id, json.dumps(document).encode()).parked is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "change"),
+    [
+        (Kind.BREAKER, Breaker("d", BreakerState.OPEN, 7), {"state": "ajar"}),
+        (Kind.BREAKER, Breaker("d", BreakerState.OPEN, 7), {"failures": "many"}),
+        (Kind.BREAKER, Breaker("d", BreakerState.OPEN, 7), {"drone_id": "another"}),
+        (Kind.INBOX_COMMAND, OperatorCommand("d", CommandAction.LOST, 5.0), {"action": "teleport"}),
+        (Kind.INBOX_COMMAND, OperatorCommand("d", CommandAction.LOST, 5.0), {"message_id": "another"}),
+        (Kind.INBOX_COMMAND, OperatorCommand("d", CommandAction.LOST, 5.0), {"requested_at": None}),
+    ],
+)
+def test_a_breaker_or_command_that_makes_no_sense_is_corrupt(kind, value, change):
+    document = {**json.loads(encode(value)), **change}
+    assert isinstance(decode(kind, "d", json.dumps(document).encode()), Corrupt)

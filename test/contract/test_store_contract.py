@@ -9,9 +9,19 @@ from dataclasses import replace
 import pytest
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.effects import Consume, MakeFirm, Release
+from drone_orchestrator.core.effects import BreakerChange, Consume, Discard, MakeFirm, Release
 from drone_orchestrator.core.events import Fate
-from drone_orchestrator.core.types import CancelRequest, Corrupt, Kind, SagaEvent, SagaStatus
+from drone_orchestrator.core.types import (
+    Breaker,
+    BreakerState,
+    CancelRequest,
+    CommandAction,
+    Corrupt,
+    Kind,
+    OperatorCommand,
+    SagaEvent,
+    SagaStatus,
+)
 from drone_orchestrator.store import CorruptRecord
 
 S = SagaStatus
@@ -78,6 +88,16 @@ def test_a_cancellation_is_put_once(store, make):
     assert store.request_cancel(CancelRequest(order.message_id, 5.0))
     assert not store.request_cancel(CancelRequest(order.message_id, 6.0))
     assert store.find(order.message_id).cancel_requested
+
+
+def test_a_person_s_command_is_put_once_and_again_when_it_has_been_taken_out(store, make, epoch):
+    command = OperatorCommand(make.order().message_id, CommandAction.RETURNED, 5.0, "ops")
+    assert store.request_command(command)
+    assert not store.request_command(replace(command, action=CommandAction.LOST))
+    entry = make.entry_of(store.snapshot(), Kind.INBOX_COMMAND, command.message_id)
+    assert entry.value == command
+    store.commit(epoch, [Discard(entry.id, (Consume(entry.kind, entry.id, entry.mod_revision),))])
+    assert store.request_command(replace(command, action=CommandAction.LOST))
 
 
 def test_an_id_that_cannot_be_a_key_is_refused(store, make):
@@ -303,6 +323,94 @@ def test_transitions_on_the_same_drone_happen_in_their_order(store, make, epoch)
     results = store.commit(epoch, [give_back, second])
     assert [result.fate for result in results] == [Fate.SUCCEEDED, Fate.SUCCEEDED]
     assert make.entry_of(store.snapshot(), Kind.ASSIGNMENT, "d1").value.message_id == second.saga.message_id
+
+
+def broken_off(make, saga, revision, held_revision, breaker, breaker_revision):
+    """The drone is given up: saga, reservation and breaker in one step."""
+    return replace(make.releasing(saga, revision, held_revision), breaker=BreakerChange(breaker, breaker_revision))
+
+
+def test_a_breaker_is_written_with_the_step_that_it_is_about_or_not_at_all(store, make, epoch):
+    """Created by the first failure, changed by the second, refused where somebody else has changed it."""
+    seen = 0
+    for failures in (1, 2):
+        order, breaker = make.order(), Breaker("d1", BreakerState.CLOSED, epoch, failures)
+        [held] = store.commit(epoch, [make.accepting(order, epoch, drone="d1")])
+        saga = store.find(order.message_id).saga
+        [stale] = store.commit(epoch, [broken_off(make, saga, held.revision, held.revision, breaker, seen + 1)])
+        assert stale.fate is Fate.CONFLICT
+        assert store.find(order.message_id).saga == saga
+        [result] = store.commit(epoch, [broken_off(make, saga, held.revision, held.revision, breaker, seen)])
+        assert result.fate is Fate.SUCCEEDED
+        entry = make.entry_of(store.snapshot(), Kind.BREAKER, "d1")
+        assert (entry.value, entry.mod_revision) == (breaker, result.revision)
+        assert make.entry_of(store.snapshot(), Kind.ASSIGNMENT, "d1") is None
+        seen = result.revision
+
+
+def test_a_deposed_leader_moves_no_breaker_and_empties_no_inbox(twin, make):
+    a, b = twin.store("a"), twin.store("b")
+    old = a.campaign(make.leader("a"), 30.0)
+    order = make.order()
+    a.submit(order)
+    a.request_cancel(CancelRequest(order.message_id, 5.0))
+    cancel = make.entry_of(a.snapshot(), Kind.INBOX_CANCEL, order.message_id)
+    b.campaign(make.leader("b"), 30.0, over_epoch=old)
+    before = b.snapshot()
+    accept = replace(make.accepting(make.order(), old), breaker=BreakerChange(Breaker("d1", BreakerState.OPEN, old), 0))
+    discard = Discard(order.message_id, (Consume(Kind.INBOX_CANCEL, order.message_id, cancel.mod_revision),))
+    assert [r.fate for r in a.commit(old, [accept, discard])] == [Fate.FENCED] * 2
+    assert b.snapshot() == before
+
+
+def test_two_steps_about_one_breaker_do_not_share_a_transaction(store, make, epoch):
+    steps = [
+        replace(make.accepting(make.order(), epoch), breaker=BreakerChange(Breaker("d1", state, epoch), 0))
+        for state in (BreakerState.OPEN, BreakerState.HALF_OPEN)
+    ]
+    fates = [result.fate for result in store.commit(epoch, steps)]
+    assert fates == [Fate.SUCCEEDED, Fate.CONFLICT]
+    assert make.entry_of(store.snapshot(), Kind.BREAKER, "d1").value.state is BreakerState.OPEN
+
+
+def test_a_discard_takes_just_what_it_names_out_of_the_inbox(store, make, epoch):
+    message_id = make.order().message_id
+    store.request_cancel(CancelRequest(message_id, 5.0))
+    store.request_command(OperatorCommand(message_id, CommandAction.LOST, 5.0, "ops"))
+    command = make.entry_of(store.snapshot(), Kind.INBOX_COMMAND, message_id)
+    discard = Discard(message_id, (Consume(Kind.INBOX_COMMAND, message_id, command.mod_revision),))
+    [result] = store.commit(epoch, [discard])
+    assert result.fate is Fate.SUCCEEDED
+    snapshot = store.snapshot()
+    assert make.entry_of(snapshot, Kind.INBOX_COMMAND, message_id) is None
+    assert make.entry_of(snapshot, Kind.INBOX_CANCEL, message_id) is not None
+    [again] = store.commit(epoch, [discard])
+    assert again.fate is Fate.CONFLICT
+
+
+def test_a_discard_leaves_a_request_that_has_changed_since(store, make, epoch):
+    message_id = make.order().message_id
+    store.request_command(OperatorCommand(message_id, CommandAction.LOST, 5.0))
+    old = make.entry_of(store.snapshot(), Kind.INBOX_COMMAND, message_id)
+    discard = Discard(message_id, (Consume(Kind.INBOX_COMMAND, message_id, old.mod_revision),))
+    store.commit(epoch, [discard])
+    newer = OperatorCommand(message_id, CommandAction.RETRY, 6.0)
+    store.request_command(newer)
+    [result] = store.commit(epoch, [discard])
+    assert result.fate is Fate.CONFLICT
+    assert make.entry_of(store.snapshot(), Kind.INBOX_COMMAND, message_id).value == newer
+
+
+def test_a_discard_that_conflicts_spoils_nobody_else_s_step(store, make, epoch):
+    innocent = [make.accepting(make.order(), epoch) for _ in range(3)]
+    guilty = Discard("nobody", (Consume(Kind.INBOX_CANCEL, "nobody", 1),))
+    fates = [r.fate for r in store.commit(epoch, [innocent[0], guilty, *innocent[1:]])]
+    assert fates == [Fate.SUCCEEDED, Fate.CONFLICT, Fate.SUCCEEDED, Fate.SUCCEEDED]
+
+
+def test_a_discard_of_nothing_is_a_defect(store, epoch):
+    with pytest.raises(ValueError, match="names no key"):
+        store.commit(epoch, [Discard("m", ())])
 
 
 def test_committing_nothing_is_nothing(store, epoch):

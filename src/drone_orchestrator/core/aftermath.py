@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import backoff
 from . import saga as sagas
 from .agenda import Agenda, DispatchPolicy, Drone, Retry
-from .effects import AcknowledgeOutcome, Effect, RecallGoal, Report
+from .effects import AcknowledgeOutcome, BreakerChange, Effect, RecallGoal, Report
 from .steps import Steps
 from .types import (
     CommandAction,
@@ -55,6 +55,8 @@ class Aftermath:
         if drone.report.phase is Phase.GROUNDED:
             return self._grounded(saga, agenda, now)
         agenda.grounded_since_s = None
+        if _is_current(drone.report, saga):
+            agenda.ignorant_since_s = None
         self._steps.wake(saga.message_id, drone.heard_at_s + self._policy.drone_fresh_s + self._policy.commit_retry_s)
         if saga.status is S.COMPENSATING:
             return self._recall(saga, agenda, drone.report, now)
@@ -63,7 +65,7 @@ class Aftermath:
             return self._steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         if saga.status is S.LOADING and drone.report.package_on_board and _is_current(drone.report, saga):
             return self._steps.commit(self._steps.record(saga, sagas.LOADED, S.IN_TRANSIT, now))
-        return []
+        return [] if _is_current(drone.report, saga) else self._ignorant(saga, agenda, now)
 
     def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
         """The drone says how it ended."""
@@ -72,12 +74,7 @@ class Aftermath:
             # Parked first, acknowledged afterwards: the drone's word is all that there is.
             return self._park(saga, outcome.reason or "package_missing", now, release=True)
         ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
-        broke_down = outcome.outcome is Outcome.FAULT_BEFORE_LOADING
-        breaker = (
-            self._steps.breaker_failed(saga.drone_id, now)
-            if broke_down
-            else self._steps.breaker_succeeded(saga.drone_id)
-        )
+        breaker = self._breaker(saga.drone_id, outcome.outcome, now)
         if outcome.outcome is Outcome.DELIVERED:
             step = self._steps.record(saga, sagas.DELIVERED, S.DELIVERED, now)
             return self._steps.commit(step, self._steps.release(saga), then=(ack,), breaker=breaker)
@@ -89,6 +86,12 @@ class Aftermath:
         abandoned = self._steps.abandoned(saga, reason, S.CANCELLED if cancel else S.PENDING, now)
         undone = sagas.apply(saga, abandoned)
         return self._steps.compensated(undone, now, then=(ack,), before=(abandoned,), breaker=breaker)
+
+    def _breaker(self, drone_id: str, outcome: Outcome, now: Instant) -> BreakerChange | None:
+        """What an outcome says of the drone: one that it never came to load says nothing."""
+        if outcome is Outcome.FAULT_BEFORE_LOADING:
+            return self._steps.breaker_failed(drone_id, now)
+        return self._steps.breaker_succeeded(drone_id) if outcome in (Outcome.DELIVERED, Outcome.RETURNED) else None
 
     # --- out of action ------------------------------------------------------------------------------------------
 
@@ -105,7 +108,7 @@ class Aftermath:
         reason = "drone_lost_with_package"
         step = self._steps.record(saga, sagas.FAILED, S.FAILED, now, reason=reason)
         called = Report("error", f"{saga.order_id}: {reason}, last with {saga.drone_id}; find the package")
-        return [*self._steps.commit(step, self._steps.release(saga)), called]
+        return self._steps.commit(step, self._steps.release(saga), then=(called,))
 
     def _grounded(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
         """Somebody may let it fly again soon; if nobody does, nobody knew: park it, and call somebody."""
@@ -114,6 +117,17 @@ class Aftermath:
         give_up_s = agenda.grounded_since_s + self._policy.lost_grace_s
         if now.mono_s >= give_up_s:
             return self._park(saga, "drone_grounded_with_package", now)
+        self._steps.wake(saga.message_id, give_up_s)
+        return []
+
+    def _ignorant(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+        """The drone is well, has its journal, and knows neither the goal nor how it ended. Its news may be late; but
+        where none comes, something is wrong that nobody thought of, and it must not be waited for in silence."""
+        if agenda.ignorant_since_s is None:
+            agenda.ignorant_since_s = now.mono_s
+        give_up_s = agenda.ignorant_since_s + self._policy.lost_grace_s
+        if now.mono_s >= give_up_s:
+            return self._park(saga, "drone_knows_nothing_of_it", now)
         self._steps.wake(saga.message_id, give_up_s)
         return []
 
@@ -148,7 +162,7 @@ class Aftermath:
         called = Report(
             "error", f"{saga.order_id} is parked ({reason}), last with {saga.drone_id}: a person must decide"
         )
-        return [*self._steps.park(saga, reason, now, release=release), called]
+        return self._steps.park(saga, reason, now, release=release, then=(called,))
 
     def _look_at_parked(self, saga: Saga, drone: Drone | None, now: Instant) -> list[Effect]:
         """A person decides, unless the drone itself can say after all how it ended."""
@@ -156,6 +170,9 @@ class Aftermath:
         same_journal = drone is not None and drone.report.journal_id == saga.journal_id
         if outcome is not None and same_journal and outcome.outcome is not Outcome.PACKAGE_MISSING:
             return self._settle(saga, outcome, now)
+        useless = outcome is not None or not same_journal
+        if drone is not None and useless and self._view.reservation_of(saga) is not None:
+            return self._steps.park(saga, saga.reason or "parked", now, release=True)  # the drone may fly other orders
         effects: list[Effect] = []
         if outcome is not None and same_journal and drone is not None:
             key = (saga.message_id, saga.attempt)
@@ -178,17 +195,22 @@ class Aftermath:
             case CommandAction.RETURNED:
                 # The drone's last word counts, however old: what it shows here can never be taken back.
                 if drone is None or self._may_still_load(saga, drone.report):
-                    why = "its drone was never heard" if drone is None else f"{saga.drone_id} may still load it"
-                    told = Report("warning", f"{saga.order_id} is not taken as returned: {why}; ground the drone first")
+                    why = (
+                        "its drone was never heard"
+                        if drone is None
+                        else f"{saga.drone_id} has it, or may still load it"
+                    )
+                    told = Report("warning", f"{saga.order_id} is not taken as returned: {why}; see to the drone first")
                     return [told, *self._steps.discard(saga.message_id, (Kind.INBOX_COMMAND,))]
                 return self._steps.resolve(saga, saga.target, by, now)
 
     @staticmethod
     def _may_still_load(saga: Saga, report: DroneReport) -> bool:
-        """A clearance is out. A drone that is grounded, has closed the goal or has lost its journal cannot use it."""
-        if report.journal_id != saga.journal_id or report.phase is Phase.GROUNDED:
+        """A clearance is out. A drone that has closed the goal or lost its journal cannot use it; one that is grounded
+        cannot while it is empty, for then the goal ends when it is let fly again."""
+        if report.journal_id != saga.journal_id or not _is_current(report, saga):
             return False
-        return _is_current(report, saga)
+        return report.package_on_board or report.phase is not Phase.GROUNDED
 
 
 def outcome_of(drone: Drone | None, saga: Saga) -> DeliveryOutcome | None:

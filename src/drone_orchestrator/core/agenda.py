@@ -13,7 +13,8 @@ from .types import DroneReport
 class DispatchPolicy:
     """Bounds and periods of the leader's decisions; durations in s. Raises ``ValueError`` where they contradict.
 
-    ``plan_orders`` and ``accept_orders`` bound what one round of planning looks at and takes in, per lane.
+    ``plan_orders`` and ``accept_orders`` bound what one round of planning looks at and takes in, per lane. A lane
+    none of whose drones was heard for ``desertion_s`` may borrow without bound.
     """
 
     max_attempts: int = 10
@@ -29,6 +30,7 @@ class DispatchPolicy:
     drone_fresh_s: float = 3.0
     keep_reservation_s: float = 1.0
     lost_grace_s: float = 1800.0
+    desertion_s: float = 10.0
     replan_period_s: float = 1.0
     plan_orders: int = 256
     accept_orders: int = 64
@@ -51,6 +53,7 @@ class Drone:
     report: DroneReport
     heard_at_s: float
     kept_at_s: float = float("-inf")
+    recalled_at_s: float = float("-inf")
     breaker_pause: tuple[int, float] | None = None  # revision of the breaker, end by the monotonic clock
 
 
@@ -74,6 +77,7 @@ class Agenda:
     clearance: ClearanceRequested | None = None
     grounded_since_s: float | None = None
     silent_since_s: float | None = None
+    ignorant_since_s: float | None = None
     pause: tuple[int, float] | None = None  # number of the event it follows, end by the monotonic clock
     wake_at_s: float | None = None
 
@@ -85,6 +89,7 @@ class Office:
     their order is always that of insertion."""
 
     epoch: int
+    taken_at_s: float = float("-inf")
     agenda: dict[str, Agenda] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     accepting: dict[str, str] = field(default_factory=dict)

@@ -35,7 +35,7 @@ def allot(fleet: FleetSpec, planner: Planner, lanes: Sequence[Lane]) -> list[Pai
     pairs: list[Pairing] = []
     left = {lane.drone_class.name: lane.room for lane in lanes}
     for lane in lanes:
-        own = _plan(fleet, planner, lane.free, lane.orders[: max(0, lane.room)])
+        own = _plan(fleet, planner, lane.free, lane.orders, lane.room)
         left[lane.drone_class.name] -= len(own)
         pairs += own
     lent = dict.fromkeys(left, 0)
@@ -70,7 +70,7 @@ def _borrow(
     classes = [lane.drone_class for lane in lanes if lane.drone_class.name in set(candidates.values())]
     orders = [w for w in orders if any(may_carry(drone_class, w.order) for drone_class in classes)]
     out: list[Pairing] = []
-    for pair in _plan(fleet, planner, reports, orders[: max(0, room)]):
+    for pair in _plan(fleet, planner, reports, orders, room):
         name = candidates[pair.drone_id]
         if allowance[name] > 0:
             allowance[name] -= 1
@@ -86,6 +86,14 @@ def may_carry(drone_class: DroneClass, order: Order) -> bool:
 
 
 def _plan(
-    fleet: FleetSpec, planner: Planner, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]
+    fleet: FleetSpec, planner: Planner, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder], room: int
 ) -> list[Pairing]:
-    return planner.plan(fleet, drones, orders) if drones and orders else []
+    """At most ``room`` pairs, those of the most pressing orders. Cut afterwards: an order that no drone can fly now
+    must not stand in the way of the next."""
+    if not drones or not orders or room <= 0:
+        return []
+    pairs = planner.plan(fleet, drones, orders)
+    if len(pairs) <= room:
+        return pairs
+    rank = {waiting.order.message_id: index for index, waiting in enumerate(orders)}
+    return sorted(pairs, key=lambda pair: rank[pair.message_id])[:room]

@@ -11,14 +11,13 @@ loading is in :mod:`.aftermath`, who gets drones in :mod:`.allotment`.
 from __future__ import annotations
 
 import heapq
-import math
 from dataclasses import replace
 
-from . import backoff, breakers
+from . import backoff
 from . import saga as sagas
 from .aftermath import Aftermath, deadline_of, outcome_of
 from .agenda import Agenda, DispatchPolicy, Drone, Office, Retry
-from .allotment import Lane, allot
+from .allotment import allot
 from .effects import (
     AcknowledgeOutcome,
     AnswerClearance,
@@ -26,6 +25,7 @@ from .effects import (
     Effect,
     KeepReservation,
     MakeFirm,
+    RecallGoal,
     Report,
     Reserve,
     SendGoal,
@@ -33,10 +33,10 @@ from .effects import (
 )
 from .events import ClearanceRequested, CommitDone, Fate, GoalAnswered, GoalUnreachable
 from .lanes import Ledger
-from .planner import PlannedOrder, Planner
+from .planner import Planner
+from .roster import Roster, is_free
 from .steps import Steps
 from .types import (
-    BreakerState,
     DeliveryOutcome,
     DroneReport,
     Entry,
@@ -45,7 +45,6 @@ from .types import (
     Kind,
     Order,
     Outcome,
-    Phase,
     Reservation,
     Saga,
     SagaEvent,
@@ -55,9 +54,6 @@ from .types import (
 from .view import FleetView
 
 S = SagaStatus
-
-#: An order that waits so long presses as much as a fresh one of twice its priority.
-AGEING_S = 300.0
 
 
 class Dispatcher:
@@ -72,6 +68,7 @@ class Dispatcher:
         self._ledger = Ledger(fleet, planner.capable)
         self._steps = Steps(view, policy)
         self._aftermath = Aftermath(view, policy, self._steps)
+        self._roster = Roster(view, fleet, policy, self._ledger, self._drones)
 
     @property
     def _office(self) -> Office | None:
@@ -85,7 +82,28 @@ class Dispatcher:
 
     def take_office(self, epoch: int, now: Instant) -> list[Effect]:
         """Adopt everything that is in flight: look at every order as if it had just changed."""
-        self._steps.office = Office(epoch)
+        self._steps.office = Office(epoch, now.mono_s)
+        return self._look_at_all(now)
+
+    def start_over(self, now: Instant) -> list[Effect]:
+        """The same office on a fresh view. Commits under way are remembered: each order has one at most."""
+        old = self._steps.held
+        busy = {message_id: Agenda(busy=True) for message_id, agenda in old.agenda.items() if agenda.busy}
+        self._steps.office = Office(
+            old.epoch,
+            old.taken_at_s,
+            busy,
+            accepting=old.accepting,
+            reserving=old.reserving,
+            store_failures=old.store_failures,
+            store_retry_at_s=old.store_retry_at_s,
+            told_late=old.told_late,
+        )
+        asked = [agenda.clearance for agenda in old.agenda.values() if agenda.clearance]
+        effects: list[Effect] = [_answer(request, Verdict.ASK_AGAIN, old.epoch) for request in asked]
+        return effects + self._look_at_all(now)
+
+    def _look_at_all(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
         view = self._view
         for message_id in dict.fromkeys([*view.sagas, *view.inbox, *view.cancels, *view.commands]):
@@ -122,7 +140,7 @@ class Dispatcher:
             agenda = office.agenda.get(message_id)
             if agenda is not None and agenda.wake_at_s == at_s:
                 agenda.wake_at_s = None
-            effects += self.reconcile(message_id, now)
+                effects += self.reconcile(message_id, now)
         replan = now.mono_s >= office.planned_at_s + self._policy.replan_period_s
         if office.waiting and (office.plan_due or replan) and now.mono_s >= office.store_retry_at_s:
             effects += self._plan(office, now)
@@ -148,7 +166,7 @@ class Dispatcher:
             drone = self._drones[report.drone_id] = Drone(report, now.mono_s)
             news = True
         else:
-            news = self._is_silent(drone, now) or _is_free(report) != _is_free(drone.report)
+            news = self._roster.is_silent(drone, now) or is_free(report) != is_free(drone.report)
             drone.report, drone.heard_at_s = report, now.mono_s
         if self._office is None:
             return []
@@ -266,7 +284,7 @@ class Dispatcher:
         if saga.status in (S.ASSIGNED, S.DISPATCHED):
             return effects + self._before_loading(saga, agenda, now)
         drone = self._drones.get(saga.drone_id or "")
-        silent = drone is None or self._is_silent(drone, now)
+        silent = drone is None or self._roster.is_silent(drone, now)
         return effects + self._aftermath.look(saga, agenda, drone, silent, now)
 
     def _useless_requests(self, saga: Saga) -> list[Effect]:
@@ -353,7 +371,10 @@ class Dispatcher:
         drone = self._drones.get(drone_id)
         outcome = outcome_of(drone, saga)
         if reservation is None:
-            return steps.abandon(saga, "reservation_expired", S.PENDING, now, steps.breaker_failed(drone_id, now))
+            # A drone that is heard has done nothing wrong: the store was away, or nobody led.
+            silent = drone is None or self._roster.is_silent(drone, now)
+            breaker = steps.breaker_failed(drone_id, now) if silent else None
+            return steps.abandon(saga, "reservation_expired", S.PENDING, now, breaker)
         if cancel:
             return steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         if outcome is not None and outcome.outcome in (Outcome.NOT_LOADED, Outcome.FAULT_BEFORE_LOADING):
@@ -365,7 +386,7 @@ class Dispatcher:
         self._wake_at_deadline(saga, now)
         if agenda.clearance:
             return self._clear(saga, agenda, reservation, drone, now)
-        if drone is None or self._is_silent(drone, now):
+        if drone is None or self._roster.is_silent(drone, now):
             return []  # the lease of its reservation decides
         if _carries_goal(drone.report, saga):
             agenda.goal = None
@@ -411,7 +432,7 @@ class Dispatcher:
         """Pair free drones with waiting orders, lane by lane; what stays without a drone is at least accepted."""
         office.plan_due, office.planned_at_s = False, now.mono_s
         effects: list[Effect] = []
-        for pair in allot(self._fleet, self._planner, self._lanes(office, now)):
+        for pair in allot(self._fleet, self._planner, self._roster.lanes(office, now)):
             effects += self._assign(pair.message_id, pair.drone_id, now)
         return effects + self._accept(office, now)
 
@@ -429,61 +450,6 @@ class Dispatcher:
             office.accepting[message_id] = lane
             effects += self._steps.commit(self._begin(message_id, now))
         return effects
-
-    def _lanes(self, office: Office, now: Instant) -> list[Lane]:
-        """What each lane has and wants, counting what is still on its way to the store."""
-        living: dict[str, int] = {}
-        free: dict[str, list[DroneReport]] = {}
-        for drone in self._drones.values():
-            name = drone.report.drone_class
-            if not self._is_silent(drone, now):
-                living[name] = living.get(name, 0) + 1
-                if self._is_available(drone, office, now):
-                    free.setdefault(name, []).append(drone.report)
-        lent = self._lent(office)
-        waiting = self._pressing(office, now)
-        reserving = list(office.reserving.values())
-        lanes: list[Lane] = []
-        for drone_class in self._fleet.classes:
-            name = drone_class.name
-            allowed = math.floor(drone_class.lend_fraction * living.get(name, 0))
-            lanes.append(
-                Lane(
-                    drone_class,
-                    free.get(name, []),
-                    waiting.get(name, []),
-                    room=drone_class.max_in_flight - self._ledger.in_flight(name) - reserving.count(name),
-                    lendable=max(0, allowed - lent.get(name, 0)),
-                    deserted=name not in living,
-                )
-            )
-        return lanes
-
-    def _lent(self, office: Office) -> dict[str, int]:
-        """How many drones of each class serve another lane now."""
-        served = dict(office.reserving)
-        for drone_id, entry in self._view.reservations.items():
-            if isinstance(entry.value, Reservation):
-                served[drone_id] = self._ledger.lane(entry.value.message_id) or ""
-        lent: dict[str, int] = {}
-        for drone_id, lane in served.items():
-            drone = self._drones.get(drone_id)
-            if drone is not None and drone.report.drone_class != lane:
-                lent[drone.report.drone_class] = lent.get(drone.report.drone_class, 0) + 1
-        return lent
-
-    def _pressing(self, office: Office, now: Instant) -> dict[str, list[PlannedOrder]]:
-        """The most pressing orders of each lane, bounded: what the planner chooses from. Age presses too: nobody
-        starves."""
-        lanes: dict[str, list[PlannedOrder]] = {}
-        for message_id, lane in office.waiting.items():
-            order = self._view.order_of(message_id)
-            if order is not None:
-                lanes.setdefault(lane, []).append(PlannedOrder(order, max(0.0, now.wall_s - order.submitted_at)))
-        for waiting in lanes.values():
-            waiting.sort(key=lambda w: (-w.order.priority * (1.0 + w.age_s / AGEING_S), w.order.message_id))
-            del waiting[self._policy.plan_orders :]
-        return lanes
 
     def _assign(self, message_id: str, drone_id: str, now: Instant) -> list[Effect]:
         entry = self._view.sagas.get(message_id)
@@ -503,30 +469,6 @@ class Dispatcher:
         assert order is not None
         return sagas.begin(order, now_s=now.wall_s, epoch=self._steps.held.epoch)
 
-    def _is_available(self, drone: Drone, office: Office, now: Instant) -> bool:
-        report = drone.report
-        unreadable = (f"{kind.value}/{report.drone_id}" for kind in (Kind.ASSIGNMENT, Kind.BREAKER))
-        return (
-            _is_free(report)
-            and report.drone_id not in self._view.reservations
-            and report.drone_id not in office.reserving
-            and not any(name in self._view.corrupt for name in unreadable)
-            and not self._is_barred(drone, now)
-        )
-
-    def _is_barred(self, drone: Drone, now: Instant) -> bool:
-        """Whether the drone's breaker is open, and its pause not over by the monotonic clock."""
-        entry = self._view.breakers.get(drone.report.drone_id)
-        breaker = self._view.breaker_of(drone.report.drone_id)
-        if entry is None or breaker is None or breaker.state is not BreakerState.OPEN:
-            return False
-        if drone.breaker_pause is None or drone.breaker_pause[0] != entry.mod_revision:
-            # Whatever the clock of the leader that opened it said, no pause is longer than the policy's.
-            longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._policy.breaker)
-            pause_s = min(max(breaker.open_until - now.wall_s, 0.0), longest_s)
-            drone.breaker_pause = (entry.mod_revision, now.mono_s + pause_s)
-        return now.mono_s < drone.breaker_pause[1]
-
     # --- small things -------------------------------------------------------------------------------------------
 
     def _reconcile_drone(self, drone_id: str, now: Instant) -> list[Effect]:
@@ -538,25 +480,34 @@ class Dispatcher:
         drone = self._drones.get(drone_id)
         if drone is not None and drone.report.message_id and drone.report.message_id not in names:
             names.append(drone.report.message_id)
-        if entry is None:
-            # The reservation went: whichever order it was for still names the drone.
-            names += [m for m in self._orders_with(drone_id) if m not in names]
-        return [effect for message_id in names for effect in self.reconcile(message_id, now)]
+        # Where the reservation went, or was released, orders may still name the drone.
+        names += [m for m in self._view.by_drone.get(drone_id, ()) if m not in names]
+        effects = [effect for message_id in names for effect in self.reconcile(message_id, now)]
+        return effects + (self._free_from_the_past(drone, now) if drone is not None else [])
 
-    def _orders_with(self, drone_id: str) -> list[str]:
-        agenda = self._steps.held.agenda
-        return [m for m in list(agenda) if (s := self._view.saga_of(m)) is not None and s.drone_id == drone_id]
+    def _free_from_the_past(self, drone: Drone, now: Instant) -> list[Effect]:
+        """Recall a drone, still empty, from a goal that the store is past: the first recall may have been lost."""
+        report = drone.report
+        if not report.message_id or report.package_on_board or self._roster.is_silent(drone, now):
+            return []
+        if not self._is_past(report.message_id, report.attempt) or self._view.is_corrupt(report.message_id):
+            return []
+        if now.mono_s < drone.recalled_at_s + self._policy.recall_retry_s:
+            return []
+        drone.recalled_at_s = now.mono_s
+        return [RecallGoal(report.drone_id, report.message_id, report.attempt, self._steps.held.epoch)]
+
+    def _is_past(self, message_id: str, attempt: int) -> bool:
+        """Whether what the store says of the order is later than this attempt at it."""
+        saga = self._view.saga_of(message_id)
+        if saga is None or saga.status.is_terminal or saga.attempt > attempt:
+            return True
+        return saga.attempt == attempt and saga.status is S.PENDING
 
     def _outcome_heard(self, report: DroneReport, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
         """Acknowledge what the store is past; everything else follows from looking at the order."""
         saga = self._view.saga_of(outcome.message_id)
-        is_past = (
-            saga is None
-            or saga.status.is_terminal
-            or saga.attempt > outcome.attempt
-            or (saga.attempt == outcome.attempt and saga.status is S.PENDING)
-        )
-        if not is_past or self._view.is_corrupt(outcome.message_id):
+        if not self._is_past(outcome.message_id, outcome.attempt) or self._view.is_corrupt(outcome.message_id):
             return self.reconcile(outcome.message_id, now)
         told: list[Effect] = []
         key = (outcome.message_id, outcome.attempt)
@@ -571,13 +522,14 @@ class Dispatcher:
     def _keep_reservation(self, drone: Drone, now: Instant) -> list[Effect]:
         entry = self._view.reservations.get(drone.report.drone_id)
         leased = entry is not None and isinstance(entry.value, Reservation) and entry.value.leased
-        if not leased or self._is_silent(drone, now) or now.mono_s < drone.kept_at_s + self._policy.keep_reservation_s:
+        if (
+            not leased
+            or self._roster.is_silent(drone, now)
+            or now.mono_s < drone.kept_at_s + self._policy.keep_reservation_s
+        ):
             return []
         drone.kept_at_s = now.mono_s
         return [KeepReservation(drone.report.drone_id)]
-
-    def _is_silent(self, drone: Drone, now: Instant) -> bool:
-        return now.mono_s - drone.heard_at_s > self._policy.drone_fresh_s
 
 
 def _answer(request: ClearanceRequested, verdict: Verdict, epoch: int, reason: str = "") -> AnswerClearance:
@@ -598,10 +550,6 @@ def _answer_settled(office: Office, saga: Saga, agenda: Agenda) -> AnswerClearan
     if (same_goal and saga.status is S.IN_TRANSIT) or request.attempt > saga.attempt:
         return _answer(request, Verdict.ASK_AGAIN, office.epoch)
     return _answer(request, Verdict.REFUSED, office.epoch, "superseded")
-
-
-def _is_free(report: DroneReport) -> bool:
-    return report.phase in (Phase.IDLE, Phase.RETURNING) and not report.message_id and not report.package_on_board
 
 
 def _carries_goal(report: DroneReport, saga: Saga) -> bool:

@@ -161,13 +161,21 @@ Send = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | KeepReserv
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """Something an operator should see. ``level`` is ``info``, ``warning`` or ``error``."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Make ``transition`` durable under the fence ``epoch``; ``then`` is released by its success only."""
 
     commit_id: int
     epoch: int
     transition: Change
-    then: tuple[Send, ...] = ()
+    then: tuple[Send | Report, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,14 +240,6 @@ class LeaveOffice:
 
     epoch: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Something an operator should see. ``level`` is ``info``, ``warning`` or ``error``."""
-
-    level: str
-    text: str
 
 
 Effect = Send | Commit | Archive | Campaign | Heartbeat | RefreshLease | Resign | TakeOffice | LeaveOffice | Report

@@ -113,9 +113,8 @@ class Orchestrator:
         effects = self._report_corrupt()
         if self.election.role is Role.LEADER:
             # The watch lost its place. Nothing of the own knowledge is trusted over the fresh snapshot.
-            effects += self.dispatcher.leave_office()
             self.retention.take_office(self.election.epoch)
-            effects += self.dispatcher.take_office(self.election.epoch, now)
+            effects += self.dispatcher.start_over(now)
         return effects
 
     def _store_changed(self, event: StoreChanged, now: Instant) -> list[Effect]:

@@ -18,6 +18,7 @@ from .effects import (
     Effect,
     RecallGoal,
     Release,
+    Report,
     ReservationChange,
     Reserve,
     Send,
@@ -28,6 +29,11 @@ from .types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
 from .view import FleetView
 
 S = SagaStatus
+
+#: Two wakes that are no further apart (s) are one.
+SAME_TIME_S = 0.02
+#: How many wakes may be left behind before they are cleared away.
+SPARE_WAKES = 8
 
 
 class Steps:
@@ -105,7 +111,9 @@ class Steps:
         )
         return self.commit(step, self.release(saga), then=then, before=before, breaker=breaker)
 
-    def park(self, saga: Saga, reason: str, now: Instant, *, release: bool = False) -> list[Effect]:
+    def park(
+        self, saga: Saga, reason: str, now: Instant, *, release: bool = False, then: tuple[Report, ...] = ()
+    ) -> list[Effect]:
         """The compensation cannot be carried out: it waits for a person. ``release``: it does not need the drone."""
         before: tuple[SagaEvent, ...] = ()
         if saga.status is not S.COMPENSATING:
@@ -113,7 +121,7 @@ class Steps:
             before = (self.abandoned(saga, reason, target, now),)
             saga = sagas.apply(saga, before[0])
         step = self.record(saga, sagas.PARKED, S.COMPENSATING, now, reason=reason, target=saga.target)
-        return self.commit(step, self.release(saga) if release else None, before=before)
+        return self.commit(step, self.release(saga) if release else None, then=then, before=before)
 
     def resolve(self, saga: Saga, to: SagaStatus, reason: str, now: Instant) -> list[Effect]:
         """A person has said what became of a parked order's package."""
@@ -158,7 +166,7 @@ class Steps:
         self,
         event: SagaEvent,
         reservation: ReservationChange | None = None,
-        then: tuple[Send, ...] = (),
+        then: tuple[Send | Report, ...] = (),
         before: tuple[SagaEvent, ...] = (),
         breaker: BreakerChange | None = None,
     ) -> list[Effect]:
@@ -172,7 +180,7 @@ class Steps:
         consume = tuple(used for used in requests(self._view, message_id) if used.kind in kinds)
         return self._ask(Discard(message_id, consume)) if consume else []
 
-    def _ask(self, change: Change, then: tuple[Send, ...] = ()) -> list[Effect]:
+    def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
         office = self.held
         office.of(change.message_id).busy = True
         lane = office.waiting.pop(change.message_id, "")
@@ -185,6 +193,12 @@ class Steps:
         """Look at the order again then. One that is looked at earlier anyway needs no second wake."""
         office = self.held
         agenda = office.of(message_id)
-        if agenda.wake_at_s is None or at_mono_s < agenda.wake_at_s:
-            agenda.wake_at_s = at_mono_s
-            heapq.heappush(office.wakes, (at_mono_s, message_id))
+        # Deadlines are read off the wall clock, which drifts: a little earlier each time is no news.
+        if agenda.wake_at_s is not None and at_mono_s >= agenda.wake_at_s - SAME_TIME_S:
+            return
+        agenda.wake_at_s = at_mono_s
+        heapq.heappush(office.wakes, (at_mono_s, message_id))
+        if len(office.wakes) > 2 * len(office.agenda) + SPARE_WAKES:
+            # Orders that ended, or were looked at earlier, have left wakes behind.
+            office.wakes = [(a.wake_at_s, m) for m, a in office.agenda.items() if a.wake_at_s is not None]
+            heapq.heapify(office.wakes)

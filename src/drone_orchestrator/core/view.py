@@ -19,6 +19,7 @@ from .types import (
     Saga,
     Snapshot,
     StoreChange,
+    Value,
 )
 
 
@@ -37,6 +38,7 @@ class FleetView:
         self.sagas: dict[str, Entry] = {}
         self.reservations: dict[str, Entry] = {}
         self.breakers: dict[str, Entry] = {}
+        self.by_drone: dict[str, dict[str, None]] = {}  # living orders that name the drone, in a fixed order
         self.leader: Entry | None = None
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
@@ -117,6 +119,12 @@ class FleetView:
         names = (f"{Kind.SAGA.value}/{message_id}", f"{Kind.INBOX_ORDER.value}/{message_id}")
         return any(name in self.corrupt for name in names)
 
+    def _index(self, message_id: str, before: Value | None, after: Value | None) -> None:
+        if isinstance(before, Saga) and before.drone_id in self.by_drone:
+            self.by_drone[before.drone_id].pop(message_id, None)
+        if isinstance(after, Saga) and after.drone_id is not None and not after.status.is_terminal:
+            self.by_drone.setdefault(after.drone_id, {})[message_id] = None
+
     def _table(self, kind: Kind) -> dict[str, Entry] | None:
         return {
             Kind.INBOX_ORDER: self.inbox,
@@ -140,6 +148,8 @@ class FleetView:
         newest = max(known.mod_revision if known else 0, self._deleted.get((entry.kind, entry.id), 0))
         if entry.mod_revision <= newest:
             return False
+        if entry.kind is Kind.SAGA:
+            self._index(entry.id, known.value if known else None, entry.value)
         name = f"{entry.kind.value}/{entry.id}"
         if isinstance(entry.value, Corrupt):
             # What cannot be read is set aside: nothing is decided on it, and it is reported until somebody mends it.

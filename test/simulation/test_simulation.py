@@ -44,7 +44,7 @@ def test_a_hundred_seeds_break_no_invariant_and_leave_nothing_unfinished(hundred
     told = [f"{replay_command(failed)}\n  " + "\n  ".join(failed.problems) for failed in hundred.failing]
     assert not hundred.failing, "\n".join(told)
     assert hundred.seeds == 100
-    assert hundred.orders == 60 * len(STANDARD_SEEDS) + 14 * len(INTENSE_SEEDS)
+    assert hundred.orders == STANDARD.orders * len(STANDARD_SEEDS) + INTENSE.orders * len(INTENSE_SEEDS)
     assert set(hundred.ended) == {"DELIVERED", "CANCELLED", "FAILED"}
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OPERATOR = "operator"
 RETRY_S = 2.0
 #: The operator looks round so often, and is quicker once nothing fails any more.
-ROUND_S = 20.0
+ROUND_S = 10.0
 QUICK_ROUND_S = 5.0
 
 

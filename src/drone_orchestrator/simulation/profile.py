@@ -69,18 +69,19 @@ STANDARD = Profile()
 #: Few drones and orders, faults all the time: a broken core is found within seconds.
 INTENSE = Profile(
     name="intense",
-    drones=3,
-    orders=14,
-    safety_s=90.0,
+    drones=4,
+    orders=30,
+    safety_s=180.0,
     liveness_s=1500.0,
-    fault_period_s=14.0,
+    fault_period_s=30.0,
     fault_share=0.6,
     max_dead_drones=1,
-    service_radius_m=500.0,
+    service_radius_m=250.0,
     cancel_share=0.25,
+    repeat_share=0.3,
     lost_grace_s=40.0,
     state_period_s=1.0,
-    max_events=150_000,
+    max_events=200_000,
 )
 
 #: Nothing fails: what is left is concurrency.
@@ -115,7 +116,7 @@ class Conditions:
             periods_s={kind: profile.fault_period_s * rng.choice((0.5, 1.0, 2.0)) for kind in on},
             message_delay_s=rng.choice((0.02, 0.3, 1.5)) if rough else 0.02,
             message_loss=rng.choice((0.0, 0.02, 0.2)) if rough else 0.0,
-            message_repeat=rng.choice((0.0, 0.05)) if rough else 0.0,
+            message_repeat=rng.choice((0.0, 0.05, 0.3)) if rough else 0.0,
             store_delay_s=rng.choice((0.005, 0.05, 0.4)) if rough else 0.005,
             watch_delay_s=rng.choice((0.01, 0.2, 1.0)) if rough else 0.01,
             reservation_ttl_s=rng.choice((4.0, 10.0)),

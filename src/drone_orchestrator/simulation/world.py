@@ -53,7 +53,7 @@ DONE_PERIOD_S = 5.0
 #: The store's first change makes this revision of it.
 FIRST_REVISION = 2
 #: Longest that a drone's program stays down after a crash (s).
-RESTART_S = 30.0
+RESTART_S = 20.0
 #: A report lists so many problems.
 MAX_PROBLEMS = 20
 

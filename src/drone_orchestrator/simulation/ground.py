@@ -129,11 +129,12 @@ class SimulatedFlight:
     # --- what the drone's program commands --------------------------------------------------------------------------
 
     def goto(self, target: GeoPoint) -> None:
+        # Also where it stands already: the act may be one that a program wanted which is dead by now.
+        self._act = None
         if target == self._target and not self._holds:
             return
         position = self.position
         self._settle_energy()
-        self._act = None
         leg_s = float(flight_time_s(distance_between_m(position, target), self._class))
         self._start, self._target, self._holds = position, target, False
         self._left_s = self._scheduler.now_s

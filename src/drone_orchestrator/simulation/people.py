@@ -64,14 +64,14 @@ class Shop:
     def _make(self, number: int) -> Order:
         world, rng = self._world, self._world.rng
         wanted = rng.choice((None, None, None, *world.fleet.classes))
-        strongest = wanted or max(world.fleet.classes, key=lambda c: c.max_payload_kg)
+        carrier = wanted or rng.choice([drone.drone_class for drone in world.drones.values()])
         deadline_s = rng.uniform(30.0, 600.0) if rng.random() < world.profile.deadline_share else None
         pickup = self._place() if rng.random() < 0.2 else None
         return Order(
             message_id=f"m{number}",
             order_id=f"o{number}",
             destination=self._place(),
-            package_weight_kg=rng.uniform(0.1, 1.0) ** 2 * strongest.max_payload_kg,  # most are light
+            package_weight_kg=rng.uniform(0.1, 1.0) ** 2 * carrier.max_payload_kg,  # most are light
             submitted_at=self.clock.now().wall_s,
             pickup=pickup,
             priority=rng.choice(list(Priority)),

@@ -48,7 +48,7 @@ class Profile:
     drones: int = 10
     orders: int = 60
     safety_s: float = 600.0
-    liveness_s: float = 1800.0
+    liveness_s: float = 3000.0
     fault_period_s: float = 100.0
     fault_share: float = 0.5  # the chance of each kind to be on in a seed
     max_dead_drones: int = 2
@@ -72,7 +72,7 @@ INTENSE = Profile(
     drones=4,
     orders=30,
     safety_s=180.0,
-    liveness_s=1500.0,
+    liveness_s=3000.0,
     fault_period_s=30.0,
     fault_share=0.6,
     max_dead_drones=1,

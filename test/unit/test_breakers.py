@@ -266,3 +266,30 @@ def test_an_ordinary_delivery_writes_no_breaker() -> None:
     say(world, done(order, Outcome.DELIVERED))
     assert world.saga(order).status is S.DELIVERED
     assert world.leader.core.view.breakers == {}
+
+
+def test_a_reservation_that_expires_though_its_drone_is_heard_is_not_held_against_it() -> None:
+    """The store was away, or nobody led."""
+    world = World()
+    order = dispatch(world, make_order())
+    world.backend.expire_lease_of("/drone_orchestrator/sf/assignments/drone_1")
+    say(world, carrying(order))
+    assert world.saga(order).status is S.PENDING
+    assert breaker_of(world) is None
+
+
+def test_a_trial_that_came_to_nothing_is_no_success() -> None:
+    world, order = impatient(), make_order()
+    breaker = open_breaker(world, order)
+    world.pass_time(breaker.open_until - world.now.wall_s - 0.5, hear=[make_report()])
+    while world.saga(order).status is not S.ASSIGNED:
+        say(world, make_report())
+        world.advance(0.25)
+    attempt = world.saga(order).attempt
+    world.accept_goals()
+    world.ask_clearance(1, "drone_1", order, attempt)
+    cancel(world, order)
+    say(world, done(order, Outcome.NOT_LOADED, attempt=attempt))
+    assert world.saga(order).status is S.CANCELLED
+    after = breaker_of(world)
+    assert after is not None and after.state is B.HALF_OPEN

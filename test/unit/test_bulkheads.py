@@ -10,8 +10,10 @@ from scenes import HEAVY, LIGHT, LaneWorld, done, drone, heavy_order, light_orde
 from world import World, make_order, make_report
 
 from drone_orchestrator.core.agenda import DispatchPolicy
+from drone_orchestrator.core.events import ViewLoaded
 from drone_orchestrator.core.types import (
     DroneReport,
+    GeoPoint,
     Order,
     Outcome,
     Phase,
@@ -227,3 +229,57 @@ def test_an_order_of_lower_priority_that_has_waited_long_enough_goes_first() -> 
 def test_a_clock_that_is_ahead_in_the_shop_gives_no_advantage_and_no_harm() -> None:
     ahead = make_order(1, submitted_at=5000.0)
     assert first_served(ahead, make_order(2, submitted_at=900.0)) == "m2"
+
+
+# --- who stands in whose way ------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_no_drone_can_fly_now_does_not_stand_in_the_way_of_the_next() -> None:
+    """One place in the lane, half a battery, and the most pressing order is too far for it."""
+    world = LaneWorld([replace(LIGHT, max_in_flight=1)])
+    world.run()
+    far = light_order(1, destination=GeoPoint(37.7577 + 0.065, -122.3876), submitted_at=0.0)
+    near = light_order(2)
+    world.intake.submit(far)
+    world.intake.submit(near)
+    world.pass_time(2.0, hear=[drone(LIGHT, 1, energy_wh=250.0)])
+    assert (world.saga(far).status, world.saga(near).status) == (S.PENDING, S.ASSIGNED)
+
+
+def test_a_lane_whose_drones_have_not_been_heard_yet_is_not_deserted() -> None:
+    world = LaneWorld([LIGHT, HEAVY])
+    world.run()
+    for number in range(8):
+        world.intake.submit(light_order(number))
+    world.run()
+    say(world, *(drone(HEAVY, n) for n in range(4)))
+    say(world, *(drone(LIGHT, n) for n in range(4)))
+    assert sorted(reserved(world)) == ["heavy_0", "heavy_1", *(f"light_{n}" for n in range(4))]
+
+
+def test_a_short_silence_of_its_only_drone_does_not_desert_a_lane() -> None:
+    world = LaneWorld([LIGHT, replace(HEAVY, lend_fraction=0.0)])
+    world.pass_time(15.0, hear=[drone(LIGHT, 0), drone(HEAVY, 0)])
+    world.pass_time(5.0, hear=[drone(HEAVY, 0)])
+    order = light_order(1)
+    world.intake.submit(order)
+    world.pass_time(1.0, hear=[drone(HEAVY, 0)])
+    assert world.saga(order).status is S.PENDING
+
+
+def test_a_view_that_is_loaded_again_forgets_no_commit_that_is_under_way() -> None:
+    world = LaneWorld([replace(LIGHT, max_in_flight=1)], commits_per_step=1)
+    world.pass_time(0.5, step_s=0.1)
+    say(world, drone(LIGHT, 1), drone(LIGHT, 2))
+    world.intake.submit(light_order(1))
+    world.run()
+    assert len(world.queued) == 1
+    world.leader.inbox.append(ViewLoaded(world.leader.store.snapshot()))
+    world.intake.submit(light_order(2))
+    world.run()
+    asked = [commit.transition.message_id for _, commit in world.queued]
+    assert len(asked) == len(set(asked)), "two commits of one order under way"
+    world.pass_time(1.0, step_s=0.1)
+    assert flights(world) == 1
+    assert {world.saga(light_order(n)).status for n in (1, 2)} == {S.ASSIGNED, S.PENDING}
+    sound(world)

@@ -824,3 +824,39 @@ def test_what_a_leader_remembers_does_not_grow_with_the_orders_that_have_ended(w
 def test_a_policy_that_contradicts_itself_is_refused(bad):
     with pytest.raises(ValueError, match=r"must"):
         DispatchPolicy(**bad)
+
+
+@pytest.mark.parametrize("drift", [1e-4, -1e-4, 0.5])
+def test_an_order_with_a_deadline_needs_few_wakes_whatever_the_wall_clock_does(world, drift):
+    order = make_order(deadline_s=3600.0)
+    assign(world, order)
+    for _ in range(300):
+        world.wall_offset_s += drift
+        world.hear(carrying(order))
+        world.advance(0.5)
+    assert len(world.leader.core.dispatcher._office.wakes) < 20
+
+
+def test_orders_that_have_ended_leave_no_wakes_until_their_deadlines(world):
+    for number in range(1, 60):
+        order = make_order(number, deadline_s=86_400.0, submitted_at=world.now.wall_s)
+        load(world, order)
+        world.hear(done(order, Outcome.DELIVERED, phase=Phase.IDLE))
+        world.run()
+        world.leader.sent.clear()
+        world.pass_time(0.5, hear=[make_report()])
+    assert len(world.leader.core.dispatcher._office.wakes) < 20
+
+
+def test_a_drone_that_missed_its_recall_before_loading_is_told_again_now_and_then(world):
+    order = make_order()
+    assign(world, order)
+    world.accept_goals()
+    world.intake.request_cancel(CancelRequest(order.message_id, 1001.0))
+    world.run()
+    assert world.saga(order).status is S.CANCELLED
+    world.leader.take(RecallGoal)
+    world.pass_time(10.0, hear=[carrying(order)], step_s=0.1)
+    assert 5 <= len(world.leader.take(RecallGoal)) <= 11
+    world.pass_time(5.0, hear=[make_report()])
+    assert world.leader.take(RecallGoal) == []

@@ -342,3 +342,70 @@ def test_a_parked_order_costs_no_wakes() -> None:
     parked(world, "journal_lost_with_package")
     world.pass_time(GRACE_S)
     assert run_by_deadlines(world, world.mono_s + 60.0) < 100  # lease refreshes, once a second
+
+
+# --- what the drone has to do with it ---------------------------------------------------------------------------------
+
+
+def test_returned_is_refused_while_a_grounded_drone_says_that_it_has_the_package() -> None:
+    """Whoever lifts the grounding would send it on its way with the package."""
+    world = make_world()
+    order = parked(world, "drone_grounded_with_package")
+    reports(world, "warning")
+    command(world, order, CommandAction.RETURNED)
+    assert world.saga(order).parked
+    assert len(reports(world, "warning")) == 1
+    say(world, carrying(order, phase=Phase.GROUNDED))  # somebody took it off
+    command(world, order, CommandAction.RETURNED)
+    assert world.saga(order).status is S.PENDING
+    sound(world)
+
+
+def test_a_drone_that_closes_the_goal_while_the_order_is_parked_is_free() -> None:
+    world = make_world()
+    order = parked(world, "drone_grounded_with_package")
+    reports(world, "error")
+    say(world, done(order, Outcome.PACKAGE_MISSING))
+    assert Outcome.PACKAGE_MISSING in [a.outcome for a in world.leader.take(AcknowledgeOutcome)]
+    world.pass_time(2.0, hear=[make_report()])
+    assert world.saga(order).parked
+    assert world.leader.core.view.reservations == {}
+    assert reports(world, "error") == [], "the person who is called already is not called again"
+    sound(world)
+
+
+def test_a_drone_that_lost_its_journal_while_the_order_is_parked_is_free() -> None:
+    world = make_world()
+    order = parked(world, "drone_grounded_with_package")
+    world.pass_time(2.0, hear=[make_report(journal_id="fresh")])
+    assert world.saga(order).parked
+    assert world.leader.core.view.reservations == {}
+    sound(world)
+
+
+def test_nobody_is_called_before_the_order_is_parked() -> None:
+    world = make_world()
+    order = fly(world, make_order())
+    leader = world.leader
+    world.backend.set_available(False, leader.name)
+    world.pass_time(3.0, hear=[make_report(journal_id="fresh")], step_s=0.1)
+    assert reports(world, "error") == []
+    world.backend.set_available(True, leader.name)
+    world.pass_time(3.0, hear=[make_report(journal_id="fresh")], step_s=0.1)
+    assert world.saga(order).parked
+    assert len(reports(world, "error")) == 1
+
+
+@pytest.mark.parametrize("reach", [load, fly])
+def test_a_healthy_drone_that_knows_nothing_of_its_order_does_not_leave_it_hanging(
+    reach: Callable[[World, Order], Order],
+) -> None:
+    world = make_world()
+    order = reach(world, make_order())
+    world.pass_time(GRACE_S - 5.0, hear=[make_report()])
+    say(world, flying(order))
+    world.pass_time(GRACE_S - 5.0, hear=[make_report()])
+    assert not world.saga(order).parked, "it had known in between"
+    world.pass_time(10.0, hear=[make_report()])
+    assert (world.saga(order).parked, world.saga(order).reason) == (True, "drone_knows_nothing_of_it")
+    sound(world)

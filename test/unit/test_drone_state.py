@@ -16,15 +16,19 @@ from drone_orchestrator.core.drone_events import (
     Drop,
     Dropping,
     Entry,
+    EpochRaised,
     FlightSensed,
     Fly,
     GoalAccepted,
     GoalRequested,
+    Grounded,
+    GroundingLifted,
     Hold,
     LeaderHeard,
     LiftGrounding,
     Load,
     Loaded,
+    Recalled,
     RecallRequested,
     Unloading,
     WriteJournal,
@@ -60,6 +64,35 @@ GOAL = GoalAccepted(order("m"), 1, 3)
 def test_entries_that_do_not_follow_are_refused(entries: list[Entry]) -> None:
     with pytest.raises(IllegalEntry):
         fold(entries)
+
+
+CLEARED = [GOAL, Cleared("m", 1, 4)]
+LOADED = [*CLEARED, Loaded("m", 1)]
+CLOSED = [*LOADED, Closed("m", 1, Outcome.PACKAGE_MISSING, 9.0, "package_missing")]
+RECALLED = Recalled("m", 1)
+STAGES: list[list[Entry]] = [
+    [],
+    [EpochRaised(7)],
+    [GOAL],
+    CLEARED,
+    LOADED,
+    [*LOADED, Dropping("m", 1)],
+    [*CLEARED, RECALLED],
+    [*LOADED, RECALLED],
+    [*LOADED, RECALLED, Unloading("m", 1)],
+    [*LOADED, Grounded("motor")],
+    [*LOADED, Grounded("motor"), GroundingLifted()],
+    CLOSED,
+    [*CLOSED, Acknowledged("m", 1)],
+    [*CLOSED, GoalAccepted(order("n"), 2, 8), Cleared("n", 2, 8)],
+]
+
+
+@pytest.mark.parametrize("entries", STAGES, ids=lambda entries: " ".join(type(e).__name__ for e in entries) or "empty")
+def test_a_compacted_journal_says_the_same_in_no_more_words(entries: list[Entry]) -> None:
+    state = fold(entries)
+    assert fold(compact(state)) == state
+    assert len(compact(state)) <= len(entries) + 1  # the highest epoch may want an entry of its own
 
 
 def test_closed_goals_are_bounded_and_unacknowledged_ones_are_kept() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from drone_orchestrator.core.effects import Campaign, LeaveOffice, RefreshLease, Report, Resign, TakeOffice
+from drone_orchestrator.core.effects import Campaign, Heartbeat, LeaveOffice, RefreshLease, Report, Resign, TakeOffice
 from drone_orchestrator.core.election import TRANSITIONS, Election, ElectionPolicy, Role
-from drone_orchestrator.core.events import CampaignDone, LeaseLost, LeaseRefreshed
+from drone_orchestrator.core.events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
 from drone_orchestrator.core.types import Entry, Instant, Kind, LeaderRecord
 
 ME = LeaderRecord("me", "me-1", 0.0)
@@ -161,6 +161,36 @@ def test_refreshes_are_asked_for_once_a_period_and_the_deadline_moves_on() -> No
         for _ in refreshes:
             e.lease_refreshed(LeaseRefreshed(7, now_s))
     assert 1 <= asked <= 4
+
+
+def test_a_leader_s_heartbeats_are_due_by_its_own_deadline() -> None:
+    e, beats, now_s = Election(ME, ElectionPolicy(heartbeat_period_s=0.1)), 0, 0.2
+    e.tick(None, at(0.0))
+    e.campaign_done(CampaignDone(7, 0.0), at(0.1))
+    for step in range(31):
+        beats += sum(isinstance(effect, Heartbeat) for effect in e.tick(key(7), at(now_s)))
+        deadline = e.next_deadline()
+        assert deadline is not None and deadline > now_s, step
+        now_s = deadline
+    assert beats >= 25
+
+
+def test_a_standby_that_misses_heartbeats_looks_at_once_and_after_being_wrong_not_before_its_pause_is_over() -> None:
+    e, policy = election(), ElectionPolicy()
+    e.tick(key(5, OTHER), at(0.0))
+    e.leader_silent(LeaderSilent(5))
+    deadline = e.next_deadline()
+    assert deadline is not None and deadline <= 0.0
+    assert any(isinstance(effect, Campaign) and effect.over_epoch == 5 for effect in e.tick(key(5, OTHER), at(0.1)))
+    e.campaign_done(CampaignDone(8, 0.1), at(0.2))
+    e.tick(key(8), at(0.3))
+    e.tick(key(9, OTHER), at(1.0))  # replaced soon: it was itself that could not hear
+    e.leader_silent(LeaderSilent(9))
+    e.tick(key(9, OTHER), at(2.0))
+    deadline = e.next_deadline()
+    assert deadline is not None and deadline >= 1.0 + policy.suspicion_pause_s
+    assert e.tick(key(9, OTHER), at(deadline - 0.1)) == []
+    assert any(isinstance(effect, Campaign) for effect in e.tick(key(9, OTHER), at(deadline)))
 
 
 def test_a_role_that_may_not_follow_is_a_defect() -> None:

@@ -14,7 +14,7 @@ export PYTHON
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev interfaces demo test lint bench clean
+.PHONY: help setup setup-dev interfaces demo test coverage lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ demo: setup ## run the main job: a fleet, orders, kills, a report (ARGS='--drone
 test: setup-dev ## run all tests; as root on Debian or Ubuntu it first installs etcd if there is none (ARGS='-k saga')
 	@tools/system_packages
 	@$(BIN)/python -m pytest $(ARGS)
+
+coverage: setup-dev ## fail where the unit tests reach less than 98 % of core, planning or verification (lines and branches)
+	@$(BIN)/python -m pytest test/unit --ignore-glob='*_gateway_*' -m 'not slow' -n auto --cov --cov-report=
+	@for package in core planning verification; do $(BIN)/python -m coverage report --skip-covered --show-missing \
+	  --include="*/drone_orchestrator/$$package/*" --fail-under=98 || exit 1; done
 
 lint: setup-dev ## ruff, mypy and the import contract
 	@$(BIN)/ruff check .

@@ -10,8 +10,16 @@ import pytest
 from histories import History, order, to_loading
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.drone_events import Acknowledged, Cleared, Closed, Dropping, GoalAccepted, Loaded
-from drone_orchestrator.core.types import Corrupt, Kind, Outcome, Reservation, SagaStatus, StoreChange
+from drone_orchestrator.core.drone_events import (
+    Acknowledged,
+    Cleared,
+    Closed,
+    Dropping,
+    EpochRaised,
+    GoalAccepted,
+    Loaded,
+)
+from drone_orchestrator.core.types import CancelRequest, Corrupt, Kind, Outcome, Reservation, SagaStatus, StoreChange
 from drone_orchestrator.verification.checker import MAX_LISTED, HistoryOutOfOrder, check
 from drone_orchestrator.verification.journals import journal_history
 from drone_orchestrator.verification.records import INVARIANTS, JournalHistory, Report
@@ -255,6 +263,21 @@ def test_i3_ended_but_drone_not_let_go() -> None:
     assert "order m1 is FAILED, but d1 is still reserved for it" in texts(report)
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_i3_a_wish_to_cancel_stays_until_its_order_has_ended(ended: bool) -> None:
+    history = led()
+    history.submit(order())
+    history.accept(order())
+    history.write((Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 101.0)))
+    taken = (Kind.INBOX_CANCEL, "m1", None)
+    if ended:
+        history.transition(history.event("m1", sagas.CANCELLED, S.CANCELLED), taken)
+    else:
+        history.write(taken)
+    report = check(history.changes, complete=False)
+    assert broken(report) == (set() if ended else {"I3"})
+
+
 # --- I4 ---------------------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +349,11 @@ def test_i4_drone_obeys_a_deposed_leader() -> None:
     report = check(led().changes, [journal], complete=True)
     assert broken(report) == {"I4"}
     assert "d1 (journal j1) obeyed epoch 5 after epoch 7" in texts(report)
+
+
+def test_i4_drone_obeys_a_leader_after_it_heard_of_the_next() -> None:
+    journal = journal_history("d1", "j1", [EpochRaised(9), GoalAccepted(order(), 1, 5)])
+    assert broken(check(led().changes, [journal], complete=True)) == {"I4"}
 
 
 # --- I5 ---------------------------------------------------------------------------------------------------------------

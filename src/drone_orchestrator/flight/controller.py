@@ -32,14 +32,15 @@ class FlightState:
 
 
 class FlightController(Protocol):
-    """Commands return at once; progress shows in ``state``. A repeated command changes nothing."""
+    """Commands return at once; progress shows in ``state``. Repeating ``load``, ``drop`` or ``hold`` changes nothing."""
 
     @property
     def state(self) -> FlightState:
         """What is sensed now."""
 
     def goto(self, target: GeoPoint) -> None:
-        """Fly to ``target`` and land there. Replaces an earlier target; breaks off loading and dropping."""
+        """Fly to ``target`` and land there. Replaces an earlier target; breaks off loading and dropping, even where the
+        target is the same: what a program that died had begun must not be finished for the order of the next."""
 
     def load(self, payload_kg: float) -> None:
         """Take a package of ``payload_kg`` on board; done when ``payload_on_board`` says so.

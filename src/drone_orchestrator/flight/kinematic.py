@@ -76,9 +76,8 @@ class KinematicFlight:
 
     def goto(self, target: GeoPoint) -> None:
         east, north = enu_from_geo(target.lat_deg, target.lon_deg, self._depot)
-        if self._target != (float(east), float(north)):
-            self._break_off()
-            self._target = (float(east), float(north))
+        self._break_off()
+        self._target = (float(east), float(north))
 
     def load(self, payload_kg: float) -> None:
         if self._payload_kg is None and self._loading_kg is None:

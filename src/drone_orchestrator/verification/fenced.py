@@ -45,7 +45,7 @@ class Fenced:
             self._last_epoch.pop(saga.message_id, None)
 
     def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
-        """A drone must never have obeyed a lower epoch after a higher one."""
+        """A drone must never have obeyed a lower epoch after it had heard of a higher one."""
         for journal in journals:
             for earlier, later in pairwise(journal.epochs):
                 if later < earlier:

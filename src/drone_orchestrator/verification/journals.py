@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..core.drone_events import Cleared, Closed, Dropping, Entry, GoalAccepted, Loaded
+from ..core.drone_events import Cleared, Closed, Dropping, Entry, EpochRaised, GoalAccepted, Loaded
 from ..core.types import Outcome
 from .records import JournalHistory
 
@@ -20,7 +20,7 @@ def journal_history(drone_id: str, journal_id: str, entries: Iterable[Entry]) ->
     epochs: list[int] = []
     for entry in entries:
         match entry:
-            case GoalAccepted(epoch=epoch):
+            case EpochRaised(epoch) | GoalAccepted(epoch=epoch):
                 epochs.append(epoch)
             case Cleared(message_id, attempt, epoch):
                 epochs.append(epoch)

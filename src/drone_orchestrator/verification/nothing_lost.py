@@ -25,6 +25,8 @@ class NothingLost:
                 yield from self._saga_changed(change, step.revision)
             elif change.kind is Kind.INBOX_ORDER:
                 yield from self._inbox_changed(change, step.revision, world)
+            elif change.kind is Kind.INBOX_CANCEL and change.before is not None and change.after is None:
+                yield from self._cancel_taken(change.id, step.revision, world)
         for change in step.changes:
             if change.kind is Kind.SAGA and isinstance(change.after, Saga) and change.after.status.is_terminal:
                 yield from self._held(change.id, step.revision, world)
@@ -62,6 +64,14 @@ class NothingLost:
         elif change.after is None and not self._has_saga(change.id, world):
             text = f"order {change.id} left the inbox without becoming a saga"
             yield Violation(self.id, text, (self._accepted_at.get(change.id, revision), revision))
+
+    def _cancel_taken(self, message_id: str, revision: int, world: World) -> Iterator[Violation]:
+        """A wish to cancel stays until its order has ended."""
+        saga = world.sagas.get(message_id)
+        if message_id in world.inbox or (saga is not None and not saga.status.is_terminal):
+            where = saga.status.value if saga is not None else "in the inbox"
+            text = f"the wish to cancel order {message_id} was taken out of the inbox while the order was {where}"
+            yield Violation(self.id, text, (revision,))
 
     def _has_saga(self, message_id: str, world: World) -> bool:
         known = message_id in world.sagas or message_id in self._ended

@@ -34,7 +34,7 @@ class JournalHistory:
     """What one drone's journal says, oldest first: ``(kind, message_id, attempt)``.
 
     Kinds: ``cleared``, ``loaded``, ``dropping``, ``dropped``, ``returned``, ``closed``; others are ignored.
-    ``epochs`` are those of the leaders' commands that the drone obeyed, oldest first.
+    ``epochs`` are those that the drone heard of, and those of the commands that it obeyed, oldest first.
     """
 
     drone_id: str

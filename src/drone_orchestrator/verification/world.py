@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..core.types import (
     Breaker,
+    CancelRequest,
     Corrupt,
     Entry,
     Kind,
@@ -20,6 +21,7 @@ from ..core.types import (
 
 _TYPE_OF: dict[Kind, type] = {
     Kind.INBOX_ORDER: Order,
+    Kind.INBOX_CANCEL: CancelRequest,
     Kind.LEADER: LeaderRecord,
     Kind.SAGA: Saga,
     Kind.ORDER_INDEX: str,
@@ -71,6 +73,7 @@ class World:
         self.starts_late = False
         self.leader_epoch = 0
         self.inbox: dict[str, Order] = {}
+        self.cancels: dict[str, CancelRequest] = {}
         self.sagas: dict[str, Saga] = {}
         self.index: dict[str, str] = {}
         self.reservations: dict[str, Reservation] = {}  # by the drone id in the key
@@ -110,6 +113,10 @@ class World:
             before = self.inbox.pop(key, None)
             if isinstance(value, Order):
                 self.inbox[key] = value
+        elif kind is Kind.INBOX_CANCEL:
+            before = self.cancels.pop(key, None)
+            if isinstance(value, CancelRequest):
+                self.cancels[key] = value
         elif kind is Kind.ORDER_INDEX:
             before = self.index.pop(key, None)
             if isinstance(value, str):

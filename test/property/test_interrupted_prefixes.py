@@ -17,7 +17,7 @@ from world import make_order
 
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.drone_events import Entry
-from drone_orchestrator.core.types import CancelRequest, CommandAction, OperatorCommand, SagaStatus
+from drone_orchestrator.core.types import CancelRequest, CommandAction, GeoPoint, OperatorCommand, SagaStatus
 from drone_orchestrator.store import MemoryBackend
 from drone_orchestrator.store.kv import Delete, Op, Put, RawChange
 from drone_orchestrator.store.memory import MemoryDriver
@@ -75,7 +75,7 @@ def recording() -> Recording:
     fleet.crash(fleet.leaders()[0])  # in the middle of it
     fleet.fly(20)
     fleet.lift(drone)
-    fleet.intake.submit(make_order(6))  # its drone dies before it loads
+    fleet.intake.submit(make_order(6, pickup=GeoPoint(37.76, -122.40)))  # its drone dies before it loads
     fleet.fly(2)
     fleet.drones[str(fleet.sagas()["m6"].drone_id)].die()
     fleet.fly(20)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from drone_orchestrator.core import drone, election, saga
+from drone_orchestrator.core import breakers, drone, election, saga
+from drone_orchestrator.core.types import Breaker, BreakerState
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NODES = ("orchestrator", "drone_executor", "saga_monitor", "order_gateway")
@@ -27,7 +28,27 @@ def state_machines() -> str:
     for phase, phases in drone.STAGES.items():
         source = "[*]" if phase.name == "UNSPECIFIED" else phase.name
         lines += [f"    {source} --> {to.name}" for to in sorted(phases)]
+    lines += ["```\n", "## Breaker of a drone\n", "```mermaid", "stateDiagram-v2", "    [*] --> closed"]
+    lines += [f"    {source} --> {to}: {why}" for source, to, why in breaker_steps()]
     return "\n".join([*lines, "```", ""])
+
+
+def breaker_steps() -> list[tuple[str, str, str]]:
+    """What the functions of ``core.breakers`` make of each state: ``(from, to, why)``."""
+    policy = breakers.BreakerPolicy(failures=2)
+    steps: list[tuple[str, str, str]] = []
+    for state in BreakerState:
+        for failures in (0, 1):
+            known = Breaker("drone", state, 1, failures)
+            after = {
+                "failure": breakers.after_failure(known, "drone", policy, now_s=0.0, epoch=1),
+                "success": breakers.after_success(known, epoch=1),
+                "on trial": breakers.on_trial(known, epoch=1),
+            }
+            for why, to in after.items():
+                if to is not None and (to.state is not state or why == "failure"):
+                    steps.append((state.value, to.state.value, why))
+    return list(dict.fromkeys(steps))
 
 
 def reference() -> str:

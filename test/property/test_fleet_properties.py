@@ -243,7 +243,7 @@ def _changes(wanted, submitted_at):
 
 
 AnyFleet.TestCase.settings = settings(
-    max_examples=settings().max_examples, suppress_health_check=list(HealthCheck), deadline=None
+    max_examples=settings().max_examples * 3, suppress_health_check=list(HealthCheck), deadline=None
 )
 TestAnyFleet = AnyFleet.TestCase
 

@@ -54,6 +54,11 @@ class AnyDrone(RuleBasedStateMachine):
             # Between two phases that are seen there may be others that were passed in the same step.
             assert after is before or after in STAGES[before] | {p for s in STAGES[before] for p in STAGES[s]}
 
+    def flies_on(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.mono_s += 0.2
+            self.drone.sense(Instant(self.mono_s, 1000.0 + self.mono_s))
+
     def epoch(self, step: int) -> int:
         return max(0, self.drone.durable.highest_epoch + step)
 
@@ -74,6 +79,15 @@ class AnyDrone(RuleBasedStateMachine):
     def next_goal(self, order, step) -> None:
         attempt = self.drone.durable.closed_attempt(order.message_id) + 1
         self.tell(GoalRequested(order, attempt, max(1, self.epoch(step))))
+
+    @precondition(lambda self: self.goal_key() is not None)
+    @rule(step=epoch_steps, journal_id=st.sampled_from(["", "another", None]), dies_after=dies)
+    def cleared_at_its_pickup(self, step, journal_id, dies_after) -> None:
+        key = self.goal_key()
+        self.flies_on(4)
+        if key == self.goal_key():
+            mine = self.drone.journal_id if journal_id is None else journal_id
+            self.tell(ClearanceAnswered(Verdict.GRANTED, self.epoch(step), *key, mine), dies_after)
 
     @rule(order=orders, attempt=attempts, step=epoch_steps, current=st.booleans(), dies_after=dies)
     def recall(self, order, attempt, step, current, dies_after) -> None:
@@ -106,9 +120,7 @@ class AnyDrone(RuleBasedStateMachine):
 
     @rule(ticks=st.integers(1, 6), dies_after=dies)
     def flies(self, ticks, dies_after) -> None:
-        for _ in range(ticks):
-            self.mono_s += 0.2
-            self.drone.sense(Instant(self.mono_s, 1000.0 + self.mono_s))
+        self.flies_on(ticks)
         self.tell(DroneTick(), dies_after)
 
     @rule(at_target=st.booleans(), payload=st.booleans(), fault=st.sampled_from(["", "", "motor"]), dies_after=dies)

@@ -24,8 +24,17 @@ from scenes import (
 from world import World, make_order, make_report
 
 from drone_orchestrator.core.agenda import DispatchPolicy
-from drone_orchestrator.core.effects import AcknowledgeOutcome, RecallGoal
-from drone_orchestrator.core.types import CommandAction, OperatorCommand, Order, Outcome, Phase, SagaStatus
+from drone_orchestrator.core.effects import AcknowledgeOutcome, Commit, RecallGoal
+from drone_orchestrator.core.events import CommitDone, Fate
+from drone_orchestrator.core.types import (
+    CancelRequest,
+    CommandAction,
+    OperatorCommand,
+    Order,
+    Outcome,
+    Phase,
+    SagaStatus,
+)
 from drone_orchestrator.store.kv import Put
 from drone_orchestrator.store.memory import MemoryDriver
 
@@ -409,3 +418,21 @@ def test_a_healthy_drone_that_knows_nothing_of_its_order_does_not_leave_it_hangi
     world.pass_time(10.0, hear=[make_report()])
     assert (world.saga(order).parked, world.saga(order).reason) == (True, "drone_knows_nothing_of_it")
     sound(world)
+
+
+def test_a_wish_to_cancel_that_comes_before_its_order_is_not_taken_for_one_about_nothing() -> None:
+    """The leader saw the wish alone; the order is there by the time that its commit arrives."""
+    world = World()
+    world.run()
+    order = make_order()
+    leader = world.leader
+    world.intake.request_cancel(CancelRequest(order.message_id, 1.0))
+    world.backend.pump()
+    events, leader.inbox = leader.inbox, []
+    (discard,) = (e for e in leader.core.step(events, world.now) if isinstance(e, Commit))
+    world.intake.submit(order)
+    result = leader.store.commit(discard.epoch, [discard.transition])[0]
+    assert result.fate is Fate.CONFLICT
+    leader.inbox.append(CommitDone(discard, result.fate))
+    world.advance(1.0)
+    assert world.saga(order).status is S.CANCELLED

@@ -86,10 +86,14 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Take requests about an order out of the inbox that call for no step any more, at least one."""
+    """Take requests about an order out of the inbox that call for no step any more, at least one.
+
+    ``unknown``: because there is no such order; conflicts where there is one by now.
+    """
 
     message_id: str
     consume: tuple[Consume, ...]
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,9 @@ class Steps:
     ) -> list[Effect]:
         """Take requests about an order out of the inbox without a step; nothing where there is none."""
         consume = tuple(used for used in requests(self._view, message_id) if used.kind in kinds)
-        return self._ask(Discard(message_id, consume)) if consume else []
+        # A wish may come before its order does, by another way or a retry.
+        unknown = message_id not in self._view.sagas and message_id not in self._view.inbox
+        return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
     def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
         office = self.held

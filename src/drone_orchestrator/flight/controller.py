@@ -32,7 +32,7 @@ class FlightState:
 
 
 class FlightController(Protocol):
-    """Commands return at once; progress shows in ``state``. Repeating ``load``, ``drop`` or ``hold`` changes nothing."""
+    """Commands return at once; progress shows in ``state``. A repeated ``load`` or ``drop`` changes nothing."""
 
     @property
     def state(self) -> FlightState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..core.types import DroneClass, GeoPoint, Order, SagaStatus
+from ..core.types import DroneClass, GeoPoint, Order, Saga, SagaStatus
 from ..planning.energy import SECONDS_PER_HOUR, cruise_power_w, flight_time_s
 from ..planning.geo import distance_between_m
 from .scheduler import Scheduler
@@ -65,14 +65,14 @@ class Packages:
         package = self._packages[message_id]
         package.carrier, package.at_depot = "", True
 
-    def contradiction(self, message_id: str, status: SagaStatus, reason: str) -> str:
-        """Why an order that has ended like that is not true, ``""`` where it is."""
-        package = self._packages[message_id]
-        delivered = package.drops == 1
-        if status is SagaStatus.DELIVERED and not delivered:
-            return f"order {message_id} is DELIVERED, but its package was dropped {package.drops} times"
-        if status is SagaStatus.CANCELLED and not package.at_depot:
-            return f"order {message_id} is CANCELLED ({reason}), but its package is not in its depot"
+    def contradiction(self, saga: Saga) -> str:
+        """Why what the saga says of the package is not so, ``""`` where it is."""
+        package = self._packages[saga.message_id]
+        says = f"order {saga.message_id} is {saga.status.value} ({saga.reason})"
+        if saga.status is SagaStatus.DELIVERED and package.drops != 1:
+            return f"{says}, but its package was dropped {package.drops} times"
+        if saga.status in (SagaStatus.PENDING, SagaStatus.CANCELLED) and not package.at_depot:
+            return f"{says}, but its package is not in its depot"
         return ""
 
 

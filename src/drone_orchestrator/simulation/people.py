@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OPERATOR = "operator"
 RETRY_S = 2.0
 #: The operator looks round so often, and is quicker once nothing fails any more.
+#: How often the operator says what he sees without thinking of the drone.
+CARELESS = 0.3
 ROUND_S = 10.0
 QUICK_ROUND_S = 5.0
 
@@ -154,6 +156,9 @@ class Operator:
         drone = world.drones[saga.drone_id or ""]
         if package.drops:
             action = CommandAction.DELIVERED
+        elif package.at_depot and world.rng.random() < CARELESS:
+            # True, but a drone with a clearance may still come for it: the leader has to refuse that.
+            action = CommandAction.RETURNED
         elif drone.dead or (package.carrier and world.drones[package.carrier].dead):
             # Nobody will ever hear of this drone again, and only a drone that is heard can have the order's end undone.
             action = CommandAction.LOST

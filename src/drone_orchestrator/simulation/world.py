@@ -111,9 +111,11 @@ class World:
         self.decoded: dict[tuple[str, int], Entry] = {}
         self._recorder = CachedStore(self.backend, REGION, "recorder", decoded=self.decoded)
         self._recorded = 0
+        self._record_due = False
         self._history: list[StoreChange] = []
         self._view = FleetView()
         self._ended: dict[str, Saga] = {}
+        self._untrue: set[str] = set()  # orders that were caught lying already
         self.replicas = {name: Replica(self, name) for name in (f"o{i}" for i in range(1, profile.replicas + 1))}
         self.drones = {
             name: Drone(self, name, PATTERN[i % len(PATTERN)])
@@ -277,11 +279,16 @@ class World:
 
     def _store_changed(self) -> None:
         self._committed_s.append(self.scheduler.now_s)
+        if not self._record_due:
+            # At this very instant, but not within the store's own call.
+            self._record_due = True
+            self.scheduler.after(0.0, self._record)
         for replica in self.replicas.values():
             replica.store_changed()
 
     def _record(self) -> None:
         """Take down what the store has seen since, before it may forget it."""
+        self._record_due = False
         for change in self._recorder.history(self._recorded):
             self._history.append(change)
             self._recorded = change.revision
@@ -289,6 +296,7 @@ class World:
             for entry in change.entries:
                 if entry.kind is Kind.SAGA:
                     self._note_end(entry)
+                    self._hold_against_truth(entry)
             if self._trace:
                 self._trace_change(change)
 
@@ -300,6 +308,16 @@ class World:
         archived = self.archive.orders.get(entry.id)
         if archived is None or archived.saga != self._ended.get(entry.id):
             self.wrong("I3", f"order {entry.id} left the store without having been archived as it ended")
+
+    def _hold_against_truth(self, entry: Entry) -> None:
+        """What a saga says about its package must be so when it says it."""
+        saga = entry.value
+        if not isinstance(saga, Saga) or saga.message_id in self._untrue:
+            return
+        text = self.packages.contradiction(saga)
+        if text:
+            self._untrue.add(saga.message_id)
+            self.wrong("I5", text)
 
     def _trace_change(self, change: StoreChange) -> None:
         for entry in change.entries:
@@ -325,6 +343,8 @@ class World:
                     where = "in no saga" if saga is None else f"{saga.status.value} with {saga.drone_id}, {saga.reason}"
                     left.append(f"order {message_id} has not ended: {where}")
         left += [f"{drone_id} is still reserved" for drone_id in self._view.reservations]
+        left += [f"a wish to cancel {message_id} was never answered" for message_id in self._view.cancels]
+        left += [f"a decision about {message_id} was never carried out" for message_id in self._view.commands]
         for drone in self.drones.values():
             if not drone.dead and not drone.is_at_rest:
                 left.append(f"{drone.id} is not done: {drone.phase.name}")
@@ -334,7 +354,7 @@ class World:
         left = self._unfinished()
         report = check(iter(self._history), self._journals(), complete=True)
         seen = [*self._wrong, *(("I3", text) for text in left)]
-        seen += [("I5", text) for text in (*self.packages.broken, *self._contradictions())]
+        seen += [("I5", text) for text in self.packages.broken]
         invariants = Counter(report.invariants)
         invariants.update(invariant for invariant, _ in seen)
         problems = [f"{invariant} {text}" for invariant, text in seen]
@@ -357,10 +377,6 @@ class World:
             problems=tuple(problems[:MAX_PROBLEMS]),
             trace_hash=self._digest.hexdigest(),
         )
-
-    def _contradictions(self) -> list[str]:
-        texts = [self.packages.contradiction(s.message_id, s.status, s.reason or "") for s in self._ended.values()]
-        return [text for text in texts if text]
 
     def _journals(self) -> list[JournalHistory]:
         return [

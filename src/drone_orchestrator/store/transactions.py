@@ -46,6 +46,9 @@ def plan(change: Change, keys: Keys, lease: int = 0) -> Plan:
         if not change.consume:
             raise ValueError(f"discard for {change.message_id} names no key")
         expects, deletes = _consumption(change.consume, keys)
+        if change.unknown:
+            absent = (keys.inbox_order(change.message_id), keys.saga(change.message_id))
+            expects += tuple(Expect(key, 0) for key in absent)
         return Plan(expects, deletes, deletes[-1])
     if isinstance(change, Retirement):
         return _plan_retirement(change, keys)

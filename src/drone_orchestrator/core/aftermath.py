@@ -46,6 +46,7 @@ class Aftermath:
             return self._look_at_parked(saga, drone, now)
         if drone is None or silent:
             return self._silent(saga, agenda, drone, now)
+        agenda.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
             # It cannot vouch for what its predecessor did, but it can fly other orders.
             return self._park(saga, "journal_lost_with_package", now, release=True)
@@ -99,9 +100,8 @@ class Aftermath:
         """The drone that may have the package is not heard: wait for it, but not for ever."""
         agenda.grounded_since_s = None
         if agenda.silent_since_s is None:
-            agenda.silent_since_s = now.mono_s
-        since_s = agenda.silent_since_s if drone is None else drone.heard_at_s
-        give_up_s = since_s + self._policy.lost_grace_s
+            agenda.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
+        give_up_s = agenda.silent_since_s + self._policy.lost_grace_s
         if now.mono_s < give_up_s:
             self._steps.wake(saga.message_id, give_up_s)
             return []
@@ -186,7 +186,9 @@ class Aftermath:
         match command.action:
             case CommandAction.RETRY:
                 step = self._steps.record(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
-                self._steps.held.of(saga.message_id).recall = None
+                agenda = self._steps.held.of(saga.message_id)
+                agenda.recall = agenda.grounded_since_s = agenda.ignorant_since_s = None
+                agenda.silent_since_s = now.mono_s  # a try has the whole grace before it
                 return self._steps.commit(step)
             case CommandAction.DELIVERED:
                 return self._steps.resolve(saga, S.DELIVERED, by, now)

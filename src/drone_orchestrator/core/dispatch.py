@@ -86,21 +86,18 @@ class Dispatcher:
         return self._look_at_all(now)
 
     def start_over(self, now: Instant) -> list[Effect]:
-        """The same office on a fresh view. Commits under way are remembered: each order has one at most."""
-        old = self._steps.held
-        busy = {message_id: Agenda(busy=True) for message_id, agenda in old.agenda.items() if agenda.busy}
-        self._steps.office = Office(
-            old.epoch,
-            old.taken_at_s,
-            busy,
-            accepting=old.accepting,
-            reserving=old.reserving,
-            store_failures=old.store_failures,
-            store_retry_at_s=old.store_retry_at_s,
-            told_late=old.told_late,
-        )
-        asked = [agenda.clearance for agenda in old.agenda.values() if agenda.clearance]
-        effects: list[Effect] = [_answer(request, Verdict.ASK_AGAIN, old.epoch) for request in asked]
+        """The same office on a fresh view. What this leader has seen itself is kept: graces, budgets and commits under
+        way do not begin anew because a watch lost its place."""
+        office, view = self._steps.held, self._view
+        effects: list[Effect] = []
+        for message_id, agenda in list(office.agenda.items()):
+            if agenda.clearance:
+                effects.append(_answer(agenda.clearance, Verdict.ASK_AGAIN, office.epoch))
+            agenda.clearance = agenda.wake_at_s = None
+            if not agenda.busy and message_id not in view.sagas and message_id not in view.inbox:
+                del office.agenda[message_id]
+        office.waiting.clear()
+        office.wakes.clear()
         return effects + self._look_at_all(now)
 
     def _look_at_all(self, now: Instant) -> list[Effect]:
@@ -330,6 +327,7 @@ class Dispatcher:
         office.plan_due = True
 
     def _pending(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+        agenda.silent_since_s = agenda.grounded_since_s = agenda.ignorant_since_s = None  # of the attempt that is over
         end = self._end_of_waiting(saga, now)
         if end is not None:
             return self._steps.commit(end)

@@ -67,10 +67,11 @@ def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order]
 
 
 def load_of(saga: Saga) -> Load | None:
-    """What the order of ``saga`` is to its lane; ``None``: it has ended. ``PENDING`` waits, again and again."""
+    """What the order of ``saga`` is to its lane; ``None``: it has ended, or is parked and takes nobody's place while a
+    person thinks about it. ``PENDING`` waits, again and again."""
     if saga.status is SagaStatus.PENDING:
         return Load.WAITING
-    return None if saga.status.is_terminal else Load.IN_FLIGHT
+    return None if saga.status.is_terminal or saga.parked else Load.IN_FLIGHT
 
 
 class Ledger:

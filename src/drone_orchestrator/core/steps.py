@@ -9,7 +9,7 @@ import heapq
 
 from . import backoff, breakers
 from . import saga as sagas
-from .agenda import DispatchPolicy, Office
+from .agenda import DispatchPolicy, Office, Retry
 from .effects import (
     BreakerChange,
     Change,
@@ -89,6 +89,7 @@ class Steps:
         """Start undoing. The recall is sent when it is on record, and repeated only where the package may be out."""
         assert saga.drone_id is not None
         recall = RecallGoal(saga.drone_id, saga.message_id, saga.attempt, self.held.epoch)
+        self.held.of(saga.message_id).recall = Retry(saga.attempt, 1, now.mono_s + self._policy.recall_retry_s)
         return self.commit(self.abandoned(saga, reason, target, now), then=(recall,), breaker=breaker)
 
     def compensated(

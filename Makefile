@@ -33,7 +33,7 @@ demo: setup ## run the main job: a fleet, orders, kills, a report (ARGS='--drone
 
 test: setup-dev ## run all tests; as root on Debian or Ubuntu it first installs etcd if there is none (ARGS='-k saga')
 	@tools/system_packages
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 coverage: setup-dev ## fail where the unit tests reach less than 98 % of core, planning or verification (lines and branches)
 	@$(BIN)/python -m pytest test/unit --ignore-glob='*_gateway_*' -m 'not slow' -n auto --cov --cov-report=

@@ -266,10 +266,11 @@ def test_a_dead_or_hung_leader_is_replaced_long_before_its_lease_is_over(number:
     """By its heartbeats: with a lease of a minute nothing else could do it within ten seconds."""
     with Fleet(options(replicas=3, drones=1, lease_ttl_s=60.0)) as fleet:
         fleet.ready()
-        old = wait_for(fleet.leader, 30.0, "somebody leads")
+        wait_for(fleet.leader, 30.0, "somebody leads")
         assert fleet.post("BEFORE").status_code == 202
         fleet.wait_status("BEFORE", "DELIVERED")  # heartbeats have been heard by now
-        epoch = fleet.fleetctl("leader")["epoch"]
+        leader = fleet.fleetctl("leader")
+        old, epoch = leader["holder"], leader["epoch"]
         assert fleet.signal(old, number)
         began = time.monotonic()
         wait_for(lambda: fleet.fleetctl("leader")["epoch"] > epoch, 10.0, "another one leads")

@@ -14,7 +14,7 @@ export PYTHON
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev interfaces demo test coverage lint bench clean
+.PHONY: help setup setup-dev interfaces demo test coverage lint mutants bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ lint: setup-dev ## ruff, mypy and the import contract
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+mutants: setup ## break the core on purpose, and see that the simulation notices (ARGS='--seeds 50 leader_not_fenced')
+	@$(BIN)/python test/simulation/hunt.py $(ARGS)
 
 bench: setup ## measure (ARGS='plan --drones 1000 --orders 1000')
 	@$(BIN)/fleetctl bench $(or $(ARGS),plan)

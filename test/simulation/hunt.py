@@ -1,0 +1,137 @@
+"""Hunts the mutants of :mod:`mutants`: how many seeds each survives, and which invariant gives it away.
+
+``make mutants`` runs this file; the test suite calls :func:`hunt_all`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+
+import click
+from mutants import MUTANTS
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from drone_orchestrator.cli.simulate import replay_command
+from drone_orchestrator.simulation.profile import INTENSE
+from drone_orchestrator.simulation.run import run_seed
+from drone_orchestrator.simulation.world import Result
+
+#: No mutant may survive more seeds than this.
+BOUND = 300
+#: So many seeds without a mutant are one task of the pool.
+CONTROL_SEEDS = 10
+
+
+@dataclass(frozen=True)
+class Catch:
+    """How a mutant was found out: the first seed that breaks what it attacks. ``seeds`` were played, that one included.
+
+    ``broken`` are all invariants that this seed breaks. Without a catch ``text`` says why, and ``broken`` is empty.
+    """
+
+    mutant: str
+    attacks: str
+    seeds: int
+    broken: tuple[str, ...]
+    text: str
+
+    @property
+    def caught(self) -> bool:
+        return self.attacks in self.broken
+
+
+def hunt(name: str, bound: int = BOUND) -> Catch:
+    """Play seeds with the mutant alive, from 0 on, until the invariant that it attacks is broken.
+
+    An exception in the core is no catch: it shows that the mutant cannot live, not that anybody would notice it.
+    """
+    mutant = MUTANTS[name]
+    for seed in range(bound):
+        with mutant.alive():
+            result = run_seed(seed, INTENSE)
+        died = next((problem for problem in result.problems if " defect: " in problem), None)
+        if died is not None:
+            return Catch(name, mutant.invariant, seed + 1, (), f"no mutant but an exception: {died}")
+        broken = tuple(invariant for invariant, count in result.invariants.items() if count)
+        if mutant.invariant in broken:
+            text = next((p for p in result.problems if p.startswith(mutant.invariant)), result.problems[0])
+            return Catch(name, mutant.invariant, seed + 1, broken, text)
+    return Catch(name, mutant.invariant, bound, (), "survived")
+
+
+def control(seeds: Sequence[int]) -> list[Result]:
+    """What fails of the same seeds without a mutant."""
+    return [result for result in (run_seed(seed, INTENSE) for seed in seeds) if not result.ok]
+
+
+def hunt_all(
+    names: Sequence[str], jobs: int, bound: int = BOUND, done: Callable[[Catch], None] = lambda catch: None
+) -> tuple[list[Catch], list[Result]]:
+    """Hunt mutants in ``jobs`` processes, then play the seeds that it took without any: the catches, and what fails."""
+    # Spawned, not forked: a fork would copy threads' locks in whatever state they are.
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        catches = []
+        for future in [pool.submit(hunt, name, bound) for name in names]:
+            catches.append(future.result())
+            done(catches[-1])
+        most = max(catch.seeds for catch in catches)
+        chunks = [range(first, min(first + CONTROL_SEEDS, most)) for first in range(0, most, CONTROL_SEEDS)]
+        return catches, [failed for chunk in pool.map(control, chunks) for failed in chunk]
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(MUTANTS)), metavar="[MUTANT]...")
+@click.option("--seeds", type=click.IntRange(1), default=BOUND, show_default=True, help="How many one may survive.")
+@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, help="Processes.  [default: all cores]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def main(names: tuple[str, ...], seeds: int, jobs: int, as_json: bool) -> None:
+    """Break the core on purpose, way after way; exit code 1 if a mutant survives, or a seed fails without one."""
+    began_s = time.monotonic()
+
+    def tell(catch: Catch) -> None:
+        click.echo(f"{catch.mutant}: {catch.seeds} seeds", err=True)
+
+    catches, failing = hunt_all(names or list(MUTANTS), jobs, seeds, tell)
+    survived = [catch for catch in catches if not catch.caught]
+    wall_s = time.monotonic() - began_s
+    if as_json:
+        document = {
+            "mutants": [
+                {**asdict(catch), "caught": catch.caught, "rule": MUTANTS[catch.mutant].rule} for catch in catches
+            ],
+            "survived": [catch.mutant for catch in survived],
+            "seeds_without_mutant": max(catch.seeds for catch in catches),
+            "failing_without_mutant": [failed.seed for failed in failing],
+            "wall_s": round(wall_s, 1),
+        }
+        click.echo(json.dumps(document))
+    else:
+        _show(catches, failing, wall_s)
+    sys.exit(1 if survived or failing else 0)
+
+
+def _show(catches: Sequence[Catch], failing: Sequence[Result], wall_s: float) -> None:
+    console = Console()
+    table = Table("", "mutant", "attacks", "seeds", "breaks", "violation", box=None)
+    for catch in catches:
+        mark = "[green]✓" if catch.caught else "[red]✗"
+        table.add_row(mark, catch.mutant, catch.attacks, str(catch.seeds), " ".join(catch.broken), escape(catch.text))
+    console.print(table)
+    most, caught = max(catch.seeds for catch in catches), sum(catch.caught for catch in catches)
+    console.print(f"{caught} of {len(catches)} mutants caught in {wall_s:.0f} s")
+    console.print(f"{most - len(failing)} of the same {most} seeds pass without a mutant")
+    for failed in failing:
+        console.print(f"seed {failed.seed} fails without a mutant: {replay_command(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,499 @@
+"""The core, broken on purpose: one mutant for each rule that an invariant rests on.
+
+A mutant is a function that patches production code while a ``Patch`` is open. Its docstring says which rule it leaves
+out and what should come of it; where a second guard stands behind the first, it names both and takes both away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from drone_orchestrator.core import saga as sagas
+from drone_orchestrator.core import steps as steps_module
+from drone_orchestrator.core.aftermath import Aftermath
+from drone_orchestrator.core.dispatch import Dispatcher
+from drone_orchestrator.core.drone import DroneMachine
+from drone_orchestrator.core.drone_events import Cleared, DroneEffect, Load, WriteJournal
+from drone_orchestrator.core.effects import (
+    AcknowledgeOutcome,
+    AnswerClearance,
+    Archive,
+    Commit,
+    Discard,
+    Effect,
+    Send,
+    Transition,
+)
+from drone_orchestrator.core.election import Election
+from drone_orchestrator.core.events import Archived
+from drone_orchestrator.core.retention import Retention
+from drone_orchestrator.core.roster import Roster
+from drone_orchestrator.core.steps import Steps
+from drone_orchestrator.core.types import Kind, Outcome, Phase, Saga, SagaStatus
+from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.ports import CommitResult, Submitted
+from drone_orchestrator.runtime.drone_journal import DroneJournal
+from drone_orchestrator.store import region
+from drone_orchestrator.store.kv import Delete, Expect
+from drone_orchestrator.store.memory import MemoryBackend
+from drone_orchestrator.store.region import RegionStore
+from drone_orchestrator.store.transactions import Plan
+
+S = SagaStatus
+
+
+class Patch:
+    """Changes production code until its stack is closed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def replace(self, owner: Any, name: str, new: Any) -> None:
+        """Put ``new`` in place of ``owner.name``."""
+        self._stack.enter_context(mock.patch.object(owner, name, new))
+
+    def around(self, owner: Any, name: str, new: Callable[..., Any]) -> None:
+        """Let ``new(honest, …)`` answer calls of ``owner.name(…)``, a function or a method."""
+        honest = getattr(owner, name)
+        self.replace(owner, name, lambda *args, **kwargs: new(honest, *args, **kwargs))
+
+    def entries(self, table: dict[Any, Any], new: dict[Any, Any]) -> None:
+        """Put ``new`` into ``table``."""
+        self._stack.enter_context(mock.patch.dict(table, new))
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``invariant`` is what it attacks, and what a catch must show to be broken."""
+
+    name: str
+    invariant: str
+    rule: str
+    apply: Callable[[Patch], None]
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Production code is broken in here, for this process only."""
+        with ExitStack() as stack:
+            self.apply(Patch(stack))
+            yield
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(invariant: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    def register(apply: Callable[[Patch], None]) -> Callable[[Patch], None]:
+        rule = " ".join((apply.__doc__ or "").split())
+        MUTANTS[apply.__name__] = Mutant(apply.__name__, invariant, rule, apply)
+        return apply
+
+    return register
+
+
+def _uncompared(patch: Patch, *kinds: Kind) -> None:
+    """Let the steps of sagas take keys of these kinds as they find them."""
+
+    def plan(honest: Callable[..., Plan], change: Any, keys: Any, lease: int = 0) -> Plan:
+        made = honest(change, keys, lease)
+        return replace(made, expects=tuple(e for e in made.expects if keys.parse(e.key)[0] not in kinds))
+
+    patch.around(region, "plan", plan)
+
+
+def _unfenced(patch: Patch) -> None:
+    """Let a leader's transactions take the leader key as they find it. A campaign still compares it."""
+
+    def apply(honest: Callable[..., Any], backend: MemoryBackend, expects: Sequence[Expect], ops: Any) -> Any:
+        if len(expects) > 1:
+            found = backend.read([e.key for e in expects]).found
+            now = {e.key: found[e.key].mod_revision if e.key in found else 0 for e in expects}
+            expects = [replace(e, mod_revision=now[e.key]) if e.key.endswith("/leader") else e for e in expects]
+        return honest(backend, expects, ops)
+
+    patch.around(MemoryBackend, "_apply", apply)
+
+
+def _sent_early(patch: Patch, kind: type[Send]) -> None:
+    """Send what is of ``kind`` before the commit that it depends on."""
+
+    def commit(honest: Callable[..., list[Effect]], steps: Steps, *args: Any, then: Any = (), **kwargs: Any) -> Any:
+        early = [send for send in then if isinstance(send, kind)]
+        late = tuple(send for send in then if not isinstance(send, kind))
+        return [*early, *honest(steps, *args, then=late, **kwargs)]
+
+    patch.around(Steps, "commit", commit)
+
+
+# --- I1 one_drone_per_order -------------------------------------------------------------------------------------------
+
+
+@mutant("I1")
+def leased_reservation_left_to_its_lease(patch: Patch) -> None:
+    """An order that is given up does not release a reservation that will run out by itself."""
+
+    def release(honest: Any, steps: Steps, saga: Saga) -> Any:
+        entry = steps._view.reservation_of(saga)
+        return None if entry is not None and entry.value.leased else honest(steps, saga)
+
+    patch.around(Steps, "release", release)
+
+
+# --- I2 one_order_per_drone -------------------------------------------------------------------------------------------
+
+
+@mutant("I2")
+def drone_free_by_its_own_word(patch: Patch) -> None:
+    """A drone that comes back with another journal is waited for and given other orders meanwhile. Two guards: its
+    order is parked, and it takes no other while it is reserved, in planning and in the transaction that reserves it."""
+    _uncompared(patch, Kind.ASSIGNMENT)
+
+    def look(honest: Any, aftermath: Aftermath, saga: Saga, agenda: Any, drone: Any, silent: bool, now: Any) -> Any:
+        changed = drone is not None and saga.journal_id not in (None, drone.report.journal_id)
+        return [] if changed and not saga.parked else honest(aftermath, saga, agenda, drone, silent, now)
+
+    def is_available(honest: Any, roster: Roster, *args: Any) -> bool:
+        with mock.patch.object(roster._view, "reservations", {}):
+            return honest(roster, *args)
+
+    patch.around(Aftermath, "look", look)
+    patch.around(Roster, "_is_available", is_available)
+
+
+# --- I3 nothing_lost --------------------------------------------------------------------------------------------------
+
+
+@mutant("I3")
+def outcome_acknowledged_before_the_commit(patch: Patch) -> None:
+    """A drone's outcome is acknowledged when it is heard, not when it is on record: where the commit fails, nobody
+    knows any more how the order ended. Two guards: an order that its drone knows nothing of is parked after a while."""
+    _sent_early(patch, AcknowledgeOutcome)
+    patch.replace(Aftermath, "_ignorant", lambda aftermath, saga, agenda, now: [])
+
+
+@mutant("I3")
+def reservation_not_leased(patch: Patch) -> None:
+    """A reservation hangs on no lease, so a drone that dies before it loads keeps its order for ever."""
+    patch.replace(RegionStore, "_leases_for", lambda store, transitions: [0] * len(transitions))
+
+
+@mutant("I3")
+def inbox_entry_deleted_first(patch: Patch) -> None:
+    """The order leaves the inbox in a transaction of its own, before its saga is written."""
+
+    def commit(honest: Any, store: RegionStore, epoch: int, changes: Sequence[Any]) -> list[CommitResult]:
+        whole: list[Any] = []
+        for change in changes:
+            inbox = tuple(c for c in change.consume if c.kind is Kind.INBOX_ORDER)
+            if inbox and isinstance(change, Transition):
+                honest(store, epoch, [Discard(change.message_id, inbox)])
+                change = replace(change, consume=tuple(c for c in change.consume if c not in inbox))
+            whole.append(change)
+        return honest(store, epoch, whole)
+
+    patch.around(RegionStore, "commit", commit)
+
+
+@mutant("I3")
+def order_never_looked_at_again(patch: Patch) -> None:
+    """Nothing wakes an order: a commit that failed, a pause or a deadline is never followed by another look."""
+    patch.replace(Steps, "wake", lambda steps, message_id, at_mono_s: None)
+
+
+@mutant("I3")
+def new_leader_adopts_nothing(patch: Patch) -> None:
+    """A leader that takes office waits for news instead of looking at what its predecessor left."""
+
+    def take_office(honest: Any, dispatcher: Dispatcher, epoch: int, now: Any) -> list[Effect]:
+        with mock.patch.object(Dispatcher, "reconcile", lambda *args: []):
+            return honest(dispatcher, epoch, now)
+
+    patch.around(Dispatcher, "take_office", take_office)
+
+
+@mutant("I3")
+def watch_gap_ignored(patch: Patch) -> None:
+    """Where the watch's revision is compacted it goes on from now, without the snapshot that fills the gap."""
+
+    def watch(honest: Any, store: RegionStore, after: int, on_change: Any, on_snapshot: Any, *more: Any) -> Any:
+        return honest(store, after, on_change, lambda snapshot: None, *more)
+
+    patch.around(RegionStore, "watch", watch)
+
+
+@mutant("I3")
+def ended_order_changed_again(patch: Patch) -> None:
+    """An order that FAILED because its drone was lost becomes DELIVERED when the drone comes back and says so."""
+    patch.entries(sagas.TRANSITIONS, {(S.FAILED, sagas.DELIVERED): frozenset({S.DELIVERED})})
+
+    def heard(honest: Any, dispatcher: Dispatcher, report: Any, outcome: Any, now: Any) -> list[Effect]:
+        saga = dispatcher._view.saga_of(outcome.message_id, outcome.attempt)
+        office = dispatcher._steps.held
+        late = saga is not None and saga.status is S.FAILED and outcome.outcome is Outcome.DELIVERED
+        if late and not office.of(outcome.message_id).busy:
+            return dispatcher._steps.commit(dispatcher._steps.record(saga, sagas.DELIVERED, S.DELIVERED, now))
+        return honest(dispatcher, report, outcome, now)
+
+    patch.around(Dispatcher, "_outcome_heard", heard)
+
+
+@mutant("I3")
+def retired_before_the_end(patch: Patch) -> None:
+    """The retention takes every order that is old enough, whether it has ended or not."""
+
+    def look_at(honest: Any, retention: Retention, message_id: str) -> None:
+        entry = retention._view.sagas.get(message_id)
+        if entry is not None and isinstance(entry.value, Saga):
+            ended = replace(entry.value, status=S.FAILED, updated_at=entry.value.created_at - 1e6)
+            retention._view.sagas[message_id] = replace(entry, value=ended)
+            honest(retention, message_id)
+            retention._view.sagas[message_id] = entry
+        else:
+            honest(retention, message_id)
+
+    patch.around(Retention, "look_at", look_at)
+
+
+@mutant("I3")
+def retired_without_archive(patch: Patch) -> None:
+    """Orders that have ended are deleted before the archive has answered that it has them."""
+
+    def tick(honest: Any, retention: Retention, now: Any) -> list[Effect]:
+        effects = honest(retention, now)
+        return [
+            each for e in effects for each in (retention.archived(Archived(e), now) if isinstance(e, Archive) else [e])
+        ]
+
+    patch.around(Retention, "tick", tick)
+
+
+@mutant("I3")
+def cancel_forgotten(patch: Patch) -> None:
+    """A cancellation is taken out of the inbox like one that cannot be read, and nothing comes of it."""
+    patch.replace(FleetView, "cancel_of", lambda view, message_id: None)
+
+
+# --- I4 fenced --------------------------------------------------------------------------------------------------------
+
+
+@mutant("I4")
+def leader_not_fenced(patch: Patch) -> None:
+    """A leader's transaction does not compare the leader key with its epoch: a deposed leader goes on writing."""
+    _unfenced(patch)
+
+
+@mutant("I4")
+def leader_stays_beyond_its_lease(patch: Patch) -> None:
+    """A leader does not step down when its lease could have run out. Two guards: every write is fenced as well."""
+    _unfenced(patch)
+    patch.replace(Election, "expire", lambda election, now: [])
+
+
+@mutant("I4")
+def drone_obeys_any_epoch(patch: Patch) -> None:
+    """The drone does not compare a goal's and a clearance's epoch with the highest that it has seen."""
+
+    def refusal(honest: Any, machine: DroneMachine, event: Any) -> str:
+        return honest(machine, replace(event, epoch=max(event.epoch, machine._durable.highest_epoch)))
+
+    def answered(honest: Any, machine: DroneMachine, event: Any, now: Any) -> None:
+        durable = machine._durable
+        machine._durable = replace(durable, highest_epoch=0)
+        honest(machine, event, now)
+        machine._durable = replace(machine._durable, highest_epoch=max(durable.highest_epoch, event.epoch))
+
+    patch.around(DroneMachine, "_refusal", refusal)
+    patch.around(DroneMachine, "_clearance_answered", answered)
+
+
+# --- I5 picked_once ---------------------------------------------------------------------------------------------------
+
+
+@mutant("I5")
+def clearance_before_the_commit(patch: Patch) -> None:
+    """Clearance is answered before LOADING is committed; where the commit fails the drone loads all the same."""
+    _sent_early(patch, AnswerClearance)
+
+
+@mutant("I5")
+def loading_leaves_the_reservation_leased(patch: Patch) -> None:
+    """LOADING neither compares the reservation nor makes it firm, so it may run out with the package on board."""
+
+    def commit(honest: Any, steps: Steps, event: Any, reservation: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return honest(steps, event, None if event.type == sagas.CLEARED else reservation, *args, **kwargs)
+
+    patch.around(Steps, "commit", commit)
+
+
+@mutant("I5")
+def silent_drone_gives_up_its_package(patch: Patch) -> None:
+    """An order past LOADING goes to another drone when its own has not been heard for its grace."""
+
+    def silent(honest: Any, aftermath: Aftermath, saga: Saga, agenda: Any, drone: Any, now: Any) -> list[Effect]:
+        effects = honest(aftermath, saga, agenda, drone, now)
+        if not any(isinstance(effect, Commit) for effect in effects):
+            return effects
+        return aftermath._steps.compensated(*_abandoned(aftermath, saga, now))
+
+    patch.around(Aftermath, "_silent", silent)
+
+
+@mutant("I5")
+def another_journal_counts_as_not_loaded(patch: Patch) -> None:
+    """A drone that comes back with another journal is believed that it has not loaded."""
+
+    def look(honest: Any, aftermath: Aftermath, saga: Saga, agenda: Any, drone: Any, silent: bool, now: Any) -> Any:
+        changed = drone is not None and saga.journal_id not in (None, drone.report.journal_id)
+        if not changed or silent or saga.parked:
+            return honest(aftermath, saga, agenda, drone, silent, now)
+        return aftermath._steps.compensated(*_abandoned(aftermath, saga, now))
+
+    patch.around(Aftermath, "look", look)
+
+
+def _abandoned(aftermath: Aftermath, saga: Saga, now: Any) -> tuple[Any, ...]:
+    """Arguments that compensate ``saga`` at once, from wherever it is."""
+    if saga.status is S.COMPENSATING:
+        return saga, now
+    event = aftermath._steps.abandoned(saga, "believed_not_loaded", S.PENDING, now)
+    return sagas.apply(saga, event), now, (), (event,)
+
+
+@mutant("I5")
+def journal_after_the_act(patch: Patch) -> None:
+    """The drone acts first and writes its journal afterwards; one that dies in between does not know what it did."""
+
+    def step(honest: Any, machine: DroneMachine, event: Any, now: Any) -> list[DroneEffect]:
+        return sorted(honest(machine, event, now), key=lambda effect: isinstance(effect, WriteJournal))
+
+    patch.around(DroneMachine, "step", step)
+
+
+@mutant("I5")
+def journal_entry_not_on_disk(patch: Patch) -> None:
+    """An entry counts as written while it waits for the next one; a crash loses it without a trace."""
+
+    def append(honest: Any, journal: DroneJournal, entry: Any) -> None:
+        waiting, journal.waiting = getattr(journal, "waiting", None), entry
+        if waiting is not None:
+            honest(journal, waiting)
+
+    patch.around(DroneJournal, "append", append)
+
+
+@mutant("I5")
+def fault_closes_a_cleared_goal(patch: Patch) -> None:
+    """A drone that has to stay down reports a fault before loading, although it was cleared and may have loaded."""
+
+    def ground(honest: Any, machine: DroneMachine, reason: str, now: Any) -> None:
+        goal = machine._durable.goal
+        if goal is not None and goal.cleared:
+            machine._close(Outcome.FAULT_BEFORE_LOADING, reason, now)
+        honest(machine, reason, now)
+
+    patch.around(DroneMachine, "_ground", ground)
+
+
+@mutant("I5")
+def loads_without_clearance(patch: Patch) -> None:
+    """A drone at its pickup does not wait for clearance."""
+
+    def ask(honest: Any, machine: DroneMachine, now: Any) -> None:
+        goal = machine._durable.goal
+        if machine._phase is Phase.AWAITING_CLEARANCE and goal is not None:
+            machine._write(Cleared(*goal.key, machine._durable.highest_epoch))
+            machine._become(Phase.LOADING)
+            machine._act(Load(goal.order.package_weight_kg))
+        honest(machine, now)
+
+    patch.around(DroneMachine, "_ask_when_due", ask)
+
+
+# --- I6 replayable ----------------------------------------------------------------------------------------------------
+
+
+@mutant("I6")
+def event_left_out(patch: Patch) -> None:
+    """The saga's new state is stored without the event that led to it."""
+
+    def plan(honest: Any, change: Any, keys: Any, lease: int = 0) -> Plan:
+        made = honest(change, keys, lease)
+        if not isinstance(change, Transition) or change.events[-1].type != sagas.LOADED:
+            return made
+        return replace(made, ops=tuple(op for op in made.ops if op != made.proof))
+
+    patch.around(region, "plan", plan)
+
+
+@mutant("I6")
+def unknown_fate_repeated_without_compare(patch: Patch) -> None:
+    """A commit of unknown fate counts as failed and is asked for again. Two guards: the saga's revision is compared,
+    and that there is no event of that number."""
+    _uncompared(patch, Kind.SAGA, Kind.EVENT)
+
+
+@mutant("I6")
+def state_changed_beside_its_events(patch: Patch) -> None:
+    """The pause before the next attempt is cut short in the stored state, not by an event."""
+
+    def build(honest: Any, *args: Any) -> Transition:
+        made = honest(*args)
+        return replace(made, saga=replace(made.saga, not_before=0.0))
+
+    patch.around(steps_module, "build", build)
+
+
+# --- I7 idempotent ----------------------------------------------------------------------------------------------------
+
+
+@mutant("I7")
+def order_id_alone_is_compared(patch: Patch) -> None:
+    """An order whose order id is known counts as the same order, whatever its message id and payload."""
+
+    def submit(honest: Any, store: RegionStore, order: Any) -> Submitted:
+        return replace(honest(store, order), conflict="")
+
+    patch.around(RegionStore, "submit", submit)
+
+
+@mutant("I7")
+def payload_not_compared(patch: Patch) -> None:
+    """A message id that is known is answered as a repetition, whatever the order says."""
+
+    def submit(honest: Any, store: RegionStore, order: Any) -> Submitted:
+        answer = honest(store, order)
+        return replace(answer, conflict="") if answer.conflict == "message_id" else answer
+
+    patch.around(RegionStore, "submit", submit)
+
+
+@mutant("I7")
+def repetition_new_after_the_inbox(patch: Patch) -> None:
+    """A message that is repeated is new again once its order has left the inbox. Two guards: there is no saga of that
+    message, and no order of that id, its own not excepted."""
+
+    def create(honest: Any, store: RegionStore, expects: Sequence[Expect], ops: Any) -> Any:
+        index = next((op for op in ops if store.keys.parse(op.key)[0] is Kind.ORDER_INDEX), None)
+        known = index and store._driver._backend.read((index.key,)).found.get(index.key)
+        if known is not None and known.value == index.value:
+            expects = [e for e in expects if store.keys.parse(e.key)[0] is Kind.INBOX_ORDER]
+        return honest(store, expects, ops)
+
+    patch.around(RegionStore, "_create", create)
+
+
+@mutant("I7")
+def order_id_free_at_the_end(patch: Patch) -> None:
+    """An order that ends gives its order id back at once, not when it is retired."""
+
+    def plan(honest: Any, change: Any, keys: Any, lease: int = 0) -> Plan:
+        made = honest(change, keys, lease)
+        if not isinstance(change, Transition) or not change.saga.status.is_terminal:
+            return made
+        return replace(made, ops=(*made.ops, Delete(keys.order_index(change.saga.order_id))))
+
+    patch.around(region, "plan", plan)

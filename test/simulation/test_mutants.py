@@ -1,0 +1,63 @@
+"""The simulation would notice: whatever is broken on purpose is caught, and nothing is where nothing was broken."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hunt import BOUND, hunt, hunt_all
+from mutants import MUTANTS, Mutant, Patch
+
+from drone_orchestrator.core.steps import Steps
+from drone_orchestrator.simulation.profile import INTENSE
+from drone_orchestrator.simulation.run import run_seed
+from drone_orchestrator.verification.records import INVARIANTS
+
+GUARANTEES = Path(__file__).parents[2] / "docs" / "guarantees.md"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_mutant_breaks_what_it_attacks_and_the_same_seeds_pass_without_one():
+    catches, failing = hunt_all(list(MUTANTS), os.cpu_count() or 1)
+    missed = [f"{catch.mutant} ({catch.attacks}): {catch.text}" for catch in catches if not catch.caught]
+    assert not missed, f"not caught within {BOUND} seeds:\n" + "\n".join(missed)
+    assert [catch.mutant for catch in catches] == list(MUTANTS)
+    assert not failing, [(result.seed, result.problems) for result in failing]
+
+
+def test_every_invariant_is_attacked():
+    assert {mutant.invariant for mutant in MUTANTS.values()} == set(INVARIANTS)
+    assert len(MUTANTS) >= 16
+
+
+def test_the_guarantees_page_lists_every_mutant_with_the_rule_that_it_leaves_out():
+    rows = [line.split("|") for line in GUARANTEES.read_text().partition("\n## The mutants\n")[2].splitlines()]
+    listed = {row[1].strip(): row[2].strip() for row in rows if len(row) > 2 and row[1].strip().startswith("`")}
+    assert listed == {f"`{mutant.name}`": mutant.rule for mutant in MUTANTS.values()}
+
+
+def test_a_mutant_leaves_nothing_broken_behind():
+    before = run_seed(0, INTENSE).trace_hash
+    for mutant in MUTANTS.values():
+        with mutant.alive():
+            pass
+    assert run_seed(0, INTENSE).trace_hash == before
+
+
+def _does_nothing(patch: Patch) -> None:
+    """No rule at all."""
+
+
+def _dies(patch: Patch) -> None:
+    """An exception where there must be none."""
+    patch.replace(Steps, "wake", None)
+
+
+@pytest.mark.parametrize(("apply", "why"), [(_does_nothing, "survived"), (_dies, "exception")])
+def test_neither_a_harmless_mutant_nor_one_that_only_dies_counts_as_caught(monkeypatch, apply, why):
+    monkeypatch.setitem(MUTANTS, "probe", Mutant("probe", "I3", "", apply))
+    catch = hunt("probe", bound=2)
+    assert not catch.caught
+    assert why in catch.text

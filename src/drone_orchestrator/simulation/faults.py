@@ -162,6 +162,10 @@ class Injector:
         return "now"
 
     def _lease_expired(self) -> str:
+        if self._rng.random() < 0.5:
+            # The hardest moment is just after it was made: whoever made it may not have heard so yet.
+            self._world.expires_next_reservation = True
+            return "the next reservation"
         key = self._one_of(self._world.backend.leased_keys())
         if key is None:
             return ""

@@ -18,7 +18,8 @@ from random import Random
 
 from ..core.agenda import DispatchPolicy
 from ..core.breakers import BreakerPolicy
-from ..core.types import DroneClass, Entry, FleetSpec, GeoPoint, Kind, Saga, StoreChange
+from ..core.saga import CLEARED
+from ..core.types import DroneClass, Entry, FleetSpec, GeoPoint, Kind, Reservation, Saga, SagaEvent, StoreChange
 from ..core.view import FleetView
 from ..store import MemoryBackend
 from ..verification.checker import check
@@ -52,6 +53,8 @@ EXPIRY_PERIOD_S = 0.5
 DONE_PERIOD_S = 5.0
 #: The store's first change makes this revision of it.
 FIRST_REVISION = 2
+#: A reservation whose lease runs out at once does so within this (s).
+EXPIRES_WITHIN_S = 0.3
 #: Longest that a drone's program stays down after a crash (s).
 RESTART_S = 20.0
 #: A report lists so many problems.
@@ -102,7 +105,9 @@ class World:
         self.scheduler = Scheduler(profile.max_events)
         self.network = Network(self.scheduler, self.rng, lambda: self.conditions, self.faults)
         self.fleet = FleetSpec(REGION, DEPOT, profile.service_radius_m, (COURIER, HEAVY))
-        self.packages = Packages(DEPOT)
+        self.packages = Packages(DEPOT, self._may_take)
+        self.expires_next_reservation = False
+        self._cleared: set[tuple[str, str]] = set()  # order and drone
         self.backend = MemoryBackend(lambda: self.scheduler.now_s, threaded=False, on_change=self._store_changed)
         self.archive = MemoryArchive()
         self._trace = trace
@@ -294,11 +299,28 @@ class World:
             self._recorded = change.revision
             self._view.apply(change)
             for entry in change.entries:
+                if isinstance(entry.value, SagaEvent) and entry.value.type == CLEARED:
+                    self._cleared.add((entry.value.message_id, entry.value.drone_id or ""))
+                elif isinstance(entry.value, Reservation) and entry.value.leased and self.expires_next_reservation:
+                    self.expires_next_reservation = False
+                    self.scheduler.after(
+                        self.rng.random() * EXPIRES_WITHIN_S, partial(self._expire_reservation, entry.id)
+                    )
                 if entry.kind is Kind.SAGA:
                     self._note_end(entry)
                     self._hold_against_truth(entry)
             if self._trace:
                 self._trace_change(change)
+
+    def _expire_reservation(self, drone_id: str) -> None:
+        key = self._recorder.keys.assignment(drone_id)
+        if not self.is_calm and key in self.backend.leased_keys():
+            self.backend.expire_lease_of(key)
+
+    def _may_take(self, message_id: str, drone_id: str) -> bool:
+        """Whether the store says, now, that the drone was cleared to load the order's package."""
+        self._record()
+        return (message_id, drone_id) in self._cleared
 
     def _note_end(self, entry: Entry) -> None:
         if isinstance(entry.value, Saga):

@@ -29,7 +29,7 @@ from drone_orchestrator.core.effects import (
     Transition,
 )
 from drone_orchestrator.core.election import Election
-from drone_orchestrator.core.events import Archived
+from drone_orchestrator.core.events import Archived, Fate
 from drone_orchestrator.core.retention import Retention
 from drone_orchestrator.core.roster import Roster
 from drone_orchestrator.core.steps import Steps
@@ -226,6 +226,19 @@ def watch_gap_ignored(patch: Patch) -> None:
 
 
 @mutant("I3")
+def own_commit_over_newer_news(patch: Patch) -> None:
+    """The leader applies its own commit to its view although the watch is past it: what has ended since comes to life
+    again in its memory."""
+
+    def apply_commit(honest: Any, view: FleetView, change: Any, revision: int) -> None:
+        known, view.revision = view.revision, 0
+        honest(view, change, revision)
+        view.revision = known
+
+    patch.around(FleetView, "apply_commit", apply_commit)
+
+
+@mutant("I3")
 def ended_order_changed_again(patch: Patch) -> None:
     """An order that FAILED because its drone was lost becomes DELIVERED when the drone comes back and says so."""
     patch.entries(sagas.TRANSITIONS, {(S.FAILED, sagas.DELIVERED): frozenset({S.DELIVERED})})
@@ -411,6 +424,17 @@ def loads_without_clearance(patch: Patch) -> None:
         honest(machine, now)
 
     patch.around(DroneMachine, "_ask_when_due", ask)
+
+
+@mutant("I5")
+def unknown_fate_taken_as_success(patch: Patch) -> None:
+    """A commit that was sent and not answered counts as committed."""
+
+    def resolve(honest: Any, store: RegionStore, epoch: int, batch: Any) -> list[CommitResult]:
+        guess = CommitResult(Fate.SUCCEEDED, store._driver._backend.revision)
+        return [guess if result.fate is Fate.UNKNOWN else result for result in honest(store, epoch, batch)]
+
+    patch.around(RegionStore, "_resolve", resolve)
 
 
 # --- I6 replayable ----------------------------------------------------------------------------------------------------

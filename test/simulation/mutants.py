@@ -33,7 +33,7 @@ from drone_orchestrator.core.events import Archived, Fate
 from drone_orchestrator.core.retention import Retention
 from drone_orchestrator.core.roster import Roster
 from drone_orchestrator.core.steps import Steps
-from drone_orchestrator.core.types import Kind, Outcome, Phase, Saga, SagaStatus
+from drone_orchestrator.core.types import Kind, Outcome, Phase, Saga, SagaStatus, Verdict
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.ports import CommitResult, Submitted
 from drone_orchestrator.runtime.drone_journal import DroneJournal
@@ -424,6 +424,20 @@ def loads_without_clearance(patch: Patch) -> None:
         honest(machine, now)
 
     patch.around(DroneMachine, "_ask_when_due", ask)
+
+
+@mutant("I5")
+def clearance_for_any_goal(patch: Patch) -> None:
+    """The drone does not ask for which order, attempt and journal a clearance is. Each of the three stands behind the
+    other two: with one left out alone, an old answer hardly ever fits."""
+
+    def answered(honest: Any, machine: DroneMachine, event: Any, now: Any) -> None:
+        goal = machine._durable.goal
+        if goal is not None and event.verdict is Verdict.GRANTED:
+            event = replace(event, message_id=goal.message_id, attempt=goal.attempt, journal_id=machine._journal_id)
+        honest(machine, event, now)
+
+    patch.around(DroneMachine, "_clearance_answered", answered)
 
 
 @mutant("I5")

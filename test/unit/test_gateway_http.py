@@ -380,7 +380,9 @@ def test_an_order_that_waits_for_a_person_says_so(gateway: Gateway) -> None:
     assert (body["status"], body["parked"]) == ("COMPENSATING", True)
 
 
-@pytest.mark.parametrize("id_", ["nobody", "47abd1ed-c807-4d86-9072-2066887490af", "%00", "%E2%98%83", "a%20b", "x" * 200])
+@pytest.mark.parametrize(
+    "id_", ["nobody", "47abd1ed-c807-4d86-9072-2066887490af", "%00", "%E2%98%83", "a%20b", "x" * 200]
+)
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_an_unknown_order_is_not_found_and_says_nothing_against_the_store(
     gateway: Gateway, method: str, id_: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from ..core.drone import DronePolicy
 from ..core.drone_events import (
     AnswerGoal,
     AskClearance,
+    ClearanceAnswered,
     DroneEvent,
     GoalRequested,
     LeaderHeard,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from .world import World
 
 CLEARANCE_RETRY_S = 1.0
+#: So many answers to questions of a drone may come again.
+REMEMBERED_ANSWERS = 4
 #: The executor looks around so often; news are published at its next look.
 TICK_S = 0.1
 SHORTEST_TICK_S = 0.01
@@ -54,6 +58,7 @@ class Drone:
         self._world = world
         self._armed_s = float("inf")
         self._heard: LeaderHeard | None = None
+        self._answers: deque[ClearanceAnswered] = deque(maxlen=REMEMBERED_ANSWERS)
 
     # --- program ----------------------------------------------------------------------------------------------------
 
@@ -115,6 +120,10 @@ class Drone:
     def told(self, event: DroneEvent) -> None:
         self.process.do(lambda: self._step(event))
 
+    def clearance_answered(self, answer: ClearanceAnswered) -> None:
+        self._answers.append(answer)
+        self.told(answer)
+
     def may_load(self, message_id: str) -> bool:
         """Whether the drone still has the order for its goal, and does not stand still for good."""
         goal = self.driver.durable.goal if self.driver is not None else None
@@ -145,7 +154,14 @@ class Drone:
         self._world.trace(f"{self.id}: {outcome.message_id}/{outcome.attempt} {outcome.outcome.name} {outcome.reason}")
 
     def phase_changed(self, before: Phase, after: Phase) -> None:
-        self._world.trace(f"{self.id}: {before.name} -> {after.name}")
+        world = self._world
+        world.trace(f"{self.id}: {before.name} -> {after.name}")
+        asks = after is Phase.AWAITING_CLEARANCE and bool(self._answers)
+        if asks and world.rng.random() < world.conditions.message_repeat:
+            # The worst moment for an old answer to come once more is when a new one is waited for.
+            world.faults["message_repeated"] += 1
+            old = world.rng.choice(self._answers)
+            world.scheduler.after(world.rng.random() * CLEARANCE_RETRY_S, lambda: self.told(old))
 
     def notice(self, level: str, text: str) -> None:
         self._world.trace(f"{self.id}: {level}: {text}")

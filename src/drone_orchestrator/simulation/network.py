@@ -12,6 +12,9 @@ from .scheduler import Action, Scheduler
 #: Share of the messages to a cut link that arrive when it heals.
 HELD_SHARE = 0.5
 
+#: A message that comes a second time does so within this (s): mostly soon, now and then a whole delivery later.
+REPEATED_WITHIN_S = 60.0
+
 
 class Network:
     """``conditions`` says how bad it is now. Counts in ``faults`` what it does to messages."""
@@ -69,7 +72,9 @@ class Network:
             self._last_due_s[source, target] = due_s
             if conditions.message_repeat and rng.random() < conditions.message_repeat:
                 self._faults["message_repeated"] += 1
-                self._scheduler.at(due_s + rng.random() * 5.0, lambda: self._arrive(source, target, deliver))
+                self._scheduler.at(
+                    due_s + rng.random() ** 3 * REPEATED_WITHIN_S, lambda: self._arrive(source, target, deliver)
+                )
         self._scheduler.at(due_s, lambda: self._arrive(source, target, deliver))
 
     def _arrive(self, source: str, target: str, deliver: Action) -> None:

@@ -58,6 +58,7 @@ class Shop:
             world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(other, expect="message_id"))
         if rng.random() < profile.conflict_share:
             namesake = replace(order, message_id=f"{order.message_id}-b")
+            world.packages.add(namesake)  # there in case that somebody takes the order in, against all promises
             world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(namesake, expect="order_id"))
 
     def _repeated(self, order: Order) -> Order:

@@ -116,7 +116,7 @@ class Conditions:
             periods_s={kind: profile.fault_period_s * rng.choice((0.5, 1.0, 2.0)) for kind in on},
             message_delay_s=rng.choice((0.02, 0.3, 1.5)) if rough else 0.02,
             message_loss=rng.choice((0.0, 0.02, 0.2)) if rough else 0.0,
-            message_repeat=rng.choice((0.0, 0.05, 0.3)) if rough else 0.0,
+            message_repeat=rng.choice((0.0, 0.1, 0.4)) if rough else 0.0,
             store_delay_s=rng.choice((0.005, 0.05, 0.4)) if rough else 0.005,
             watch_delay_s=rng.choice((0.01, 0.2, 1.0)) if rough else 0.01,
             reservation_ttl_s=rng.choice((4.0, 10.0)),

@@ -224,7 +224,7 @@ class Replica:
         answer = ClearanceAnswered(
             effect.verdict, effect.epoch, effect.message_id, effect.attempt, effect.journal_id, effect.reason
         )
-        self._world.network.send(self.name, drone_id, lambda: self._world.drones[drone_id].told(answer))
+        self._world.network.send(self.name, drone_id, lambda: self._world.drones[drone_id].clearance_answered(answer))
 
     def acknowledge(self, effect: AcknowledgeOutcome) -> None:
         key = (effect.drone_id, effect.message_id, effect.attempt)

@@ -19,7 +19,18 @@ from random import Random
 from ..core.agenda import DispatchPolicy
 from ..core.breakers import BreakerPolicy
 from ..core.saga import CLEARED
-from ..core.types import DroneClass, Entry, FleetSpec, GeoPoint, Kind, Reservation, Saga, SagaEvent, StoreChange
+from ..core.types import (
+    DroneClass,
+    Entry,
+    FleetSpec,
+    GeoPoint,
+    Kind,
+    Reservation,
+    Saga,
+    SagaEvent,
+    SagaStatus,
+    StoreChange,
+)
 from ..core.view import FleetView
 from ..store import MemoryBackend
 from ..verification.checker import check
@@ -107,7 +118,7 @@ class World:
         self.fleet = FleetSpec(REGION, DEPOT, profile.service_radius_m, (COURIER, HEAVY))
         self.packages = Packages(DEPOT, self._may_take)
         self.expires_next_reservation = False
-        self._cleared: set[tuple[str, str]] = set()  # order and drone
+        self._cleared: dict[str, str] = {}  # order -> drone that holds a clearance
         self.backend = MemoryBackend(lambda: self.scheduler.now_s, threaded=False, on_change=self._store_changed)
         self.archive = MemoryArchive()
         self._trace = trace
@@ -158,6 +169,8 @@ class World:
             drone_fresh_s=3.0 * self.profile.state_period_s,
             replan_period_s=2.0,
             max_attempts=50,
+            max_recall_tries=5,
+            recall_cap_s=6.0,
             breaker=BreakerPolicy(open_s=10.0, open_cap_s=60.0),
         )
 
@@ -300,7 +313,7 @@ class World:
             self._view.apply(change)
             for entry in change.entries:
                 if isinstance(entry.value, SagaEvent) and entry.value.type == CLEARED:
-                    self._cleared.add((entry.value.message_id, entry.value.drone_id or ""))
+                    self._cleared[entry.value.message_id] = entry.value.drone_id or ""
                 elif isinstance(entry.value, Reservation) and entry.value.leased and self.expires_next_reservation:
                     self.expires_next_reservation = False
                     self.scheduler.after(
@@ -320,7 +333,7 @@ class World:
     def _may_take(self, message_id: str, drone_id: str) -> bool:
         """Whether the store says, now, that the drone was cleared to load the order's package."""
         self._record()
-        return (message_id, drone_id) in self._cleared
+        return self._cleared.get(message_id) == drone_id
 
     def _note_end(self, entry: Entry) -> None:
         if isinstance(entry.value, Saga):
@@ -334,6 +347,8 @@ class World:
     def _hold_against_truth(self, entry: Entry) -> None:
         """What a saga says about its package must be so when it says it."""
         saga = entry.value
+        if isinstance(saga, Saga) and saga.status is SagaStatus.PENDING:
+            self._cleared.pop(saga.message_id, None)  # that attempt is over
         if not isinstance(saga, Saga) or saga.message_id in self._untrue:
             return
         text = self.packages.contradiction(saga)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 #: Tests of these folders start processes of their own and measure them in real time: one after the other, please.
 REAL = {"chaos", "contract", "e2e", "launch", "ros"}
 HERE = Path(__file__).parent
+
+# A shell's background job ignores Ctrl-C, and so would every process that the tests start to press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

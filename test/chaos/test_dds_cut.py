@@ -151,3 +151,57 @@ def test_an_order_of_a_drone_that_is_cut_off_before_loading_goes_to_another_one(
     assert found["lives"]
     assert found["first"] != found["second"] == found["done"]
     assert (found["violations"], found["unreadable"]) == ([], [])
+
+
+_BOOT = """
+import json, os, pathlib, subprocess, tempfile, time
+os.environ.update(FASTDDS_BUILTIN_TRANSPORTS="UDPv4", ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", ROS_DOMAIN_ID="77")
+network = netcut.Network()
+network.add("late")
+network.pull("late")
+with tempfile.TemporaryDirectory() as folder:
+    os.environ["ROS_LOG_DIR"] = folder
+    log = pathlib.Path(folder, "stderr.log")
+    command = [sys.executable, "-m", "drone_orchestrator.nodes.drone_executor", "--ros-args",
+               "-p", "drone_ids:=[drone_1]", "-p", f"data_dir:={folder}"]
+    with log.open("w") as stderr:
+        process = subprocess.Popen([*network.prefix("late"), *command], stderr=stderr)
+
+    def wait(what, timeout_s=20.0):
+        deadline = time.monotonic() + timeout_s
+        while not (got := what()) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        return got
+
+    # The journal is opened by a node's first transition: by then ROS has read the interfaces.
+    booted = wait(lambda: os.path.exists(f"{folder}/drones/drone_1.journal"))
+    network.plug("late")
+    import rclpy
+    from drone_interfaces.msg import DroneState
+    from drone_orchestrator.nodes import names, qos
+    rclpy.init()
+    node = rclpy.create_node("listener")
+    heard = []
+    node.create_subscription(DroneState, names.DRONE_STATES, heard.append, qos.state())
+    wait(lambda: rclpy.spin_once(node, timeout_sec=0.1) or heard)
+    lives = process.poll() is None
+    process.terminate()
+    code = process.wait(10.0)
+    node.destroy_node()
+    rclpy.shutdown()
+    said = [line for line in log.read_text().splitlines() if "starting again" in line]
+network.close()
+print(json.dumps({"booted": booted, "heard": [state.drone_id for state in heard][:1], "lives": lives, "code": code,
+                  "said": said}))
+"""
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_a_drone_process_that_booted_without_network_is_heard_once_there_is_one() -> None:
+    found = run_inside(_BOOT, 60.0)
+    assert found["booted"]
+    assert found["heard"] == ["drone_1"]
+    assert found["lives"] and found["code"] == 0
+    [line] = found["said"]
+    assert "no leader is heard" in line and "10.213.0.2 on eth0" in line

@@ -49,8 +49,9 @@ from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
 from . import convert, names, qos
+from .network import NetworkWatch, usable_addresses
 from .params import Param, ParameterError, declare
-from .process import run_node
+from .process import StartAgain, run_node
 
 PARAMETERS = (
     Param("drone_ids", (), "Names of the drones that this process flies; each becomes a node of that name."),
@@ -69,6 +70,7 @@ PARAMETERS = (
 TICK_S = 0.1
 FEEDBACK_PERIOD_S = 0.5
 AUTOSTART_RETRY_S = 2.0
+NETWORK_PERIOD_S = 0.5
 #: Outcomes stay in the drone's state until they are acknowledged; the result is only kept for a client that is slow.
 RESULT_TIMEOUT_S = 60
 #: Drones that one process may fly.
@@ -412,8 +414,9 @@ def _now() -> Instant:
 class DroneHost(Node):
     """What the drones of a process share. Raises :class:`ParameterError`."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: NetworkWatch) -> None:
         super().__init__("drone_executor")
+        self._network = network
         values = declare(self, PARAMETERS)
         self._region = values["region"]
         self._autostart = values["autostart"]
@@ -436,6 +439,7 @@ class DroneHost(Node):
         # Wall time even in simulation: what leaders say and hear of a drone must not stop with a paused world.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(TICK_S, self._tick, callback_group=MutuallyExclusiveCallbackGroup(), clock=steady)
+        self.create_timer(NETWORK_PERIOD_S, self._look_at_network, clock=steady)
 
     @property
     def nodes(self) -> Sequence[Node]:
@@ -452,6 +456,13 @@ class DroneHost(Node):
             self._start()
         for drone in self.drones:
             drone.tick()
+
+    def _look_at_network(self) -> None:
+        """Safe at any moment, also in the air: journals and flight states are on disk."""
+        missing = self._network.missing(usable_addresses(), time.monotonic())
+        if missing:
+            found = ", ".join(f"{address} on {interface}" for interface, address in missing)
+            raise StartAgain(f"no leader is heard, and DDS does not use {found}, which came up after the start")
 
     def _start(self) -> None:
         """Bring up the drones; one that could not be (its journal is locked, say) is tried again by and by."""
@@ -473,6 +484,7 @@ class DroneHost(Node):
         return self._client.call_async(request) if self._client.service_is_ready() else None
 
     def _leader_heard(self, message: LeaderState) -> None:
+        self._network.heard(time.monotonic())
         if message.epoch == 0 or (self._region and message.region != self._region):
             return
         acks = []
@@ -515,7 +527,8 @@ def _checked_ids(ids: Sequence[str]) -> Sequence[str]:
 
 def main() -> int:
     """Entry point; the exit code is that of :func:`.process.run_node`."""
-    return run_node(DroneHost)
+    at_start = usable_addresses()
+    return run_node(lambda: DroneHost(NetworkWatch(at_start, time.monotonic())))
 
 
 if __name__ == "__main__":

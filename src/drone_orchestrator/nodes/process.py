@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -32,6 +33,14 @@ class Application(Protocol):
         """Release everything and destroy the nodes. The ROS context is still valid; nothing spins any more."""
 
 
+class StartAgain(BaseException):
+    """Raised in a callback: this process must begin anew; the text says why. No ``Exception``, as :class:`_Terminated`.
+
+    The process closes as on SIGTERM and then becomes a new one under its own id, with the same command line: it does
+    not take a supervisor, and none sees an end.
+    """
+
+
 class _Terminated(BaseException):
     """SIGINT or SIGTERM arrived; not an ``Exception``, so that no handler of errors takes it for one."""
 
@@ -45,13 +54,38 @@ def run_node(
 
     0: asked to end; 1: an unexpected exception, in a callback or elsewhere, with its traceback on stderr; 2: a
     :class:`ConfigurationError`, as one line on stderr. ROS's own signal handlers are not used: they invalidate the
-    context first, and a node could not say good-bye on it. Must be called on the main thread.
+    context first, and a node could not say good-bye on it. Must be called on the main thread. On :class:`StartAgain` it
+    does not return, unless a signal has come as well.
     """
+    stopped = threading.Event()
+    try:
+        return _run(start, args, executor_type, stopped)
+    except StartAgain as reason:
+        print(f"{_program()}: starting again: {reason}", file=sys.stderr, flush=True)
+    # From here on a signal ends the process at once: nothing is open any more, and none may be lost on the way.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+    if stopped.is_set():
+        return 0
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _program() -> str:
+    return sys.argv[0].rsplit("/", 1)[-1]
+
+
+def _run(
+    start: Callable[[], Application],
+    args: Sequence[str] | None,
+    executor_type: Callable[[], Executor],
+    stopped: threading.Event,
+) -> int:
     application: Application | None = None
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
         executor = executor_type()
-        with _signals_end(executor):
+        with _signals_end(executor, stopped):
             application = start()
             for node in application.nodes:
                 executor.add_node(node)
@@ -60,7 +94,7 @@ def run_node(
     except _Terminated:
         return 0
     except ConfigurationError as error:
-        print(f"{sys.argv[0].rsplit('/', 1)[-1]}: {error}", file=sys.stderr)
+        print(f"{_program()}: {error}", file=sys.stderr)
         return 2
     except Exception:
         traceback.print_exc()
@@ -72,11 +106,12 @@ def run_node(
 
 
 @contextmanager
-def _signals_end(executor: Executor) -> Iterator[None]:
+def _signals_end(executor: Executor, stopped: threading.Event) -> Iterator[None]:
     """Inside, SIGINT and SIGTERM raise :class:`_Terminated` out of ``executor.spin``, between two callbacks.
 
     A Python signal handler would not run while the main thread waits inside DDS. So the interpreter's C handler writes
     to a socket at once, a thread reads it and hands the executor a task that raises. Later signals change nothing.
+    Each sets ``stopped``, also after the block.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
@@ -90,7 +125,7 @@ def _signals_end(executor: Executor) -> Iterator[None]:
 
     previous_fd = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda signum, frame: None)
+        signal.signal(each, lambda signum, frame: stopped.set())
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     watcher.start()
     try:

@@ -101,11 +101,15 @@ class Store(Protocol):
         on_change: Callable[[StoreChange], None],
         on_snapshot: Callable[[Snapshot], None],
         on_health: Callable[[bool], None] | None = None,
+        *,
+        with_events: bool = True,
     ) -> WatchHandle:
         """Deliver every change after ``after_revision``, in order, without gaps, on a thread of the store's.
 
         A broken stream is resumed from the next revision by itself, with back-off. Where that revision is compacted,
-        ``on_snapshot`` gets a fresh snapshot and the watch goes on after it. ``on_health`` hears of loss and return.
+        ``on_snapshot`` gets a fresh snapshot and the watch goes on after it.
+        ``on_health`` hears of loss and return. Without ``with_events`` the sagas' events are left out of the changes,
+        as they are of a snapshot.
         """
 
     def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:

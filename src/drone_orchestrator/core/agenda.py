@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from .breakers import BreakerPolicy
 from .events import ClearanceRequested
 from .types import DroneReport
+from .waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,14 @@ class Agenda:
 
 @dataclass(slots=True)
 class Office:
-    """One leadership. ``waiting``: orders that a drone may be sought for, with their lanes; ``accepting`` and
-    ``reserving``: orders and drones in commits under way, with their lanes. Dictionaries instead of sets, because
-    their order is always that of insertion."""
+    """One leadership. ``waiting``: orders that a drone may be sought for; ``accepting`` and ``reserving``: orders and
+    drones in commits under way, with the lanes of the orders. Dictionaries instead of sets, because their order is
+    always that of insertion."""
 
     epoch: int
     taken_at_s: float = float("-inf")
     agenda: dict[str, Agenda] = field(default_factory=dict)
-    waiting: dict[str, str] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=Waiting)
     accepting: dict[str, str] = field(default_factory=dict)
     reserving: dict[str, str] = field(default_factory=dict)
     wakes: list[tuple[float, str]] = field(default_factory=list)

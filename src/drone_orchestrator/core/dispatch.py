@@ -52,6 +52,7 @@ from .types import (
     Verdict,
 )
 from .view import FleetView
+from .waiting import Waiting
 
 S = SagaStatus
 
@@ -79,10 +80,12 @@ class Dispatcher:
     def view_loaded(self) -> None:
         """The view was replaced by a snapshot."""
         self._ledger.load(self._view)
+        self._roster.touch_all()
 
     def take_office(self, epoch: int, now: Instant) -> list[Effect]:
         """Adopt everything that is in flight: look at every order as if it had just changed."""
         self._steps.office = Office(epoch, now.mono_s)
+        self._roster.touch_all()
         return self._look_at_all(now)
 
     def start_over(self, now: Instant) -> list[Effect]:
@@ -96,7 +99,7 @@ class Dispatcher:
             agenda.clearance = agenda.wake_at_s = None
             if not agenda.busy and message_id not in view.sagas and message_id not in view.inbox:
                 del office.agenda[message_id]
-        office.waiting.clear()
+        office.waiting = Waiting()
         office.wakes.clear()
         return effects + self._look_at_all(now)
 
@@ -122,7 +125,9 @@ class Dispatcher:
         if office is None:
             return None
         deadlines = [office.wakes[0][0]] if office.wakes else []
-        if office.waiting and self._drones:
+        if office.waiting and office.plan_due:
+            deadlines.append(max(office.planned_at_s, office.store_retry_at_s))
+        elif office.waiting and self._drones:
             deadlines.append(max(office.planned_at_s + self._policy.replan_period_s, office.store_retry_at_s))
         return min(deadlines, default=None)
 
@@ -149,6 +154,8 @@ class Dispatcher:
         """The watch brought news of one key."""
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER):
             self._ledger.look(self._view, entry.id)
+        elif entry.kind in (Kind.ASSIGNMENT, Kind.BREAKER):
+            self._roster.touch(entry.id)
         if self._office is None:
             return []
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER, Kind.INBOX_CANCEL, Kind.INBOX_COMMAND):
@@ -165,6 +172,7 @@ class Dispatcher:
         else:
             news = self._roster.is_silent(drone, now) or is_free(report) != is_free(drone.report)
             drone.report, drone.heard_at_s = report, now.mono_s
+        self._roster.touch(report.drone_id)
         if self._office is None:
             return []
         self._office.plan_due = self._office.plan_due or news
@@ -213,6 +221,8 @@ class Dispatcher:
         office.accepting.pop(message_id, None)
         if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
             office.reserving.pop(change.reservation.drone_id, None)
+        if isinstance(change, Transition) and change.reservation is not None:
+            self._roster.touch(change.reservation.drone_id)
         if event.fate is Fate.SUCCEEDED:
             agenda.failed_commits = 0
             self._view.apply_commit(change, event.revision)
@@ -256,7 +266,7 @@ class Dispatcher:
         if office is None:
             return []
         agenda = office.of(message_id)
-        office.waiting.pop(message_id, None)
+        office.waiting.remove(message_id)
         if agenda.busy or self._view.is_corrupt(message_id):
             return []
         if now.mono_s < office.store_retry_at_s:
@@ -309,7 +319,7 @@ class Dispatcher:
         office = self._steps.held
         entry = self._view.inbox.get(message_id)
         if entry is not None and isinstance(entry.value, Order):
-            self._seek_drone(message_id)
+            self._seek_drone(entry.value, begun=False)
             return []
         # Not in the inbox and without a saga: it ended long ago or never was. No drone may load for it.
         request, agenda.clearance = agenda.clearance, None
@@ -321,9 +331,9 @@ class Dispatcher:
             office.agenda.pop(message_id, None)
         return effects + discard
 
-    def _seek_drone(self, message_id: str) -> None:
+    def _seek_drone(self, order: Order, *, begun: bool) -> None:
         office = self._steps.held
-        office.waiting[message_id] = self._ledger.lane(message_id) or ""
+        office.waiting.add(order, self._ledger.lane(order.message_id) or "", begun=begun)
         office.plan_due = True
 
     def _pending(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
@@ -338,7 +348,7 @@ class Dispatcher:
         if now.mono_s < agenda.pause[1]:
             self._steps.wake(saga.message_id, agenda.pause[1])
             return []
-        self._seek_drone(saga.message_id)
+        self._seek_drone(saga.order, begun=True)
         self._wake_at_deadline(saga, now)
         return []
 
@@ -429,22 +439,27 @@ class Dispatcher:
     def _plan(self, office: Office, now: Instant) -> list[Effect]:
         """Pair free drones with waiting orders, lane by lane; what stays without a drone is at least accepted."""
         office.plan_due, office.planned_at_s = False, now.mono_s
+        lanes = self._roster.lanes(office, now)
+        pairs = allot(self._fleet, self._planner, lanes)
         effects: list[Effect] = []
-        for pair in allot(self._fleet, self._planner, self._roster.lanes(office, now)):
+        for pair in pairs:
             effects += self._assign(pair.message_id, pair.drone_id, now)
-        return effects + self._accept(office, now)
+        # A lane with more orders than one round takes, and drones left for them, is planned once more before any other
+        # of its orders is accepted without one: that would be a commit for nothing.
+        taken = {pair.drone_id for pair in pairs}
+        full = [lane for lane in lanes if len(lane.orders) == self._policy.plan_orders] if pairs else []
+        again = [lane.drone_class.name for lane in full if any(r.drone_id not in taken for r in lane.free)]
+        office.plan_due = bool(again)
+        for name in office.waiting.lanes:
+            if name not in again:
+                effects += self._accept(name, office, now)
+        return effects
 
-    def _accept(self, office: Office, now: Instant) -> list[Effect]:
-        """Begin the sagas of orders that wait in the inbox, a bounded number of each lane at a time."""
-        under_way: dict[str, int] = {}
-        for lane in office.accepting.values():
-            under_way[lane] = under_way.get(lane, 0) + 1
+    def _accept(self, lane: str, office: Office, now: Instant) -> list[Effect]:
+        """Begin the sagas of orders that wait in the inbox, a bounded number at a time."""
+        under_way = sum(1 for each in office.accepting.values() if each == lane)
         effects: list[Effect] = []
-        for message_id, lane in list(office.waiting.items()):
-            begun = message_id in self._view.sagas or message_id not in self._view.inbox
-            if begun or under_way.get(lane, 0) >= self._policy.accept_orders:
-                continue
-            under_way[lane] = under_way.get(lane, 0) + 1
+        for message_id in office.waiting.not_begun(lane, self._policy.accept_orders - under_way):
             office.accepting[message_id] = lane
             effects += self._steps.commit(self._begin(message_id, now))
         return effects
@@ -459,6 +474,7 @@ class Dispatcher:
             saga = sagas.apply(None, before[0])
         step = self._steps.record(saga, sagas.ASSIGNED, S.ASSIGNED, now, drone_id=drone_id)
         breaker: BreakerChange | None = self._steps.breaker_tried(drone_id)
+        self._roster.touch(drone_id)
         # A reservation is not followed by a goal here: success makes the order be looked at, and that sends it.
         return self._steps.commit(step, Reserve(drone_id), before=before, breaker=breaker)
 

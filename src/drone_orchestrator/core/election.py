@@ -8,7 +8,7 @@ write is fenced.
 A leader's death shows in two ways: its lease runs out, or its heartbeats stop. A standby that misses the heartbeats
 does not wait for the lease; it replaces exactly the leader that it suspects. It may be wrong, for it may be itself that
 is cut off, so it does that once in ``suspicion_pause_s`` only, and after being wrong more rarely still: then the lease
-decides.
+decides. A leader that takes its leave is replaced in the same way, but nobody can be wrong about that.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Election:
         self._failures = 0
         self._heartbeat_at_s = float("-inf")
         self._heartbeats = 0
-        self._silent = 0  # epoch whose heartbeats have stopped
-        self._over_epoch = 0  # of the campaign under way
+        self._silent: LeaderSilent | None = None
+        self._over: LeaderSilent | None = None  # whom the campaign under way is to replace
         self._won_by_suspicion_at_s: float | None = None
         self._may_suspect_at_s = float("-inf")
         self._wrong_suspicions = 0
@@ -112,44 +112,47 @@ class Election:
         if self.role is not Role.STANDBY:
             return []
         if leader is None or leader.value is None:
-            self._silent = 0
+            self._silent = None
             due = self._try_at_s is None or now.mono_s >= self._try_at_s
-            return self._campaign(0, now) if due else []
-        self._try_at_s = None
-        if self._silent != leader.mod_revision:
-            self._silent = 0
-        elif now.mono_s >= self._may_suspect_at_s:
-            self._silent = 0
-            return self._campaign(leader.mod_revision, now)
+            return self._campaign(None, now) if due else []
+        self._try_at_s, self._failures = None, 0
+        silent, self._silent = self._silent, None
+        if silent is None or silent.epoch != leader.mod_revision:
+            return []
+        if silent.left or now.mono_s >= self._may_suspect_at_s:
+            return self._campaign(silent, now)
+        self._silent = silent
         return []
 
     def leader_silent(self, event: LeaderSilent) -> None:
         """The detector misses the heartbeats of an epoch. What follows from it is for ``tick`` to say."""
-        self._silent = event.epoch
+        self._silent = event
 
     def leader_alive(self, epoch: int) -> None:
         """The detector hears that epoch (again)."""
-        if self._silent == epoch:
-            self._silent = 0
+        if self._silent is not None and self._silent.epoch == epoch:
+            self._silent = None
 
-    def _campaign(self, over_epoch: int, now: Instant) -> list[Effect]:
+    def _campaign(self, over: LeaderSilent | None, now: Instant) -> list[Effect]:
         self._become(Role.CAMPAIGNING)
         self._try_at_s = None
-        self._over_epoch = over_epoch
+        self._over = over
         record = LeaderRecord(self._record.holder, self._record.instance_id, now.wall_s)
-        campaign = Campaign(record, self._policy.lease_ttl_s, over_epoch)
-        if not over_epoch:
+        campaign = Campaign(record, self._policy.lease_ttl_s, over.epoch if over else 0)
+        if over is None:
             return [campaign]
-        return [Report("warning", f"the leader of epoch {over_epoch} is silent: taking over"), campaign]
+        if over.left:
+            return [Report("info", f"the leader of epoch {over.epoch} has left: taking over"), campaign]
+        return [Report("warning", f"the leader of epoch {over.epoch} is silent: taking over"), campaign]
 
     def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         if self.role is not Role.CAMPAIGNING:
             # Retired while the try was on its way: give back what it may have won.
             return [Resign(event.epoch)] if event.epoch else []
-        over_epoch, self._over_epoch = self._over_epoch, 0
+        over, self._over = self._over, None
         if not event.epoch:
             self._become(Role.STANDBY)
-            if over_epoch:
+            if over is not None:
                 return []  # somebody was faster, or the leader had just gone by itself: the view will tell
             self._failures += 1
             self._try_at_s = now.mono_s + backoff.delay_s(
@@ -161,8 +164,9 @@ class Election:
             return [Report("warning", f"campaign failed: {event.detail}")] if event.detail else []
         self._failures = 0
         self.epoch = event.epoch
-        self._won_by_suspicion_at_s = now.mono_s if over_epoch else None
-        if over_epoch:
+        suspected = over is not None and not over.left
+        self._won_by_suspicion_at_s = now.mono_s if suspected else None
+        if suspected:
             self._may_suspect_at_s = now.mono_s + self._suspicion_pause_s()
         self._become(Role.ELECTED)
         self._extend(event.sent_mono_s)

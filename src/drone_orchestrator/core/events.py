@@ -88,9 +88,13 @@ class LeaderAlive:
 
 @dataclass(frozen=True, slots=True)
 class LeaderSilent:
-    """Heartbeats of the leader of ``epoch`` had been heard, and have stopped: it is dead, hangs, or is cut off."""
+    """Heartbeats of the leader of ``epoch`` had been heard, and have stopped: it is dead, hangs, or is cut off.
+
+    ``left``: it has stopped them itself, in an orderly way. No cut can look like that, so this is no mere suspicion.
+    """
 
     epoch: int
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)

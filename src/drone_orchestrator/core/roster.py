@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import heapq
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 from . import breakers
 from .agenda import DispatchPolicy, Drone, Office
 from .allotment import Lane
 from .lanes import Ledger
-from .planner import PlannedOrder
 from .types import BreakerState, DroneReport, FleetSpec, Instant, Kind, Phase, Reservation
 from .view import FleetView
 
-#: An order that waits so long presses as much as a fresh one of twice its priority.
-AGEING_S = 300.0
+#: The drones that are heard are counted so often (s), not in every round of planning.
+CENSUS_PERIOD_S = 0.25
 
 
 class Roster:
-    """Reads the view and what was heard of the drones; changes nothing but what it notes of breakers' pauses."""
+    """Reads the view and what was heard of the drones; changes nothing but what it notes of breakers' pauses.
+
+    It keeps who is free and who serves another lane, and looks again only at drones that were touched: a round of
+    planning costs what it can decide on, not what the fleet has.
+    """
 
     def __init__(
         self, view: FleetView, fleet: FleetSpec, policy: DispatchPolicy, ledger: Ledger, drones: Mapping[str, Drone]
@@ -29,73 +32,78 @@ class Roster:
         self._policy = policy
         self._ledger = ledger
         self._drones = drones
+        self._touched: dict[str, None] = {}
+        self._free: dict[str, None] = {}
+        self._lent: dict[str, str] = {}  # drone in another lane's service: its class
+        self._living: dict[str, int] = {}
+        self._manned: frozenset[str] = frozenset()
+        self._counted_at_s = -math.inf
+        self._counted = 0
+
+    def touch(self, drone_id: str) -> None:
+        """Something about the drone, its reservation or its breaker may have changed."""
+        self._touched[drone_id] = None
+
+    def touch_all(self) -> None:
+        """Anything may have changed."""
+        known = (*self._drones, *self._view.reservations, *self._free, *self._lent)
+        self._touched.update(dict.fromkeys(known))
 
     def lanes(self, office: Office, now: Instant) -> list[Lane]:
         """What each lane has and wants, counting what is still on its way to the store."""
-        living: dict[str, int] = {}
+        for drone_id in self._touched:
+            self._look(drone_id, office)
+        self._touched.clear()
+        self._count(now)
         free: dict[str, list[DroneReport]] = {}
-        heard_since_s = now.mono_s - self._policy.desertion_s
-        manned = {d.report.drone_class for d in self._drones.values() if d.heard_at_s > heard_since_s}
-        for drone in self._drones.values():
-            name = drone.report.drone_class
-            if not self.is_silent(drone, now):
-                living[name] = living.get(name, 0) + 1
-                if self._is_available(drone, office, now):
-                    free.setdefault(name, []).append(drone.report)
-        lent = self._lent(office)
-        waiting = self._pressing(office, now) if free else {}
-        reserving = list(office.reserving.values())
+        for drone_id in self._free:
+            drone = self._drones[drone_id]
+            if not self.is_silent(drone, now) and not self._is_barred(drone, now):
+                free.setdefault(drone.report.drone_class, []).append(drone.report)
+        lent = Counter(self._lent.values())
+        reserving = Counter(office.reserving.values())
+        settled = office.taken_at_s <= now.mono_s - self._policy.desertion_s
         lanes: list[Lane] = []
         for drone_class in self._fleet.classes:
             name = drone_class.name
-            allowed = math.floor(drone_class.lend_fraction * living.get(name, 0))
+            allowed = math.floor(drone_class.lend_fraction * self._living.get(name, 0))
+            orders = office.waiting.pressing(name, self._policy.plan_orders, now.wall_s) if free else []
             lanes.append(
                 Lane(
                     drone_class,
                     free.get(name, []),
-                    waiting.get(name, []),
-                    room=drone_class.max_in_flight - self._ledger.in_flight(name) - reserving.count(name),
-                    lendable=max(0, allowed - lent.get(name, 0)),
-                    deserted=name not in manned and office.taken_at_s <= heard_since_s,
+                    orders,
+                    room=drone_class.max_in_flight - self._ledger.in_flight(name) - reserving[name],
+                    lendable=max(0, allowed - lent[name]),
+                    deserted=settled and name not in self._manned,
                 )
             )
         return lanes
 
-    def _lent(self, office: Office) -> dict[str, int]:
-        """How many drones of each class serve another lane now."""
-        served = dict(office.reserving)
-        for drone_id, entry in self._view.reservations.items():
-            if isinstance(entry.value, Reservation):
-                served[drone_id] = self._ledger.lane(entry.value.message_id) or ""
-        lent: dict[str, int] = {}
-        for drone_id, lane in served.items():
-            drone = self._drones.get(drone_id)
-            if drone is not None and drone.report.drone_class != lane:
-                lent[drone.report.drone_class] = lent.get(drone.report.drone_class, 0) + 1
-        return lent
+    def _look(self, drone_id: str, office: Office) -> None:
+        """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
+        self._free.pop(drone_id, None)
+        self._lent.pop(drone_id, None)
+        drone, served = self._drones.get(drone_id), office.reserving.get(drone_id)
+        if drone is None:
+            return
+        entry = self._view.reservations.get(drone_id)
+        if entry is not None and isinstance(entry.value, Reservation):
+            served = self._ledger.lane(entry.value.message_id) or ""
+        if served is not None and served != drone.report.drone_class:
+            self._lent[drone_id] = drone.report.drone_class
+        unreadable = (f"{kind.value}/{drone_id}" for kind in (Kind.ASSIGNMENT, Kind.BREAKER))
+        taken = served is not None or any(name in self._view.corrupt for name in unreadable)
+        if is_free(drone.report) and not taken:
+            self._free[drone_id] = None
 
-    def _pressing(self, office: Office, now: Instant) -> dict[str, list[PlannedOrder]]:
-        """The most pressing orders of each lane, bounded: what the planner chooses from. Age presses too: nobody
-        starves."""
-        lanes: dict[str, list[PlannedOrder]] = {}
-        for message_id, lane in office.waiting.items():
-            order = self._view.order_of(message_id)
-            if order is not None:
-                lanes.setdefault(lane, []).append(PlannedOrder(order, max(0.0, now.wall_s - order.submitted_at)))
-        return {
-            name: heapq.nsmallest(self._policy.plan_orders, waiting, key=_pressure) for name, waiting in lanes.items()
-        }
-
-    def _is_available(self, drone: Drone, office: Office, now: Instant) -> bool:
-        report = drone.report
-        unreadable = (f"{kind.value}/{report.drone_id}" for kind in (Kind.ASSIGNMENT, Kind.BREAKER))
-        return (
-            is_free(report)
-            and report.drone_id not in self._view.reservations
-            and report.drone_id not in office.reserving
-            and not any(name in self._view.corrupt for name in unreadable)
-            and not self._is_barred(drone, now)
-        )
+    def _count(self, now: Instant) -> None:
+        if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(self._drones) == self._counted:
+            return
+        self._counted_at_s, self._counted = now.mono_s, len(self._drones)
+        heard_since_s = now.mono_s - self._policy.desertion_s
+        self._manned = frozenset(d.report.drone_class for d in self._drones.values() if d.heard_at_s > heard_since_s)
+        self._living = Counter(d.report.drone_class for d in self._drones.values() if not self.is_silent(d, now))
 
     def _is_barred(self, drone: Drone, now: Instant) -> bool:
         """Whether the drone's breaker is open, and its pause not over by the monotonic clock."""
@@ -116,8 +124,3 @@ class Roster:
 
 def is_free(report: DroneReport) -> bool:
     return report.phase in (Phase.IDLE, Phase.RETURNING) and not report.message_id and not report.package_on_board
-
-
-def _pressure(waiting: PlannedOrder) -> tuple[float, str]:
-    """What presses most comes first."""
-    return -waiting.order.priority * (1.0 + waiting.age_s / AGEING_S), waiting.order.message_id

@@ -186,7 +186,7 @@ class Steps:
     def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
         office = self.held
         office.of(change.message_id).busy = True
-        lane = office.waiting.pop(change.message_id, "")
+        lane = office.waiting.remove(change.message_id)
         if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
             office.reserving[change.reservation.drone_id] = lane
         commit_id, self._next_commit_id = self._next_commit_id, self._next_commit_id + 1

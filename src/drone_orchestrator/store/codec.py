@@ -251,6 +251,9 @@ _WRITERS: dict[type, Callable[[Any], dict[str, Any]]] = {
 }
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 def encode(value: Value) -> bytes:
     """The stored form of a record; ``ValueError`` for a number that JSON has not (NaN, infinity).
 
@@ -259,7 +262,7 @@ def encode(value: Value) -> bytes:
     if isinstance(value, Corrupt):
         return value.raw
     fields = {"v": VERSION, **_WRITERS[type(value)](value)}
-    return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(fields).encode("ascii")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

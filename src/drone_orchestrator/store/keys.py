@@ -24,6 +24,8 @@ _PLAIN_KINDS = (
     Kind.ASSIGNMENT,
     Kind.BREAKER,
 )
+_KINDS = {kind.value: kind for kind in (*_PLAIN_KINDS, Kind.EVENT)}
+_INBOX = "inbox"
 
 
 class InvalidId(StoreError, ValueError):
@@ -110,6 +112,10 @@ class Keys:
         """The prefix of all events of one order."""
         return f"{self.prefix}{Kind.EVENT.value}/{check_id(message_id, 'message_id')}/"
 
+    def below(self, kind: Kind) -> str:
+        """What the keys of all records of ``kind`` begin with."""
+        return f"{self.prefix}{kind.value}/"
+
     def all_keys(self) -> tuple[tuple[str, str], ...]:
         """The region as one span ``(first, end)``."""
         return ((self.prefix, range_end(self.prefix)),)
@@ -126,12 +132,15 @@ class Keys:
         rest = key[len(self.prefix) :]
         if rest == Kind.LEADER.value:
             return Kind.LEADER, ""
-        for kind in (*_PLAIN_KINDS, Kind.EVENT):
-            if rest.startswith(f"{kind.value}/"):
-                id_ = rest[len(kind.value) + 1 :]
-                try:
-                    self.of(kind, id_)
-                except InvalidId:
-                    return Kind.OTHER, rest
-                return kind, id_
+        head, _, id_ = rest.partition("/")
+        if head == _INBOX:
+            entry, _, id_ = id_.partition("/")
+            head = f"{head}/{entry}"
+        kind = _KINDS.get(head)
+        if kind is not None:
+            try:
+                self.of(kind, id_)
+            except InvalidId:
+                return Kind.OTHER, rest
+            return kind, id_
         return Kind.OTHER, rest

@@ -70,6 +70,10 @@ class MemoryBackend:
         self._late: list[tuple[tuple[Expect, ...], tuple[Op, ...]]] = []
         self._watches: list[_MemoryWatch] = []
 
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock()
+
     # --- faults ------------------------------------------------------------------------------------------------------
 
     def set_available(self, available: bool, client: str | None = None) -> None:
@@ -433,7 +437,7 @@ class MemoryStore(RegionStore):
     def __init__(
         self, backend: MemoryBackend, region: str, client: str = "client", *, reservation_ttl_s: float = 10.0
     ) -> None:
-        super().__init__(MemoryDriver(backend, client), region, reservation_ttl_s=reservation_ttl_s)
+        super().__init__(MemoryDriver(backend, client), region, reservation_ttl_s=reservation_ttl_s, clock=backend.now)
 
 
 def _replay(state: dict[str, KeyValue], change: RawChange) -> None:

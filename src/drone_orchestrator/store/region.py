@@ -7,6 +7,7 @@ fault a failed group is. The drivers below only carry requests.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..core.effects import Change, ReservationChange, Reserve, Transition
@@ -29,11 +30,13 @@ from ..ports import CommitResult, FateUnknown, OrderView, StoreError, StoreUnava
 from .codec import decode, encode
 from .keys import InvalidId, Keys, range_end
 from .kv import Compacted, Delete, Driver, Expect, KeyValue, LeaseGone, Op, Put, RawChange, WatchSink
+from .leases import DroneLeases
 from .transactions import Plan, fate_by_reading, grouped, plan
 
 MIN_LEASE_S = 2.0
 _CREATE_ATTEMPTS = 2
 _HISTORY_ATTEMPTS = 3
+_REMEMBERED = 4096  # own sagas whose echo has not come yet
 
 
 class CorruptRecord(StoreError):
@@ -47,15 +50,22 @@ class RegionStore:
     Safe to use from several threads.
     """
 
-    def __init__(self, driver: Driver, region: str, *, reservation_ttl_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        region: str,
+        *,
+        reservation_ttl_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if reservation_ttl_s < MIN_LEASE_S:
             raise ValueError(f"reservation_ttl_s is {reservation_ttl_s:g}; etcd grants no lease under {MIN_LEASE_S:g}")
         self.keys = Keys(region)
         self._driver = driver
-        self._reservation_ttl_s = reservation_ttl_s
+        self._leases = DroneLeases(driver, reservation_ttl_s, clock)
         self._lock = threading.Lock()
         self._leader_lease: tuple[int, int] | None = None  # (epoch, lease)
-        self._reservation_leases: dict[str, tuple[int, int]] = {}  # drone -> (mod revision, lease or 0)
+        self._written: dict[str, tuple[bytes, Saga]] = {}
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -68,9 +78,7 @@ class RegionStore:
             for entry, kv in zip(entries, found, strict=True)
             if entry.kind is Kind.ASSIGNMENT
         }
-        with self._lock:
-            newer = {drone: known for drone, known in self._reservation_leases.items() if known[0] > revision}
-            self._reservation_leases = {**leases, **newer}
+        self._leases.load(revision, leases)
         return Snapshot(revision, entries)
 
     def watch(
@@ -79,14 +87,20 @@ class RegionStore:
         on_change: Callable[[StoreChange], None],
         on_snapshot: Callable[[Snapshot], None],
         on_health: Callable[[bool], None] | None = None,
+        *,
+        with_events: bool = True,
     ) -> WatchHandle:
         """See :meth:`drone_orchestrator.ports.Store.watch`. ``on_health(True)`` also tells of the first connection.
 
         An exception in a callback ends the watch loudly (``threading.excepthook``): the view would have a hole.
         """
 
+        events = self.keys.below(Kind.EVENT)
+
         def deliver(raw: RawChange) -> None:
             self._learn_leases(raw)
+            if not with_events:
+                raw = RawChange(raw.revision, tuple(item for item in raw.keys if not item[0].startswith(events)))
             on_change(self._change(raw))
 
         def start_over() -> int:
@@ -261,11 +275,13 @@ class RegionStore:
         """
         if epoch <= 0:
             raise ValueError(f"epoch {epoch} was never anybody's")
+        reserved = [_reserved(change) for change in transitions]
         try:
-            leases = self._leases_for(transitions)
+            leases = self._leases.take([drone for drone in reserved if drone])
         except (StoreUnavailable, FateUnknown):
             return [CommitResult(Fate.UNAVAILABLE)] * len(transitions)
-        plans = [plan(t, self.keys, lease) for t, lease in zip(transitions, leases, strict=True)]
+        plans = [plan(t, self.keys, leases.get(drone, 0)) for t, drone in zip(transitions, reserved, strict=True)]
+        self._remember(transitions, plans)
         results = [CommitResult(Fate.UNAVAILABLE)] * len(plans)
         for group in grouped(plans):
             outcome = self._commit_group(epoch, [plans[i] for i in group])
@@ -278,7 +294,11 @@ class RegionStore:
                 break
             if fates & {Fate.UNKNOWN, Fate.UNAVAILABLE}:
                 break
-        self._settle_leases(transitions, leases, results)
+        for change, result in zip(transitions, results, strict=True):
+            held = _reservation(change)
+            if held is not None and result.fate is Fate.SUCCEEDED:
+                lease = leases.get(held.drone_id, 0) if isinstance(held, Reserve) else 0
+                self._leases.note(held.drone_id, result.revision, lease)
         return results
 
     def _commit_group(self, epoch: int, plans: Sequence[Plan]) -> list[CommitResult]:
@@ -293,7 +313,11 @@ class RegionStore:
                 outcome = self._driver.txn(expects, [op for item in batch for op in item.ops])
             except FateUnknown:
                 fates = self._resolve(epoch, batch)
-            except (StoreUnavailable, LeaseGone):
+            except LeaseGone:
+                leased = [op.key for item in batch for op in item.ops if isinstance(op, Put) and op.lease]
+                self._leases.forget(self.keys.parse(key)[1] for key in leased)
+                fates = [CommitResult(Fate.UNAVAILABLE)] * len(batch)
+            except StoreUnavailable:
                 fates = [CommitResult(Fate.UNAVAILABLE)] * len(batch)
             else:
                 holder = outcome.found.get(leader)
@@ -324,48 +348,21 @@ class RegionStore:
 
     def keep_reservation(self, drone_id: str) -> bool:
         """Prolong the lease of a drone's reservation; ``False``: there is none to prolong (none, firm, or expired)."""
-        with self._lock:
-            lease = self._reservation_leases.get(drone_id, (0, 0))[1]
+        lease = self._leases.held_by(drone_id)
         if not lease:
             key = self.keys.assignment(drone_id)
             current = self._driver.read((key,)).found.get(key)
             if current is None or not current.lease:
                 return False
             lease = current.lease
-            self._note_lease(drone_id, current.mod_revision, lease)
-        return self._driver.keep_lease(lease)
-
-    def _leases_for(self, transitions: Sequence[Change]) -> list[int]:
-        """A fresh lease for each transition that reserves a drone, 0 for the others; one parallel round trip."""
-        wanted = [isinstance(_reservation(t), Reserve) for t in transitions]
-        granted = iter(self._driver.grant_leases(self._reservation_ttl_s, sum(wanted)) if any(wanted) else ())
-        return [next(granted) if needs else 0 for needs in wanted]
-
-    def _settle_leases(
-        self, transitions: Sequence[Change], leases: Sequence[int], results: Sequence[CommitResult]
-    ) -> None:
-        """Remember the leases that are in use, revoke those that cannot be any more."""
-        unused = []
-        for transition, lease, result in zip(transitions, leases, results, strict=True):
-            held = _reservation(transition)
-            if result.fate is Fate.SUCCEEDED and held is not None:
-                self._note_lease(held.drone_id, result.revision, lease)
-            elif lease and result.fate is not Fate.UNKNOWN:
-                unused.append(lease)
-        for lease in unused:
-            if not self._revoke(lease):
-                break
+            self._leases.note(drone_id, current.mod_revision, lease)
+        return self._leases.keep(drone_id, lease)
 
     def _learn_leases(self, raw: RawChange) -> None:
+        below = self.keys.below(Kind.ASSIGNMENT)
         for key, kv in raw.keys:
-            kind, drone_id = self.keys.parse(key)
-            if kind is Kind.ASSIGNMENT:
-                self._note_lease(drone_id, raw.revision, kv.lease if kv else 0)
-
-    def _note_lease(self, drone_id: str, revision: int, lease: int) -> None:
-        with self._lock:
-            if revision >= self._reservation_leases.get(drone_id, (0, 0))[0]:
-                self._reservation_leases[drone_id] = (revision, lease)
+            if key.startswith(below):
+                self._leases.note(key[len(below) :], raw.revision, kv.lease if kv else 0)
 
     def _revoke(self, lease: int) -> bool:
         """Revoke a lease nobody needs; ``False`` if the store is away: it expires by itself then."""
@@ -446,11 +443,39 @@ class RegionStore:
 
     def _entry(self, key: str, kv: KeyValue | None, revision: int) -> Entry:
         kind, id_ = self.keys.parse(key)
-        value = None if kv is None else decode(kind, id_, kv.value, leased=bool(kv.lease))
+        value: Value | None = None
+        if kv is not None:
+            value = self._own_saga(key, kv.value) or decode(kind, id_, kv.value, leased=bool(kv.lease))
         return Entry(kind, id_, value, revision)
+
+    def _remember(self, transitions: Sequence[Change], plans: Sequence[Plan]) -> None:
+        """Most of what a leader hears is what it has just written: its sagas need not be decoded again."""
+        with self._lock:
+            for change, item in zip(transitions, plans, strict=True):
+                if isinstance(change, Transition):
+                    key = self.keys.saga(change.message_id)
+                    raw = next(op.value for op in item.ops if isinstance(op, Put) and op.key == key)
+                    self._written[key] = (raw, change.saga)
+            while len(self._written) > _REMEMBERED:
+                del self._written[next(iter(self._written))]
+
+    def _own_saga(self, key: str, raw: bytes) -> Saga | None:
+        """The saga that was written as ``raw``, if it was written here."""
+        with self._lock:
+            written = self._written.get(key)
+            if written is None or written[0] != raw:
+                return None
+            del self._written[key]
+            return written[1]
 
     def _change(self, raw: RawChange) -> StoreChange:
         return StoreChange(raw.revision, tuple(self._entry(key, kv, raw.revision) for key, kv in raw.keys))
+
+
+def _reserved(change: Change) -> str:
+    """The drone that ``change`` reserves on a lease, else empty."""
+    held = _reservation(change)
+    return held.drone_id if isinstance(held, Reserve) else ""
 
 
 def _reservation(change: Change) -> ReservationChange | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.types import DroneClass, DroneReport, FleetSpec, Order, Phase
 from .energy import mission_energy_wh
+from .geo import distance_between_m
 from .legs import Legs
 
 BoolArray = NDArray[np.bool_]
@@ -36,14 +37,21 @@ def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[O
     return mask & free[:, None]
 
 
-def feasible_with_full_battery(fleet: FleetSpec, order: Order, legs: Legs) -> bool:
-    """Whether a drone of some class, full and at the depot, could fly the one order that ``legs`` was measured for."""
-    if not within_service(fleet, legs).all():
+def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
+    """Whether a drone of some class, full and at the depot, could fly ``order``. Asked once for every order that comes
+    in, so it does without arrays."""
+    pickup = order.pickup or fleet.depot
+    there_m = distance_between_m(fleet.depot, pickup)
+    loaded_m = distance_between_m(pickup, order.destination)
+    back_m = distance_between_m(order.destination, fleet.depot)
+    if not max(there_m, back_m) <= fleet.service_radius_m:
         return False
+    weight_kg = order.package_weight_kg
     return any(
-        bool(wants_class([order], c).all())
-        and order.package_weight_kg <= c.max_payload_kg
-        and bool(_mission_from_depot_wh(legs, order, c) <= (1.0 - c.reserve_fraction) * c.battery_wh)
+        order.drone_class in (None, c.name)
+        and weight_kg <= c.max_payload_kg
+        and float(mission_energy_wh(there_m, loaded_m, back_m, weight_kg, c))
+        <= (1.0 - c.reserve_fraction) * c.battery_wh
         for c in fleet.classes
     )
 
@@ -64,10 +72,3 @@ def rows_by_class(fleet: FleetSpec, drones: Sequence[DroneReport]) -> Iterator[t
         rows = np.array([i for i, d in enumerate(drones) if d.drone_class == drone_class.name], dtype=np.intp)
         if rows.size:
             yield drone_class, rows
-
-
-def _mission_from_depot_wh(legs: Legs, order: Order, drone_class: DroneClass) -> float:
-    need_wh = mission_energy_wh(
-        legs.depot_to_pickup_m, legs.loaded_m, legs.back_m, order.package_weight_kg, drone_class
-    )
-    return float(need_wh[0])

@@ -6,6 +6,9 @@ coordinates* (tangent plane); H. Moritz, *Geodetic Reference System 1980* (mean 
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -72,8 +75,15 @@ def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lo
 
 
 def distance_between_m(first: GeoPoint, second: GeoPoint) -> float:
-    """Great-circle distance of two points in metres."""
-    return float(distance_m(first.lat_deg, first.lon_deg, second.lat_deg, second.lon_deg))
+    """Great-circle distance of two points in metres: :func:`distance_m` without the cost of arrays."""
+    half_chord = math.dist(_unit_of(first), _unit_of(second)) / 2.0
+    return 2.0 * MEAN_RADIUS_M * math.asin(min(half_chord, 1.0))
+
+
+@lru_cache(maxsize=4096)
+def _unit_of(point: GeoPoint) -> tuple[float, float, float]:
+    lat, lon = math.radians(point.lat_deg), math.radians(point.lon_deg)
+    return math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)
 
 
 def _unit(lat_deg: FloatArray, lon_deg: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -29,7 +29,7 @@ class AssignmentPlanner:
 
     def capable(self, fleet: FleetSpec, order: Order) -> bool:
         """See :meth:`Planner.capable`."""
-        return feasible_with_full_battery(fleet, order, measure(fleet, (), (order,)))
+        return feasible_with_full_battery(fleet, order)
 
 
 class GreedyPlanner:
@@ -41,7 +41,7 @@ class GreedyPlanner:
 
     def capable(self, fleet: FleetSpec, order: Order) -> bool:
         """See :meth:`Planner.capable`."""
-        return feasible_with_full_battery(fleet, order, measure(fleet, (), (order,)))
+        return feasible_with_full_battery(fleet, order)
 
 
 def _plan(

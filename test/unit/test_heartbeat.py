@@ -8,9 +8,9 @@ import pytest
 from world import World, make_order, make_report
 
 from drone_orchestrator.core.effects import Heartbeat
-from drone_orchestrator.core.election import ElectionPolicy, Role
-from drone_orchestrator.core.events import LeaderAlive, LeaderSilent
-from drone_orchestrator.core.types import SagaStatus
+from drone_orchestrator.core.election import Election, ElectionPolicy, Role
+from drone_orchestrator.core.events import CampaignDone, LeaderAlive, LeaderSilent
+from drone_orchestrator.core.types import Entry, Instant, Kind, LeaderRecord, SagaStatus
 from drone_orchestrator.verification.checker import check
 
 POLICY = ElectionPolicy(heartbeat_period_s=0.1)
@@ -117,6 +117,41 @@ def test_a_suspicion_of_a_leader_that_has_just_resigned_costs_no_time(world):
         replica.inbox.append(LeaderSilent(epoch))
     world.run()
     assert world.leader.core.epoch > epoch and world.mono_s == 0.0
+
+
+def test_a_leader_that_takes_its_leave_is_replaced_at_once_and_that_is_no_suspicion(world):
+    """However many take their leave one after another: nobody can be wrong about it, so it uses up no suspicion."""
+    for _ in range(6):
+        leaving, epoch = world.leader, world.leader.core.epoch
+        for replica in standbys(world):
+            replica.inbox.append(LeaderSilent(epoch, left=True))
+        world.run()
+        assert world.leader is not leaving and world.leader.core.epoch > epoch
+    hear_silence(world, *standbys(world))
+    assert world.leader.core.epoch > epoch and world.mono_s == 0.0, "the first suspicion finds its standby ready"
+
+
+def test_a_leave_that_is_told_late_does_not_unseat_the_successor(world):
+    late, epoch = standbys(world)[0], world.leader.core.epoch
+    hear_silence(world, standbys(world)[1])
+    successor = world.leader.core.epoch
+    assert successor > epoch
+    late.inbox.append(LeaderSilent(epoch, left=True))
+    world.run()
+    assert world.leader.core.epoch == successor
+
+
+def test_lost_elections_of_long_ago_do_not_delay_the_next_try():
+    """Whoever has lost races before tries as soon again as anybody, once a leader was seen in between."""
+    election = Election(LeaderRecord("r", "r-1", 0.0), POLICY)
+    leader = Entry(Kind.LEADER, "", LeaderRecord("other", "o-1", 0.0), 5)
+    waits_s = []
+    for at_s in range(0, 1000, 100):
+        election.tick(None, Instant(float(at_s), 0.0))
+        election.campaign_done(CampaignDone(0, float(at_s)), Instant(float(at_s), 0.0))
+        waits_s.append(election.next_deadline() - at_s)
+        election.tick(leader, Instant(at_s + 50.0, 0.0))
+    assert max(waits_s) == pytest.approx(min(waits_s)) and max(waits_s) <= POLICY.retry_base_s
 
 
 @pytest.mark.parametrize(

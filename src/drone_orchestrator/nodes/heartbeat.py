@@ -54,7 +54,7 @@ class HeartbeatLink:
             self._publisher = publisher
 
     def close(self) -> None:
-        """It does not lead any more."""
+        """It does not lead any more; standbys hear of it at once."""
         with self._publishing:
             publisher, self._publisher = self._publisher, None
         if publisher is not None:
@@ -80,10 +80,13 @@ class HeartbeatLink:
             return
         if message.epoch < self._last_epoch:
             return  # of a leader that has been replaced and does not know it yet
+        if message.epoch != self._last_epoch:
+            self._node.get_logger().info(names.STANDING_BY.format(epoch=message.epoch))
         self._last_epoch = message.epoch
         self._post(LeaderAlive(message.epoch))
 
     def _on_liveliness(self, info: QoSLivelinessChangedInfo) -> None:
         before, self._alive = self._alive, info.alive_count
         if before > info.alive_count == 0 and self._last_epoch:
-            self._post(LeaderSilent(self._last_epoch))
+            # A publisher that was withdrawn is gone; one that only stopped is still there, and counted as not alive.
+            self._post(LeaderSilent(self._last_epoch, left=info.not_alive_count_change <= 0))

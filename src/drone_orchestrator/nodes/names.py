@@ -17,6 +17,9 @@ BACK_PRESSURE = "back_pressure"
 FLEET_MARKERS = "fleet_markers"
 DIAGNOSTICS = "/diagnostics"  # absolute by ROS convention (REP 107)
 
+#: Said in a replica's log once it hears a leader's heartbeats: from then on it would notice that they stop.
+STANDING_BY = "standing by for the leader of epoch {epoch}"
+
 #: ROS names allow no more than this in one token; the id is a node name and part of topic names.
 DRONE_ID_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

@@ -198,6 +198,9 @@ class OrchestratorNode(LifecycleNode):
     def _release(self) -> None:
         """Stop everything that ``_start`` made, the office first."""
         self._epoch, self._is_active = 0, False
+        if self._heartbeat is not None:
+            # Standbys need not wait for the store to hear of it, which may be away.
+            self._heartbeat.close()
         if self._driver is not None:
             self._driver.stop()
             self._driver = None

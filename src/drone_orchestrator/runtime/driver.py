@@ -164,15 +164,22 @@ class Driver:
         self._lanes.post(event)
 
     def stop(self) -> None:
-        """Stop deciding, then hand the office back if this replica holds it or has just won it. Idempotent."""
+        """Stop deciding and hand the office back, if this replica holds it or has just won it. Idempotent.
+
+        Handed back at once: a call that is still under way is fenced, and may be waiting for a store that is away.
+        """
         if self._stopping:
             return
         self._stopping = True
+        self._lanes.halt()
+        held = self.core.epoch
+        if held:
+            self._resign(held)
         left = self._lanes.stop()
         if self._watch is not None:
             self._watch.close()
         won = {event.epoch for event in left if isinstance(event, CampaignDone)}
-        for epoch in sorted((won | {self.core.epoch}) - {0}):
+        for epoch in sorted((won | {self.core.epoch}) - {0, held}):
             self._resign(epoch)
 
     # --- turns --------------------------------------------------------------------------------------------------

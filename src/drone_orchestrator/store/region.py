@@ -249,12 +249,9 @@ class RegionStore:
         return bool(lease) and self._driver.keep_lease(lease)
 
     def resign(self, epoch: int) -> None:
-        """Delete the leader key if it still has this epoch; revoke its lease."""
+        """Delete the leader key if it still has this epoch; revoke its lease. Tried once: else the lease runs out."""
         key = self.keys.leader
-        try:
-            self._driver.txn((Expect(key, epoch),), (Delete(key),))
-        except FateUnknown:
-            self._driver.txn((Expect(key, epoch),), (Delete(key),))  # harmless if the first one happened
+        self._driver.txn((Expect(key, epoch),), (Delete(key),))
         lease = self._lease_of(epoch)
         if lease:
             with self._lock:

@@ -17,6 +17,8 @@ Parameter = bool | int | float | str | list[str]
 class FleetOptions:
     """Size and settings of a fleet. ``time_scale`` makes simulated flight faster than life.
 
+    With a ``heartbeat_timeout_s`` above ``lease_ttl_s`` heartbeats play no part: only the lease tells of a dead leader.
+
     ``etcd_members`` and ``etcd_compaction`` (how much history it keeps, as etcd writes it; empty: all of it) are for
     an etcd that the run starts itself.
     """
@@ -32,6 +34,7 @@ class FleetOptions:
     http_port: int = 8080
     time_scale: float = 1.0
     lease_ttl_s: float = 5.0
+    heartbeat_timeout_s: float = 0.4
     reservation_ttl_s: float = 10.0
     max_attempts: int = 10
     etcd_members: int = 1
@@ -93,6 +96,7 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
         name = f"orchestrator_{chr(ord('a') + index)}"
         bounds: dict[str, Parameter] = {
             "lease_ttl_s": options.lease_ttl_s,
+            "heartbeat_timeout_s": options.heartbeat_timeout_s,
             "reservation_ttl_s": options.reservation_ttl_s,
             "max_attempts": options.max_attempts,
         }

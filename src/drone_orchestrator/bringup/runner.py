@@ -297,7 +297,7 @@ class LocalFleet:
         environment = {**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(self.log_dir)}
         with (self.log_dir / f"{spec.name}.log").open("ab") as log:
             return subprocess.Popen(
-                [*(self._wiring.prefix(spec) if self._wiring else ()), *_dies_with_parent(), *command],
+                [*(self._wiring.prefix(spec) if self._wiring else ()), *dies_with_parent(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -324,7 +324,7 @@ class LocalFleet:
                     process.wait()
 
 
-def _dies_with_parent() -> list[str]:
+def dies_with_parent() -> list[str]:
     """A prefix that ends the process with its parent, also where the parent is killed and cannot clean up."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

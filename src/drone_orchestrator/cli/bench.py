@@ -16,7 +16,9 @@ from ..core.types import DroneReport, FleetSpec, GeoPoint, Order, Phase
 from ..planning.cost import delivery_times_s
 from ..planning.legs import measure
 from ..planning.planner import AssignmentPlanner, GreedyPlanner
+from .bench_failover import failover
 from .bench_lanes import lanes
+from .bench_steadiness import steadiness
 from .context import json_option
 from .output import Output
 
@@ -30,7 +32,9 @@ def bench() -> None:
     """Measure the fleet's parts."""
 
 
+bench.add_command(failover)
 bench.add_command(lanes)
+bench.add_command(steadiness)
 
 
 @bench.command()

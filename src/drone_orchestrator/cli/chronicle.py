@@ -94,8 +94,8 @@ class Chronicle:
 class Observer:
     """Follows the store of a fleet on a connection of its own; a context manager."""
 
-    def __init__(self, fleet: LocalFleet) -> None:
-        self.chronicle = Chronicle()
+    def __init__(self, fleet: LocalFleet, chronicle: Chronicle | None = None) -> None:
+        self.chronicle = chronicle or Chronicle()
         self._fleet = fleet
         self._store = EtcdStore(fleet.options.etcd_endpoints.split(","), fleet.options.region)
         self._projection = Projection(self._store, listener=self.chronicle.hear)

@@ -14,6 +14,8 @@ from ..ports import Store
 from .context import Target, json_option, open_store, ros_environment, target_options
 from .output import Failure, Output
 
+SUCCESSOR_WITHIN_S = 30.0
+
 
 def _view(store: Store) -> FleetView:
     view = FleetView()
@@ -97,22 +99,28 @@ def leader(out: Output, target: Target, handover: bool, namespace: str) -> None:
         if before["holder"] is None:
             raise Failure("there is no leader to hand over")
         ros_environment(target)
-        from ..nodes import observer
+        after, took_s = _hand_over(store, before, namespace)
+    _show(out, {**after, "handed_over_by": before["holder"], "handover_s": round(took_s, 3)})
 
-        began = time.monotonic()
-        try:
-            done = observer.deactivate(f"{namespace.rstrip('/')}/{before['holder']}", namespace=namespace)
-        except observer.Unreachable as error:
-            raise Failure(str(error)) from error
-        if not done:
-            raise Failure(f"{before['holder']} refused to hand over")
-        after = before
-        while (after["epoch"] == before["epoch"] or after["holder"] is None) and time.monotonic() < began + 30.0:
-            time.sleep(0.02)
-            after = _leader(store)
-    if after["holder"] is None or after["epoch"] == before["epoch"]:
-        raise Failure("nobody took over within 30 s: is a standby running?")
-    _show(out, {**after, "handed_over_by": before["holder"], "handover_s": round(time.monotonic() - began, 3)})
+
+def _hand_over(store: Store, before: dict[str, Any], namespace: str) -> tuple[dict[str, Any], float]:
+    """The next leader, and how long after the request (s) it held the office."""
+    from ..nodes import observer
+
+    try:
+        with observer.Operator(namespace) as operator:
+            operator.find(before["holder"])
+            began = time.monotonic()
+            if not operator.deactivate(before["holder"]):
+                raise Failure(f"{before['holder']} refused to hand over")
+            while time.monotonic() < began + SUCCESSOR_WITHIN_S:
+                after = _leader(store)
+                if after["holder"] is not None and after["epoch"] != before["epoch"]:
+                    return after, time.monotonic() - began
+                time.sleep(0.01)
+    except observer.Unreachable as error:
+        raise Failure(str(error)) from error
+    raise Failure(f"nobody took over within {SUCCESSOR_WITHIN_S:g} s: is a standby running?")
 
 
 def _leader(store: Store) -> dict[str, Any]:

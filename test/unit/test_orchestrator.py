@@ -412,6 +412,19 @@ def test_cancelling_before_loading_frees_the_drone_at_once(world):
     assert world.saga(other).drone_id == "drone_1"
 
 
+def test_a_leader_that_is_behind_recalls_no_drone_from_its_successors_goal(world):
+    """Woken from a hang, it hears of a goal that it knows nothing of, before it hears that it was replaced."""
+    world.run()
+    epoch = world.leader.core.epoch
+    report = make_report(phase=Phase.TO_PICKUP, message_id="order-of-the-successor", attempt=1)
+    world.hear(replace(report, highest_epoch=epoch + 1))
+    world.run()
+    assert world.leader.take(RecallGoal) == []
+    world.hear(replace(report, highest_epoch=epoch))
+    world.run()
+    assert world.leader.take(RecallGoal), "a goal of nobody's is another matter"
+
+
 def test_cancelling_after_loading_brings_the_package_back(world):
     order = make_order()
     load(world, order)

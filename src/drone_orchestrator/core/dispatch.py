@@ -506,6 +506,8 @@ class Dispatcher:
             return []
         if not self._is_past(report.message_id, report.attempt) or self._view.is_corrupt(report.message_id):
             return []
+        if report.highest_epoch > self._steps.held.epoch:
+            return []  # it obeys a successor already, and may have got the goal from it: this view is what is past
         if now.mono_s < drone.recalled_at_s + self._policy.recall_retry_s:
             return []
         drone.recalled_at_s = now.mono_s

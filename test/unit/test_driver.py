@@ -79,6 +79,7 @@ class Held(MemoryStore):
         super().__init__(backend, "sf", "orchestrator_a")
         self.gate = threading.Event()
         self.entered = threading.Event()
+        self.freed = threading.Event()
         self.resigned: list[int] = []
         self.groups: list[int] = []
         self.kept: queue.Queue[str] = queue.Queue()
@@ -95,6 +96,7 @@ class Held(MemoryStore):
     def resign(self, epoch: int) -> None:
         super().resign(epoch)
         self.resigned.append(epoch)
+        self.freed.set()
 
     def commit(self, epoch: int, transitions: Any) -> list[CommitResult]:
         self.groups.append(len(transitions))
@@ -187,6 +189,26 @@ def test_a_resignation_that_waits_for_a_slow_election_is_carried_out_before_the_
     store.gate.set()
     stopping.join(DEADLINE_S)
     assert epoch in store.resigned
+
+
+def test_the_office_is_handed_back_while_a_commit_still_waits_for_the_store(store):
+    store.gate.set()
+    epoch = store.campaign(RECORD, 5.0)
+    store.gate.clear()
+    store.entered.clear()
+    core = Script(lambda event: [commit(1)] if isinstance(event, DroneHeard) else [])
+    core.epoch = epoch
+    driver = driver_of(core, store)
+    driver.start()
+    driver.post(DroneHeard(make_report()))
+    assert store.entered.wait(DEADLINE_S)
+    stopping = threading.Thread(target=driver.stop)
+    stopping.start()
+    assert store.freed.wait(DEADLINE_S), "standbys wait for what hangs"
+    assert stopping.is_alive()
+    store.gate.set()
+    stopping.join(DEADLINE_S)
+    assert store.resigned == [epoch]
 
 
 def test_a_campaign_that_is_won_while_the_replica_stops_is_given_back(store):

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import rclpy
@@ -68,6 +68,11 @@ def run_node(
     if stopped.is_set():
         return 0
     sys.stdout.flush()
+    # DDS leaves sockets open where spinning was broken off; unread, they would hold its ports under the new process.
+    for fd in map(int, os.listdir("/dev/fd")):
+        if fd > 2:
+            with suppress(OSError):  # the one that listed them is closed by now
+                os.set_inheritable(fd, False)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -1,0 +1,73 @@
+"""A process that has to begin anew closes first, and does not begin again when it was asked to end as well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+pytestmark = pytest.mark.ros
+
+_PROGRAM = """
+import os, signal, sys
+from rclpy.node import Node
+from drone_orchestrator.nodes.process import StartAgain, run_node
+
+class Application:
+    def __init__(self):
+        self.node = Node("again")
+        self.nodes = (self.node,)
+        self.first = not os.path.exists(sys.argv[1])
+        print("start", os.getpid(), *sys.argv[2:], len(os.listdir("/proc/self/fd")))
+        self.node.create_timer(0.01, self.tick)
+
+    def tick(self):
+        if not self.first:
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.first = True
+        elif os.path.exists(sys.argv[1]):
+            pass  # the signal is on its way
+        else:
+            open(sys.argv[1], "w").close()
+            raise StartAgain("so it must be")
+
+    def close(self):
+        print("close")
+        self.node.destroy_node()
+        if "--ended" in sys.argv:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+raise SystemExit(run_node(Application))
+"""
+
+
+def run(mark: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(mark), *arguments],
+        env={**os.environ, "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
+        capture_output=True,
+        text=True,
+        timeout=30.0,
+        check=False,
+    )
+
+
+def test_it_closes_and_begins_anew_under_its_own_id_with_its_own_words(tmp_path: Path) -> None:
+    done = run(tmp_path / "mark", "--word")
+    assert done.returncode == 0, done.stderr
+    first, closed, second, closed_again = done.stdout.splitlines()
+    assert first == second  # its process id, its arguments, and no file left open by the first
+    assert first.split()[2] == "--word"
+    assert closed == closed_again == "close"
+    assert done.stderr.strip() == "-c: starting again: so it must be"
+
+
+def test_a_signal_that_comes_while_it_closes_ends_it(tmp_path: Path) -> None:
+    done = run(tmp_path / "mark", "--ended")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["start", "close"]

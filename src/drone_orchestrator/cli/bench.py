@@ -19,6 +19,7 @@ from ..planning.planner import AssignmentPlanner, GreedyPlanner
 from .bench_failover import failover
 from .bench_lanes import lanes
 from .bench_steadiness import steadiness
+from .bench_throughput import throughput
 from .context import json_option
 from .output import Output
 
@@ -34,6 +35,7 @@ def bench() -> None:
 
 bench.add_command(failover)
 bench.add_command(lanes)
+bench.add_command(throughput)
 bench.add_command(steadiness)
 
 

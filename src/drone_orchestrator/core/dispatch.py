@@ -224,6 +224,8 @@ class Dispatcher:
         if isinstance(change, Transition) and change.reservation is not None:
             self._roster.touch(change.reservation.drone_id)
         if event.fate is Fate.SUCCEEDED:
+            if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
+                self._kept(change.reservation.drone_id, now)
             agenda.failed_commits = 0
             self._view.apply_commit(change, event.revision)
             self._ledger.look(self._view, message_id)
@@ -535,6 +537,11 @@ class Dispatcher:
         ack = AcknowledgeOutcome(report.drone_id, report.journal_id, *key, outcome.outcome)
         return [*told, ack]
 
+    def _kept(self, drone_id: str, now: Instant) -> None:
+        """The lease of the drone's reservation has time left; that of a new one does, too."""
+        if drone_id in self._drones:
+            self._drones[drone_id].kept_at_s = now.mono_s
+
     def _keep_reservation(self, drone: Drone, now: Instant) -> list[Effect]:
         entry = self._view.reservations.get(drone.report.drone_id)
         leased = entry is not None and isinstance(entry.value, Reservation) and entry.value.leased
@@ -544,7 +551,7 @@ class Dispatcher:
             or now.mono_s < drone.kept_at_s + self._policy.keep_reservation_s
         ):
             return []
-        drone.kept_at_s = now.mono_s
+        self._kept(drone.report.drone_id, now)
         return [KeepReservation(drone.report.drone_id)]
 
 

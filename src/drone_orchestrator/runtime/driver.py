@@ -56,7 +56,7 @@ ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartb
 class Lane(Enum):
     """What must not wait for what. The value is how many calls of a lane may be under way at a time."""
 
-    COMMIT = ("commit", 2)  # the next transaction is made while the store writes the last one
+    COMMIT = ("commit", 1)
     LEAD = ("lead", 1)  # leadership never waits behind the leases of drones,
     LEASE = ("lease", 2)  # nor those behind a slow election
     FOLLOW = ("follow", 1)

@@ -37,6 +37,7 @@ class InstantFleet:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="instant-fleet", daemon=True)
         self._next_request_id = 1
+        self._waiting: list[SendGoal] | None = None
 
     def start(self, post: Callable[[Event], None]) -> None:
         self._post = post
@@ -47,10 +48,25 @@ class InstantFleet:
         self._changed.set()
         self._thread.join()
 
+    def hold(self) -> None:
+        """Take goals from now on, but begin none before :meth:`go_on`."""
+        with self._lock:
+            self._waiting = []
+
+    def go_on(self) -> None:
+        """Begin what has waited, and everything else at once."""
+        with self._lock:
+            goals, self._waiting = self._waiting or [], None
+        for goal in {(goal.order.message_id, goal.attempt): goal for goal in goals}.values():
+            self.send_goal(goal)
+
     # --- what the driver asks for -------------------------------------------------------------------------------
 
     def send_goal(self, effect: SendGoal) -> None:
         with self._lock:
+            if self._waiting is not None:
+                self._waiting.append(effect)
+                return
             message_id, attempt = effect.order.message_id, effect.attempt
             report = self._become(
                 effect.drone_id, phase=Phase.AWAITING_CLEARANCE, message_id=message_id, attempt=attempt, outcomes=()

@@ -371,18 +371,54 @@ class RegionStore:
 
     # --- intake ------------------------------------------------------------------------------------------------------
 
-    def submit(self, order: Order) -> Submitted:
-        """Put the order in the inbox, once; see :class:`~drone_orchestrator.ports.Submitted`.
+    def submit_all(self, orders: Sequence[Order]) -> list[Submitted | StoreError]:
+        """Put many orders in the inbox, as many as fit in each transaction; the answers of :meth:`submit`, in order.
 
-        Raises :class:`FateUnknown` only if asking again did not get an answer either.
+        What :meth:`submit` would raise stands in the place of the answer: one order never fails its neighbours.
         """
+        answers: dict[int, Submitted | StoreError] = {}
+        plans = [self._submission(order) for order in orders]
+        for group in grouped(plans):
+            created = False
+            if len(group) > 1:
+                try:
+                    batch = [plans[i] for i in group]
+                    expects = [expect for item in batch for expect in item.expects]
+                    created = self._driver.txn(expects, [op for item in batch for op in item.ops]).succeeded
+                except StoreError:
+                    pass  # each of them asks for itself, and finds out
+            for index in group:
+                order = orders[index]
+                answers[index] = (
+                    Submitted(order.message_id, created=True) if created else self._submitted(order, len(group) > 1)
+                )
+        return [answers[index] for index in range(len(orders))]
+
+    def _submitted(self, order: Order, asked_before: bool) -> Submitted | StoreError:
+        try:
+            return self.submit(order, asked_before=asked_before)
+        except StoreError as error:
+            return error
+
+    def _submission(self, order: Order) -> Plan:
         inbox, saga = self.keys.inbox_order(order.message_id), self.keys.saga(order.message_id)
         index = self.keys.order_index(order.order_id)
+        put = Put(inbox, encode(order))
         expects = (Expect(inbox, 0), Expect(saga, 0), Expect(index, 0))
-        puts = (Put(inbox, encode(order)), Put(index, encode(order.message_id)))
-        created, found, asked_before = self._create(expects, puts)
+        return Plan(expects, (put, Put(index, encode(order.message_id))), put)
+
+    def submit(self, order: Order, *, asked_before: bool = False) -> Submitted:
+        """Put the order in the inbox, once; see :class:`~drone_orchestrator.ports.Submitted`.
+
+        ``asked_before``: a request for it was sent already, and not answered. Raises :class:`FateUnknown` only if
+        asking again did not get an answer either.
+        """
+        request = self._submission(order)
+        created, found, repeated = self._create(request.expects, request.ops)
+        asked_before |= repeated
         if created:
             return Submitted(order.message_id, created=True)
+        inbox, saga = self.keys.inbox_order(order.message_id), self.keys.saga(order.message_id)
         stored = found.get(saga) or found.get(inbox)
         if stored is None:
             return Submitted(order.message_id, created=False, conflict="order_id")

@@ -1,0 +1,285 @@
+"""``fleetctl bench throughput``: orders from intake to a reserved drone, durable in an etcd that syncs to disk.
+
+The leader is the driver of production on a real etcd, in this process; the shop is another one. The drones are instant:
+there are as many as a round has orders, so that nothing waits for a flight. While a round is timed they begin nothing
+(what they report would be further commits, which are not what is counted); between rounds they deliver everything. The
+last round is not stopped for: it shows how many orders a second go through all of their steps.
+
+The baseline does the same with one transaction for each transition, and one for each order handed in, in the same run.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import re
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..bringup import fleet_config, town
+from ..core.admission import parse_order
+from ..core.effects import Change, Transition
+from ..core.events import CommitDone, Fate
+from ..core.orchestrator import Orchestrator
+from ..core.saga import apply
+from ..core.types import DroneReport, FleetSpec, LeaderRecord, Phase, SagaStatus
+from ..planning.planner import AssignmentPlanner
+from ..ports import CommitResult, StoreError
+from ..runtime.driver import Clock, Driver, Lane
+from ..runtime.threads import ThreadLanes
+from ..simulation.instant import InstantFleet
+from ..store import EtcdStore
+from ..store.process import EtcdNotStarted, EtcdProcess
+from . import charts
+from .context import json_option
+from .output import Failure, Output
+
+log = logging.getLogger(__name__)
+ROUND_WITHIN_S = 60.0
+#: Orders that the shop hands to the store at a time.
+HANDFUL = 40
+WEIGHT_KG = 1.0
+_FSYNCS = re.compile(r"^etcd_disk_wal_fsync_duration_seconds_count (\d+)", re.MULTILINE)
+
+
+@click.command()
+@click.option("--drones", default=1000, show_default=True, type=click.IntRange(1, 5000), help="And orders in a round.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--baseline-rounds", default=1, show_default=True, type=click.IntRange(1, 1000))
+@charts.picture_option
+@json_option
+def throughput(out: Output, drones: int, rounds: int, baseline_rounds: int, picture_path: Path | None) -> None:
+    """Orders a second from intake to assignment, durable, with drones that need no time."""
+    try:
+        fleet = _unbounded(fleet_config.load(), drones)
+        # The baseline in the same run, but first: it must not profit from what the other has warmed up.
+        with _Bench(fleet, drones, grouped=False) as bench:
+            baseline = bench.measure(baseline_rounds, out, "one transaction a transition")
+        with _Bench(fleet, drones, grouped=True) as bench:
+            measured = bench.measure(rounds, out, "group commit")
+            delivered_per_s = bench.whole_lives()
+            fsyncs = bench.fsyncs()
+    except (EtcdNotStarted, StoreError) as error:
+        raise Failure(str(error)) from error
+    orders = drones * rounds
+    document = {
+        "orders": orders,
+        "orders_per_s": round(measured, 1),
+        "baseline_orders_per_s": round(baseline, 1),
+        "ratio": round(measured / baseline, 2),
+        "fsync": fsyncs > 0,
+        "delivered_per_s": round(delivered_per_s, 1),
+        "drones": drones,
+        "wal_fsyncs": fsyncs,
+    }
+    out.say(
+        f"{orders} orders: {measured:.0f} a second assigned, {measured / baseline:.1f} × one transaction a transition "
+        f"({baseline:.0f}); {delivered_per_s:.0f} a second through all steps; etcd synced its log {fsyncs} times"
+    )
+    if picture_path is not None:
+        charts.save(picture_path, picture(document))
+    out.result(document)
+    if not fsyncs:
+        raise Failure("etcd did not sync its log to disk: the figures say nothing")
+
+
+def picture(document: dict[str, Any]) -> str:
+    """The rates as bars, SVG."""
+    rates = {
+        "assigned": document["orders_per_s"],
+        "all steps to delivered": document["delivered_per_s"],
+        "one transaction a transition": document["baseline_orders_per_s"],
+    }
+    bars = charts.Bars("orders per second", tuple(rates), {"orders/s": list(rates.values())})
+    return charts.draw("Throughput, orders handed in at the store", bars)
+
+
+def _unbounded(fleet: FleetSpec, drones: int) -> FleetSpec:
+    """One class whose lane takes everything at once: what is measured is the store and the leader, not a bound."""
+    first = fleet.classes[0]
+    room = 10 * drones
+    return replace(
+        fleet,
+        classes=(
+            replace(
+                first,
+                max_waiting=room,
+                max_in_flight=room,
+                intake_rate_per_s=float(max(room, 100_000)),
+                intake_burst=room,
+            ),
+        ),
+    )
+
+
+class _OneByOne(EtcdStore):
+    """What a store without group commit does: each transition is a transaction, and waits for the one before."""
+
+    def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:
+        return [self._commit_alone(epoch, change) for change in transitions]
+
+    def _commit_alone(self, epoch: int, change: Change) -> CommitResult:
+        if not isinstance(change, Transition) or len(change.events) < 2 or change.expected_revision:
+            return super().commit(epoch, [change])[0]
+        first, *others = change.events
+        begun = replace(change, saga=apply(None, first), events=(first,), reservation=None, breaker=None)
+        result = super().commit(epoch, [begun])[0]
+        if result.fate is not Fate.SUCCEEDED:
+            return result
+        rest = replace(change, events=tuple(others), expected_revision=result.revision, consume=())
+        return super().commit(epoch, [rest])[0]
+
+
+class _Bench:
+    """An etcd, a leader with instant drones, and a shop that writes to the store itself."""
+
+    def __init__(self, fleet: FleetSpec, drones: int, *, grouped: bool) -> None:
+        self._fleet, self._drones, self._grouped = fleet, drones, grouped
+        self._changed = threading.Condition()
+        self._counts: dict[SagaStatus, int] = {}
+        self._last_s: dict[SagaStatus, float] = {}
+        self._handed_in = 0
+
+    def __enter__(self) -> _Bench:
+        self._etcd = EtcdProcess()
+        store_type = EtcdStore if self._grouped else _OneByOne
+        self._store = store_type(self._etcd.endpoints, self._fleet.region)
+        c = self._fleet.classes[0]
+        reports = [
+            DroneReport(f"drone_{i}", c.name, f"journal_{i}", 0, Phase.IDLE, self._fleet.depot, c.battery_wh)
+            for i in range(self._drones)
+        ]
+        self._instant = InstantFleet(reports)
+        core = Orchestrator(LeaderRecord("bench", uuid.uuid4().hex, 0.0), self._fleet, AssignmentPlanner())
+        lanes = None
+        if not self._grouped:
+            lanes = ThreadLanes(Clock().now, dict.fromkeys(Lane, 1))
+        self._driver = Driver(core, self._store, self._instant, log, on_commit=self._committed, lanes=lanes)
+        self._driver.start()
+        self._instant.start(self._driver.post)
+        self._shop = _Shop(self._etcd.endpoints, self._fleet.region, HANDFUL if self._grouped else 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shop.close()
+        self._driver.stop()
+        self._instant.stop()
+        self._store.close()
+        self._etcd.stop()
+
+    def measure(self, rounds: int, out: Output, what: str) -> float:
+        """Orders assigned a second in ``rounds`` after one that warms up (connections, leases of the drones)."""
+        took_s = 0.0
+        for number in range(rounds + 1):
+            self._instant.hold()
+            began_s = self._hand_in()
+            self._wait(SagaStatus.ASSIGNED)
+            round_s = self._last_s[SagaStatus.ASSIGNED] - began_s
+            if number:
+                took_s += round_s
+                out.say(f"{what}, round {number} of {rounds}: {self._drones / round_s:.0f} orders/s")
+            self._instant.go_on()
+            self._wait(SagaStatus.DELIVERED)
+        return rounds * self._drones / took_s
+
+    def whole_lives(self) -> float:
+        """Orders a second from intake to delivered, every step committed."""
+        began_s = self._hand_in()
+        self._wait(SagaStatus.DELIVERED)
+        return self._drones / (self._last_s[SagaStatus.DELIVERED] - began_s)
+
+    def fsyncs(self) -> int:
+        """How often etcd has synced its log so far, by its own count."""
+        with urllib.request.urlopen(f"{self._etcd.endpoints[0]}/metrics", timeout=5.0) as answer:
+            found = _FSYNCS.search(answer.read().decode())
+        return int(found[1]) if found else 0
+
+    def _hand_in(self) -> float:
+        """Have the shop hand in a round of orders; monotonic time of the first."""
+        self._handed_in += self._drones
+        return self._shop.hand_in(self._drones)
+
+    def _wait(self, status: SagaStatus) -> None:
+        deadline = time.monotonic() + ROUND_WITHIN_S
+        with self._changed:
+            while self._counts.get(status, 0) < self._handed_in:
+                self._changed.wait(1.0)
+                if self._driver.crash is not None:
+                    raise Failure(f"the leader died: {self._driver.crash!r}")
+                if time.monotonic() >= deadline:
+                    have = self._counts.get(status, 0)
+                    raise Failure(f"only {have} of {self._handed_in} orders became {status.value} in time")
+
+    def _committed(self, done: CommitDone, took_s: float) -> None:
+        change = done.commit.transition
+        if done.fate is not Fate.SUCCEEDED or not isinstance(change, Transition):
+            return
+        status = change.saga.status
+        with self._changed:
+            self._counts[status] = self._counts.get(status, 0) + 1
+            self._last_s[status] = time.monotonic()
+            if self._counts[status] == self._handed_in:
+                self._changed.notify_all()
+
+
+class _Shop:
+    """A process that hands in orders when it is told to. Raises ``StoreError`` for what its process could not do."""
+
+    def __init__(self, endpoints: Sequence[str], region: str, handful: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_sell, args=(theirs, list(endpoints), region, handful), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._answer()  # it is ready
+
+    def hand_in(self, orders: int) -> float:
+        """Begin to hand in; the monotonic time of the begin. The machine's clock is the same in all processes."""
+        self._pipe.send(orders)
+        return float(self._answer())
+
+    def close(self) -> None:
+        self._pipe.close()
+        self._process.join()
+
+    def _answer(self) -> Any:
+        answer = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _sell(pipe: multiprocessing.connection.Connection, endpoints: Sequence[str], region: str, handful: int) -> None:
+    """The shop's process."""
+    store = EtcdStore(endpoints, region)
+    try:
+        store.status()
+        pipe.send(0.0)
+        while True:
+            count = pipe.recv()
+            now_s = time.time()
+            documents = [{**d, "order_id": _new_id(), "package_weight_kg": WEIGHT_KG} for d in town.orders(count, 1)]
+            orders = [parse_order(document, now_s=now_s, new_id=_new_id) for document in documents]
+            pipe.send(time.monotonic())
+            for start in range(0, count, handful):
+                for answer in store.submit_all(orders[start : start + handful]):
+                    if isinstance(answer, StoreError):
+                        pipe.send(answer)
+                        return
+    except (EOFError, KeyboardInterrupt):
+        return
+    finally:
+        store.close()

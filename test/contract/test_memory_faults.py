@@ -118,12 +118,28 @@ def test_a_campaign_given_up_cannot_be_won_later(backend, store, make):
     assert make.entry_of(store.snapshot(), Kind.LEADER, "") is None
 
 
-def test_leases_that_no_commit_used_are_revoked(backend, store, make, epoch):
+def test_a_drone_s_lease_serves_its_next_reservation_whether_a_commit_succeeds_or_not(backend, store, make, epoch):
     store.commit(epoch, [make.accepting(make.order(), epoch, drone="d1")])
     leases = len(backend._leases)
     results = store.commit(epoch, [make.accepting(make.order(), epoch, drone="d1") for _ in range(5)])
     assert {result.fate for result in results} == {Fate.CONFLICT}
     assert len(backend._leases) == leases
+
+
+def test_a_lease_that_the_store_knows_no_more_is_replaced_at_the_next_try(backend, store, make, epoch):
+    first = make.accepting(make.order(), epoch, drone="d1")
+    assert store.commit(epoch, [first])[0].fate is Fate.SUCCEEDED
+    backend.expire_lease_of(store.keys.assignment("d1"))
+    again = make.accepting(make.order(), epoch, drone="d1")
+    assert [store.commit(epoch, [again])[0].fate for _ in range(2)] == [Fate.UNAVAILABLE, Fate.SUCCEEDED]
+
+
+def test_orders_handed_in_together_are_there_once_when_the_answer_is_lost(backend, store, make):
+    orders = [make.order() for _ in range(3)]
+    backend.lose_answers(1, applied=True)
+    assert [answer.created for answer in store.submit_all(orders)] == [True] * 3
+    backend.lose_answers(1 + 2 * 3, applied=False)
+    assert {type(answer) for answer in store.submit_all([make.order() for _ in range(3)])} == {FateUnknown}
 
 
 def test_away_for_one_client_is_not_away_for_all(backend, store, rival, make, epoch):

@@ -82,6 +82,28 @@ def test_of_many_simultaneous_submissions_one_creates(twin, make):
     assert {answer.conflict for answer in answers} == {""}
 
 
+def test_many_orders_at_once_get_the_answers_that_each_would_have_got(store, make, epoch):
+    known, begun = make.order(), make.order()
+    store.submit(known)
+    store.commit(epoch, [make.accepting(begun, epoch)])
+    fresh = [make.order() for _ in range(90)]
+    other = make.order(message_id=known.message_id)
+    rival = make.order(order_id=fresh[0].order_id)
+    orders = [*fresh[:30], known, other, *fresh[30:], begun, rival, fresh[5]]
+    answers = dict(zip(range(len(orders)), store.submit_all(orders), strict=True))
+    created = [orders[index] for index, answer in answers.items() if answer.created]
+    assert created == fresh
+    assert [(a.message_id, a.conflict) for a in answers.values() if not a.created] == [
+        (known.message_id, ""),
+        (known.message_id, "message_id"),
+        (begun.message_id, ""),
+        (rival.message_id, "order_id"),
+        (fresh[5].message_id, ""),
+    ]
+    assert all(store.find(order.message_id).order == order for order in fresh)
+    assert store.submit_all([]) == []
+
+
 def test_a_cancellation_is_put_once(store, make):
     order = make.order()
     store.submit(order)
@@ -490,6 +512,22 @@ def test_a_watch_delivers_every_revision_once_and_in_order(twin, store, make):
     watching.until(lambda w: len(w.changes) == 100)
     assert watching.revisions == list(range(begin + 1, begin + 101))
     assert all({e.kind for e in change.entries} == {Kind.INBOX_ORDER, Kind.ORDER_INDEX} for change in watching.changes)
+
+
+def test_a_watch_without_events_brings_everything_else(store, make, epoch):
+    heard = []
+    handle = store.watch(store.snapshot().revision, heard.append, lambda snapshot: None, with_events=False)
+    order = make.order()
+    store.submit(order)
+    entry = make.entry_of(store.snapshot(), Kind.INBOX_ORDER, order.message_id)
+    change = make.accepting(order, epoch, entry.mod_revision, drone="d1")
+    assert store.commit(epoch, [change])[0].fate is Fate.SUCCEEDED
+    make.eventually(lambda: len(heard) == 2, "both revisions are heard of")
+    handle.close()
+    kinds = {entry.kind for change in heard for entry in change.entries}
+    assert kinds == {Kind.INBOX_ORDER, Kind.ORDER_INDEX, Kind.SAGA, Kind.ASSIGNMENT}
+    # The saga is the one that was written, and a record that somebody else put under its key is read as it is.
+    assert [e.value for e in heard[1].entries if e.kind is Kind.SAGA] == [change.saga]
 
 
 def test_a_watch_begins_after_the_revision_asked_for(store, make):

@@ -379,20 +379,24 @@ class RegionStore:
         answers: dict[int, Submitted | StoreError] = {}
         plans = [self._submission(order) for order in orders]
         for group in grouped(plans):
-            created = False
-            if len(group) > 1:
-                try:
-                    batch = [plans[i] for i in group]
-                    expects = [expect for item in batch for expect in item.expects]
-                    created = self._driver.txn(expects, [op for item in batch for op in item.ops]).succeeded
-                except StoreError:
-                    pass  # each of them asks for itself, and finds out
+            created, unanswered = self._created_together([plans[i] for i in group])
             for index in group:
-                order = orders[index]
-                answers[index] = (
-                    Submitted(order.message_id, created=True) if created else self._submitted(order, len(group) > 1)
-                )
+                id_ = orders[index].message_id
+                known = Submitted(id_, created=True) if created else self._submitted(orders[index], unanswered)
+                answers[index] = known
         return [answers[index] for index in range(len(orders))]
+
+    def _created_together(self, plans: Sequence[Plan]) -> tuple[bool, bool]:
+        """Whether one transaction created them all, and else whether it may have. Each then asks for itself."""
+        if len(plans) < 2:
+            return False, False
+        try:
+            expects = [expect for item in plans for expect in item.expects]
+            return self._driver.txn(expects, [op for item in plans for op in item.ops]).succeeded, False
+        except FateUnknown:
+            return False, True
+        except StoreUnavailable:
+            return False, False
 
     def _submitted(self, order: Order, asked_before: bool) -> Submitted | StoreError:
         try:

@@ -1,0 +1,54 @@
+"""The row of waiting orders always answers as a plain sort of all of them would."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drone_orchestrator.core.types import GeoPoint, Order, Priority
+from drone_orchestrator.core.waiting import AGEING_S, Waiting
+
+PLACE = GeoPoint(37.76, -122.39)
+LANES = ("light", "heavy")
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(("add", "remove")),
+        st.integers(0, 12),
+        st.sampled_from(LANES),
+        st.sampled_from(tuple(Priority)),
+        st.integers(0, 2000),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@given(steps, st.integers(0, 2500), st.integers(0, 15))
+def test_the_most_pressing_orders_of_a_lane_come_first_whatever_came_and_went(
+    script: list[tuple[str, int, str, Priority, int, bool]], now_s: int, most: int
+) -> None:
+    waiting = Waiting()
+    model: dict[str, tuple[Order, str, bool]] = {}
+    for action, number, lane, priority, submitted_at, begun in script:
+        id_ = f"m{number}"
+        if action == "remove":
+            assert waiting.remove(id_) == (model.pop(id_)[1] if id_ in model else "")
+            continue
+        order = Order(id_, f"o{number}", PLACE, 1.0, float(submitted_at), priority=priority)
+        waiting.add(order, lane, begun=begun)
+        model.pop(id_, None)
+        model[id_] = (order, lane, begun)
+    assert len(waiting) == len(model)
+    assert all(id_ in waiting for id_ in model)
+    for lane in LANES:
+        orders = [order for order, its_lane, _ in model.values() if its_lane == lane]
+
+        def pressure(order: Order) -> tuple[float, float, str]:
+            age_s = max(0.0, now_s - order.submitted_at)
+            return -order.priority * (1.0 + age_s / AGEING_S), order.submitted_at, order.message_id
+
+        expected = [order.message_id for order in sorted(orders, key=pressure)][:most]
+        assert [planned.order.message_id for planned in waiting.pressing(lane, most, float(now_s))] == expected
+        not_begun = [id_ for id_, (_, its_lane, begun) in model.items() if its_lane == lane and not begun]
+        assert waiting.not_begun(lane, most) == not_begun[:most]
+    assert {lane for _, lane, _ in model.values()} <= set(waiting.lanes)

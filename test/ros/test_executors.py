@@ -1,0 +1,162 @@
+"""Both executors do what the processes rely on: timers on time, actions, tasks of other threads, an end in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import rclpy
+from drone_interfaces.action import ExecuteDelivery
+from rclpy.action import ActionClient, ActionServer
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+
+from drone_orchestrator.nodes import executors
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
+KINDS = [executors.CLASSIC, executors.EVENTS]
+
+
+class _Enough(Exception):
+    """Raised by a test to leave ``spin``."""
+
+
+def stop() -> None:
+    raise _Enough
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "99")
+    context = rclpy.get_default_context()
+    rclpy.init(context=context)
+    node = Node("under_test")
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def spin_for(executor: Executor, seconds: float, also: Callable[[], None] = lambda: None) -> None:
+    """Spin; ``also`` runs on another thread, and then the end comes as a task from there."""
+
+    def end() -> None:
+        also()
+        time.sleep(seconds)
+        executor.create_task(stop)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    with pytest.raises(_Enough):
+        executors.spin(executor)
+    thread.join()
+
+
+def make(kind: str) -> Executor:
+    return {executors.CLASSIC: executors.classic, executors.EVENTS: executors.events}[kind]()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_timers_fire_in_number_and_an_idle_process_sleeps(node: Node, kind: str) -> None:
+    executor, fired = make(kind), [0]
+    node.create_timer(0.1, lambda: fired.__setitem__(0, fired[0] + 1))
+    executor.add_node(node)
+    before_s = time.process_time()
+    spin_for(executor, 2.0)
+    assert 15 <= fired[0] <= 21
+    assert time.process_time() - before_s < 0.6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tasks_of_another_thread_run_at_once(node: Node, kind: str) -> None:
+    executor = make(kind)
+    executor.add_node(node)
+    late_s: list[float] = []
+
+    def hand_over() -> None:
+        for _ in range(20):
+            asked_s = time.monotonic()
+            executor.create_task(lambda at_s=asked_s: late_s.append(time.monotonic() - at_s))
+            time.sleep(0.02)
+
+    spin_for(executor, 0.3, hand_over)
+    assert len(late_s) == 20
+    assert sorted(late_s)[10] < 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_goals_at_once_are_all_carried_out(node: Node, kind: str) -> None:
+    executor, results = make(kind), []
+
+    def execute(handle: object) -> ExecuteDelivery.Result:
+        handle.succeed()  # type: ignore[attr-defined]
+        return ExecuteDelivery.Result(message_id=handle.request.message_id)  # type: ignore[attr-defined]
+
+    server = ActionServer(node, ExecuteDelivery, "deliver", execute)
+    client = ActionClient(node, ExecuteDelivery, "deliver")
+    executor.add_node(node)
+
+    def accepted(future: object) -> None:
+        future.result().get_result_async().add_done_callback(arrived)  # type: ignore[attr-defined]
+
+    def arrived(future: object) -> None:
+        results.append(future.result().result.message_id)  # type: ignore[attr-defined]
+        if len(results) == 20:
+            executor.create_task(stop)
+
+    def ask() -> None:
+        for index in range(20):
+            goal = ExecuteDelivery.Goal(message_id=str(index))
+            client.send_goal_async(goal).add_done_callback(accepted)
+
+    executor.create_task(ask)
+    with pytest.raises(_Enough):
+        executors.spin(executor)
+    assert sorted(results, key=int) == [str(index) for index in range(20)]
+    client.destroy()
+    server.destroy()
+
+
+_PROGRAM = """
+import time
+from rclpy.node import Node
+from drone_orchestrator.nodes import executors
+from drone_orchestrator.nodes.process import run_node
+class Application:
+    def __init__(self):
+        self.nodes = (Node("n"),)
+        self.nodes[0].create_timer(0.1, self.tick)
+    def tick(self):
+        print("spinning", flush=True)
+    def close(self):
+        self.nodes[0].destroy_node()
+        print("closed", flush=True)
+raise SystemExit(run_node(Application, executor_type=executors.{kind}))
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_in_order_and_in_time(kind: str, number: signal.Signals) -> None:
+    environment = {**os.environ, "ROS_DOMAIN_ID": "99"}
+    command = [sys.executable, "-c", _PROGRAM.format(kind=kind)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "spinning\n"
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=5.0)
+    assert process.returncode == 0
+    assert said.splitlines()[-1] == "closed"
+
+
+def test_the_environment_overrides_what_a_process_asks_for(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
+    monkeypatch.setenv(executors.VARIABLE, executors.CLASSIC)
+    assert isinstance(executors.events(), SingleThreadedExecutor)
+    monkeypatch.setenv(executors.VARIABLE, "quantum")
+    with pytest.raises(executors.UnknownExecutor, match="classic or events"):
+        executors.classic()

@@ -1,0 +1,107 @@
+"""A drone's lease serves one reservation after another, as long as enough of its time is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from drone_orchestrator.ports import StoreUnavailable
+from drone_orchestrator.store.leases import DroneLeases
+
+TTL_S = 10.0
+
+
+class Server:
+    """Grants leases by number, and knows which ones live."""
+
+    def __init__(self) -> None:
+        self.granted: list[int] = []
+        self.living: set[int] = set()
+        self.available = True
+
+    def grant_leases(self, ttl_s: float, count: int) -> list[int]:
+        assert ttl_s == TTL_S
+        if not self.available:
+            raise StoreUnavailable("away")
+        fresh = [len(self.granted) + i + 1 for i in range(count)]
+        self.granted += fresh
+        self.living |= set(fresh)
+        return fresh
+
+    def keep_lease(self, lease: int) -> bool:
+        return lease in self.living
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def leases(server: Server, clock: Clock) -> DroneLeases:
+    return DroneLeases(server, TTL_S, clock)  # type: ignore[arg-type]
+
+
+def test_the_next_reservation_of_a_drone_needs_no_new_lease(leases: DroneLeases, server: Server, clock: Clock) -> None:
+    assert leases.take(["a", "b", "a"]) == {"a": 1, "b": 2}
+    clock.now_s += TTL_S / 2 - 0.1
+    assert leases.take(["b", "c"]) == {"b": 2, "c": 3}
+    assert server.granted == [1, 2, 3]
+
+
+def test_a_lease_with_less_than_half_of_its_time_left_is_not_used_again(leases: DroneLeases, clock: Clock) -> None:
+    assert leases.take(["a"]) == {"a": 1}
+    clock.now_s += TTL_S / 2
+    assert leases.take(["a"]) == {"a": 2}
+
+
+def test_a_lease_that_was_kept_is_as_good_as_new(leases: DroneLeases, clock: Clock) -> None:
+    leases.take(["a"])
+    clock.now_s += TTL_S - 1.0
+    assert leases.keep("a", 1)
+    clock.now_s += TTL_S / 2 - 0.1
+    assert leases.take(["a"]) == {"a": 1}
+
+
+def test_a_lease_that_could_not_be_kept_is_replaced(leases: DroneLeases, server: Server) -> None:
+    leases.take(["a"])
+    server.living.clear()
+    assert not leases.keep("a", 1)
+    assert leases.take(["a"]) == {"a": 2}
+
+
+def test_keeping_the_lease_of_a_predecessor_says_nothing_of_the_own(leases: DroneLeases, server: Server) -> None:
+    leases.take(["a"])
+    assert not leases.keep("a", 77)
+    assert leases.take(["a"]) == {"a": 1}
+    leases.forget(["a", "unknown"])
+    assert leases.take(["a"]) == {"a": 2}
+
+
+def test_what_could_not_be_granted_is_asked_for_again(leases: DroneLeases, server: Server) -> None:
+    server.available = False
+    with pytest.raises(StoreUnavailable):
+        leases.take(["a"])
+    server.available = True
+    assert leases.take(["a"]) == {"a": 1}
+
+
+def test_older_news_of_a_reservation_does_not_replace_newer(leases: DroneLeases) -> None:
+    leases.note("a", 5, 11)
+    leases.note("a", 4, 10)
+    assert leases.held_by("a") == 11
+    leases.load(3, {"a": (3, 9), "b": (2, 8)})
+    assert (leases.held_by("a"), leases.held_by("b"), leases.held_by("c")) == (11, 8, 0)
+    leases.load(6, {})
+    assert leases.held_by("a") == 0

@@ -251,6 +251,20 @@ def test_an_old_order_of_low_priority_is_not_crowded_out_by_urgent_ones():
     assert world.saga(low).status is S.ASSIGNED
 
 
+def test_of_more_free_drones_than_a_round_of_planning_sees_those_with_the_most_energy_come_first():
+    world = World(dispatch=DispatchPolicy(plan_drones=1))
+    world.hear(make_report("tired", energy_wh=300.0))
+    world.hear(make_report("fresh", energy_wh=500.0))
+    world.run()
+    first, second = make_order(1), make_order(2)
+    world.intake.submit(first)
+    world.run()
+    assert world.saga(first).drone_id == "fresh"
+    world.intake.submit(second)
+    world.run()
+    assert world.saga(second).drone_id == "tired"
+
+
 def test_one_order_in_flight_needs_one_wake_however_often_its_drone_speaks(world):
     order = make_order()
     load(world, order)

@@ -14,8 +14,8 @@ from .waiting import Waiting
 class DispatchPolicy:
     """Bounds and periods of the leader's decisions; durations in s. Raises ``ValueError`` where they contradict.
 
-    ``plan_orders`` and ``accept_orders`` bound what one round of planning looks at and takes in, per lane. A lane
-    none of whose drones was heard for ``desertion_s`` may borrow without bound.
+    ``plan_orders``, ``plan_drones`` and ``accept_orders`` bound what one round of planning looks at and takes in, per
+    lane. A lane none of whose drones was heard for ``desertion_s`` may borrow without bound.
     """
 
     max_attempts: int = 10
@@ -34,13 +34,14 @@ class DispatchPolicy:
     desertion_s: float = 10.0
     replan_period_s: float = 1.0
     plan_orders: int = 256
+    plan_drones: int = 512
     accept_orders: int = 64
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
     def __post_init__(self) -> None:
-        bounds = (self.max_attempts, self.max_goal_tries, self.max_recall_tries, self.plan_orders, self.accept_orders)
-        if min(bounds) < 1:
-            raise ValueError("max_attempts, max_*_tries, plan_orders and accept_orders must be at least 1")
+        tries = (self.max_attempts, self.max_goal_tries, self.max_recall_tries)
+        if min(*tries, self.plan_orders, self.plan_drones, self.accept_orders) < 1:
+            raise ValueError("max_attempts, max_*_tries, plan_orders, plan_drones, accept_orders must be at least 1")
         retries = (self.retry_base_s, self.goal_retry_s, self.recall_retry_s, self.commit_retry_s)
         if min(*retries, self.keep_reservation_s) <= 0.0:
             raise ValueError("periods must be positive")

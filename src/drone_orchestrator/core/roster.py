@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ class Roster:
             lanes.append(
                 Lane(
                     drone_class,
-                    free.get(name, []),
+                    self._fittest(free.get(name, [])),
                     orders,
                     room=drone_class.max_in_flight - self._ledger.in_flight(name) - reserving[name],
                     lendable=max(0, allowed - lent[name]),
@@ -79,6 +80,13 @@ class Roster:
                 )
             )
         return lanes
+
+    def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:
+        """Of very many free drones the planner sees those with the most energy: it could hardly choose a better one."""
+        most = self._policy.plan_drones
+        if len(free) <= most:
+            return free
+        return heapq.nsmallest(most, free, key=lambda report: (-report.energy_wh, report.drone_id))
 
     def _look(self, drone_id: str, office: Office) -> None:
         """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""

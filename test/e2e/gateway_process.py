@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from drone_orchestrator.bringup import fleet_config
+from drone_orchestrator.bringup import dds, fleet_config
 
 T = TypeVar("T")
 
@@ -51,8 +51,7 @@ class GatewayProcess:
         environment = {
             "PYTHONUNBUFFERED": "1",
             "ROS_DOMAIN_ID": str(self.domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
+            **dds.loopback(),
             "ROS_LOG_DIR": self._logs.name,
         }
         self.process = subprocess.Popen(

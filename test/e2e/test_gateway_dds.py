@@ -16,6 +16,7 @@ from drone_interfaces.srv import CancelOrder, SubmitOrder  # noqa: E402
 from gateway_process import DEPOT, GatewayProcess, order_document  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
+from drone_orchestrator.bringup import dds  # noqa: E402
 from drone_orchestrator.store import EtcdProcess  # noqa: E402
 from drone_orchestrator.store.process import EtcdNotStarted, find_etcd  # noqa: E402
 
@@ -68,8 +69,8 @@ def gateway() -> Iterator[GatewayProcess]:
 @pytest.fixture(scope="module")
 def client(gateway: GatewayProcess) -> Iterator[Client]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        for name, value in dds.loopback().items():
+            patch.setenv(name, value)
         made = Client(gateway.domain)
     yield made
     made.close()

@@ -22,6 +22,7 @@ from drone_interfaces.srv import SubmitOrder  # noqa: E402
 from gateway_process import DEADLINE_S, REGION, GatewayProcess, order_document  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
+from drone_orchestrator.bringup import dds  # noqa: E402
 from drone_orchestrator.bringup.paths import default_fleet_config  # noqa: E402
 from drone_orchestrator.core.saga import CANCELLED, apply, begin, record  # noqa: E402
 from drone_orchestrator.core.transition import build  # noqa: E402
@@ -105,8 +106,7 @@ def gateway(etcd: EtcdProcess, fleet_config: Path, tmp_path: Path) -> Iterator[G
         process.wait_ready()
         environment = {
             "ROS_DOMAIN_ID": str(process.domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
+            **dds.loopback(),
             "ROS_LOG_DIR": str(tmp_path),
         }
         endpoint = etcd.endpoints[0].removeprefix("http://")
@@ -122,8 +122,8 @@ def gateway(etcd: EtcdProcess, fleet_config: Path, tmp_path: Path) -> Iterator[G
 
 @pytest.fixture
 def new_robot(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Robot]]:
-    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for name, value in dds.loopback().items():
+        monkeypatch.setenv(name, value)
     made: list[Robot] = []
 
     def make() -> Robot:

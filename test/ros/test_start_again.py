@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from drone_orchestrator.bringup import dds
+
 pytest.importorskip("rclpy")
 
 pytestmark = pytest.mark.ros
@@ -49,7 +51,7 @@ raise SystemExit(run_node(Application))
 def run(mark: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(mark), *arguments],
-        env={**os.environ, "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
+        env={**os.environ, **dds.loopback()},
         capture_output=True,
         text=True,
         timeout=30.0,

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Protocol
 
 from ..store.process import EtcdProcess
+from . import dds
 from .plan import FleetOptions, ProcessSpec, processes
 
 #: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
@@ -53,7 +54,7 @@ class Wiring(Protocol):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Goes over the fleet's own environment."""
+        """What DDS needs there, instead of what keeps it to the loopback; empty where that is right."""
 
     def endpoints(self, process: str, members: Sequence[str]) -> Sequence[str]:
         """The etcd endpoints that ``process`` is given instead of ``members``."""
@@ -150,10 +151,7 @@ class LocalFleet:
         assert self._reservation is not None
         return {
             "ROS_DOMAIN_ID": str(self._reservation.domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            # The shared-memory transport can hang in a mutex when a peer is killed; UDP never did.
-            "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"),
-            **(self._wiring.environment if self._wiring else {}),
+            **((self._wiring.environment if self._wiring else {}) or dds.loopback()),
         }
 
     @property

@@ -19,7 +19,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from ..bringup import netcut, town
+from ..bringup import dds, netcut, town
 from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.netcut import Network, NoNamespace
 from ..bringup.plan import FleetOptions, ProcessSpec, heaviest_kg
@@ -160,7 +160,7 @@ class Wires:
         self._network = network
         self._hosts: set[str] = set()
         # Between hosts DDS must look beyond the loopback; the namespace keeps it in.
-        self.environment = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"} if network else {}
+        self.environment = dds.across_hosts() if network else {}
 
     def endpoints(self, process: str, members: Sequence[str]) -> Sequence[str]:
         return self._proxy.listen(process, members)

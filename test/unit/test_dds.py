@@ -1,0 +1,28 @@
+"""The environment in which a local fleet's DDS runs."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from drone_orchestrator.bringup import dds
+
+
+def test_fast_dds_gets_a_profile_with_loopback_udp_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
+    environment = dds.loopback()
+    # LOCALHOST would bring shared memory back in, in spite of the profile.
+    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SYSTEM_DEFAULT"
+    files = {environment[variable] for variable in dds.PROFILE_VARIABLES}
+    root = ElementTree.parse(files.pop()).getroot()
+    assert not files
+    name = "{http://www.eprosima.com}"
+    assert [each.text for each in root.iter(f"{name}address")] == ["127.0.0.1"]
+    assert [each.text for each in root.iter(f"{name}type")] == ["UDPv4"]
+    assert [each.text for each in root.iter(f"{name}useBuiltinTransports")] == ["false"]
+
+
+def test_another_rmw_is_kept_to_the_loopback_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    assert dds.loopback() == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

@@ -16,11 +16,14 @@ from drone_interfaces.action import ExecuteDelivery
 from rclpy.action import ActionClient, ActionServer
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from drone_orchestrator.nodes import executors
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
 KINDS = [executors.CLASSIC, executors.EVENTS]
+#: A service's queue holds ten requests.
+GOALS = 8
 
 
 class _Enough(Exception):
@@ -34,6 +37,7 @@ def stop() -> None:
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     monkeypatch.setenv("ROS_DOMAIN_ID", "99")
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     context = rclpy.get_default_context()
     rclpy.init(context=context)
     node = Node("under_test")
@@ -90,6 +94,29 @@ def test_tasks_of_another_thread_run_at_once(node: Node, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", ["task", "coroutine", "done callback", "timer"])
+def test_what_a_callback_raises_comes_out(node: Node, kind: str, where: str) -> None:
+    executor = make(kind)
+    executor.add_node(node)
+
+    async def stop_soon() -> None:
+        stop()
+
+    if where == "task":
+        executor.create_task(stop)
+    elif where == "coroutine":
+        executor.create_task(stop_soon)
+    elif where == "timer":
+        node.create_timer(0.01, stop)
+    else:
+        future = Future(executor=executor)
+        future.add_done_callback(lambda done: stop())
+        future.set_result(None)
+    with pytest.raises(_Enough):
+        executors.spin(executor)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_many_goals_at_once_are_all_carried_out(node: Node, kind: str) -> None:
     executor, results = make(kind), []
 
@@ -106,18 +133,19 @@ def test_many_goals_at_once_are_all_carried_out(node: Node, kind: str) -> None:
 
     def arrived(future: object) -> None:
         results.append(future.result().result.message_id)  # type: ignore[attr-defined]
-        if len(results) == 20:
+        if len(results) == GOALS:
             executor.create_task(stop)
 
     def ask() -> None:
-        for index in range(20):
+        for index in range(GOALS):
             goal = ExecuteDelivery.Goal(message_id=str(index))
             client.send_goal_async(goal).add_done_callback(accepted)
 
+    assert client.wait_for_server(timeout_sec=10.0)
     executor.create_task(ask)
     with pytest.raises(_Enough):
         executors.spin(executor)
-    assert sorted(results, key=int) == [str(index) for index in range(20)]
+    assert sorted(results, key=int) == [str(index) for index in range(GOALS)]
     client.destroy()
     server.destroy()
 
@@ -125,6 +153,7 @@ def test_many_goals_at_once_are_all_carried_out(node: Node, kind: str) -> None:
 _PROGRAM = """
 import time
 from rclpy.node import Node
+from rclpy.task import Future
 from drone_orchestrator.nodes import executors
 from drone_orchestrator.nodes.process import run_node
 class Application:
@@ -143,7 +172,7 @@ raise SystemExit(run_node(Application, executor_type=executors.{kind}))
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_order_and_in_time(kind: str, number: signal.Signals) -> None:
-    environment = {**os.environ, "ROS_DOMAIN_ID": "99"}
+    environment = {**os.environ, "ROS_DOMAIN_ID": "99", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
     command = [sys.executable, "-c", _PROGRAM.format(kind=kind)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
@@ -159,4 +188,4 @@ def test_the_environment_overrides_what_a_process_asks_for(monkeypatch: pytest.M
     assert isinstance(executors.events(), SingleThreadedExecutor)
     monkeypatch.setenv(executors.VARIABLE, "quantum")
     with pytest.raises(executors.UnknownExecutor, match="classic or events"):
-        executors.classic()
+        executors.events()

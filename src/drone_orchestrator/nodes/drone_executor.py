@@ -48,7 +48,7 @@ from ..flight.kinematic import KinematicFlight
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
-from . import convert, names, qos
+from . import convert, executors, names, qos
 from .network import NetworkWatch, usable_addresses
 from .params import Param, ParameterError, declare
 from .process import StartAgain, run_node
@@ -528,7 +528,10 @@ def _checked_ids(ids: Sequence[str]) -> Sequence[str]:
 def main() -> int:
     """Entry point; the exit code is that of :func:`.process.run_node`."""
     at_start = usable_addresses()
-    return run_node(lambda: DroneHost(NetworkWatch(at_start, time.monotonic())))
+    return run_node(
+        lambda: DroneHost(NetworkWatch(at_start, time.monotonic())),
+        executor_type=executors.events,  # fifty drones are hundreds of entities
+    )
 
 
 if __name__ == "__main__":

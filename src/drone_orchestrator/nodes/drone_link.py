@@ -1,7 +1,7 @@
 """The orchestrator's link to the drones: goals, recalls, clearance, acknowledgements.
 
-All ROS calls happen on the executor's thread. The deciding thread hands work over through a queue and a guard
-condition, so it never waits for DDS and no rclpy object is used from two threads.
+All ROS calls happen on the executor's thread. The deciding thread hands work over through a queue and a task of the
+executor, so it never waits for DDS and no entity is used from two threads.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ class DroneLink:
         self._epoch = 0
         self._work: collections.deque[Callable[[], None]] = collections.deque()
         self._reentrant = ReentrantCallbackGroup()
-        self._guard = node.create_guard_condition(self._drain)
         self._clients: dict[str, ActionClient] = {}
         self._handles: dict[tuple[str, int], ClientGoalHandle] = {}
         self._waiting: list[_PendingGoal] = []
@@ -77,7 +76,10 @@ class DroneLink:
     def run_on_ros(self, work: Callable[[], None]) -> None:
         """Run ``work`` on the executor's thread."""
         self._work.append(work)
-        self._guard.trigger()
+        executor = self._node.executor
+        if executor is not None:  # before the node is spun, the first tick finds it
+            # No guard condition: the events executor takes none.
+            executor.create_task(self._drain)
 
     def send_goal(self, effect: SendGoal) -> None:
         self.run_on_ros(lambda: self._send_goal(_PendingGoal(effect, _now_s() + GOAL_TIMEOUT_S)))
@@ -127,7 +129,6 @@ class DroneLink:
         """Give everything up; a service whose answers are still to be sent goes with :meth:`is_closed`."""
         self.close_office()
         self._node.destroy_subscription(self._states)
-        self._node.destroy_guard_condition(self._guard)
 
     def is_closed(self) -> bool:
         """After :meth:`destroy`: withdraw what could not be withdrawn at once, and tell whether all of it is gone."""
@@ -143,6 +144,7 @@ class DroneLink:
     def tick(self) -> None:
         """Housekeeping, about ten times a second: goals whose server was not found yet, answers that never came."""
         now = _now_s()
+        self._drain()
         self._close_clearance()
         waiting, self._waiting = self._waiting, []
         for pending in waiting:

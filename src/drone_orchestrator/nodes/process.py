@@ -13,9 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
+from . import executors
 
 
 class ConfigurationError(Exception):
@@ -48,7 +50,7 @@ class _Terminated(BaseException):
 def run_node(
     start: Callable[[], Application],
     args: Sequence[str] | None = None,
-    executor_type: Callable[[], Executor] = SingleThreadedExecutor,
+    executor_type: Callable[[], Executor] = executors.classic,
 ) -> int:
     """Initialise ROS, ``start`` the application, spin until SIGINT or SIGTERM, close it; the process's exit code.
 
@@ -89,12 +91,15 @@ def _run(
     application: Application | None = None
     try:
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-        executor = executor_type()
+        try:
+            executor = executor_type()
+        except executors.UnknownExecutor as error:
+            raise ConfigurationError(str(error)) from error
         with _signals_end(executor, stopped):
             application = start()
             for node in application.nodes:
                 executor.add_node(node)
-            executor.spin()
+            executors.spin(executor)
         return 0
     except _Terminated:
         return 0

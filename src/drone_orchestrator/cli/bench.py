@@ -18,6 +18,8 @@ from ..planning.legs import measure
 from ..planning.planner import AssignmentPlanner, GreedyPlanner
 from .bench_failover import failover
 from .bench_lanes import lanes
+from .bench_latency import latency
+from .bench_scale import scale
 from .bench_steadiness import steadiness
 from .bench_throughput import throughput
 from .context import json_option
@@ -37,6 +39,8 @@ bench.add_command(failover)
 bench.add_command(lanes)
 bench.add_command(throughput)
 bench.add_command(steadiness)
+bench.add_command(latency)
+bench.add_command(scale)
 
 
 @bench.command()

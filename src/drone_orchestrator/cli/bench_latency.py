@@ -1,0 +1,149 @@
+"""``fleetctl bench latency``: from ``POST /orders`` to the commit of ``ASSIGNED``, in a fleet of real processes.
+
+Destinations are next door and flight is fast, so that a free drone is always at hand and no order waits for one. The
+baseline does without gateway, leader and guarantees: the same clients at the same rate write to the same etcd what a
+naive pipeline would, one transaction after the other: the order, its saga, the drone's reservation, the assignment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..bringup.fleet_config import FleetConfigError, load
+from ..bringup.plan import FleetOptions
+from ..core.types import GeoPoint
+from . import charts
+from .bench_scale import ASSIGNED_WITHIN_S, HEARD_WITHIN_S, WARM_UP_S, machine
+from .context import json_option
+from .order_probe import CLIENTS, OrderProbe, environment, percentile_ms
+from .output import Failure, Output
+from .up import running
+
+TIME_SCALE = 1000.0
+#: A drone needs about so long for an order next door, most of it the steps of the protocol.
+ORDER_TAKES_S = 1.2
+DRONES_PER_PROCESS = 50
+STEPS = ("order", "saga", "reservation", "assignment")
+LIMITS_MS = {"p50_ms": 6.0, "p99_ms": 15.0}
+
+
+@click.command()
+@click.option("--rate", default=50.0, show_default=True, type=click.FloatRange(0.1, 200.0), help="Orders per second.")
+@click.option("--seconds", default=20.0, show_default=True, type=click.FloatRange(1.0, 600.0))
+@click.option("--drones", default=0, type=click.IntRange(0, 200), help="Default: as many as the rate needs.")
+@charts.picture_option
+@json_option
+def latency(out: Output, rate: float, seconds: float, drones: int, picture_path: Path | None) -> None:
+    """Time from an order's POST to its assignment at a steady rate of orders."""
+    try:
+        fleet_spec = load()
+        options = FleetOptions(
+            drones=drones or min(200, max(12, round(rate * ORDER_TAKES_S * 1.5))),
+            replicas=2,
+            region=fleet_spec.region,
+            http_port=0,
+            time_scale=TIME_SCALE,
+            drones_per_process=DRONES_PER_PROCESS,
+            monitor=False,
+        )
+    except (FleetConfigError, ValueError) as error:
+        raise Failure(str(error)) from error
+    document = _measure(out, options, rate, seconds, fleet_spec.depot)
+    out.say(
+        f"{document['n']} orders at {rate:g}/s: p50 {document['p50_ms']} ms, p99 {document['p99_ms']} ms, "
+        f"max {document['max_ms']} ms; answered after p50 {document['answer_p50_ms']} ms; naive pipeline: p50 "
+        f"{document['baseline']['p50_ms']} ms, p99 {document['baseline']['p99_ms']} ms"
+    )
+    if picture_path is not None:
+        charts.save(picture_path, picture(document))
+    out.result(document)
+
+
+def _measure(out: Output, options: FleetOptions, rate: float, seconds: float, depot: GeoPoint) -> dict[str, Any]:
+    from ..nodes import observer  # rclpy takes a while to import, and only this needs it
+
+    near = {"lat": depot.lat_deg + 0.0005, "lon": depot.lon_deg}
+    with running(options, out, visible=False) as fleet, environment(fleet.environment):
+        heard = len(observer.drones(timeout_s=HEARD_WITHIN_S, expected=options.drones))
+        if heard < options.drones:
+            raise Failure(f"only {heard} of {options.drones} drones were heard within {HEARD_WITHIN_S:.0f} s")
+        out.say("the naive pipeline …")
+        naive_s = _naive(fleet.options.etcd_endpoints, rate, min(seconds, 10.0))
+        with OrderProbe(fleet, near, "latency") as probe:
+            out.say(f"warming up, then {rate:g} orders/s for {seconds:g} s …")
+            probe.latencies_s(probe.send(rate, WARM_UP_S), ASSIGNED_WITHIN_S)
+            probe.answered_s.clear()
+            ids = probe.send(rate, seconds)
+            times_s = probe.latencies_s(ids, ASSIGNED_WITHIN_S)
+            answered_s = list(probe.answered_s)
+        if len(times_s) < len(ids):
+            raise Failure(f"{len(ids) - len(times_s)} of {len(ids)} orders were not assigned in time")
+    return {
+        "rate": rate,
+        **_figures(times_s),
+        "answer_p50_ms": percentile_ms(answered_s, 50),
+        "answer_p99_ms": percentile_ms(answered_s, 99),
+        "drones": options.drones,
+        "baseline": _figures(naive_s),
+        "samples_ms": [round(each * 1e3, 2) for each in times_s],
+        "baseline_samples_ms": [round(each * 1e3, 2) for each in naive_s],
+        "machine": machine(),
+    }
+
+
+def _figures(times_s: list[float]) -> dict[str, float]:
+    return {
+        "n": len(times_s),
+        "p50_ms": percentile_ms(times_s, 50),
+        "p99_ms": percentile_ms(times_s, 99),
+        "max_ms": percentile_ms(times_s, 100),
+    }
+
+
+def _naive(endpoints: str, rate: float, seconds: float) -> list[float]:
+    """Times (s) of orders that :data:`CLIENTS` clients take through the steps, one transaction each."""
+    from ..store.connection import Connection
+    from ..store.etcd import EtcdDriver
+    from ..store.kv import Put
+
+    driver = EtcdDriver(Connection(endpoints.split(",")))
+    times_s: list[float] = []
+    began_s = time.monotonic()
+    numbers = iter(range(max(1, round(rate * seconds))))
+    lock = threading.Lock()
+
+    def client() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            time.sleep(max(0.0, began_s + number / rate - time.monotonic()))
+            at_s = time.monotonic()
+            for step in STEPS:
+                driver.txn([], [Put(f"/bench_latency/{step}/{number}", b"x" * 200)])
+            times_s.append(time.monotonic() - at_s)
+
+    clients = [threading.Thread(target=client, name=f"naive-{i}", daemon=True) for i in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    driver.close()
+    return times_s
+
+
+def picture(document: Mapping[str, Any]) -> str:
+    """A dot for each order, as SVG."""
+    rows = {"POST to ASSIGNED": document["samples_ms"], "naive pipeline": document["baseline_samples_ms"]}
+    note = (
+        f"{document['rate']:g} orders/s, {document['n']} orders: p50 {document['p50_ms']:g} ms, p99 "
+        f"{document['p99_ms']:g} ms; naive pipeline: four transactions from the client, without HTTP or leader"
+    )
+    return charts.draw("From POST to ASSIGNED", charts.Dots("ms (each dot an order)", rows, log=True), note=note)

@@ -1,0 +1,232 @@
+"""Runs every bench and writes docs/benchmarks.md: figures, pictures, and the machine that they were measured on.
+
+``make bench`` calls it. It takes about a quarter of an hour and wants the machine for itself. ``--only NAME …`` repeats
+some of the benches and keeps the figures of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+FOLDER = ROOT / "docs" / "benchmarks"
+Figures = Mapping[str, Any]
+
+
+def _failover(f: Figures) -> str:
+    rows = [
+        f"| {label} | {f[kind]['n']} | {f[kind]['p50_s']:.3f} | {f[kind]['p99_s']:.3f} | {f[kind]['max_s']:.3f} |"
+        for kind, label in (
+            ("kill", "`SIGKILL` of the leader"),
+            ("hang", "`SIGSTOP` of the leader"),
+            ("handover", "planned handover"),
+            ("lease_only", "baseline: `SIGKILL`, found out by the 5 s lease alone"),
+        )
+    ]
+    return "\n".join(
+        [
+            "| | rounds | p50 s | p99 s | worst s |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"The lease alone is {f['ratio_p50']:.1f} times slower at p50. Deliveries aborted: {f['aborted']}; "
+            f"invariants broken: {f['violations']}.",
+        ]
+    )
+
+
+def _throughput(f: Figures) -> str:
+    return "\n".join(
+        [
+            "| | orders/s |",
+            "|---|---|",
+            f"| accepted and assigned, {f['orders']} orders, {f['drones']} drones | {f['orders_per_s']:,.0f} |",
+            f"| baseline: one transaction a transition | {f['baseline_orders_per_s']:,.0f} |",
+            f"| through all steps to delivered | {f['delivered_per_s']:,.0f} |",
+            "",
+            f"Ratio to the baseline: {f['ratio']:.1f}. etcd synced its log {f['wal_fsyncs']} times meanwhile.",
+        ]
+    )
+
+
+def _latency(f: Figures) -> str:
+    base = f["baseline"]
+    return "\n".join(
+        [
+            "| | p50 ms | p99 ms |",
+            "|---|---|---|",
+            f"| `POST` sent to `ASSIGNED` committed, {f['rate']:g} orders/s, {f['n']} orders | {f['p50_ms']} | "
+            f"{f['p99_ms']} |",
+            f"| baseline: the same clients write four transactions, one after the other | {base['p50_ms']} | "
+            f"{base['p99_ms']} |",
+        ]
+    )
+
+
+def _scale(f: Figures) -> str:
+    rows = [
+        "| {drones} | {leader_cpu_pct:.0f} | {leader_rss_mib:.0f} | {heartbeat_jitter_p99_ms:.0f} | "
+        "{assign_p99_ms:.0f} |".format(**point)
+        for point in f["points"]
+    ]
+    header = "| drones | leader, % of a core | leader, MiB | heartbeat jitter p99, ms | assignment p99, ms |"
+    return "\n".join([header, "|---|---|---|---|---|", *rows])
+
+
+def _plan(f: Figures) -> str:
+    return (
+        f"{f['drones']} drones × {f['orders']} orders: p50 {f['p50_ms']:.0f} ms, p99 {f['p99_ms']:.0f} ms. Mean time "
+        f"to deliver against the greedy planner: {f['delivery_time_ratio']:.3f}; late orders {f['late_orders']} "
+        f"against {f['late_orders_greedy']}."
+    )
+
+
+def _lanes(f: Figures) -> str:
+    quiet, flooded = f["quiet"], f["flooded"]
+    return (
+        f"Assignment in one lane: p50 {quiet['p50_ms']} ms while the other is quiet, {flooded['p50_ms']} ms while it "
+        f"is flooded ({f['flood_refused']} orders of the flood refused): {f['ratio_p50']:.2f} times."
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One section: ``command`` after ``fleetctl bench``, what it shows, and its figures as Markdown."""
+
+    title: str
+    command: str
+    text: str
+    table: Callable[[Figures], str]
+    has_picture: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.command.split()[0]
+
+
+BENCHES = (
+    Bench(
+        "Failover",
+        "failover --kills 20",
+        "From the fault to the first assignment that the next leader commits, under load, three replicas.",
+        _failover,
+    ),
+    Bench(
+        "Throughput",
+        "throughput",
+        "Orders from intake to a reserved drone, in etcd with fsync, drones that need no time. Intake, leader and etcd "
+        "share the machine.",
+        _throughput,
+    ),
+    Bench(
+        "Latency",
+        "latency --rate 50",
+        "Real gateway, leader and drones; the time of the commit is that at which a watch of etcd shows it.",
+        _latency,
+    ),
+    Bench(
+        "Scale",
+        "scale --drones 10,50,100,200",
+        "One leader against the number of drones, all of them on DDS, under a light load of orders.",
+        _scale,
+    ),
+    Bench("Planning", "plan --drones 1000 --orders 1000", "One round of planning by itself.", _plan, False),
+    Bench("Bulkheads", "lanes", "What a flood in one lane costs another.", _lanes, False),
+)
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": f"{os.cpu_count()} × {model}",
+        "memory": f"{memory_gib:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _output(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def run(bench: Bench) -> bool:
+    """Run one bench and keep its figures with the machine's facts; whether it says that all is well."""
+    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", *bench.command.split(), "--json"]
+    if bench.has_picture:
+        command += ["--picture", str(FOLDER / f"{bench.name}.svg")]
+    print(f"\n== fleetctl bench {bench.command}", flush=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    lines = done.stdout.splitlines()
+    if done.returncode == 2 or not lines:
+        return False
+    kept = {"machine": machine(), "figures": json.loads(lines[-1])}
+    (FOLDER / f"{bench.name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    return done.returncode == 0
+
+
+def page() -> str:
+    """docs/benchmarks.md from the figures that are kept."""
+    parts = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench` from the figures in [benchmarks/](benchmarks/): do not edit. Absolute figures hold "
+        "for the machine that each section names; what carries over is the ratio to the baseline of the same run. How "
+        "the design comes by them is in [architecture.md](architecture.md).",
+    ]
+    for bench in BENCHES:
+        kept = FOLDER / f"{bench.name}.json"
+        parts += ["", f"## {bench.title}", "", f"`fleetctl bench {bench.command}`: {bench.text}", ""]
+        if not kept.exists():
+            parts.append("Not measured yet.")
+            continue
+        document = json.loads(kept.read_text(encoding="utf-8"))
+        parts.append(bench.table(document["figures"]))
+        if bench.has_picture:
+            parts += ["", f"![{bench.title}](benchmarks/{bench.name}.svg)"]
+        parts += ["", "Measured on " + ", ".join(f"{key} {value}" for key, value in document["machine"].items()) + "."]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Exit code 1 where a bench failed or says that something is wrong; the page is written in any case."""
+    names = [bench.name for bench in BENCHES]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="run these only")
+    wanted = parser.parse_args().only
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    failed = [bench.name for bench in BENCHES if bench.name in wanted and not run(bench)]
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"\nwritten: {PAGE.relative_to(ROOT)}" + (f"; not well: {', '.join(failed)}" if failed else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

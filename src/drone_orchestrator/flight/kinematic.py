@@ -70,6 +70,8 @@ class KinematicFlight:
         self._dropping = False
         self._act_left_s = 0.0
         self._unsaved_s = 0.0
+        self._saved: _Kept | None = None
+        self._located: tuple[float, float, GeoPoint] | None = None
         self._save(durable=True)
 
     # --- commands ---------------------------------------------------------------------------------------------------
@@ -108,9 +110,8 @@ class KinematicFlight:
 
     @property
     def state(self) -> FlightState:
-        lat, lon = geo_from_enu(self._east, self._north, self._depot)
         return FlightState(
-            position=GeoPoint(float(lat), float(lon)),
+            position=self._position(),
             local_position_m=(self._east, self._north, self._up),
             local_velocity_mps=(self._v_east, self._v_north, self._v_up),
             heading_rad=self._heading,
@@ -120,6 +121,13 @@ class KinematicFlight:
             landed=self._landed,
             fault="battery_empty" if self._energy_wh <= 0.0 and not self._charging else "",
         )
+
+    def _position(self) -> GeoPoint:
+        """Where the drone is, worked out once for each place: it is asked for many times a step, and waits long."""
+        if self._located is None or self._located[:2] != (self._east, self._north):
+            lat, lon = geo_from_enu(self._east, self._north, self._depot)
+            self._located = (self._east, self._north, GeoPoint(float(lat), float(lon)))
+        return self._located[2]
 
     def remaining_s(self) -> float:
         distance = self._distance_m()
@@ -250,6 +258,8 @@ class KinematicFlight:
         if self._path is None:
             return
         kept = _Kept(self._east, self._north, self._up, self._heading, self._energy_wh, self._payload_kg)
+        if kept == self._saved and not durable:
+            return
         temporary = self._path.with_name(f"{self._path.name}.new")
         try:
             with temporary.open("w", encoding="utf-8") as out:
@@ -258,6 +268,7 @@ class KinematicFlight:
                     out.flush()
                     os.fsync(out.fileno())
             temporary.replace(self._path)
+            self._saved = kept
         except OSError as error:
             raise FlightError(f"{self._path}: {error.strerror}") from error
 

@@ -530,7 +530,7 @@ def main() -> int:
     at_start = usable_addresses()
     return run_node(
         lambda: DroneHost(NetworkWatch(at_start, time.monotonic())),
-        executor_type=executors.events,  # fifty drones are hundreds of entities
+        executor_type=executors.classic,  # the events executor polls a goal's coroutine, which burns a core
     )
 
 

@@ -1,11 +1,12 @@
 """Which rclpy executor spins a process.
 
 The classic one rebuilds its wait set in Python on each wake, so every wake costs time for every entity of the process.
-The events executor is called back by DDS and does not; fifty drones in a process cost it a fraction. It is experimental
-and has traps, which is why a process asks for it by name where measurements say that it pays:
+The events executor is called back by DDS and does not. It is experimental and has traps, which is why no process asks for
+it yet; the environment can, to measure what it would be worth:
 
 * ``spin()`` of the Jazzy wheels burns a core, fires no timer and cannot be ended; slices of ``spin_once`` do neither.
 * An ``Exception`` of a task ends the process by a segmentation fault; :class:`_Escaped` carries it out.
+* It runs a task that awaits something over and over: a goal under way burns a core.
 * It refuses nodes with guard conditions (``node.executor.create_task(call)`` wakes either kind from another thread) and
   never awaits a subscription's or a service's callback that is a coroutine. The orchestrator has such a service.
 """

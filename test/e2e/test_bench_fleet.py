@@ -21,7 +21,7 @@ def run(*arguments: str) -> dict[str, Any]:
 
 
 def test_scale_measures_a_small_fleet() -> None:
-    (point,) = run("scale", "--drones", "4", "--seconds", "3", "--no-baseline")["points"]
+    (point,) = run("scale", "--drones", "4", "--seconds", "3")["points"]
     assert point["drones"] == 4
     assert 0.0 < point["leader_cpu_pct"] < 200.0
     assert 20.0 < point["leader_rss_mib"] < 1000.0

@@ -38,12 +38,10 @@ def test_sizes_that_are_none_are_a_usage_error(sizes: str) -> None:
     assert answer.exit_code == 2
 
 
-def test_the_picture_of_scale_shows_the_classic_executor_where_it_was_measured() -> None:
-    measured = {**point(10, 5.0), "classic": point(10, 9.0)}
-    failed = {**point(200, 50.0), "classic": None}
-    svg = bench_scale.picture({"points": [measured, failed], "machine": MACHINE})
-    assert "classic executor" in svg
-    assert "classic executor" not in bench_scale.picture({"points": [failed], "machine": MACHINE})
+def test_the_picture_of_scale_shows_growth_in_proportion_beside_what_was_measured() -> None:
+    points = [point(10, 5.0), point(200, 50.0)]
+    assert "in proportion" in bench_scale.picture({"points": points, "machine": MACHINE})
+    assert "in proportion" not in bench_scale.picture({"points": points[:1], "machine": MACHINE})
 
 
 def test_the_picture_of_latency_has_a_row_for_the_naive_pipeline() -> None:

@@ -1,8 +1,8 @@
 """``fleetctl bench scale``: what the leader costs, and how punctual it is, with more and more drones.
 
 Each point is a fleet of its own, with real DDS: the drones in a few processes, one leader, one standby. Orders arrive
-in proportion to the fleet, so that a drone gets one every :data:`ORDER_EVERY_S`. The baseline is the same fleet with
-the drones' processes on rclpy's classic executor.
+in proportion to the fleet, so that a drone gets one every :data:`ORDER_EVERY_S`. The baseline is growth in proportion:
+what the smallest fleet of the run costs, times the number of drones.
 """
 
 from __future__ import annotations
@@ -58,17 +58,11 @@ class _Sizes(click.ParamType[Any]):
 @click.command()
 @click.option("--drones", "sizes", default="10,50,100,200", show_default=True, type=_Sizes(), help="Fleet sizes.")
 @click.option("--seconds", default=12.0, show_default=True, type=click.FloatRange(1.0, 600.0), help="Of each point.")
-@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Measure the classic executor too.")
 @charts.picture_option
 @json_option
-def scale(out: Output, sizes: tuple[int, ...], seconds: float, baseline: bool, picture_path: Path | None) -> None:
+def scale(out: Output, sizes: tuple[int, ...], seconds: float, picture_path: Path | None) -> None:
     """CPU, memory, heartbeat jitter and time to assignment of the leader over the number of drones."""
-    points = []
-    for drones in sizes:
-        point = _measure(out, drones, seconds, {})
-        if baseline:
-            point["classic"] = _baseline(out, drones, seconds)
-        points.append(point)
+    points = [_measure(out, drones, seconds) for drones in sizes]
     document = {"points": points, "machine": machine()}
     if picture_path is not None:
         charts.save(picture_path, picture(document))
@@ -85,16 +79,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _baseline(out: Output, drones: int, seconds: float) -> dict[str, Any] | None:
-    """The same with the classic executor; ``None`` where that fleet did not come to work."""
-    try:
-        return _measure(out, drones, seconds, {"DRONE_ORCHESTRATOR_EXECUTOR": "classic"})
-    except Failure as error:
-        out.say(f"[yellow]{drones} drones, classic executor: {error.message}[/yellow]")
-        return None
-
-
-def _measure(out: Output, drones: int, seconds: float, extra: Mapping[str, str]) -> dict[str, Any]:
+def _measure(out: Output, drones: int, seconds: float) -> dict[str, Any]:
     try:
         options = FleetOptions(
             drones=drones,
@@ -107,8 +92,8 @@ def _measure(out: Output, drones: int, seconds: float, extra: Mapping[str, str])
         )
     except (FleetConfigError, ValueError) as error:
         raise Failure(str(error)) from error
-    label = f"{drones} drones{', classic executor' if extra else ''}"
-    with environment(extra), running(options, out, visible=False) as fleet, environment(fleet.environment):
+    label = f"{drones} drones"
+    with running(options, out, visible=False) as fleet, environment(fleet.environment):
         out.say(f"{label}: measuring for {seconds:g} s …")
         point = {"drones": drones, **_point(fleet, drones, seconds)}
     out.say(
@@ -180,8 +165,9 @@ def _times_s(fleet: LocalFleet) -> dict[str, float]:
 
 
 def picture(document: Mapping[str, Any]) -> str:
-    """Figures over the number of drones, against the classic executor's, as SVG."""
+    """Figures over the number of drones, costs against growth in proportion, as SVG."""
     points: Sequence[Mapping[str, Any]] = document["points"]
+    smallest = min(points, key=lambda point: point["drones"])
     panels = (
         ("leader_cpu_pct", "leader: % of a core"),
         ("host_cpu_pct", "drone hosts together: % of a core"),
@@ -190,10 +176,10 @@ def picture(document: Mapping[str, Any]) -> str:
     )
     lines = []
     for key, label in panels:
-        series = {"as it is": [(p["drones"], p[key]) for p in points]}
-        classic = [(p["drones"], p["classic"][key]) for p in points if p.get("classic")]
-        if classic:
-            series["classic executor"] = classic
+        series = {"measured": [(p["drones"], p[key]) for p in points]}
+        if label.endswith("of a core") and len(points) > 1:
+            per_drone = smallest[key] / smallest["drones"]
+            series["in proportion"] = [(p["drones"], per_drone * p["drones"]) for p in points]
         lines.append(charts.Lines("drones", label, series, y_limit=LIMITS.get(key)))
     facts = document["machine"]
     note = f"{facts['cpus']} CPUs, all processes of the fleet on one machine; dashed: what is allowed at 200 drones"

@@ -1,8 +1,8 @@
 """Which rclpy executor spins a process.
 
 The classic one rebuilds its wait set in Python on each wake, so every wake costs time for every entity of the process.
-The events executor is called back by DDS and does not. It is experimental and has traps, which is why no process asks for
-it yet; the environment can, to measure what it would be worth:
+The events executor is called back by DDS and does not. It is experimental and has traps, which is why no process asks
+for it yet; the environment can, to measure what it would be worth:
 
 * ``spin()`` of the Jazzy wheels burns a core, fires no timer and cannot be ended; slices of ``spin_once`` do neither.
 * An ``Exception`` of a task ends the process by a segmentation fault; :class:`_Escaped` carries it out.

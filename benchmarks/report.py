@@ -112,7 +112,9 @@ class Bench:
 
     @property
     def name(self) -> str:
-        return self.command.split()[0]
+        """That of its files, and after ``--only``."""
+        words = self.command.split()
+        return f"{words[0]}-http" if "--http" in words else words[0]
 
 
 BENCHES = (
@@ -127,6 +129,12 @@ BENCHES = (
         "throughput",
         "Orders from intake to a reserved drone, in etcd with fsync, drones that need no time. Intake, leader and etcd "
         "share the machine.",
+        _throughput,
+    ),
+    Bench(
+        "Throughput over HTTP",
+        "throughput --http --rounds 3",
+        "The same, handed in one by one by 32 clients at a gateway, on the same machine too.",
         _throughput,
     ),
     Bench(

@@ -6,26 +6,34 @@ there are as many as a round has orders, so that nothing waits for a flight. Whi
 last round is not stopped for: it shows how many orders a second go through all of their steps.
 
 The baseline does the same with one transaction for each transition, and one for each order handed in, in the same run.
+
+With ``--http`` the shop is many clients at a gateway, which is a process of its own; the baseline's is the same.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import multiprocessing
 import multiprocessing.connection
 import re
+import tempfile
 import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from ..bringup import fleet_config, town
+from ..bringup.plan import FleetOptions
 from ..core.admission import parse_order
 from ..core.effects import Change, Transition
 from ..core.events import CommitDone, Fate
@@ -42,6 +50,7 @@ from ..store.process import EtcdNotStarted, EtcdProcess
 from . import charts
 from .context import json_option
 from .output import Failure, Output
+from .up import running
 
 log = logging.getLogger(__name__)
 ROUND_WITHIN_S = 60.0
@@ -55,20 +64,25 @@ _FSYNCS = re.compile(r"^etcd_disk_wal_fsync_duration_seconds_count (\d+)", re.MU
 @click.option("--drones", default=1000, show_default=True, type=click.IntRange(1, 5000), help="And orders in a round.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--baseline-rounds", default=1, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--http", is_flag=True, help="Hand the orders in by POST /orders, at a gateway.")
+@click.option("--clients", default=32, show_default=True, type=click.IntRange(1, 256), help="Connections with --http.")
 @charts.picture_option
 @json_option
-def throughput(out: Output, drones: int, rounds: int, baseline_rounds: int, picture_path: Path | None) -> None:
+def throughput(
+    out: Output, drones: int, rounds: int, baseline_rounds: int, http: bool, clients: int, picture_path: Path | None
+) -> None:
     """Orders a second from intake to assignment, durable, with drones that need no time."""
     try:
         fleet = _unbounded(fleet_config.load(), drones)
         # The baseline in the same run, but first: it must not profit from what the other has warmed up.
-        with _Bench(fleet, drones, grouped=False) as bench:
+        clients = clients if http else 0
+        with _Bench(fleet, drones, out, grouped=False, clients=clients) as bench:
             baseline = bench.measure(baseline_rounds, out, "one transaction a transition")
-        with _Bench(fleet, drones, grouped=True) as bench:
+        with _Bench(fleet, drones, out, grouped=True, clients=clients) as bench:
             measured = bench.measure(rounds, out, "group commit")
             delivered_per_s = bench.whole_lives()
             fsyncs = bench.fsyncs()
-    except (EtcdNotStarted, StoreError) as error:
+    except (EtcdNotStarted, StoreError, OSError) as error:
         raise Failure(str(error)) from error
     orders = drones * rounds
     document = {
@@ -79,6 +93,7 @@ def throughput(out: Output, drones: int, rounds: int, baseline_rounds: int, pict
         "fsync": fsyncs > 0,
         "delivered_per_s": round(delivered_per_s, 1),
         "drones": drones,
+        "http_clients": clients,
         "wal_fsyncs": fsyncs,
     }
     out.say(
@@ -100,7 +115,8 @@ def picture(document: dict[str, Any]) -> str:
         "one transaction a transition": document["baseline_orders_per_s"],
     }
     bars = charts.Bars("orders per second", tuple(rates), {"orders/s": list(rates.values())})
-    return charts.draw("Throughput, orders handed in at the store", bars)
+    way = f"by {document['http_clients']} HTTP clients" if document["http_clients"] else "at the store"
+    return charts.draw(f"Throughput, orders handed in {way}", bars)
 
 
 def _unbounded(fleet: FleetSpec, drones: int) -> FleetSpec:
@@ -140,19 +156,39 @@ class _OneByOne(EtcdStore):
 
 
 class _Bench:
-    """An etcd, a leader with instant drones, and a shop that writes to the store itself."""
+    """An etcd, a leader with instant drones, and a shop. ``clients`` 0: it writes to the store itself."""
 
-    def __init__(self, fleet: FleetSpec, drones: int, *, grouped: bool) -> None:
-        self._fleet, self._drones, self._grouped = fleet, drones, grouped
+    def __init__(self, fleet: FleetSpec, drones: int, out: Output, *, grouped: bool, clients: int) -> None:
+        self._fleet, self._drones, self._out = fleet, drones, out
+        self._grouped, self._clients = grouped, clients
         self._changed = threading.Condition()
         self._counts: dict[SagaStatus, int] = {}
         self._last_s: dict[SagaStatus, float] = {}
         self._handed_in = 0
 
     def __enter__(self) -> _Bench:
-        self._etcd = EtcdProcess()
-        store_type = EtcdStore if self._grouped else _OneByOne
-        self._store = store_type(self._etcd.endpoints, self._fleet.region)
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self, stack: ExitStack) -> None:
+        url = ""
+        if self._clients:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            config = str(bench_config(folder / "fleet.yaml", self._fleet))
+            options = FleetOptions(
+                drones=0, replicas=0, region=self._fleet.region, http_port=0, fleet_config=config, monitor=False
+            )
+            local = stack.enter_context(running(options, self._out, visible=False))
+            self._endpoints, url = local.etcd.endpoints, local.url
+        else:
+            self._endpoints = stack.enter_context(EtcdProcess()).endpoints
+        store = (EtcdStore if self._grouped else _OneByOne)(self._endpoints, self._fleet.region)
+        stack.callback(store.close)
         c = self._fleet.classes[0]
         reports = [
             DroneReport(f"drone_{i}", c.name, f"journal_{i}", 0, Phase.IDLE, self._fleet.depot, c.battery_wh)
@@ -163,18 +199,16 @@ class _Bench:
         lanes = None
         if not self._grouped:
             lanes = ThreadLanes(Clock().now, dict.fromkeys(Lane, 1))
-        self._driver = Driver(core, self._store, self._instant, log, on_commit=self._committed, lanes=lanes)
+        self._driver = Driver(core, store, self._instant, log, on_commit=self._committed, lanes=lanes)
         self._driver.start()
         self._instant.start(self._driver.post)
-        self._shop = _Shop(self._etcd.endpoints, self._fleet.region, HANDFUL if self._grouped else 1)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shop.close()
-        self._driver.stop()
-        self._instant.stop()
-        self._store.close()
-        self._etcd.stop()
+        stack.callback(self._instant.stop)
+        stack.callback(self._driver.stop)
+        if url:
+            self._shop = _Shop(_sell_over_http, url, self._clients)
+        else:
+            self._shop = _Shop(_sell, self._endpoints, self._fleet.region, HANDFUL if self._grouped else 1)
+        stack.callback(self._shop.close)
 
     def measure(self, rounds: int, out: Output, what: str) -> float:
         """Orders assigned a second in ``rounds`` after one that warms up (connections, leases of the drones)."""
@@ -199,7 +233,7 @@ class _Bench:
 
     def fsyncs(self) -> int:
         """How often etcd has synced its log so far, by its own count."""
-        with urllib.request.urlopen(f"{self._etcd.endpoints[0]}/metrics", timeout=5.0) as answer:
+        with urllib.request.urlopen(f"{self._endpoints[0]}/metrics", timeout=5.0) as answer:
             found = _FSYNCS.search(answer.read().decode())
         return int(found[1]) if found else 0
 
@@ -213,6 +247,7 @@ class _Bench:
         with self._changed:
             while self._counts.get(status, 0) < self._handed_in:
                 self._changed.wait(1.0)
+                self._shop.check()
                 if self._driver.crash is not None:
                     raise Failure(f"the leader died: {self._driver.crash!r}")
                 if time.monotonic() >= deadline:
@@ -232,12 +267,12 @@ class _Bench:
 
 
 class _Shop:
-    """A process that hands in orders when it is told to. Raises ``StoreError`` for what its process could not do."""
+    """A process that hands in orders when it is told to: ``sell(pipe, *arguments)``. Raises what goes wrong there."""
 
-    def __init__(self, endpoints: Sequence[str], region: str, handful: int) -> None:
+    def __init__(self, sell: Callable[..., None], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_sell, args=(theirs, list(endpoints), region, handful), daemon=True)
+        self._process = context.Process(target=sell, args=(theirs, *arguments), daemon=True)
         self._process.start()
         theirs.close()
         self._answer()  # it is ready
@@ -246,6 +281,11 @@ class _Shop:
         """Begin to hand in; the monotonic time of the begin. The machine's clock is the same in all processes."""
         self._pipe.send(orders)
         return float(self._answer())
+
+    def check(self) -> None:
+        """Raise what has gone wrong since it began to hand in."""
+        if self._pipe.poll():
+            self._answer()
 
     def close(self) -> None:
         self._pipe.close()
@@ -262,8 +302,26 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
+def bench_config(path: Path, fleet: FleetSpec) -> Path:
+    """Write ``fleet`` as a fleet configuration to ``path``, for processes that read one."""
+    classes = {c.name: {k: v for k, v in asdict(c).items() if k != "name"} for c in fleet.classes}
+    document = {
+        "region": fleet.region,
+        "depot": asdict(fleet.depot),
+        "service_radius_m": fleet.service_radius_m,
+        "drone_classes": classes,
+        "pattern": list(classes),
+    }
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+def _documents(count: int) -> list[dict[str, Any]]:
+    return [{**d, "order_id": _new_id(), "package_weight_kg": WEIGHT_KG} for d in town.orders(count, 1)]
+
+
 def _sell(pipe: multiprocessing.connection.Connection, endpoints: Sequence[str], region: str, handful: int) -> None:
-    """The shop's process."""
+    """The shop's process that writes to the store itself."""
     store = EtcdStore(endpoints, region)
     try:
         store.status()
@@ -271,8 +329,7 @@ def _sell(pipe: multiprocessing.connection.Connection, endpoints: Sequence[str],
         while True:
             count = pipe.recv()
             now_s = time.time()
-            documents = [{**d, "order_id": _new_id(), "package_weight_kg": WEIGHT_KG} for d in town.orders(count, 1)]
-            orders = [parse_order(document, now_s=now_s, new_id=_new_id) for document in documents]
+            orders = [parse_order(document, now_s=now_s, new_id=_new_id) for document in _documents(count)]
             pipe.send(time.monotonic())
             for start in range(0, count, handful):
                 for answer in store.submit_all(orders[start : start + handful]):
@@ -283,3 +340,39 @@ def _sell(pipe: multiprocessing.connection.Connection, endpoints: Sequence[str],
         return
     finally:
         store.close()
+
+
+def _sell_over_http(pipe: multiprocessing.connection.Connection, url: str, clients: int) -> None:
+    """The shop's process that is ``clients`` clients of the gateway, each with a connection that it keeps."""
+    try:
+        pipe.send(0.0)
+        while True:
+            bodies = [json.dumps(document).encode() for document in _documents(pipe.recv())]
+            pipe.send(time.monotonic())
+            asyncio.run(_post_all(url, bodies, clients))
+    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+        pipe.send(OSError(f"a client failed: {error}"))
+    except (EOFError, KeyboardInterrupt):
+        return
+
+
+async def _post_all(url: str, bodies: Sequence[bytes], clients: int) -> None:
+    left = iter(bodies)
+    await asyncio.gather(*(_post_some(url, left) for _ in range(clients)))
+
+
+async def _post_some(url: str, bodies: Iterator[bytes]) -> None:
+    """One client. HTTP is spoken by hand, in the few words needed: a client library would take the gateway's share of
+    the machine. Raises ``ValueError`` for any answer but 202."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for body in bodies:
+        head = f"POST /orders HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 202"):
+            raise ValueError(answer.split(b"\r\n", 1)[0].decode())
+        length = re.search(rb"(?i)content-length: (\d+)", answer)
+        await reader.readexactly(int(length[1]) if length else 0)
+    writer.close()
+    await writer.wait_closed()

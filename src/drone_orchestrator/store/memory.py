@@ -101,6 +101,11 @@ class MemoryBackend:
                 if all(self._leased(op) for op in ops):
                     self._apply(expects, ops)
 
+    def has_late(self) -> bool:
+        """Whether a transaction is on its way, or is going to be: :meth:`deliver_late` has something to do, or will."""
+        with self.changed:
+            return bool(self._late) or any(not applied for _, applied in self._faults)
+
     def forget_faults(self) -> None:
         """Everybody reaches the store, and no more answers get lost."""
         with self.changed:

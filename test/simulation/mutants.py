@@ -39,6 +39,7 @@ from drone_orchestrator.ports import CommitResult, Submitted
 from drone_orchestrator.runtime.drone_journal import DroneJournal
 from drone_orchestrator.store import region
 from drone_orchestrator.store.kv import Delete, Expect
+from drone_orchestrator.store.leases import DroneLeases
 from drone_orchestrator.store.memory import MemoryBackend
 from drone_orchestrator.store.region import RegionStore
 from drone_orchestrator.store.transactions import Plan
@@ -156,12 +157,12 @@ def drone_free_by_its_own_word(patch: Patch) -> None:
         changed = drone is not None and saga.journal_id not in (None, drone.report.journal_id)
         return [] if changed and not saga.parked else honest(aftermath, saga, agenda, drone, silent, now)
 
-    def is_available(honest: Any, roster: Roster, *args: Any) -> bool:
+    def look_at_drone(honest: Any, roster: Roster, *args: Any) -> None:
         with mock.patch.object(roster._view, "reservations", {}):
-            return honest(roster, *args)
+            honest(roster, *args)
 
     patch.around(Aftermath, "look", look)
-    patch.around(Roster, "_is_available", is_available)
+    patch.around(Roster, "_look", look_at_drone)
 
 
 # --- I3 nothing_lost --------------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ def outcome_acknowledged_before_the_commit(patch: Patch) -> None:
 @mutant("I3")
 def reservation_not_leased(patch: Patch) -> None:
     """A reservation hangs on no lease, so a drone that dies before it loads keeps its order for ever."""
-    patch.replace(RegionStore, "_leases_for", lambda store, transitions: [0] * len(transitions))
+    patch.replace(DroneLeases, "take", lambda leases, drones: dict.fromkeys(drones, 0))
 
 
 @mutant("I3")
@@ -219,8 +220,10 @@ def new_leader_adopts_nothing(patch: Patch) -> None:
 def watch_gap_ignored(patch: Patch) -> None:
     """Where the watch's revision is compacted it goes on from now, without the snapshot that fills the gap."""
 
-    def watch(honest: Any, store: RegionStore, after: int, on_change: Any, on_snapshot: Any, *more: Any) -> Any:
-        return honest(store, after, on_change, lambda snapshot: None, *more)
+    def watch(
+        honest: Any, store: RegionStore, after: int, on_change: Any, on_snapshot: Any, *more: Any, **named: Any
+    ) -> Any:
+        return honest(store, after, on_change, lambda snapshot: None, *more, **named)
 
     patch.around(RegionStore, "watch", watch)
 

@@ -27,7 +27,8 @@ MIN_LEG_M = 2.0
 def cruise_power_w(drone_class: DroneClass, payload_kg: ArrayLike) -> FloatArray:
     """Electric power in W in the air with ``payload_kg`` on board; the shape of ``payload_kg``."""
     mass_ratio = 1.0 + np.asarray(payload_kg, dtype=np.float64) / drone_class.empty_mass_kg
-    return np.asarray(drone_class.hover_power_w * mass_ratio**1.5, dtype=np.float64)
+    # As a product, for numpy's power differs in the last bit with the processor.
+    return np.asarray(drone_class.hover_power_w * (mass_ratio * np.sqrt(mass_ratio)), dtype=np.float64)
 
 
 def flight_time_s(distance_m: ArrayLike, drone_class: DroneClass) -> FloatArray:

@@ -2,6 +2,9 @@
 
 Sources: NGA.STND.0036, *World Geodetic System 1984* (ellipsoid); Navipedia, *Transformations between ECEF and ENU
 coordinates* (tangent plane); H. Moritz, *Geodetic Reference System 1980* (mean radius).
+
+The same numbers come out on every processor: a seed of the simulation must be the same history everywhere, and numpy's
+trigonometry and its products of vectors differ in the last bit with the instruction set.
 """
 
 from __future__ import annotations
@@ -23,6 +26,12 @@ WGS84_E2 = WGS84_F * (2.0 - WGS84_F)  # first eccentricity, squared
 MEAN_RADIUS_M = 6_371_008.8  # (2 a + b) / 3
 
 
+# The C library's instead of numpy's; there are few points, and pairs need none of it.
+_sin, _cos, _atan2 = (np.vectorize(f, otypes=[np.float64]) for f in (math.sin, math.cos, math.atan2))
+#: Up to this half chord (a distance of 640 km) the series of the arcsine below is exact to the last bits.
+_SHORT = 0.05
+
+
 class BeyondHorizon(ValueError):
     """The point of the tangent plane has no ground below it: further from the origin than the Earth's radius."""
 
@@ -35,7 +44,7 @@ def enu_from_geo(lat_deg: ArrayLike, lon_deg: ArrayLike, origin: GeoPoint) -> tu
     """
     axes, start = _frame(origin)
     offset = _ecef(np.asarray(lat_deg, dtype=np.float64), np.asarray(lon_deg, dtype=np.float64)) - start
-    return offset @ axes[0], offset @ axes[1]
+    return _dot(offset, axes[0]), _dot(offset, axes[1])
 
 
 def geo_from_enu(east_m: ArrayLike, north_m: ArrayLike, origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
@@ -49,16 +58,16 @@ def geo_from_enu(east_m: ArrayLike, north_m: ArrayLike, origin: GeoPoint) -> tup
     # Go down from the plane to the ellipsoid: |s (point + u up)| = 1, quadratic in u, nearer root.
     scale = 1.0 / np.array([WGS84_A_M, WGS84_A_M, WGS84_B_M])
     scaled_up, scaled_point = scale * axes[2], scale * point
-    a = scaled_up @ scaled_up
-    half_b = scaled_point @ scaled_up
-    c = np.sum(scaled_point * scaled_point, axis=-1) - 1.0
+    a = _dot(scaled_up, scaled_up)
+    half_b = _dot(scaled_point, scaled_up)
+    c = _dot(scaled_point, scaled_point) - 1.0
     root = half_b * half_b - a * c
     if np.any(root < 0.0):
         raise BeyondHorizon("no ground below that point of the tangent plane: are east and north in metres?")
     ground = point - (c / (half_b + np.sqrt(root)))[..., None] * axes[2]
     x, y, z = ground[..., 0], ground[..., 1], ground[..., 2]
-    lat = np.arctan2(z, (1.0 - WGS84_E2) * np.hypot(x, y))
-    return np.degrees(lat), np.degrees(np.arctan2(y, x))
+    lat = _atan2(z, (1.0 - WGS84_E2) * np.sqrt(x * x + y * y))
+    return np.degrees(lat), np.degrees(_atan2(y, x))
 
 
 def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lon2_deg: ArrayLike) -> FloatArray:
@@ -70,8 +79,12 @@ def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lo
     first = _unit(np.asarray(lat1_deg, dtype=np.float64), np.asarray(lon1_deg, dtype=np.float64))
     second = _unit(np.asarray(lat2_deg, dtype=np.float64), np.asarray(lon2_deg, dtype=np.float64))
     x, y, z = (p - q for p, q in zip(first, second, strict=True))
-    half_chord = np.sqrt(x * x + y * y + z * z) / 2.0
-    return np.asarray(2.0 * MEAN_RADIUS_M * np.arcsin(np.minimum(half_chord, 1.0)), dtype=np.float64)
+    half_chord = np.asarray(np.sqrt(x * x + y * y + z * z) / 2.0)
+    h2 = half_chord * half_chord
+    angle = half_chord * (1.0 + h2 * (1 / 6 + h2 * (3 / 40 + h2 * (5 / 112 + h2 * (35 / 1152 + h2 * (63 / 2816))))))
+    if np.any(half_chord > _SHORT):
+        angle = np.where(half_chord > _SHORT, np.arcsin(np.minimum(half_chord, 1.0)), angle)
+    return np.asarray(2.0 * MEAN_RADIUS_M * angle, dtype=np.float64)
 
 
 def distance_between_m(first: GeoPoint, second: GeoPoint) -> float:
@@ -88,23 +101,25 @@ def _unit_of(point: GeoPoint) -> tuple[float, float, float]:
 
 def _unit(lat_deg: FloatArray, lon_deg: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     lat, lon = np.radians(lat_deg), np.radians(lon_deg)
-    return np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
+    cos_lat = _cos(lat)
+    return cos_lat * _cos(lon), cos_lat * _sin(lon), _sin(lat)
 
 
 def _ecef(lat_deg: FloatArray, lon_deg: FloatArray) -> FloatArray:
     """Earth-centred coordinates of ground points in metres; shape ``(..., 3)``."""
     lat, lon = np.radians(lat_deg), np.radians(lon_deg)
-    normal_m = WGS84_A_M / np.sqrt(1.0 - WGS84_E2 * np.sin(lat) ** 2)
-    x = normal_m * np.cos(lat) * np.cos(lon)
-    y = normal_m * np.cos(lat) * np.sin(lon)
-    z = (1.0 - WGS84_E2) * normal_m * np.sin(lat)
+    sin_lat, cos_lat = _sin(lat), _cos(lat)
+    normal_m = WGS84_A_M / np.sqrt(1.0 - WGS84_E2 * sin_lat * sin_lat)
+    x = normal_m * cos_lat * _cos(lon)
+    y = normal_m * cos_lat * _sin(lon)
+    z = (1.0 - WGS84_E2) * normal_m * sin_lat
     return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
 
 
 def _frame(origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
     """Unit vectors east, north, up as rows, and the origin itself, in Earth-centred coordinates."""
-    lat, lon = np.radians(origin.lat_deg), np.radians(origin.lon_deg)
-    sin_lat, cos_lat, sin_lon, cos_lon = np.sin(lat), np.cos(lat), np.sin(lon), np.cos(lon)
+    lat, lon = math.radians(origin.lat_deg), math.radians(origin.lon_deg)
+    sin_lat, cos_lat, sin_lon, cos_lon = math.sin(lat), math.cos(lat), math.sin(lon), math.cos(lon)
     axes = np.array(
         [
             [-sin_lon, cos_lon, 0.0],
@@ -113,3 +128,9 @@ def _frame(origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
         ]
     )
     return axes, _ecef(np.asarray(origin.lat_deg), np.asarray(origin.lon_deg))
+
+
+def _dot(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Product of vectors along the last axis, of three elements, in one order on every machine."""
+    product = first * second
+    return np.asarray(product[..., 0] + product[..., 1] + product[..., 2])

@@ -200,6 +200,11 @@ class SimulatedFlight:
         fault = self.fault or ("battery_empty" if self._energy_wh <= 0.0 else "")
         return Sensed(self.position, self._energy_wh, bool(self.loaded), arrived, fault)
 
+    @property
+    def is_dropping(self) -> bool:
+        """Whether it is letting its package go."""
+        return self._act is not None and not self._act.loads
+
     def next_change_s(self) -> float:
         """When (virtual, s) the next leg or act ends; infinite for never."""
         if self._act is not None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 OPERATOR = "operator"
 RETRY_S = 2.0
-#: The operator looks round so often, and is quicker once nothing fails any more.
 #: How often the operator says what he sees without thinking of the drone.
 CARELESS = 0.3
+#: The operator looks round so often, and is quicker once nothing fails any more.
 ROUND_S = 10.0
 QUICK_ROUND_S = 5.0
 
@@ -165,7 +165,8 @@ class Operator:
             action = CommandAction.LOST
         elif package.at_depot and not drone.may_load(saga.message_id):
             action = CommandAction.RETURNED
-        elif package.carrier and world.rng.random() < 0.5:
+        elif package.carrier and world.rng.random() < 0.5 and not world.drones[package.carrier].flight.is_dropping:
+            # Whoever takes a package that the drone lets go of at its destination is the customer.
             world.packages.fetch(world.drones[package.carrier].flight.unload())
             action = CommandAction.RETURNED
         else:

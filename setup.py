@@ -56,5 +56,9 @@ setup(
         f"{NAME}.planners": [
             f"assignment = {NAME}.planning.planner:AssignmentPlanner",
         ],
+        # So does what flies a drone: a function (setup, node), see nodes/flights.py.
+        f"{NAME}.flight": [
+            f"kinematic = {NAME}.nodes.flights:kinematic",
+        ],
     },
 )

@@ -62,6 +62,7 @@ def test_an_unknown_parameter_is_refused_and_the_nearest_known_named(
         ("order_gateway", "etcd_endpoints:=no-port", "no-port"),
         ("drone_executor", "drone_ids:=[Drone-1]", "Drone-1"),
         ("drone_executor", "time_scale:=-1.0", "time_scale"),
+        ("drone_executor", "flight:=broomstick", "parameter flight: 'broomstick' is not registered; known: "),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_and_ends_the_process(

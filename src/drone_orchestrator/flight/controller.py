@@ -1,11 +1,19 @@
-"""What a drone's executor needs of whatever flies the drone: our kinematic model, Gazebo, an autopilot."""
+"""What a drone's executor needs of whatever flies the drone: our kinematic model, Gazebo, an autopilot.
+
+A flight stack of your own is a class that keeps to :class:`FlightController`, and a function ``(setup, node)`` that
+makes one, registered as an entry point of the group ``drone_orchestrator.flight`` under the name that the executor's
+parameter ``flight`` takes. The executor calls everything on one thread, about ten times a second, in this order:
+``step``, then, as soon as ``ready`` says so, ``state``, then the commands that its decisions ask for. Whatever blocks
+there blocks all drones of the process.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from ..core.types import GeoPoint
+from ..core.types import DroneClass, GeoPoint
 
 
 class FlightError(Exception):
@@ -13,11 +21,30 @@ class FlightError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class FlightSetup:
+    """What a flight controller is made from.
+
+    ``path``: a file of this drone's own, for what must survive a restart of the process; its folder exists.
+    ``time_scale``: simulated seconds that pass in a second of wall time; a controller that cannot have its own time
+    raises :class:`FlightError` for anything but 1.
+    """
+
+    drone_id: str
+    drone_class: DroneClass
+    depot: GeoPoint
+    path: Path
+    time_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class FlightState:
     """What the flight controller senses. Local axes are east, north, up from the depot's ground.
 
-    ``at_target``: landed at the point of the last ``goto``. ``payload_on_board`` is the payload sensor's word.
-    ``fault``: machine-readable reason why the drone should stay on the ground, ``""`` for none.
+    ``at_target``: landed at the point of the last ``goto``, within 2 m; false before the first ``goto`` and after
+    ``hold``. ``payload_on_board`` is the payload sensor's word: what is true of the drone, also after the process died
+    in the middle of ``load`` or ``drop``. ``fault``: machine-readable reason (``lower_case``) why the drone should stay
+    on the ground, ``""`` for none. The executor grounds the drone for it, for good: a person lifts that. So what may
+    pass by itself is no fault yet.
     """
 
     position: GeoPoint
@@ -32,11 +59,23 @@ class FlightState:
 
 
 class FlightController(Protocol):
-    """Commands return at once; progress shows in ``state``. A repeated ``load`` or ``drop`` changes nothing."""
+    """Commands return at once; progress shows in ``state``. A repeated ``load`` or ``drop`` changes nothing.
+
+    A process may die at any moment, and a new controller begin on the same ``path`` with the drone in the air: it must
+    know position, payload and charge as they are, and keep the drone safe until ``goto`` or ``hold`` comes.
+    """
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``state`` is sensed and not guessed.
+
+        Until it is true once, nothing but ``step`` and ``close`` is called, and the drone takes no order; later it is
+        not asked any more, and what is lost then is a ``fault``.
+        """
 
     @property
     def state(self) -> FlightState:
-        """What is sensed now."""
+        """What is sensed now. Cheap: it is read several times after each ``step``."""
 
     def goto(self, target: GeoPoint) -> None:
         """Fly to ``target`` and land there. Replaces an earlier target; breaks off loading and dropping, even where the
@@ -58,10 +97,14 @@ class FlightController(Protocol):
         """Stop, break off what is under way, and land on the spot."""
 
     def step(self, dt_s: float) -> None:
-        """Let ``dt_s`` of wall time pass; a controller that runs by itself only reads its sensors."""
+        """Let ``dt_s`` (0 or more) pass, of ROS time: wall time, or simulation time where ``use_sim_time`` is set.
+
+        A controller that runs by itself only reads its sensors. Raises :class:`FlightError` where it cannot go on: the
+        process ends then, and begins anew.
+        """
 
     def remaining_s(self) -> float:
-        """Estimated wall seconds until the target is reached; 0 where there is none."""
+        """Estimated seconds (of ``step``) until the target is reached; 0 where there is none."""
 
     def close(self) -> None:
         """Remember what must survive, and release everything; again does nothing."""

@@ -109,6 +109,10 @@ class KinematicFlight:
     # --- senses -----------------------------------------------------------------------------------------------------
 
     @property
+    def ready(self) -> bool:
+        return True
+
+    @property
     def state(self) -> FlightState:
         return FlightState(
             position=self._position(),

@@ -43,12 +43,12 @@ from ..core.drone_events import (
     RecallRequested,
 )
 from ..core.types import DeliveryOutcome, DroneClass, FleetSpec, GeoPoint, Instant, Outcome, Phase, Verdict
-from ..flight.controller import FlightController, FlightError
-from ..flight.kinematic import KinematicFlight
+from ..flight.controller import FlightController, FlightError, FlightSetup
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
 from . import convert, executors, names, qos
+from .flights import FlightFactory, load_flight
 from .network import NetworkWatch, usable_addresses
 from .params import Param, ParameterError, declare
 from .process import StartAgain, run_node
@@ -59,6 +59,7 @@ PARAMETERS = (
     Param("data_dir", "", "Folder of journals and flight states; empty: $ROS_HOME/drone_orchestrator."),
     Param("fleet_config", "", "Fleet configuration (YAML); empty: the packaged one."),
     Param("region", "", "Only leaders of this region count; empty: any in this namespace."),
+    Param("flight", "kinematic", "What flies the drones: kinematic, gazebo, or what another package has registered."),
     Param("time_scale", 1.0, "Simulated seconds of flight in a second of wall time.", minimum=0.001, maximum=1000.0),
     Param("telemetry_rate_hz", 5.0, "Rate of telemetry; below 2 its QoS deadline would pass.", "Hz", 2.0, 10.0),
     Param("state_period_s", 0.5, "A state without change is repeated after this long.", "s", 0.05, 2.0),
@@ -84,6 +85,7 @@ class Settings:
     drone_class: DroneClass
     depot: GeoPoint
     data_dir: Path
+    make_flight: FlightFactory
     time_scale: float
     telemetry_period_s: float
     state_period_s: float
@@ -191,9 +193,9 @@ class _Work:
         self._log = node.get_logger()
         journal = DroneJournal.open(base.with_suffix(".journal"))
         try:
-            self._flight: FlightController = KinematicFlight(
-                settings.drone_class, settings.depot, base.with_suffix(".flight.json"), settings.time_scale
-            )
+            path = base.with_suffix(".flight.json")
+            setup = FlightSetup(drone_id, settings.drone_class, settings.depot, path, settings.time_scale)
+            self._flight: FlightController = settings.make_flight(setup, node)
         except FlightError:
             journal.close()
             raise
@@ -212,6 +214,7 @@ class _Work:
         self._results: dict[tuple[str, int], Future] = {}
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
+        self._ready = False
         self._stepped_at_s = self._seconds()
         self._telemetry_due_s = self._feedback_due_s = 0.0
         self._state = node.create_publisher(DroneState, names.DRONE_STATES, qos.state(), **qos.options())
@@ -255,8 +258,15 @@ class _Work:
 
     def tick(self, *, publish: bool) -> None:
         now_s = self._seconds()
-        self._driver.sense(max(0.0, now_s - self._stepped_at_s))
+        # Simulation time is 0 until the first clock message, which may say anything: no time has passed then.
+        dt_s = max(0.0, now_s - self._stepped_at_s) if self._stepped_at_s else 0.0
         self._stepped_at_s = now_s
+        if not self._ready:
+            self._flight.step(dt_s)
+            self._ready, dt_s = self._flight.ready, 0.0
+            if not self._ready:
+                return  # its machine refuses goals until it has sensed something; nobody hears of the drone before
+        self._driver.sense(dt_s)
         if publish:
             self._publish()
 
@@ -426,6 +436,7 @@ class DroneHost(Node):
             drone_class=_drone_class(fleet, values["drone_class"]),
             depot=fleet.depot,
             data_dir=Path(values["data_dir"]) if values["data_dir"] else default_data_dir(),
+            make_flight=load_flight(values["flight"]),
             time_scale=values["time_scale"],
             telemetry_period_s=1.0 / values["telemetry_rate_hz"],
             state_period_s=values["state_period_s"],

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+import yaml
 
 from .fleet_config import load, pattern
 
 #: Below the data folder: what has left the store.
 ARCHIVE_FOLDER = "archive"
+
+#: A fleet shuts down by role in this order (it comes up the other way round), so that whoever is left can still say
+#: good-bye to what it needs. What has not ended after so long is killed, so that it holds nobody up.
+STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
+STOP_ROLE_S = 3.0
+#: The lifecycle states by which the nodes of a role are up: a replica that stands by is as ready as one that leads.
+READY_STATES = {"drones": ("active",), "orchestrator": ("inactive", "active")}
+#: The exit code of a process that refused its settings: starting it again would not help.
+REFUSED = 2
 
 Parameter = bool | int | float | str | list[str]
 
@@ -20,7 +31,10 @@ class FleetOptions:
     With a ``heartbeat_timeout_s`` above ``lease_ttl_s`` heartbeats play no part: only the lease tells of a dead leader.
 
     ``etcd_members`` and ``etcd_compaction`` (how much history it keeps, as etcd writes it; empty: all of it) are for
-    an etcd that the run starts itself.
+    an etcd that the run starts itself. ``replica_names`` and ``drone_ids`` (which are all of ``drone_class``) name what
+    ``replicas`` and ``drones`` would only count. ``params_file`` holds parameters in ROS's own format, for nodes by
+    their names; its section ``/**/orchestrator`` is for every replica, whatever its name. What is set here and differs
+    from its default wins over it.
     """
 
     drones: int = 6
@@ -40,6 +54,12 @@ class FleetOptions:
     etcd_members: int = 1
     etcd_compaction: str = ""
     drones_per_process: int = 2
+    drone_ids: tuple[str, ...] = ()
+    drone_class: str = ""
+    flight: str = "kinematic"
+    replica_names: tuple[str, ...] = ()
+    use_sim_time: bool = False
+    params_file: str = ""
     monitor: bool = True
     gateway: bool = True
     log_level: str = "info"
@@ -55,6 +75,15 @@ class FleetOptions:
             raise ValueError("drones_per_process: at least 1 is wanted")
         if not self.time_scale > 0.0:
             raise ValueError("time_scale: a positive number is wanted")
+        for_every(self.params_file, "")
+
+    def changed(self, *names: str) -> dict[str, Parameter]:
+        """The settings out of ``names`` that are not at their defaults, as parameters of the same names.
+
+        The nodes have the same defaults, so a file of parameters may set what nobody set here.
+        """
+        defaults = {each.name: each.default for each in fields(self)}
+        return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +91,7 @@ class ProcessSpec:
     """One process of the fleet: ``ros2 run drone_orchestrator <executable>`` with these parameters.
 
     ``role`` is ``orchestrator``, ``drones``, ``monitor`` or ``gateway``. A supervisor starts it again
-    ``respawn_delay_s`` after it died unasked.
+    ``respawn_delay_s`` after it died unasked. ``lifecycle_nodes`` are the names of those that it consists of.
     """
 
     name: str
@@ -73,6 +102,8 @@ class ProcessSpec:
     namespace: str = ""
     respawn_delay_s: float = 1.0
     log_level: str = "info"
+    params_file: str = ""
+    lifecycle_nodes: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """The command line after the executable, in ROS's own syntax."""
@@ -80,7 +111,9 @@ class ProcessSpec:
         if self.node_name:
             args += ["-r", f"__node:={self.node_name}"]
         if self.namespace:
-            args += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+            args += ["-r", f"__ns:=/{self.namespace}"]
+        if self.params_file:
+            args += ["--params-file", self.params_file]
         for key, value in self.parameters.items():
             args += ["-p", f"{key}:={_yaml(value)}"]
         return args
@@ -88,27 +121,49 @@ class ProcessSpec:
 
 def processes(options: FleetOptions) -> list[ProcessSpec]:
     """The processes of a fleet in the order in which they are brought up; shut down in reverse."""
-    common: dict[str, Parameter] = {"region": options.region, "etcd_endpoints": options.etcd_endpoints}
-    if options.fleet_config:
-        common["fleet_config"] = options.fleet_config
-    out = _drone_hosts(options)
-    for index in range(options.replicas):
-        name = f"orchestrator_{chr(ord('a') + index)}"
-        bounds: dict[str, Parameter] = {
-            "lease_ttl_s": options.lease_ttl_s,
-            "heartbeat_timeout_s": options.heartbeat_timeout_s,
-            "reservation_ttl_s": options.reservation_ttl_s,
-            "max_attempts": options.max_attempts,
-        }
-        if options.data_dir:
-            bounds["archive_dir"] = str(Path(options.data_dir) / ARCHIVE_FOLDER)
-        out.append(_spec(options, name, "orchestrator", "orchestrator", {**common, **bounds}, name))
+    out = [*_drone_hosts(options), *_replicas(options)]
     if options.monitor:
-        out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", dict(common), None))
+        out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", _common(options)))
     if options.gateway:
-        http: dict[str, Parameter] = {"http_host": options.http_host, "http_port": options.http_port}
-        out.append(_spec(options, "order_gateway", "gateway", "order_gateway", {**common, **http}, None))
+        http = options.changed("http_host", "http_port")
+        out.append(_spec(options, "order_gateway", "gateway", "order_gateway", {**_common(options), **http}))
     return out
+
+
+def _common(options: FleetOptions) -> dict[str, Parameter]:
+    """What everybody who reads the store is told."""
+    store: dict[str, Parameter] = {"region": options.region, "etcd_endpoints": options.etcd_endpoints}
+    return {**store, **options.changed("fleet_config", "use_sim_time")}
+
+
+def _replicas(options: FleetOptions) -> list[ProcessSpec]:
+    out: list[ProcessSpec] = []
+    bounds = options.changed("lease_ttl_s", "heartbeat_timeout_s", "reservation_ttl_s", "max_attempts")
+    if options.data_dir:
+        bounds["archive_dir"] = str(Path(options.data_dir) / ARCHIVE_FOLDER)
+    names = options.replica_names or tuple(f"orchestrator_{chr(ord('a') + i)}" for i in range(options.replicas))
+    for name in names:
+        parameters = {**for_every(options.params_file, "orchestrator"), **_common(options), **bounds}
+        spec = _spec(options, name, "orchestrator", "orchestrator", parameters, node_name=name, lifecycle_nodes=(name,))
+        out.append(spec)
+    return out
+
+
+def for_every(params_file: str, node: str) -> dict[str, Parameter]:
+    """What ``params_file`` (empty: none) says for every ``node``, in its section ``/**/<node>``.
+
+    Raises :class:`ValueError` where the file cannot be used.
+    """
+    if not params_file:
+        return {}
+    try:
+        document = yaml.safe_load(Path(params_file).read_text(encoding="utf-8"))
+        section = document.get(f"/**/{node}", {})
+        return dict(section.get("ros__parameters", {}))
+    except OSError as error:
+        raise ValueError(f"params_file: {params_file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise ValueError(f"params_file: {params_file} is no file of ROS parameters") from error
 
 
 def heaviest_kg(options: FleetOptions) -> float:
@@ -120,23 +175,25 @@ def heaviest_kg(options: FleetOptions) -> float:
 
 def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
     """Drones of one class share processes, ``drones_per_process`` each."""
-    classes = pattern(options.fleet_config or None)
     by_class: dict[str, list[str]] = {}
-    for index in range(options.drones):
-        by_class.setdefault(classes[index % len(classes)], []).append(f"drone_{index + 1}")
+    if options.drone_ids:
+        by_class[options.drone_class] = list(options.drone_ids)
+    else:
+        classes = pattern(options.fleet_config or None)
+        for index in range(options.drones):
+            by_class.setdefault(classes[index % len(classes)], []).append(f"drone_{index + 1}")
     out: list[ProcessSpec] = []
     for drone_class, ids in by_class.items():
         for start in range(0, len(ids), options.drones_per_process):
+            mine = ids[start : start + options.drones_per_process]
             parameters: dict[str, Parameter] = {
-                "drone_ids": ids[start : start + options.drones_per_process],
+                "drone_ids": mine,
                 "drone_class": drone_class,
                 "region": options.region,
-                "data_dir": options.data_dir,
-                "time_scale": options.time_scale,
+                **options.changed("data_dir", "flight", "time_scale", "fleet_config", "use_sim_time"),
             }
-            if options.fleet_config:
-                parameters["fleet_config"] = options.fleet_config
-            out.append(_spec(options, f"drones_{len(out) + 1}", "drones", "drone_executor", parameters, None))
+            name = f"drones_{len(out) + 1}"
+            out.append(_spec(options, name, "drones", "drone_executor", parameters, lifecycle_nodes=tuple(mine)))
     return out
 
 
@@ -146,9 +203,21 @@ def _spec(
     role: str,
     executable: str,
     parameters: dict[str, Parameter],
-    node_name: str | None,
+    *,
+    node_name: str | None = None,
+    lifecycle_nodes: tuple[str, ...] = (),
 ) -> ProcessSpec:
-    return ProcessSpec(name, role, executable, parameters, node_name, options.namespace, log_level=options.log_level)
+    return ProcessSpec(
+        name,
+        role,
+        executable,
+        parameters,
+        node_name,
+        options.namespace.strip("/"),
+        log_level=options.log_level,
+        params_file=options.params_file,
+        lifecycle_nodes=lifecycle_nodes,
+    )
 
 
 def _yaml(value: Parameter) -> str:

@@ -24,14 +24,11 @@ from typing import Protocol
 
 from ..store.process import EtcdProcess
 from . import dds
-from .plan import FleetOptions, ProcessSpec, processes
+from .plan import REFUSED, STOP_ORDER, STOP_ROLE_S, FleetOptions, ProcessSpec, processes
 
 #: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
 _DOMAINS = range(10, 102)
-#: Shutting down goes by role, so that whoever is left can still say good-bye to what it needs. A role has so long, all
-#: roles together not much longer: what hangs must not hold up the rest.
-_STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
-_STOP_ROLE_S = 3.0
+#: All roles together have not much longer to end than one: what hangs must not hold up the rest.
 _STOP_ALL_S = 7.0
 _STOP_LEAST_S = 0.5
 _ETCD_RESPAWN_S = 1.0
@@ -228,7 +225,7 @@ class LocalFleet:
         if self._spawn_error is not None:
             raise FleetError(f"cannot start a process: {self._spawn_error}")
         for name, child in self._children.items():
-            if child.process is not None and child.process.poll() == 2 and not self._stopping.is_set():
+            if child.process is not None and child.process.poll() == REFUSED and not self._stopping.is_set():
                 raise FleetError(f"{name} refused to start: {self.last_line(name)}")
 
     def last_line(self, name: str) -> str:
@@ -271,8 +268,8 @@ class LocalFleet:
             child.restart_at_s = now + child.spec.respawn_delay_s
             if self._on_exit:
                 self._on_exit(child.spec.name, code or 0)
-        if code == 2:
-            return  # it refused its settings: trying again would not help
+        if code == REFUSED:
+            return
         if now >= child.restart_at_s:
             process = self._spawn(child.spec)
             with self._lock:
@@ -306,14 +303,14 @@ class LocalFleet:
 
     def _shut_down(self) -> None:
         end = time.monotonic() + _STOP_ALL_S
-        for role in _STOP_ORDER:
+        for role in STOP_ORDER:
             children = [child.process for child in self._children.values() if child.spec.role == role]
             running = [process for process in children if process is not None and process.poll() is None]
             for process in running:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
             now = time.monotonic()
-            deadline = now + min(_STOP_ROLE_S, max(end - now, _STOP_LEAST_S))
+            deadline = now + min(STOP_ROLE_S, max(end - now, _STOP_LEAST_S))
             for process in running:
                 try:
                     process.wait(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,12 @@
+"""Simulated drones: as many executors as they need. A building block; for a drone of your own: drone.launch.py.
+
+ros2 launch drone_orchestrator drones.launch.py drones:=6 time_scale:=20.0
+"""
+
+from launch import LaunchDescription
+
+from drone_orchestrator.bringup.launching import description, nodes
+
+
+def generate_launch_description() -> LaunchDescription:
+    return description("drones", lambda context, values: nodes("drones", values))

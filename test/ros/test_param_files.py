@@ -1,0 +1,54 @@
+"""``config/*.param.yaml``: a node that is given the packaged file has every default, whatever it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import rclpy
+import yaml
+from rclpy.context import Context
+
+from drone_orchestrator.bringup.plan import for_every
+from drone_orchestrator.bringup.runner import DomainReservation
+from drone_orchestrator.nodes.params import declare
+
+pytestmark = pytest.mark.ros
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+NODES = ("orchestrator", "drone_executor", "saga_monitor", "order_gateway")
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    context, reservation = Context(), DomainReservation()
+    rclpy.init(args=[], context=context, domain_id=reservation.domain)
+    yield context
+    rclpy.try_shutdown(context=context)
+    reservation.release()
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_packaged_file_says_every_default(name: str, context: Context) -> None:
+    table = import_module(f"drone_orchestrator.nodes.{name}").PARAMETERS
+    file = CONFIG / f"{name}.param.yaml"
+    node = rclpy.create_node(
+        name, context=context, namespace="north", cli_args=["--ros-args", "--params-file", str(file)]
+    )
+    try:
+        given = set(node._parameter_overrides)
+        values = declare(node, table)
+    finally:
+        node.destroy_node()
+    assert values == {param.name: param.default for param in table}
+    assert {param.name for param in table} - given <= {"etcd_endpoints", "drone_ids"}
+    for param in table:
+        assert f"{param.name}:" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_what_a_file_says_for_every_node_of_a_kind_is_found(name: str) -> None:
+    document = yaml.safe_load((CONFIG / f"{name}.param.yaml").read_text(encoding="utf-8"))
+    assert for_every(str(CONFIG / f"{name}.param.yaml"), name) == document[f"/**/{name}"]["ros__parameters"]

@@ -59,6 +59,7 @@ setup(
         # So does what flies a drone: a function (setup, node), see nodes/flights.py.
         f"{NAME}.flight": [
             f"kinematic = {NAME}.nodes.flights:kinematic",
+            f"gazebo = {NAME}.nodes.gazebo_link:gazebo",
         ],
     },
 )

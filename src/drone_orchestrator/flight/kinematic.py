@@ -10,25 +10,21 @@ Payload, position and charge are kept in a small file: it stands for the autopil
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.types import DroneClass, GeoPoint
-from ..planning.energy import MIN_LEG_M, SECONDS_PER_HOUR, cruise_power_w, flight_time_s
+from ..planning.energy import MIN_LEG_M
 from ..planning.geo import enu_from_geo, geo_from_enu
+from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaining_s
 from .controller import FlightError, FlightState
+from .kept import SAVE_PERIOD_S, KeptFile
 
 #: Horizontal acceleration limit: brisk but usual for a multicopter that carries goods.
 ACCELERATION_MPS2 = 4.0
 #: Longest step while speed changes; it makes a leg's time wrong by less than a second.
 MAX_SUBSTEP_S = 0.05
-#: The drone charges when it has landed within this distance of the depot.
-DEPOT_RADIUS_M = 10.0
-#: Wall time between two writes of the file, besides those at load and drop.
-SAVE_PERIOD_S = 1.0
 #: Closer than this and slower than one braking substep, the drone is above its target.
 _ARRIVAL_M = 0.25
 
@@ -59,9 +55,9 @@ class KinematicFlight:
             raise ValueError("time_scale must be greater than 0")
         self._class = drone_class
         self._depot = depot
-        self._path = path
+        self._file = KeptFile(path, _Kept)
         self._time_scale = time_scale
-        kept = _read(path) or _Kept(0.0, 0.0, 0.0, 0.0, drone_class.battery_wh, None)
+        kept = self._file.read() or _Kept(0.0, 0.0, 0.0, 0.0, drone_class.battery_wh, None)
         self._east, self._north, self._up = kept.east_m, kept.north_m, kept.up_m
         self._heading, self._energy_wh, self._payload_kg = kept.heading_rad, kept.energy_wh, kept.payload_kg
         self._v_east = self._v_north = self._v_up = 0.0
@@ -70,7 +66,6 @@ class KinematicFlight:
         self._dropping = False
         self._act_left_s = 0.0
         self._unsaved_s = 0.0
-        self._saved: _Kept | None = None
         self._located: tuple[float, float, GeoPoint] | None = None
         self._save(durable=True)
 
@@ -137,9 +132,7 @@ class KinematicFlight:
         distance = self._distance_m()
         if self._target is None or (self._landed and distance < MIN_LEG_M):
             return 0.0
-        whole_s = float(flight_time_s(max(distance, MIN_LEG_M), self._class))
-        climbed_s = min(self._up, self._class.cruise_altitude_m) / self._class.climb_speed_mps
-        return max(whole_s - climbed_s, 0.0) / self._time_scale
+        return remaining_s(distance, self._up, self._class) / self._time_scale
 
     @property
     def _landed(self) -> bool:
@@ -163,8 +156,7 @@ class KinematicFlight:
         elif self._landed and (self._target is None or self._distance_m() < MIN_LEG_M):
             passed_s = left_s
             if self._charging:
-                gained_wh = self._class.charge_power_w * passed_s / SECONDS_PER_HOUR
-                self._energy_wh = min(self._class.battery_wh, self._energy_wh + gained_wh)
+                self._energy_wh = after_charging_wh(self._energy_wh, self._class, passed_s)
         else:
             passed_s = self._fly(left_s)
             self._spend(passed_s)
@@ -244,8 +236,7 @@ class KinematicFlight:
             self._heading = math.atan2(self._v_north, self._v_east)
 
     def _spend(self, passed_s: float) -> None:
-        power_w = float(cruise_power_w(self._class, self._payload_kg or 0.0))
-        self._energy_wh = max(0.0, self._energy_wh - power_w * passed_s / SECONDS_PER_HOUR)
+        self._energy_wh = after_flight_wh(self._energy_wh, self._class, self._payload_kg or 0.0, passed_s)
 
     def _break_off(self) -> None:
         self._loading_kg, self._dropping, self._act_left_s = None, False, 0.0
@@ -259,32 +250,5 @@ class KinematicFlight:
     def _save(self, *, durable: bool) -> None:
         """Replace the file in one step; ``durable``: also against power loss."""
         self._unsaved_s = 0.0
-        if self._path is None:
-            return
         kept = _Kept(self._east, self._north, self._up, self._heading, self._energy_wh, self._payload_kg)
-        if kept == self._saved and not durable:
-            return
-        temporary = self._path.with_name(f"{self._path.name}.new")
-        try:
-            with temporary.open("w", encoding="utf-8") as out:
-                json.dump(asdict(kept), out)
-                if durable:
-                    out.flush()
-                    os.fsync(out.fileno())
-            temporary.replace(self._path)
-            self._saved = kept
-        except OSError as error:
-            raise FlightError(f"{self._path}: {error.strerror}") from error
-
-
-def _read(path: Path | None) -> _Kept | None:
-    if path is None:
-        return None
-    try:
-        return _Kept(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise FlightError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise FlightError(f"{path}: not a flight state ({error}); where is the drone, and is it loaded?") from error
+        self._file.save(kept, durable=durable)

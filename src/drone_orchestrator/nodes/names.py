@@ -45,3 +45,18 @@ def drone_action(drone_id: str) -> str:
 def drone_telemetry(drone_id: str) -> str:
     """The topic on which ``drone_id`` shows pose and energy."""
     return f"drones/{check_drone_id(drone_id)}/telemetry"
+
+
+def drone_set_point(drone_id: str) -> str:
+    """The topic on which ``drone_id`` is told how to move, where its executor flies it (``geometry_msgs/Twist``)."""
+    return f"drones/{check_drone_id(drone_id)}/cmd_vel"
+
+
+def drone_motors(drone_id: str) -> str:
+    """The topic that lets the rotors of ``drone_id`` turn (``std_msgs/Bool``)."""
+    return f"drones/{check_drone_id(drone_id)}/motors"
+
+
+def drone_odometry(drone_id: str) -> str:
+    """The topic on which ``drone_id`` tells pose and velocity (``nav_msgs/Odometry``)."""
+    return f"drones/{check_drone_id(drone_id)}/odometry"

@@ -86,6 +86,26 @@ def telemetry() -> QoSProfile:
     )
 
 
+def odometry() -> QoSProfile:
+    """Odometry of a drone that is flown by set-points. Only the newest counts. It fits reliable writers as well."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def set_points() -> QoSProfile:
+    """Set-points to a drone. Reliable, as ``ros_gz_bridge`` wants it; depth 1, for an old one is never to be flown."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
 def events() -> QoSProfile:
     """Saga events. Each one counts, hence reliable; a late follower gets the recent past, hence latched and deep."""
     return QoSProfile(

@@ -1,0 +1,27 @@
+"""The battery of a simulated drone, by the planner's model of energy; and what a leg still takes."""
+
+from __future__ import annotations
+
+from ..core.types import DroneClass
+from ..planning.energy import MIN_LEG_M, SECONDS_PER_HOUR, cruise_power_w, flight_time_s
+
+#: The drone charges when it has landed within this distance of the depot.
+DEPOT_RADIUS_M = 10.0
+
+
+def after_flight_wh(energy_wh: float, drone_class: DroneClass, payload_kg: float, seconds: float) -> float:
+    """What is left of ``energy_wh`` after ``seconds`` in the air with ``payload_kg`` on board; not below 0."""
+    power_w = float(cruise_power_w(drone_class, payload_kg))
+    return max(0.0, energy_wh - power_w * seconds / SECONDS_PER_HOUR)
+
+
+def after_charging_wh(energy_wh: float, drone_class: DroneClass, seconds: float) -> float:
+    """What ``energy_wh`` has become after ``seconds`` at the depot; not above a full battery."""
+    return min(drone_class.battery_wh, energy_wh + drone_class.charge_power_w * seconds / SECONDS_PER_HOUR)
+
+
+def remaining_s(distance_m: float, up_m: float, drone_class: DroneClass) -> float:
+    """Planned seconds until a drone at ``up_m`` above ground, ``distance_m`` from its target, has landed there."""
+    whole_s = float(flight_time_s(max(distance_m, MIN_LEG_M), drone_class))
+    climbed_s = min(up_m, drone_class.cruise_altitude_m) / drone_class.climb_speed_mps
+    return max(whole_s - climbed_s, 0.0)

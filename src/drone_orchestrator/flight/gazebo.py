@@ -1,0 +1,298 @@
+"""Flies a drone that takes velocity set-points and tells its odometry: a quadrotor in Gazebo, or what speaks as one.
+
+Pure: odometry comes in through :meth:`GazeboFlight.sensed`, time through its stamps and :meth:`GazeboFlight.step`, and
+set-points go out through a callable. The node's side is in :mod:`drone_orchestrator.nodes.gazebo_link`.
+
+* Each odometry is answered by a set-point, so the rate of control is that of odometry (30 Hz in our model).
+* Odometry that stays out: after :data:`HOVER_AFTER_S` the drone is told to hover, after :data:`FAULT_AFTER_S` it is the
+  fault ``odometry_lost``. Time is the world's: in a paused world nothing is late.
+* Where the drone stands when it is first heard of at the depot is its *pad*. Flights to the depot end there: else all
+  drones of a fleet would land on one another. A pad counts as the depot.
+* The payload is a flag, and the battery a number, of this controller: they are kept in a file with the pad, and survive
+  the process. Position is what odometry says, also after a restart in the air.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..core.types import GeoPoint
+from ..planning.energy import MIN_LEG_M
+from ..planning.geo import enu_from_geo, geo_from_enu
+from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaining_s
+from .controller import FlightError, FlightSetup, FlightState
+from .guidance import Guidance, Kinematics, Stage, Vector
+from .kept import SAVE_PERIOD_S, KeptFile
+
+HOVER_AFTER_S = 0.5
+FAULT_AFTER_S = 3.0
+#: Going down without getting lower for so long, the drone stands on something.
+TOUCHDOWN_S = 1.0
+#: Slower than this, it does not get lower.
+STILL_MPS = 0.12
+#: So low and slow when first heard of, it stands on the ground; so high above where it stood, it flies.
+STANDING_M, STANDING_MPS, LIFTED_M = 0.3, 0.3, 0.5
+#: A drone that stands with its up axis this far from upright (cosine) will not take off.
+TIPPED_OVER_COS = 0.5
+#: Longest time between two odometries that guidance believes: after a gap it must not jump.
+_MAX_DT_S = 0.2
+#: One step counts as no more silence than this: it was perhaps this process that slept.
+_MAX_SILENCE_STEP_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Odometry:
+    """What the drone says of itself, as ``nav_msgs/Odometry`` does.
+
+    ``position_m``: east, north, up of the depot's ground. ``orientation``: unit quaternion x, y, z, w from the drone's
+    axes (forward, left, up) to those. ``velocity_mps``: in the drone's axes.
+    """
+
+    stamp_s: float
+    position_m: Vector
+    orientation: tuple[float, float, float, float]
+    velocity_mps: Vector
+
+    def is_valid(self) -> bool:
+        """Whether these are numbers, and the orientation one."""
+        numbers = (self.stamp_s, *self.position_m, *self.orientation, *self.velocity_mps)
+        return all(map(math.isfinite, numbers)) and abs(math.hypot(*self.orientation) - 1.0) < 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class SetPoint:
+    """Velocity in the drone's axes in m/s and yaw rate in rad/s; with ``motors`` off the drone's rotors stop."""
+
+    velocity_mps: Vector = (0.0, 0.0, 0.0)
+    yaw_rate_radps: float = 0.0
+    motors: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the file holds; ``payload_kg`` is ``None`` for an empty drone, the pad for one never seen at the depot."""
+
+    energy_wh: float
+    payload_kg: float | None = None
+    pad_east_m: float | None = None
+    pad_north_m: float | None = None
+
+
+class GazeboFlight:
+    """A :class:`~drone_orchestrator.flight.controller.FlightController` by velocity set-points.
+
+    Ready once odometry has come. Raises :class:`FlightError` where the file cannot be used, and for a ``time_scale``:
+    the world has its own clock.
+    """
+
+    def __init__(self, setup: FlightSetup, send: Callable[[SetPoint], None]) -> None:
+        if setup.time_scale != 1.0:
+            raise FlightError(
+                f"time_scale {setup.time_scale:g}: with flight 'gazebo' time is the world's, leave it at 1"
+            )
+        self._class, self._depot, self._send = setup.drone_class, setup.depot, send
+        self._file = KeptFile(setup.path, _Kept)
+        kept = self._file.read() or _Kept(self._class.battery_wh)
+        self._energy_wh, self._payload_kg = kept.energy_wh, kept.payload_kg
+        self._pad: tuple[float, float] | None = None
+        if kept.pad_east_m is not None and kept.pad_north_m is not None:
+            self._pad = (kept.pad_east_m, kept.pad_north_m)
+        self._guidance = Guidance(self._class)
+        self._odometry: Odometry | None = None
+        self._now = Kinematics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0)
+        self._upright_cos = 1.0
+        self._position = setup.depot
+        self._heard = False  # since the last step
+        self._silent_s = self._still_s = self._unsaved_s = 0.0
+        self._stands_at_m: float | None = None  # height of what the drone stands on; ``None`` in the air
+        self._target: tuple[float, float] | None = None
+        self._loading_kg: float | None = None
+        self._dropping = False
+        self._act_left_s = 0.0
+        self._save(durable=True)
+
+    # --- odometry ---------------------------------------------------------------------------------------------------
+
+    def sensed(self, odometry: Odometry) -> None:
+        """The drone's odometry: answered by a set-point. One that is not made of numbers counts as silence."""
+        if not odometry.is_valid():
+            return
+        last, self._odometry = self._odometry, odometry
+        # Also where the world began anew and its clock with it.
+        dt_s = min(max(odometry.stamp_s - last.stamp_s, 0.0), _MAX_DT_S) if last is not None else 0.0
+        self._heard = True
+        self._locate(odometry)
+        if last is None:
+            self._first_look()
+        elif self._stands_at_m is None:
+            self._feel_for_ground(dt_s)
+        elif self._now.position_m[2] > self._stands_at_m + LIFTED_M:
+            self._stands_at_m = None
+        self._guide(odometry, dt_s)
+
+    def _locate(self, odometry: Odometry) -> None:
+        axes = _axes(odometry.orientation)
+        velocity = tuple(sum(axes[i][j] * odometry.velocity_mps[j] for j in range(3)) for i in range(3))
+        heading = math.atan2(axes[1][0], axes[0][0])
+        self._now = Kinematics(odometry.position_m, (velocity[0], velocity[1], velocity[2]), heading)
+        self._upright_cos = axes[2][2]
+        lat, lon = geo_from_enu(odometry.position_m[0], odometry.position_m[1], self._depot)
+        self._position = GeoPoint(float(lat), float(lon))
+
+    def _first_look(self) -> None:
+        east, north, up = self._now.position_m
+        if up < STANDING_M and math.hypot(*self._now.velocity_mps) < STANDING_MPS:
+            self._stands_at_m = up
+            if self._pad is None and math.hypot(east, north) <= DEPOT_RADIUS_M:
+                self._pad = (east, north)
+                self._save(durable=True)
+
+    def _feel_for_ground(self, dt_s: float) -> None:
+        """Whether the drone has landed: told to go down, and not getting lower any more."""
+        still = self._guidance.stage is Stage.DESCEND and abs(self._now.velocity_mps[2]) < STILL_MPS
+        asked_down = self._guidance.asked_up_mps < -STILL_MPS
+        self._still_s = self._still_s + dt_s if still and asked_down else 0.0
+        if self._still_s >= TOUCHDOWN_S:
+            self._still_s = 0.0
+            self._stands_at_m = self._now.position_m[2]
+            self._guidance.rest()
+            if self._target is not None and not self._at_target():
+                self._guidance.fly(self._target)
+
+    def _guide(self, odometry: Odometry, dt_s: float) -> None:
+        if self._stays_down():
+            self._send(SetPoint(motors=False))
+            return
+        wanted = self._guidance.step(self._now, dt_s)
+        axes = _axes(odometry.orientation)
+        body = tuple(sum(axes[i][j] * wanted.velocity_mps[i] for i in range(3)) for j in range(3))
+        self._send(SetPoint((body[0], body[1], body[2]), wanted.yaw_rate_radps))
+
+    def _stays_down(self) -> bool:
+        """Whether the drone stands where it should."""
+        acting = self._loading_kg is not None or self._dropping
+        return self._stands_at_m is not None and (acting or self._target is None or self._at_target())
+
+    def _at_target(self) -> bool:
+        return self._stands_at_m is not None and self._target is not None and self._distance_m() < MIN_LEG_M
+
+    def _distance_m(self) -> float:
+        if self._target is None:
+            return 0.0
+        return math.hypot(self._target[0] - self._now.position_m[0], self._target[1] - self._now.position_m[1])
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    def goto(self, target: GeoPoint) -> None:
+        east, north = enu_from_geo(target.lat_deg, target.lon_deg, self._depot)
+        self._break_off()
+        self._target = (float(east), float(north))
+        if self._pad is not None and math.hypot(*self._target) <= DEPOT_RADIUS_M:
+            self._target = self._pad
+        self._guidance.fly(self._target)
+
+    def load(self, payload_kg: float) -> None:
+        if self._payload_kg is None and self._loading_kg is None:
+            self._need_ground("load")
+            self._loading_kg, self._act_left_s = payload_kg, self._class.load_time_s
+
+    def drop(self) -> None:
+        if self._payload_kg is not None and not self._dropping:
+            self._need_ground("drop")
+            self._dropping, self._act_left_s = True, self._class.drop_time_s
+
+    def hold(self) -> None:
+        self._break_off()
+        self._target = None
+        self._guidance.land()
+
+    def step(self, dt_s: float) -> None:
+        if self._odometry is None:
+            return
+        self._silent_s = 0.0 if self._heard else self._silent_s + min(dt_s, _MAX_SILENCE_STEP_S)
+        self._heard = False
+        if self._silent_s > HOVER_AFTER_S and self._stands_at_m is None:
+            self._guidance.forget()
+            self._send(SetPoint())
+        if self._stands_at_m is None or self._dropping:
+            self._energy_wh = after_flight_wh(self._energy_wh, self._class, self._payload_kg or 0.0, dt_s)
+        elif self._charging:
+            self._energy_wh = after_charging_wh(self._energy_wh, self._class, dt_s)
+        self._act(dt_s)
+        self._unsaved_s += dt_s
+        if self._unsaved_s >= SAVE_PERIOD_S:
+            self._save(durable=False)
+
+    def close(self) -> None:
+        if self._odometry is not None and self._stands_at_m is None:
+            self._send(SetPoint())  # hovers until somebody takes over
+        self._save(durable=True)
+
+    def _act(self, dt_s: float) -> None:
+        if self._loading_kg is None and not self._dropping:
+            return
+        self._act_left_s -= dt_s
+        if self._act_left_s <= 0.0:
+            self._payload_kg = self._loading_kg
+            self._break_off()
+            self._save(durable=True)
+
+    def _break_off(self) -> None:
+        self._loading_kg, self._dropping, self._act_left_s = None, False, 0.0
+
+    def _need_ground(self, act: str) -> None:
+        if self._stands_at_m is None:
+            raise FlightError(f"cannot {act} {self._now.position_m[2]:.1f} m above the ground")
+
+    # --- senses -----------------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        return self._odometry is not None
+
+    @property
+    def state(self) -> FlightState:
+        return FlightState(
+            position=self._position,
+            local_position_m=self._now.position_m,
+            local_velocity_mps=self._now.velocity_mps,
+            heading_rad=self._now.heading_rad,
+            energy_wh=self._energy_wh,
+            payload_on_board=self._payload_kg is not None,
+            at_target=self._at_target(),
+            landed=self._stands_at_m is not None,
+            fault=self._fault(),
+        )
+
+    def remaining_s(self) -> float:
+        if self._target is None or self._at_target():
+            return 0.0
+        return remaining_s(self._distance_m(), max(self._now.position_m[2], 0.0), self._class)
+
+    def _fault(self) -> str:
+        if self._silent_s > FAULT_AFTER_S:
+            return "odometry_lost"
+        if self._stands_at_m is not None and self._upright_cos < TIPPED_OVER_COS:
+            return "tipped_over"
+        return "battery_empty" if self._energy_wh <= 0.0 and not self._charging else ""
+
+    @property
+    def _charging(self) -> bool:
+        return self._stands_at_m is not None and math.hypot(*self._now.position_m[:2]) <= DEPOT_RADIUS_M
+
+    def _save(self, *, durable: bool) -> None:
+        self._unsaved_s = 0.0
+        east, north = self._pad or (None, None)
+        self._file.save(_Kept(self._energy_wh, self._payload_kg, east, north), durable=durable)
+
+
+def _axes(orientation: tuple[float, float, float, float]) -> tuple[Vector, Vector, Vector]:
+    """The rotation matrix of a unit quaternion x, y, z, w: the drone's axes forward, left, up as its columns."""
+    x, y, z, w = orientation
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )

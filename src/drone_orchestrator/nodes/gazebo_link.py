@@ -1,0 +1,75 @@
+"""The ROS side of :class:`~drone_orchestrator.flight.gazebo.GazeboFlight`: odometry in, set-points out.
+
+Topics, below the fleet's namespace: ``drones/<id>/odometry`` (``nav_msgs/Odometry``), ``drones/<id>/cmd_vel``
+(``geometry_msgs/Twist``, in the drone's axes) and ``drones/<id>/motors`` (``std_msgs/Bool``). ``ros_gz_bridge`` carries
+them to and from Gazebo; anything else that speaks them is flown as well.
+"""
+
+from __future__ import annotations
+
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry as OdometryMsg
+from rclpy.node import Node
+from std_msgs.msg import Bool
+
+from ..flight.controller import FlightController, FlightSetup
+from ..flight.gazebo import GazeboFlight, Odometry, SetPoint
+from . import convert, names, qos
+
+#: The state of the motors is said again after so many set-points or odometries: a bridge that starts anew missed it.
+REPEAT_MOTORS = 30
+
+
+class LinkedGazeboFlight(GazeboFlight):
+    """Flies the drone of ``setup`` over topics of ``node``; :meth:`close` withdraws them."""
+
+    def __init__(self, setup: FlightSetup, node: Node) -> None:
+        super().__init__(setup, self._publish)
+        self._node = node
+        self._told_motors: bool | None = None
+        self._since_told = 0
+        topic = names.drone_set_point(setup.drone_id)
+        self._twist = node.create_publisher(Twist, topic, qos.set_points(), **qos.options())
+        self._motors = node.create_publisher(
+            Bool, names.drone_motors(setup.drone_id), qos.set_points(), **qos.options()
+        )
+        self._subscription = node.create_subscription(
+            OdometryMsg, names.drone_odometry(setup.drone_id), self._heard_from, qos.odometry(), **qos.options()
+        )
+
+    def close(self) -> None:
+        if self._subscription is None:
+            return
+        super().close()
+        self._node.destroy_subscription(self._subscription)
+        self._node.destroy_publisher(self._twist)
+        self._node.destroy_publisher(self._motors)
+        self._subscription = None
+
+    def _heard_from(self, message: OdometryMsg) -> None:
+        pose, twist = message.pose.pose, message.twist.twist
+        self.sensed(
+            Odometry(
+                convert.time_from_msg(message.header.stamp),
+                (pose.position.x, pose.position.y, pose.position.z),
+                (pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w),
+                (twist.linear.x, twist.linear.y, twist.linear.z),
+            )
+        )
+
+    def _publish(self, wanted: SetPoint) -> None:
+        self._since_told += 1
+        if wanted.motors is not self._told_motors or self._since_told >= REPEAT_MOTORS:
+            self._told_motors, self._since_told = wanted.motors, 0
+            self._motors.publish(Bool(data=wanted.motors))
+        if not wanted.motors:
+            return
+        twist = Twist()
+        twist.linear.x, twist.linear.y, twist.linear.z = wanted.velocity_mps
+        twist.angular.z = wanted.yaw_rate_radps
+        self._twist.publish(twist)
+
+
+def gazebo(setup: FlightSetup, node: Node) -> FlightController:
+    """A quadrotor in Gazebo, or whatever speaks the same topics."""
+    return LinkedGazeboFlight(setup, node)

@@ -38,6 +38,10 @@ class FateUnknown(StoreError):
     """The call timed out or the connection broke after it was sent: it may have happened."""
 
 
+class HistoryGone(StoreError):
+    """Part of the history that was asked for is compacted."""
+
+
 class StoreDenied(StoreError):
     """The store refused the credentials or the permission; trying again does not help."""
 
@@ -151,8 +155,11 @@ class Store(Protocol):
     def histories(self, message_ids: Sequence[str]) -> list[list[SagaEvent | Corrupt]]:
         """The events of many orders, order by order; each whole, or with what cannot be read in its place."""
 
-    def history(self, after_revision: int = 0) -> Iterable[StoreChange]:
-        """Every change from ``after_revision`` (or from the oldest revision that is not compacted) until now."""
+    def history(self, after_revision: int = 0, *, gapless: bool = False) -> Iterable[StoreChange]:
+        """Every change from ``after_revision`` (or from the oldest revision that is not compacted) until now.
+
+        With ``gapless`` it raises :class:`HistoryGone` where any of it is compacted.
+        """
 
     def status(self) -> dict[str, object]:
         """Reachable endpoints, version, database size, revision; for people and health checks."""

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi.testclient import TestClient
 
-from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, Order
+from drone_orchestrator.core.effects import Transition
+from drone_orchestrator.core.saga import apply, begin, record
+from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, LeaderRecord, Order, Saga, SagaStatus
 from drone_orchestrator.gateway.app import GatewaySettings, create_app
 from drone_orchestrator.gateway.bulkheads import Bulkheads
+from drone_orchestrator.gateway.feed import Feed
+from drone_orchestrator.gateway.fleet_book import FleetBook
+from drone_orchestrator.gateway.fleet_view import FleetPicture
 from drone_orchestrator.gateway.intake import Intake
+from drone_orchestrator.gateway.live import LivePicture
 from drone_orchestrator.runtime.breaker import StoreBreaker
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store.memory import MemoryBackend, MemoryStore
@@ -75,8 +82,12 @@ class Gateway:
             clock=self.wall,
             retry_for_s=0.5,
         )
-        self.projection = Projection(self.store, folds=(self.bulkheads,))
-        self.app = create_app(self.intake, self.projection, fleet, self.metrics, settings)
+        self.live, self.book, self.feed = LivePicture(self.mono), FleetBook(self.wall), Feed()
+        self.projection = Projection(self.store, folds=(self.bulkheads, self.book, self.feed))
+        picture = FleetPicture(fleet, self.book, self.bulkheads, self.breaker, self.live, self.wall)
+        self.app = create_app(
+            self.intake, self.projection, fleet, self.metrics, settings, picture=picture, feed=self.feed
+        )
         self.http = TestClient(self.app, raise_server_exceptions=False)
         self.http.__enter__()  # one event loop for all requests, as in the real process
         if loaded:
@@ -88,7 +99,50 @@ class Gateway:
         labels = {"agent_type": "order_gateway", "region": REGION, "source": source, "result": result}
         return self.metrics.registry.get_sample_value("orchestrator_requests_total", labels) or 0.0
 
+    def wait_shown(self) -> None:
+        """Until the projection shows what the store has now."""
+        revision = self.store.snapshot().revision
+        deadline_s = time.monotonic() + 5.0
+        while self.projection.freshness().revision < revision:
+            assert time.monotonic() < deadline_s, "the projection did not follow"
+            time.sleep(0.001)
+
     def close(self) -> None:
         self.http.__exit__()
         self.projection.close()
         self.store.close()
+
+
+class Leader:
+    """Acts as the leader of the gateway's region."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.epoch = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 77.0), 60.0)
+        assert self.epoch
+
+    def take_up(self, message_id: str) -> Saga:
+        view = self.gateway.store.find(message_id)
+        assert view is not None
+        first = begin(view.order, now_s=1.0, epoch=self.epoch)
+        saga = apply(None, first)
+        self.commit(Transition(saga, (first,), 0))
+        return saga
+
+    def step(self, saga: Saga, kind: str, status: SagaStatus, **more: Any) -> Saga:
+        held, breaker = more.pop("reservation", None), more.pop("breaker", None)
+        revision = self.revision_of(saga)
+        event = record(saga, kind, status, epoch=self.epoch, **{"now_s": self.gateway.wall(), **more})
+        after = apply(saga, event)
+        self.commit(Transition(after, (event,), revision, reservation=held, breaker=breaker))
+        return after
+
+    def revision_of(self, saga: Saga) -> int:
+        view = self.gateway.store.find(saga.message_id)
+        assert view is not None
+        return view.revision
+
+    def commit(self, change: Transition) -> None:
+        (result,) = self.gateway.store.commit(self.epoch, [change])
+        assert result.revision, result
+        self.gateway.wait_shown()

@@ -134,6 +134,11 @@ class Bulkheads:
         with self._lock:
             return self._depth(lane)
 
+    def load_of(self, lane: str) -> tuple[int, int]:
+        """How many orders wait in ``lane`` (as :meth:`depth`), and how many are in flight."""
+        with self._lock:
+            return self._depth(lane), self._ledger.in_flight(lane)
+
     def load(self, view: FleetView) -> None:
         """See :class:`~drone_orchestrator.runtime.projection.Fold`. Places of requests under way are kept."""
         with self._lock:

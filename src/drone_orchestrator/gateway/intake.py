@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import tenacity
 
 from ..core.admission import Code, InvalidOrder, check_serviceable, message_id_from_key, parse_order
-from ..core.types import CancelRequest, FleetSpec, Order, SagaStatus
+from ..core.types import CancelRequest, FleetSpec, Order, SagaEvent, SagaStatus, StoreChange
 from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError
 from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
@@ -129,6 +129,14 @@ class Intake:
         except InvalidId:
             return None  # no order can have it
         return self._ask(lambda: self._store.find(id_))
+
+    def events(self, message_id: str) -> list[SagaEvent]:
+        """The steps of an order so far, as the store has them now. Raises ``StoreError``."""
+        return self._ask(lambda: self._store.events(message_id))
+
+    def changes(self, after_revision: int) -> Iterable[StoreChange]:
+        """Every change of the store after a revision until now. Raises ``StoreError``, ``HistoryGone`` among them."""
+        return self._store.history(after_revision, gapless=True)
 
     def check_store(self) -> None:
         """Raise ``StoreError`` unless the store answers. Counts for the breaker: it is how an open one closes again

@@ -1,4 +1,4 @@
-"""What HTTP shows of orders and of the fleet, and how a listing is cut into pages."""
+"""What HTTP shows of orders, and how a listing is cut into pages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import base64
 import binascii
 import heapq
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from ..core.types import Entry, LeaderRecord, Order, Reservation, Saga, SagaStatus
+from ..core.types import Order, Saga, SagaStatus
 from ..core.view import FleetView
 from ..ports import OrderView
 from ..runtime.projection import Freshness
@@ -40,17 +39,25 @@ def order_json(view: OrderView) -> dict[str, Any]:
 
 
 def select_orders(
-    statuses: Collection[SagaStatus], after: Place | None, limit: int
+    statuses: Collection[SagaStatus], text: str, after: Place | None, limit: int, newest: bool = False
 ) -> Callable[[FleetView], list[OrderView]]:
-    """Select the first ``limit + 1`` orders after ``after``, oldest first; the last tells of a next page."""
+    """Select the first ``limit + 1`` orders after ``after``, oldest or ``newest`` first; the last tells of a next page.
+
+    ``text`` is part of the order's ids, in capitals or not.
+    """
+    part = text.lower()
+
+    def wanted(each: OrderView) -> bool:
+        if statuses and _status(each) not in statuses:
+            return False
+        if part and part not in each.order.order_id.lower() and part not in each.order.message_id.lower():
+            return False
+        place = _place(each.order)
+        return after is None or (place < after if newest else place > after)
 
     def select(view: FleetView) -> list[OrderView]:
-        wanted = (
-            each
-            for each in _orders(view)
-            if (not statuses or _status(each) in statuses) and (after is None or _place(each.order) > after)
-        )
-        return heapq.nsmallest(limit + 1, wanted, key=lambda each: _place(each.order))
+        first = heapq.nlargest if newest else heapq.nsmallest
+        return first(limit + 1, filter(wanted, _orders(view)), key=lambda each: _place(each.order))
 
     return select
 
@@ -64,17 +71,6 @@ def page_json(found: list[OrderView], limit: int, freshness: Freshness) -> dict[
 
 def freshness_json(freshness: Freshness) -> dict[str, Any]:
     return {"revision": freshness.revision, "stale_s": freshness.stale_s}
-
-
-def fleet_json(view: FleetView) -> dict[str, Any]:
-    """Who leads, which drones are taken for what, and how many orders stand where, as the store has it."""
-    counts = Counter(_status(each) for each in _orders(view))
-    reservations = (entry.value for _, entry in sorted(view.reservations.items()))
-    return {
-        "leader": _leader_json(view.leader),
-        "drones": [_reservation_json(each) for each in reservations if isinstance(each, Reservation)],
-        "orders": {status.value: counts[status] for status in SagaStatus},
-    }
 
 
 def encode_cursor(place: Place) -> str:
@@ -108,25 +104,3 @@ def _status(view: OrderView) -> SagaStatus:
 
 def _place(order: Order) -> Place:
     return order.submitted_at, order.message_id
-
-
-def _leader_json(entry: Entry | None) -> dict[str, Any] | None:
-    if entry is None or not isinstance(entry.value, LeaderRecord):
-        return None
-    record = entry.value
-    return {
-        "holder": record.holder,
-        "instance_id": record.instance_id,
-        "epoch": entry.mod_revision,
-        "since": record.since,
-    }
-
-
-def _reservation_json(reservation: Reservation) -> dict[str, Any]:
-    return {
-        "drone_id": reservation.drone_id,
-        "message_id": reservation.message_id,
-        "attempt": reservation.attempt,
-        "epoch": reservation.epoch,
-        "leased": reservation.leased,
-    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.types import Priority, SagaStatus
+from ..core.types import Phase, Priority, SagaStatus
 from .problems import CONTENT_TYPE
 
 Schema = dict[str, Any]
@@ -105,10 +105,39 @@ ORDER_LIST: Schema = {
     },
 }
 
+EVENT: Schema = {
+    "type": "object",
+    "properties": {
+        "message_id": {"type": "string", "format": "uuid"},
+        "order_id": {"type": ["string", "null"]},
+        "sequence": {"type": "integer", "minimum": 1, "description": "Place in the order's life."},
+        "type": {"type": "string"},
+        "from_status": {**_STATUS, "type": ["string", "null"], "enum": [*_STATUS["enum"], None]},
+        "to_status": _STATUS,
+        "attempt": {"type": "integer"},
+        "drone_id": {"type": ["string", "null"]},
+        "epoch": {"type": "integer", "description": "Of the leader that decided it."},
+        "reason": {"type": ["string", "null"]},
+        "at": _TIME,
+        "revision": {"type": ["integer", "null"], "description": "Of the store; null where it is not known any more."},
+    },
+}
+
+EVENT_LIST: Schema = {"type": "object", "properties": {"events": {"type": "array", "items": EVENT}}}
+
 FLEET: Schema = {
     "type": "object",
     "properties": {
         "region": {"type": "string"},
+        "depot": _POINT,
+        "service_radius_m": {"type": "number"},
+        "no_fly_zones": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "polygon": {"type": "array", "items": _POINT}},
+            },
+        },
         "leader": {
             "type": ["object", "null"],
             "properties": {
@@ -120,19 +149,87 @@ FLEET: Schema = {
         },
         "drones": {
             "type": "array",
-            "description": "The reserved drones.",
+            "description": "Every drone that was heard of late, is reserved, or has a breaker.",
             "items": {
                 "type": "object",
                 "properties": {
                     "drone_id": {"type": "string"},
-                    "message_id": {"type": "string"},
-                    "attempt": {"type": "integer"},
-                    "epoch": {"type": "integer"},
-                    "leased": {"type": "boolean", "description": "False once the package may be on board."},
+                    "drone_class": {"type": ["string", "null"]},
+                    "phase": {"type": "string", "enum": [phase.name for phase in Phase]},
+                    "position": {
+                        "type": ["object", "null"],
+                        "properties": {
+                            "lat": {"type": "number"},
+                            "lon": {"type": "number"},
+                            "altitude_m": {"type": ["number", "null"], "description": "Above the depot's ground."},
+                        },
+                    },
+                    "heading_rad": {
+                        "type": ["number", "null"],
+                        "description": "Course over the ground, radians from east, counter-clockwise.",
+                    },
+                    "energy_fraction": {"type": ["number", "null"], "description": "0 to 1 of a full battery."},
+                    "package_on_board": {"type": "boolean"},
+                    "message_id": {"type": ["string", "null"], "description": "Its order."},
+                    "order_id": {"type": ["string", "null"]},
+                    "destination": {**_POINT, "type": ["object", "null"]},
+                    "breaker": {"type": "string", "enum": ["closed", "half-open", "open"]},
+                    "heard_s": {"type": ["number", "null"], "description": "Age of its last word; null: none yet."},
+                    "attempt": {"type": ["integer", "null"], "description": "Of its reservation, as the next two."},
+                    "epoch": {"type": ["integer", "null"]},
+                    "leased": {"type": ["boolean", "null"], "description": "False once the package may be on board."},
+                },
+            },
+        },
+        "lanes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "drone_class": {"type": "string"},
+                    "waiting": {"type": "integer"},
+                    "in_flight": {"type": "integer"},
+                    "bound": {"type": "integer", "description": "Most that may wait."},
+                    "level": {"type": "string", "enum": ["CLEAR", "SLOW_DOWN", "FULL"]},
+                },
+            },
+        },
+        "breakers": {
+            "type": "array",
+            "description": "This gateway's towards the store, and those of the drones that have failed of late.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "service": {"type": "string"},
+                    "state": {"type": "string", "enum": ["closed", "half-open", "open"]},
                 },
             },
         },
         "orders": {"type": "object", "description": "How many orders have which status."},
+        "alerts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "code": {
+                        "type": "string",
+                        "enum": [
+                            "no_leader",
+                            "store_unreachable",
+                            "order_parked",
+                            "order_failed",
+                            "breaker_open",
+                            "lane_full",
+                            "drone_silent",
+                        ],
+                    },
+                    "severity": {"type": "string", "enum": ["critical", "warning"]},
+                    "summary": {"type": "string"},
+                    "since": _TIME,
+                    "subject": {"type": "string", "description": "A drone, a lane, a message id, a region or etcd."},
+                },
+            },
+        },
         **_FRESHNESS,
     },
 }
@@ -153,6 +250,11 @@ PROBLEM: Schema = {
 def answer(description: str, schema: Schema) -> dict[str, Any]:
     """An OpenAPI response with a JSON body."""
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def event_stream(description: str) -> dict[str, Any]:
+    """An OpenAPI response that is a stream of server-sent events."""
+    return {"description": description, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
 
 def problem(description: str) -> dict[str, Any]:

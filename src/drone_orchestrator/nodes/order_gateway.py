@@ -21,13 +21,19 @@ from ..bringup import fleet_config
 from ..core import admission
 from ..gateway.app import GatewaySettings, create_app
 from ..gateway.bulkheads import Bulkheads
+from ..gateway.feed import Feed
+from ..gateway.fleet_book import FleetBook
+from ..gateway.fleet_view import FleetPicture
 from ..gateway.intake import Answer, Intake, Result
+from ..gateway.live import LivePicture
+from ..gateway.streams import Streams
 from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Projection
 from ..store import EtcdStore
 from ..store.codec import order_to_dict
 from ..telemetry.metrics import Metrics
 from . import convert, names
+from .live_fleet import listen_to_drones
 from .params import Param, declare
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
@@ -43,6 +49,8 @@ PARAMETERS = (
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
     Param("breaker_failures", 5, "failed calls in a row after which the store is left alone", "", 1, 1000),
     Param("breaker_reset_s", 2.0, "how long the store is left alone then, and what Retry-After says", "s", 0.1, 300.0),
+    Param("max_streams", 64, "clients of GET /events at a time; one more is turned away", "", 1, 10000),
+    Param("client_timeout_s", 20.0, "a client that takes nothing of what it is sent is cut off then", "s", 1.0, 300.0),
     Param("shutdown_grace_s", 8.0, "time for requests under way when the process is told to end", "s", 1.0, 300.0),
 )
 SOURCE = "dds"
@@ -79,7 +87,7 @@ class OrderGateway(Node):
         bridge("uvicorn", self.get_logger())
         try:
             fleet = replace(fleet_config.load(values["fleet_config"]), region=values["region"])
-            listener = _listen(values["http_host"], values["http_port"])
+            listener = _listen(values["http_host"], values["http_port"], values["client_timeout_s"])
             self._store = EtcdStore(
                 values["etcd_endpoints"].split(","), values["region"], timeout_s=values["store_timeout_s"]
             )
@@ -94,9 +102,13 @@ class OrderGateway(Node):
         capable = load_planner(values["planner"]).capable
         bulkheads = Bulkheads(fleet, capable)
         self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads)
-        self._projection = Projection(self._store, folds=(bulkheads,))
+        live, book, feed = LivePicture(), FleetBook(), Feed()
+        self._projection = Projection(self._store, folds=(bulkheads, book, feed))
         self._projection.start()
-        app = create_app(self._intake, self._projection, fleet, metrics, GatewaySettings())
+        settings = GatewaySettings(max_streams=values["max_streams"])
+        picture = FleetPicture(fleet, book, bulkheads, breaker, live)
+        app = create_app(self._intake, self._projection, fleet, metrics, settings, picture=picture, feed=feed)
+        listen_to_drones(self, live)
         self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
         self.create_service(CancelOrder, names.CANCEL_ORDER, self._on_cancel)
@@ -144,6 +156,7 @@ class _HttpServer:
     """uvicorn on a thread of its own: the main thread spins ROS and gets the signals."""
 
     def __init__(self, node: Node, app: FastAPI, listener: socket.socket, grace_s: float) -> None:
+        self._streams: Streams = app.state.streams
         self._listener = listener
         self._failure: BaseException | None = None
         self._failed = node.create_guard_condition(self._raise)
@@ -162,7 +175,8 @@ class _HttpServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Take no more connections, finish the requests under way, end the thread."""
+        """Take no more connections, end the streams, finish the requests under way, end the thread."""
+        self._streams.close()
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()
@@ -179,13 +193,15 @@ class _HttpServer:
         raise RuntimeError("the HTTP server ended") from self._failure
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises :class:`ConfigurationError` where there cannot be one."""
+def _listen(host: str, port: int, client_timeout_s: float) -> socket.socket:
+    """A listening socket. A client that takes nothing for ``client_timeout_s`` is cut off by the kernel: no buffer of
+    ours waits for it. Raises :class:`ConfigurationError` where there cannot be one."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         # Only lets a restarted gateway have the port at once; another one that listens there still keeps it.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(client_timeout_s * 1000))
         listener.bind(address)
         listener.listen(1024)
     except OSError as error:

@@ -26,7 +26,16 @@ from ..core.types import (
     StoreChange,
     Value,
 )
-from ..ports import CommitResult, FateUnknown, OrderView, StoreError, StoreUnavailable, Submitted, WatchHandle
+from ..ports import (
+    CommitResult,
+    FateUnknown,
+    HistoryGone,
+    OrderView,
+    StoreError,
+    StoreUnavailable,
+    Submitted,
+    WatchHandle,
+)
 from .codec import decode, encode
 from .keys import InvalidId, Keys, range_end
 from .kv import Compacted, Delete, Driver, Expect, KeyValue, LeaseGone, Op, Put, RawChange, WatchSink
@@ -155,11 +164,12 @@ class RegionStore:
         values = [[self._decode(kv) for kv in keys] for keys in found]
         return [[v for v in history if isinstance(v, (SagaEvent, Corrupt))] for history in values]
 
-    def history(self, after_revision: int = 0) -> Iterator[StoreChange]:
+    def history(self, after_revision: int = 0, *, gapless: bool = False) -> Iterator[StoreChange]:
         """Every change of ``(after_revision, now]``, events included.
 
         Where the oldest part is compacted, the first change is the state at the compact revision: its entries keep
-        their own, lower mod revisions. A store that is compacted past the reader raises :class:`StoreUnavailable`.
+        their own, lower mod revisions; with ``gapless`` it is :class:`~drone_orchestrator.ports.HistoryGone` instead.
+        A store that is compacted past the reader raises :class:`StoreUnavailable`.
         """
         until = self._revision()
         span = self.keys.all_keys()[0]
@@ -170,6 +180,8 @@ class RegionStore:
                 # The state is told only when the changes after it are sure to follow: a second one would be no history.
                 change = next(changes, None)
             except Compacted as gap:
+                if gapless:
+                    raise HistoryGone(str(gap)) from gap
                 try:
                     after_revision, state = self._driver.scan((span,), gap.revision)
                 except Compacted:

@@ -1,0 +1,176 @@
+"""The requests about orders: hand in, show, list, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from ..core.types import SagaStatus
+from . import representation, schemas
+from .feed import saga_event_json
+from .intake import Answer, Result
+from .problems import Problem
+from .service import SOURCE, Service, refuse_unknown_parameters
+
+MAX_PAGE = 1000
+
+
+def add_orders(app: FastAPI, gateway: Service) -> None:
+    @app.post(
+        "/orders",
+        status_code=202,
+        summary="Hand in an order.",
+        description="Idempotent by message_id (or the header Idempotency-Key), else by order_id: after a lost answer "
+        "repeat the same request. Accepted means committed, whether or not anybody is there to carry it out yet.",
+        openapi_extra=_ORDER_BODY,
+        responses={
+            202: schemas.answer("Committed now.", schemas.ACCEPTED),
+            200: schemas.answer("The same order was committed before.", schemas.ACCEPTED),
+            409: schemas.problem("The id belongs to an order with another content."),
+            413: schemas.problem("The body is too large."),
+            415: schemas.problem("The body is not declared as application/json."),
+            422: schemas.problem("A rule is broken; field names where."),
+            429: schemas.problem(
+                "The lane of the order's drone class is full (lane_full) or takes no more at this speed (lane_rate). "
+                "Nothing was written: repeat the same request after Retry-After seconds. Other lanes are not concerned."
+            ),
+            503: schemas.problem("The store is away: repeat the same request after Retry-After seconds."),
+        },
+    )
+    async def submit(request: Request) -> Response:
+        document = await gateway.read_order(request)
+        key = _unquoted(request.headers.get("idempotency-key"))
+        answer = await gateway.accept(document, key)
+        if answer.result not in (Result.ACCEPTED, Result.ALREADY_ACCEPTED):
+            raise _refusal(answer)
+        body = {"message_id": answer.message_id, "order_id": answer.order_id, "status": answer.status.value}
+        status = 202 if answer.result is Result.ACCEPTED else 200
+        return JSONResponse(body, status, headers={"Location": f"/orders/{answer.message_id}"})
+
+    @app.get(
+        "/orders/{id}",
+        summary="One order, as the store has it now.",
+        responses={
+            200: schemas.answer("The order.", schemas.ORDER),
+            404: schemas.problem("There is no such order."),
+            503: schemas.problem("The store is away."),
+        },
+    )
+    async def show(id: str) -> Response:
+        view = await gateway.on_thread(lambda: gateway.intake.find(id))
+        if view is None:
+            raise Problem(404, "not_found", f"there is no order {id}")
+        return JSONResponse(representation.order_json(view))
+
+    @app.get(
+        "/orders/{id}/events",
+        summary="What has happened to one order, step by step.",
+        description="Empty until a leader has taken the order up. GET /events?message_id= goes on from there.",
+        responses={
+            200: schemas.answer("The steps, oldest first.", schemas.EVENT_LIST),
+            404: schemas.problem("There is no such order."),
+            503: schemas.problem("The store is away."),
+        },
+    )
+    async def history(id: str) -> Response:
+        def read() -> dict[str, Any] | None:
+            view = gateway.intake.find(id)
+            if view is None:
+                return None
+            steps = gateway.intake.events(view.order.message_id)
+            return {"events": [saga_event_json(step, view.order.order_id) for step in steps]}
+
+        body = await gateway.on_thread(read)
+        if body is None:
+            raise Problem(404, "not_found", f"there is no order {id}")
+        return JSONResponse(body)
+
+    @app.get(
+        "/orders",
+        summary="All orders, page by page.",
+        description="Served from a copy that follows the store by milliseconds and outlives it; stale_s says how old "
+        "it is. Only GET /orders/{id} is sure to show an order that was accepted just now.",
+        responses={
+            200: schemas.answer("A page.", schemas.ORDER_LIST),
+            422: schemas.problem("A parameter is wrong; field names it."),
+            503: schemas.problem("The store was not reached since the gateway started."),
+        },
+    )
+    async def list_orders(
+        request: Request,
+        status: Annotated[list[SagaStatus] | None, Query(description="Only these; may be repeated.")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Orders per page.")] = 100,
+        cursor: Annotated[str | None, Query(max_length=512, description="next_cursor of the page before.")] = None,
+        q: Annotated[str, Query(max_length=128, description="Part of the order_id or of the message_id.")] = "",
+        newest: Annotated[bool, Query(description="The newest first.")] = False,
+    ) -> Response:
+        refuse_unknown_parameters(request, "status", "limit", "cursor", "q", "newest")
+        after = representation.decode_cursor(cursor) if cursor else None
+        select = representation.select_orders(status or (), q, after, limit, newest)
+
+        def page() -> dict[str, Any]:
+            found, freshness = gateway.read(select)
+            return representation.page_json(found, limit, freshness)
+
+        return JSONResponse(await gateway.on_thread(page))
+
+    @app.delete(
+        "/orders/{id}",
+        status_code=202,
+        summary="Cancel an order.",
+        description="Puts the wish on record. A drone that has the package already brings it back. May be repeated.",
+        responses={
+            202: schemas.answer("The wish is on record.", schemas.CANCELLATION),
+            200: schemas.answer("The order is cancelled.", schemas.CANCELLATION),
+            404: schemas.problem("There is no such order."),
+            409: schemas.problem("The order is delivered or has failed."),
+            503: schemas.problem("The store is away: repeat after Retry-After seconds."),
+        },
+    )
+    async def cancel(id: str) -> Response:
+        answer = await gateway.on_thread(lambda: gateway.intake.cancel(id, SOURCE))
+        if answer.result not in (Result.CANCEL_REQUESTED, Result.ALREADY_CANCELLED):
+            raise _refusal(answer)
+        body = {
+            "message_id": answer.message_id,
+            "order_id": answer.order_id,
+            "status": answer.status.value,
+            "cancel_requested": True,
+        }
+        return JSONResponse(body, 202 if answer.result is Result.CANCEL_REQUESTED else 200)
+
+
+def _refusal(answer: Answer) -> Problem:
+    status = {
+        Result.CONFLICT: 409,
+        Result.TOO_LATE: 409,
+        Result.INVALID: 422,
+        Result.LANE_FULL: 429,
+        Result.NOT_FOUND: 404,
+        Result.STORE_UNAVAILABLE: 503,
+        Result.UNREADABLE: 500,
+    }[answer.result]
+    retry_after_s = answer.retry_after_s or None
+    return Problem(status, answer.code, answer.reason, field=answer.field, retry_after_s=retry_after_s)
+
+
+def _unquoted(key: str | None) -> str | None:
+    """The draft standard of the header wants quotes around the key, and most clients leave them out."""
+    if key is not None and len(key) > 2 and key[0] == key[-1] == '"':
+        return key[1:-1]
+    return key
+
+
+_ORDER_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "Stands for message_id where the body has none; if both are there they must agree.",
+        }
+    ],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": schemas.ORDER_REQUEST}}},
+}

@@ -1,0 +1,190 @@
+"""What all requests share: the way to the store on bounded threads, and bodies of bounded size.
+
+The store's calls block, so they run on threads, at most ``store_threads`` at a time; past ``max_waiting`` requests in
+line a further one is turned away at once, because a queue that nobody sees the end of helps nobody. Orders of one drone
+class get three quarters of that line at most, so that a flood of them leaves room for the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Request
+
+from ..core.types import FleetSpec
+from ..core.view import FleetView
+from ..ports import StoreError
+from ..runtime.breaker import FAILURES
+from ..runtime.projection import Freshness, Projection
+from ..telemetry.metrics import Metrics
+from .documents import parse_object
+from .feed import Feed
+from .fleet_view import FleetPicture
+from .intake import Answer, Intake, Result
+from .problems import Problem
+from .streams import Streams
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+SOURCE = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Bounds of the HTTP interface."""
+
+    max_body_bytes: int = 64 * 1024
+    body_timeout_s: float = 10.0
+    store_threads: int = 16
+    max_waiting: int = 256
+    probe_interval_s: float = 1.0
+    max_streams: int = 64
+
+
+class Service:
+    """What the requests share."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        projection: Projection,
+        fleet: FleetSpec,
+        metrics: Metrics,
+        settings: GatewaySettings,
+        picture: FleetPicture,
+        feed: Feed,
+    ) -> None:
+        self.intake = intake
+        self.projection = projection
+        self.fleet = fleet
+        self.metrics = metrics
+        self.settings = settings
+        self.streams = Streams(feed, intake.changes, self._fleet_or_none, max_streams=settings.max_streams)
+        self._picture = picture
+        self.probe = _StoreProbe(intake, settings.probe_interval_s)
+        self._threads = anyio.CapacityLimiter(settings.store_threads)
+        # Requests on a thread or waiting for one, and orders among them by class; only the event loop touches these.
+        self._in_line = 0
+        self._orders_in_line: Counter[str] = Counter()
+
+    async def accept(self, document: dict[str, Any], key: str | None) -> Answer:
+        """``Intake.accept`` on a thread, as :meth:`on_thread`; a class may take up three quarters of the line."""
+        named = document.get("drone_class")
+        lane = named if isinstance(named, str) and self.fleet.drone_class(named) else ""
+        line = self.settings.store_threads + self.settings.max_waiting
+        if self._orders_in_line[lane] >= line - line // 4:
+            detail = f"Too many orders for {lane or 'no class in particular'} wait for the store."
+            raise Problem(503, "overloaded", detail, retry_after_s=1.0)
+        self._orders_in_line[lane] += 1
+        try:
+            return await self.on_thread(lambda: self.intake.accept(document, SOURCE, key))
+        finally:
+            self._orders_in_line[lane] -= 1
+
+    async def on_thread(self, call: Callable[[], T]) -> T:
+        """``call()`` on a thread; a :class:`Problem` where too many wait already, or where the store is away."""
+        if self._in_line >= self.settings.store_threads + self.settings.max_waiting:
+            raise Problem(503, "overloaded", "Too many requests wait for the store.", retry_after_s=1.0)
+        self._in_line += 1
+        try:
+            return await anyio.to_thread.run_sync(call, limiter=self._threads)
+        except FAILURES as error:
+            retry_after_s = self.intake.breaker.reset_s
+            detail = f"The store cannot be reached: {error}"
+            raise Problem(503, "store_unavailable", detail, retry_after_s=retry_after_s) from error
+        except StoreError as error:
+            log.error("asking the store again will not help: %s", error)
+            raise Problem(500, "unreadable", str(error)) from error
+        finally:
+            self._in_line -= 1
+
+    def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
+        """What the projection shows; a :class:`Problem` where it has never been loaded: nothing is not an answer."""
+        selected, freshness = self.projection.read(select)
+        if not freshness.loaded:
+            raise Problem(503, "not_loaded", "The store was not reached yet.", retry_after_s=1.0)
+        return selected, freshness
+
+    def fleet_body(self) -> dict[str, Any]:
+        """The body of ``GET /fleet``; raises :class:`Problem` where the store was never reached."""
+        return self._picture.finish(*self.read(self._picture.select))
+
+    def _fleet_or_none(self) -> dict[str, Any] | None:
+        try:
+            return self.fleet_body()
+        except Problem:
+            return None
+
+    async def read_order(self, request: Request) -> dict[str, Any]:
+        """The JSON object of the body; a refusal counts as an invalid order."""
+        try:
+            _check_content_type(request)
+            return parse_object(await self._read_body(request))
+        except Problem:
+            self.intake.count(Answer(Result.INVALID), SOURCE)
+            raise
+
+    async def _read_body(self, request: Request) -> bytes:
+        limit = self.settings.max_body_bytes
+        too_large = Problem(413, "body_too_large", f"The body may have {limit} bytes at most.")
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > limit:
+            raise too_large
+        body = bytearray()
+        try:
+            with anyio.fail_after(self.settings.body_timeout_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise too_large
+        except TimeoutError:
+            raise Problem(408, "body_too_slow", "The body did not arrive in time.") from None
+        return bytes(body)
+
+
+class _StoreProbe:
+    """Asks the store for a sign of life at most once in a while, however many ask for the answer."""
+
+    def __init__(self, intake: Intake, interval_s: float) -> None:
+        self._intake = intake
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._asked_at_s = float("-inf")
+        self._reason = ""
+
+    def reason(self) -> str:
+        """Why the store cannot be used, ``""`` if it can. Blocks for the store's deadline at most."""
+        with self._lock:
+            if time.monotonic() - self._asked_at_s >= self._interval_s:
+                try:
+                    self._intake.check_store()
+                    self._reason = ""
+                except StoreError as error:
+                    self._reason = str(error) or type(error).__name__
+                self._asked_at_s = time.monotonic()
+            return self._reason
+
+
+def _check_content_type(request: Request) -> None:
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "not_json", "Send the order with Content-Type: application/json.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem(415, "encoded", "Send the order without Content-Encoding.")
+
+
+def refuse_unknown_parameters(request: Request, *known: str) -> None:
+    """A misspelt filter would otherwise give everything, and look like an answer."""
+    for name in request.query_params:
+        if name not in known:
+            raise Problem(422, "unknown_parameter", f"known are {', '.join(known)}", field=name)

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from importlib import import_module
 from pathlib import Path
 
+from rclpy.duration import Duration
+
 from drone_orchestrator.core import breakers, drone, election, saga
 from drone_orchestrator.core.types import Breaker, BreakerState
+from drone_orchestrator.nodes import qos
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -55,23 +59,106 @@ def breaker_steps() -> list[tuple[str, str, str]]:
 
 
 def reference() -> str:
+    """Names, keys and environment."""
+    return "\n".join([HEAD, "# Reference\n", _NAMES])
+
+
+def parameters() -> str:
     """Parameters of every node, from their declarations."""
-    lines = [HEAD, "# Reference\n", _NAMES]
+    lines = [HEAD, "# Parameters\n", _PARAMETERS]
     for name in NODES:
         module = import_module(f"drone_orchestrator.nodes.{name}")
-        lines += [f"## Parameters of `{name}`\n", "| name | type | default | range | what |", "|---|---|---|---|---|"]
+        lines += [f"## `{name}`\n", "| name | type | default | range | live | what |", "|---|---|---|---|---|---|"]
         for param in module.PARAMETERS:
             low = "" if param.minimum is None else f"{param.minimum:g}"
             high = "" if param.maximum is None else f"{param.maximum:g}"
             span = f"{low} … {high} {param.unit}".strip() if low or high else ", ".join(param.choices)
             default = "`[]`" if param.default == () else f"`{param.default!r}`"
             kind = param.ros_type.name.lower()
-            lines.append(f"| `{param.name}` | {kind} | {default} | {span} | {param.description.rstrip('.')} |")
+            live = "" if param.read_only else "live"
+            lines.append(f"| `{param.name}` | {kind} | {default} | {span} | {live} | {param.description.rstrip('.')} |")
         lines.append("")
     return "\n".join(lines)
 
 
-_NAMES = """Message fields are described in `src/drone_interfaces` and by `ros2 interface show`.
+def qualities() -> str:
+    """Every profile of ``nodes/qos.py`` with its topics, its policies and its reason."""
+    lines = [HEAD, "# Quality of service\n", _QOS, _QOS_HEAD]
+    for profile, topics in qos.PROFILES:
+        made = profile()
+        liveliness = made.liveliness.name.lower().replace("_", "-").replace("system-default", "automatic")
+        lease_s = _seconds(made.liveliness_lease_duration)
+        cells = [
+            made.reliability.name.lower().replace("_", "-"),
+            made.durability.name.lower().replace("_", "-"),
+            str(made.depth),
+            _seconds(made.deadline),
+            _seconds(made.lifespan),
+            f"{liveliness}, {lease_s}" if lease_s else "",
+        ]
+        names = ", ".join(f"`{topic}`" for topic in topics)
+        lines.append(f"| {profile.__name__} | {names} | {' | '.join(cells)} |")
+    for profile, _ in qos.PROFILES:
+        lines += [f"\n## {profile.__name__}\n", inspect.getdoc(profile).replace("``", "`")]
+    return "\n".join([*lines, "", _QOS_TAIL])
+
+
+def _seconds(duration: Duration) -> str:
+    """For people; empty for what is not limited."""
+    seconds = duration.nanoseconds / 1e9
+    return f"{seconds:g} s" if 0.0 < seconds < 1e9 else ""
+
+
+_QOS_HEAD = """| profile | topics | reliability | durability | depth | deadline | lifespan | liveliness |
+|---|---|---|---|---|---|---|---|"""
+
+_QOS = """Who writes and who reads a topic must agree: a reader that asks for more than the writer offers hears nothing.
+These are the profiles of this project; subscribe with the same, or with less. Services and actions use ROS 2's reliable
+defaults.
+
+Each policy of each topic can be overridden with ROS 2's own parameters, when the node starts:
+
+```yaml
+/orchestrator_a:
+  ros__parameters:
+    qos_overrides:
+      /drone_states:
+        subscription: {depth: 2000}
+      /leader_heartbeat:
+        publisher: {deadline: 1000000000}  # ns
+```
+"""
+
+_QOS_TAIL = """## What goes wrong is told
+
+Each node reports in `/diagnostics`, as `<node>: qos`, what DDS tells it of its topics: an endpoint whose profile does
+not fit, a deadline that was missed, a writer whose liveliness is lost. The topic is named, and of endpoints that do not
+fit the node, as far as discovery knows it: with `ros2 topic info -v <topic>` you see both sides.
+"""
+
+_PARAMETERS = """A node takes them from the command line (`--ros-args -p name:=value`), from a parameters file
+(`--params-file`), or from a launch file. One that it does not know, of a wrong type or out of range ends it with exit
+code 2 and one line.
+
+Those marked *live* can be changed while the node runs, the others are read-only:
+
+```bash
+ros2 param describe /orchestrator_a lost_grace_s
+ros2 param set /orchestrator_a lost_grace_s 900
+```
+
+A change is checked as at the start, and refused with a reason. It holds for everything at once: an order that waits for
+the end of an old grace is looked at again, and its wait counts from when it began. Each process has parameters of its
+own: set a bound (`max_attempts`, `lost_grace_s`, `retention_s`) on every replica, or it ends with the leader. It ends
+with the process too; what is to last belongs in the parameters file. `drone_executor` has the parameters of all its
+drones.
+
+Each topic's quality of service has parameters besides, see [Quality of service](qos.md). They are read once, when the
+topic is created.
+"""
+
+_NAMES = """[Parameters](parameters.md) and [quality of service](qos.md) have pages of their own. Message fields are
+described in `src/drone_interfaces` and by `ros2 interface show`.
 
 ## ROS names, relative to the fleet's namespace
 
@@ -154,7 +241,13 @@ def param_file(name: str) -> str:
 def pages() -> dict[Path, str]:
     """The text of every generated file."""
     files = {ROOT / "config" / f"{name}.param.yaml": param_file(name) for name in NODES}
-    return {DOCS / "state_machines.md": state_machines(), DOCS / "reference.md": reference(), **files}
+    return {
+        DOCS / "state_machines.md": state_machines(),
+        DOCS / "parameters.md": parameters(),
+        DOCS / "qos.md": qualities(),
+        DOCS / "reference.md": reference(),
+        **files,
+    }
 
 
 if __name__ == "__main__":

@@ -38,6 +38,10 @@ class Aftermath:
         self._policy = policy
         self._steps = steps
 
+    def adopt(self, policy: DispatchPolicy) -> None:
+        """Another policy holds from now on."""
+        self._policy = policy
+
     def look(self, saga: Saga, agenda: Agenda, drone: Drone | None, silent: bool, now: Instant) -> list[Effect]:
         """The step that follows; ``drone`` is the saga's, ``silent`` says that it has not been heard of late."""
         if saga.journal_id is None:

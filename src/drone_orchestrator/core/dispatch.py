@@ -103,6 +103,14 @@ class Dispatcher:
         office.wakes.clear()
         return effects + self._look_at_all(now)
 
+    def adopt(self, policy: DispatchPolicy, now: Instant) -> list[Effect]:
+        """Decide by ``policy`` from now on. Orders that wait for the end of an old period are looked at again."""
+        self._policy = policy
+        self._steps.adopt(policy)
+        self._aftermath.adopt(policy)
+        self._roster.adopt(policy)
+        return self.start_over(now) if self._office is not None else []
+
     def _look_at_all(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
         view = self._view

@@ -118,6 +118,10 @@ class DroneMachine:
         self._ask_at_s = 0.0
         self._effects: list[DroneEffect] = []
 
+    def adopt(self, policy: DronePolicy) -> None:
+        """Another policy holds from the next period on."""
+        self._policy = policy
+
     @property
     def phase(self) -> Phase:
         return self._phase

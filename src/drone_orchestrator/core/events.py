@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from .effects import Archive, Commit
 from .types import DroneReport, Snapshot, StoreChange
+
+if TYPE_CHECKING:  # both import this module
+    from .agenda import DispatchPolicy
+    from .retention import RetentionPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,15 @@ class OperatorCampaign:
 
 
 @dataclass(frozen=True, slots=True)
+class PoliciesChanged:
+    """An operator has set other bounds and periods: they hold from here on, also for what waits already. ``None``:
+    as before."""
+
+    dispatch: DispatchPolicy | None = None
+    retention: RetentionPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DroneHeard:
     """A drone's state arrived."""
 
@@ -162,6 +176,7 @@ Event = (
     | LeaderSilent
     | OperatorResign
     | OperatorCampaign
+    | PoliciesChanged
     | DroneHeard
     | GoalAnswered
     | GoalUnreachable

@@ -29,6 +29,7 @@ from .events import (
     LeaseRefreshed,
     OperatorCampaign,
     OperatorResign,
+    PoliciesChanged,
     StoreChanged,
     Tick,
     ViewLoaded,
@@ -165,6 +166,11 @@ class Orchestrator:
         self.election.return_to_service()
         return []
 
+    def _policies_changed(self, event: PoliciesChanged, now: Instant) -> list[Effect]:
+        if event.retention is not None:
+            self.retention.adopt(event.retention)
+        return [] if event.dispatch is None else self.dispatcher.adopt(event.dispatch, now)
+
     def _drone_heard(self, event: DroneHeard, now: Instant) -> list[Effect]:
         return self.dispatcher.drone_heard(event.report, now)
 
@@ -193,6 +199,7 @@ class Orchestrator:
         LeaderSilent: _leader_silent,
         OperatorResign: _operator_resign,
         OperatorCampaign: _operator_campaign,
+        PoliciesChanged: _policies_changed,
         DroneHeard: _drone_heard,
         GoalAnswered: _goal_answered,
         GoalUnreachable: _goal_unreachable,

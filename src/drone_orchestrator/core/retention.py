@@ -60,6 +60,12 @@ class Retention:
         self._resume_at_s = float("-inf")
         self._look_at_s: float | None = None
 
+    def adopt(self, policy: RetentionPolicy) -> None:
+        """Another policy holds from the next tick on. Raises ``ValueError`` where nothing is ever retired."""
+        if self._keeps_all:
+            raise ValueError("this orchestrator keeps all orders: it has no retention to change")
+        self._policy = policy
+
     def take_office(self, epoch: int) -> None:
         self.leave_office()
         if self._keeps_all:

@@ -41,6 +41,11 @@ class Roster:
         self._counted_at_s = -math.inf
         self._counted = 0
 
+    def adopt(self, policy: DispatchPolicy) -> None:
+        """Another policy holds from now on: breakers pause for other times, so each drone is looked at again."""
+        self._policy = policy
+        self.touch_all()
+
     def touch(self, drone_id: str) -> None:
         """Something about the drone, its reservation or its breaker may have changed."""
         self._touched[drone_id] = None

@@ -45,6 +45,10 @@ class Steps:
         self._policy = policy
         self._next_commit_id = 1
 
+    def adopt(self, policy: DispatchPolicy) -> None:
+        """Another policy holds from now on."""
+        self._policy = policy
+
     @property
     def held(self) -> Office:
         """The office; asking for a step outside one is a defect."""

@@ -9,9 +9,10 @@ clearance client and the timer, for the cost of an rclpy executor grows with its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drone_interfaces.action import ExecuteDelivery
 from drone_interfaces.msg import DroneState, DroneTelemetry, LeaderState
@@ -50,7 +51,7 @@ from ..runtime.journal import JournalError
 from . import convert, executors, names, qos
 from .flights import FlightFactory, load_flight
 from .network import NetworkWatch, usable_addresses
-from .params import Param, ParameterError, declare
+from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
 from .process import StartAgain, run_node
 
 PARAMETERS = (
@@ -61,11 +62,30 @@ PARAMETERS = (
     Param("region", "", "Only leaders of this region count; empty: any in this namespace."),
     Param("flight", "kinematic", "What flies the drones: kinematic, gazebo, or what another package has registered."),
     Param("time_scale", 1.0, "Simulated seconds of flight in a second of wall time.", minimum=0.001, maximum=1000.0),
-    Param("telemetry_rate_hz", 5.0, "Rate of telemetry; below 2 its QoS deadline would pass.", "Hz", 2.0, 10.0),
-    Param("state_period_s", 0.5, "A state without change is repeated after this long.", "s", 0.05, 2.0),
-    Param("clearance_retry_s", 0.5, "Time between two requests for clearance.", "s", 0.05, 10.0),
-    Param("clearance_timeout_s", 1.0, "A request not answered for this long is given up.", "s", 0.05, 60.0),
+    Param(
+        "telemetry_rate_hz",
+        5.0,
+        "Rate of telemetry; below 2 its QoS deadline would pass.",
+        "Hz",
+        2.0,
+        10.0,
+        read_only=False,
+    ),
+    Param(
+        "state_period_s", 0.5, "A state without change is repeated after this long.", "s", 0.05, 2.0, read_only=False
+    ),
+    Param("clearance_retry_s", 0.5, "Time between two requests for clearance.", "s", 0.05, 10.0, read_only=False),
+    Param(
+        "clearance_timeout_s",
+        1.0,
+        "A request not answered for this long is given up.",
+        "s",
+        0.05,
+        60.0,
+        read_only=False,
+    ),
     Param("autostart", True, "Configure and activate the drones without being told to."),
+    LOG_LEVEL,
 )
 
 TICK_S = 0.1
@@ -159,6 +179,12 @@ class DroneExecutor(LifecycleNode):
 
     # --- called by the host -------------------------------------------------------------------------------------------
 
+    def tune(self, settings: Settings) -> None:
+        """Parameters were set."""
+        self._settings = settings
+        if self._work is not None:
+            self._work.tune(settings)
+
     @property
     def is_configured(self) -> bool:
         return self._work is not None
@@ -230,6 +256,10 @@ class _Work:
             cancel_callback=self._cancel_requested,
             result_timeout=RESULT_TIMEOUT_S,
         )
+
+    def tune(self, settings: Settings) -> None:
+        self._settings = settings
+        self._driver.tune(DronePolicy(clearance_retry_s=settings.clearance_retry_s), settings.state_period_s)
 
     @property
     def is_busy(self) -> bool:
@@ -432,19 +462,20 @@ class DroneHost(Node):
         self._autostart = values["autostart"]
         self._autostart_due_s = 0.0
         fleet = _fleet(values["fleet_config"])
-        settings = Settings(
-            drone_class=_drone_class(fleet, values["drone_class"]),
-            depot=fleet.depot,
-            data_dir=Path(values["data_dir"]) if values["data_dir"] else default_data_dir(),
-            make_flight=load_flight(values["flight"]),
-            time_scale=values["time_scale"],
-            telemetry_period_s=1.0 / values["telemetry_rate_hz"],
-            state_period_s=values["state_period_s"],
-            clearance_retry_s=values["clearance_retry_s"],
-            clearance_timeout_s=values["clearance_timeout_s"],
-        )
+        drone_class = _drone_class(fleet, values["drone_class"])
+        make_flight = load_flight(values["flight"])
+
+        def settings() -> Settings:
+            return _settings(values, drone_class, fleet.depot, make_flight)
+
         ids = _checked_ids(values["drone_ids"])
-        self.drones = [DroneExecutor(each, self.get_namespace(), settings, self._ask_leader) for each in ids]
+        self.drones = [DroneExecutor(each, self.get_namespace(), settings(), self._ask_leader) for each in ids]
+
+        def tune(changed: Mapping[str, Any]) -> None:
+            for drone in self.drones:
+                drone.tune(settings())
+
+        keep_live(self, PARAMETERS, values, apply=tune, loggers=[each.get_logger().name for each in self.drones])
         self._client = self.create_client(RequestClearance, names.REQUEST_CLEARANCE)
         self.create_subscription(LeaderState, names.LEADER, self._leader_heard, qos.state(), **qos.options())
         # Wall time even in simulation: what leaders say and hear of a drone must not stop with a paused world.
@@ -510,6 +541,22 @@ class DroneHost(Node):
         for drone in self.drones:
             mine = tuple(ack for ack in acks if ack.drone_id == drone.drone_id)
             drone.leader_heard(LeaderHeard(message.epoch, mine))
+
+
+def _settings(
+    values: Mapping[str, Any], drone_class: DroneClass, depot: GeoPoint, make_flight: FlightFactory
+) -> Settings:
+    return Settings(
+        drone_class=drone_class,
+        depot=depot,
+        data_dir=Path(values["data_dir"]) if values["data_dir"] else default_data_dir(),
+        make_flight=make_flight,
+        time_scale=values["time_scale"],
+        telemetry_period_s=1.0 / values["telemetry_rate_hz"],
+        state_period_s=values["state_period_s"],
+        clearance_retry_s=values["clearance_retry_s"],
+        clearance_timeout_s=values["clearance_timeout_s"],
+    )
 
 
 def _fleet(path: str) -> FleetSpec:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..bringup.plan import ARCHIVE_FOLDER
 from ..core.agenda import DispatchPolicy
 from ..core.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ..core.election import ElectionPolicy
-from ..core.events import OperatorCampaign, OperatorResign
+from ..core.events import OperatorCampaign, OperatorResign, PoliciesChanged
 from ..core.orchestrator import Orchestrator
 from ..core.retention import RetentionPolicy
 from ..core.types import LeaderRecord
@@ -31,7 +32,7 @@ from ..store import EtcdStore
 from ..store.archive import ArchiveWriter
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
-from .params import Param, declare
+from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
 from .ros_logging import bridge
@@ -47,12 +48,28 @@ PARAMETERS = (
         "heartbeat_timeout_s", 0.4, "a leader silent for so long is replaced before its lease is over", "s", 0.1, 30.0
     ),
     Param("reservation_ttl_s", 10.0, "a drone silent for so long before loading loses its order", "s", 2.0, 600.0),
-    Param("lost_grace_s", 1800.0, "silence after loading, after which the order counts as failed", "s", 1.0, 86400.0),
-    Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000),
-    Param("retention_s", 86400.0, "an order that ended so long ago leaves the store for the archive", "s", 1.0),
+    Param(
+        "lost_grace_s",
+        1800.0,
+        "silence after loading, after which the order counts as failed",
+        "s",
+        1.0,
+        86400.0,
+        read_only=False,
+    ),
+    Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000, read_only=False),
+    Param(
+        "retention_s",
+        86400.0,
+        "an order that ended so long ago leaves the store for the archive",
+        "s",
+        1.0,
+        read_only=False,
+    ),
     Param("archive_dir", "", "folder of the archive; empty: $ROS_HOME/drone_orchestrator/archive"),
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
     Param("autostart", True, "configure at start; without it a lifecycle manager does"),
+    LOG_LEVEL,
 )
 
 
@@ -62,6 +79,7 @@ class OrchestratorNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("orchestrator")
         self.values: dict[str, Any] = declare(self, PARAMETERS)
+        keep_live(self, PARAMETERS, self.values, check=_policies, apply=self._set_policies)
         self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())
         self._driver: Driver | None = None
         self._store: EtcdStore | None = None
@@ -167,11 +185,7 @@ class OrchestratorNode(LifecycleNode):
             safety_margin_s=ttl / 5.0,
             heartbeat_period_s=period_s,
         )
-        dispatch = DispatchPolicy(
-            max_attempts=values["max_attempts"],
-            lost_grace_s=values["lost_grace_s"],
-            keep_reservation_s=values["reservation_ttl_s"] / 5.0,
-        )
+        dispatch, retention = _policies(values)
         record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)
         fleet = fleet_config.load(values["fleet_config"])
         core = Orchestrator(
@@ -180,7 +194,7 @@ class OrchestratorNode(LifecycleNode):
             load_planner(values["planner"]),
             election=election,
             dispatch=dispatch,
-            retention=RetentionPolicy(values["retention_s"]),
+            retention=retention,
         )
         self._store = EtcdStore(
             values["etcd_endpoints"].split(","),
@@ -194,6 +208,12 @@ class OrchestratorNode(LifecycleNode):
         self._link = DroneLink(self, self._driver.post, record.instance_id, values["region"])
         self._heartbeat = HeartbeatLink(self, self._driver.post, record.instance_id, timeout_s)
         self._driver.start()
+
+    def _set_policies(self, values: Mapping[str, Any]) -> None:
+        """Parameters were set: the core hears of it like of everything else, on the deciding thread."""
+        if self._driver is not None:
+            dispatch, retention = _policies(values)
+            self._driver.post(PoliciesChanged(dispatch, retention))
 
     def _release(self) -> None:
         """Stop everything that ``_start`` made, the office first."""
@@ -242,6 +262,16 @@ class OrchestratorNode(LifecycleNode):
     def destroy_node(self) -> None:
         self._release()
         super().destroy_node()
+
+
+def _policies(values: Mapping[str, Any]) -> tuple[DispatchPolicy, RetentionPolicy]:
+    """Raises ``ValueError`` for values that do not go together."""
+    dispatch = DispatchPolicy(
+        max_attempts=values["max_attempts"],
+        lost_grace_s=values["lost_grace_s"],
+        keep_reservation_s=values["reservation_ttl_s"] / 5.0,
+    )
+    return dispatch, RetentionPolicy(values["retention_s"])
 
 
 class _Application:

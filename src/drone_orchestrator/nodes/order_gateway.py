@@ -34,7 +34,7 @@ from ..store.codec import order_to_dict
 from ..telemetry.metrics import Metrics
 from . import convert, names
 from .live_fleet import listen_to_drones
-from .params import Param, declare
+from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
 from .ros_logging import bridge
@@ -47,11 +47,28 @@ PARAMETERS = (
     Param("http_host", "127.0.0.1", "address to listen on; 0.0.0.0 for every network"),
     Param("http_port", 8080, "port to listen on; 0: any free one, see the log", "", 0, 65535),
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
-    Param("breaker_failures", 5, "failed calls in a row after which the store is left alone", "", 1, 1000),
-    Param("breaker_reset_s", 2.0, "how long the store is left alone then, and what Retry-After says", "s", 0.1, 300.0),
+    Param(
+        "breaker_failures",
+        5,
+        "failed calls in a row after which the store is left alone",
+        "",
+        1,
+        1000,
+        read_only=False,
+    ),
+    Param(
+        "breaker_reset_s",
+        2.0,
+        "how long the store is left alone then, and what Retry-After says",
+        "s",
+        0.1,
+        300.0,
+        read_only=False,
+    ),
     Param("max_streams", 64, "clients of GET /events at a time; one more is turned away", "", 1, 10000),
     Param("client_timeout_s", 20.0, "a client that takes nothing of what it is sent is cut off then", "s", 1.0, 300.0),
     Param("shutdown_grace_s", 8.0, "time for requests under way when the process is told to end", "s", 1.0, 300.0),
+    LOG_LEVEL,
 )
 SOURCE = "dds"
 #: Longer than a load balancer's usual 60 s: who closes first must be the client, or its next request can get lost.
@@ -98,6 +115,9 @@ class OrderGateway(Node):
             fail_max=values["breaker_failures"],
             reset_s=values["breaker_reset_s"],
             on_state=metrics.show_breaker("etcd"),
+        )
+        keep_live(
+            self, PARAMETERS, values, apply=lambda new: breaker.tune(new["breaker_failures"], new["breaker_reset_s"])
         )
         capable = load_planner(values["planner"]).capable
         bulkheads = Bulkheads(fleet, capable)

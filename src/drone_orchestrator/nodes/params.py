@@ -1,7 +1,8 @@
-"""Parameters declared once, with type, default, unit and range.
+"""Parameters declared once, with type, default, unit and range, and whether they may change while the node runs.
 
 A node keeps a table of :class:`Param`; :func:`declare` turns it into ROS parameters and gives their values. A parameter
-that no table knows is refused: a misspelt name would otherwise be ignored in silence.
+that no table knows is refused: a misspelt name would otherwise be ignored in silence. :func:`keep_live` lets
+``ros2 param set`` change those that are not read-only.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import difflib
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.logging import LoggingSeverity, get_logger_effective_level, set_logger_level
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -39,7 +41,10 @@ class ParameterError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter. Its type is that of ``default`` (``bool``, ``int``, ``float``, ``str``, ``tuple`` of ``str``)."""
+    """One parameter. Its type is that of ``default`` (``bool``, ``int``, ``float``, ``str``, ``tuple`` of ``str``).
+
+    One that is not ``read_only`` is live: the node must take in changes, see :func:`keep_live`.
+    """
 
     name: str
     default: ParamValue
@@ -86,6 +91,16 @@ class Param:
             raise ParameterError(f"parameter {self.name}: {value!r} is not one of {', '.join(self.choices)}")
 
 
+#: For every table. What ``--log-level`` said at the start is the default.
+LOG_LEVEL = Param(
+    "log_level",
+    "default",
+    "least severe level that is logged; default: as --log-level said at the start",
+    choices=("default", "debug", "info", "warn", "error", "fatal"),
+    read_only=False,
+)
+
+
 def declare(node: Node, table: Iterable[Param]) -> dict[str, Any]:
     """Declare every parameter of ``table`` on ``node``; their values by name.
 
@@ -130,3 +145,76 @@ def _refuse_unknown(node: Node, params: dict[str, Param], overrides: dict[str, P
         nearest = difflib.get_close_matches(name, [*params, *_ROS_OWN], n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]}?" if nearest else f"; known: {', '.join(sorted(params))}"
         raise ParameterError(f"parameter {name}: unknown to {node.get_name()}{hint}")
+
+
+Check = Callable[[Mapping[str, Any]], object]  # what it returns is not looked at
+
+
+def keep_live(
+    node: Node,
+    table: Iterable[Param],
+    values: dict[str, Any],
+    *,
+    check: Check = lambda values: None,
+    apply: Check = lambda values: None,
+    loggers: Sequence[str] = (),
+) -> None:
+    """Let the live parameters of ``table`` be changed on ``node`` from now on, ``values`` (of :func:`declare`) with it.
+
+    ``check`` gets all values as they would be and raises ``ValueError`` or :class:`ConfigurationError` with a one-line
+    reason where they do not go together; nothing has changed then, and the reason is the service's answer. ``apply``
+    gets them once they are set; it must not fail. ``log_level`` is applied here, to the node's logger and ``loggers``.
+    """
+    params = {param.name: param for param in table}
+    names = [node.get_logger().name, *loggers]
+    at_start = {name: get_logger_effective_level(name) for name in names}
+
+    def to_float(changes: list[Parameter]) -> list[Parameter]:
+        """A whole number is taken for a ``float`` parameter, as at the start."""
+        return [_as_float(each) if _is_float(params, each) else each for each in changes]
+
+    def judge(changes: list[Parameter]) -> SetParametersResult:
+        fresh = _known(params, changes)
+        try:
+            for name, value in fresh.items():
+                params[name].check(value)
+            check({**values, **fresh})
+        except (ValueError, ConfigurationError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def take_in(changes: list[Parameter]) -> None:
+        fresh = _known(params, changes)
+        if not fresh:
+            return  # e.g. a QoS override, declared with its topic
+        values.update(fresh)
+        told = ", ".join(f"{name} = {value}" for name, value in fresh.items())
+        node.get_logger().info(f"parameters set: {told}")
+        if LOG_LEVEL.name in fresh:
+            _set_level(at_start, fresh[LOG_LEVEL.name])
+        apply(values)
+
+    if LOG_LEVEL.name in params:
+        _set_level(at_start, values[LOG_LEVEL.name])
+    node.add_pre_set_parameters_callback(to_float)
+    node.add_on_set_parameters_callback(judge)
+    node.add_post_set_parameters_callback(take_in)
+
+
+def _known(params: Mapping[str, Param], changes: Iterable[Parameter]) -> dict[str, Any]:
+    fresh = {each.name: each.value for each in changes if each.name in params}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fresh.items()}
+
+
+def _is_float(params: Mapping[str, Param], change: Parameter) -> bool:
+    param = params.get(change.name)
+    return param is not None and param.ros_type is Parameter.Type.DOUBLE and change.type_ is Parameter.Type.INTEGER
+
+
+def _as_float(change: Parameter) -> Parameter:
+    return Parameter(change.name, Parameter.Type.DOUBLE, float(change.value))
+
+
+def _set_level(at_start: Mapping[str, int], level: str) -> None:
+    for name, before in at_start.items():
+        set_logger_level(name, LoggingSeverity(before) if level == "default" else LoggingSeverity[level.upper()])

@@ -21,6 +21,8 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from . import names
+
 HEARTBEAT_LIVELINESS_S = 0.4
 STATE_LIVELINESS_S = 2.0
 TELEMETRY_LIFESPAN_S = 1.0
@@ -124,6 +126,29 @@ def orders() -> QoSProfile:
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
     )
+
+
+def diagnostics() -> QoSProfile:
+    """``/diagnostics`` as every ROS 2 tool expects it (REP 107): volatile, for it is said again every second."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=10,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+#: Every profile, with the topics that use it.
+PROFILES = (
+    (heartbeat, (names.LEADER_HEARTBEAT,)),
+    (state, (names.LEADER, names.DRONE_STATES, names.SAGA_TABLE, names.BACK_PRESSURE)),
+    (telemetry, ("drones/<id>/telemetry",)),
+    (odometry, ("drones/<id>/odometry",)),
+    (set_points, ("drones/<id>/cmd_vel",)),
+    (events, (names.SAGA_EVENTS,)),
+    (orders, (names.ORDERS,)),
+    (diagnostics, (names.DIAGNOSTICS,)),
+)
 
 
 def options() -> dict[str, Any]:

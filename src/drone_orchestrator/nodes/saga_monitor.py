@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..core.view import FleetView
 from ..runtime.projection import Freshness, Projection
 from ..store import EtcdStore
 from . import convert, names, qos
-from .params import Param, declare
+from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
 from .ros_logging import bridge
@@ -33,10 +34,37 @@ PARAMETERS = (
     Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
     Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
     Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP}; says which lane an order is in"),
-    Param("table_rows", 200, "rows of the saga table: active orders first, then the latest that ended", "", 1, 10000),
-    Param("period_s", 1.0, "period of diagnostics, and shortest one of the saga table", "s", 0.1, 60.0),
-    Param("stuck_after_s", 600.0, "an active order without a change for so long is reported", "s", 1.0, 86400.0),
-    Param("stale_after_s", 3.0, "the store counts as away when nothing was heard for so long", "s", 0.5, 60.0),
+    Param(
+        "table_rows",
+        200,
+        "rows of the saga table: active orders first, then the latest that ended",
+        "",
+        1,
+        10000,
+        read_only=False,
+    ),
+    Param(
+        "period_s", 1.0, "period of diagnostics, and shortest one of the saga table", "s", 0.1, 60.0, read_only=False
+    ),
+    Param(
+        "stuck_after_s",
+        600.0,
+        "an active order without a change for so long is reported",
+        "s",
+        1.0,
+        86400.0,
+        read_only=False,
+    ),
+    Param(
+        "stale_after_s",
+        3.0,
+        "the store counts as away when nothing was heard for so long",
+        "s",
+        0.5,
+        60.0,
+        read_only=False,
+    ),
+    LOG_LEVEL,
 )
 EVENT_BACKLOG = 10_000
 #: Back-pressure is published at once when a lane's level changes, and else after so long, in step with ``period_s``.
@@ -68,10 +96,16 @@ class SagaMonitor(Node):
         self._back_pressure = self.create_publisher(
             BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)), **qos.options()
         )
-        self._diagnostics = self.create_publisher(DiagnosticArray, names.DIAGNOSTICS, 10)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, names.DIAGNOSTICS, qos.diagnostics(), **qos.options()
+        )
         self._guard = self.create_guard_condition(self._follow)
         self._timer = self.create_timer(self.values["period_s"], self._publish)
+        keep_live(self, PARAMETERS, self.values, apply=self._set_period)
         self._projection.start()
+
+    def _set_period(self, values: Mapping[str, Any]) -> None:
+        self._timer.timer_period_ns = values["period_s"] * 1e9
 
     def destroy_node(self) -> None:
         self._projection.close()

@@ -64,6 +64,10 @@ class StoreBreaker:
         )
         self._on_state(self.state)
 
+    def tune(self, fail_max: int, reset_s: float) -> None:
+        """Other bounds hold from now on, also for a breaker that is open."""
+        self._breaker.fail_max, self.reset_s = fail_max, reset_s
+
     @property
     def state(self) -> str:
         """``closed``, ``half-open`` or ``open``."""

@@ -127,6 +127,11 @@ class DroneDriver:
         """Whether there is something that a leader must hear of, or that is under way."""
         return self.durable.goal is not None or bool(self.durable.outcomes)
 
+    def tune(self, policy: DronePolicy, state_period_s: float) -> None:
+        """Other periods hold, each from the next time on."""
+        self._machine.adopt(policy)
+        self._state_period_s = state_period_s
+
     def next_deadline(self) -> float:
         """When (monotonic, s) the drone has something to say at the latest, even if nothing happens."""
         wish_s = self._machine.next_deadline()

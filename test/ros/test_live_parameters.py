@@ -1,0 +1,88 @@
+"""`ros2 param set` on running nodes: what is live takes effect, what is not is refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+from node_process import NodeProcess, Operator
+from rcl_interfaces.msg import ParameterDescriptor
+
+from drone_orchestrator.bringup.runner import DomainReservation, free_port
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(90)]
+
+
+@pytest.fixture(scope="module")
+def domain() -> Iterator[int]:
+    reservation = DomainReservation()
+    yield reservation.domain
+    reservation.release()
+
+
+@pytest.fixture(scope="module")
+def operator(domain: int) -> Iterator[Operator]:
+    with Operator(domain) as operator:
+        yield operator
+
+
+@pytest.fixture(scope="module")
+def orchestrator(domain: int) -> Iterator[NodeProcess]:
+    # Parameters need no store.
+    with NodeProcess(domain, "orchestrator", etcd_endpoints=f"127.0.0.1:{free_port()}") as node:
+        node.wait_line("could not follow the store")
+        yield node
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lost_grace_s", 900.0), ("lost_grace_s", 900), ("max_attempts", 3), ("retention_s", 60.0), ("log_level", "warn")],
+)
+def test_a_live_parameter_is_set(operator: Operator, orchestrator: NodeProcess, name: str, value: Any) -> None:
+    assert operator.set_parameter("/orchestrator", name, value) == ""
+    assert operator.get_parameter("/orchestrator", name) == value
+    if name == "log_level":
+        assert operator.set_parameter("/orchestrator", name, "default") == ""
+    orchestrator.wait_line(f"{name} = {float(value) if name.endswith('_s') else value}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("max_attempts", 0, "max_attempts"),
+        ("lost_grace_s", -1.0, "lost_grace_s"),
+        ("lost_grace_s", "long", "type"),
+        ("log_level", "loud", "not one of"),
+        ("lease_ttl_s", 9.0, "read-only"),
+        ("no_such_thing", 1, "undeclared"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_reason_and_changes_nothing(
+    operator: Operator, orchestrator: NodeProcess, name: str, value: Any, why: str
+) -> None:
+    before = None if name == "no_such_thing" else operator.get_parameter("/orchestrator", name)
+    reason = operator.set_parameter("/orchestrator", name, value)
+    assert why in reason and "\n" not in reason
+    if before is not None:
+        assert operator.get_parameter("/orchestrator", name) == before
+
+
+def test_every_parameter_describes_itself(operator: Operator, orchestrator: NodeProcess) -> None:
+    from drone_orchestrator.nodes.orchestrator import PARAMETERS
+
+    found: list[ParameterDescriptor] = operator.describe("/orchestrator", [each.name for each in PARAMETERS])
+    for param, described in zip(PARAMETERS, found, strict=True):
+        assert param.description in described.description
+        assert described.read_only == param.read_only
+    assert any(not each.read_only for each in found)
+
+
+def test_the_drones_of_a_process_take_up_new_periods(domain: int, operator: Operator, tmp_path: Any) -> None:
+    with NodeProcess(domain, "drone_executor", drone_ids="[drone_1,drone_2]", data_dir=tmp_path) as node:
+        assert operator.set_parameter("/drone_executor", "state_period_s", 0.05) == ""
+        assert "telemetry_rate_hz" in operator.set_parameter("/drone_executor", "telemetry_rate_hz", 1.0)
+        assert operator.hears_states("drone_2", at_least=20, within_s=10.0)
+        assert node.stop() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,6 +81,30 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     etcd = click.option("--etcd", "endpoints", envvar="ETCD_ENDPOINTS", help="host:port, several with commas.")
     shard = click.option("--region", envvar="DRONE_ORCHESTRATOR_REGION", help="Shard to work on.")
     return etcd(shard(wrapped))
+
+
+class _Number(click.ParamType):
+    """A finite number within bounds; unlike click's own ranges it lets no NaN pass."""
+
+    name = "number"
+
+    def __init__(self, least: float, most: float) -> None:
+        self._least = least
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not math.isfinite(number) or not self._least <= number <= self._most:
+            self.fail(f"{value} is not a number from {self._least:g} to {self._most:g}", param, ctx)
+        return number
+
+
+def positive(least: float = 0.001, most: float = 1e6) -> click.ParamType:
+    """The type of an option that takes a number from ``least`` to ``most``."""
+    return _Number(least, most)
 
 
 def ros_environment(target: Target) -> None:

@@ -23,7 +23,7 @@ from ..core.types import SagaStatus
 from . import progress, timeline
 from .audit import print_report
 from .chronicle import Fault, Observer
-from .context import json_option
+from .context import json_option, positive
 from .output import Failure, Output
 from .shop import Habits, Shop
 from .up import running
@@ -41,8 +41,10 @@ FLIGHT_STATES = (SagaStatus.ASSIGNED, SagaStatus.DISPATCHED, SagaStatus.LOADING,
 @click.option("--seed", default=1, show_default=True, help="Of the orders and of whom to kill.")
 @click.option("--leader-kills", default=1, show_default=True, type=click.IntRange(0, 20))
 @click.option("--drone-kills", default=1, show_default=True, type=click.IntRange(0, 20))
-@click.option("--time-scale", default=50.0, show_default=True, help="Flight so many times faster than life.")
-@click.option("--timeout", "timeout_s", default=240.0, show_default=True, help="Give up after so many seconds.")
+@click.option("--time-scale", default=50.0, show_default=True, type=positive(0.001, 1000), help="As with `up`.")
+@click.option(
+    "--timeout", "timeout_s", default=240.0, show_default=True, type=positive(), help="Give up after so many s."
+)
 @click.option(
     "--report",
     "folder",

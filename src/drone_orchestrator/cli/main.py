@@ -9,40 +9,51 @@ import sys
 from types import FrameType
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import __version__
 from .output import Failure
 
-#: Command to the module that has it: a command loads only what it needs.
-_COMMANDS = {
-    "demo": "demo",
-    "chaos": "chaos",
-    "up": "up",
-    "doctor": "doctor",
-    "order": "orders",
-    "events": "orders",
-    "drones": "fleet",
-    "leader": "fleet",
-    "audit": "audit",
-    "bench": "bench",
-    "simulate": "simulate",
+#: Command to the module that has it, and what it does: a command loads only what it needs, the overview nothing.
+COMMANDS = {
+    "demo": ("demo", "Run a fleet under faults, and check what came of it."),
+    "up": ("up", "Run a local fleet in the foreground until Ctrl-C."),
+    "order": ("orders", "Submit, follow and cancel orders."),
+    "events": ("orders", "Show every event of one order, and how long each state lasted."),
+    "drones": ("fleet", "Show every drone; take one out, bring it back."),
+    "leader": ("fleet", "Show who leads; hand leadership over."),
+    "top": ("top", "Show the whole fleet, live."),
+    "doctor": ("doctor", "Find what is wrong with this machine or its fleet, and what to do."),
+    "audit": ("audit", "Check that no order was lost, doubled or left hanging."),
+    "simulate": ("simulate", "Run fleets in virtual time under faults that a seed decides on."),
+    "chaos": ("chaos", "Run a fleet while a seed decides what is killed, hung and cut off."),
+    "bench": ("bench", "Measure the fleet's parts."),
+    "completion": ("completion", "Print what makes a shell complete fleetctl's arguments."),
 }
 
 
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
+        if name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{_COMMANDS[name]}", __package__)
+        module = importlib.import_module(f".{COMMANDS[name][0]}", __package__)
         command: click.Command = getattr(module, name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(n, help=what) for n, (_, what) in COMMANDS.items() if n.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(__version__, prog_name="fleetctl")
 def fleetctl() -> None:
     """Run, watch and check a fleet of delivery drones."""
 
@@ -55,7 +66,8 @@ def main() -> None:
     """Entry point; turns every way to fail into its exit code and one line."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = fleetctl(standalone_mode=False)
+        code = fleetctl(prog_name="fleetctl", standalone_mode=False)
+        sys.stdout.flush()  # here, where a reader that went away is still noticed
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "fleetctl"
         print(f"{command}: {' '.join(error.format_message().split())} (see {command} --help)", file=sys.stderr)
@@ -70,6 +82,10 @@ def main() -> None:
         # The reader went away (`| head`): there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:  # a full disk, a folder that may not be written, no more descriptors
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"fleetctl: {where}{error.strerror or error}", file=sys.stderr)
+        code = 2
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from ..bringup import fleet_config
-from ..core.admission import InvalidOrder, check_serviceable, parse_order
-from ..core.types import CancelRequest, CommandAction, OperatorCommand, Saga, SagaStatus
+from ..core.admission import KEY_NAMESPACE, InvalidOrder, check_serviceable, parse_order
+from ..core.types import CancelRequest, CommandAction, OperatorCommand, Order, SagaStatus
 from ..core.view import FleetView
 from ..planning.planner import AssignmentPlanner
-from ..ports import OrderView, Store
-from ..store.codec import event_to_dict, order_to_dict, saga_to_dict
+from ..ports import OrderView
+from .completion import order_ids, parked_ids
 from .context import Target, json_option, open_store, target_options
-from .output import Failure, Output
+from .follow import following, show, stale
+from .order_views import (
+    as_dict,
+    coloured,
+    events_as_dicts,
+    find,
+    order_table,
+    orders_of,
+    orders_table,
+    print_timeline,
+    status,
+)
+from .order_watch import watch
+from .output import Failure, Output, shown
 
-_COLOURS = {
-    SagaStatus.DELIVERED: "green",
-    SagaStatus.FAILED: "red",
-    SagaStatus.CANCELLED: "yellow",
-    SagaStatus.COMPENSATING: "magenta",
-}
 #: How long a leader may take to act on a person's decision.
 _DECISION_S = 15.0
+#: A file of orders is read whole before the first of them is sent.
+_MAX_FILE_BYTES = 32 << 20
 
 
 @click.group()
@@ -37,123 +47,157 @@ def order() -> None:
     """Submit, follow and cancel orders."""
 
 
+order.add_command(watch)
+
+
 @order.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--to", "destination", metavar="LAT,LON", help="Destination, in degrees.")
 @click.option("--weight", "weight_kg", metavar="KG", type=float, help="Weight of the package.")
 @click.option("--id", "order_id", help="Your name for the order; made up where it is missing.")
 @click.option("--priority", type=click.Choice(["low", "normal", "high", "urgent"]))
 @click.option("--class", "drone_class", help="Class of drone that shall fly it.")
 @click.option("--deadline", "deadline_s", metavar="S", type=float, help="Seconds after which it is worth nothing.")
-@click.option("--message-id", help="UUID that makes a repeat harmless.")
+@click.option("--message-id", help="UUID that makes a repeat harmless; made from the order's id where it is missing.")
 @click.option("--config", "config", help="Fleet description to check against.")
 @target_options
 @json_option
 def submit(out: Output, target: Target, file: Path | None, config: str | None, **fields: Any) -> None:
-    """Submit one order, or those of a JSON FILE (an order, or a list of them)."""
+    """Submit one order, or those of a JSON FILE (an order, or a list of them; - is standard input).
+
+    All of them are checked before the first one is sent. The same order again is the same order: sending a file twice
+    does no harm.
+    """
+    if file is not None and any(value is not None for value in fields.values()):
+        raise Failure("give a FILE, or one order by --to and --weight, not both")
     documents = _read_orders(file) if file else [_from_options(fields)]
+    orders = _check(documents, file, config)
+    answers: list[dict[str, object]] = []
+    with open_store(target) as store, out.progress(len(orders), "submitting") as bar:
+        for item in orders:
+            done = store.submit(item)
+            if done.conflict:
+                taken = done.conflict if done.conflict == "order_id" or fields["message_id"] else "order_id"
+                before = f"; the {len(answers)} before it are accepted" if answers else ""
+                raise Failure(f"{item.order_id}: its {taken} is taken by another order{before}")
+            view = store.find(done.message_id)
+            answers.append(as_dict(view) if view else {"message_id": done.message_id, "order_id": item.order_id})
+            word = "accepted" if done.created else "was accepted before"
+            out.say(f"{shown(item.order_id)} {word} as {done.message_id}")
+            bar.advance(bar.task_ids[0])
+    out.result(answers[0] if not file else {"orders": answers})
+
+
+def _check(documents: list[Any], file: Path | None, config: str | None) -> list[Order]:
     try:
         spec = fleet_config.load(config)
     except fleet_config.FleetConfigError as error:
         raise Failure(str(error)) from error
     planner = AssignmentPlanner()
-    parsed = []
+    orders = []
     for number, document in enumerate(documents, 1):
         try:
-            item = parse_order(document, now_s=time.time(), new_id=lambda: str(uuid.uuid4()))
+            item = parse_order(document, now_s=time.time(), new_id=_message_id(document))
             check_serviceable(item, spec, planner.capable)
         except InvalidOrder as error:
             where = f"{file}, order {number}: " if file else ""
             raise Failure(f"{where}{error}") from error
-        parsed.append(item)
-    answers: list[dict[str, object]] = []
-    with open_store(target) as store:
-        for item in parsed:
-            done = store.submit(item)
-            if done.conflict:
-                raise Failure(f"{item.order_id}: its {done.conflict} is taken by another order")
-            view = store.find(done.message_id)
-            answers.append(_as_dict(view) if view else {"message_id": done.message_id, "order_id": item.order_id})
-            word = "accepted" if done.created else "was accepted before"
-            out.say(f"{item.order_id} {word} as {done.message_id}")
-    out.result(answers[0] if not file else {"orders": answers})
+        orders.append(item)
+    return orders
 
 
-@order.command()
-@click.argument("order_id")
+def _message_id(document: object) -> str:
+    """The same for the same order id, so that a file that was sent in part can be sent again."""
+    name = document.get("order_id") if isinstance(document, Mapping) else None
+    return str(uuid.uuid5(KEY_NAMESPACE, f"fleetctl {name!a}"))
+
+
+@order.command("show")
+@click.argument("order_id", shell_complete=order_ids)
 @target_options
 @json_option
-def show(out: Output, target: Target, order_id: str) -> None:
+def show_(out: Output, target: Target, order_id: str) -> None:
     """Show one order by order id or message id."""
     with open_store(target) as store:
-        view = _find(store, order_id)
+        view = find(store, order_id)
         history = store.events(view.order.message_id)
-    document = _as_dict(view)
-    table = Table(show_header=False, box=None)
-    for key in ("order_id", "message_id", "status", "parked", "attempt", "drone_id", "reason", "cancel_requested"):
-        table.add_row(f"[bold]{key}", str(document.get(key) if document.get(key) is not None else "–"))
-    out.console.print(table)
-    if not out.as_json:
-        _print_events(out, [event_to_dict(event) for event in history])
-    out.result(document)
+    out.console.print(order_table(view))
+    out.say("")
+    print_timeline(out, view, history)
+    out.result(as_dict(view))
 
 
 @order.command("list")
-@click.option("--status", type=click.Choice([s.value for s in SagaStatus], case_sensitive=False))
+@click.option("--status", "wanted", type=click.Choice([s.value for s in SagaStatus], case_sensitive=False))
+@click.option("--open", "is_open", is_flag=True, help="Only those that have not ended.")
 @click.option("--parked", is_flag=True, help="Only those that wait for a person's decision.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="The newest so many.")
+@click.option("--watch", "live", is_flag=True, help="Go on showing them until Ctrl-C.")
 @target_options
 @json_option
-def list_(out: Output, target: Target, status: str | None, parked: bool, limit: int) -> None:
+def list_(out: Output, target: Target, wanted: str | None, is_open: bool, parked: bool, limit: int, live: bool) -> None:
     """List orders, the newest last."""
+
+    def chosen(view: FleetView) -> list[OrderView]:
+        rows = [row for row in orders_of(view) if wanted is None or status(row).value == wanted.upper()]
+        rows = [row for row in rows if not is_open or not status(row).is_terminal]
+        return [row for row in rows if not parked or (row.saga is not None and row.saga.parked)][-limit:]
+
+    if live:
+        _list_live(out, target, chosen)
     with open_store(target) as store:
         view = FleetView()
         view.load(store.snapshot())
-    rows: list[OrderView] = []
-    for entry in view.sagas.values():
-        if isinstance(entry.value, Saga):
-            rows.append(OrderView(entry.value.order, entry.value, entry.id in view.cancels, entry.mod_revision))
-    for entry in view.inbox.values():
-        if entry.value is not None and hasattr(entry.value, "order_id"):
-            rows.append(OrderView(entry.value, None, entry.id in view.cancels, entry.mod_revision))  # type: ignore[arg-type]
-    rows = [row for row in rows if status is None or _status(row).value == status.upper()]
-    rows = [row for row in rows if not parked or (row.saga is not None and row.saga.parked)]
-    rows.sort(key=lambda row: (row.order.submitted_at, row.order.message_id))
-    rows = rows[-limit:]
-    table = Table("order", "status", "drone", "attempt", "kg", "age", box=None)
-    for row in rows:
-        state = _status(row)
-        saga = row.saga
-        table.add_row(
-            row.order.order_id,
-            f"[{_COLOURS.get(state, 'cyan')}]{state.value}{' (parked)' if saga and saga.parked else ''}",
-            (saga.drone_id if saga else None) or "–",
-            str(saga.attempt if saga else 0),
-            f"{row.order.package_weight_kg:g}",
-            f"{time.time() - row.order.submitted_at:.0f} s",
-        )
-    out.console.print(table if rows else "no orders")
-    out.result({"orders": [_as_dict(row) for row in rows]})
+    rows = chosen(view)
+    out.console.print(orders_table(rows, time.time()) if rows else "no orders")
+    if view.corrupt:
+        out.say(f"[red]unreadable:[/red] {shown(', '.join(sorted(view.corrupt)))} (fleetctl doctor says more)")
+    out.result({"orders": [as_dict(row) for row in rows]})
+
+
+def _list_live(out: Output, target: Target, chosen: Any) -> None:
+    from rich.console import Group, RenderableType  # with the screen only
+
+    told: dict[str, str] = {}
+    with following(target) as follower:
+
+        def draw() -> RenderableType:
+            rows, freshness = follower.look(chosen)
+            shown_rows = rows[-max(1, out.console.height - 4) :]
+            more = f"{len(rows) - len(shown_rows)} older ones above · " if len(rows) > len(shown_rows) else ""
+            foot = stale(freshness) or f"[dim]{more}{len(rows)} orders · Ctrl-C ends it[/dim]"
+            return Group(orders_table(shown_rows, time.time()) if rows else "no orders", "", foot)
+
+        def lines() -> list[str]:
+            news = []
+            for row in follower.look(chosen)[0]:
+                word = f"{coloured(status(row))} {shown(row.saga.drone_id or '') if row.saga else ''}".rstrip()
+                if told.get(row.order.message_id) != word:
+                    told[row.order.message_id] = word
+                    news.append(f"{shown(row.order.order_id)}  {word}")
+            return news
+
+        show(out, follower, draw, lines)
 
 
 @order.command()
-@click.argument("order_id")
+@click.argument("order_id", shell_complete=order_ids)
 @target_options
 @json_option
 def cancel(out: Output, target: Target, order_id: str) -> None:
     """Ask for an order to be cancelled; what comes of it shows in its status."""
     with open_store(target) as store:
-        view = _find(store, order_id)
-        if _status(view).is_terminal:
-            raise Failure(f"{order_id} is {_status(view).value} already")
+        view = find(store, order_id)
+        if status(view).is_terminal:
+            raise Failure(f"{order_id} is {status(view).value} already")
         created = store.request_cancel(CancelRequest(view.order.message_id, time.time()))
-        view = _find(store, order_id)
+        view = store.find(view.order.message_id) or view
     out.say("cancellation requested" if created else "cancellation was requested before")
-    out.result(_as_dict(view))
+    out.result(as_dict(view))
 
 
 @order.command()
-@click.argument("order_id")
+@click.argument("order_id", shell_complete=parked_ids)
 @target_options
 @json_option
 def retry(out: Output, target: Target, order_id: str) -> None:
@@ -162,7 +206,7 @@ def retry(out: Output, target: Target, order_id: str) -> None:
 
 
 @order.command()
-@click.argument("order_id")
+@click.argument("order_id", shell_complete=parked_ids)
 @click.option(
     "--package",
     "where",
@@ -184,9 +228,9 @@ def resolve(out: Output, target: Target, order_id: str, where: str) -> None:
 def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -> None:
     """Put a person's decision on record, and wait until the leader has acted on it."""
     with open_store(target) as store:
-        before = _find(store, order_id)
+        before = find(store, order_id)
         if before.saga is None or not before.saga.parked:
-            raise Failure(f"{order_id} is {_status(before).value} and not parked: there is nothing to decide")
+            raise Failure(f"{order_id} is {status(before).value} and not parked: there is nothing to decide")
         command = OperatorCommand(before.order.message_id, action, time.time(), getpass.getuser())
         if not store.request_command(command):
             out.say("a decision waits already; it is carried out first")
@@ -196,9 +240,9 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
             view.load(store.snapshot())
             saga = view.saga_of(before.order.message_id)
             if saga is None or saga.event_count > before.saga.event_count:
-                after = _find(store, order_id)
-                out.say(f"{order_id} is {_status(after).value} now")
-                out.result(_as_dict(after))
+                after = find(store, order_id)
+                out.say(f"{shown(order_id)} is {status(after).value} now")
+                out.result(as_dict(after))
                 return
             if before.order.message_id not in view.commands:
                 raise Failure(f"the leader refused: the drone of {order_id} may still load it, or is not heard")
@@ -206,79 +250,18 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
     raise Failure(f"no leader acted within {_DECISION_S:g} s; the decision stays on record and will be carried out")
 
 
-@order.command()
-@click.argument("order_id")
-@click.option("--timeout", "timeout_s", default=3600.0, show_default=True, help="Give up after so many seconds.")
-@target_options
-@json_option
-def watch(out: Output, target: Target, order_id: str, timeout_s: float) -> None:
-    """Follow one order to its end; exit code 1 where it does not end as DELIVERED."""
-    deadline = time.monotonic() + timeout_s
-    shown = 0
-    with open_store(target) as store:
-        while True:
-            view = _find(store, order_id)
-            history = store.events(view.order.message_id)
-            _print_events(out, [event_to_dict(event) for event in history[shown:]])
-            shown = len(history)
-            if _status(view).is_terminal or time.monotonic() >= deadline:
-                break
-            time.sleep(0.3)
-    out.result(_as_dict(view))
-    raise SystemExit(0 if _status(view) is SagaStatus.DELIVERED else 1)
-
-
 @click.command()
-@click.argument("order_id")
+@click.argument("order_id", shell_complete=order_ids)
 @target_options
 @json_option
 def events(out: Output, target: Target, order_id: str) -> None:
-    """Show every event of one order."""
+    """Show every event of one order, and how long each state lasted."""
     with open_store(target) as store:
-        view = _find(store, order_id)
-        history = [event_to_dict(event) for event in store.events(view.order.message_id)]
-    _print_events(out, history)
-    out.result({"message_id": view.order.message_id, "order_id": view.order.order_id, "events": history})
-
-
-def _find(store: Store, order_id: str) -> OrderView:
-    view = store.find(order_id)
-    if view is None:
-        raise Failure(f"there is no order {order_id}")
-    return view
-
-
-def _status(view: OrderView) -> SagaStatus:
-    return view.saga.status if view.saga else SagaStatus.PENDING
-
-
-def _as_dict(view: OrderView) -> dict[str, object]:
-    if view.saga is not None:
-        document = dict(saga_to_dict(view.saga))
-    else:
-        document = {
-            "message_id": view.order.message_id,
-            "order_id": view.order.order_id,
-            "status": SagaStatus.PENDING.value,
-            "attempt": 0,
-            "drone_id": None,
-            "reason": None,
-            "parked": False,
-            "order": order_to_dict(view.order),
-            "created_at": view.order.submitted_at,
-            "updated_at": view.order.submitted_at,
-        }
-    document["cancel_requested"] = view.cancel_requested
-    return document
-
-
-def _print_events(out: Output, history: list[dict[str, Any]]) -> None:
-    for event in history:
-        when = time.strftime("%H:%M:%S", time.localtime(event["at"])) + f".{int(event['at'] % 1 * 1000):03d}"
-        drone = f" by {event['drone_id']}" if event.get("drone_id") else ""
-        reason = f" ({event['reason']})" if event.get("reason") else ""
-        head = f"{when}  {event['n']:>2}  {event['type']:<14} → {event['to_status']:<12}"
-        out.say(f"{head} attempt {event['attempt']}{drone}{reason}  epoch {event['epoch']}")
+        view = find(store, order_id)
+        history = store.events(view.order.message_id)
+    print_timeline(out, view, history)
+    document = {"message_id": view.order.message_id, "order_id": view.order.order_id}
+    out.result({**document, "events": events_as_dicts(history, time.time())})
 
 
 def _read_orders(file: Path) -> list[Any]:
@@ -286,11 +269,20 @@ def _read_orders(file: Path) -> list[Any]:
         raise ValueError(f"{text} is not a number")
 
     try:
-        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+        if str(file) == "-":
+            raw = sys.stdin.buffer.read(_MAX_FILE_BYTES + 1)
+        else:
+            with file.open("rb") as stream:
+                raw = stream.read(_MAX_FILE_BYTES + 1)
+        if len(raw) > _MAX_FILE_BYTES:
+            raise Failure(f"{file}: more than {_MAX_FILE_BYTES >> 20} MiB of orders: split it")
+        document = json.loads(raw.decode("utf-8"), parse_constant=refuse)
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise Failure(f"{file}: not JSON: {error}") from error
+    if document == []:
+        raise Failure(f"{file}: there is no order in it")
     return document if isinstance(document, list) else [document]
 
 
@@ -303,7 +295,7 @@ def _from_options(fields: dict[str, Any]) -> dict[str, object]:
     except ValueError:
         raise Failure(f"--to: {destination!r} is not LAT,LON") from None
     document: dict[str, object] = {
-        "order_id": fields.pop("order_id") or f"CLI-{uuid.uuid4().hex[:12]}",
+        "order_id": f"CLI-{uuid.uuid4().hex[:12]}",
         "destination": {"lat": lat, "lon": lon},
         "package_weight_kg": weight_kg,
     }

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 
 import click
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+#: What is not read by a person at a terminal is not broken into lines of a terminal's width.
+_WIDE = 1000
+#: What a person can take in of what was typed wrongly.
+_SHOWN_CHARS = 400
 
 
 class Failure(click.ClickException):
@@ -16,7 +24,13 @@ class Failure(click.ClickException):
     exit_code = 2
 
     def show(self, file: object = None) -> None:
-        print(f"fleetctl: {' '.join(self.format_message().split())}", file=sys.stderr)
+        text = " ".join(self.format_message().split())
+        print(f"fleetctl: {printable(text)[:_SHOWN_CHARS]}", file=sys.stderr)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # for `main`, which ends quietly
 
 
 class Output:
@@ -24,13 +38,60 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False)
+        self.console = _Console(stderr=as_json, highlight=False)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console.width = _WIDE
 
     def say(self, text: str) -> None:
+        """Print a line; ``text`` is rich's markup, so what comes from outside is escaped first."""
         self.console.print(text)
+
+    def progress(self, total: int | None, what: str) -> Progress:
+        """A bar on stderr with one task, for what takes long; nothing where that is no terminal. A context manager."""
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=_Console(stderr=True, highlight=False),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        bar.add_task(what, total=total)
+        return bar
 
     def result(self, document: Mapping[str, object]) -> None:
         """The machine's answer; does nothing without ``--json``."""
         if self.as_json:
             sys.stdout.write(json.dumps(document, allow_nan=False, default=str) + "\n")
             sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey or an encoder refuse."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shown(text: object) -> str:
+    """What came from outside, safe in rich's markup and on a terminal."""
+    return escape(printable(str(text)))
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people: ``0.08 s``, ``12 s``, ``3 min 04 s``, ``2 h 05 min``, ``3 d 04 h``."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = whole // 60
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = minutes // 60
+    return f"{hours // 24} d {hours % 24:02d} h"

@@ -17,7 +17,7 @@ from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.plan import FleetOptions
 from ..bringup.runner import FleetError, LocalFleet, Wiring
 from ..ports import StoreError
-from .context import json_option
+from .context import json_option, positive
 from .output import Failure, Output
 
 READY_TIMEOUT_S = 60.0
@@ -28,7 +28,13 @@ ETCD_HISTORY = "1h"
 @click.command()
 @click.option("--drones", default=6, show_default=True, type=click.IntRange(0, 1000))
 @click.option("--replicas", default=3, show_default=True, type=click.IntRange(0, 9), help="Orchestrators.")
-@click.option("--time-scale", default=1.0, show_default=True, help="Flight so many times faster than life.")
+@click.option(
+    "--time-scale",
+    default=1.0,
+    show_default=True,
+    type=positive(0.001, 1000),
+    help="Flight so many times faster than life.",
+)
 @click.option("--http-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--config", "config", default="", help="Fleet description (config/fleet.yaml).")
 @json_option

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import rclpy
-from drone_interfaces.msg import DroneState, LeaderHeartbeat
+from drone_interfaces.msg import DroneState, LeaderHeartbeat, LeaderState
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.client import Client
+from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.validate_namespace import validate_namespace
 
 from ..core.types import DroneReport
 from . import convert, names, qos
@@ -27,6 +31,16 @@ class Unreachable(RuntimeError):
 def installation() -> str:
     """Which ROS 2 this program runs on, for people."""
     return f"rclpy of {rclpy.__path__[0]}, {rclpy.get_rmw_implementation_identifier()}"
+
+
+def full_namespace(namespace: str) -> str:
+    """``namespace`` with its leading slash. Raises ``ValueError`` for what is none."""
+    full = "/" + namespace.strip("/")
+    try:
+        validate_namespace(full)
+    except InvalidNamespaceException as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    return full
 
 
 class _Session:
@@ -138,5 +152,89 @@ class HeartbeatEar:
 
         with _Session(self._namespace) as session:
             session.node.create_subscription(LeaderHeartbeat, names.LEADER_HEARTBEAT, hear, 10)
+            while not self._closing.is_set():
+                session.executor.spin_once(timeout_sec=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderHeard:
+    """The latest ``LeaderState``. ``skew_s``: the leader's clock minus this machine's, the way here included."""
+
+    instance_id: str
+    epoch: int
+    region: str
+    skew_s: float
+
+
+class FleetEar:
+    """Hears drones and the leader on a thread of its own. A context manager; what was heard stays readable."""
+
+    def __init__(self, namespace: str = "/") -> None:
+        self._drones: dict[str, tuple[DroneReport, float]] = {}
+        self._leader: tuple[LeaderHeard, float] | None = None
+        self._heard = threading.Condition()
+        self._closing = threading.Event()
+        self._session = _Session(namespace)
+        self._thread = threading.Thread(target=self._listen, name="fleet ear", daemon=True)
+
+    def __enter__(self) -> FleetEar:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def drones(self) -> dict[str, tuple[DroneReport, float]]:
+        """Each drone's latest report, and how long ago (s) it came."""
+        now_s = time.monotonic()
+        with self._heard:
+            return {name: (report, now_s - at_s) for name, (report, at_s) in self._drones.items()}
+
+    def leader(self) -> tuple[LeaderHeard, float] | None:
+        """The leader's latest word, and how long ago (s) it came."""
+        with self._heard:
+            return None if self._leader is None else (self._leader[0], time.monotonic() - self._leader[1])
+
+    def wait_for(self, drone_ids: frozenset[str], timeout_s: float) -> bool:
+        """Whether all of these drones were heard within ``timeout_s``."""
+        with self._heard:
+            return self._heard.wait_for(lambda: drone_ids <= self._drones.keys(), timeout_s)
+
+    def wait_quiet(self, timeout_s: float, quiet_s: float = 1.0) -> None:
+        """Listen for ``timeout_s``, and on as long as in each ``quiet_s`` another drone or the leader turns up."""
+        deadline = time.monotonic() + timeout_s
+        with self._heard:
+            known = -1
+            while known < self._voices():
+                known = self._voices()
+                remaining_s = max(deadline - time.monotonic(), quiet_s)
+                self._heard.wait_for(partial(self._more_than, known), remaining_s)
+
+    def _voices(self) -> int:
+        return len(self._drones) + (self._leader is not None)
+
+    def _more_than(self, known: int) -> bool:
+        return self._voices() > known
+
+    def _on_state(self, msg: DroneState) -> None:
+        try:
+            report = convert.report_from_msg(msg)
+        except ValueError:
+            return  # the drone cannot be shown; the orchestrator's log says why
+        with self._heard:
+            self._drones[report.drone_id] = (report, time.monotonic())
+            self._heard.notify_all()
+
+    def _on_leader(self, msg: LeaderState) -> None:
+        skew_s = convert.time_from_msg(msg.stamp) - time.time()
+        with self._heard:
+            self._leader = (LeaderHeard(msg.instance_id, msg.epoch, msg.region, skew_s), time.monotonic())
+            self._heard.notify_all()
+
+    def _listen(self) -> None:
+        with self._session as session:
+            session.node.create_subscription(DroneState, names.DRONE_STATES, self._on_state, qos.state(FLEET_DEPTH))
+            session.node.create_subscription(LeaderState, names.LEADER, self._on_leader, qos.state())
             while not self._closing.is_set():
                 session.executor.spin_once(timeout_sec=0.1)

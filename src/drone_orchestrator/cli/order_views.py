@@ -1,0 +1,193 @@
+"""How orders and their events look, to people and as JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from ..core.types import Order, Saga, SagaEvent, SagaStatus
+from ..core.view import FleetView
+from ..ports import OrderView, Store
+from ..store.codec import event_to_dict, order_to_dict, saga_to_dict
+from .output import Failure, Output, duration, shown
+
+COLOURS = {
+    SagaStatus.DELIVERED: "green",
+    SagaStatus.FAILED: "red",
+    SagaStatus.CANCELLED: "yellow",
+    SagaStatus.COMPENSATING: "magenta",
+}
+_BAR_CELLS = 16
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def find(store: Store, order_id: str) -> OrderView:
+    """One order by either id; a :class:`Failure` where there is none."""
+    view = store.find(order_id)
+    if view is None:
+        raise Failure(f"there is no order {order_id} (fleetctl order list shows those that there are)")
+    return view
+
+
+def status(view: OrderView) -> SagaStatus:
+    """Where the order stands; in the inbox it is pending."""
+    return view.saga.status if view.saga else SagaStatus.PENDING
+
+
+def coloured(state: SagaStatus, text: str = "") -> str:
+    """The status, or ``text`` in its colour."""
+    return f"[{COLOURS.get(state, 'cyan')}]{text or state.value}[/]"
+
+
+def as_dict(view: OrderView) -> dict[str, object]:
+    """The order as in HTTP."""
+    if view.saga is not None:
+        document = dict(saga_to_dict(view.saga))
+    else:
+        document = {
+            "message_id": view.order.message_id,
+            "order_id": view.order.order_id,
+            "status": SagaStatus.PENDING.value,
+            "attempt": 0,
+            "drone_id": None,
+            "reason": None,
+            "parked": False,
+            "order": order_to_dict(view.order),
+            "created_at": view.order.submitted_at,
+            "updated_at": view.order.submitted_at,
+        }
+    document["cancel_requested"] = view.cancel_requested
+    return document
+
+
+def orders_of(view: FleetView) -> list[OrderView]:
+    """Every readable order of the region, the newest last."""
+    rows: list[OrderView] = []
+    for entry in view.sagas.values():
+        if isinstance(entry.value, Saga):
+            rows.append(OrderView(entry.value.order, entry.value, entry.id in view.cancels, entry.mod_revision))
+    for entry in view.inbox.values():
+        if isinstance(entry.value, Order):
+            rows.append(OrderView(entry.value, None, entry.id in view.cancels, entry.mod_revision))
+    rows.sort(key=lambda row: (row.order.submitted_at, row.order.message_id))
+    return rows
+
+
+def orders_table(rows: Iterable[OrderView], now_s: float) -> Table:
+    """A line per order; ages as of ``now_s`` by the wall clock."""
+    table = Table("order", "status", "drone", "attempt", "kg", "priority", "in state", "age", box=None)
+    for row in rows:
+        saga, state = row.saga, status(row)
+        notes = [" (parked)"] if saga and saga.parked else []
+        if row.cancel_requested and not state.is_terminal:
+            notes.append(" (cancelling)")
+        since_s = saga.updated_at if saga else row.order.submitted_at
+        table.add_row(
+            shown(row.order.order_id),
+            coloured(state, f"{state.value}{''.join(notes)}"),
+            shown((saga.drone_id if saga else None) or "–"),
+            str(saga.attempt if saga else 0),
+            f"{row.order.package_weight_kg:g}",
+            row.order.priority.name.lower(),
+            "–" if state.is_terminal else duration(max(0.0, now_s - since_s)),
+            duration(max(0.0, now_s - row.order.submitted_at)),
+        )
+    return table
+
+
+def order_table(view: OrderView) -> Table:
+    """Everything about one order, a line per field."""
+    document, order = as_dict(view), view.order
+    table = Table(show_header=False, box=None)
+
+    def row(name: str, value: object) -> None:
+        table.add_row(f"[bold]{name}", shown("–" if value is None or value == "" else value))
+
+    row("order_id", order.order_id)
+    row("message_id", order.message_id)
+    table.add_row("[bold]status", coloured(status(view)))
+    for name in ("parked", "attempt", "drone_id", "reason", "cancel_requested"):
+        row(name, document.get(name))
+    row("destination", f"{order.destination.lat_deg:.5f}, {order.destination.lon_deg:.5f}")
+    row("weight", f"{order.package_weight_kg:g} kg")
+    row("priority", order.priority.name.lower())
+    row("drone_class", order.drone_class)
+    row("deadline", f"{order.deadline_s:g} s after it was submitted" if order.deadline_s is not None else None)
+    row("submitted", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(order.submitted_at)))
+    return table
+
+
+def lasted_s(history: Sequence[SagaEvent], now_s: float) -> list[float]:
+    """How long (s) each event's state lasted: until the next event, or until now; 0 for the last one of an ended order.
+
+    Events are dated by the leaders' clocks, and two leaders' may differ: what would be negative counts as 0.
+    """
+    ends = [event.at for event in history[1:]]
+    if history:
+        ends.append(history[-1].at if history[-1].to_status.is_terminal else now_s)
+    return [max(0.0, end - event.at) for event, end in zip(history, ends, strict=True)]
+
+
+def events_as_dicts(history: Sequence[SagaEvent], now_s: float) -> list[dict[str, Any]]:
+    """The stored records, each with ``lasted_s``."""
+    spans_s = lasted_s(history, now_s)
+    return [{**event_to_dict(e), "lasted_s": round(s, 3)} for e, s in zip(history, spans_s, strict=True)]
+
+
+def timeline(history: Sequence[SagaEvent], now_s: float) -> Table:
+    """A line per event: when, what, the state it led to, and how long that lasted."""
+    spans_s = lasted_s(history, now_s)
+    longest_s = max(spans_s, default=0.0)
+    table = Table("when", "after", "event", "state", "lasted", "", "attempt", "drone", "epoch", "reason", box=None)
+    table.columns[1].justify = table.columns[4].justify = "right"
+    for event, span_s in zip(history, spans_s, strict=True):
+        table.add_row(
+            clock(event.at),
+            f"+{duration(max(0.0, event.at - history[0].at))}",
+            event.type,
+            coloured(event.to_status),
+            "" if event.to_status.is_terminal else duration(span_s),
+            bar(span_s / longest_s if longest_s else 0.0),
+            str(event.attempt),
+            shown(event.drone_id or "–"),
+            str(event.epoch),
+            shown(event.reason or ""),
+        )
+    return table
+
+
+def print_timeline(out: Output, view: OrderView, history: Sequence[SagaEvent]) -> None:
+    """The timeline, and what it comes to."""
+    if not history:
+        out.say("no events yet: the order waits in the inbox for a leader")
+        return
+    now_s = time.time()
+    out.console.print(timeline(history, now_s))
+    whole_s = (history[-1].at if status(view).is_terminal else now_s) - history[0].at
+    word = "after" if status(view).is_terminal else "for"
+    attempts = f", {history[-1].attempt} attempts" if history[-1].attempt > 1 else ""
+    out.say(f"{coloured(status(view))} {word} {duration(max(0.0, whole_s))}{attempts}")
+
+
+def event_line(event: SagaEvent, order_id: str = "") -> str:
+    """One event on one line, for what is followed as it happens."""
+    who = f"{shown(order_id)}  " if order_id else ""
+    drone = f" by {shown(event.drone_id)}" if event.drone_id else ""
+    reason = f" ({shown(event.reason)})" if event.reason else ""
+    state = coloured(event.to_status, f"{event.to_status.value:<12}")
+    head = f"{clock(event.at)}  {who}{event.n:>2}  {event.type:<14} → {state}"
+    return f"{head} attempt {event.attempt}{drone}{reason}  epoch {event.epoch}"
+
+
+def clock(at_s: float) -> str:
+    """Time of day, local, to the millisecond."""
+    return time.strftime("%H:%M:%S", time.localtime(at_s)) + f".{int(at_s % 1 * 1000):03d}"
+
+
+def bar(share: float) -> str:
+    """A bar of ``share`` (0 to 1) of the full length, to an eighth of a cell."""
+    eighths = round(min(max(share, 0.0), 1.0) * _BAR_CELLS * 8)
+    return _EIGHTHS[8] * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")

@@ -1,0 +1,118 @@
+"""``fleetctl order watch``: one order, or all that are open, followed to their end as the store tells of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from ..core.types import Corrupt, SagaEvent, SagaStatus
+from ..core.view import FleetView
+from ..ports import OrderView, StoreError
+from .completion import order_ids
+from .context import Target, json_option, open_store, positive, target_options
+from .follow import Follower, following, stale
+from .order_views import as_dict, event_line, find, orders_of, status
+from .output import Output, shown
+
+#: So many histories are read in one request.
+_BATCH = 50
+
+
+@click.command()
+@click.argument("order_id", required=False, shell_complete=order_ids)
+@click.option(
+    "--timeout", "timeout_s", default=3600.0, show_default=True, type=positive(), help="Give up after so many s."
+)
+@target_options
+@json_option
+def watch(out: Output, target: Target, order_id: str | None, timeout_s: float) -> None:
+    """Follow an order to its end; without ORDER_ID all that are open, until none is.
+
+    Exit code 0 if all of them were delivered, 1 if one failed, was cancelled, or has not ended when time is up.
+    """
+    deadline = time.monotonic() + timeout_s
+    if order_id is not None:
+        with open_store(target) as store:
+            one = find(store, order_id)
+            if status(one).is_terminal:  # nothing to follow: tell what there was
+                for event in store.events(one.order.message_id):
+                    out.say(event_line(event))
+                out.result(as_dict(one))
+                raise SystemExit(0 if status(one) is SagaStatus.DELIVERED else 1)
+    with following(target) as follower:
+        watched = Watched(follower, out, one.order.message_id if order_id is not None else None)
+        ended = watched.run(deadline)
+        orders = watched.orders()
+    delivered = all(status(view) is SagaStatus.DELIVERED for view in orders)
+    document: dict[str, Any] = as_dict(orders[0]) if order_id and orders else {"orders": [as_dict(v) for v in orders]}
+    if not ended:
+        left = sum(not status(view).is_terminal for view in orders)
+        out.say(f"[yellow]not ended within {timeout_s:g} s: {left} of {len(orders)}[/yellow]")
+    elif order_id is None:
+        out.say(f"{len(orders)} orders ended" if orders else "no order is open")
+    out.result(document)
+    raise SystemExit(0 if ended and delivered else 1)
+
+
+class Watched:
+    """The orders that are followed. Prints every event once, also those that a gap in the watch has hidden."""
+
+    def __init__(self, follower: Follower, out: Output, message_id: str | None) -> None:
+        self._follower = follower
+        self._out = out
+        self._only = message_id
+        self._shown: dict[str, int] = {}
+        self._last: dict[str, OrderView] = {}
+        self._gone: set[str] = set()
+        self._warned = False
+
+    def run(self, deadline_s: float) -> bool:
+        """Whether all had ended before ``deadline_s`` by the monotonic clock."""
+        while True:
+            news, freshness = self._follower.look(self._news)
+            if warning := stale(freshness):
+                if not self._warned:
+                    self._out.say(warning)
+                self._warned = True
+            else:
+                self._warned = False
+                self._print(news)
+                if all(status(row).is_terminal or key in self._gone for key, row in self._last.items()):
+                    return True
+            remaining_s = deadline_s - time.monotonic()
+            if remaining_s <= 0:
+                return False
+            self._follower.wait(min(1.0, remaining_s))
+
+    def orders(self) -> list[OrderView]:
+        """Those that were followed, as they are now."""
+        return list(self._last.values())
+
+    def _news(self, view: FleetView) -> list[OrderView]:
+        """Orders that have events not shown yet. What leaves the store has ended, whether or not that was seen."""
+        rows = {row.order.message_id: row for row in orders_of(view)}
+        for message_id, row in rows.items():
+            known = message_id in self._last
+            if known or message_id == self._only or (self._only is None and not status(row).is_terminal):
+                self._last[message_id] = row
+        self._gone = self._last.keys() - rows.keys()
+        return [r for m, r in self._last.items() if r.saga and r.saga.event_count > self._shown.get(m, 0)]
+
+    def _print(self, news: list[OrderView]) -> None:
+        for start in range(0, len(news), _BATCH):
+            rows = news[start : start + _BATCH]
+            try:
+                histories = self._follower.store.histories([row.order.message_id for row in rows])
+            except StoreError:
+                return  # it is away just now; they are shown when it is back
+            for row, history in zip(rows, histories, strict=True):
+                done = self._shown.get(row.order.message_id, 0)
+                order_id = row.order.order_id if self._only is None else ""
+                for event in history[done:]:
+                    unreadable = (
+                        f"[red]unreadable event[/red] {shown(event.reason)}" if isinstance(event, Corrupt) else ""
+                    )
+                    self._out.say(event_line(event, order_id) if isinstance(event, SagaEvent) else unreadable)
+                self._shown[row.order.message_id] = len(history)

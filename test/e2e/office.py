@@ -1,0 +1,99 @@
+"""A leader by hand: writes orders and their steps into a real store as a leader would, with no fleet behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from typing import Any
+
+from drone_orchestrator.core import saga as sagas
+from drone_orchestrator.core.effects import Change, Consume, Release, Reserve, Transition
+from drone_orchestrator.core.events import Fate
+from drone_orchestrator.core.types import GeoPoint, Kind, LeaderRecord, Order, Saga, SagaStatus
+from drone_orchestrator.store import EtcdProcess, EtcdStore
+
+FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
+
+
+class Office:
+    """A region of its own in ``etcd``, and the epoch of a leadership in it."""
+
+    def __init__(self, etcd: EtcdProcess, region: str = "") -> None:
+        self.region = region or f"r{uuid.uuid4().hex[:8]}"
+        self.endpoints = ",".join(etcd.endpoints)
+        self.store = EtcdStore(etcd.endpoints, self.region)
+        self.epoch = 0
+
+    def lead(self, since: float | None = None) -> None:
+        record = LeaderRecord("orchestrator_a", uuid.uuid4().hex, time.time() if since is None else since)
+        self.epoch = self.store.campaign(record, 60.0)
+
+    def submit(self, order_id: str, **fields: Any) -> Order:
+        """An order in the inbox."""
+        order = Order(str(uuid.uuid4()), order_id, GeoPoint(37.77, -122.42), 1.0, time.time(), **fields)
+        self.store.submit(order)
+        return order
+
+    def accept(self, order: Order, drone_id: str = "", at: float | None = None) -> Saga:
+        """Take it up, and reserve the drone where one is named."""
+        view = self.store.find(order.message_id)
+        assert view is not None
+        now_s = time.time() if at is None else at
+        events = [sagas.begin(order, now_s=now_s, epoch=self.epoch)]
+        saga = sagas.apply(None, events[0])
+        if drone_id:
+            fields = {"now_s": now_s, "epoch": self.epoch, "drone_id": drone_id}
+            events.append(sagas.record(saga, sagas.ASSIGNED, SagaStatus.ASSIGNED, **fields))
+            saga = sagas.apply(saga, events[1])
+        used = (Consume(Kind.INBOX_ORDER, order.message_id, view.revision),)
+        self._commit(Transition(saga, tuple(events), 0, Reserve(drone_id) if drone_id else None, used))
+        return saga
+
+    def step(self, saga: Saga, type_: str, to: SagaStatus, **fields: Any) -> Saga:
+        """One more event; a terminal one gives the drone back."""
+        view = self.store.find(saga.message_id)
+        assert view is not None
+        event = sagas.record(saga, type_, to, **{"now_s": time.time(), "epoch": self.epoch, **fields})
+        after = sagas.apply(saga, event)
+        held = [e for e in self.store.snapshot().entries if e.kind is Kind.ASSIGNMENT and e.id == saga.drone_id]
+        release = Release(saga.drone_id, held[0].mod_revision) if to.is_terminal and held and saga.drone_id else None
+        self._commit(Transition(after, (event,), view.revision, release))
+        return after
+
+    def deliver(self, saga: Saga) -> Saga:
+        """All the way from ASSIGNED."""
+        saga = self.step(saga, sagas.GOAL_ACCEPTED, SagaStatus.DISPATCHED)
+        saga = self.step(saga, sagas.CLEARED, SagaStatus.LOADING, journal_id="j1")
+        saga = self.step(saga, sagas.LOADED, SagaStatus.IN_TRANSIT)
+        return self.step(saga, sagas.DELIVERED, SagaStatus.DELIVERED)
+
+    def fleetctl(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """A command on this region, run to its end."""
+        environment = {**self.environment(), **options.pop("env", {})}
+        return subprocess.run(
+            [*FLEETCTL, *args], env=environment, capture_output=True, text=True, timeout=60, check=False, **options
+        )
+
+    def document(self, *args: str) -> dict[str, Any]:
+        """The same with ``--json``: its object, having seen that it is alone on stdout and the exit code 0."""
+        done = self.fleetctl(*args, "--json")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert len(lines) == 1, done.stdout
+        return dict(json.loads(lines[0]))
+
+    def environment(self) -> dict[str, str]:
+        """What a command needs to find this region, without finding a fleet of somebody else's."""
+        kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+        return {**kept, "ETCD_ENDPOINTS": self.endpoints, "DRONE_ORCHESTRATOR_REGION": self.region}
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _commit(self, change: Change) -> None:
+        [result] = self.store.commit(self.epoch, [change])
+        assert result.fate is Fate.SUCCEEDED, result

@@ -22,7 +22,6 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
-    Shutdown,
 )
 from launch.event_handlers import OnExecutionComplete, OnProcessExit, OnShutdown
 from launch.events import matches_action
@@ -38,13 +37,15 @@ from ..store.process import EtcdProcess
 from . import arguments
 from .arguments import flag, fleet_options
 from .paths import share_dir
-from .plan import READY_STATES, REFUSED, STOP_ORDER, STOP_ROLE_S, FleetOptions, ProcessSpec, processes
+from .plan import READY_STATES, REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, processes
 
 Values = dict[str, str]
 Steps = Callable[[LaunchContext, Values], list[LaunchDescriptionEntity]]
 _PACKAGE = "drone_orchestrator"
 #: Past this, the next step begins without those that are not up: a drone with a locked journal must not stop a fleet.
 READY_TIMEOUT_S = 30.0
+#: Past this, a process that was told to end is killed: longer than a gateway finishes requests (shutdown_grace_s).
+STOP_TIMEOUT_S = 10.0
 _ASK_PERIOD_S = 0.1
 _ANSWER_TIMEOUT_S = 2.0
 _ETCD_PERIOD_S = 1.0
@@ -186,7 +187,7 @@ def _node(spec: ProcessSpec, respawn: bool, use_sim_time: bool) -> FleetProcess:
         prefix=[LaunchConfiguration("launch-prefix", default=""), " ", " ".join(_on_its_own())],
         respawn=respawn,
         respawn_delay=spec.respawn_delay_s,
-        sigterm_timeout=str(STOP_ROLE_S),
+        sigterm_timeout=str(STOP_TIMEOUT_S),
         sigkill_timeout="1",
         output="screen",
         emulate_tty=False,
@@ -199,12 +200,13 @@ def _on_its_own() -> list[str]:
     return [setsid, setpriv, "--pdeathsig", "TERM", "--"] if setsid and setpriv else []
 
 
-def _on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    if event.returncode != REFUSED or context.is_shutdown:
-        return []
-    reason = f"{event.action.spec.name} refused its settings; its last line says why"
-    get_logger("launch.user").error(reason)
-    return [Shutdown(reason=reason)]
+class Refused(RuntimeError):
+    """A process cannot start as it was told to: launch says so, shuts down, and ends with code 1."""
+
+
+def _on_exit(event: ProcessExited, context: LaunchContext) -> None:
+    if event.returncode == REFUSED and not context.is_shutdown:
+        raise Refused(f"{event.action.spec.name} refused its settings; its last line says why")
 
 
 # --- order ------------------------------------------------------------------------------------------------------------

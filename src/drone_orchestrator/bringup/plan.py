@@ -13,9 +13,8 @@ from .fleet_config import load, pattern
 ARCHIVE_FOLDER = "archive"
 
 #: A fleet shuts down by role in this order (it comes up the other way round), so that whoever is left can still say
-#: good-bye to what it needs. What has not ended after so long is killed, so that it holds nobody up.
+#: good-bye to what it needs.
 STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
-STOP_ROLE_S = 3.0
 #: The lifecycle states by which the nodes of a role are up: a replica that stands by is as ready as one that leads.
 READY_STATES = {"drones": ("active",), "orchestrator": ("inactive", "active")}
 #: The exit code of a process that refused its settings: starting it again would not help.
@@ -192,7 +191,7 @@ def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
                 "region": options.region,
                 **options.changed("data_dir", "flight", "time_scale", "fleet_config", "use_sim_time"),
             }
-            name = f"drones_{len(out) + 1}"
+            name = mine[0] if len(options.drone_ids) == 1 else f"drones_{len(out) + 1}"
             out.append(_spec(options, name, "drones", "drone_executor", parameters, lifecycle_nodes=tuple(mine)))
     return out
 

@@ -24,11 +24,12 @@ from typing import Protocol
 
 from ..store.process import EtcdProcess
 from . import dds
-from .plan import REFUSED, STOP_ORDER, STOP_ROLE_S, FleetOptions, ProcessSpec, processes
+from .plan import REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, processes
 
 #: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
 _DOMAINS = range(10, 102)
-#: All roles together have not much longer to end than one: what hangs must not hold up the rest.
+#: A role has so long to end, all roles together not much longer: what hangs must not hold up the rest.
+_STOP_ROLE_S = 3.0
 _STOP_ALL_S = 7.0
 _STOP_LEAST_S = 0.5
 _ETCD_RESPAWN_S = 1.0
@@ -310,7 +311,7 @@ class LocalFleet:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
             now = time.monotonic()
-            deadline = now + min(STOP_ROLE_S, max(end - now, _STOP_LEAST_S))
+            deadline = now + min(_STOP_ROLE_S, max(end - now, _STOP_LEAST_S))
             for process in running:
                 try:
                     process.wait(max(0.0, deadline - time.monotonic()))

@@ -133,7 +133,7 @@ def test_a_file_of_parameters_sets_what_nobody_set(tmp_path: Path) -> None:
 def test_settings_left_alone_are_the_nodes_own_defaults() -> None:
     """Why the plan may leave them out."""
     options = {each.name: each.default for each in dataclasses.fields(FleetOptions)}
-    own = {"region", "etcd_endpoints", "drone_ids", "drone_class"}  # always said
+    own = {"region", "etcd_endpoints", "drone_ids", "drone_class", "log_level"}  # always said, the last as --log-level
     for name in ("orchestrator", "drone_executor", "order_gateway", "saga_monitor"):
         for param in import_module(f"drone_orchestrator.nodes.{name}").PARAMETERS:
             if param.name in options and param.name not in own:

@@ -169,6 +169,7 @@ described in `src/drone_interfaces` and by `ros2 interface show`.
 | `drone_states` | `msg/DroneState`, latched per drone | every drone |
 | `drones/<id>/telemetry` | `msg/DroneTelemetry` | the drone |
 | `drones/<id>/execute_delivery` | `action/ExecuteDelivery` | the drone |
+| `orders` | `msg/OrderRequest`, [signed](signed_orders.md) | shops and robots; gateways take it in |
 | `submit_order`, `cancel_order` | `srv/SubmitOrder`, `srv/CancelOrder` | gateways |
 | `saga_table`, `saga_events` | `msg/SagaTable`, `msg/SagaEvent` | monitors |
 | `/diagnostics` | `diagnostic_msgs/DiagnosticArray` | monitors |
@@ -201,6 +202,7 @@ Values are JSON with `"v": 1`; readers ignore fields they do not know.
 |---|---|
 | `ETCD_ENDPOINTS` | default of `etcd_endpoints` and `--etcd` |
 | `DRONE_ORCHESTRATOR_REGION` | default of `fleetctl --region` |
+| `DRONE_ORCHESTRATOR_ORDER_KEYS` | keys of [signed orders](signed_orders.md), for want of `order_keys_file` |
 | `ETCD_BIN` | the etcd that `fleetctl up`, the demo and the tests start |
 | `ROS_DOMAIN_ID`, `RMW_IMPLEMENTATION`, … | as everywhere in ROS 2 |
 """

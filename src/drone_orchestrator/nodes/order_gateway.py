@@ -32,7 +32,7 @@ from ..runtime.projection import Projection
 from ..store import EtcdStore
 from ..store.codec import order_to_dict
 from ..telemetry.metrics import Metrics
-from . import convert, names
+from . import convert, names, order_topic
 from .live_fleet import listen_to_drones
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
@@ -68,6 +68,7 @@ PARAMETERS = (
     Param("max_streams", 64, "clients of GET /events at a time; one more is turned away", "", 1, 10000),
     Param("client_timeout_s", 20.0, "a client that takes nothing of what it is sent is cut off then", "s", 1.0, 300.0),
     Param("shutdown_grace_s", 8.0, "time for requests under way when the process is told to end", "s", 1.0, 300.0),
+    *order_topic.PARAMETERS,
     LOG_LEVEL,
 )
 SOURCE = "dds"
@@ -102,6 +103,7 @@ class OrderGateway(Node):
         values: dict[str, Any] = declare(self, PARAMETERS)
         bridge("drone_orchestrator", self.get_logger())
         bridge("uvicorn", self.get_logger())
+        opener = order_topic.make_opener(values)
         try:
             fleet = replace(fleet_config.load(values["fleet_config"]), region=values["region"])
             listener = _listen(values["http_host"], values["http_port"], values["client_timeout_s"])
@@ -132,6 +134,7 @@ class OrderGateway(Node):
         self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
         self.create_service(CancelOrder, names.CANCEL_ORDER, self._on_cancel)
+        order_topic.OrderTopic(self, opener, self._intake, metrics)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         self.get_logger().info(f"orders are taken in at http://{shown}:{port}")

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from drone_orchestrator.bringup.plan import FleetOptions
+from drone_orchestrator.bringup.plan import STOP_ORDER, FleetOptions
 from drone_orchestrator.bringup.runner import LocalFleet
 from drone_orchestrator.cli.audit import audit_store, read_journals
 from drone_orchestrator.store import EtcdStore
@@ -43,6 +43,9 @@ def wait_for(what: Callable[[], Any], timeout_s: float, why: str) -> Any:
 
 class Fleet(LocalFleet):
     """A fleet under test, with a shop's and an operator's view of it."""
+
+    # A busy machine may take its time; whether a process ends by itself is what counts here.
+    stop_role_s = stop_all_s = 15.0
 
     def ready(self) -> Fleet:
         def answers() -> bool:
@@ -95,6 +98,16 @@ class Fleet(LocalFleet):
     def host_of(self, drone_id: str) -> str:
         return next(n for n in self.names("drones") if drone_id in self.spec(n).parameters["drone_ids"])
 
+    def wait_complete(self) -> None:
+        """Until every process is there: also those that come back after a kill."""
+        wait_for(lambda: all(self.pid(name) for name in self.names()), 30.0, "every process runs")
+
+    def assert_shut_down(self) -> None:
+        """Everybody was there to the end, and ended by itself, in reverse of the order of coming up."""
+        assert [spec.name for spec, code in self.told_to_end if code != 0] == []
+        assert sorted(spec.name for spec, _ in self.told_to_end) == sorted(self.names())
+        assert list(dict.fromkeys(spec.role for spec, _ in self.told_to_end)) == list(STOP_ORDER)
+
     def audit(self) -> None:
         """The invariants hold on all that has happened."""
         journals, unreadable = read_journals(Path(self.options.data_dir))
@@ -123,6 +136,8 @@ def options(**changes: Any) -> FleetOptions:
 def fleet() -> Iterator[Fleet]:
     with Fleet(options()) as fleet:
         yield fleet.ready()
+        fleet.wait_complete()
+    fleet.assert_shut_down()  # after all that was killed in between
 
 
 @pytest.fixture(autouse=True)
@@ -283,7 +298,7 @@ def test_a_dead_or_hung_leader_is_replaced_long_before_its_lease_is_over(number:
         fleet.audit()
 
 
-def test_two_fleets_on_one_machine_do_not_hear_each_other() -> None:
+def test_two_fleets_on_one_machine_do_not_hear_each_other_and_shut_down_in_reverse() -> None:
     with Fleet(options(replicas=1, drones=1)) as one, Fleet(options(replicas=1, drones=2)) as other:
         for fleet in (one, other):
             fleet.ready()
@@ -293,6 +308,8 @@ def test_two_fleets_on_one_machine_do_not_hear_each_other() -> None:
             heard = wait_for(lambda fleet=fleet: fleet.fleetctl("drones")["drones"], 30.0, "a drone is heard")
             assert len(heard) <= count
             fleet.audit()
+    for fleet in (one, other):
+        fleet.assert_shut_down()
 
 
 # --- helpers that speak ROS: in a process of their own, for the domain is the fleet's ---------------------------------

@@ -28,9 +28,6 @@ from .plan import REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, processes
 
 #: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
 _DOMAINS = range(10, 102)
-#: A role has so long to end, all roles together not much longer: what hangs must not hold up the rest.
-_STOP_ROLE_S = 3.0
-_STOP_ALL_S = 7.0
 _STOP_LEAST_S = 0.5
 _ETCD_RESPAWN_S = 1.0
 
@@ -96,7 +93,12 @@ class LocalFleet:
 
     ``options.etcd_endpoints`` and ``options.data_dir`` are filled in by the run. ``on_exit(name, returncode)`` hears of
     every process that ended unasked. An etcd that is not given is the run's own: started, supervised and stopped by it.
+    ``told_to_end`` lists, after :meth:`stop`, the processes that it ended, in this order, with their exit codes.
     """
+
+    #: A role has so long to end, all roles together not much longer: what hangs must not hold up the rest.
+    stop_role_s = 3.0
+    stop_all_s = 7.0
 
     def __init__(
         self,
@@ -122,6 +124,7 @@ class LocalFleet:
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
         self._spawn_error: BaseException | None = None
+        self.told_to_end: list[tuple[ProcessSpec, int]] = []
 
     def __enter__(self) -> LocalFleet:
         try:
@@ -303,21 +306,22 @@ class LocalFleet:
             )
 
     def _shut_down(self) -> None:
-        end = time.monotonic() + _STOP_ALL_S
+        end = time.monotonic() + self.stop_all_s
         for role in STOP_ORDER:
-            children = [child.process for child in self._children.values() if child.spec.role == role]
-            running = [process for process in children if process is not None and process.poll() is None]
-            for process in running:
+            children = [(child.spec, child.process) for child in self._children.values() if child.spec.role == role]
+            running = [(spec, each) for spec, each in children if each is not None and each.poll() is None]
+            for _, process in running:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
             now = time.monotonic()
-            deadline = now + min(_STOP_ROLE_S, max(end - now, _STOP_LEAST_S))
-            for process in running:
+            deadline = now + min(self.stop_role_s, max(end - now, _STOP_LEAST_S))
+            for spec, process in running:
                 try:
                     process.wait(max(0.0, deadline - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+                self.told_to_end.append((spec, process.returncode))
 
 
 def dies_with_parent() -> list[str]:

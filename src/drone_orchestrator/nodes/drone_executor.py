@@ -136,7 +136,7 @@ class DroneExecutor(LifecycleNode):
         self.drone_id = drone_id
         self._settings = settings
         self._ask_leader = ask_leader
-        self._active = False
+        self._active = self._finalized = False
         self._lift_grounding = False
         self._work: _Work | None = None
 
@@ -167,6 +167,7 @@ class DroneExecutor(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._finalized = True
         self.release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -192,6 +193,11 @@ class DroneExecutor(LifecycleNode):
     @property
     def is_active(self) -> bool:
         return self._active
+
+    @property
+    def is_finalized(self) -> bool:
+        """Whether it was shut down; it cannot be brought up again in this process."""
+        return self._finalized
 
     def tick(self) -> None:
         """Let time pass: fly, decide, publish."""
@@ -459,7 +465,6 @@ class DroneHost(Node):
         self._network = network
         values = declare(self, PARAMETERS)
         self._region = values["region"]
-        self._autostart = values["autostart"]
         self._autostart_due_s = 0.0
         fleet = _fleet(values["fleet_config"])
         drone_class = _drone_class(fleet, values["drone_class"])
@@ -475,6 +480,7 @@ class DroneHost(Node):
             for drone in self.drones:
                 drone.tune(settings())
 
+        self._to_start = list(self.drones) if values["autostart"] else []
         keep_live(self, PARAMETERS, values, apply=tune, loggers=[each.get_logger().name for each in self.drones])
         self._client = self.create_client(RequestClearance, names.REQUEST_CLEARANCE)
         self.create_subscription(LeaderState, names.LEADER, self._leader_heard, qos.state(), **qos.options())
@@ -494,7 +500,7 @@ class DroneHost(Node):
         self.destroy_node()
 
     def _tick(self) -> None:
-        if self._autostart and time.monotonic() >= self._autostart_due_s:
+        if self._to_start and time.monotonic() >= self._autostart_due_s:
             self._start()
         for drone in self.drones:
             drone.tick()
@@ -509,11 +515,13 @@ class DroneHost(Node):
     def _start(self) -> None:
         """Bring up the drones; one that could not be (its journal is locked, say) is tried again by and by."""
         self._autostart_due_s = time.monotonic() + AUTOSTART_RETRY_S
-        started = [self._start_drone(drone) for drone in self.drones]
-        self._autostart = not all(started)
+        self._to_start = [drone for drone in self._to_start if not self._start_drone(drone)]
 
     @staticmethod
     def _start_drone(drone: DroneExecutor) -> bool:
+        """Whether nothing is left to do for ``drone``: from then on its lifecycle is an operator's."""
+        if drone.is_finalized:
+            return True
         if not drone.is_configured and drone.trigger_configure() is TransitionCallbackReturn.FAILURE:
             return False
         if not drone.is_active:

@@ -1,0 +1,173 @@
+"""The lifecycle services of orchestrators and drones, as `ros2 lifecycle` and lifecycle managers use them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+from lifecycle_msgs.msg import Transition
+from node_process import NodeProcess, Operator
+
+from drone_orchestrator.bringup.paths import default_fleet_config
+from drone_orchestrator.bringup.runner import DomainReservation
+from drone_orchestrator.core.types import LeaderRecord
+from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.runtime.drone_journal import DroneJournal
+from drone_orchestrator.store import EtcdProcess, EtcdStore
+
+pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(120)]
+
+T = Transition
+REGION = "san_francisco"
+
+
+@pytest.fixture(scope="module")
+def domain() -> Iterator[int]:
+    reservation = DomainReservation()
+    yield reservation.domain
+    reservation.release()
+
+
+@pytest.fixture(scope="module")
+def operator(domain: int) -> Iterator[Operator]:
+    with Operator(domain) as operator:
+        yield operator
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[str]:
+    with EtcdProcess() as process:
+        yield process.endpoints[0].removeprefix("http://")
+
+
+def orchestrator(domain: int, etcd: str, name: str, **parameters: object) -> NodeProcess:
+    return NodeProcess(domain, "orchestrator", "-r", f"__node:={name}", etcd_endpoints=f'"{etcd}"', **parameters)
+
+
+def leader(etcd: str) -> str | None:
+    store = EtcdStore([etcd], REGION)
+    try:
+        view = FleetView()
+        view.load(store.snapshot())
+    finally:
+        store.close()
+    record = view.leader.value if view.leader is not None else None
+    return record.holder if isinstance(record, LeaderRecord) else None
+
+
+def test_deactivating_the_leader_hands_over_and_activating_lets_it_campaign_again(
+    domain: int, etcd: str, operator: Operator
+) -> None:
+    with orchestrator(domain, etcd, "first") as first:
+        first.wait_line("leading with epoch")
+        operator.wait_state("/first", "active")
+        with orchestrator(domain, etcd, "second") as second:
+            second.wait_line("standing by")
+            assert operator.state("/second") == "inactive"
+            began = time.monotonic()
+            assert operator.change_state("/first", T.TRANSITION_DEACTIVATE)
+            second.wait_line("leading with epoch")
+            assert time.monotonic() - began < 2.0  # the lease of 5 s has no part in it
+            operator.wait_state("/second", "active")
+            assert (operator.state("/first"), leader(etcd)) == ("inactive", "second")
+            # The one that was told to resign stays out of it, even where nobody leads, until it is told to.
+            assert operator.change_state("/second", T.TRANSITION_DEACTIVATE)
+            operator.wait("nobody leads", lambda: leader(etcd) is None, 5.0)
+            assert not operator.change_state("/first", T.TRANSITION_ACTIVATE)  # not by that alone
+            first.wait_line("leading with epoch", times=2)
+            operator.wait_state("/first", "active")
+            assert (first.stop(), second.stop()) == (0, 0)
+    assert leader(etcd) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "transition"),
+    [
+        ("unconfigured", T.TRANSITION_UNCONFIGURED_SHUTDOWN),
+        ("inactive", T.TRANSITION_INACTIVE_SHUTDOWN),
+        ("active", T.TRANSITION_ACTIVE_SHUTDOWN),
+    ],
+)
+def test_an_orchestrator_is_shut_down_in_any_state(
+    domain: int, etcd: str, operator: Operator, before: str, transition: int
+) -> None:
+    name = f"shut_down_{before}"
+    with orchestrator(domain, etcd, name, autostart=before != "unconfigured") as node:
+        if before != "unconfigured":
+            node.wait_line("leading with epoch")
+            operator.wait_state(f"/{name}", "active")
+        if before == "inactive":
+            assert operator.change_state(f"/{name}", T.TRANSITION_DEACTIVATE)
+        assert operator.state(f"/{name}") == before
+        assert operator.change_state(f"/{name}", transition)
+        assert operator.state(f"/{name}") == "finalized"
+        assert leader(etcd) is None  # at once, not when the lease is over
+        assert node.stop(signal.SIGTERM) == 0
+        assert not any("Traceback" in line or "FATAL" in line for line in node.lines)
+
+
+def test_an_orchestrator_that_cannot_be_configured_says_why_and_can_be_once_the_cause_is_gone(
+    domain: int, etcd: str, operator: Operator, tmp_path: Path
+) -> None:
+    config = tmp_path / "fleet.yaml"
+    with orchestrator(domain, etcd, "waiting", autostart=False, fleet_config=config) as node:
+        assert operator.state("/waiting") == "unconfigured"
+        for times in (1, 2):
+            assert not operator.change_state("/waiting", T.TRANSITION_CONFIGURE)
+            assert str(config) in node.wait_line("cannot configure", times)
+            assert operator.state("/waiting") == "unconfigured"
+        assert sum("fleet.yaml" in line for line in node.lines) == 2  # one line each
+        config.write_text(default_fleet_config().read_text())
+        assert operator.change_state("/waiting", T.TRANSITION_CONFIGURE)
+        node.wait_line("leading with epoch")
+        operator.wait_state("/waiting", "active")
+        # All the way back, and up once more.
+        assert operator.change_state("/waiting", T.TRANSITION_DEACTIVATE)
+        assert operator.change_state("/waiting", T.TRANSITION_CLEANUP)
+        assert operator.state("/waiting") == "unconfigured"
+        assert operator.change_state("/waiting", T.TRANSITION_CONFIGURE)
+        node.wait_line("leading with epoch", times=2)
+        assert node.stop() == 0
+
+
+def test_a_drone_that_cannot_be_configured_says_why_and_can_be_once_the_cause_is_gone(
+    domain: int, operator: Operator, tmp_path: Path
+) -> None:
+    (tmp_path / "drones").mkdir()
+    held = DroneJournal.open(tmp_path / "drones" / "drone_1.journal")  # another process has it, so to say
+    with NodeProcess(domain, "drone_executor", drone_ids="[drone_1]", data_dir=tmp_path, autostart=False) as node:
+        assert not operator.change_state("/drone_1", T.TRANSITION_CONFIGURE)
+        assert operator.state("/drone_1") == "unconfigured"
+        node.wait_line("drone_1.journal")
+        held.close()
+        assert operator.change_state("/drone_1", T.TRANSITION_CONFIGURE)
+        assert operator.change_state("/drone_1", T.TRANSITION_ACTIVATE)
+        assert operator.state("/drone_1") == "active"
+        assert operator.change_state("/drone_1", T.TRANSITION_ACTIVE_SHUTDOWN)
+        assert operator.state("/drone_1") == "finalized"
+        assert node.stop() == 0
+
+
+def test_a_drone_that_an_operator_took_out_is_not_started_again_while_another_one_still_waits(
+    domain: int, operator: Operator, tmp_path: Path
+) -> None:
+    (tmp_path / "drones").mkdir()
+    held = DroneJournal.open(tmp_path / "drones" / "drone_9.journal")
+    ids = "[drone_7,drone_8,drone_9]"
+    with NodeProcess(domain, "drone_executor", drone_ids=ids, data_dir=tmp_path) as node:
+        operator.wait_state("/drone_7", "active")
+        assert operator.change_state("/drone_7", T.TRANSITION_DEACTIVATE)
+        assert operator.change_state("/drone_8", T.TRANSITION_ACTIVE_SHUTDOWN)
+        tries = sum("drone_9.journal" in line for line in node.lines)
+        node.wait_line("drone_9.journal", tries + 2)  # autostart goes on, for this one
+        held.close()
+        operator.wait_state("/drone_9", "active")
+        assert (operator.state("/drone_7"), operator.state("/drone_8")) == ("inactive", "finalized")
+        assert node.stop() == 0
+    assert os.path.exists(tmp_path / "drones" / "drone_9.journal")

@@ -14,7 +14,7 @@ export PYTHON
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev interfaces demo test coverage lint mutants bench clean
+.PHONY: help setup setup-dev interfaces frontend demo test coverage lint mutants bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ setup-dev: ## the same, with the tools for test and lint
 
 interfaces: ## build drone_interfaces again, whether or not a message changed
 	@tools/setup --interfaces
+
+frontend: ## build the dashboard from frontend/ into the gateway's static files (needs npm)
+	@cd frontend && npm ci --ignore-scripts && npm run --silent build
 
 demo: setup ## run the main job: a fleet, orders, kills, a report (ARGS='--drones 6 --orders 24 --seed 1')
 	@$(BIN)/fleetctl demo $(ARGS)
@@ -52,6 +55,6 @@ bench: setup ## measure everything and write docs/benchmarks.md, 15 min (ARGS='-
 	@$(BIN)/python benchmarks/report.py $(ARGS)
 
 clean: ## remove .venv and everything built or cached
-	@rm -rf .venv build install log junit.xml htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
+	@rm -rf .venv frontend/node_modules build install log junit.xml htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \
 	  .mypy_cache .pytest_cache .ruff_cache
 	@find src test tools launch benchmarks \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} + 2>/dev/null || true

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 #: Tests of these folders start processes of their own and measure them in real time: one after the other, please.
-REAL = {"chaos", "contract", "e2e", "launch", "ros"}
+REAL = {"browser", "chaos", "contract", "e2e", "launch", "ros"}
 HERE = Path(__file__).parent
 
 # A shell's background job ignores Ctrl-C, and so would every process that the tests start to press it.

@@ -1,0 +1,45 @@
+// Requests to the gateway that the page came from.
+
+/** A request that was refused or not answered; `problem` is the gateway's document, `null` where it was not reached. */
+export class Refusal extends Error {
+  constructor(problem) {
+    super(problem?.detail ?? 'unreachable');
+    this.problem = problem;
+  }
+}
+
+/** The JSON of an answer below 400; throws Refusal for any other, and after `timeoutMs` without one. */
+export async function request(path, { method = 'GET', body, timeoutMs = 8000, signal } = {}) {
+  const limit = AbortSignal.timeout(timeoutMs);
+  let response;
+  let document;
+  try {
+    response = await fetch(path, {
+      method,
+      cache: 'no-store',
+      signal: signal && AbortSignal.any ? AbortSignal.any([signal, limit]) : limit,
+      headers: body ? { 'Content-Type': 'application/json' } : {},
+      body: body && JSON.stringify(body),
+    });
+    document = await response.json().catch(() => null);
+  } catch {
+    throw new Refusal(null);
+  }
+  if (!response.ok) throw new Refusal({ status: response.status, ...document });
+  return document;
+}
+
+/** Newest orders first, of `statuses` (all where empty) and with `text` in one of their ids. */
+export function listOrders({ statuses, text, limit }) {
+  const query = new URLSearchParams({ newest: 'true', limit: String(limit) });
+  for (const status of statuses) query.append('status', status);
+  if (text) query.set('q', text);
+  return request(`orders?${query}`);
+}
+
+export const readFleet = () => request('fleet', { timeoutMs: 3000 });
+export const readOrder = (id) => request(`orders/${encodeURIComponent(id)}`);
+export const readEvents = (id) => request(`orders/${encodeURIComponent(id)}/events`);
+export const cancelOrder = (id) => request(`orders/${encodeURIComponent(id)}`, { method: 'DELETE' });
+export const handOver = () => request('leader/handover', { method: 'POST', timeoutMs: 15000 });
+export const submitOrder = (order) => request('orders', { method: 'POST', body: order });

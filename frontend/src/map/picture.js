@@ -1,0 +1,57 @@
+// What the map draws, worked out from the fleet: places in metres, no pixels of the page, no markup.
+
+const AT_DEPOT_M = 40;
+/** Below this part of a full battery a drone is marked. */
+export const LOW_BATTERY = 0.25;
+
+/** The drones with their place and target in metres, those at rest in the depot apart. */
+export function sortDrones(drones, toMetres) {
+  const flying = [];
+  const resting = [];
+  for (const drone of drones) {
+    if (!drone.position) continue;
+    const place = toMetres(drone.position);
+    if (drone.phase === 'IDLE' && Math.hypot(place.x, place.y) < AT_DEPOT_M) resting.push(drone);
+    else flying.push({ ...drone, place, target: targetOf(drone, toMetres) });
+  }
+  return { flying, resting };
+}
+
+const HOMEWARD = new Set(['RETURNING', 'BRINGING_BACK', 'TO_PICKUP']);
+const OUTWARD = new Set(['TO_DESTINATION', 'DROPPING']);
+
+/** Where the drone goes: {x, y, sure}; `sure` is false for a destination that it does not fly to yet. */
+function targetOf(drone, toMetres) {
+  if (HOMEWARD.has(drone.phase)) return { x: 0, y: 0, sure: true };
+  if (!drone.destination) return null;
+  return { ...toMetres(drone.destination), sure: OUTWARD.has(drone.phase) };
+}
+
+/** Where labels of `width` × `height` pixels go so that they do not cover each other: an offset down for each point. */
+export function spread(points, width, height) {
+  const placed = [];
+  const order = points.map((p, i) => [p, i]).sort(([a], [b]) => a.y - b.y || a.x - b.x);
+  const shift = new Array(points.length).fill(0);
+  for (const [point, index] of order) {
+    let y = point.y;
+    for (let moved = true; moved; ) {
+      moved = false;
+      for (const other of placed) {
+        if (Math.abs(other.x - point.x) < width && Math.abs(other.y - y) < height) {
+          y = other.y + height;
+          moved = true;
+        }
+      }
+    }
+    placed.push({ x: point.x, y });
+    shift[index] = y - point.y;
+  }
+  return shift;
+}
+
+/** A path (SVG) for an arc around the origin: `part` of a full circle, clockwise from the top. */
+export function arc(radius, part) {
+  const turn = Math.min(0.9999, Math.max(0, part)) * 2 * Math.PI;
+  const [x, y] = [radius * Math.sin(turn), -radius * Math.cos(turn)];
+  return `M0 ${-radius}A${radius} ${radius} 0 ${part > 0.5 ? 1 : 0} 1 ${x.toFixed(2)} ${y.toFixed(2)}`;
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import yaml
 from drone_orchestrator.bringup import arguments
 from drone_orchestrator.bringup.arguments import ArgumentError, fleet_options
 from drone_orchestrator.bringup.plan import READY_STATES, STOP_ORDER, FleetOptions, processes
+from drone_orchestrator.nodes import names
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 #: Written by hand, for it has more to start than nodes of ours.
@@ -145,3 +147,30 @@ def test_a_fleet_comes_up_in_the_order_in_which_it_does_not_shut_down() -> None:
     assert roles == list(reversed(STOP_ORDER))
     for spec in processes(FleetOptions()):
         assert bool(spec.lifecycle_nodes) == (spec.role in READY_STATES)
+
+
+PAGES = [*LAUNCH.parent.glob("*.md"), *(LAUNCH.parent / "docs").rglob("*.md"), *LAUNCH.glob("*.py")]
+COMMANDS = [
+    (page.name, *match.groups())
+    for page in PAGES
+    for match in re.finditer(
+        r"ros2 launch drone_orchestrator (\w+)\.launch\.py((?:[^\n`#]|\\\n)*)", page.read_text(encoding="utf-8")
+    )
+]
+
+
+@pytest.mark.parametrize(("page", "file", "rest"), COMMANDS, ids=lambda each: each.strip()[:40])
+def test_a_command_in_the_documentation_names_arguments_that_there_are(page: str, file: str, rest: str) -> None:
+    assert file in NAMES, f"{page}: there is no {file}.launch.py"
+    if file in OURS:
+        assert set(re.findall(r"(\w+):=", rest)) <= set(arguments.FILES[file]), f"{page}: {file}.launch.py{rest}"
+
+
+def test_a_recording_has_every_topic_but_the_heartbeat() -> None:
+    lines = (LAUNCH.parent / "config" / "bag_topics.txt").read_text(encoding="utf-8").splitlines()
+    recorded = re.compile(f"/({'|'.join(line for line in lines if not line.startswith('#'))})$")
+    services = {names.REQUEST_CLEARANCE, names.SUBMIT_ORDER, names.CANCEL_ORDER}
+    said = {v for k, v in vars(names).items() if k.isupper() and isinstance(v, str) and re.fullmatch(r"/?[a-z_]+", v)}
+    topics = {*(said - services), names.drone_telemetry("drone_12")}
+    assert {names.LEADER, names.DIAGNOSTICS} < topics
+    assert {t for t in topics if not recorded.search(f"/north/{t.strip('/')}")} == {names.LEADER_HEARTBEAT}

@@ -140,6 +140,10 @@ class Store(Protocol):
     def submit(self, order: Order) -> Submitted:
         """Intake: put the order in the inbox, once. Resolves an unknown fate by reading."""
 
+    def submit_all(self, orders: Sequence[Order]) -> Sequence[Submitted | StoreError]:
+        """The answers of :meth:`submit` to many orders, in order, in few transactions; what it would raise stands in
+        the place of the answer. One order never fails its neighbours."""
+
     def request_cancel(self, request: CancelRequest) -> bool:
         """Intake: put the cancellation in the inbox; ``False`` where it was there already."""
 

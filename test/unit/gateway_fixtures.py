@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -14,9 +16,11 @@ from drone_orchestrator.core.saga import apply, begin, record
 from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, LeaderRecord, Order, Saga, SagaStatus
 from drone_orchestrator.gateway.app import GatewaySettings, create_app
 from drone_orchestrator.gateway.bulkheads import Bulkheads
+from drone_orchestrator.gateway.dashboard import FOLDER
 from drone_orchestrator.gateway.feed import Feed
 from drone_orchestrator.gateway.fleet_book import FleetBook
 from drone_orchestrator.gateway.fleet_view import FleetPicture
+from drone_orchestrator.gateway.handover import LeaderUnreachable
 from drone_orchestrator.gateway.intake import Intake
 from drone_orchestrator.gateway.live import LivePicture
 from drone_orchestrator.runtime.breaker import StoreBreaker
@@ -57,12 +61,37 @@ class Clock:
         return self.now_s
 
 
+class Control:
+    """Stands for the orchestrators' lifecycle; ``asked`` is what they were told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.unreachable = False
+        self.obeys = True
+        self.stepped_down: Callable[[], None] = lambda: None
+
+    def deactivate(self, holder: str) -> bool:
+        if self.unreachable:
+            raise LeaderUnreachable(f"{holder} did not answer")
+        self.asked.append(("deactivate", holder))
+        self.stepped_down()
+        return self.obeys
+
+    def activate(self, holder: str) -> bool:
+        self.asked.append(("activate", holder))
+        return True
+
+
 class Gateway:
     """Everything between HTTP and the in-memory store; ``mono`` is the breaker's and the lanes' clock, ``wall`` the
     orders'."""
 
     def __init__(
-        self, settings: GatewaySettings = ALWAYS_PROBING, loaded: bool = True, fleet: FleetSpec = FLEET
+        self,
+        settings: GatewaySettings = ALWAYS_PROBING,
+        loaded: bool = True,
+        fleet: FleetSpec = FLEET,
+        dashboard: Path = FOLDER,
     ) -> None:
         self.backend = MemoryBackend()
         self.store = MemoryStore(self.backend, REGION, "gateway")
@@ -84,9 +113,18 @@ class Gateway:
         )
         self.live, self.book, self.feed = LivePicture(self.mono), FleetBook(self.wall), Feed()
         self.projection = Projection(self.store, folds=(self.bulkheads, self.book, self.feed))
+        self.control = Control()
         picture = FleetPicture(fleet, self.book, self.bulkheads, self.breaker, self.live, self.wall)
         self.app = create_app(
-            self.intake, self.projection, fleet, self.metrics, settings, picture=picture, feed=self.feed
+            self.intake,
+            self.projection,
+            fleet,
+            self.metrics,
+            settings,
+            picture=picture,
+            feed=self.feed,
+            control=self.control,
+            dashboard=dashboard,
         )
         self.http = TestClient(self.app, raise_server_exceptions=False)
         self.http.__enter__()  # one event loop for all requests, as in the real process

@@ -25,11 +25,11 @@ def failing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *errors: Exceptio
     asked: list[Order] = []
     submit, left = gateway.store.submit, list(errors)
 
-    def wrapped(order: Order) -> Submitted:
+    def wrapped(order: Order, *, asked_before: bool = False) -> Submitted:
         asked.append(order)
         if left:
             raise left.pop(0)
-        return submit(order)
+        return submit(order, asked_before=asked_before)
 
     monkeypatch.setattr(gateway.store, "submit", wrapped)
     return asked

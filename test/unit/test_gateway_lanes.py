@@ -192,7 +192,7 @@ def test_an_invalid_order_is_invalid_though_its_lane_is_full(gateway: Gateway) -
 
 
 def test_a_request_that_failed_leaves_its_place(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(order: Order) -> Any:
+    def away(order: Order, **_: object) -> Any:
         raise FateUnknown("timed out")
 
     with monkeypatch.context() as patch:

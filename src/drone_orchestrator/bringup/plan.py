@@ -45,6 +45,7 @@ class FleetOptions:
     namespace: str = ""
     http_host: str = "127.0.0.1"
     http_port: int = 8080
+    rate_limit_per_s: float = 500.0
     time_scale: float = 1.0
     lease_ttl_s: float = 5.0
     heartbeat_timeout_s: float = 0.4
@@ -124,7 +125,7 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
     if options.monitor:
         out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", _common(options)))
     if options.gateway:
-        http = options.changed("http_host", "http_port")
+        http = options.changed("http_host", "http_port", "rate_limit_per_s")
         out.append(_spec(options, "order_gateway", "gateway", "order_gateway", {**_common(options), **http}))
     return out
 

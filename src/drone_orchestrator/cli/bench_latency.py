@@ -48,6 +48,7 @@ def latency(out: Output, rate: float, seconds: float, drones: int, picture_path:
             replicas=2,
             region=fleet_spec.region,
             http_port=0,
+            rate_limit_per_s=0.0,
             time_scale=TIME_SCALE,
             drones_per_process=DRONES_PER_PROCESS,
             monitor=False,

@@ -181,7 +181,13 @@ class _Bench:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             config = str(bench_config(folder / "fleet.yaml", self._fleet))
             options = FleetOptions(
-                drones=0, replicas=0, region=self._fleet.region, http_port=0, fleet_config=config, monitor=False
+                drones=0,
+                replicas=0,
+                region=self._fleet.region,
+                http_port=0,
+                rate_limit_per_s=0.0,
+                fleet_config=config,
+                monitor=False,
             )
             local = stack.enter_context(running(options, self._out, visible=False))
             self._endpoints, url = local.etcd.endpoints, local.url

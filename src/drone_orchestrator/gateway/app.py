@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,12 +12,17 @@ from starlette.requests import ClientDisconnect
 from ..core.types import FleetSpec
 from ..runtime.projection import Projection
 from ..telemetry.metrics import Metrics
+from .dashboard import FOLDER, add_dashboard
 from .feed import Feed
 from .fleet_api import add_operations
 from .fleet_view import FleetPicture
+from .handover import LeaderControl
+from .headers import SecurityHeaders
 from .intake import Intake
+from .openapi import describe
 from .orders_api import add_orders
 from .problems import Problem
+from .rate_limit import RateLimit
 from .service import GatewaySettings, Service
 
 __all__ = ["GatewaySettings", "create_app"]
@@ -30,10 +37,12 @@ def create_app(
     *,
     picture: FleetPicture,
     feed: Feed,
+    control: LeaderControl,
+    dashboard: Path = FOLDER,
 ) -> FastAPI:
     """The application. The caller starts and closes ``projection``, whose folds ``feed`` and the picture's are.
 
-    ``app.state.streams.close()`` ends the streams of events, which would go on for ever.
+    ``app.state.close()`` ends, from any thread, what would go on for ever or long: streams of events, a handover.
     """
     app = FastAPI(
         title="Drone orchestrator: orders",
@@ -42,11 +51,21 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    service = Service(intake, projection, fleet, metrics, settings, picture, feed)
-    app.state.streams = service.streams
+    service = Service(intake, projection, fleet, metrics, settings, picture, feed, control)
+    app.state.close = service.close
     add_orders(app, service)
     add_operations(app, service)
+    add_dashboard(app, dashboard)
     _add_error_handlers(app)
+    # The last one added is the first to see a request.
+    app.add_middleware(
+        RateLimit,
+        rate_per_s=settings.rate_limit_per_s,
+        burst=settings.rate_limit_burst,
+        key_header=settings.client_key_header,
+    )
+    app.add_middleware(SecurityHeaders)
+    describe(app)
     return app
 
 

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; }
+section { border-top: 1px solid #8886; padding: .5rem 0 1rem; }
+h2 code { background: #8882; padding: .1rem .4rem; border-radius: .3rem; }
+pre { background: #8882; padding: .7rem; overflow-x: auto; border-radius: .3rem; }
+table { border-collapse: collapse; } td, th { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; }
+:root { color-scheme: light dark; }
+"""
 _HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; }}
-section {{ border-top: 1px solid #8886; padding: .5rem 0 1rem; }}
-h2 code {{ background: #8882; padding: .1rem .4rem; border-radius: .3rem; }}
-pre {{ background: #8882; padding: .7rem; overflow-x: auto; border-radius: .3rem; }}
-table {{ border-collapse: collapse; }} td, th {{ text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; }}
-:root {{ color-scheme: light dark; }}
-</style></head><body><h1>{title}</h1><p>{description}</p>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>
+<body><h1>{title}</h1><p>{description}</p>
 <p>For programs: <a href="openapi.json">openapi.json</a></p>"""
+
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+#: The page brings its style along and nothing else.
+HEADERS = {"Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'"}
 
 
 def render(document: dict[str, Any]) -> str:
     """The page for an OpenAPI ``document``."""
     info = document["info"]
-    parts = [_HEAD.format(title=escape(info["title"]), description=escape(info.get("description", "")))]
+    parts = [_HEAD.format(style=_STYLE, title=escape(info["title"]), description=escape(info.get("description", "")))]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             parts.extend(_operation(f"{method.upper()} {path}", operation))

@@ -20,6 +20,7 @@ from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
 from ..telemetry.metrics import Metrics
 from .bulkheads import Bulkheads, LaneClosed
+from .group_commit import GroupCommit
 
 T = TypeVar("T")
 
@@ -83,6 +84,7 @@ class Intake:
     ) -> None:
         """``clock`` gives wall time in seconds. ``retry_for_s`` bounds the tries at a call whose fate is unknown."""
         self._store = store
+        self._group = GroupCommit(store.submit_all)
         self._fleet = fleet
         self._capable = capable
         self._metrics = metrics
@@ -176,7 +178,7 @@ class Intake:
             return self._known(order, named) or self._turned_away(order, place)
         created = False
         try:
-            submitted = self._ask(lambda: self._store.submit(order))
+            submitted = self._ask(lambda: self._group.submit(order))
             created = submitted.created
         finally:
             self._bulkheads.leave(place, committed=created)

@@ -28,15 +28,17 @@ def add_orders(app: FastAPI, gateway: Service) -> None:
         responses={
             202: schemas.answer("Committed now.", schemas.ACCEPTED),
             200: schemas.answer("The same order was committed before.", schemas.ACCEPTED),
-            409: schemas.problem("The id belongs to an order with another content."),
-            413: schemas.problem("The body is too large."),
-            415: schemas.problem("The body is not declared as application/json."),
-            422: schemas.problem("A rule is broken; field names where."),
+            409: schemas.problem("The id belongs to an order with another content.", 409),
+            413: schemas.problem("The body is too large.", 413),
+            415: schemas.problem("The body is not declared as application/json.", 415),
+            422: schemas.problem("A rule is broken; field names where.", 422),
             429: schemas.problem(
                 "The lane of the order's drone class is full (lane_full) or takes no more at this speed (lane_rate). "
-                "Nothing was written: repeat the same request after Retry-After seconds. Other lanes are not concerned."
+                "Nothing was written: repeat the same request after Retry-After seconds. Other lanes are not affected."
+                " rate_limited: this client asks too often.",
+                429,
             ),
-            503: schemas.problem("The store is away: repeat the same request after Retry-After seconds."),
+            503: schemas.problem("The store is away: repeat the same request after Retry-After seconds.", 503),
         },
     )
     async def submit(request: Request) -> Response:
@@ -54,8 +56,8 @@ def add_orders(app: FastAPI, gateway: Service) -> None:
         summary="One order, as the store has it now.",
         responses={
             200: schemas.answer("The order.", schemas.ORDER),
-            404: schemas.problem("There is no such order."),
-            503: schemas.problem("The store is away."),
+            404: schemas.problem("There is no such order.", 404),
+            503: schemas.problem("The store is away.", 503),
         },
     )
     async def show(id: str) -> Response:
@@ -70,8 +72,8 @@ def add_orders(app: FastAPI, gateway: Service) -> None:
         description="Empty until a leader has taken the order up. GET /events?message_id= goes on from there.",
         responses={
             200: schemas.answer("The steps, oldest first.", schemas.EVENT_LIST),
-            404: schemas.problem("There is no such order."),
-            503: schemas.problem("The store is away."),
+            404: schemas.problem("There is no such order.", 404),
+            503: schemas.problem("The store is away.", 503),
         },
     )
     async def history(id: str) -> Response:
@@ -94,8 +96,8 @@ def add_orders(app: FastAPI, gateway: Service) -> None:
         "it is. Only GET /orders/{id} is sure to show an order that was accepted just now.",
         responses={
             200: schemas.answer("A page.", schemas.ORDER_LIST),
-            422: schemas.problem("A parameter is wrong; field names it."),
-            503: schemas.problem("The store was not reached since the gateway started."),
+            422: schemas.problem("A parameter is wrong; field names it.", 422),
+            503: schemas.problem("The store was not reached since the gateway started.", 503),
         },
     )
     async def list_orders(
@@ -124,9 +126,9 @@ def add_orders(app: FastAPI, gateway: Service) -> None:
         responses={
             202: schemas.answer("The wish is on record.", schemas.CANCELLATION),
             200: schemas.answer("The order is cancelled.", schemas.CANCELLATION),
-            404: schemas.problem("There is no such order."),
-            409: schemas.problem("The order is delivered or has failed."),
-            503: schemas.problem("The store is away: repeat after Retry-After seconds."),
+            404: schemas.problem("There is no such order.", 404),
+            409: schemas.problem("The order is delivered or has failed.", 409),
+            503: schemas.problem("The store is away: repeat after Retry-After seconds.", 503),
         },
     )
     async def cancel(id: str) -> Response:

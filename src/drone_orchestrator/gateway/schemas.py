@@ -5,6 +5,7 @@ It only describes: requests are checked by :mod:`drone_orchestrator.core.admissi
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from ..core.types import Phase, Priority, SagaStatus
@@ -76,6 +77,24 @@ ORDER: Schema = {
         "updated_at": _TIME,
         "cancel_requested": {"type": "boolean"},
     },
+    "example": {
+        "message_id": _ORDER_ID,
+        "order_id": "order-1001",
+        "status": "ASSIGNED",
+        "parked": False,
+        "attempt": 1,
+        "drone_id": "drone_3",
+        "reason": None,
+        "order": {
+            "message_id": _ORDER_ID,
+            "order_id": "order-1001",
+            "destination": {"lat": 37.78, "lon": -122.41},
+            "package_weight_kg": 1.2,
+        },
+        "created_at": 1767225600.0,
+        "updated_at": 1767225600.25,
+        "cancel_requested": False,
+    },
 }
 
 CANCELLATION: Schema = {
@@ -85,6 +104,12 @@ CANCELLATION: Schema = {
         "order_id": {"type": "string"},
         "status": {**_STATUS, "description": "When the cancellation was asked for; GET tells the present one."},
         "cancel_requested": {"type": "boolean"},
+    },
+    "example": {
+        "message_id": _ORDER_ID,
+        "order_id": "order-1001",
+        "status": "ASSIGNED",
+        "cancel_requested": True,
     },
 }
 
@@ -103,6 +128,7 @@ ORDER_LIST: Schema = {
         "next_cursor": {"type": ["string", "null"], "description": "Give it as cursor for the next page."},
         **_FRESHNESS,
     },
+    "example": {"orders": [ORDER["example"]], "next_cursor": None, "revision": 48, "stale_s": 0.0},
 }
 
 EVENT: Schema = {
@@ -123,7 +149,29 @@ EVENT: Schema = {
     },
 }
 
-EVENT_LIST: Schema = {"type": "object", "properties": {"events": {"type": "array", "items": EVENT}}}
+EVENT_LIST: Schema = {
+    "type": "object",
+    "required": ["events"],
+    "properties": {"events": {"type": "array", "items": EVENT}},
+    "example": {
+        "events": [
+            {
+                "message_id": _ORDER_ID,
+                "order_id": "order-1001",
+                "sequence": 1,
+                "type": "accepted",
+                "from_status": None,
+                "to_status": "PENDING",
+                "attempt": 0,
+                "drone_id": None,
+                "epoch": 4,
+                "reason": None,
+                "at": 1767225600.0,
+                "revision": None,
+            }
+        ]
+    },
+}
 
 FLEET: Schema = {
     "type": "object",
@@ -232,6 +280,76 @@ FLEET: Schema = {
         },
         **_FRESHNESS,
     },
+    "example": {
+        "region": "san_francisco",
+        "depot": {"lat": 37.7577, "lon": -122.3876},
+        "service_radius_m": 8000.0,
+        "no_fly_zones": [],
+        "leader": {"holder": "orchestrator_a", "instance_id": "1f0c", "epoch": 4, "since": 1767225000.0},
+        "drones": [
+            {
+                "drone_id": "drone_3",
+                "drone_class": "courier",
+                "phase": "TO_DESTINATION",
+                "position": {"lat": 37.77, "lon": -122.4, "altitude_m": 60.0},
+                "heading_rad": 2.4,
+                "energy_fraction": 0.82,
+                "package_on_board": True,
+                "message_id": _ORDER_ID,
+                "order_id": "order-1001",
+                "destination": {"lat": 37.78, "lon": -122.41},
+                "breaker": "closed",
+                "heard_s": 0.31,
+                "attempt": 1,
+                "epoch": 4,
+                "leased": False,
+            }
+        ],
+        "lanes": [{"drone_class": "courier", "waiting": 3, "in_flight": 1, "bound": 1000, "level": "CLEAR"}],
+        "breakers": [{"service": "etcd", "state": "closed"}],
+        "orders": {"PENDING": 3, "IN_TRANSIT": 1, "DELIVERED": 17},
+        "alerts": [],
+        "revision": 48,
+        "stale_s": 0.0,
+    },
+}
+
+HANDOVER: Schema = {
+    "type": "object",
+    "required": ["holder", "epoch"],
+    "properties": {"holder": {"type": "string"}, "epoch": {"type": "integer"}},
+    "example": {"holder": "orchestrator_a", "epoch": 4},
+}
+
+STATE: Schema = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {"status": {"type": "string"}},
+    "example": {"status": "ready"},
+}
+
+EVENTS_EXAMPLE = """id: 48
+event: saga
+data: {"message_id":"7b1f1c0e-3f0a-4f57-9d59-6c1a52a3a0a1","order_id":"order-1001","sequence":2,"type":"assigned",\
+"from_status":"PENDING","to_status":"ASSIGNED","attempt":1,"drone_id":"drone_3","epoch":4,"reason":null,\
+"at":1767225600.25,"revision":48}
+
+""".replace("\\\n", "")
+
+METRICS_EXAMPLE = 'saga_status{agent_type="order_gateway",region="san_francisco",status="PENDING"} 3.0\n'
+
+#: An example of each problem: code, detail, field.
+_PROBLEMS: dict[int, tuple[str, str, str | None]] = {
+    403: ("operator_only", "Only from the gateway's own machine, unless the gateway has an operator_token.", None),
+    404: ("not_found", "there is no order order-1001", None),
+    408: ("body_too_slow", "The body did not arrive in time.", None),
+    409: ("order_id_taken", "order_id order-1001 belongs to an order with another content", "order_id"),
+    413: ("body_too_large", "The body may have 65536 bytes at most.", None),
+    415: ("not_json", "Send the order with Content-Type: application/json.", None),
+    422: ("out_of_range", "must be between -90 and 90", "destination.lat"),
+    429: ("rate_limited", "One client may ask 500 times a second, 1000 times at once.", None),
+    500: ("internal_error", "An error of the gateway; it is in its log.", None),
+    503: ("store_unavailable", "The store cannot be reached.", None),
 }
 
 PROBLEM: Schema = {
@@ -248,15 +366,29 @@ PROBLEM: Schema = {
 
 
 def answer(description: str, schema: Schema) -> dict[str, Any]:
-    """An OpenAPI response with a JSON body."""
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    """An OpenAPI response with a JSON body; its example is the schema's."""
+    body = {"schema": {key: value for key, value in schema.items() if key != "example"}}
+    return {"description": description, "content": {"application/json": {**body, "example": schema["example"]}}}
 
 
-def event_stream(description: str) -> dict[str, Any]:
-    """An OpenAPI response that is a stream of server-sent events."""
-    return {"description": description, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+def text(description: str, content_type: str, example: str) -> dict[str, Any]:
+    """An OpenAPI response that is text."""
+    return {"description": description, "content": {content_type: {"schema": {"type": "string"}, "example": example}}}
 
 
-def problem(description: str) -> dict[str, Any]:
+def problem(description: str, status: int) -> dict[str, Any]:
     """An OpenAPI response with a problem as body."""
-    return {"description": description, "content": {CONTENT_TYPE: {"schema": PROBLEM}}}
+    example = _example(status)
+    return {"description": description, "content": {CONTENT_TYPE: {"schema": PROBLEM, "example": example}}}
+
+
+def _example(status: int) -> dict[str, Any]:
+    code, detail, field = _PROBLEMS[status]
+    return {
+        "type": f"urn:drone-orchestrator:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "field": field,
+        "code": code,
+    }

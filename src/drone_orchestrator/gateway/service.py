@@ -28,6 +28,7 @@ from ..telemetry.metrics import Metrics
 from .documents import parse_object
 from .feed import Feed
 from .fleet_view import FleetPicture
+from .handover import Handover, LeaderControl
 from .intake import Answer, Intake, Result
 from .problems import Problem
 from .streams import Streams
@@ -41,7 +42,7 @@ SOURCE = "http"
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """Bounds of the HTTP interface."""
+    """Bounds of the HTTP interface. ``rate_limit_per_s`` 0.0: no limit; see :mod:`.rate_limit`."""
 
     max_body_bytes: int = 64 * 1024
     body_timeout_s: float = 10.0
@@ -49,6 +50,10 @@ class GatewaySettings:
     max_waiting: int = 256
     probe_interval_s: float = 1.0
     max_streams: int = 64
+    rate_limit_per_s: float = 0.0
+    rate_limit_burst: int = 1000
+    client_key_header: str = ""
+    operator_token: str = ""
 
 
 class Service:
@@ -63,6 +68,7 @@ class Service:
         settings: GatewaySettings,
         picture: FleetPicture,
         feed: Feed,
+        control: LeaderControl,
     ) -> None:
         self.intake = intake
         self.projection = projection
@@ -70,12 +76,18 @@ class Service:
         self.metrics = metrics
         self.settings = settings
         self.streams = Streams(feed, intake.changes, self._fleet_or_none, max_streams=settings.max_streams)
+        self.handover = Handover(projection, control)
         self._picture = picture
         self.probe = _StoreProbe(intake, settings.probe_interval_s)
         self._threads = anyio.CapacityLimiter(settings.store_threads)
         # Requests on a thread or waiting for one, and orders among them by class; only the event loop touches these.
         self._in_line = 0
         self._orders_in_line: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """End the streams at once and a handover soon. Requests are answered still."""
+        self.streams.close()
+        self.handover.close()
 
     async def accept(self, document: dict[str, Any], key: str | None) -> Answer:
         """``Intake.accept`` on a thread, as :meth:`on_thread`; a class may take up three quarters of the line."""

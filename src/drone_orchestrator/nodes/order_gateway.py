@@ -26,13 +26,13 @@ from ..gateway.fleet_book import FleetBook
 from ..gateway.fleet_view import FleetPicture
 from ..gateway.intake import Answer, Intake, Result
 from ..gateway.live import LivePicture
-from ..gateway.streams import Streams
 from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Projection
 from ..store import EtcdStore
 from ..store.codec import order_to_dict
 from ..telemetry.metrics import Metrics
 from . import convert, names, order_topic
+from .leader_control import LifecycleControl
 from .live_fleet import listen_to_drones
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
@@ -64,6 +64,18 @@ PARAMETERS = (
         0.1,
         300.0,
         read_only=False,
+    ),
+    Param("rate_limit_per_s", 500.0, "requests a second that one client may make, lasting; 0: any", "", 0.0, 1e6),
+    Param("rate_limit_burst", 1000, "... and at once, after a pause", "", 1, 1_000_000),
+    Param(
+        "client_key_header",
+        "",
+        "header that tells clients apart, set or checked by a proxy in front; empty: their addresses",
+    ),
+    Param(
+        "operator_token",
+        "",
+        "whoever has it may hand leadership over; empty: whoever asks from the gateway's own machine",
     ),
     Param("max_streams", 64, "clients of GET /events at a time; one more is turned away", "", 1, 10000),
     Param("client_timeout_s", 20.0, "a client that takes nothing of what it is sent is cut off then", "s", 1.0, 300.0),
@@ -127,9 +139,25 @@ class OrderGateway(Node):
         live, book, feed = LivePicture(), FleetBook(), Feed()
         self._projection = Projection(self._store, folds=(bulkheads, book, feed))
         self._projection.start()
-        settings = GatewaySettings(max_streams=values["max_streams"])
+        settings = GatewaySettings(
+            max_streams=values["max_streams"],
+            rate_limit_per_s=values["rate_limit_per_s"],
+            rate_limit_burst=values["rate_limit_burst"],
+            client_key_header=values["client_key_header"],
+            operator_token=values["operator_token"],
+        )
+        self._control = LifecycleControl(self)
         picture = FleetPicture(fleet, book, bulkheads, breaker, live)
-        app = create_app(self._intake, self._projection, fleet, metrics, settings, picture=picture, feed=feed)
+        app = create_app(
+            self._intake,
+            self._projection,
+            fleet,
+            metrics,
+            settings,
+            picture=picture,
+            feed=feed,
+            control=self._control,
+        )
         listen_to_drones(self, live)
         self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
@@ -140,6 +168,7 @@ class OrderGateway(Node):
         self.get_logger().info(f"orders are taken in at http://{shown}:{port}")
 
     def destroy_node(self) -> None:
+        self._control.close()
         self._http.close()
         self._projection.close()
         self._store.close()
@@ -179,7 +208,7 @@ class _HttpServer:
     """uvicorn on a thread of its own: the main thread spins ROS and gets the signals."""
 
     def __init__(self, node: Node, app: FastAPI, listener: socket.socket, grace_s: float) -> None:
-        self._streams: Streams = app.state.streams
+        self._app = app
         self._listener = listener
         self._failure: BaseException | None = None
         self._failed = node.create_guard_condition(self._raise)
@@ -199,7 +228,7 @@ class _HttpServer:
 
     def close(self) -> None:
         """Take no more connections, end the streams, finish the requests under way, end the thread."""
-        self._streams.close()
+        self._app.state.close()
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()

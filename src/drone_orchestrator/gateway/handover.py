@@ -1,0 +1,142 @@
+"""What only the operator may do: hand leadership over."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import threading
+import time
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from ..core.types import LeaderRecord
+from ..core.view import FleetView
+from ..runtime.projection import Projection
+from .problems import Problem
+
+log = logging.getLogger(__name__)
+
+#: How long (s) a successor is waited for before the old leader is told to campaign again, come what may.
+SUCCESSOR_WITHIN_S = 30.0
+_POLL_S = 0.02
+
+
+class LeaderUnreachable(Exception):
+    """The orchestrator that leads did not answer in time."""
+
+
+class LeaderControl(Protocol):
+    """The way to the orchestrators' lifecycle. Both calls block for some seconds at most, on any thread."""
+
+    def deactivate(self, holder: str) -> bool:
+        """Make ``holder`` hand over; whether it did. Raises :class:`LeaderUnreachable`."""
+
+    def activate(self, holder: str) -> bool:
+        """Tell ``holder`` to campaign again; whether it does. Raises :class:`LeaderUnreachable`."""
+
+
+class Handover:
+    """Makes the leader of the region hand over, and has it stand by again afterwards. Thread-safe."""
+
+    def __init__(self, projection: Projection, control: LeaderControl, within_s: float = SUCCESSOR_WITHIN_S) -> None:
+        self._projection = projection
+        self._control = control
+        self._within_s = within_s
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._aftercare: threading.Thread | None = None
+
+    def begin(self) -> tuple[str, int]:
+        """Make the leader step down, and return who it was and its epoch. Blocks until it has; raises :class:`Problem`.
+
+        What follows happens on a thread of its own: a successor takes over, and the old leader campaigns again.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise Problem(409, "handover_under_way", "A handover is under way already.", retry_after_s=1.0)
+        handed_on = False
+        try:
+            if not self._projection.freshness().loaded:
+                raise Problem(503, "not_loaded", "The store was not reached yet.", retry_after_s=1.0)
+            holder, epoch = self._leader()
+            if not holder:
+                raise Problem(409, "no_leader", "There is no leader to hand over.")
+            try:
+                stepped_down = self._control.deactivate(holder)
+            except LeaderUnreachable as error:
+                raise Problem(503, "leader_unreachable", str(error), retry_after_s=5.0) from error
+            if not stepped_down:
+                raise Problem(503, "leader_refused", f"{holder} did not step down; see its log.", retry_after_s=5.0)
+            log.info("%s was told to hand over", holder)
+            self._aftercare = threading.Thread(
+                target=self._look_after, args=(holder, epoch), name="handover", daemon=True
+            )
+            self._aftercare.start()
+            handed_on = True
+            return holder, epoch
+        finally:
+            if not handed_on:
+                self._lock.release()
+
+    def close(self) -> None:
+        """Bring a handover under way to its end without waiting for the successor."""
+        self._closing.set()
+        if self._aftercare is not None:
+            self._aftercare.join()
+
+    def _look_after(self, holder: str, epoch: int) -> None:
+        """The old leader must stand by again, whether or not there is a new one: it may be the only replica."""
+        try:
+            until_s = time.monotonic() + self._within_s
+            while time.monotonic() < until_s and self._leader()[1] in (0, epoch):
+                if self._closing.wait(_POLL_S):
+                    break
+            if not self._control.activate(holder):
+                log.error("%s handed over and does not campaign again; activate it", holder)
+        except LeaderUnreachable as error:
+            log.error("%s handed over and could not be told to campaign again: %s", holder, error)
+        finally:
+            self._lock.release()
+
+    def _leader(self) -> tuple[str, int]:
+        """Name and epoch of the leader; empty and 0 where there is none."""
+
+        def select(view: FleetView) -> tuple[str, int]:
+            entry = view.leader
+            if entry is None or not isinstance(entry.value, LeaderRecord):
+                return "", 0
+            return entry.value.holder, entry.mod_revision
+
+        return self._projection.read(select)[0]
+
+
+def check_operator(request: Request, token: str) -> None:
+    """Raise :class:`Problem` unless an operator asks.
+
+    With a ``token`` that is whoever has it, as ``Authorization: Bearer``. Without, whoever asks from this machine, and
+    not through a proxy on it. A page of another site that the operator's browser shows is never one.
+    """
+    origin = request.headers.get("origin")
+    host = request.headers.get("host", "")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Problem(403, "cross_origin", "A page of another site may not do that.")
+    if token:
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise Problem(403, "operator_only", "Give the operator's token: Authorization: Bearer …")
+        return
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
+    here = request.client is not None and _is_loopback(request.client.host)
+    # The name counts too: a site can point a name of its own at this machine, and its page then asks from here.
+    if forwarded or not here or not _is_loopback(urlsplit(f"//{host}").hostname or ""):
+        detail = "Only from the gateway's own machine, unless the gateway has an operator_token."
+        raise Problem(403, "operator_only", detail)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

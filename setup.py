@@ -44,6 +44,8 @@ setup(
         "pybreaker>=1.2",
         "tenacity>=8.2",
     ],
+    # Imported only where the environment asks for traces (docs/observability.md).
+    extras_require={"traces": ["opentelemetry-sdk>=1.20", "opentelemetry-exporter-otlp-proto-grpc>=1.20"]},
     entry_points={
         "console_scripts": [
             f"orchestrator = {NAME}.nodes.orchestrator:main",

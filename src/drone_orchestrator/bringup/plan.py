@@ -29,6 +29,9 @@ class FleetOptions:
 
     With a ``heartbeat_timeout_s`` above ``lease_ttl_s`` heartbeats play no part: only the lease tells of a dead leader.
 
+    With a ``metrics_port`` every process but the gateway, which has HTTP anyway, serves its metrics: the first in the
+    list on that port, the next on the next.
+
     ``etcd_members`` and ``etcd_compaction`` (how much history it keeps, as etcd writes it; empty: all of it) are for
     an etcd that the run starts itself. ``replica_names`` and ``drone_ids`` (which are all of ``drone_class``) name what
     ``replicas`` and ``drones`` would only count. ``params_file`` holds parameters in ROS's own format, for nodes by
@@ -62,6 +65,7 @@ class FleetOptions:
     params_file: str = ""
     monitor: bool = True
     gateway: bool = True
+    metrics_port: int = 0
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -73,6 +77,8 @@ class FleetOptions:
             raise ValueError("etcd_members: 1, 3 or 5 are wanted")
         if self.drones_per_process < 1:
             raise ValueError("drones_per_process: at least 1 is wanted")
+        if not 0 <= self.metrics_port <= 64_000:
+            raise ValueError("metrics_port: 0 (off) to 64000 is wanted")
         if not self.time_scale > 0.0:
             raise ValueError("time_scale: a positive number is wanted")
         for_every(self.params_file, "")
@@ -124,6 +130,9 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
     out = [*_drone_hosts(options), *_replicas(options)]
     if options.monitor:
         out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", _common(options)))
+    if options.metrics_port:
+        for port, spec in enumerate(out, options.metrics_port):
+            spec.parameters["metrics_port"] = port
     if options.gateway:
         http = options.changed("http_host", "http_port", "rate_limit_per_s")
         out.append(_spec(options, "order_gateway", "gateway", "order_gateway", {**_common(options), **http}))

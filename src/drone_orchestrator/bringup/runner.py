@@ -7,6 +7,7 @@ temporary folder), so runs side by side do not disturb each other, and no proces
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..store.process import EtcdProcess
 from . import dds
@@ -88,6 +89,29 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
+def _free_block(domain: int, size: int) -> int:
+    """The first of ``size`` TCP ports in a row that are free now, for processes that will start by and by.
+
+    Below the ephemeral ports, so that no outgoing connection takes one meanwhile, and at a place of the domain's own,
+    so that no other fleet does.
+    """
+    for offset in range(len(_DOMAINS)):
+        first = 20_000 + 100 * ((domain - _DOMAINS.start + offset) % len(_DOMAINS))
+        if all(_is_free(port) for port in range(first, first + size)):
+            return first
+    raise FleetError(f"no {size} free TCP ports in a row from 20000 on, for the metrics of the processes")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 class LocalFleet:
     """A fleet of processes on this machine. Use as a context manager; :meth:`stop` is idempotent.
 
@@ -147,6 +171,21 @@ class LocalFleet:
         return f"http://{self._options.http_host}:{self._options.http_port}"
 
     @property
+    def targets_file(self) -> Path:
+        """Where Prometheus finds the metrics of every process (``file_sd_configs``)."""
+        return self.workdir / "prometheus_targets.json"
+
+    def metrics_targets(self) -> list[dict[str, Any]]:
+        """What is in :attr:`targets_file`: ``host:port`` and name of every process."""
+        targets: list[dict[str, Any]] = []
+        for name, child in self._children.items():
+            where = f"127.0.0.1:{child.spec.parameters.get('metrics_port')}"
+            if child.spec.role == "gateway":
+                where = f"{self._options.http_host}:{self._options.http_port}"
+            targets.append({"targets": [where], "labels": {"process": name}})
+        return targets
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a ROS program needs in its environment to see this fleet."""
         assert self._reservation is not None
@@ -173,8 +212,10 @@ class LocalFleet:
             etcd_endpoints=",".join(self._etcd.endpoints),
             data_dir=str(self.workdir / "drones"),
             http_port=port,
+            metrics_port=_free_block(self._reservation.domain, len(processes(self._options))),
         )
         self._children = {spec.name: _Child(self._wired(spec)) for spec in processes(self._options)}
+        self.targets_file.write_text(json.dumps(self.metrics_targets(), indent=1) + "\n")
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
 

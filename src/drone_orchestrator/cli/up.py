@@ -58,6 +58,7 @@ def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: in
         domain = fleet.environment["ROS_DOMAIN_ID"]
         out.say(f"[bold green]ready[/bold green]  orders: {fleet.url}/orders   docs: {fleet.url}/docs")
         out.say(f"        etcd: {fleet.options.etcd_endpoints}   ROS_DOMAIN_ID={domain}   logs: {fleet.log_dir}")
+        out.say(f"        metrics of every process, for Prometheus: {fleet.targets_file}")
         out.say("        another terminal: fleetctl drones · fleetctl leader · fleetctl order list")
         out.say("        Ctrl-C stops everything and removes its data")
         out.result({"url": fleet.url, "etcd": fleet.options.etcd_endpoints, "ros_domain_id": int(domain)})

@@ -48,7 +48,9 @@ from ..flight.controller import FlightController, FlightError, FlightSetup
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
-from . import convert, executors, names, qos
+from ..telemetry.drones import HostTelemetry
+from ..telemetry.metrics import Metrics
+from . import convert, executors, names, qos, telemetry
 from .flights import FlightFactory, load_flight
 from .network import NetworkWatch, usable_addresses
 from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
@@ -86,6 +88,7 @@ PARAMETERS = (
     ),
     Param("autostart", True, "Configure and activate the drones without being told to."),
     LOG_LEVEL,
+    *telemetry.PARAMETERS,
 )
 
 TICK_S = 0.1
@@ -111,6 +114,7 @@ class Settings:
     state_period_s: float
     clearance_retry_s: float
     clearance_timeout_s: float
+    telemetry: HostTelemetry
 
 
 AskLeader = Callable[[RequestClearance.Request], "Future | None"]
@@ -243,6 +247,14 @@ class _Work:
             now=_now,
         )
         self._tell_damage(journal)
+        goal = self._driver.durable.goal
+        self._watched = settings.telemetry.drone(drone_id)
+        self._watched.begin(
+            self._driver.phase,
+            goal.order if goal is not None else None,
+            goal.attempt if goal is not None else 0,
+            self._driver.durable.highest_epoch,
+        )
         self._results: dict[tuple[str, int], Future] = {}
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
@@ -277,6 +289,7 @@ class _Work:
         self._node.destroy_publisher(self._telemetry)
         self._node.destroy_publisher(self._state)
         self._driver.close()
+        self._watched.end()
 
     def _tell_damage(self, journal: DroneJournal) -> None:
         damage = journal.damage
@@ -321,6 +334,7 @@ class _Work:
         self._log.info(f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip())
         if not answer.accepted:
             return GoalResponse.REJECT
+        self._watched.goal_accepted(order, goal.attempt, goal.epoch)
         self._results.setdefault((goal.message_id, goal.attempt), Future())
         return GoalResponse.ACCEPT
 
@@ -368,14 +382,19 @@ class _Work:
 
     def step(self, event: DroneEvent) -> list[DroneEffect]:
         """Let the drone take in ``event``; what its machine said."""
-        return self._driver.step(event)
+        effects = self._driver.step(event)
+        if isinstance(event, LeaderHeard):
+            self._watched.acknowledged((each.message_id, each.attempt) for each in self._driver.durable.outcomes)
+        return effects
 
     # --- what the driver tells --------------------------------------------------------------------------------------
 
     def phase_changed(self, before: Phase, after: Phase) -> None:
         self._log.info(f"{before.name} -> {after.name}")
+        self._watched.phase_changed(after)
 
     def goal_ended(self, outcome: DeliveryOutcome) -> None:
+        self._watched.goal_ended(outcome)
         self._log.info(f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}")
         waiting = self._results.get((outcome.message_id, outcome.attempt))
         if waiting is not None:
@@ -421,6 +440,7 @@ class _Work:
         if now_s >= self._telemetry_due_s:
             # Half a tick of slack, or a tick that comes a little early would halve the rate.
             self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
+            self._watched.charged(sensed.energy_wh)
             self._telemetry.publish(
                 DroneTelemetry(
                     stamp=convert.time_to_msg(stamp_s),
@@ -469,11 +489,16 @@ class DroneHost(Node):
         fleet = _fleet(values["fleet_config"])
         drone_class = _drone_class(fleet, values["drone_class"])
         make_flight = load_flight(values["flight"])
+        region = self._region or fleet.region
+        metrics = Metrics("drone_executor", region)
+        self._tracer = telemetry.tracer("drone_executor", self.get_fully_qualified_name(), region)
+        self._telemetry = HostTelemetry(metrics, drone_class, self._tracer, TICK_S)
 
         def settings() -> Settings:
-            return _settings(values, drone_class, fleet.depot, make_flight)
+            return _settings(values, drone_class, fleet.depot, make_flight, self._telemetry)
 
         ids = _checked_ids(values["drone_ids"])
+        self._endpoint = telemetry.serve(metrics, values)
         self.drones = [DroneExecutor(each, self.get_namespace(), settings(), self._ask_leader) for each in ids]
 
         def tune(changed: Mapping[str, Any]) -> None:
@@ -497,11 +522,15 @@ class DroneHost(Node):
         for drone in self.drones:
             drone.release()
             drone.destroy_node()
+        if self._endpoint is not None:
+            self._endpoint.close()
+        self._tracer.close()
         self.destroy_node()
 
     def _tick(self) -> None:
         if self._to_start and time.monotonic() >= self._autostart_due_s:
             self._start()
+        self._telemetry.ticked()
         for drone in self.drones:
             drone.tick()
 
@@ -537,6 +566,7 @@ class DroneHost(Node):
         self._network.heard(time.monotonic())
         if message.epoch == 0 or (self._region and message.region != self._region):
             return
+        self._telemetry.leader_heard(message.epoch)
         acks = []
         for each in message.acknowledged:
             try:
@@ -552,7 +582,11 @@ class DroneHost(Node):
 
 
 def _settings(
-    values: Mapping[str, Any], drone_class: DroneClass, depot: GeoPoint, make_flight: FlightFactory
+    values: Mapping[str, Any],
+    drone_class: DroneClass,
+    depot: GeoPoint,
+    make_flight: FlightFactory,
+    watched: HostTelemetry,
 ) -> Settings:
     return Settings(
         drone_class=drone_class,
@@ -564,6 +598,7 @@ def _settings(
         state_period_s=values["state_period_s"],
         clearance_retry_s=values["clearance_retry_s"],
         clearance_timeout_s=values["clearance_timeout_s"],
+        telemetry=watched,
     )
 
 

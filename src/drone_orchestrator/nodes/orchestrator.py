@@ -23,13 +23,17 @@ from ..bringup.plan import ARCHIVE_FOLDER
 from ..core.agenda import DispatchPolicy
 from ..core.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ..core.election import ElectionPolicy
-from ..core.events import OperatorCampaign, OperatorResign, PoliciesChanged
+from ..core.events import DroneHeard, Event, LeaderAlive, OperatorCampaign, OperatorResign, PoliciesChanged
 from ..core.orchestrator import Orchestrator
 from ..core.retention import RetentionPolicy
 from ..core.types import LeaderRecord
 from ..runtime.driver import Driver
 from ..store import EtcdStore
 from ..store.archive import ArchiveWriter
+from ..telemetry.metrics import Metrics
+from ..telemetry.replica import ReplicaTelemetry, TimedPlanner
+from ..telemetry.traces import OrderTraces
+from . import telemetry
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
 from .params import LOG_LEVEL, Param, declare, keep_live
@@ -70,6 +74,7 @@ PARAMETERS = (
     Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
     Param("autostart", True, "configure at start; without it a lifecycle manager does"),
     LOG_LEVEL,
+    *telemetry.PARAMETERS,
 )
 
 
@@ -81,6 +86,12 @@ class OrchestratorNode(LifecycleNode):
         self.values: dict[str, Any] = declare(self, PARAMETERS)
         keep_live(self, PARAMETERS, self.values, check=_policies, apply=self._set_policies)
         self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())
+        self._metrics = Metrics("orchestrator", self.values["region"])
+        self._tracer = telemetry.tracer("orchestrator", self.get_fully_qualified_name(), self.values["region"])
+        self._traces = OrderTraces(self._tracer, self.get_name()) if self._tracer.enabled else None
+        self._telemetry = ReplicaTelemetry(self._metrics, listeners=(self._traces,) if self._traces else ())
+        self._telemetry.show(self._known_epoch, lambda: self._driver is not None and self._driver.store_fails)
+        self._endpoint = telemetry.serve(self._metrics, self.values)
         self._driver: Driver | None = None
         self._store: EtcdStore | None = None
         self._archive: ArchiveWriter | None = None
@@ -161,9 +172,13 @@ class OrchestratorNode(LifecycleNode):
             self._heartbeat.send(effect)
 
     def office_taken(self, epoch: int) -> None:
+        self._telemetry.office_taken()
+        if self._traces is not None and self._driver is not None:
+            self._traces.take_office(self._driver.core.view)
         self._linked.run_on_ros(lambda: self._enter_office(epoch))
 
     def office_left(self, epoch: int, reason: str) -> None:
+        self._telemetry.office_left()
         self._linked.run_on_ros(lambda: self._leave_office(epoch, reason))
 
     @property
@@ -191,7 +206,7 @@ class OrchestratorNode(LifecycleNode):
         core = Orchestrator(
             record,
             fleet,
-            load_planner(values["planner"]),
+            TimedPlanner(load_planner(values["planner"]), self._metrics),
             election=election,
             dispatch=dispatch,
             retention=retention,
@@ -204,9 +219,9 @@ class OrchestratorNode(LifecycleNode):
         )
         archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
         self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
-        self._driver = Driver(core, self._store, self, self._log, archive=self._archive)
-        self._link = DroneLink(self, self._driver.post, record.instance_id, values["region"])
-        self._heartbeat = HeartbeatLink(self, self._driver.post, record.instance_id, timeout_s)
+        self._driver = Driver(core, self._store, self, self._log, archive=self._archive, observer=self._telemetry)
+        self._link = DroneLink(self, self._heard, record.instance_id, values["region"])
+        self._heartbeat = HeartbeatLink(self, self._heard, record.instance_id, timeout_s)
         self._driver.start()
 
     def _set_policies(self, values: Mapping[str, Any]) -> None:
@@ -215,9 +230,23 @@ class OrchestratorNode(LifecycleNode):
             dispatch, retention = _policies(values)
             self._driver.post(PoliciesChanged(dispatch, retention))
 
+    def _heard(self, event: Event) -> None:
+        """What DDS says, for the core; some of it is counted on the way."""
+        if isinstance(event, DroneHeard):
+            self._telemetry.drone_heard(event.report)
+        elif isinstance(event, LeaderAlive):
+            self._telemetry.leader_alive()
+        if self._driver is not None:
+            self._driver.post(event)
+
+    def _known_epoch(self) -> int:
+        leader = self._driver.core.view.leader if self._driver is not None else None
+        return leader.mod_revision if leader is not None and leader.value is not None else 0
+
     def _release(self) -> None:
         """Stop everything that ``_start`` made, the office first."""
         self._epoch, self._is_active = 0, False
+        self._telemetry.office_left()
         if self._heartbeat is not None:
             # Standbys need not wait for the store to hear of it, which may be away.
             self._heartbeat.close()
@@ -261,6 +290,9 @@ class OrchestratorNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         self._release()
+        if self._endpoint is not None:
+            self._endpoint.close()
+        self._tracer.close()
         super().destroy_node()
 
 

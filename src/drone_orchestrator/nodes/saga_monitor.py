@@ -23,7 +23,9 @@ from ..core.types import LeaderRecord, Saga, SagaEvent, SagaStatus, StoreChange
 from ..core.view import FleetView
 from ..runtime.projection import Freshness, Projection
 from ..store import EtcdStore
-from . import convert, names, qos
+from ..telemetry.census import Census, RegionTelemetry
+from ..telemetry.metrics import Metrics
+from . import convert, names, qos, telemetry
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
@@ -65,6 +67,7 @@ PARAMETERS = (
         read_only=False,
     ),
     LOG_LEVEL,
+    *telemetry.PARAMETERS,
 )
 EVENT_BACKLOG = 10_000
 #: Back-pressure is published at once when a lane's level changes, and else after so long, in step with ``period_s``.
@@ -89,7 +92,18 @@ class SagaMonitor(Node):
         self._gauge = PressureGauge(fleet, ledger, time.monotonic())
         self._levels: tuple[Level, ...] = ()  # as last published
         self._pressed_at_s = 0.0
-        self._projection = Projection(self._store, listener=self._on_change, folds=(ledger,))
+        census, metrics = Census(), Metrics("saga_monitor", self.values["region"])
+        self._projection = Projection(self._store, listener=self._on_change, folds=(ledger, census))
+        self._telemetry = RegionTelemetry(
+            metrics,
+            self._projection,
+            census,
+            ledger,
+            fleet,
+            stuck_after_s=lambda: self.values["stuck_after_s"],
+            stale_after_s=lambda: self.values["stale_after_s"],
+        )
+        self._endpoint = telemetry.serve(metrics, self.values)
         self._table = self.create_publisher(SagaTable, names.SAGA_TABLE, qos.state(), **qos.options())
         self._stream = self.create_publisher(SagaEventMsg, names.SAGA_EVENTS, qos.events(), **qos.options())
         # One writer for all lanes, which are always published together: its last samples are one of each.
@@ -108,6 +122,8 @@ class SagaMonitor(Node):
         self._timer.timer_period_ns = values["period_s"] * 1e9
 
     def destroy_node(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.close()
         self._projection.close()
         self._store.close()
         super().destroy_node()
@@ -142,6 +158,7 @@ class SagaMonitor(Node):
         return pressures
 
     def _publish(self) -> None:
+        self._telemetry.refresh()
         pressures = self._publish_pressure()
         (rows, counts, statuses), freshness = self._projection.read(self._look)
         if freshness.loaded and freshness.revision != self._shown_revision:

@@ -109,6 +109,16 @@ class Fleet(Protocol):
         """It does not any more."""
 
 
+class Observer(Protocol):
+    """Counts and shows what a replica does. Called on the threads that work: it must be quick, and must not raise."""
+
+    def committed(self, done: Sequence[CommitDone], began: Instant, took_s: float) -> None:
+        """One group went to the store, and what became of each. On the thread of the commits."""
+
+    def turned(self, events: int, took_s: float, late_s: float) -> None:
+        """A turn took in so many events. ``late_s``: how much later than due it came. On the deciding thread."""
+
+
 class Clock:
     """Both clocks of the machine."""
 
@@ -132,6 +142,7 @@ class Driver:
         clock: Clock | None = None,
         on_commit: Callable[[CommitDone, float], None] | None = None,
         on_crash: Callable[[BaseException], None] | None = None,
+        observer: Observer | None = None,
         lanes: Lanes | None = None,
         archive: OrderArchive | None = None,
     ) -> None:
@@ -144,6 +155,7 @@ class Driver:
         self._clock = clock or Clock()
         self._on_commit = on_commit
         self._on_crash = on_crash
+        self._observer = observer
         self._lanes: Lanes = lanes or ThreadLanes(self._clock.now, {lane: lane.workers for lane in Lane})
         self._lock = threading.Lock()
         self._commits: dict[Lane, deque[Commit]] = {Lane.COMMIT: deque(), Lane.RETIRE: deque()}
@@ -153,6 +165,11 @@ class Driver:
         self._stopping = False
         self._watch: WatchHandle | None = None
         self._follow_failures = 0
+
+    @property
+    def store_fails(self) -> bool:
+        """Whether what the store was last asked for, or the watch that follows it, failed."""
+        return self._outages.last_failed
 
     def start(self) -> None:
         """Load the view, follow the store, and begin to decide."""
@@ -185,8 +202,13 @@ class Driver:
     # --- turns --------------------------------------------------------------------------------------------------
 
     def _turn(self, events: Sequence[Event]) -> None:
-        for effect in self.core.step(events, self._clock.now()):
+        now = self._clock.now()
+        due_s = self.core.next_deadline() if self._observer and not events else None
+        for effect in self.core.step(events, now):
             self._carry_out(effect)
+        if self._observer:
+            late_s = 0.0 if due_s is None else max(0.0, now.mono_s - due_s)
+            self._observer.turned(len(events), self._clock.now().mono_s - now.mono_s, late_s)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -270,15 +292,17 @@ class Driver:
         return done
 
     def _write_group(self, epoch: int, group: list[Commit]) -> list[CommitDone]:
-        began_s = self._clock.now().mono_s
+        began = self._clock.now()
         results = self._store.commit(epoch, [commit.transition for commit in group])
-        took_s = self._clock.now().mono_s - began_s
+        took_s = self._clock.now().mono_s - began.mono_s
         lost = next((result.fate for result in results if result.fate not in _SENT), None)
         self._outages.note("commit", lost and f"the store answers {lost.value}")
         done = [CommitDone(commit, r.fate, r.revision) for commit, r in zip(group, results, strict=True)]
         if self._on_commit:
             for each in done:
                 self._on_commit(each, took_s)
+        if self._observer:
+            self._observer.committed(done, began, took_s)
         return done
 
     def _archive_orders(self, effect: Archive) -> list[Event]:
@@ -312,6 +336,7 @@ class Driver:
             snapshot.revision,
             on_change=lambda change: self._guarded(self._store_changed, change),
             on_snapshot=lambda fresh: self._guarded(self._view_loaded, fresh),
+            on_health=lambda healthy: self._outages.note("follow the store", None if healthy else "the watch broke"),
             with_events=False,
         )
         return []
@@ -380,9 +405,11 @@ class _Outages:
     def __init__(self, logger: logging.Logger) -> None:
         self._log = logger
         self._failing: set[str] = set()
+        self.last_failed = False  # not whether any kind fails: a replica that left office tries some never again
 
     def note(self, kind: str, error: object | None) -> None:
         """``kind`` has failed with ``error``, or worked (``None``). Two threads at once say it twice at worst."""
+        self.last_failed = error is not None
         if error is None:
             if kind in self._failing:
                 self._failing.discard(kind)

@@ -22,10 +22,12 @@ CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 BREAKER_STATES: Mapping[str, int] = {"closed": 0, "half-open": 1, "open": 2}
 
 #: Bucket bounds in seconds. Commits take about a millisecond, fail-overs tenths of a second to the lease's length,
-#: assignments milliseconds to a long queue, deliveries minutes.
+#: assignments milliseconds to a long queue, deliveries minutes; a turn of a loop should take no time worth mention.
 COMMIT_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 FAILOVER_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 ASSIGNMENT_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+TURN_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+PHASE_BUCKETS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 DELIVERY_BUCKETS_S = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0, 7200.0)
 
 M = TypeVar("M", bound=MetricWrapperBase)
@@ -85,6 +87,45 @@ class Metrics:
             "lane_depth", "Orders waiting in a lane, as this process sees it; each sees all of them.", "drone_class"
         )
         self.lane_rejections = self._counter("lane_rejections", "Orders refused by a full lane.", "drone_class")
+        self._define_loop()
+        self._define_region()
+        self._define_drones()
+
+    def _define_loop(self) -> None:
+        """How the loop of a process is doing, which everything else waits for."""
+        self.planning_seconds = self._histogram(
+            "planning_seconds", "One call of the planner: a lane in one round of planning.", TURN_BUCKETS_S
+        )
+        self.turn_seconds = self._histogram(
+            "turn_seconds", "One turn of the deciding loop, from its events to its effects.", TURN_BUCKETS_S
+        )
+        self.turn_events = self._gauge("turn_events", "Events that the last turn found in its queue.")
+        self.loop_lateness_seconds = self._histogram(
+            "loop_lateness_seconds", "How late the loop woke for something that was due.", TURN_BUCKETS_S
+        )
+
+    def _define_region(self) -> None:
+        """What the monitor reads off the store about the whole region."""
+        self.leader_present = self._gauge("leader_present", "1 where the store has a leader, else 0.")
+        self.saga_failed = self._gauge("saga_failed", "Failed orders in the store by reason.", "reason")
+        self.orders_stuck = self._gauge("orders_stuck", "Active orders without a change for longer than allowed.")
+        self.orders_parked = self._gauge("orders_parked", "Orders whose undoing has failed: a person must decide.")
+        self.oldest_order_seconds = self._gauge("oldest_order_seconds", "Age of the oldest order that has not ended.")
+        self.lane_bound = self._gauge("lane_bound", "Orders that a lane lets wait at most.", "drone_class")
+        self.records_corrupt = self._gauge("records_corrupt", "Values in the store that cannot be read.")
+        self.store_stale_seconds = self._gauge("store_stale_seconds", "Time since the store was heard; 0: it is.")
+
+    def _define_drones(self) -> None:
+        """What the drones of a process say of themselves."""
+        self.drones = self._gauge("drones", "Drones of this process by phase.", "drone_class", "phase")
+        self.drone_energy = self._gauge("drone_energy_fraction", "Charge of the battery, 0 to 1.", "drone")
+        self.drone_phase_seconds = self._histogram(
+            "drone_phase_seconds", "Time that a drone was in a phase, which it has left.", PHASE_BUCKETS_S, "phase"
+        )
+        self.drone_outcomes = self._counter("drone_outcomes", "Goals that have ended, by how.", "outcome")
+        self.leader_silence_seconds = self._gauge(
+            "leader_silence_seconds", "Time since this process heard a leader, who speaks once a second at least."
+        )
 
     def set_saga_status(self, counts: Mapping[SagaStatus, int]) -> None:
         """Set ``saga_status`` for every status; one that is not in ``counts`` is 0."""
@@ -106,6 +147,6 @@ class Metrics:
     def _gauge(self, name: str, help_: str, *labels: str) -> Family[Gauge]:
         return Family(Gauge(name, help_, (*self._common, *labels), registry=self.registry), self._common)
 
-    def _histogram(self, name: str, help_: str, buckets: tuple[float, ...]) -> Family[Histogram]:
-        histogram = Histogram(name, help_, tuple(self._common), registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, help_: str, buckets: tuple[float, ...], *labels: str) -> Family[Histogram]:
+        histogram = Histogram(name, help_, (*self._common, *labels), registry=self.registry, buckets=buckets)
         return Family(histogram, self._common)

@@ -12,6 +12,7 @@ from pathlib import Path
 from rclpy.duration import Duration
 
 from drone_orchestrator.core import breakers, drone, election, saga
+from drone_orchestrator.core.admission import Code
 from drone_orchestrator.core.types import Breaker, BreakerState
 from drone_orchestrator.nodes import qos
 
@@ -60,7 +61,8 @@ def breaker_steps() -> list[tuple[str, str, str]]:
 
 def reference() -> str:
     """Names, keys and environment."""
-    return "\n".join([HEAD, "# Reference\n", _NAMES])
+    codes = textwrap.fill(", ".join(f"`{code.value}`" for code in Code), 120, break_on_hyphens=False)
+    return "\n".join([HEAD, "# Reference\n", _NAMES.replace("CODES", codes)])
 
 
 def parameters() -> str:
@@ -194,7 +196,8 @@ Values are JSON with `"v": 1`; readers ignore fields they do not know.
 ## HTTP
 
 `/docs` of a running gateway has every request with examples; `/openapi.json` the document. Errors are
-`application/problem+json`.
+`application/problem+json`. An order that is refused (422; `INVALID` over DDS) is told the field and one of the codes
+CODES.
 
 ## Environment
 

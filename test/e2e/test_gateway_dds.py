@@ -23,6 +23,8 @@ from drone_orchestrator.store.process import EtcdNotStarted, find_etcd  # noqa: 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 R = SubmitOrder.Response
+#: In the no-fly zone of the packaged fleet.
+ON_THE_ISLAND = GeoPosition(latitude_deg=37.81, longitude_deg=-122.365)
 
 
 class Client:
@@ -127,6 +129,7 @@ def test_an_order_handed_in_over_http_is_known_over_dds(client: Client, gateway:
         ({"order_id": "a/b"}, "", "order_id"),
         ({"destination": GeoPosition(latitude_deg=math.nan)}, "", "destination"),
         ({"destination": GeoPosition(latitude_deg=-DEPOT.lat_deg, longitude_deg=0.0)}, "", "destination"),
+        ({"destination": ON_THE_ISLAND}, "", "destination"),
         ({"priority": 77}, "", "priority"),
         ({"drone_class": "zeppelin"}, "", "drone_class"),
         ({}, "not-a-uuid", "message_id"),

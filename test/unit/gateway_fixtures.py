@@ -13,7 +13,16 @@ from fastapi.testclient import TestClient
 
 from drone_orchestrator.core.effects import Transition
 from drone_orchestrator.core.saga import apply, begin, record
-from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, LeaderRecord, Order, Saga, SagaStatus
+from drone_orchestrator.core.types import (
+    DroneClass,
+    FleetSpec,
+    GeoPoint,
+    LeaderRecord,
+    NoFlyZone,
+    Order,
+    Saga,
+    SagaStatus,
+)
 from drone_orchestrator.gateway.app import GatewaySettings, create_app
 from drone_orchestrator.gateway.bulkheads import Bulkheads
 from drone_orchestrator.gateway.dashboard import FOLDER
@@ -35,6 +44,7 @@ FLEET = FleetSpec(
     depot=GeoPoint(37.77, -122.42),
     service_radius_m=10_000.0,
     classes=(DroneClass("light", 2.5, 15.0, 3.0, 60.0, 100.0, 4.0, 400.0),),
+    no_fly_zones=(NoFlyZone("zoo", (GeoPoint(37.7, -122.4), GeoPoint(37.7, -122.41), GeoPoint(37.71, -122.4))),),
 )
 _numbers = itertools.count(1)
 

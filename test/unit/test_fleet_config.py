@@ -10,6 +10,7 @@ import yaml
 
 from drone_orchestrator.bringup.fleet_config import FleetConfigError, load
 from drone_orchestrator.bringup.paths import default_fleet_config
+from drone_orchestrator.core.types import GeoPoint
 
 LANE = {"max_waiting": 7, "max_in_flight": 8, "intake_rate_per_s": 2.5, "intake_burst": 9, "lend_fraction": 0.25}
 
@@ -70,4 +71,43 @@ def test_a_bound_that_cannot_be_is_named(path: Path, field: str, value: Any) -> 
         load(write(path, **{field: value}))
 
     assert field in str(caught.value) and "courier" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+SQUARE = [
+    {"lat_deg": lat, "lon_deg": lon} for lat, lon in ((37.8, -122.4), (37.8, -122.3), (37.9, -122.3), (37.9, -122.4))
+]
+
+
+def write_zones(path: Path, zones: Any) -> Path:
+    document = {**yaml.safe_load(default_fleet_config().read_text(encoding="utf-8")), "no_fly_zones": zones}
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_zones_are_those_of_the_file(path: Path) -> None:
+    (zone,) = load(write_zones(path, {"parade": SQUARE})).no_fly_zones
+
+    assert (zone.name, len(zone.corners), zone.corners[1]) == ("parade", 4, GeoPoint(37.8, -122.3))
+    assert load(write_zones(path, None)).no_fly_zones == load(write_zones(path, {})).no_fly_zones == ()
+
+
+@pytest.mark.parametrize(
+    ("zones", "text"),
+    [
+        ([SQUARE], "no_fly_zones: a mapping"),
+        ({"parade": "everywhere"}, "no_fly_zones.parade: a list of corners is wanted"),
+        ({7: SQUARE}, "no_fly_zones.7: a list of corners is wanted"),
+        ({"parade": [*SQUARE, {"lat": 37.8, "lon": -122.4}]}, "no_fly_zones.parade[4]: lat_deg and lon_deg are wanted"),
+        ({"parade": [*SQUARE, {"lat_deg": 91, "lon_deg": 0}]}, "no_fly_zones.parade[4].lat_deg: a number within ±90"),
+        ({"parade": SQUARE[:2]}, "no_fly_zones: parade: 2 corners"),
+        ({"parade": [SQUARE[i] for i in (0, 2, 1, 3)]}, "no_fly_zones: parade: its edges cross"),
+        ({"the parade": SQUARE}, "no_fly_zones: a zone's name must be"),
+    ],
+)
+def test_what_is_no_zone_is_named(path: Path, zones: Any, text: str) -> None:
+    with pytest.raises(FleetConfigError) as caught:
+        load(write_zones(path, zones))
+
+    assert text in str(caught.value)
     assert "\n" not in str(caught.value)

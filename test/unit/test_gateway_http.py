@@ -110,6 +110,7 @@ def test_every_optional_field_is_kept(gateway: Gateway) -> None:
         ({"destination": {"lat": True, "lon": -122.41}}, "destination.lat"),
         ({"destination": {"lat": 37.78, "lon": -122.41, "alt": 3}}, "destination.alt"),
         ({"destination": {"lat": 0, "lon": 0}}, "destination"),
+        ({"destination": {"lat": 37.702, "lon": -122.402}}, "destination"),
         ({"package_weight_kg": 0}, "package_weight_kg"),
         ({"package_weight_kg": -1.2}, "package_weight_kg"),
         ({"package_weight_kg": "1.2"}, "package_weight_kg"),
@@ -310,6 +311,15 @@ def test_repeats_hear_the_same_after_the_order_is_done(gateway: Gateway) -> None
 
     assert again.status_code == 200
     assert again.content == first.content
+
+
+def test_an_order_across_a_no_fly_zone_is_refused_with_its_name(gateway: Gateway) -> None:
+    (zoo,) = gateway.intake._fleet.no_fly_zones
+
+    answer = gateway.http.post("/orders", json=order_document(destination={"lat": 37.695, "lon": -122.4001}))
+
+    assert_problem(answer, 422, "destination", "no_fly_zone")
+    assert f"crosses the no-fly zone {zoo.name}" in answer.text
 
 
 def test_what_was_accepted_stays_accepted_though_the_fleet_shrank(gateway: Gateway) -> None:

@@ -28,6 +28,7 @@ from drone_orchestrator.core.types import (
     Corrupt,
     DeliveryOutcome,
     GeoPoint,
+    NoFlyZone,
     Outcome,
     Phase,
     Priority,
@@ -400,6 +401,17 @@ def test_an_order_that_no_drone_could_ever_fly_fails_with_a_reason(world):
     order = make_order(package_weight_kg=50.0)
     assign(world, order)
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "no_capable_drone")
+
+
+def test_an_order_that_a_new_zone_cuts_off_fails_with_a_reason(world):
+    around = [(37.77, -122.42), (37.78, -122.42), (37.78, -122.41), (37.77, -122.41)]
+    zone = NoFlyZone("parade", tuple(GeoPoint(lat, lon) for lat, lon in around))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("world.FLEET", replace(FLEET, no_fly_zones=(zone,)))
+        world = World()
+    order = make_order()
+    assign(world, order)
+    assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "no_fly_zone")
 
 
 def test_an_order_past_its_deadline_fails_instead_of_waiting(world):

@@ -1,4 +1,4 @@
-"""Reads ``fleet.yaml``: region, depot, drone classes. Every mistake in it is one line that names the field."""
+"""Reads ``fleet.yaml``: region, depot, drone classes, no-fly zones. Every mistake is one line that names the field."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from ..core.types import DroneClass, FleetSpec, GeoPoint
+from ..core.types import DroneClass, FleetSpec, GeoPoint, NoFlyZone
+from ..core.zones import InvalidZone, airspace
 from .paths import default_fleet_config
 
-_TOP = {"region", "depot", "service_radius_m", "drone_classes", "pattern"}
+_TOP = {"region", "depot", "service_radius_m", "drone_classes", "pattern", "no_fly_zones"}
 #: Fields that may be zero; every other number must be positive.
 _MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s", "lend_fraction"}
 #: Bounds that count orders.
@@ -65,21 +66,42 @@ def _parse(document: Mapping[str, object], name: Path) -> FleetSpec:
     region = document.get("region")
     if not isinstance(region, str) or not region:
         raise FleetConfigError(f"{name}: region: a name is wanted")
-    return FleetSpec(
+    fleet = FleetSpec(
         region=region,
-        depot=_point(document.get("depot"), name),
+        depot=_point(document.get("depot"), f"{name}: depot"),
         service_radius_m=_number(document.get("service_radius_m"), f"{name}: service_radius_m"),
         classes=tuple(_drone_class(key, value, name) for key, value in classes.items()),
+        no_fly_zones=_zones(document.get("no_fly_zones"), name),
     )
+    try:
+        airspace(fleet)
+    except InvalidZone as error:
+        raise FleetConfigError(f"{name}: no_fly_zones: {error}") from error
+    return fleet
 
 
-def _point(value: object, name: Path) -> GeoPoint:
+def _zones(value: object, name: Path) -> tuple[NoFlyZone, ...]:
+    where = f"{name}: no_fly_zones"
+    if value is None:
+        return ()
+    if not isinstance(value, dict):
+        raise FleetConfigError(f"{where}: a mapping from names to lists of corners is wanted")
+    zones = []
+    for key, corners in value.items():
+        if not isinstance(key, str) or not isinstance(corners, list):
+            raise FleetConfigError(f"{where}.{key}: a list of corners is wanted")
+        points = (_point(corner, f"{where}.{key}[{i}]") for i, corner in enumerate(corners))
+        zones.append(NoFlyZone(key, tuple(points)))
+    return tuple(zones)
+
+
+def _point(value: object, where: str) -> GeoPoint:
     if not isinstance(value, dict) or set(value) != {"lat_deg", "lon_deg"}:
-        raise FleetConfigError(f"{name}: depot: lat_deg and lon_deg are wanted")
+        raise FleetConfigError(f"{where}: lat_deg and lon_deg are wanted")
     lat, lon = value["lat_deg"], value["lon_deg"]
     for key, number, bound in (("lat_deg", lat, 90.0), ("lon_deg", lon, 180.0)):
         if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= bound:
-            raise FleetConfigError(f"{name}: depot.{key}: a number within ±{bound:g} is wanted")
+            raise FleetConfigError(f"{where}.{key}: a number within ±{bound:g} is wanted")
     return GeoPoint(float(lat), float(lon))
 
 

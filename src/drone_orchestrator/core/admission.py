@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TypeVar
 
 from .types import FleetSpec, GeoPoint, Order, Priority
+from .zones import blocked_way
 
 MAX_WEIGHT_KG = 1000.0
 MAX_DEADLINE_S = 7 * 24 * 3600.0
@@ -57,6 +58,7 @@ class Code(str, Enum):
     UNKNOWN_CLASS = "unknown_class"
     TOO_HEAVY = "too_heavy"
     OUT_OF_AREA = "out_of_area"
+    NO_FLY_ZONE = "no_fly_zone"
     BEYOND_ENERGY = "beyond_energy"
 
 
@@ -140,6 +142,9 @@ def check_serviceable(order: Order, fleet: FleetSpec, capable: Callable[[FleetSp
         if away_m > fleet.service_radius_m:
             reach = f"the region serves up to {fleet.service_radius_m / 1000:g} km"
             raise InvalidOrder(field, f"{away_m / 1000:.1f} km from the depot; {reach}", Code.OUT_OF_AREA)
+    blocked = blocked_way(fleet, order)
+    if blocked:
+        raise InvalidOrder(blocked.field, blocked.reason, Code.NO_FLY_ZONE)
     if not capable(fleet, order):
         text = "no drone that may carry this could get there and back with a full battery and its reserve"
         raise InvalidOrder("destination", text, Code.BEYOND_ENERGY)

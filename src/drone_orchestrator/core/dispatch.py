@@ -53,6 +53,7 @@ from .types import (
 )
 from .view import FleetView
 from .waiting import Waiting
+from .zones import blocked_way
 
 S = SagaStatus
 
@@ -378,7 +379,7 @@ class Dispatcher:
         elif saga.attempt >= self._policy.max_attempts:
             reason = "attempts_exhausted"
         elif not self._planner.capable(self._fleet, saga.order):
-            reason = "no_capable_drone"
+            reason = "no_fly_zone" if blocked_way(self._fleet, saga.order) else "no_capable_drone"
         return self._steps.record(saga, sagas.FAILED, S.FAILED, now, reason=reason) if reason else None
 
     def _before_loading(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:

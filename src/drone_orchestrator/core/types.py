@@ -324,13 +324,23 @@ class DroneClass:
 
 
 @dataclass(frozen=True, slots=True)
+class NoFlyZone:
+    """Ground that no drone may be over: a simple polygon of at least three ``corners`` in order, the last joined to the
+    first. :mod:`drone_orchestrator.core.zones` checks it and judges by it."""
+
+    name: str
+    corners: tuple[GeoPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSpec:
-    """What the decisions need to know of a region: its depot, its service radius and its drone classes."""
+    """What the decisions need to know of a region: depot, service radius, drone classes, and where not to fly."""
 
     region: str
     depot: GeoPoint
     service_radius_m: float
     classes: tuple[DroneClass, ...]
+    no_fly_zones: tuple[NoFlyZone, ...] = ()
 
     def drone_class(self, name: str) -> DroneClass | None:
         return next((c for c in self.classes if c.name == name), None)

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import DroneClass, DroneReport, FleetSpec, Order, Phase
+from ..core.zones import blocked_way
 from .energy import mission_energy_wh
 from .geo import distance_between_m
 from .legs import Legs
+from .zones import clear_of_zones
 
 BoolArray = NDArray[np.bool_]
 
@@ -22,7 +24,8 @@ def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[O
     """Mask ``(n, m)``: drone ``i`` is free, of the class wanted, strong enough, and has the energy for order ``j``.
 
     Energy: what is in the battery now pays for the way to the pickup, to the destination and back to the depot, and
-    leaves the reserve of the drone's class. A position or energy that is not a number makes nothing feasible.
+    leaves the reserve of the drone's class. A position or energy that is not a number makes nothing feasible. No way of
+    the mission meets a no-fly zone.
     """
     free = np.array([d.phase in AVAILABLE_PHASES and not d.package_on_board for d in drones], dtype=np.bool_)
     energy_wh = np.array([d.energy_wh for d in drones], dtype=np.float64)
@@ -34,7 +37,8 @@ def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[O
         need_wh = mission_energy_wh(legs.to_pickup_m[rows], legs.loaded_m, legs.back_m, weight_kg, drone_class)
         spare_wh = energy_wh[rows] - drone_class.reserve_fraction * drone_class.battery_wh
         mask[rows] = may_fly & (need_wh <= spare_wh[:, None])
-    return mask & free[:, None]
+    mask &= free[:, None]
+    return clear_of_zones(fleet, drones, orders, mask) if fleet.no_fly_zones else mask
 
 
 def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
@@ -44,7 +48,7 @@ def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
     there_m = distance_between_m(fleet.depot, pickup)
     loaded_m = distance_between_m(pickup, order.destination)
     back_m = distance_between_m(order.destination, fleet.depot)
-    if not max(there_m, back_m) <= fleet.service_radius_m:
+    if not max(there_m, back_m) <= fleet.service_radius_m or blocked_way(fleet, order):
         return False
     weight_kg = order.package_weight_kg
     return any(

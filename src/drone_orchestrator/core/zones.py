@@ -1,0 +1,207 @@
+"""No-fly zones: whether the straight ways that an order takes keep clear of them.
+
+Ways and the edges of zones are straight in the plane that touches the ellipsoid at the depot, in which drones fly.
+Touching a zone counts as entering it. A zone reaches from the ground upwards without end.
+
+One order is judged here without arrays; :mod:`drone_orchestrator.planning.zones` judges drones × orders by the same
+arithmetic, operation by operation: an order that is let in here is not held up there by the last bit of a number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .types import FleetSpec, GeoPoint, NoFlyZone, Order
+
+MAX_ZONES = 256
+MAX_CORNERS = 256
+MAX_NAME_LENGTH = 32
+#: Beyond it the tangent plane says little about the ground.
+MAX_CORNER_M = 1_000_000.0
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_WGS84_A_M = 6_378_137.0
+_WGS84_E2 = (2.0 - 1.0 / 298.257223563) / 298.257223563
+
+#: East and north of the depot in metres.
+Place = tuple[float, float]
+
+
+class InvalidZone(ValueError):
+    """The zones cannot be used; the text names the zone and says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A zone in the depot's plane: a simple polygon, its corners in order, the last one joined to the first."""
+
+    name: str
+    corners: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The first of an order's ways that meets a zone; ``field`` of the order is the one to change."""
+
+    field: str
+    zone: str
+    way: str
+
+    @property
+    def reason(self) -> str:
+        return f"{self.way} the no-fly zone {self.zone}"
+
+
+class Airspace:
+    """The zones around a depot, in its plane. Raises :class:`InvalidZone`."""
+
+    def __init__(self, depot: GeoPoint, zones: Sequence[NoFlyZone]) -> None:
+        lat, lon = math.radians(depot.lat_deg), math.radians(depot.lon_deg)
+        self._sines = math.sin(lat), math.cos(lat), math.sin(lon), math.cos(lon)
+        self._origin = _ecef(depot)
+        if len(zones) > MAX_ZONES:
+            raise InvalidZone(f"{len(zones)} zones; there may be {MAX_ZONES}")
+        self.shapes = tuple(self._shape(zone) for zone in zones)
+        names = [shape.name for shape in self.shapes]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise InvalidZone(f"{twice}: there are two of that name")
+        around = self.zone_at(depot)
+        if around:
+            raise InvalidZone(f"{around}: the depot lies in it, so that no drone could ever leave")
+
+    def place(self, point: GeoPoint) -> Place:
+        """East and north in metres, (0, 0) for the depot: ``planning.geo.enu_from_geo`` for one point, no numpy."""
+        sin_lat, cos_lat, sin_lon, cos_lon = self._sines
+        x, y, z = (p - q for p, q in zip(_ecef(point), self._origin, strict=True))
+        east = cos_lon * y - sin_lon * x
+        north = cos_lat * z - sin_lat * (cos_lon * x + sin_lon * y)
+        return east, north
+
+    def zone_at(self, point: GeoPoint) -> str | None:
+        """The name of the first zone that ``point`` lies in or on."""
+        place = self.place(point)
+        return self.zone_between(place, place)
+
+    def zone_between(self, start: Place, end: Place) -> str | None:
+        """The name of the first zone that the straight way from ``start`` to ``end`` enters or touches."""
+        return next((shape.name for shape in self.shapes if _meets(start, end, shape.corners)), None)
+
+    def _shape(self, zone: NoFlyZone) -> Shape:
+        if not _NAME.fullmatch(zone.name) or len(zone.name) > MAX_NAME_LENGTH:
+            form = "a letter, then letters, digits, '_' or '-'"
+            raise InvalidZone(f"a zone's name must be {form}, at most {MAX_NAME_LENGTH} in all")
+        if not 3 <= len(zone.corners) <= MAX_CORNERS:
+            raise InvalidZone(f"{zone.name}: {len(zone.corners)} corners; there must be 3 to {MAX_CORNERS}")
+        corners = tuple(self.place(corner) for corner in zone.corners)
+        if not all(math.dist(_ecef(corner), self._origin) <= MAX_CORNER_M for corner in zone.corners):
+            raise InvalidZone(f"{zone.name}: a corner is more than {MAX_CORNER_M / 1000:g} km from the depot")
+        problem = _tangle(corners)
+        if problem:
+            raise InvalidZone(f"{zone.name}: {problem}")
+        return Shape(zone.name, corners)
+
+
+def airspace(fleet: FleetSpec) -> Airspace:
+    """The zones of ``fleet`` in its depot's plane, worked out once. Raises :class:`InvalidZone`."""
+    return _airspace(fleet.depot, fleet.no_fly_zones)
+
+
+_airspace = lru_cache(maxsize=16)(Airspace)
+
+
+def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
+    """The first way of ``order`` that no drone may fly: depot to pickup, on to the destination, back to the depot.
+
+    A recalled package goes back along the second, its drone home along the first. ``None``: all are clear. Raises
+    :class:`InvalidZone`.
+    """
+    if not fleet.no_fly_zones:
+        return None
+    space = airspace(fleet)
+    depot, destination = (0.0, 0.0), space.place(order.destination)
+    pickup = depot if order.pickup is None else space.place(order.pickup)
+    start_name = "pickup" if order.pickup else "depot"
+    ways = [
+        ("pickup", pickup, pickup, "lies in"),
+        ("pickup", depot, pickup, "the straight way from the depot to the pickup crosses"),
+        ("destination", destination, destination, "lies in"),
+        ("destination", pickup, destination, f"the straight way from the {start_name} to the destination crosses"),
+        ("destination", destination, depot, "the straight way back from the destination crosses"),
+    ]
+    for field, start, end, way in ways if order.pickup else ways[2:4]:
+        zone = space.zone_between(start, end)
+        if zone:
+            return Blocked(field, zone, way)
+    return None
+
+
+def turn(a: Place, b: Place, c: Place) -> float:
+    """Twice the signed area of the triangle in m²: positive where ``a``, ``b``, ``c`` turn left, 0 on one line."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _meets(start: Place, end: Place, corners: Sequence[Place]) -> bool:
+    """Whether the way from ``start`` to ``end`` has a point in the closed polygon."""
+    if not _boxes_meet((start, end), corners):
+        return False
+    winding = 0
+    for p, q in _edges(corners):
+        side = turn(p, q, start)
+        if _segments_meet(start, end, p, q, side):
+            return True
+        # The winding number around the start (D. Sunday): edges that pass it upwards on its right, or downwards.
+        if p[1] <= start[1] < q[1] and side > 0.0:
+            winding += 1
+        elif q[1] <= start[1] < p[1] and side < 0.0:
+            winding -= 1
+    return winding != 0
+
+
+def _segments_meet(a: Place, b: Place, p: Place, q: Place, a_side: float) -> bool:
+    """Closed segments have a common point: each has the other's ends on both sides or on it, and their boxes meet."""
+    return turn(a, b, p) * turn(a, b, q) <= 0.0 and a_side * turn(p, q, b) <= 0.0 and _boxes_meet((a, b), (p, q))
+
+
+def _boxes_meet(first: Sequence[Place], second: Sequence[Place]) -> bool:
+    return all(
+        min(p[axis] for p in first) <= max(q[axis] for q in second)
+        and min(q[axis] for q in second) <= max(p[axis] for p in first)
+        for axis in (0, 1)
+    )
+
+
+def _edges(corners: Sequence[Place]) -> list[tuple[Place, Place]]:
+    return list(zip(corners, (*corners[1:], corners[0]), strict=True))
+
+
+def _tangle(corners: Sequence[Place]) -> str | None:
+    """What keeps the polygon from being a simple one."""
+    edges = _edges(corners)
+    if any(p == q for p, q in edges):
+        return "two corners in a row are the same"
+    for (a, b), (_, c) in zip(edges, (*edges[1:], edges[0]), strict=True):
+        turns_back = (a[0] - b[0]) * (c[0] - b[0]) + (a[1] - b[1]) * (c[1] - b[1]) > 0.0
+        if turn(a, b, c) == 0.0 and turns_back:
+            return "an edge runs back over the one before it"
+    for i, (a, b) in enumerate(edges):
+        for p, q in edges[i + 2 : len(edges) - (i == 0)]:
+            if _segments_meet(a, b, p, q, turn(p, q, a)):
+                return "its edges cross or touch each other"
+    return None
+
+
+def _ecef(point: GeoPoint) -> tuple[float, float, float]:
+    """Earth-centred coordinates in metres of a point on the ground."""
+    lat, lon = math.radians(point.lat_deg), math.radians(point.lon_deg)
+    sin_lat, cos_lat = math.sin(lat), math.cos(lat)
+    normal_m = _WGS84_A_M / math.sqrt(1.0 - _WGS84_E2 * sin_lat * sin_lat)
+    return (
+        normal_m * cos_lat * math.cos(lon),
+        normal_m * cos_lat * math.sin(lon),
+        (1.0 - _WGS84_E2) * normal_m * sin_lat,
+    )

@@ -1,0 +1,126 @@
+"""No-fly zones over drones × orders: the ways of :mod:`drone_orchestrator.core.zones`, many at a time.
+
+The arithmetic is that of the core, operation by operation, so that both say the same of the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
+from ..core.zones import Airspace, Shape, airspace
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IndexArray = NDArray[np.intp]
+
+
+def clear_of_zones(
+    fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order], mask: BoolArray
+) -> BoolArray:
+    """``mask`` ``(n, m)`` without the pairs that would fly over a zone; pairs that are not in it are not looked at.
+
+    An order's own ways: depot, pickup, destination, depot, all straight. A drone's: anything in the triangle between
+    where it is, the pickup and the depot. A drone that comes home empty flies on while its next goal is on the way to
+    it, so it turns off from somewhere on its way home; recalled, it turns off to the depot from somewhere on its way to
+    the pickup. Raises :class:`drone_orchestrator.core.zones.InvalidZone`.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return mask
+    space = airspace(fleet)
+    pickups: dict[GeoPoint, int] = {}
+    pickup_of = np.array(
+        [pickups.setdefault(orders[j].pickup or fleet.depot, len(pickups)) for j in columns.tolist()], dtype=np.intp
+    )
+    pickup = _places(space, list(pickups))
+    destination = _places(space, [orders[j].destination for j in columns.tolist()])
+    depot = np.zeros(2)
+    blocked = (
+        any_way_meets(depot, pickup, space.shapes)[pickup_of]
+        | any_way_meets(pickup[pickup_of], destination, space.shapes)
+        | any_way_meets(destination, depot, space.shapes)
+    )
+    clear = mask.copy()
+    clear[:, columns[blocked]] = False
+    wanted = _drones_by_pickup(clear[np.ix_(rows, columns)], pickup_of, len(pickups))
+    row, place = np.nonzero(wanted)
+    drone = _places(space, [drones[i].position for i in rows.tolist()])
+    lost = np.zeros_like(wanted)
+    lost[row, place] = any_triangle_meets(drone[row], pickup[place], space.shapes)
+    clear[np.ix_(rows, columns)] &= ~lost[:, pickup_of]
+    return clear
+
+
+def any_way_meets(start: FloatArray, end: FloatArray, shapes: Sequence[Shape]) -> BoolArray:
+    """Mask ``(s,)``: the straight way from ``start`` to ``end`` enters or touches a zone. Both are ``(s, 2)``, or
+    ``(2,)`` for one place, in metres east and north of the depot."""
+    start, end = np.broadcast_arrays(np.atleast_2d(start), np.atleast_2d(end))
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    met = np.zeros(len(start), dtype=np.bool_)
+    for shape in shapes:
+        corners = np.array(shape.corners)
+        near = _near(low, high, corners) & ~met
+        met[near] = _ways_meet(start[near], end[near], corners)
+    return met
+
+
+def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[Shape]) -> BoolArray:
+    """Mask ``(s,)``: a part of a zone lies in the triangle of ``drone``, ``pickup`` (both ``(s, 2)``) and the depot,
+    which is the origin. The side from the depot to the pickup is not looked at: it is the order's own way."""
+    depot = np.zeros_like(drone)
+    low = np.minimum(np.minimum(drone, pickup), 0.0)
+    high = np.maximum(np.maximum(drone, pickup), 0.0)
+    met = np.zeros(len(drone), dtype=np.bool_)
+    for shape in shapes:
+        corners = np.array(shape.corners)
+        near = np.flatnonzero(_near(low, high, corners) & ~met)
+        a, b, c = drone[near], pickup[near], depot[near]
+        # No side meets the zone: then it lies in the triangle as a whole or not at all, and one corner tells.
+        turns = np.stack([_turn(p, q, corners[0]) for p, q in ((a, b), (b, c), (c, a))])
+        inside = (turns > 0.0).all(axis=0) | (turns < 0.0).all(axis=0)
+        met[near] = inside | _ways_meet(a, b, corners) | _ways_meet(a, c, corners)
+    return met
+
+
+def _ways_meet(start: FloatArray, end: FloatArray, corners: FloatArray) -> BoolArray:
+    """Mask ``(s,)``: the way from ``start`` to ``end`` (``(s, 2)``) meets the polygon ``corners`` ``(k, 2)``."""
+    a, b = start[:, None, :], end[:, None, :]  # (s, 1, 2) against edges (k, 2)
+    p, q = corners, np.roll(corners, -1, axis=0)
+    a_side = _turn(p, q, a)
+    crosses = (
+        (_turn(a, b, p) * _turn(a, b, q) <= 0.0)
+        & (a_side * _turn(p, q, b) <= 0.0)
+        & ((np.minimum(a, b) <= np.maximum(p, q)).all(axis=-1) & (np.minimum(p, q) <= np.maximum(a, b)).all(axis=-1))
+    )
+    y = a[..., 1]
+    upwards = (p[:, 1] <= y) & (y < q[:, 1]) & (a_side > 0.0)
+    downwards = (q[:, 1] <= y) & (y < p[:, 1]) & (a_side < 0.0)
+    starts_inside = upwards.sum(axis=1) != downwards.sum(axis=1)
+    return np.asarray(crosses.any(axis=1) | starts_inside, dtype=np.bool_)
+
+
+def _turn(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    """:func:`drone_orchestrator.core.zones.turn`; the inputs broadcast but for their last axis, of length 2."""
+    return np.asarray(
+        (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
+    )
+
+
+def _near(low: FloatArray, high: FloatArray, corners: FloatArray) -> BoolArray:
+    """Mask ``(s,)``: the box from ``low`` to ``high`` meets that of the polygon."""
+    return np.asarray((low <= corners.max(axis=0)).all(axis=1) & (corners.min(axis=0) <= high).all(axis=1))
+
+
+def _places(space: Airspace, points: Sequence[GeoPoint]) -> FloatArray:
+    return np.array([space.place(point) for point in points], dtype=np.float64).reshape(-1, 2)
+
+
+def _drones_by_pickup(mask: BoolArray, pickup_of: IndexArray, pickups: int) -> BoolArray:
+    """Mask ``(n, pickups)``: the drone may fly an order that waits there. ``mask`` is ``(n, m)``."""
+    order = np.argsort(pickup_of, kind="stable")
+    starts = np.searchsorted(pickup_of[order], np.arange(pickups))
+    return np.asarray(np.logical_or.reduceat(mask[:, order], starts, axis=1))

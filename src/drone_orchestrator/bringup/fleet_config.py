@@ -16,6 +16,8 @@ from .paths import default_fleet_config
 _TOP = {"region", "depot", "service_radius_m", "drone_classes", "pattern", "no_fly_zones"}
 #: Fields that may be zero; every other number must be positive.
 _MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s", "lend_fraction"}
+#: Far more than any fleet needs, and little enough to be read by mistake.
+_MAX_BYTES = 1 << 20
 #: Bounds that count orders.
 _WHOLE = {"max_waiting", "max_in_flight", "intake_burst"}
 
@@ -46,7 +48,11 @@ def _name(path: str | Path | None) -> Path:
 def _read(path: str | Path | None) -> Mapping[str, object]:
     name = _name(path)
     try:
-        document = yaml.safe_load(name.read_text(encoding="utf-8"))
+        with name.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise FleetConfigError(f"{name}: more than {_MAX_BYTES >> 10} KiB are no fleet description")
+        document = yaml.safe_load(text.decode("utf-8"))
     except OSError as error:
         raise FleetConfigError(f"{name}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -132,7 +132,8 @@ def audit(
     if target.data_dir and not archives and any(own.glob(f"*{SUFFIX}")):
         archives = (own,)
     archive = Archives(archives, target.region) if archives else None
-    where = folder or (Path(target.data_dir) if target.data_dir else None)
+    # What the journals of a living fleet tell of orders that its store still has, an archive alone cannot confirm.
+    where = folder or (Path(target.data_dir) if target.data_dir and not offline else None)
     journals, unreadable = read_journals(where) if where else ([], [])
     if offline:
         report = check((), journals, complete=complete, archive=archive)

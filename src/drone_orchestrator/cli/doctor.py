@@ -3,160 +3,111 @@
 from __future__ import annotations
 
 import os
-import platform
-import shutil
-import socket
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.table import Table
 
-from ..bringup import fleet_config, registry
-from ..core.types import LeaderRecord
+from ..bringup import paths, registry
 from ..core.view import FleetView
-from ..ports import StoreError
-from ..store import EtcdStore
-from ..store.process import EtcdNotStarted, find_etcd
-from .context import Target, json_option, target_options
-from .output import Output
+from . import doctor_machine as machine
+from .context import DEFAULT_ENDPOINTS, Target, json_option, positive, target_options
+from .doctor_dds import Heard, check_dds
+from .doctor_store import check_store
+from .findings import ERROR, OK, WARNING, Finding, warning
+from .fleet import hearing, namespace_option
+from .output import Failure, Output, shown
 
-MIN_FREE_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check. ``level`` is ``ok``, ``warning`` (works, but) or ``error``; ``hint`` says what to do."""
-
-    name: str
-    level: str
-    detail: str
-    hint: str = ""
-
-
-def _python() -> Finding:
-    version = platform.python_version()
-    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        return Finding("python", "error", version, "use Python 3.10 to 3.13: make setup PYTHON=python3.12")
-    return Finding("python", "ok", f"{version} at {sys.executable}")
-
-
-def _ros() -> Finding:
-    try:
-        from ..nodes import observer
-    except ImportError as error:
-        hint = "make setup, or source your ROS 2 installation and the workspace (colcon build)"
-        return Finding("ros", "error", str(error), hint)
-    return Finding("ros", "ok", observer.installation())
-
-
-def _etcd_binary() -> Finding:
-    try:
-        return Finding("etcd binary", "ok", find_etcd())
-    except EtcdNotStarted as error:
-        return Finding("etcd binary", "error", str(error), "apt install etcd-server, or set ETCD_BIN")
-
-
-def _config() -> Finding:
-    try:
-        spec = fleet_config.load()
-    except (fleet_config.FleetConfigError, FileNotFoundError) as error:
-        return Finding("fleet config", "error", str(error), "mend config/fleet.yaml")
-    return Finding("fleet config", "ok", f"{spec.region}: {', '.join(c.name for c in spec.classes)}")
-
-
-def _loopback() -> Finding:
-    """DDS on one machine needs UDP over loopback, and multicast to find peers."""
-    try:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
-        ):
-            receiver.bind(("127.0.0.1", 0))
-            receiver.settimeout(1.0)
-            sender.sendto(b"ping", receiver.getsockname())
-            receiver.recv(16)
-    except OSError as error:
-        return Finding("loopback", "error", str(error), "ip link set lo up; check the firewall")
-    return Finding("loopback", "ok", "UDP on 127.0.0.1 arrives")
-
-
-def _disk() -> Finding:
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free < MIN_FREE_BYTES:
-        return Finding("disk", "warning", f"{free >> 20} MiB free in {folder}", "free some space, or set TMPDIR")
-    return Finding("disk", "ok", f"{free >> 30} GiB free in {folder}")
-
-
-def _supervision() -> Finding:
-    if shutil.which("setpriv") is None:
-        hint = "apt install util-linux; without it a killed runner leaves its processes behind"
-        return Finding("setpriv", "warning", "not found", hint)
-    return Finding("setpriv", "ok", "processes end with their runner")
-
-
-def _local_fleets() -> Finding:
-    fleets = registry.running()
-    if not fleets:
-        return Finding("local fleet", "ok", "none is running")
-    return Finding("local fleet", "ok", ", ".join(f"pid {f.pid} at {f.url}" for f in fleets))
-
-
-def _store(target: Target) -> list[Finding]:
-    """The store and the leader; without a fleet on this machine and without a word from the user they are optional."""
-    asked_for = bool(registry.running()) or "ETCD_ENDPOINTS" in os.environ or target.endpoints != "127.0.0.1:2379"
-    level = "error" if asked_for else "warning"
-    try:
-        store = EtcdStore(target.endpoints.split(","), target.region)
-        try:
-            view = FleetView()
-            view.load(store.snapshot())
-        finally:
-            store.close()
-    except (StoreError, ValueError) as error:
-        hint = "start a fleet (fleetctl up) or give --etcd HOST:PORT"
-        return [Finding("etcd", level, str(error), hint)]
-    found = [Finding("etcd", "ok", f"{target.endpoints}, region {target.region}, revision {view.revision}")]
-    record = view.leader.value if view.leader is not None else None
-    if isinstance(record, LeaderRecord):
-        found.append(Finding("leader", "ok", record.holder))
-    else:
-        hint = "start orchestrators; `ros2 lifecycle set <orchestrator> activate` ends a retirement"
-        found.append(Finding("leader", level, "none", hint))
-    if view.corrupt:
-        hint = "compare with `fleetctl events ID`, then mend or remove the keys"
-        found.append(Finding("records", "error", f"unreadable: {', '.join(sorted(view.corrupt))}", hint))
-    return found
-
-
-_CHECKS: tuple[Callable[[], Finding], ...] = (
-    _python,
-    _ros,
-    _etcd_binary,
-    _config,
-    _loopback,
-    _disk,
-    _supervision,
-    _local_fleets,
-)
+_MARKS = {OK: "[green]✓", WARNING: "[yellow]!", ERROR: "[red]✗"}
 
 
 @click.command()
+@click.option("--listen", "listen_s", default=3.0, show_default=True, type=positive(), help="Seconds to listen to DDS.")
+@click.option(
+    "--http-port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Port of the gateway."
+)
+@namespace_option
 @target_options
 @json_option
-def doctor(out: Output, target: Target) -> None:
-    """Check this machine and, if there is one, the running fleet; exit code 1 where something is wrong."""
-    findings = [check() for check in _CHECKS] + _store(target)
-    table = Table(box=None, show_header=False)
-    marks = {"ok": "[green]✓", "warning": "[yellow]!", "error": "[red]✗"}
-    for finding in findings:
-        table.add_row(marks[finding.level], f"[bold]{finding.name}", finding.detail)
-        if finding.hint:
-            table.add_row("", "", f"→ {finding.hint}")
-    out.console.print(table)
-    healthy = all(finding.level != "error" for finding in findings)
+def doctor(out: Output, target: Target, listen_s: float, http_port: int, namespace: str) -> None:
+    """Check this machine and, if there is one, the running fleet; exit code 1 where something is wrong.
+
+    With --json: healthy, and findings, each with name, level (ok, warning, error), detail and hint, which says what to
+    do. What each check means is in docs/howto/find_trouble.md.
+    """
+    fleets = registry.running()
+    with out.console.status("looking at this machine …"):
+        findings = check_machine(fleets, http_port)
+    asked_for = bool(fleets) or "ETCD_ENDPOINTS" in os.environ or target.endpoints != DEFAULT_ENDPOINTS
+    with out.console.status("asking etcd …"):
+        found, view = check_store(target, asked_for=asked_for)
+    findings += found
+    if view is not None:
+        with out.console.status("listening to DDS …"):
+            findings += _listen(target, view, namespace, listen_s)
+    _print(out, findings)
+    healthy = all(finding.level != ERROR for finding in findings)
     out.result({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
     raise SystemExit(0 if healthy else 1)
+
+
+def check_machine(fleets: list[registry.RunningFleet], http_port: int) -> list[Finding]:
+    """Everything that can be said without a fleet."""
+    share, sources = interface_folders()
+    return [
+        machine.python_version(),
+        machine.ros_installation(),
+        machine.interfaces(share, sources),
+        machine.etcd_binary(),
+        machine.fleet_description(),
+        machine.loopback(),
+        machine.ros_domain(os.environ, fleets),
+        machine.shared_memory(),
+        machine.temporary_folder(Path(tempfile.gettempdir())),
+        machine.data_folder(paths.default_data_dir()),
+        machine.open_files(),
+        machine.http_port(http_port, fleets),
+        machine.supervision(),
+        machine.local_fleets(fleets),
+    ]
+
+
+def interface_folders() -> tuple[Path | None, Path | None]:
+    """Where drone_interfaces is installed, and where its sources are, if this is a checkout."""
+    sources = Path(__file__).resolve().parents[2] / "drone_interfaces"
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    tried = [Path(prefix) / "share" / "drone_interfaces" for prefix in prefixes if prefix]
+    share = next((folder for folder in tried if folder.is_dir()), None)
+    return share, sources if (sources / "msg").is_dir() else None
+
+
+def _listen(target: Target, view: FleetView, namespace: str, listen_s: float) -> list[Finding]:
+    try:
+        with hearing(target, namespace) as ear:
+            ear.wait_quiet(listen_s)
+            drones, said = ear.drones(), ear.leader()
+    except Failure as problem:
+        return [warning("dds", problem.format_message(), "see the check `ros`")]
+    heard = Heard(drones)
+    if said is not None:
+        heard = Heard(drones, said[0].instance_id, said[0].region, said[0].skew_s)
+    domain = target.environment.get("ROS_DOMAIN_ID") or os.environ.get("ROS_DOMAIN_ID", "0")
+    return check_dds(view, heard, domain=domain, region=target.region)
+
+
+def _print(out: Output, findings: list[Finding]) -> None:
+    table = Table(box=None, show_header=False)
+    for finding in findings:
+        table.add_row(_MARKS[finding.level], f"[bold]{finding.name}", shown(finding.detail))
+        if finding.hint:
+            table.add_row("", "", f"→ {shown(finding.hint)}")
+    out.console.print(table)
+    wrong = sum(finding.level == ERROR for finding in findings)
+    odd = sum(finding.level == WARNING for finding in findings)
+    if wrong or odd:
+        out.say(f"[bold]{wrong} wrong, {odd} worth a look[/bold], {len(findings)} checks")
+    else:
+        out.say(f"[green]all {len(findings)} checks are well[/green]")

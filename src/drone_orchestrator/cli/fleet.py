@@ -83,7 +83,7 @@ def _breaker(breaker: Breaker | None) -> dict[str, Any]:
 def _row(drone_id: str, heard: tuple[DroneReport, float] | None, reservation: Reservation | None) -> dict[str, Any]:
     reserved_for = reservation.message_id if reservation else None
     if heard is None:
-        blank = dict.fromkeys(("drone_class", "phase", "journal_id", "energy_wh", "position"))
+        blank = dict.fromkeys(("drone_class", "phase", "journal_id", "highest_epoch", "energy_wh", "position"))
         return {**blank, "drone_id": drone_id, "message_id": reserved_for, "package_on_board": False, "heard": False}
     report, age_s = heard
     return {
@@ -95,6 +95,7 @@ def _row(drone_id: str, heard: tuple[DroneReport, float] | None, reservation: Re
         "energy_wh": report.energy_wh if math.isfinite(report.energy_wh) else None,
         "position": {"lat": report.position.lat_deg, "lon": report.position.lon_deg},
         "journal_id": report.journal_id,
+        "highest_epoch": report.highest_epoch,
         "heard": age_s < SILENT_AFTER_S,
     }
 

@@ -2,7 +2,7 @@
 //
 //   node build.mjs [--watch] [--outdir FOLDER]
 
-import { cp, mkdir, rm } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,12 +25,15 @@ const options = {
   legalComments: 'none',
   // What browsers of the last two years understand.
   target: ['chrome123', 'firefox128', 'safari17.5'],
-  banner: { js: '/* Built by frontend/build.mjs: change frontend/, not this file. Contains Preact (MIT). */' },
+  banner: { js: '/* Built by frontend/build.mjs: change frontend/, not this file. Contains Preact: licences.txt. */' },
 };
 
 await rm(outdir, { recursive: true, force: true });
 await mkdir(outdir, { recursive: true });
 await cp(join(here, 'public'), outdir, { recursive: true });
+const bundled = ['preact', '@preact/signals', '@preact/signals-core'];
+const licences = await Promise.all(bundled.map((name) => readFile(join(here, 'node_modules', name, 'LICENSE'), 'utf8')));
+await writeFile(join(outdir, 'licences.txt'), bundled.map((name, i) => `${name}\n\n${licences[i].trim()}\n`).join('\n\n'));
 if (process.argv.includes('--watch')) {
   await (await esbuild.context(options)).watch();
 } else {

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import * as state from '../state.js';
 import { cancel, handOver, say } from '../store.js';
@@ -35,7 +35,7 @@ function Dialog({ title, text, verb, keep = 'Not now', tone = 'primary', act }) 
   const dialog = useRef(null);
   const [busy, setBusy] = useState(false);
   const [refusal, setRefusal] = useState(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current.showModal();
     return () => before?.focus?.();

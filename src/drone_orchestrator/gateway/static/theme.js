@@ -1,2 +1,2 @@
-/* Built by frontend/build.mjs: change frontend/, not this file. Contains Preact (MIT). */
+/* Built by frontend/build.mjs: change frontend/, not this file. Contains Preact: licences.txt. */
 (()=>{var e=localStorage.getItem("theme");(e==="light"||e==="dark")&&(document.documentElement.dataset.theme=e);})();

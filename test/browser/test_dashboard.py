@@ -1,0 +1,182 @@
+"""What an operator does at the dashboard of a living fleet: real processes, real etcd, real DDS, a real browser."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("playwright")
+from pages import CHROMIUM, Dashboard, chromium
+from playwright.sync_api import Browser, expect
+
+from drone_orchestrator.bringup.plan import FleetOptions
+from drone_orchestrator.bringup.runner import LocalFleet
+
+pytestmark = [
+    pytest.mark.ros,
+    pytest.mark.etcd,
+    pytest.mark.slow,
+    pytest.mark.timeout(150),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+
+NEAR = {"lat": 37.7605, "lon": -122.4009}
+FAR = {"lat": 37.7631, "lon": -122.4586}
+SLOW_MS = 40_000
+
+
+def wait_for(what: Callable[[], Any], why: str, timeout_s: float = 60.0) -> Any:
+    """The first true answer of ``what``; polls, for what is asked of has no event to wait for."""
+    deadline, pause = time.monotonic() + timeout_s, threading.Event()
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        pause.wait(0.05)
+    raise AssertionError(f"not within {timeout_s} s: {why}")
+
+
+def get(fleet: LocalFleet, path: str) -> Any:
+    """The JSON at ``path``, ``None`` while the gateway does not answer."""
+    try:
+        answer = httpx.get(f"{fleet.url}{path}", timeout=2.0, trust_env=False)
+    except httpx.HTTPError:
+        return None
+    return answer.json() if answer.status_code == 200 else None
+
+
+def order(fleet: LocalFleet, order_id: str, destination: dict[str, float] = NEAR) -> None:
+    """Hand an order in as a shop does."""
+    document = {"order_id": order_id, "destination": destination, "package_weight_kg": 0.8}
+    httpx.post(f"{fleet.url}/orders", json=document, timeout=10.0, trust_env=False).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[LocalFleet]:
+    with LocalFleet(FleetOptions(drones=6, time_scale=25.0, drones_per_process=3, http_port=0, monitor=False)) as fleet:
+        wait_for(lambda: fleet.check() or get(fleet, "/readyz"), "the gateway is ready")
+        wait_for(lambda: (get(fleet, "/fleet") or {}).get("leader"), "somebody leads")
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def desk(browser: Browser, fleet: LocalFleet) -> Iterator[Dashboard]:
+    """The page that an operator has open the whole day."""
+    with Dashboard(browser, fleet) as dashboard:
+        yield dashboard
+
+
+def test_an_order_is_followed_to_its_delivery(fleet: LocalFleet, desk: Dashboard) -> None:
+    order(fleet, "shop-1")
+    desk.show("shop-1")
+    expect(desk.order_state).to_contain_text("Delivered", timeout=SLOW_MS)
+    for step in ("Accepted", "reserved, attempt 1", "cleared to load", "Package on board", "Delivered by drone_"):
+        expect(desk.timeline).to_contain_text(step)
+    expect(desk.panel("Orders").get_by_role("row", name="shop-1")).to_contain_text("Delivered")
+
+
+def test_a_killed_leader_is_seen_to_be_replaced(fleet: LocalFleet, desk: Dashboard) -> None:
+    leadership = desk.panel("Leadership")
+    before = leadership.locator(".in-office b").inner_text()
+    assert fleet.kill(before, respawn_delay_s=3.0)
+    expect(leadership.locator(".in-office b")).to_have_text(re.compile(f"^orchestrator_(?!{before[-1]}$)"))
+    terms = leadership.get_by_role("row")
+    expect(terms.nth(2)).to_contain_text(before)
+    expect(terms.nth(1).get_by_role("cell").last).to_have_text(re.compile(r"^(≤ )?\d"))
+
+
+def test_an_order_is_cancelled_with_the_keyboard_alone(fleet: LocalFleet, browser: Browser) -> None:
+    with Dashboard(browser, fleet) as desk:
+        page, orders = desk.page, desk.panel("Orders")
+        desk.tab_to(page.get_by_role("link", name="Skip to the fleet"), limit=1)
+        page.keyboard.press("Enter")
+        desk.tab_to(orders.get_by_role("searchbox"))
+        page.keyboard.type("shop-2")
+        order(fleet, "shop-2", FAR)
+        expect(orders.get_by_role("row")).to_have_count(2)
+        desk.tab_to(orders.get_by_role("button", name="shop-2", exact=True))
+        page.keyboard.press("Enter")
+        desk.tab_to(page.get_by_role("button", name="Cancel order…"))
+        page.keyboard.press("Enter")
+        expect(desk.dialog.get_by_role("button", name="Keep order")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(desk.dialog).to_have_count(0)
+        expect(page.get_by_role("button", name="Cancel order…")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(desk.dialog.get_by_role("button", name="Keep order")).to_be_focused()
+        desk.tab_to(desk.dialog.get_by_role("button", name="Cancel order"), limit=1)
+        page.keyboard.press("Enter")
+        expect(page.locator(".notice")).to_contain_text("will be cancelled")
+        expect(desk.order_state).to_contain_text("Cancelled", timeout=SLOW_MS)
+        expect(desk.timeline).to_contain_text("the customer asked for it")
+        assert desk.complaints == []
+
+
+def test_a_refusal_says_why(fleet: LocalFleet, desk: Dashboard) -> None:
+    order(fleet, "shop-3")
+    desk.show("shop-3")
+    desk.page.get_by_role("button", name="Cancel order…").click()
+    wait_for(lambda: get(fleet, "/orders/shop-3")["status"] == "DELIVERED", "shop-3 is delivered")
+    desk.dialog.get_by_role("button", name="Cancel order").click()
+    expect(desk.dialog.get_by_role("alert")).to_contain_text("DELIVERED")
+    desk.dialog.get_by_role("button", name="Keep order").click()
+    desk.complaints.clear()  # a browser counts an answer of 409 among its errors
+
+
+def test_leadership_is_handed_over_after_a_question(desk: Dashboard) -> None:
+    leader = desk.panel("Leadership").locator(".in-office b")
+    before = leader.inner_text()
+    desk.page.get_by_role("button", name="Hand over…").click()
+    desk.dialog.get_by_role("button", name="Hand over").click()
+    expect(desk.page.locator(".notice")).to_contain_text(before)
+    expect(leader).to_have_text(re.compile(f"^orchestrator_(?!{before[-1]}$)"))
+
+
+def test_an_order_is_handed_in_at_the_desk(desk: Dashboard) -> None:
+    desk.page.get_by_role("button", name="New order").click()
+    form = desk.panel("New order").first
+    form.get_by_label("Weight, kg").fill("99")
+    desk.page.locator(".map").click(position={"x": 400, "y": 200})
+    form.get_by_label("Order id").fill("desk-1")
+    form.get_by_role("button", name="Hand in").click()
+    expect(form.get_by_role("alert")).not_to_be_empty()
+    expect(form.get_by_label("Weight, kg")).to_have_attribute("aria-invalid", "true")
+    form.get_by_label("Weight, kg").fill("0.5")
+    form.get_by_role("button", name="Hand in").click()
+    expect(desk.page.get_by_role("heading", name="Order desk-1")).to_be_visible()
+    desk.complaints.clear()  # the refusal of 99 kg
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
+def test_nothing_bars_the_way(fleet: LocalFleet, browser: Browser, phone: bool, scheme: str) -> None:
+    with Dashboard(browser, fleet, phone=phone, scheme=scheme) as dashboard:
+        dashboard.show("shop-1")
+        assert dashboard.barriers() == []
+        assert dashboard.too_wide() == []
+        dashboard.page.get_by_role("button", name="Hand over…").click()
+        expect(dashboard.dialog).to_be_visible()
+        assert dashboard.barriers() == []
+        assert dashboard.complaints == []
+
+
+def test_old_data_is_called_old_until_the_gateway_is_back(fleet: LocalFleet, desk: Dashboard) -> None:
+    assert desk.complaints == []
+    assert fleet.kill("order_gateway", respawn_delay_s=6.0)
+    expect(desk.freshness).to_contain_text("Stale")
+    expect(desk.freshness).to_contain_text("The gateway cannot be reached.")
+    expect(desk.freshness).to_have_text("Live", timeout=SLOW_MS)
+    order(fleet, "shop-4")
+    desk.show("shop-4")  # the stream has resumed by itself
+    assert {url for url in desk.asked if not url.startswith(f"{fleet.url}/")} == set()

@@ -11,7 +11,7 @@ import rclpy
 import yaml
 from rclpy.context import Context
 
-from drone_orchestrator.bringup.plan import for_every
+from drone_orchestrator.bringup.plan import FleetOptions, for_every, processes
 from drone_orchestrator.bringup.runner import DomainReservation
 from drone_orchestrator.nodes.params import declare
 
@@ -46,6 +46,21 @@ def test_the_packaged_file_says_every_default(name: str, context: Context) -> No
     assert {param.name for param in table} - given <= {"etcd_endpoints", "drone_ids"}
     for param in table:
         assert f"{param.name}:" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("section", ["/**/order_gateway", "/north/order_gateway", "/**"])
+def test_what_the_plan_says_wins_over_a_file(section: str, context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    given = {"region": "elsewhere", "http_port": 1234}
+    path.write_text(yaml.safe_dump({section: {"ros__parameters": given}}), encoding="utf-8")
+    plan = FleetOptions(region="here", params_file=str(path), namespace="north")
+    [spec] = [each for each in processes(plan) if each.role == "gateway"]
+    node = rclpy.create_node("order_gateway", context=context, cli_args=spec.arguments())
+    try:
+        overrides = node._parameter_overrides
+        assert (overrides["region"].value, overrides["http_port"].value) == ("here", 1234)
+    finally:
+        node.destroy_node()
 
 
 @pytest.mark.parametrize("name", NODES)

@@ -73,6 +73,8 @@ def in_order(*steps: LaunchDescriptionEntity) -> list[LaunchDescriptionEntity]:
     for index, step in enumerate(steps):
         if isinstance(step, OpaqueCoroutine):
             rest = in_order(*steps[index + 1 :])
+            if not rest:
+                return list(steps[:index])  # nobody waits for it
             done = OnExecutionComplete(target_action=step, on_completion=rest)
             return [*steps[:index], RegisterEventHandler(done), step]
     return list(steps)

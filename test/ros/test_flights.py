@@ -9,9 +9,11 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from drone_orchestrator.bringup.gazebo import bridge
 from drone_orchestrator.core.types import DroneClass, GeoPoint
 from drone_orchestrator.flight.controller import FlightSetup
 from drone_orchestrator.flight.kinematic import KinematicFlight
+from drone_orchestrator.nodes import names
 from drone_orchestrator.nodes.flights import load_flight
 from drone_orchestrator.nodes.process import ConfigurationError
 
@@ -57,3 +59,10 @@ def test_what_nobody_registered_is_refused_and_the_known_are_named(other_package
 def test_what_is_registered_but_not_there_is_refused(other_package: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"'kite'.*no_such_function"):
         load_flight("kite")
+
+
+def test_the_gazebo_backend_speaks_the_topics_that_the_bridge_carries() -> None:
+    carried = {entry["ros_topic_name"]: entry["ros_type_name"] for entry in bridge(["drone_1"])}
+    assert carried[names.drone_odometry("drone_1")] == "nav_msgs/msg/Odometry"
+    assert carried[names.drone_set_point("drone_1")] == "geometry_msgs/msg/Twist"
+    assert carried[names.drone_motors("drone_1")] == "std_msgs/msg/Bool"

@@ -17,10 +17,7 @@ from drone_orchestrator.bringup.plan import READY_STATES, STOP_ORDER, FleetOptio
 from drone_orchestrator.nodes import names
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
-#: Written by hand, for it has more to start than nodes of ours.
-OF_ITS_OWN = {"gazebo"}
-NAMES = sorted(path.name.removesuffix(".launch.py") for path in LAUNCH.glob("*.launch.py"))
-OURS = [name for name in NAMES if name not in OF_ITS_OWN]
+OURS = sorted(path.name.removesuffix(".launch.py") for path in LAUNCH.glob("*.launch.py"))
 
 
 def defaults(file: str, **given: str) -> dict[str, str]:

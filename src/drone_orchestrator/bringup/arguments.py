@@ -88,6 +88,10 @@ _ALL = (
     Argument("gateway", "true", "Take orders in here, over HTTP and by service.", _BOOLEAN),
     Argument("http_host", "127.0.0.1", "Address that the gateway listens on; 0.0.0.0 for every network."),
     Argument("http_port", "8080", "Port that the gateway listens on."),
+    Argument("world", "", "World (SDF) to fly in; empty: the packaged town."),
+    Argument("models", "", "Folder with <drone class>/model.sdf for each class; empty: the packaged quadrotors."),
+    Argument("gui", "true", "Show Gazebo's window; without it only its server runs.", _BOOLEAN),
+    Argument("paused", "false", "Begin with the world's clock standing still.", _BOOLEAN),
     Argument("rviz", "false", "Show the fleet in rviz.", _BOOLEAN),
     Argument("rviz_config", "", "Configuration of rviz; empty: the packaged one."),
 )
@@ -113,6 +117,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     # what people start
     "fleet": _FLEET,
     "simulation": (*_FLEET, *_RVIZ),
+    "gazebo": (*_FLEET, *_RVIZ, "world", "models", "gui", "paused"),
     "ground_station": (*_GROUND, *_RVIZ),
     "edge": _GROUND,
     "drone": (*_COMMON, "region", "fleet_config", "drone_id", "drone_class", "flight", "time_scale", "data_dir"),
@@ -124,6 +129,12 @@ _BY_HOST = "Node name of the orchestrator; unique in the fleet."
 #: Where a file means an argument differently: ``(default, description)``.
 _DIFFERENT: Mapping[tuple[str, str], tuple[str | None, str]] = {
     ("fleet", "etcd_endpoints"): ("", _OWN_ETCD),
+    ("gazebo", "etcd_endpoints"): ("", _OWN_ETCD),
+    ("gazebo", "data_dir"): ("", _OWN_DATA),
+    ("gazebo", "drones"): ("3", "Number of drones, drone_1 and on, each with a pad of its own at the depot; up to 25."),
+    ("gazebo", "flight"): ("gazebo", ARGUMENTS["flight"].description),
+    ("gazebo", "use_sim_time"): ("true", ARGUMENTS["use_sim_time"].description),
+    ("gazebo", "time_scale"): ("1.0", "Leave it: time is the world's. Its real_time_factor makes it faster."),
     ("simulation", "etcd_endpoints"): ("", _OWN_ETCD),
     ("fleet", "data_dir"): ("", _OWN_DATA),
     ("simulation", "data_dir"): ("", _OWN_DATA),

@@ -109,7 +109,7 @@ def own_etcd(context: LaunchContext, values: Values) -> Values:
         context.asyncio_loop.call_soon_threadsafe(supervision.cancel)
         etcd.stop()
 
-    _at_the_end(context, stop)
+    at_the_end(context, stop)
     return {**values, "etcd_endpoints": endpoints}
 
 
@@ -118,7 +118,7 @@ def own_data(context: LaunchContext, values: Values) -> Values:
     if values["data_dir"]:
         return values
     folder = tempfile.TemporaryDirectory(prefix="drone_orchestrator_")
-    _at_the_end(context, folder.cleanup)
+    at_the_end(context, folder.cleanup)
     return {**values, "data_dir": folder.name}
 
 
@@ -265,7 +265,7 @@ async def _supervise(etcd: EtcdProcess) -> None:
             etcd.start_member(index)
 
 
-def _at_the_end(context: LaunchContext, finish: Callable[[], object]) -> None:
+def at_the_end(context: LaunchContext, finish: Callable[[], object]) -> None:
     """Call ``finish`` once launch shuts down and every process of the fleet has ended."""
 
     async def last() -> None:

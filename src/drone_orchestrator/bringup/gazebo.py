@@ -1,0 +1,122 @@
+"""What Gazebo is given for a fleet: the world at its depot, a model for each drone, and the bridge's topics.
+
+Only texts are made here, so it can be tried without ROS and Gazebo; :mod:`.gazebo_launching` starts what uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import yaml
+
+from ..core.types import GeoPoint
+from .paths import share_dir
+
+#: Pads of the depot: rows and columns, and metres between two. All are within the circle in which drones charge.
+PAD_ROWS = 5
+PAD_SPACING_M = 3.5
+_DRONE = "<drone>"
+
+
+class GazeboError(ValueError):
+    """Gazebo cannot be given what it needs; the text is one line that says what to change."""
+
+
+def default_world() -> Path:
+    """The world that comes with the package."""
+    return share_dir() / "config" / "gazebo" / "worlds" / "town.sdf"
+
+
+def default_models() -> Path:
+    """The folder of the quadrotors that come with the package."""
+    return share_dir() / "config" / "gazebo" / "models"
+
+
+def pads(drones: int) -> list[tuple[float, float]]:
+    """Where each drone stands at the start: east and north of the depot in metres, nearest first.
+
+    Raises :class:`GazeboError` where there are more drones than pads.
+    """
+    if drones > PAD_ROWS**2:
+        raise GazeboError(f"drones: the depot has {PAD_ROWS**2} pads, not {drones}")
+    half = (PAD_ROWS - 1) / 2
+    lines = [PAD_SPACING_M * (index - half) for index in range(PAD_ROWS)]
+    return sorted(
+        ((east, north) for east in lines for north in lines), key=lambda pad: (pad[0] ** 2 + pad[1] ** 2, pad)
+    )[:drones]
+
+
+def world_name(sdf: str, file: object) -> str:
+    """The name of the world that ``sdf`` (the text of ``file``) describes. Raises :class:`GazeboError`."""
+    name: str | None = _world(_parse(sdf, file), file).get("name")
+    if not name:
+        raise GazeboError(f"{file}: its world has no name")
+    return name
+
+
+def world_at(sdf: str, depot: GeoPoint, file: object) -> str:
+    """``sdf`` (the text of ``file``) with the origin of its world at ``depot``. Raises :class:`GazeboError`."""
+    root = _parse(sdf, file)
+    place = _world(root, file).find("spherical_coordinates")
+    if place is None:
+        raise GazeboError(f"{file}: its world has no spherical_coordinates")
+    for name, degrees in (("latitude_deg", depot.lat_deg), ("longitude_deg", depot.lon_deg)):
+        element = place.find(name)
+        if element is None:
+            element = ElementTree.SubElement(place, name)
+        element.text = f"{degrees:.7f}"
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def model_for(drone_id: str, drone_class: str, models: Path) -> str:
+    """The SDF of the model of ``drone_class`` for ``drone_id``: its name, and the ``robotNamespace`` of its plugins.
+
+    Raises :class:`GazeboError` where ``models`` has no usable ``<drone_class>/model.sdf``.
+    """
+    file = models / drone_class / "model.sdf"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise GazeboError(
+            f"{file}: {error.strerror}; a quadrotor for drone class {drone_class} is wanted there"
+        ) from error
+    root = _parse(text, file)
+    model = root.find("model")
+    if model is None:
+        raise GazeboError(f"{file}: it has no model")
+    model.set("name", drone_id)
+    namespaces = list(model.iterfind("plugin/robotNamespace"))
+    if not namespaces:
+        raise GazeboError(f"{file}: no plugin of it has a robotNamespace, so drones could not be told apart")
+    for each in namespaces:
+        each.text = drone_id
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def bridge(drone_ids: Iterable[str], template: Path | None = None) -> list[dict[str, object]]:
+    """The entries of ``ros_gz_bridge``'s configuration: those of ``template`` written out for each drone."""
+    file = template or share_dir() / "config" / "gazebo" / "bridge.yaml"
+    entries: list[Mapping[str, object]] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    ids = list(drone_ids)
+    out: list[dict[str, object]] = []
+    for entry in entries:
+        for_each = any(_DRONE in str(value) for value in entry.values())
+        for drone_id in ids if for_each else [""]:
+            out.append({k: v.replace(_DRONE, drone_id) if isinstance(v, str) else v for k, v in entry.items()})
+    return out
+
+
+def _parse(sdf: str, file: object) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(sdf)
+    except ElementTree.ParseError as error:
+        raise GazeboError(f"{file}: not SDF: {error}") from error
+
+
+def _world(root: ElementTree.Element, file: object) -> ElementTree.Element:
+    world = root.find("world")
+    if world is None:
+        raise GazeboError(f"{file}: it has no world")
+    return world

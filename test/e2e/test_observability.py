@@ -1,0 +1,203 @@
+"""A real Prometheus scrapes a real fleet: every metric of the contract is there, and alerts fire and clear."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prometheus_process import DEPLOY, Prometheus, eventually, quick_rules, tool
+
+from drone_orchestrator.bringup.fleet_config import load
+from drone_orchestrator.bringup.plan import FleetOptions
+from drone_orchestrator.bringup.runner import LocalFleet
+from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
+
+METRIC_LABELS = {
+    "orchestrator_requests_total": {"source", "result"},
+    "drone_assignments_success_total": {"drone_class"},
+    "drone_assignments_failure_total": {"drone_class", "reason"},
+    "circuit_breaker_state": {"service"},
+    "saga_status": {"status"},
+    "leader_epoch": set(),
+    "is_leader": set(),
+    "failover_seconds_count": set(),
+    "order_to_assignment_seconds_count": set(),
+    "order_to_delivery_seconds_count": set(),
+    "etcd_commit_seconds_count": set(),
+    "lane_depth": {"drone_class"},
+    "lane_rejections_total": {"drone_class"},
+}
+SCRAPE_LABELS = {"__name__", "instance", "job", "process", "agent_type", "region"}
+RUNBOOKS = DEPLOY.parents[1] / "docs" / "runbooks.md"
+
+
+# --- the files themselves -------------------------------------------------------------------------------------------
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run([str(each) for each in command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_and_alertmanager_take_what_is_deployed() -> None:
+    run(tool("promtool"), "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+    run(tool("promtool"), "check", "rules", DEPLOY / "prometheus" / "alerts.yml")
+    run(tool("amtool"), "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
+
+
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    run(tool("promtool"), "test", "rules", DEPLOY / "prometheus" / "alerts_test.yml")
+
+
+def test_every_alert_has_what_whoever_is_called_needs() -> None:
+    sections = {line[3:].strip().lower() for line in RUNBOOKS.read_text().splitlines() if line.startswith("## ")}
+    tested = (DEPLOY / "prometheus" / "alerts_test.yml").read_text()
+    for rule in quick_rules()["groups"][0]["rules"]:
+        said = rule["annotations"]
+        page, _, anchor = said["runbook_url"].partition("#")
+        assert set(said) == {"summary", "description", "runbook_url"}
+        assert (page, anchor) == ("docs/runbooks.md", rule["alert"].lower())
+        assert anchor in sections, f"docs/runbooks.md says nothing of {rule['alert']}"
+        assert f"alertname: {rule['alert']}, exp_alerts: []" in tested, f"no test says when {rule['alert']} is quiet"
+
+
+def metrics_of(expressions: str) -> set[str]:
+    """The project's metrics that a text of PromQL names."""
+    from drone_orchestrator.telemetry.metrics import Metrics
+
+    known = {family.name for family in Metrics("any", "any").registry.collect()}
+    suffixes = ("", "_total", "_bucket", "_count", "_sum")
+    return {name for name in known if any(f"{name}{suffix}{{" in expressions for suffix in suffixes)}
+
+
+def test_the_dashboard_asks_for_metrics_that_exist() -> None:
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "drone_orchestrator.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    unknown = [each for each in asked if not metrics_of(each) and "process_resident" not in each]
+    assert len(asked) > 20
+    assert not unknown
+    compose = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or (DEPLOY / source).exists(), volume
+
+
+# --- a fleet --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fleet() -> Iterator[LocalFleet]:
+    try:
+        find_etcd()
+    except EtcdNotStarted as error:
+        pytest.skip(str(error))
+    options = FleetOptions(drones=3, replicas=2, time_scale=20.0, http_port=0, drones_per_process=3)
+    with LocalFleet(options) as running:
+        yield running
+
+
+class Shop:
+    """Hands in orders over HTTP."""
+
+    def __init__(self, fleet: LocalFleet) -> None:
+        self._fleet = fleet
+        self._depot = load().depot
+
+    def order(self, order_id: str, north_deg: float) -> None:
+        """Hand in an order to a place so far north of the depot, however long the gateway takes to come up."""
+        destination = {"lat": self._depot.lat_deg + north_deg, "lon": self._depot.lon_deg}
+        document = {"order_id": order_id, "destination": destination, "package_weight_kg": 0.5}
+
+        def accepted() -> bool:
+            try:
+                return httpx.post(f"{self._fleet.url}/orders", json=document, timeout=5.0).status_code in (200, 202)
+            except httpx.TransportError:
+                return False
+
+        eventually(accepted, lambda: self._fleet.last_line("order_gateway"))
+
+    def status(self, order_id: str) -> str:
+        return str(httpx.get(f"{self._fleet.url}/orders/{order_id}", timeout=5.0).json()["status"])
+
+    def cancel(self, order_id: str) -> None:
+        assert httpx.delete(f"{self._fleet.url}/orders/{order_id}", timeout=5.0).status_code == 202
+
+
+def leader_of(prometheus: Prometheus) -> str:
+    """The process that leads, by its own metric."""
+    leading = prometheus.series("is_leader == 1")
+    return leading[0][0]["process"] if len(leading) == 1 else ""
+
+
+def check_contract(prometheus: Prometheus) -> None:
+    """Every metric of the contract, with its labels and values that can be."""
+    for name, labels in METRIC_LABELS.items():
+        found = prometheus.series(name)
+        assert found, f"{name} is not there"
+        for series, value in found:
+            assert set(series) - SCRAPE_LABELS == labels, f"{name}: {series}"
+            assert series["region"] == "san_francisco"
+            assert value >= 0.0
+    values: dict[str, tuple[float, float]] = {
+        'orchestrator_requests_total{result="accepted"}': (3, 3),
+        "sum(drone_assignments_success_total)": (3, 6),
+        'drone_assignments_failure_total{reason="customer_request"}': (1, 1),
+        'max(saga_status{status="DELIVERED"})': (2, 2),
+        "sum(is_leader)": (1, 1),
+        "max(leader_epoch) - min(leader_epoch)": (0, 0),
+        "count(leader_epoch)": (5, 5),  # both replicas, the monitor, two processes of drones
+        "sum(failover_seconds_count)": (1, 1),
+        "sum(failover_seconds_sum)": (0.05, 10.0),
+        "sum(order_to_assignment_seconds_count)": (2, 3),  # those of the first leader went with it
+        "sum(etcd_commit_seconds_sum) / sum(etcd_commit_seconds_count)": (0.0001, 1.0),
+        "max(circuit_breaker_state)": (0, 0),
+        "max(lane_depth)": (0, 0),
+        "sum(drones)": (3, 3),
+    }
+    for expression, (low, high) in values.items():
+        value = prometheus.value(expression)
+        assert value is not None and low <= value <= high, f"{expression} is {value}"
+
+
+@pytest.mark.ros
+@pytest.mark.etcd
+@pytest.mark.slow
+def test_a_fleet_shows_all_of_the_contract_and_a_breaker_makes_an_alert_that_clears(
+    fleet: LocalFleet, tmp_path: Path
+) -> None:
+    shop = Shop(fleet)
+    with Prometheus(tmp_path, fleet.targets_file) as prometheus:
+
+        def wait(expression: str, why: str) -> None:
+            eventually(lambda: prometheus.series(expression), lambda: f"{why}: {prometheus.series('up')}")
+
+        def fires(alert: str, **labels: str) -> Any:
+            return [each for each in prometheus.firing() if {"alertname": alert, **labels}.items() <= each.items()]
+
+        wait("sum(is_leader) == 1", "nobody leads")
+        first = eventually(lambda: leader_of(prometheus), lambda: "nobody leads")
+        fleet.kill(first, respawn_delay_s=0.5)
+        wait("sum(failover_seconds_count) >= 1", "no failover was measured")
+        for number in (1, 2):
+            shop.order(f"near_{number}", 0.002 * number)
+        shop.order("far", 0.03)
+        eventually(lambda: shop.status("far") in ("DISPATCHED", "LOADING", "IN_TRANSIT"), lambda: shop.status("far"))
+        shop.cancel("far")
+        wait("sum(order_to_delivery_seconds_count) >= 2", "nothing was delivered")
+        wait('sum(drone_assignments_failure_total{reason="customer_request"}) >= 1', "nothing was undone")
+        wait("count(is_leader) == 2", "the first leader did not come back")
+        check_contract(prometheus)
+        assert not fires("BreakerOpen")
+
+        fleet.kill_etcd(0, respawn_delay_s=8.0)
+        eventually(lambda: fires("BreakerOpen", service="etcd"), lambda: prometheus.series("circuit_breaker_state"))
+        eventually(lambda: fires("NoLeader"), lambda: prometheus.series("is_leader"))
+        eventually(lambda: not fires("BreakerOpen"), lambda: prometheus.series("circuit_breaker_state"))
+        eventually(lambda: not fires("NoLeader"), lambda: prometheus.series("is_leader"))

@@ -18,6 +18,7 @@ from ..core.types import CancelRequest, FleetSpec, Order, SagaEvent, SagaStatus,
 from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError
 from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
+from ..telemetry import traces
 from ..telemetry.metrics import Metrics
 from .bulkheads import Bulkheads, LaneClosed
 from .group_commit import GroupCommit
@@ -81,8 +82,12 @@ class Intake:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         retry_for_s: float = 3.0,
+        tracer: traces.Tracer | None = None,
     ) -> None:
-        """``clock`` gives wall time in seconds. ``retry_for_s`` bounds the tries at a call whose fate is unknown."""
+        """``clock`` gives wall time in seconds. ``retry_for_s`` bounds the tries at a call whose fate is unknown.
+
+        ``tracer`` begins the trace of an order that comes with none, as over DDS.
+        """
         self._store = store
         self._group = GroupCommit(store.submit_all)
         self._fleet = fleet
@@ -93,6 +98,7 @@ class Intake:
         self._clock = clock
         self._new_id = new_id
         self._retry_for_s = retry_for_s
+        self._tracer: traces.Tracer = tracer or traces.NoTracer()
         for lane in bulkheads.lanes:
             metrics.lane_rejections(drone_class=lane)
             metrics.lane_depth(drone_class=lane).set_function(partial(bulkheads.depth, lane))
@@ -107,6 +113,12 @@ class Intake:
         ``key`` is the client's idempotency key, ``source`` the value of the metric's label. ``ACCEPTED`` means that
         the order is committed.
         """
+        if self._tracer.enabled and not traces.current():
+            with self._tracer.request(f"submit by {source}", "", {}):
+                return self._accept(document, source, key)
+        return self._accept(document, source, key)
+
+    def _accept(self, document: Mapping[str, Any], source: str, key: str | None) -> Answer:
         try:
             order, named = self._parse(document, key)
             answer = self._submit(order, named)
@@ -155,18 +167,22 @@ class Intake:
         now_s = self._clock()
         stated = document.get("message_id") is not None
         if key is None:
-            return parse_order(document, now_s=now_s, new_id=self._new_id), stated
+            return self._order(document, now_s), stated
         message_id = message_id_from_key(key)
         if not stated:
             document = {**document, "message_id": message_id}
-        order = parse_order(document, now_s=now_s, new_id=self._new_id)
+        order = self._order(document, now_s)
         if order.message_id != message_id:
             raise InvalidOrder("message_id", "message_id and idempotency key do not agree", Code.BAD_FORMAT)
         return order, True
 
+    def _order(self, document: Mapping[str, Any], now_s: float) -> Order:
+        return parse_order(document, now_s=now_s, new_id=self._new_id, trace_context=traces.current())
+
     def _submit(self, order: Order, named: bool) -> Answer:
         try:
-            check_serviceable(order, self._fleet, self._capable)
+            with traces.step("admission"):
+                check_serviceable(order, self._fleet, self._capable)
         except InvalidOrder:
             # What was accepted stays accepted, even if the fleet could not serve it any more.
             known = self._ask(lambda: self._store.find(order.message_id if named else order.order_id))
@@ -178,7 +194,8 @@ class Intake:
             return self._known(order, named) or self._turned_away(order, place)
         created = False
         try:
-            submitted = self._ask(lambda: self._group.submit(order))
+            with traces.step("store commit"):
+                submitted = self._ask(lambda: self._group.submit(order))
             created = submitted.created
         finally:
             self._bulkheads.leave(place, committed=created)

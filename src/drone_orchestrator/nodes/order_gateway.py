@@ -26,12 +26,13 @@ from ..gateway.fleet_book import FleetBook
 from ..gateway.fleet_view import FleetPicture
 from ..gateway.intake import Answer, Intake, Result
 from ..gateway.live import LivePicture
+from ..gateway.tracing import TraceRequests
 from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Projection
 from ..store import EtcdStore
 from ..store.codec import order_to_dict
 from ..telemetry.metrics import Metrics
-from . import convert, names, order_topic
+from . import convert, names, order_topic, telemetry
 from .leader_control import LifecycleControl
 from .live_fleet import listen_to_drones
 from .params import LOG_LEVEL, Param, declare, keep_live
@@ -135,7 +136,8 @@ class OrderGateway(Node):
         )
         capable = load_planner(values["planner"]).capable
         bulkheads = Bulkheads(fleet, capable)
-        self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads)
+        self._tracer = telemetry.tracer("order_gateway", self.get_fully_qualified_name(), values["region"])
+        self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads, tracer=self._tracer)
         live, book, feed = LivePicture(), FleetBook(), Feed()
         self._projection = Projection(self._store, folds=(bulkheads, book, feed))
         self._projection.start()
@@ -158,6 +160,8 @@ class OrderGateway(Node):
             feed=feed,
             control=self._control,
         )
+        if self._tracer.enabled:
+            app.add_middleware(TraceRequests, tracer=self._tracer)
         listen_to_drones(self, live)
         self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
@@ -172,6 +176,7 @@ class OrderGateway(Node):
         self._http.close()
         self._projection.close()
         self._store.close()
+        self._tracer.close()
         super().destroy_node()
 
     def _on_submit(self, request: SubmitOrder.Request, response: SubmitOrder.Response) -> SubmitOrder.Response:

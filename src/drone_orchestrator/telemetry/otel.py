@@ -26,7 +26,8 @@ from opentelemetry.trace import (
 
 from . import traces
 
-FLUSH_MS = 1500
+#: What is left is sent for so long at the end of a process (s).
+CLOSE_S = 1.5
 
 
 class _Ids(RandomIdGenerator):
@@ -55,9 +56,12 @@ class OtelTracer:
     def __init__(self, service: str, resource: dict[str, str], exporter: SpanExporter | None = None) -> None:
         named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": service}
         self._ids = _Ids()
-        self._provider = TracerProvider(resource=Resource.create({**resource, **named}), id_generator=self._ids)
-        self._processor = BatchSpanProcessor(exporter or OTLPSpanExporter())
-        self._provider.add_span_processor(self._processor)
+        self._provider = TracerProvider(
+            resource=Resource.create({**resource, **named}),
+            id_generator=self._ids,
+            shutdown_on_exit=False,  # it would wait for a collector that is away
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("drone_orchestrator")
 
     def span(
@@ -105,9 +109,8 @@ class OtelTracer:
         """See :class:`~drone_orchestrator.telemetry.traces.Tracer`."""
         # The exporter tries again with back-off for longer than a process has to end: what does not go now is lost.
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
-        self._processor.force_flush(FLUSH_MS)
         closing.start()
-        closing.join(FLUSH_MS / 1000.0)
+        closing.join(CLOSE_S)
 
 
 class _Request:

@@ -1,0 +1,44 @@
+"""The span of each HTTP request, continuing the trace that the client has begun (W3C ``traceparent``)."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..telemetry.traces import Tracer
+
+#: What machines ask for all the time; nobody wants a trace of each.
+QUIET_PATHS = frozenset({"/metrics", "/healthz", "/readyz", "/events"})
+QUIET_PREFIXES = ("/static/", "/assets/")
+
+
+class TraceRequests:
+    """ASGI middleware; to be added only where ``tracer`` is on."""
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app = app
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or path in QUIET_PATHS or path.startswith(QUIET_PREFIXES):
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        attributes = {"http.request.method": scope["method"], "url.path": path}
+        status = 500
+
+        async def noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._tracer.request(scope["method"], parent, attributes) as request:
+            try:
+                await self._app(scope, receive, noting_status)
+            finally:
+                if request is not None:
+                    # By the route, not by the path: the names of spans should be few.
+                    route = getattr(scope.get("route"), "path", "")
+                    request.finish(f"{scope['method']} {route}".rstrip(), status)

@@ -1,0 +1,112 @@
+"""A gateway under load: it ends without losing an answer, and orders of many clients share transactions."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from gateway_process import REGION, GatewayProcess, order_document
+
+from drone_orchestrator.core.types import Kind, Order
+from drone_orchestrator.store import EtcdProcess, EtcdStore
+from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
+
+pytestmark = [pytest.mark.ros, pytest.mark.etcd]
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[EtcdProcess]:
+    try:
+        find_etcd()
+    except EtcdNotStarted as error:
+        pytest.skip(str(error))
+    with EtcdProcess() as process:
+        yield process
+
+
+class Shop(threading.Thread):
+    """Hands orders in one after another on one connection until it is broken; what became of each."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20.0)
+        self.accepted: set[str] = set()
+        self.unanswered: set[str] = set()  # sent, in whole or in part, and no answer came
+        self.other: list[int] = []
+
+    def run(self) -> None:
+        while True:
+            order_id = f"order-{uuid.uuid4().hex[:12]}"
+            body = json.dumps(order_document(order_id))
+            self.unanswered.add(order_id)
+            try:
+                self._connection.request("POST", "/orders", body, {"Content-Type": "application/json"})
+                answer = self._connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException):
+                return
+            self.unanswered.discard(order_id)
+            if answer.status == 202:
+                self.accepted.add(order_id)
+            else:
+                self.other.append(answer.status)
+
+
+def orders_in(store: EtcdStore) -> dict[str, int]:
+    """The order ids in the inbox, each with the revision that it came with."""
+    entries = [e for e in store.snapshot().entries if e.kind is Kind.INBOX_ORDER]
+    return {e.value.order_id: e.mod_revision for e in entries if isinstance(e.value, Order)}
+
+
+def test_sigterm_under_load_loses_no_order_and_no_answer(etcd: EtcdProcess) -> None:
+    """Every 202 is in etcd, and whatever is in etcd had its 202: nobody saw a reset after the order was accepted."""
+    store = EtcdStore(etcd.endpoints, REGION)
+    before = set(orders_in(store))
+    with GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0) as gateway:
+        gateway.wait_ready()
+        shops = [Shop(gateway.url) for _ in range(24)]
+        for shop in shops:
+            shop.start()
+        deadline_s = time.monotonic() + 20.0
+        while sum(len(shop.accepted) for shop in shops) < 200:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.wait() == 0
+        for shop in shops:
+            shop.join(20.0)
+    stored = orders_in(store)
+    store.close()
+
+    accepted = set().union(*(shop.accepted for shop in shops))
+    unanswered = set().union(*(shop.unanswered for shop in shops))
+    assert {status for shop in shops for status in shop.other} <= {503}
+    assert accepted <= stored.keys()
+    assert not unanswered & stored.keys()
+    assert set(stored) - before == accepted
+    assert len(accepted) >= 200
+
+
+def test_orders_of_many_clients_share_transactions(etcd: EtcdProcess) -> None:
+    store = EtcdStore(etcd.endpoints, REGION)
+    before = set(orders_in(store))
+    with GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0) as gateway:
+        gateway.wait_ready()
+        shops = [Shop(gateway.url) for _ in range(24)]
+        for shop in shops:
+            shop.start()
+        deadline_s = time.monotonic() + 20.0
+        while sum(len(shop.accepted) for shop in shops) < 300:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        gateway.end()
+    stored = {order_id: revision for order_id, revision in orders_in(store).items() if order_id not in before}
+    store.close()
+
+    assert len(set(stored.values())) < len(stored) / 2

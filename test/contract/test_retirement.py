@@ -170,10 +170,10 @@ def unanswered(store: RegionStore, monkeypatch: pytest.MonkeyPatch, then: Callab
     """The next transaction is not answered; ``sent`` says whether it happened all the same; ``then`` happens next."""
     real = store._driver.txn
 
-    def txn(expects: Any, ops: Any) -> Any:
+    def txn(expects: Any, ops: Any, **options: Any) -> Any:
         monkeypatch.setattr(store._driver, "txn", real)
         if sent:
-            real(expects, ops)
+            real(expects, ops, **options)
         then()
         raise FateUnknown("the answer was lost on purpose")
 

@@ -82,6 +82,7 @@ class Held(MemoryStore):
         self.freed = threading.Event()
         self.resigned: list[int] = []
         self.groups: list[int] = []
+        self.begun: queue.Queue[int] = queue.Queue()
         self.kept: queue.Queue[str] = queue.Queue()
         self.away = False
 
@@ -100,6 +101,7 @@ class Held(MemoryStore):
 
     def commit(self, epoch: int, transitions: Any) -> list[CommitResult]:
         self.groups.append(len(transitions))
+        self.begun.put(len(transitions))
         self.wait()
         return [CommitResult(Fate.SUCCEEDED, 7)] * len(transitions)
 
@@ -240,6 +242,25 @@ def test_commits_that_come_while_one_is_under_way_share_the_next_transaction(sto
     store.gate.set()
     assert [core.wait_for(CommitDone).commit.commit_id for _ in range(4)] == [1, 2, 3, 4]
     assert store.groups == [1, 3]
+    driver.stop()
+
+
+def test_a_full_group_does_not_wait_for_the_one_that_is_under_way(store):
+    wanted = iter([[commit(1)], [commit(2), commit(3)], [commit(4)], []])
+    core = Script(lambda event: list(next(wanted)) if isinstance(event, DroneHeard) else [])
+    driver = driver_of(core, store, full_group=2)
+    driver.start()
+    for groups in (1, 2):
+        driver.post(DroneHeard(make_report()))
+        assert store.begun.get(timeout=DEADLINE_S) == groups
+    for _ in range(2):  # when the second one is heard, what the first one led to is under way
+        driver.post(DroneHeard(make_report()))
+    for _ in range(4):
+        core.wait_for(DroneHeard)
+    assert store.groups == [1, 2], "the single one waits"
+    store.gate.set()
+    assert {core.wait_for(CommitDone).commit.commit_id for _ in range(4)} == {1, 2, 3, 4}
+    assert store.groups == [1, 2, 1]
     driver.stop()
 
 

@@ -42,6 +42,7 @@ from ..core.saga import apply
 from ..core.types import DroneReport, FleetSpec, LeaderRecord, Phase, SagaStatus
 from ..planning.planner import AssignmentPlanner
 from ..ports import CommitResult, StoreError
+from ..runtime import collector
 from ..runtime.driver import Clock, Driver, Lane
 from ..runtime.threads import ThreadLanes
 from ..simulation.instant import InstantFleet
@@ -221,6 +222,8 @@ class _Bench:
         took_s = 0.0
         for number in range(rounds + 1):
             self._instant.hold()
+            if not number:
+                collector.calm()  # as the process of an orchestrator does
             began_s = self._hand_in()
             self._wait(SagaStatus.ASSIGNED)
             round_s = self._last_s[SagaStatus.ASSIGNED] - began_s

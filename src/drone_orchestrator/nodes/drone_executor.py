@@ -74,7 +74,7 @@ PARAMETERS = (
         read_only=False,
     ),
     Param(
-        "state_period_s", 0.5, "A state without change is repeated after this long.", "s", 0.05, 2.0, read_only=False
+        "state_period_s", 1.0, "A state without change is repeated after this long.", "s", 0.05, 2.0, read_only=False
     ),
     Param("clearance_retry_s", 0.5, "Time between two requests for clearance.", "s", 0.05, 10.0, read_only=False),
     Param(

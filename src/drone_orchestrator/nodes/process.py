@@ -17,6 +17,7 @@ from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from ..runtime import collector
 from . import executors
 
 
@@ -99,6 +100,7 @@ def _run(
             application = start()
             for node in application.nodes:
                 executor.add_node(node)
+            collector.calm()
             executors.spin(executor)
         return 0
     except _Terminated:

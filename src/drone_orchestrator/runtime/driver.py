@@ -42,7 +42,9 @@ from ..ports import OrderArchive, Store, StoreError, WatchHandle
 from . import archive as archives
 from .threads import ThreadLanes
 
-MAX_GROUP = 64
+#: Steps that go to the store together: about what fits one transaction of etcd. While a group is under way, smaller
+#: ones wait for its answer and each other; whoever is full need not wait.
+FULL_GROUP = 24
 FOLLOW_RETRY_BASE_S = 0.2
 FOLLOW_RETRY_CAP_S = 5.0
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -56,7 +58,7 @@ ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartb
 class Lane(Enum):
     """What must not wait for what. The value is how many calls of a lane may be under way at a time."""
 
-    COMMIT = ("commit", 1)
+    COMMIT = ("commit", 3)
     LEAD = ("lead", 1)  # leadership never waits behind the leases of drones,
     LEASE = ("lease", 2)  # nor those behind a slow election
     FOLLOW = ("follow", 1)
@@ -145,6 +147,7 @@ class Driver:
         observer: Observer | None = None,
         lanes: Lanes | None = None,
         archive: OrderArchive | None = None,
+        full_group: int = FULL_GROUP,
     ) -> None:
         self.core = core
         self.crash: BaseException | None = None
@@ -159,7 +162,8 @@ class Driver:
         self._lanes: Lanes = lanes or ThreadLanes(self._clock.now, {lane: lane.workers for lane in Lane})
         self._lock = threading.Lock()
         self._commits: dict[Lane, deque[Commit]] = {Lane.COMMIT: deque(), Lane.RETIRE: deque()}
-        self._write_due: set[Lane] = set()
+        self._writing: dict[Lane, int] = dict.fromkeys(self._commits, 0)
+        self._full_group = full_group
         self._keeping: set[str] = set()
         self._outages = _Outages(logger)
         self._stopping = False
@@ -269,26 +273,35 @@ class Driver:
         lane = Lane.RETIRE if isinstance(commit.transition, Retirement) else Lane.COMMIT
         with self._lock:
             self._commits[lane].append(commit)
-            under_way = lane in self._write_due
-            self._write_due.add(lane)
-        if not under_way:
+            begin = self._begin_writing(lane)
+        if begin:
             self._run(lane, lambda: self._write(lane))
+
+    def _begin_writing(self, lane: Lane) -> bool:
+        """Whether a call is to begin for what has piled up: if none is under way, or a full group need not wait for it.
+
+        Steps that the core asks for before it knows how others ended touch neither their orders nor their drones, so
+        it does not matter which are committed first.
+        """
+        writing, waiting = self._writing[lane], len(self._commits[lane])
+        due = waiting > 0 and (not writing or (writing < lane.workers and waiting >= self._full_group))
+        self._writing[lane] += due
+        return due
 
     def _write(self, lane: Lane) -> list[Event]:
         """Commit what has piled up, as one group for each epoch."""
         commits = self._commits[lane]
         with self._lock:
-            group = [commits.popleft() for _ in range(min(len(commits), MAX_GROUP))]
-            more = bool(commits)
-            if not more:
-                self._write_due.discard(lane)
-        if more:
-            self._run(lane, lambda: self._write(lane))
-        if self._stopping:
-            return []  # nobody is left to send what was to follow; the successor decides it anew
+            group = [commits.popleft() for _ in range(min(len(commits), self._full_group))]
         done: list[Event] = []
-        for epoch in dict.fromkeys(commit.epoch for commit in group):
-            done += self._write_group(epoch, [commit for commit in group if commit.epoch == epoch])
+        if not self._stopping:  # else nobody is left to send what was to follow; the successor decides it anew
+            for epoch in dict.fromkeys(commit.epoch for commit in group):
+                done += self._write_group(epoch, [commit for commit in group if commit.epoch == epoch])
+        with self._lock:
+            self._writing[lane] -= 1
+            again = sum(iter(lambda: self._begin_writing(lane), False))
+        for _ in range(again):
+            self._run(lane, lambda: self._write(lane))
         return done
 
     def _write_group(self, epoch: int, group: list[Commit]) -> list[CommitDone]:

@@ -16,8 +16,8 @@ from ..core.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, Recal
 from ..core.events import ClearanceRequested, DroneHeard, Event, GoalAnswered
 from ..core.types import DeliveryOutcome, DroneReport, Outcome, Phase, Verdict
 
-#: A drone is heard so often, if nothing happens.
-HEARTBEAT_S = 0.5
+#: A drone is heard so often, if nothing happens; as real ones.
+HEARTBEAT_S = 1.0
 
 
 class InstantFleet:

@@ -22,7 +22,7 @@ from ..core.orchestrator import Orchestrator
 from ..core.retention import RetentionPolicy
 from ..core.types import DroneReport, LeaderRecord
 from ..planning.planner import AssignmentPlanner
-from ..runtime.driver import Driver
+from ..runtime.driver import FULL_GROUP, Driver
 from .cached import CachedStore
 from .lanes import SimulatedLanes
 from .scheduler import Process, SimulatedClock
@@ -35,6 +35,8 @@ HEARTBEAT_PERIOD_S = 1.0
 #: A leader that is not heard for so long is suspected.
 SILENT_S = 2.5
 GOAL_TIMEOUT_S = 3.0
+#: From how many steps on they go to the store beside others that are under way: mostly few, for a region is small here.
+FULL_GROUPS = (1, 2, FULL_GROUP)
 
 
 class Replica:
@@ -97,6 +99,7 @@ class Replica:
             on_crash=self._on_crash,
             lanes=lanes,
             archive=world.archive,
+            full_group=world.rng.choice(FULL_GROUPS),
         )
         self.driver.start()
         self.process.after(PUBLISH_PERIOD_S * world.rng.random(), self._publish_again)

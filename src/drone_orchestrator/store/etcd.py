@@ -79,11 +79,11 @@ class EtcdDriver:
                 found.append(self.scan((span,))[1] if page.more else [key_value(kv) for kv in page.kvs])
         return found
 
-    def txn(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
+    def txn(self, expects: Sequence[Expect], ops: Sequence[Op], *, read: bool = True) -> TxnResult:
         request = rpc.TxnRequest(
             compare=[_compare(expect) for expect in expects],
             success=[_operation(op) for op in ops],
-            failure=[_get(expect.key) for expect in expects],
+            failure=[_get(expect.key) for expect in expects] if read else (),
         )
         answer = self._connection.call(lambda m: m.kv.Txn, request, Safety.ONCE)
         return TxnResult(answer.succeeded, answer.header.revision, {} if answer.succeeded else _found(answer))

@@ -392,10 +392,11 @@ class MemoryDriver:
             self._backend.enter(self._client)
             return [self._backend.scan((span,), 0)[1] for span in spans]
 
-    def txn(self, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
+    def txn(self, expects: Sequence[Expect], ops: Sequence[Op], *, read: bool = True) -> TxnResult:
         with self._backend.changed:
             self._backend.enter(self._client)
-            return self._backend.txn(self._client, expects, ops)
+            result = self._backend.txn(self._client, expects, ops)
+            return result if read else TxnResult(result.succeeded, result.revision)
 
     def grant_leases(self, ttl_s: float, count: int) -> list[int]:
         with self._backend.changed:

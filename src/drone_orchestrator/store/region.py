@@ -315,11 +315,13 @@ class RegionStore:
         leader = self.keys.leader
         results = [CommitResult(Fate.CONFLICT)] * len(plans)
         pending = list(range(len(plans)))
+        to_blame = False
         while pending:
             batch = [plans[i] for i in pending]
             expects = [Expect(leader, epoch), *(expect for item in batch for expect in item.expects)]
             try:
-                outcome = self._driver.txn(expects, [op for item in batch for op in item.ops])
+                # Hardly ever is anybody to blame: only then it is asked again in a way that tells whom.
+                outcome = self._driver.txn(expects, [op for item in batch for op in item.ops], read=to_blame)
             except FateUnknown:
                 fates = self._resolve(epoch, batch)
             except LeaseGone:
@@ -332,6 +334,9 @@ class RegionStore:
                 holder = outcome.found.get(leader)
                 if outcome.succeeded:
                     fates = [CommitResult(Fate.SUCCEEDED, outcome.revision)] * len(batch)
+                elif not to_blame:
+                    to_blame = True
+                    continue
                 elif holder is None or holder.mod_revision != epoch:
                     fates = [CommitResult(Fate.FENCED)] * len(batch)
                 else:
@@ -404,7 +409,8 @@ class RegionStore:
             return False, False
         try:
             expects = [expect for item in plans for expect in item.expects]
-            return self._driver.txn(expects, [op for item in plans for op in item.ops]).succeeded, False
+            ops = [op for item in plans for op in item.ops]
+            return self._driver.txn(expects, ops, read=False).succeeded, False
         except FateUnknown:
             return False, True
         except StoreUnavailable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import urllib.request
 from dataclasses import replace
 from typing import Any
@@ -35,7 +37,7 @@ from drone_orchestrator.core.types import (
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.runtime.projection import Freshness
-from drone_orchestrator.telemetry import traces
+from drone_orchestrator.telemetry import logs, traces
 from drone_orchestrator.telemetry.census import Census, RegionTelemetry
 from drone_orchestrator.telemetry.drones import HostTelemetry
 from drone_orchestrator.telemetry.endpoint import EndpointTaken, MetricsEndpoint
@@ -410,3 +412,78 @@ def test_a_drone_that_starts_again_says_that_it_resumed(metrics: Metrics) -> Non
     span = told.spans["fly to destination"]
     assert span["attributes"]["resumed"] is True
     assert span["parent"] == traces.derived(ROOT, order.message_id, 2, "delivery")
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+class Page(logging.Handler):
+    """Keeps records as the JSON that they are written as."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logs.JsonFormatter())
+        self.said: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(json.loads(self.format(record)))
+
+
+@pytest.fixture
+def page() -> Page:
+    return Page()
+
+
+@pytest.fixture
+def log(page: Page) -> logging.Logger:
+    logger = logging.Logger("test")
+    logger.addHandler(page)
+    return logger
+
+
+def test_an_attempt_that_is_undone_is_logged_with_its_ids(log: logging.Logger, page: Page) -> None:
+    order = make_order(submitted_at=100.0, trace_context=ROOT)
+    life = Life(order)
+    steps = [
+        life.step(sagas.ASSIGNED, S.ASSIGNED, 101.0, drone_id="drone_1"),
+        life.step(sagas.ABANDONED, S.COMPENSATING, 102.0, reason="reservation_expired", target=S.PENDING),
+    ]
+    replica = ReplicaTelemetry(Metrics("test", "here"), listeners=[logs.OrderLog(log, lambda: False)])
+    replica.committed(steps, at(102.0), 0.0)
+
+    (said,) = page.said  # what goes well is not worth a line
+    assert said["message"] == f"{order.order_id} abandoned, now COMPENSATING (drone_1): reservation_expired"
+    assert {k: said[k] for k in ("level", "order_id", "message_id", "drone", "attempt", "epoch", "reason")} == {
+        "level": "warning",
+        "order_id": order.order_id,
+        "message_id": order.message_id,
+        "drone": "drone_1",
+        "attempt": 1,
+        "epoch": 5,
+        "reason": "reservation_expired",
+    }
+    assert (said["trace_id"], said["span_id"]) == ("a" * 32, "b" * 16)
+
+
+def test_every_step_is_logged_where_somebody_debugs(log: logging.Logger, page: Page) -> None:
+    life = Life(make_order())
+    replica = ReplicaTelemetry(Metrics("test", "here"), listeners=[logs.OrderLog(log, lambda: True)])
+    replica.committed([life.step(sagas.ASSIGNED, S.ASSIGNED, 101.0, drone_id="drone_1")], at(101.0), 0.0)
+    assert [said["level"] for said in page.said] == ["debug"]
+
+
+def test_fields_of_a_logger_and_of_a_record_come_together(log: logging.Logger, page: Page) -> None:
+    logs.FieldLogger(log, drone="drone_1").info("as %s", "ever", extra={"epoch": 3})
+    said = page.said[0]
+    assert (said["message"], said["drone"], said["epoch"]) == ("as ever", "drone_1", 3)
+
+
+def test_json_says_what_went_wrong_on_one_line_and_in_which_request(log: logging.Logger, page: Page) -> None:
+    with traces.activated(Told(), ROOT):
+        try:
+            raise ValueError("first\nsecond")
+        except ValueError as error:
+            log.error("it broke", exc_info=error)
+    said = page.said[0]
+    assert "ValueError: first\nsecond" in said["exception"]
+    assert said["trace_id"] == "a" * 32

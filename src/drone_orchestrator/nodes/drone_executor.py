@@ -49,12 +49,14 @@ from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
 from ..telemetry.drones import HostTelemetry
+from ..telemetry.logs import FieldLogger, order_fields
 from ..telemetry.metrics import Metrics
 from . import convert, executors, names, qos, telemetry
 from .flights import FlightFactory, load_flight
 from .network import NetworkWatch, usable_addresses
 from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
 from .process import StartAgain, run_node
+from .ros_logging import bridge
 
 PARAMETERS = (
     Param("drone_ids", (), "Names of the drones that this process flies; each becomes a node of that name."),
@@ -226,7 +228,7 @@ class _Work:
         self._node = node
         self._settings = settings
         self._ask_leader = ask_leader
-        self._log = node.get_logger()
+        self._log = FieldLogger(bridge(f"drone_orchestrator.{drone_id}", node.get_logger()), drone=drone_id)
         journal = DroneJournal.open(base.with_suffix(".journal"))
         try:
             path = base.with_suffix(".flight.json")
@@ -325,13 +327,15 @@ class _Work:
         except convert.InvalidMessage as error:
             self._log.error(f"goal of {goal.instance_id} refused: {error}")
             return GoalResponse.REJECT
+        fields = order_fields(order, goal.attempt, goal.epoch)
         if not self._node.is_active:
-            self._log.info(f"goal {goal.message_id}/{goal.attempt} refused: not active")
+            self._log.info(f"goal {goal.message_id}/{goal.attempt} refused: not active", extra=fields)
             return GoalResponse.REJECT
         answers = self.step(GoalRequested(order, goal.attempt, goal.epoch))
         answer = next(effect for effect in answers if isinstance(effect, AnswerGoal))
         verb = "accepted" if answer.accepted else "refused"
-        self._log.info(f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip())
+        said = f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip()
+        self._log.info(said, extra=fields)
         if not answer.accepted:
             return GoalResponse.REJECT
         self._watched.goal_accepted(order, goal.attempt, goal.epoch)
@@ -345,7 +349,8 @@ class _Work:
         answers = self.step(RecallRequested(goal.message_id, goal.attempt, epoch))
         answer = next(effect for effect in answers if isinstance(effect, AnswerRecall))
         verb = "accepted" if answer.accepted else "refused"
-        self._log.info(f"recall of {goal.message_id}/{goal.attempt} {verb} {answer.reason}".rstrip())
+        said = f"recall of {goal.message_id}/{goal.attempt} {verb} {answer.reason}".rstrip()
+        self._log.info(said, extra={"message_id": goal.message_id, "attempt": goal.attempt, "epoch": epoch})
         return CancelResponse.ACCEPT if answer.accepted else CancelResponse.REJECT
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecuteDelivery.Result:
@@ -390,12 +395,17 @@ class _Work:
     # --- what the driver tells --------------------------------------------------------------------------------------
 
     def phase_changed(self, before: Phase, after: Phase) -> None:
-        self._log.info(f"{before.name} -> {after.name}")
+        goal = self._driver.durable.goal
+        fields = order_fields(goal.order, goal.attempt, self._driver.durable.highest_epoch) if goal is not None else {}
+        self._log.info(f"{before.name} -> {after.name}", extra=fields)
         self._watched.phase_changed(after)
 
     def goal_ended(self, outcome: DeliveryOutcome) -> None:
         self._watched.goal_ended(outcome)
-        self._log.info(f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}")
+        self._log.info(
+            f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}",
+            extra={"message_id": outcome.message_id, "attempt": outcome.attempt, "reason": outcome.reason},
+        )
         waiting = self._results.get((outcome.message_id, outcome.attempt))
         if waiting is not None:
             waiting.set_result(outcome)

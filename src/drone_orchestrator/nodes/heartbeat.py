@@ -19,6 +19,7 @@ from rclpy.lifecycle import LifecycleNode
 from ..core.effects import Heartbeat
 from ..core.events import Event, LeaderAlive, LeaderSilent
 from . import names, qos
+from .ros_logging import bridge
 
 
 class HeartbeatLink:
@@ -29,6 +30,7 @@ class HeartbeatLink:
 
     def __init__(self, node: LifecycleNode, post: Callable[[Event], None], instance_id: str, timeout_s: float) -> None:
         self._node = node
+        self._log = bridge(f"drone_orchestrator.{node.get_name()}.heartbeat", node.get_logger())
         self._post = post
         self._instance_id = instance_id
         self._timeout_s = timeout_s
@@ -81,7 +83,7 @@ class HeartbeatLink:
         if message.epoch < self._last_epoch:
             return  # of a leader that has been replaced and does not know it yet
         if message.epoch != self._last_epoch:
-            self._node.get_logger().info(names.STANDING_BY.format(epoch=message.epoch))
+            self._log.info(names.STANDING_BY.format(epoch=message.epoch), extra={"epoch": message.epoch})
         self._last_epoch = message.epoch
         self._post(LeaderAlive(message.epoch))
 

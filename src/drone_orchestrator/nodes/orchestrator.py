@@ -30,6 +30,7 @@ from ..core.types import LeaderRecord
 from ..runtime.driver import Driver
 from ..store import EtcdStore
 from ..store.archive import ArchiveWriter
+from ..telemetry.logs import OrderLog
 from ..telemetry.metrics import Metrics
 from ..telemetry.replica import ReplicaTelemetry, TimedPlanner
 from ..telemetry.traces import OrderTraces
@@ -39,7 +40,7 @@ from .heartbeat import HeartbeatLink
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
-from .ros_logging import bridge
+from .ros_logging import bridge, debugs
 
 PARAMETERS = (
     Param("region", "san_francisco", "shard that this replica works for: part of every key in the store"),
@@ -89,7 +90,8 @@ class OrchestratorNode(LifecycleNode):
         self._metrics = Metrics("orchestrator", self.values["region"])
         self._tracer = telemetry.tracer("orchestrator", self.get_fully_qualified_name(), self.values["region"])
         self._traces = OrderTraces(self._tracer, self.get_name()) if self._tracer.enabled else None
-        self._telemetry = ReplicaTelemetry(self._metrics, listeners=(self._traces,) if self._traces else ())
+        told = OrderLog(self._log, lambda: debugs(self.get_logger()))
+        self._telemetry = ReplicaTelemetry(self._metrics, listeners=(told, self._traces) if self._traces else (told,))
         self._telemetry.show(self._known_epoch, lambda: self._driver is not None and self._driver.store_fails)
         self._endpoint = telemetry.serve(self._metrics, self.values)
         self._driver: Driver | None = None
@@ -129,7 +131,7 @@ class OrchestratorNode(LifecycleNode):
         self._link.open_office(self._epoch)
         if self._heartbeat is not None:
             self._heartbeat.open()
-        self._log.info("leading with epoch %d", self._epoch)
+        self._log.info("leading with epoch %d", self._epoch, extra={"epoch": self._epoch})
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -282,7 +284,7 @@ class OrchestratorNode(LifecycleNode):
             raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")
 
     def _leave_office(self, epoch: int, reason: str) -> None:
-        self._log.warning("no longer leading (epoch %d): %s", epoch, reason)
+        self._log.warning("no longer leading (epoch %d): %s", epoch, reason, extra={"epoch": epoch, "reason": reason})
         if self._epoch == epoch:
             self._epoch = 0
             if self._is_active:

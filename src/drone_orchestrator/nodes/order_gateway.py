@@ -114,7 +114,7 @@ class OrderGateway(Node):
     def __init__(self) -> None:
         super().__init__("order_gateway")
         values: dict[str, Any] = declare(self, PARAMETERS)
-        bridge("drone_orchestrator", self.get_logger())
+        log = bridge("drone_orchestrator", self.get_logger())
         bridge("uvicorn", self.get_logger())
         opener = order_topic.make_opener(values)
         try:
@@ -169,7 +169,7 @@ class OrderGateway(Node):
         order_topic.OrderTopic(self, opener, self._intake, metrics)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        self.get_logger().info(f"orders are taken in at http://{shown}:{port}")
+        log.info("orders are taken in at http://%s:%d", shown, port)
 
     def destroy_node(self) -> None:
         self._control.close()

@@ -18,7 +18,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..runtime import collector
+from ..telemetry.logs import LogFormatError
 from . import executors
+from .ros_logging import prepare_console
 
 
 class ConfigurationError(Exception):
@@ -91,6 +93,10 @@ def _run(
 ) -> int:
     application: Application | None = None
     try:
+        try:
+            prepare_console()
+        except LogFormatError as error:
+            raise ConfigurationError(str(error)) from error
         rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
         try:
             executor = executor_type()

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.logging import LoggingSeverity
+
+from ..telemetry.logs import JsonFormatter, wanted_format
+
+#: How rcutils writes a line to the console; as JSON there must be nothing around it.
+CONSOLE_FORMAT_VARIABLE = "RCUTILS_CONSOLE_OUTPUT_FORMAT"
 
 
 class RosHandler(logging.Handler):
@@ -13,6 +20,8 @@ class RosHandler(logging.Handler):
     def __init__(self, logger: RcutilsLogger) -> None:
         super().__init__()
         self._logger = logger
+        if wanted_format() == "json":
+            self.setFormatter(JsonFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
@@ -27,6 +36,17 @@ class RosHandler(logging.Handler):
             self._logger.info(text)
         else:
             self._logger.debug(text)
+
+
+def prepare_console() -> None:
+    """To be called before ROS is initialised. Raises :class:`~drone_orchestrator.telemetry.logs.LogFormatError`."""
+    if wanted_format() == "json":
+        os.environ.setdefault(CONSOLE_FORMAT_VARIABLE, "{message}")
+
+
+def debugs(logger: RcutilsLogger) -> bool:
+    """Whether somebody wants to see what ``logger`` logs for debugging."""
+    return bool(logger.is_enabled_for(LoggingSeverity.DEBUG))
 
 
 def bridge(name: str, logger: RcutilsLogger) -> logging.Logger:

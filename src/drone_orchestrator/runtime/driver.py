@@ -115,7 +115,8 @@ class Observer(Protocol):
     """Counts and shows what a replica does. Called on the threads that work: it must be quick, and must not raise."""
 
     def committed(self, done: Sequence[CommitDone], began: Instant, took_s: float) -> None:
-        """One group went to the store, and what became of each. On the thread of the commits."""
+        """One group went to the store, and what became of each. On the threads of commits, but the steps of one order
+        one after another."""
 
     def turned(self, events: int, took_s: float, late_s: float) -> None:
         """A turn took in so many events. ``late_s``: how much later than due it came. On the deciding thread."""

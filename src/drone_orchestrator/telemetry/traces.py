@@ -198,7 +198,8 @@ def step(name: str) -> Iterator[None]:
 class OrderTraces:
     """Tells the spans of an order that the leader knows of, as its steps become durable.
 
-    A listener of :class:`.replica.ReplicaTelemetry`. Calls come from one thread, but for :meth:`take_office`.
+    A listener of :class:`.replica.ReplicaTelemetry`. Calls may come from any thread, those about one order one
+    after another.
     """
 
     def __init__(self, tracer: Tracer, holder: str) -> None:

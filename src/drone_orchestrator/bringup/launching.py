@@ -227,6 +227,8 @@ async def _until_up(context: LaunchContext, names: Sequence[str], wanted: Sequen
             missing = [name for name, state in zip(missing, states, strict=True) if state not in wanted]
             if missing:
                 await asyncio.sleep(_ASK_PERIOD_S)
+    except asyncio.CancelledError:
+        return  # launch shuts down; a cancelled future would break off its loop, and leave the processes behind
     finally:
         for client in clients.values():
             node.destroy_client(client)

@@ -23,7 +23,6 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 ROOT = Path(__file__).resolve().parents[1]
 GAZEBO = ROOT / "config" / "gazebo"
 PICTURE = ROOT / "docs" / "images" / "gazebo.png"
-REACH_M = 265.0
 #: From where the light comes: faces turned away from it are darker.
 LIGHT = np.array([0.4, -0.5, 0.75]) / np.linalg.norm([0.4, -0.5, 0.75])
 
@@ -82,6 +81,9 @@ def shape(visual: ElementTree.Element) -> tuple[np.ndarray, float] | None:
     """Corners of the outline around the middle, and the height."""
     size, geometry = visual.findtext("geometry/box/size"), visual.find("geometry")
     assert geometry is not None
+    outline = [[float(x) for x in (each.text or "").split()] for each in geometry.iterfind("polyline/point")]
+    if outline:
+        return np.array(outline), float(geometry.findtext("polyline/height") or 0.0)
     if size is not None:
         x, y, z = (float(each) / 2 for each in size.split())
         return np.array([[-x, -y], [x, -y], [x, y], [-x, y]]), 2 * z
@@ -118,25 +120,38 @@ def draw_from_above(axes: Axes, shown: list[Solid]) -> None:
         axes.add_patch(
             Polygon(each.base[:, :2], closed=True, facecolor=(*each.color, each.alpha), edgecolor="0.3", linewidth=0.4)
         )
-        name = each.name.split("/", 1)[0]
-        if name.startswith("no_fly_zone_"):
-            axes.annotate(
-                name.removeprefix("no_fly_zone_"), each.base[:, :2].mean(axis=0), ha="center", va="center", fontsize=7
-            )
     axes.add_patch(Circle((0, 0), 10, fill=False, edgecolor="black", linewidth=0.8))
     axes.annotate("depot", (0, -20), ha="center", va="top", fontsize=8)
-    axes.set(xlim=(-150, REACH_M), ylim=(-150, 190), aspect="equal", xlabel="east [m]", ylabel="north [m]")
+    axes.set(xlim=(-150, 330), ylim=(-150, 190), aspect="equal", xlabel="east [m]", ylabel="north [m]")
     axes.set_title("town.sdf from above", fontsize=9)
+
+
+def draw_region(axes: Axes, shown: list[Solid]) -> None:
+    """The no-fly zones, kilometres away, and where the town is."""
+    axes.set_facecolor("#dfe6d8")
+    for each in shown:
+        name = each.name.split("/", 1)[0]
+        if name.startswith("no_fly_zone_"):
+            corners = each.base[:, :2] / 1000
+            axes.add_patch(Polygon(corners, closed=True, facecolor=(*each.color, 0.4), edgecolor="0.3", linewidth=0.4))
+            label = name.removeprefix("no_fly_zone_").replace("_", " ")
+            axes.annotate(label, (corners[:, 0].mean(), corners[:, 1].max() + 0.2), ha="center", fontsize=6)
+    axes.add_patch(Polygon(np.array([[-0.15, -0.15], [0.26, -0.15], [0.26, 0.19], [-0.15, 0.19]]), facecolor="#733f33"))
+    axes.annotate("town", (0.4, 0.0), fontsize=6, va="center")
+    axes.set(xlim=(-4, 5), ylim=(-1.5, 8), aspect="equal")
+    axes.tick_params(labelsize=5, length=2, pad=1)
+    axes.set_title("region [km]", fontsize=7)
 
 
 def main() -> None:
     town = ElementTree.parse(GAZEBO / "worlds" / "town.sdf").getroot()
     world = solids(list(town.iterfind("world/model")))
     figure = plt.figure(figsize=(11, 8.4), dpi=110)
-    draw_from_above(figure.add_axes((0.06, 0.50, 0.44, 0.45)), world)
+    draw_from_above(figure.add_axes((0.065, 0.50, 0.43, 0.45)), world)
+    draw_region(figure.add_axes((0.38, 0.57, 0.105, 0.16)), world)
     aslant = figure.add_axes((0.50, 0.48, 0.50, 0.50), projection="3d")
     aslant.view_init(elev=28, azim=-125)
-    draw_aslant(aslant, world, (60, 20, 0), 215)
+    draw_aslant(aslant, world, (50, 20, 0), 190)
     figure.text(0.75, 0.955, "the same, from the south-west", ha="center", fontsize=9)
     for index, name in enumerate(("courier", "heavy")):
         model = ElementTree.parse(GAZEBO / "models" / name / "model.sdf").getroot()

@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 from drone_orchestrator.bringup import fleet_config
-from drone_orchestrator.core.types import DroneClass, GeoPoint
+from drone_orchestrator.bringup.gazebo import zone_model
+from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, NoFlyZone
 
 ROOT = Path(__file__).resolve().parents[1]
 GAZEBO = ROOT / "config" / "gazebo"
@@ -55,8 +57,6 @@ HOUSES = (
 )  # fmt: skip
 HOUSE_COLORS = ("0.80 0.76 0.70 1", "0.72 0.62 0.54 1", "0.62 0.66 0.72 1", "0.85 0.82 0.74 1")
 ROOF_COLOR = "0.45 0.25 0.20 1"
-#: No-fly zones: name, east, north, length, width, height.
-ZONES = (("hospital", -20, 150, 70, 50, 90), ("harbour", 220, -30, 50, 90, 110))
 
 
 def numbers(*values: float) -> str:
@@ -302,14 +302,15 @@ def model_config(name: str) -> str:
 # --- the world --------------------------------------------------------------------------------------------------------
 
 
-def world(depot: GeoPoint) -> str:
+def world(fleet: FleetSpec) -> str:
     """Depot at the origin, x east, y north."""
+    depot = fleet.depot
     houses = "".join(house(i + 1, *each) for i, each in enumerate(HOUSES))
-    zones = "".join(zone(*each) for each in ZONES)
+    zones = "".join(zone(each, depot) for each in fleet.no_fly_zones)
     return f"""<?xml version="1.0"?>
 {HEAD}
 <!-- The depot of config/fleet.yaml at the origin, x east, y north, and a small town around it. The launch file writes
-     the depot of another fleet_config into spherical_coordinates. Drones are spawned by the launch file. -->
+     the depot and the no-fly zones of your fleet_config into a copy, and spawns the drones. -->
 <sdf version="1.9">
   <world name="town">
     <physics name="2ms" type="ignored">
@@ -412,27 +413,17 @@ def house(number: int, east: float, north: float, length: float, width: float, h
 """
 
 
-def zone(name: str, east: float, north: float, length: float, width: float, height: float) -> str:
-    """A box to see through and to fly through: nothing collides with it."""
-    return f"""    <model name="no_fly_zone_{name}">
-      <static>true</static>
-      <pose>{numbers(east, north, height / 2, 0, 0, 0)}</pose>
-      <link name="link">
-        <visual name="volume">
-          <cast_shadows>false</cast_shadows>
-          <transparency>0.7</transparency>
-          <geometry><box><size>{numbers(length, width, height)}</size></box></geometry>
-{material("0.90 0.10 0.10 0.3", 10)}
-        </visual>
-      </link>
-    </model>
-"""
+def zone(of: NoFlyZone, depot: GeoPoint) -> str:
+    """As the launch file writes it for another fleet."""
+    model = zone_model(of, depot)
+    ElementTree.indent(model, "  ", level=2)
+    return f"    {ElementTree.tostring(model, encoding='unicode').rstrip()}\n"
 
 
 def files() -> dict[Path, str]:
     """Every generated file and its content."""
     fleet = fleet_config.load(ROOT / "config" / "fleet.yaml")
-    out = {GAZEBO / "worlds" / "town.sdf": world(fleet.depot)}
+    out = {GAZEBO / "worlds" / "town.sdf": world(fleet)}
     for drone_class in fleet.classes:
         folder = GAZEBO / "models" / drone_class.name
         out[folder / "model.sdf"] = quadrotor(drone_class, AIRFRAMES[drone_class.name])

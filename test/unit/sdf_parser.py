@@ -40,8 +40,9 @@ def _drake(path: Path) -> str:
         pytest.skip(
             f"no SDF parser: apt install libglib2.0-0t64 libx11-6 libsm6 ({str(error).strip().splitlines()[-1]})"
         )
+    plant = MultibodyPlant(time_step=0.001)  # a parser does not keep it alive
     try:
-        Parser(MultibodyPlant(time_step=0.001)).AddModels(str(path))
+        Parser(plant).AddModels(str(path))
     except RuntimeError as error:
         return str(error)
     return ""

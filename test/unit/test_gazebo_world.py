@@ -17,14 +17,16 @@ from sdf_parser import complaints
 
 from drone_orchestrator.bringup import fleet_config, gazebo
 from drone_orchestrator.bringup.gazebo import GazeboError
-from drone_orchestrator.core.types import DroneClass, GeoPoint
+from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, NoFlyZone
 from drone_orchestrator.flight.battery import DEPOT_RADIUS_M
 
 ROOT = Path(__file__).resolve().parents[2]
 GAZEBO = ROOT / "config" / "gazebo"
 SDF = sorted(GAZEBO.rglob("*.sdf"))
-CLASSES = fleet_config.load(ROOT / "config" / "fleet.yaml").classes
-DEPOT = fleet_config.load(ROOT / "config" / "fleet.yaml").depot
+FLEET = fleet_config.load(ROOT / "config" / "fleet.yaml")
+CLASSES, DEPOT = FLEET.classes, FLEET.depot
+PALACE = NoFlyZone("palace", (GeoPoint(51.5, -0.125), GeoPoint(51.5, -0.124), GeoPoint(51.501, -0.125)))
+LONDON = FleetSpec("london", GeoPoint(51.5, -0.125), 5000.0, CLASSES, (PALACE,))
 GRAVITY_MPS2 = 9.81
 
 
@@ -96,7 +98,7 @@ def test_what_the_launch_file_makes_of_them_is_still_valid(tmp_path: Path) -> No
     drone.write_text(gazebo.model_for("drone_7", "courier", gazebo.default_models()))
     assert complaints(drone) == ""
     world = tmp_path / "world.sdf"
-    world.write_text(gazebo.world_at(gazebo.default_world().read_text(), GeoPoint(51.5, -0.1), "town.sdf"))
+    world.write_text(gazebo.world_for(LONDON, gazebo.default_world().read_text(), "town.sdf"))
     assert complaints(world) == ""
 
 
@@ -183,19 +185,28 @@ def test_nothing_of_the_town_is_in_the_way() -> None:
 
 
 def test_zones_are_seen_and_flown_through() -> None:
-    zones = [
-        each
-        for each in ElementTree.parse(gazebo.default_world()).getroot().iterfind("world/model")
-        if each.get("name", "").startswith("no_fly_zone_")
-    ]
-    assert len(zones) >= 1
-    for zone in zones:
+    zones = zones_of(gazebo.default_world().read_text())
+    assert list(zones) == [each.name for each in FLEET.no_fly_zones] != []
+    for zone in zones.values():
         assert zone.find("link/collision") is None
         assert 0.0 < number(zone, "link/visual/transparency") < 1.0
+        assert number(zone, "link/visual/geometry/polyline/height") > max(each.cruise_altitude_m for each in CLASSES)
 
 
-def test_the_origin_follows_the_fleet() -> None:
-    moved = gazebo.world_at(gazebo.default_world().read_text(), GeoPoint(51.5, -0.125), "town.sdf")
+def zones_of(sdf: str) -> dict[str, ElementTree.Element]:
+    models = ElementTree.fromstring(sdf).iterfind("world/model")
+    named = {each.get("name", ""): each for each in models}
+    return {name.removeprefix("no_fly_zone_"): each for name, each in named.items() if name.startswith("no_fly_zone_")}
+
+
+def test_origin_and_zones_follow_the_fleet() -> None:
+    moved = gazebo.world_for(LONDON, gazebo.default_world().read_text(), "town.sdf")
+    [(name, zone)] = zones_of(moved).items()
+    assert name == "palace"
+    corners = [
+        tuple(map(float, (each.text or "").split())) for each in zone.iterfind("link/visual/geometry/polyline/point")
+    ]
+    assert corners == [(0.0, 0.0), pytest.approx((69.4, 0.0), abs=0.2), pytest.approx((0.0, 111.3), abs=0.2)]
     place = ElementTree.fromstring(moved).find("world/spherical_coordinates")
     assert place is not None
     assert (number(place, "latitude_deg"), number(place, "longitude_deg")) == (51.5, -0.125)
@@ -212,7 +223,7 @@ def test_the_origin_follows_the_fleet() -> None:
 )
 def test_a_world_that_cannot_be_used_is_refused(sdf: str, says: str) -> None:
     with pytest.raises(GazeboError, match=re.escape(says)):
-        gazebo.world_at(sdf, DEPOT, "town.sdf")
+        gazebo.world_for(FLEET, sdf, "town.sdf")
 
 
 def test_a_world_without_a_name_is_refused() -> None:

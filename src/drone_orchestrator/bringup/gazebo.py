@@ -11,12 +11,16 @@ from xml.etree import ElementTree
 
 import yaml
 
-from ..core.types import GeoPoint
+from ..core.types import FleetSpec, GeoPoint, NoFlyZone
+from ..planning.geo import enu_from_geo
 from .paths import share_dir
 
 #: Pads of the depot: rows and columns, and metres between two. All are within the circle in which drones charge.
 PAD_ROWS = 5
 PAD_SPACING_M = 3.5
+#: How high the walls of no-fly zones are drawn: above every cruise altitude.
+ZONE_HEIGHT_M = 150.0
+_ZONE = "no_fly_zone_"
 _DRONE = "<drone>"
 
 
@@ -56,18 +60,43 @@ def world_name(sdf: str, file: object) -> str:
     return name
 
 
-def world_at(sdf: str, depot: GeoPoint, file: object) -> str:
-    """``sdf`` (the text of ``file``) with the origin of its world at ``depot``. Raises :class:`GazeboError`."""
+def world_for(fleet: FleetSpec, sdf: str, file: object) -> str:
+    """``sdf`` (the text of ``file``) with its origin at the depot of ``fleet``, and only with the no-fly zones of that.
+
+    Raises :class:`GazeboError`.
+    """
     root = _parse(sdf, file)
-    place = _world(root, file).find("spherical_coordinates")
+    world = _world(root, file)
+    place = world.find("spherical_coordinates")
     if place is None:
         raise GazeboError(f"{file}: its world has no spherical_coordinates")
-    for name, degrees in (("latitude_deg", depot.lat_deg), ("longitude_deg", depot.lon_deg)):
+    for name, degrees in (("latitude_deg", fleet.depot.lat_deg), ("longitude_deg", fleet.depot.lon_deg)):
         element = place.find(name)
         if element is None:
             element = ElementTree.SubElement(place, name)
         element.text = f"{degrees:.7f}"
+    for model in [each for each in world.iterfind("model") if each.get("name", "").startswith(_ZONE)]:
+        world.remove(model)
+    world.extend(zone_model(each, fleet.depot) for each in fleet.no_fly_zones)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def zone_model(zone: NoFlyZone, depot: GeoPoint) -> ElementTree.Element:
+    """The SDF model of a zone: walls to see through and to fly through, for nothing collides with it."""
+    model = ElementTree.Element("model", name=f"{_ZONE}{zone.name}")
+    ElementTree.SubElement(model, "static").text = "true"
+    visual = ElementTree.SubElement(ElementTree.SubElement(model, "link", name="link"), "visual", name="volume")
+    ElementTree.SubElement(visual, "cast_shadows").text = "false"
+    ElementTree.SubElement(visual, "transparency").text = "0.7"
+    outline = ElementTree.SubElement(ElementTree.SubElement(visual, "geometry"), "polyline")
+    for corner in zone.corners:
+        east, north = enu_from_geo(corner.lat_deg, corner.lon_deg, depot)
+        ElementTree.SubElement(outline, "point").text = f"{float(east):.1f} {float(north):.1f}"
+    ElementTree.SubElement(outline, "height").text = f"{ZONE_HEIGHT_M:g}"
+    material = ElementTree.SubElement(visual, "material")
+    for part in ("ambient", "diffuse"):
+        ElementTree.SubElement(material, part).text = "0.90 0.10 0.10 0.3"
+    return model
 
 
 def model_for(drone_id: str, drone_class: str, models: Path) -> str:

@@ -35,7 +35,8 @@ def gazebo_with_drones(context: LaunchContext, values: Values) -> list[LaunchDes
         raise GazeboError(f"world: {source}: {error.strerror}") from error
     name = gazebo.world_name(sdf, source)
     world = made / "world.sdf"
-    world.write_text(gazebo.world_at(sdf, fleet_config.load(values["fleet_config"]).depot, source), encoding="utf-8")
+    fleet = fleet_config.load(values["fleet_config"])
+    world.write_text(gazebo.world_for(fleet, sdf, source), encoding="utf-8")
     classes = _drones(values)
     models = Path(values["models"]) if values["models"] else gazebo.default_models()
     for drone_id, drone_class in classes.items():

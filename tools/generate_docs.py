@@ -6,11 +6,14 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+import click
 from rclpy.duration import Duration
 
+from drone_orchestrator.cli.main import fleetctl
 from drone_orchestrator.core import breakers, drone, election, saga
 from drone_orchestrator.core.admission import Code
 from drone_orchestrator.core.types import Breaker, BreakerState
@@ -204,7 +207,7 @@ CODES.
 | variable | for |
 |---|---|
 | `ETCD_ENDPOINTS` | default of `etcd_endpoints` and `--etcd` |
-| `DRONE_ORCHESTRATOR_REGION` | default of `fleetctl --region` |
+| `DRONE_ORCHESTRATOR_REGION` | default of `--region` |
 | `DRONE_ORCHESTRATOR_ORDER_KEYS` | keys of [signed orders](signed_orders.md), for want of `order_keys_file` |
 | `ETCD_BIN` | the etcd that `fleetctl up`, the demo and the tests start |
 | `ROS_DOMAIN_ID`, `RMW_IMPLEMENTATION`, … | as everywhere in ROS 2 |
@@ -243,10 +246,72 @@ def param_file(name: str) -> str:
     return text
 
 
+_CLI = """`fleetctl` runs, watches and checks a fleet. Without ROS 2 it is `.venv/bin/fleetctl`, with ROS 2
+`ros2 run drone_orchestrator fleetctl`.
+
+- *Exit code*: 0 done; 1 a check failed; 2 a usage or precondition error, said in one line on stderr; 130 ended by
+  Ctrl-C.
+- *`--json`* on any command that ends: one JSON object, alone on the last line of stdout; what is for people goes to
+  stderr.
+- *Which fleet*: `--etcd`, else `ETCD_ENDPOINTS`, else the one that `fleetctl up` runs on this machine, else
+  127.0.0.1:2379; `--region`, else `DRONE_ORCHESTRATOR_REGION`, else the region of that fleet.
+- *Output* is plain where it is no terminal, and without colours where `NO_COLOR` is set. Views that go on (`--watch`,
+  `top`) are a screen in a terminal, and lines of what changed elsewhere; Ctrl-C ends them.
+- *Completion*: `fleetctl completion bash`, `zsh` or `fish` prints it. It knows the ids of the running fleet's orders
+  and drones.
+"""
+
+
+def command_line() -> str:
+    """Every command of ``fleetctl``, from its declaration."""
+    root = click.Context(fleetctl, info_name="fleetctl")
+    commands = list(_commands(root))
+    lines = [HEAD, "# fleetctl\n", _CLI, "| command | does |", "|---|---|"]
+    for context in commands:
+        path, does = context.command_path, context.command.get_short_help_str(limit=200)
+        lines.append(f"| [`{path}`](#{path.replace(' ', '-')}) | {_cell(does)} |")
+    for context in commands:
+        usage = " ".join(context.command.collect_usage_pieces(context))
+        text = inspect.cleandoc(context.command.help or "").replace("\b\n", "")
+        lines += [f"\n## {context.command_path}\n", f"    {context.command_path} {usage}\n", text, ""]
+        rows = [row for param in context.command.params if (row := _option_row(param, context))]
+        lines += ["| option | default | what |", "|---|---|---|", *rows] if rows else []
+    return "\n".join([*lines, ""])
+
+
+def _commands(context: click.Context) -> Iterator[click.Context]:
+    """A context for each command that is no group, in the order in which the groups list them."""
+    group = context.command
+    assert isinstance(group, click.Group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, click.Group):
+            yield from _commands(inner)
+        else:
+            yield inner
+
+
+def _option_row(param: click.Parameter, context: click.Context) -> str:
+    if not isinstance(param, click.Option):
+        return ""
+    names = ", ".join(param.opts) + ("" if param.is_flag else f" {param.make_metavar(context)}")
+    default = "" if param.is_flag or not param.show_default else f"`{param.default}`"
+    variable = f" Also `{param.envvar}`." if param.envvar else ""
+    required = " Required." if param.required else ""
+    return f"| `{_cell(names)}` | {default} | {_cell(param.help or '')}{variable}{required} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 def pages() -> dict[Path, str]:
     """The text of every generated file."""
     files = {ROOT / "config" / f"{name}.param.yaml": param_file(name) for name in NODES}
     return {
+        DOCS / "cli.md": command_line(),
         DOCS / "state_machines.md": state_machines(),
         DOCS / "parameters.md": parameters(),
         DOCS / "qos.md": qualities(),

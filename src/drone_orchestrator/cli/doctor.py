@@ -16,7 +16,7 @@ from ..core.view import FleetView
 from . import doctor_machine as machine
 from .context import DEFAULT_ENDPOINTS, Target, json_option, positive, target_options
 from .doctor_dds import Heard, check_dds
-from .doctor_store import check_store
+from .doctor_store import check_store, read_view
 from .findings import ERROR, OK, WARNING, Finding, warning
 from .fleet import hearing, namespace_option
 from .output import Failure, Output, shown
@@ -94,6 +94,8 @@ def _listen(target: Target, view: FleetView, namespace: str, listen_s: float) ->
     heard = Heard(drones)
     if said is not None:
         heard = Heard(drones, said[0].instance_id, said[0].region, said[0].skew_s)
+    # Leadership may have changed while we listened: what was heard is compared with what is stored by now.
+    view = read_view(target) or view
     domain = target.environment.get("ROS_DOMAIN_ID") or os.environ.get("ROS_DOMAIN_ID", "0")
     return check_dds(view, heard, domain=domain, region=target.region)
 

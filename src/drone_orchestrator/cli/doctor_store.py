@@ -42,6 +42,19 @@ def check_store(target: Target, *, asked_for: bool) -> tuple[list[Finding], Flee
         store.close()
 
 
+def read_view(target: Target) -> FleetView | None:
+    """What is stored now; ``None`` where the store has gone away meanwhile."""
+    store = EtcdStore(target.endpoints.split(","), target.region)
+    try:
+        view = FleetView()
+        view.load(store.snapshot())
+    except StoreError:
+        return None
+    finally:
+        store.close()
+    return view
+
+
 def _check_open(store: EtcdStore, target: Target, asked_for: bool) -> tuple[list[Finding], FleetView | None]:
     try:
         status = store.status()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 import httpx
+from rich.table import Table
 
 from ..bringup import registry
 from ..bringup.fleet_config import FleetConfigError, load
@@ -26,7 +28,7 @@ ETCD_HISTORY = "1h"
 
 
 @click.command()
-@click.option("--drones", default=6, show_default=True, type=click.IntRange(0, 1000))
+@click.option("--drones", default=6, show_default=True, type=click.IntRange(0, 1000), help="How many.")
 @click.option("--replicas", default=3, show_default=True, type=click.IntRange(0, 9), help="Orchestrators.")
 @click.option(
     "--time-scale",
@@ -55,16 +57,53 @@ def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: in
         raise Failure(str(error)) from error
     require_free_port(options.http_host, http_port)
     with running(options, out) as fleet:
-        domain = fleet.environment["ROS_DOMAIN_ID"]
-        out.say(f"[bold green]ready[/bold green]  orders: {fleet.url}/orders   docs: {fleet.url}/docs")
-        out.say(f"        etcd: {fleet.options.etcd_endpoints}   ROS_DOMAIN_ID={domain}   logs: {fleet.log_dir}")
-        out.say(f"        metrics of every process, for Prometheus: {fleet.targets_file}")
-        out.say("        another terminal: fleetctl drones · fleetctl leader · fleetctl order list")
-        out.say("        Ctrl-C stops everything and removes its data")
-        out.result({"url": fleet.url, "etcd": fleet.options.etcd_endpoints, "ros_domain_id": int(domain)})
+        domain = int(fleet.environment["ROS_DOMAIN_ID"])
+        _say_ready(out, fleet, domain)
+        out.result(
+            {
+                "url": fleet.url,
+                "etcd": fleet.options.etcd_endpoints,
+                "ros_domain_id": domain,
+                "prometheus_targets": str(fleet.targets_file),
+                "logs": str(fleet.log_dir),
+            }
+        )
         while True:
             fleet.check()
             time.sleep(0.5)
+
+
+def _say_ready(out: Output, fleet: LocalFleet, domain: int) -> None:
+    """What one needs next, in the words in which this command was called."""
+    called = Path(sys.argv[0])
+    me = (
+        os.path.relpath(called)
+        if called.name == "fleetctl" and called.is_file() and called.is_absolute()
+        else "fleetctl"
+    )
+    options = fleet.options
+    out.say(
+        f"[bold green]ready[/bold green]  {options.drones} drones, {options.replicas} orchestrators, {options.region}"
+    )
+    table = Table(box=None, show_header=False)
+    table.add_row("dashboard", f"{fleet.url}/")
+    table.add_row("orders", f"{fleet.url}/orders   with examples: {fleet.url}/docs")
+    table.add_row("metrics", f"{fleet.targets_file}   (targets of every process, for Prometheus)")
+    table.add_row("runner", f"pid {os.getpid()}")
+    table.add_row("etcd", options.etcd_endpoints)
+    table.add_row("logs", str(fleet.log_dir))
+    table.add_row("ros2", f"export ROS_DOMAIN_ID={domain}")
+    out.console.print(table)
+    out.say("in another terminal:")
+    for line in (
+        "order submit --to 37.7749,-122.4194 --weight 2.3",
+        "order watch",
+        "top",
+        "leader --handover",
+        "doctor",
+    ):
+        out.say(f"  {me} {line}")
+    out.say("[dim]Ctrl-C stops everything and removes its data[/dim]")
 
 
 def require_free_port(host: str, port: int) -> None:

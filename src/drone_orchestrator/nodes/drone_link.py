@@ -28,6 +28,9 @@ from . import convert, names, qos
 FLEET_DEPTH = 1000
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
+#: Each action client is five DDS entities, and every wake of the executor looks at all that there are: those of drones
+#: that fly or have flown just now are kept, and no more than so many.
+CLIENTS_KEPT = 32
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class DroneLink:
         self._work: collections.deque[Callable[[], None]] = collections.deque()
         self._reentrant = ReentrantCallbackGroup()
         self._clients: dict[str, ActionClient] = {}
+        self._unanswered_goals: collections.Counter[str] = collections.Counter()  # by drone
         self._handles: dict[tuple[str, int], ClientGoalHandle] = {}
         self._waiting: list[_PendingGoal] = []
         self._asked: dict[int, _PendingClearance] = {}
@@ -124,6 +128,7 @@ class DroneLink:
         for client in self._clients.values():
             client.destroy()
         self._clients.clear()
+        self._unanswered_goals.clear()
 
     def destroy(self) -> None:
         """Give everything up; a service whose answers are still to be sent goes with :meth:`is_closed`."""
@@ -149,6 +154,8 @@ class DroneLink:
         waiting, self._waiting = self._waiting, []
         for pending in waiting:
             self._send_goal(pending)
+        if len(self._clients) > CLIENTS_KEPT:
+            self._give_clients_back()
         for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
             asked = self._asked.pop(request_id)
             if not asked.future.done():
@@ -173,10 +180,12 @@ class DroneLink:
             return
         goal = convert.goal_to_msg(effect.order, effect.attempt, effect.epoch, self._instance_id)
         uuid = convert.goal_uuid(effect.order.message_id, effect.attempt)
+        self._unanswered_goals[effect.drone_id] += 1
         future = client.send_goal_async(goal, goal_uuid=uuid)
         future.add_done_callback(lambda done: self._on_goal_answer(effect, done))
 
     def _on_goal_answer(self, effect: SendGoal, done: Future) -> None:
+        self._unanswered_goals[effect.drone_id] -= 1
         if done.cancelled() or done.exception() is not None:
             self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
@@ -198,11 +207,18 @@ class DroneLink:
             handle.cancel_goal_async()
 
     def _client(self, drone_id: str) -> ActionClient:
-        client = self._clients.get(drone_id)
+        client = self._clients.pop(drone_id, None)
         if client is None:
             client = ActionClient(self._node, ExecuteDelivery, names.drone_action(drone_id))
-            self._clients[drone_id] = client
+        self._clients[drone_id] = client  # at the end: used last
         return client
+
+    def _give_clients_back(self) -> None:
+        """Destroy those that were not used for longest, but none whose drone has still to answer."""
+        asked = {pending.effect.drone_id for pending in self._waiting}
+        spare = [drone for drone in self._clients if drone not in asked and self._unanswered_goals[drone] <= 0]
+        for drone_id in spare[: max(0, len(self._clients) - CLIENTS_KEPT)]:
+            self._clients.pop(drone_id).destroy()
 
     def _on_state(self, msg: DroneState) -> None:
         try:

@@ -44,27 +44,40 @@ class Quadrotor:
     @property
     def rotation(self) -> np.ndarray:
         """From the drone's axes to the world's: yaw, and the tilt that its acceleration takes."""
-        up = self.acceleration + np.array([0.0, 0.0, GRAVITY_MPS2])
-        up = up / np.linalg.norm(up)
-        forward = np.array([math.cos(self.heading), math.sin(self.heading), 0.0])
-        left = np.cross(up, forward)
-        left /= np.linalg.norm(left)
-        return np.column_stack([np.cross(left, up), left, up])
+        ux, uy, uz = (
+            float(self.acceleration[0]),
+            float(self.acceleration[1]),
+            float(self.acceleration[2]) + GRAVITY_MPS2,
+        )
+        length = math.sqrt(ux * ux + uy * uy + uz * uz)
+        ux, uy, uz = ux / length, uy / length, uz / length
+        c, s = math.cos(self.heading), math.sin(self.heading)
+        lx, ly, lz = -uz * s, uz * c, ux * s - uy * c  # up x forward
+        length = math.sqrt(lx * lx + ly * ly + lz * lz)
+        lx, ly, lz = lx / length, ly / length, lz / length
+        return np.array(
+            [
+                [ly * uz - lz * uy, lx, ux],
+                [lz * ux - lx * uz, ly, uy],
+                [lx * uy - ly * ux, lz, uz],
+            ]  # left x up, left, up
+        )
 
     @property
     def orientation(self) -> tuple[float, float, float, float]:
-        """The rotation as a quaternion x, y, z, w (never near a half turn about a horizontal axis)."""
-        m = self.rotation
-        heading = math.atan2(m[1, 0], m[0, 0])
-        turn = np.array(
-            [[math.cos(heading), -math.sin(heading), 0], [math.sin(heading), math.cos(heading), 0], [0, 0, 1]]
+        """The rotation as a quaternion x, y, z, w: yaw after tilt, and a tilt is never near a half turn."""
+        m = self.rotation.tolist()
+        heading = math.atan2(m[1][0], m[0][0])
+        c, s = math.cos(heading), math.sin(heading)
+        tilt = [[c * m[0][j] + s * m[1][j] for j in range(3)], [c * m[1][j] - s * m[0][j] for j in range(3)], m[2]]
+        w = math.sqrt(max(1.0 + tilt[0][0] + tilt[1][1] + tilt[2][2], 1e-12)) / 2.0
+        x, y, z = (
+            (tilt[2][1] - tilt[1][2]) / (4.0 * w),
+            (tilt[0][2] - tilt[2][0]) / (4.0 * w),
+            (tilt[1][0] - tilt[0][1]) / (4.0 * w),
         )
-        tilt = turn.T @ m
-        w = math.sqrt(max(1.0 + np.trace(tilt), 1e-12)) / 2.0
-        tilted = np.array([(tilt[2, 1] - tilt[1, 2]), (tilt[0, 2] - tilt[2, 0]), (tilt[1, 0] - tilt[0, 1])]) / (4.0 * w)
         c, s = math.cos(heading / 2.0), math.sin(heading / 2.0)
-        x, y, z = tilted
-        return (float(c * x - s * y), float(c * y + s * x), float(c * z + s * w), float(c * w - s * z))
+        return (c * x - s * y, c * y + s * x, c * z + s * w, c * w - s * z)
 
     @property
     def body_velocity(self) -> tuple[float, float, float]:
@@ -84,7 +97,7 @@ class Quadrotor:
                 linear, yaw_rate = (0.0, 0.0, 0.0), 0.0
             target = self.rotation @ np.array(linear) + self.wind
         wanted = (target - self.velocity) / LAG_S
-        most = np.linalg.norm(wanted)
+        most = math.hypot(*wanted)
         self.acceleration = wanted * min(1.0, MAX_ACCELERATION_MPS2 / most) if most > 0 else wanted
         self.velocity = self.velocity + self.acceleration * dt_s
         self.position = self.position + self.velocity * dt_s

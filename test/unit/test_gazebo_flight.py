@@ -16,7 +16,7 @@ from drone_orchestrator.flight.controller import FlightError, FlightSetup
 from drone_orchestrator.flight.gazebo import FAULT_AFTER_S, HOVER_AFTER_S, GazeboFlight, Odometry, SetPoint
 from drone_orchestrator.flight.guidance import HORIZONTAL_ACCELERATION_MPS2
 from drone_orchestrator.planning.energy import cruise_power_w, flight_time_s
-from drone_orchestrator.planning.geo import geo_from_enu
+from drone_orchestrator.planning.geo import distance_between_m, geo_from_enu
 
 DEPOT = GeoPoint(37.7577, -122.3876)
 COURIER = DroneClass("courier", 3.0, 20.0, 5.0, 60.0, 550.0, 6.0, 700.0, load_time_s=10.0, drop_time_s=5.0)
@@ -76,7 +76,7 @@ class World:
         return self.time_s - began
 
     def arrive(self, limit_s: float = 600.0) -> float:
-        return self.until(lambda: self.flight.state.at_target, limit_s)
+        return self.until(lambda: self.ticks % STEPS_A_TICK == 0 and self.flight.state.at_target, limit_s)
 
     def distance_m(self, east_m: float, north_m: float) -> float:
         return math.hypot(self.drone.position[0] - east_m, self.drone.position[1] - north_m)
@@ -113,6 +113,7 @@ def test_a_leg_ends_on_the_spot_in_about_the_planned_time(world: World, distance
     world.flight.goto(place(0.6 * distance_m, -0.8 * distance_m))
     took_s = world.arrive()
     assert world.distance_m(0.6 * distance_m, -0.8 * distance_m) < 1.0
+    assert distance_between_m(world.flight.state.position, place(0.6 * distance_m, -0.8 * distance_m)) < 1.0
     planned_s = float(flight_time_s(distance_m, COURIER))
     # Speeding up and braking, the last metres above the ground, and a second to be sure of having landed.
     assert planned_s <= took_s <= planned_s + 30.0

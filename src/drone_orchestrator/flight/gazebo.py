@@ -103,7 +103,7 @@ class GazeboFlight:
         self._odometry: Odometry | None = None
         self._now = Kinematics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0)
         self._upright_cos = 1.0
-        self._position = setup.depot
+        self._position: GeoPoint | None = None  # where that is, once somebody asks
         self._heard = False  # since the last step
         self._silent_s = self._still_s = self._unsaved_s = 0.0
         self._stands_at_m: float | None = None  # height of what the drone stands on; ``None`` in the air
@@ -138,8 +138,7 @@ class GazeboFlight:
         heading = math.atan2(axes[1][0], axes[0][0])
         self._now = Kinematics(odometry.position_m, (velocity[0], velocity[1], velocity[2]), heading)
         self._upright_cos = axes[2][2]
-        lat, lon = geo_from_enu(odometry.position_m[0], odometry.position_m[1], self._depot)
-        self._position = GeoPoint(float(lat), float(lon))
+        self._position = None
 
     def _first_look(self) -> None:
         east, north, up = self._now.position_m
@@ -255,7 +254,7 @@ class GazeboFlight:
     @property
     def state(self) -> FlightState:
         return FlightState(
-            position=self._position,
+            position=self._located(),
             local_position_m=self._now.position_m,
             local_velocity_mps=self._now.velocity_mps,
             heading_rad=self._now.heading_rad,
@@ -265,6 +264,13 @@ class GazeboFlight:
             landed=self._stands_at_m is not None,
             fault=self._fault(),
         )
+
+    def _located(self) -> GeoPoint:
+        """Worked out once for each odometry that is asked about: it takes longer than all the rest of it."""
+        if self._position is None:
+            lat, lon = geo_from_enu(self._now.position_m[0], self._now.position_m[1], self._depot)
+            self._position = GeoPoint(float(lat), float(lon))
+        return self._position
 
     def remaining_s(self) -> float:
         if self._target is None or self._at_target():

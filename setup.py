@@ -45,7 +45,10 @@ setup(
         "tenacity>=8.2",
     ],
     # Imported only where the environment asks for traces (docs/observability.md).
-    extras_require={"traces": ["opentelemetry-sdk>=1.20", "opentelemetry-exporter-otlp-proto-grpc>=1.20"]},
+    extras_require={
+        "traces": ["opentelemetry-sdk>=1.20", "opentelemetry-exporter-otlp-proto-grpc>=1.20"],
+        "test": ["pytest"],  # by which `colcon test` knows how
+    },
     entry_points={
         "console_scripts": [
             f"orchestrator = {NAME}.nodes.orchestrator:main",

@@ -105,12 +105,14 @@ class OrderLog:
         self._log = logger
         self._verbose = verbose
 
+    def wants_all(self) -> bool:
+        """See :class:`.replica.Listener`."""
+        return self._verbose()
+
     def __call__(self, step: Committed) -> None:
-        """One saga's step is durable."""
+        """See :class:`.replica.Listener`."""
         for event in step.events:
-            level = _NOTABLE.get(event.type, logging.DEBUG)
-            if level > logging.DEBUG or self._verbose():
-                self._tell(level, event, step.order)
+            self._tell(_NOTABLE.get(event.type, logging.DEBUG), event, step.order)
 
     def _tell(self, level: int, event: SagaEvent, order: Order) -> None:
         fields = order_fields(order, event.attempt, event.epoch)

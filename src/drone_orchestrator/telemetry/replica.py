@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import Counter
 
 from ..core import saga as sagas
-from ..core.effects import Reserve, Transition
+from ..core.effects import Transition
 from ..core.events import CommitDone, Fate
 from ..core.planner import Pairing, PlannedOrder, Planner
 from ..core.types import DroneReport, FleetSpec, Instant, Order, SagaEvent, SagaStatus
@@ -23,6 +23,10 @@ from .metrics import BREAKER_STATES, Metrics
 #: Reasons come from the code and from flight stacks; past so many different ones the rest counts as ``other``.
 MAX_REASONS = 64
 UNKNOWN_CLASS = "unknown"
+#: Steps of a delivery without trouble; by far the most.
+_GOES_WELL = frozenset(
+    {sagas.ACCEPTED, sagas.ASSIGNED, sagas.GOAL_ACCEPTED, sagas.CLEARED, sagas.LOADED, sagas.DELIVERED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,23 @@ class Committed:
     ended_s: float
 
 
+class Listener(Protocol):
+    """Hears of durable steps. Calls may come from any thread, those about one order one after another."""
+
+    def wants_all(self) -> bool:
+        """Whether it wants those of a delivery that goes well, too. Asked once for a group."""
+
+    def __call__(self, step: Committed) -> None: ...
+
+
 class ReplicaTelemetry:
-    """Implements :class:`~drone_orchestrator.runtime.driver.Observer`. ``listeners`` hear of every durable step."""
+    """Implements :class:`~drone_orchestrator.runtime.driver.Observer`. ``listeners`` hear of durable steps."""
 
     def __init__(
         self,
         metrics: Metrics,
         *,
-        listeners: Sequence[Callable[[Committed], None]] = (),
+        listeners: Sequence[Listener] = (),
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
@@ -67,15 +80,29 @@ class ReplicaTelemetry:
         """See :meth:`~drone_orchestrator.runtime.driver.Observer.committed`."""
         self._commit.observe(took_s)
         ended_s = began.wall_s + took_s
+        listeners = [each for each in self._listeners if each.wants_all()]
+        assigned: dict[str, int] = {}
         for each in done:
             change = each.commit.transition
             if each.fate is not Fate.SUCCEEDED or not isinstance(change, Transition):
                 continue
-            order = change.saga.order
+            goes_well = True
             for event in change.events:
-                self._count(event, order, change, ended_s)
-            for listener in self._listeners:
-                listener(Committed(order, change.events, began.wall_s, ended_s))
+                if event.type == sagas.ASSIGNED:
+                    drone_class = self._class_of(event.drone_id)
+                    assigned[drone_class] = assigned.get(drone_class, 0) + 1
+                    if event.attempt == 1:
+                        # Two machines' clocks: a gateway's that is ahead must not make it negative.
+                        self._assignment.observe(max(0.0, ended_s - change.saga.order.submitted_at))
+                elif event.type == sagas.DELIVERED:
+                    self._delivery.observe(max(0.0, ended_s - change.saga.order.submitted_at))
+                elif event.type not in _GOES_WELL:
+                    goes_well = False
+                    self._count_failure(event)
+            for listener in listeners if goes_well else self._listeners:
+                listener(Committed(change.saga.order, change.events, began.wall_s, ended_s))
+        for drone_class, number in assigned.items():
+            self._success(drone_class).inc(number)
 
     def turned(self, events: int, took_s: float, late_s: float) -> None:
         """See :meth:`~drone_orchestrator.runtime.driver.Observer.turned`."""
@@ -84,19 +111,14 @@ class ReplicaTelemetry:
         if not events:
             self._lateness.observe(late_s)
 
-    def _count(self, event: SagaEvent, order: Order, change: Transition, ended_s: float) -> None:
-        if event.type == sagas.ASSIGNED and isinstance(change.reservation, Reserve):
-            drone_class = self._class_of(event.drone_id)
-            success = self._successes.get(drone_class)
-            if success is None:
-                success = self._successes[drone_class] = self._metrics.assignments_success(drone_class=drone_class)
-            success.inc()
-            if event.attempt == 1:
-                # Two machines' clocks: a gateway's that is ahead must not make it negative.
-                self._assignment.observe(max(0.0, ended_s - order.submitted_at))
-        elif event.type == sagas.DELIVERED:
-            self._delivery.observe(max(0.0, ended_s - order.submitted_at))
-        elif event.type == sagas.ABANDONED or (
+    def _success(self, drone_class: str) -> Counter:
+        success = self._successes.get(drone_class)
+        if success is None:
+            success = self._successes[drone_class] = self._metrics.assignments_success(drone_class=drone_class)
+        return success
+
+    def _count_failure(self, event: SagaEvent) -> None:
+        if event.type == sagas.ABANDONED or (
             event.type == sagas.FAILED and event.from_status is not SagaStatus.PENDING
         ):
             self._metrics.assignments_failure(

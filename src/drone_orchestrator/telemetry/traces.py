@@ -212,8 +212,12 @@ class OrderTraces:
         living = (entry.value for entry in view.sagas.values())
         self._since = {s.message_id: s.updated_at for s in living if isinstance(s, Saga) and not s.status.is_terminal}
 
+    def wants_all(self) -> bool:
+        """See :class:`.replica.Listener`."""
+        return True
+
     def __call__(self, step: Committed) -> None:
-        """One saga's step is durable."""
+        """See :class:`.replica.Listener`."""
         if not step.order.trace_context:
             return
         for event in step.events:

@@ -15,11 +15,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gateway_fixtures import Clock, Gateway, Leader, order_document
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from drone_orchestrator.core.types import LeaderRecord
+from drone_orchestrator.gateway import rate_limit
 from drone_orchestrator.gateway.dashboard import add_dashboard
-from drone_orchestrator.gateway.rate_limit import RateLimit
+from drone_orchestrator.gateway.rate_limit import Clients, RateLimit
 from drone_orchestrator.gateway.service import GatewaySettings
 
 HERE = ("127.0.0.1", 4711)
@@ -45,8 +46,10 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def limited(clock: Clock, **changes: Any) -> RateLimit:
-    return RateLimit(_nothing, **{"rate_per_s": 2.0, "burst": 3, "clock": clock, **changes})
+def limited(clock: Clock, app: ASGIApp = _nothing, **changes: Any) -> RateLimit:
+    bounds = {"rate_per_s": 2.0, "burst": 3, "clock": clock, **changes}
+    hold_s = bounds.pop("hold_s", 0.0)
+    return RateLimit(app, clients=Clients(**bounds), hold_s=hold_s)
 
 
 def asked(limit: RateLimit, address: str = "192.0.2.1", path: str = "/fleet", **headers: str) -> int:
@@ -72,8 +75,59 @@ def test_a_bucket_fills_again_and_one_client_never_pays_for_another() -> None:
     limit = limited(clock)
     assert [asked(limit) for _ in range(4)] == [204, 204, 204, 429]
     assert asked(limit, "192.0.2.2") == 204
-    clock.now_s += 0.5
-    assert [asked(limit) for _ in range(2)] == [204, 429]
+    clock.now_s += 10.0
+    assert [asked(limit) for _ in range(4)] == [204, 204, 204, 429]
+
+
+def test_whoever_goes_on_regardless_stays_turned_away_until_it_slows_down() -> None:
+    clock = Clock()
+    limit = limited(clock, rate_per_s=10.0, burst=10)
+    assert [asked(limit) for _ in range(12)] == [204] * 10 + [429] * 2
+    for _ in range(20):  # twice the rate, for two seconds
+        clock.now_s += 0.1
+        assert asked(limit) == 429
+    clock.now_s += 2.0
+    assert asked(limit) == 204
+
+
+def test_who_goes_on_for_long_is_shut_out_before_anything_is_made_for_it() -> None:
+    clock = Clock()
+    limit = limited(clock, rate_per_s=10.0, burst=40)
+    clients = limit._clients
+    assert not clients.shut_out("192.0.2.1")
+    assert [asked(limit) for _ in range(43)] == [204] * 40 + [429] * 3
+    assert clients.shut_out("192.0.2.1") and not clients.shut_out("192.0.2.2")
+    clock.now_s += 2.0
+    assert clients.shut_out("192.0.2.1")  # it went on meanwhile
+    clock.now_s += 8.0
+    assert not clients.shut_out("192.0.2.1")
+    shared = limited(clock, burst=1, key_header="X-API-Key")
+    assert [asked(shared) for _ in range(9)] == [204] + [429] * 8
+    assert not shared._clients.shut_out("192.0.2.1")  # it may be a proxy's address
+
+
+def test_requests_that_are_the_clients_fault_take_twenty_times_as_much() -> None:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 422, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    limit = limited(Clock(), refuse, rate_per_s=1.0, burst=60)
+    assert [asked(limit) for _ in range(4)] == [422] * 3 + [429]
+
+
+def test_being_turned_away_is_said_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        held.append(seconds)
+
+    monkeypatch.setattr(rate_limit.anyio, "sleep", sleep)
+    limit = limited(Clock(), burst=1, rate_per_s=2.0, hold_s=0.75)
+    assert [asked(limit) for _ in range(3)] == [204, 429, 429]
+    assert held == [0.5, 0.75]
+    monkeypatch.setattr(rate_limit, "MAX_HELD", 0)
+    assert asked(limit) == 429
+    assert len(held) == 2
 
 
 def test_a_header_tells_clients_apart_only_where_it_is_trusted() -> None:
@@ -88,14 +142,14 @@ def test_the_table_of_clients_is_bounded() -> None:
     limit = limited(Clock(), burst=1, max_clients=10)
     for number in range(30):
         assert asked(limit, f"192.0.2.{number}") == 204
-    assert len(limit) == 10
+    assert len(limit._clients) == 10
     assert asked(limit, "192.0.2.29") == 429
 
 
 def test_no_limit_where_the_rate_is_zero() -> None:
     limit = limited(Clock(), rate_per_s=0.0, burst=1)
     assert [asked(limit) for _ in range(5)] == [204] * 5
-    assert len(limit) == 0
+    assert len(limit._clients) == 0
 
 
 # --- handover --------------------------------------------------------------------------------------------------------

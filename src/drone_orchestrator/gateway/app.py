@@ -22,7 +22,7 @@ from .intake import Intake
 from .openapi import describe
 from .orders_api import add_orders
 from .problems import Problem
-from .rate_limit import RateLimit
+from .rate_limit import Clients, RateLimit
 from .service import GatewaySettings, Service
 
 __all__ = ["GatewaySettings", "create_app"]
@@ -42,7 +42,8 @@ def create_app(
 ) -> FastAPI:
     """The application. The caller starts and closes ``projection``, whose folds ``feed`` and the picture's are.
 
-    ``app.state.close()`` ends, from any thread, what would go on for ever or long: streams of events, a handover.
+    ``app.state.clients`` is the table of the rate limit. ``app.state.close()`` ends, from any thread, what would go on
+    for ever or long: streams of events, a handover.
     """
     app = FastAPI(
         title="Drone orchestrator: orders",
@@ -58,12 +59,9 @@ def create_app(
     add_dashboard(app, dashboard)
     _add_error_handlers(app)
     # The last one added is the first to see a request.
-    app.add_middleware(
-        RateLimit,
-        rate_per_s=settings.rate_limit_per_s,
-        burst=settings.rate_limit_burst,
-        key_header=settings.client_key_header,
-    )
+    clients = Clients(settings.rate_limit_per_s, settings.rate_limit_burst, settings.client_key_header)
+    app.state.clients = clients
+    app.add_middleware(RateLimit, clients=clients)
     app.add_middleware(SecurityHeaders)
     describe(app)
     return app

@@ -1,4 +1,9 @@
-"""How fast one client may ask: a token bucket each, before anything else is done for its request.
+"""How fast one client may ask, before anything else is done for its request.
+
+Each client has a bucket of tokens. A request takes one. One that is refused for the client's own fault (4xx) takes
+twenty, and so does one that is turned away because the bucket is empty: whoever goes on regardless stays turned away
+until it slows down. Being turned away is said late, not at once. That holds a flood up at its source, since a client of HTTP/1.1
+waits for an answer before its next request, and so costs next to nothing here.
 
 A client is its address, or what a header says where the operator trusts one (a key that a proxy has checked, or
 ``X-Forwarded-For`` of a proxy in front). The table of clients is bounded; the one that has been quiet for longest makes
@@ -11,25 +16,50 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .bulkheads import TokenBucket
 from .problems import Problem
 
 #: Clients remembered at most, some 300 bytes each.
 MAX_CLIENTS = 4096
 #: What supervisors and Prometheus ask, however often the same address asks for other things.
 EXEMPT = frozenset({"/healthz", "/readyz", "/metrics"})
+#: Tokens that a request takes which was refused for the client's own fault.
+FAULT_TOKENS = 20.0
+#: How late (s) at most a client is told that it was turned away, and how many are kept waiting so at a time.
+HOLD_S = 1.0
+MAX_HELD = 1024
 _MAX_KEY_BYTES = 256
 
 
-class RateLimit:
-    """ASGI middleware. For one event loop: it takes no lock."""
+class Bucket:
+    """Lets ``burst`` through at once and ``rate_per_s`` lasting. It may be in debt, down to ``-burst``."""
+
+    __slots__ = ("_burst", "_filled_at_s", "_rate_per_s", "_tokens")
+
+    def __init__(self, rate_per_s: float, burst: float, now_s: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._tokens = burst
+        self._filled_at_s = now_s
+
+    def wait_s(self, now_s: float) -> float:
+        """0.0 if there is a token; else the seconds until there is one."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._filled_at_s) * self._rate_per_s)
+        self._filled_at_s = now_s
+        return max(0.0, (1.0 - self._tokens) / self._rate_per_s)
+
+    def take(self, tokens: float) -> None:
+        """Take them, whether or not they are there."""
+        self._tokens = max(-self._burst, self._tokens - tokens)
+
+
+class Clients:
+    """The bounded table of clients. For one event loop: it takes no lock."""
 
     def __init__(
         self,
-        app: ASGIApp,
-        *,
         rate_per_s: float,
         burst: int,
         key_header: str = "",
@@ -37,43 +67,85 @@ class RateLimit:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``rate_per_s`` lasting and ``burst`` at once; 0.0: without a limit. ``key_header``: says who asks."""
-        self._app = app
-        self._rate_per_s = rate_per_s
-        self._burst = burst
+        self.rate_per_s = rate_per_s
+        self.burst = burst
         self._key_header = key_header.lower().encode("latin-1")
         self._max_clients = max_clients
         self._clock = clock
-        self._clients: OrderedDict[bytes, TokenBucket] = OrderedDict()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._rate_per_s > 0.0 and scope["path"] not in EXEMPT:
-            wait_s = self._take(self._key(scope))
-            if wait_s > 0.0:
-                detail = f"One client may ask {self._rate_per_s:g} times a second, {self._burst} times at once."
-                response = Problem(429, "rate_limited", detail, retry_after_s=wait_s).response()
-                await response(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        self._buckets: OrderedDict[bytes, Bucket] = OrderedDict()
 
     def __len__(self) -> int:
         """How many clients are remembered."""
-        return len(self._clients)
+        return len(self._buckets)
 
-    def _key(self, scope: Scope) -> bytes:
+    def now_s(self) -> float:
+        return self._clock()
+
+    def bucket(self, scope: Scope) -> Bucket:
+        """The bucket of the client that makes the request of ``scope``."""
         if self._key_header:
             for name, value in scope["headers"]:
                 if name == self._key_header:
-                    return b"k" + bytes(value[:_MAX_KEY_BYTES])
+                    return self._bucket(b"k" + bytes(value[:_MAX_KEY_BYTES]))
         client = scope.get("client")
-        return b"a" + (client[0].encode() if client else b"")
+        return self._bucket(b"a" + (client[0].encode() if client else b""))
 
-    def _take(self, key: bytes) -> float:
-        now_s = self._clock()
-        bucket = self._clients.get(key)
+    def shut_out(self, address: str) -> bool:
+        """Whether a connection from ``address`` is not worth taking: it has been turned away again and again, and goes
+        on. Says no where clients are told apart by a header, since many may share an address then."""
+        if self.rate_per_s <= 0.0 or self._key_header:
+            return False
+        bucket = self._buckets.get(b"a" + address.encode())
+        if bucket is None or bucket.wait_s(self._clock()) * self.rate_per_s < self.burst / 4.0:
+            return False
+        bucket.take(FAULT_TOKENS)
+        return True
+
+    def _bucket(self, key: bytes) -> Bucket:
+        bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._clients[key] = TokenBucket(self._rate_per_s, self._burst, now_s)
-            if len(self._clients) > self._max_clients:
-                self._clients.popitem(last=False)
+            bucket = self._buckets[key] = Bucket(self.rate_per_s, float(self.burst), self._clock())
+            if len(self._buckets) > self._max_clients:
+                self._buckets.popitem(last=False)
         else:
-            self._clients.move_to_end(key)
-        return bucket.take(now_s)
+            self._buckets.move_to_end(key)
+        return bucket
+
+
+class RateLimit:
+    """ASGI middleware: turns away clients of ``clients`` whose buckets are empty, ``hold_s`` late at most."""
+
+    def __init__(self, app: ASGIApp, *, clients: Clients, hold_s: float = HOLD_S) -> None:
+        self._app = app
+        self._clients = clients
+        self._hold_s = hold_s
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._clients.rate_per_s <= 0.0 or scope["path"] in EXEMPT:
+            await self._app(scope, receive, send)
+            return
+        bucket = self._clients.bucket(scope)
+        wait_s = bucket.wait_s(self._clients.now_s())
+        if wait_s > 0.0:
+            bucket.take(FAULT_TOKENS)
+            await self._turn_away(wait_s, scope, receive, send)
+            return
+        bucket.take(1.0)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and 400 <= message["status"] < 500:
+                bucket.take(FAULT_TOKENS - 1.0)
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+    async def _turn_away(self, wait_s: float, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._held < MAX_HELD:
+            self._held += 1
+            try:
+                await anyio.sleep(min(wait_s, self._hold_s))
+            finally:
+                self._held -= 1
+        detail = f"One client may ask {self._clients.rate_per_s:g} times a second, {self._clients.burst} times at once."
+        await Problem(429, "rate_limited", detail, retry_after_s=wait_s).response()(scope, receive, send)

@@ -21,6 +21,7 @@ from ..bringup import fleet_config
 from ..core import admission
 from ..gateway.app import GatewaySettings, create_app
 from ..gateway.bulkheads import Bulkheads
+from ..gateway.connections import ACCEPT_AT_A_TIME, BACKLOG, Server, guarded
 from ..gateway.feed import Feed
 from ..gateway.fleet_book import FleetBook
 from ..gateway.fleet_view import FleetPicture
@@ -219,6 +220,8 @@ class _HttpServer:
         self._failed = node.create_guard_condition(self._raise)
         config = uvicorn.Config(
             app,
+            http=guarded(app.state.clients),
+            backlog=ACCEPT_AT_A_TIME,
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -227,7 +230,7 @@ class _HttpServer:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=round(grace_s),
         )
-        self._server = uvicorn.Server(config)
+        self._server = Server(config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
 
@@ -260,7 +263,7 @@ def _listen(host: str, port: int, client_timeout_s: float) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(client_timeout_s * 1000))
         listener.bind(address)
-        listener.listen(1024)
+        listener.listen(BACKLOG)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on http_host {host}, http_port {port}: {error.strerror}") from error
     return listener

@@ -2,8 +2,8 @@
 
 Each client has a bucket of tokens. A request takes one. One that is refused for the client's own fault (4xx) takes
 twenty, and so does one that is turned away because the bucket is empty: whoever goes on regardless stays turned away
-until it slows down. Being turned away is said late, not at once. That holds a flood up at its source, since a client of HTTP/1.1
-waits for an answer before its next request, and so costs next to nothing here.
+until it slows down. Being turned away is said late, not at once. That holds a flood up at its source, since a client of
+HTTP/1.1 waits for an answer before its next request, and so costs next to nothing here.
 
 A client is its address, or what a header says where the operator trusts one (a key that a proxy has checked, or
 ``X-Forwarded-For`` of a proxy in front). The table of clients is bounded; the one that has been quiet for longest makes

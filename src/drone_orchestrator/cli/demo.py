@@ -90,6 +90,7 @@ def demo(
         Observer(fleet) as observer,
         Shop(fleet.url, documents, name="demo", seed=seed, period_s=SUBMIT_PERIOD_S, habits=Habits()) as shop,
     ):
+        out.say(f"orders: {fleet.url}/orders   metrics of every process: {fleet.targets_file}")
         run = _Run(fleet, observer, shop, out, orders, random.Random(seed))
         run.go(leader_kills, drone_kills, timeout_s)
         report, unreadable = observer.audit()

@@ -48,14 +48,17 @@ from ..flight.controller import FlightController, FlightError, FlightSetup
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
+from ..telemetry.diagnostics import Status, executor_status
 from ..telemetry.drones import HostTelemetry
 from ..telemetry.logs import FieldLogger, order_fields
 from ..telemetry.metrics import Metrics
 from . import convert, executors, names, qos, telemetry
+from .diagnostics import Reporter, of_node
 from .flights import FlightFactory, load_flight
 from .network import NetworkWatch, usable_addresses
 from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
 from .process import StartAgain, run_node
+from .qos_watch import QosWatch
 from .ros_logging import bridge
 
 PARAMETERS = (
@@ -129,7 +132,9 @@ class DroneExecutor(LifecycleNode):
     takes none, but finishes what it carries. Activating again after a deactivation lifts a grounding.
     """
 
-    def __init__(self, drone_id: str, namespace: str, settings: Settings, ask_leader: AskLeader) -> None:
+    def __init__(
+        self, drone_id: str, namespace: str, settings: Settings, ask_leader: AskLeader, watch: QosWatch
+    ) -> None:
         super().__init__(
             drone_id,
             namespace=namespace,
@@ -142,6 +147,7 @@ class DroneExecutor(LifecycleNode):
         self.drone_id = drone_id
         self._settings = settings
         self._ask_leader = ask_leader
+        self._watch = watch
         self._active = self._finalized = False
         self._lift_grounding = False
         self._work: _Work | None = None
@@ -150,7 +156,7 @@ class DroneExecutor(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            self._work = _Work(self, self._settings, self._ask_leader)
+            self._work = _Work(self, self._settings, self._ask_leader, self._watch)
         except (JournalError, FlightError) as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -205,6 +211,16 @@ class DroneExecutor(LifecycleNode):
         """Whether it was shut down; it cannot be brought up again in this process."""
         return self._finalized
 
+    def status(self, leader_silent_s: float | None) -> Status:
+        """For diagnostics. ``leader_silent_s``: how long no leader was heard; ``None``: never."""
+        return executor_status(
+            configured=self.is_configured,
+            active=self._active,
+            finalized=self._finalized,
+            phase=self._work.phase.name if self._work is not None else "",
+            leader_silent_s=leader_silent_s,
+        )
+
     def tick(self) -> None:
         """Let time pass: fly, decide, publish."""
         if self._work is None:
@@ -222,7 +238,7 @@ class DroneExecutor(LifecycleNode):
 class _Work:
     """A configured drone: its driver and its ROS entities. Raises what opening journal and flight raises."""
 
-    def __init__(self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader) -> None:
+    def __init__(self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader, watch: QosWatch) -> None:
         drone_id = node.drone_id
         base = settings.data_dir / "drones" / drone_id
         self._node = node
@@ -263,10 +279,10 @@ class _Work:
         self._ready = False
         self._stepped_at_s = self._seconds()
         self._telemetry_due_s = self._feedback_due_s = 0.0
-        self._state = node.create_publisher(DroneState, names.DRONE_STATES, qos.state(), **qos.options())
-        self._telemetry = node.create_publisher(
-            DroneTelemetry, names.drone_telemetry(drone_id), qos.telemetry(), **qos.options()
-        )
+        profile, topic = qos.state(), names.DRONE_STATES
+        self._state = node.create_publisher(DroneState, topic, profile, **watch.publishing(topic, profile))
+        profile, topic = qos.telemetry(), names.drone_telemetry(drone_id)
+        self._telemetry = node.create_publisher(DroneTelemetry, topic, profile, **watch.publishing(topic, profile))
         self._action = ActionServer(
             node,
             ExecuteDelivery,
@@ -276,6 +292,10 @@ class _Work:
             cancel_callback=self._cancel_requested,
             result_timeout=RESULT_TIMEOUT_S,
         )
+
+    @property
+    def phase(self) -> Phase:
+        return self._driver.phase
 
     def tune(self, settings: Settings) -> None:
         self._settings = settings
@@ -509,7 +529,8 @@ class DroneHost(Node):
 
         ids = _checked_ids(values["drone_ids"])
         self._endpoint = telemetry.serve(metrics, values)
-        self.drones = [DroneExecutor(each, self.get_namespace(), settings(), self._ask_leader) for each in ids]
+        watch = QosWatch(self)
+        self.drones = [DroneExecutor(each, self.get_namespace(), settings(), self._ask_leader, watch) for each in ids]
 
         def tune(changed: Mapping[str, Any]) -> None:
             for drone in self.drones:
@@ -518,7 +539,12 @@ class DroneHost(Node):
         self._to_start = list(self.drones) if values["autostart"] else []
         keep_live(self, PARAMETERS, values, apply=tune, loggers=[each.get_logger().name for each in self.drones])
         self._client = self.create_client(RequestClearance, names.REQUEST_CLEARANCE)
-        self.create_subscription(LeaderState, names.LEADER, self._leader_heard, qos.state(), **qos.options())
+        profile = qos.state()
+        self.create_subscription(
+            LeaderState, names.LEADER, self._leader_heard, profile, **watch.subscribing(names.LEADER, profile)
+        )
+        self._leader_heard_at_s: float | None = None
+        self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
         # Wall time even in simulation: what leaders say and hear of a drone must not stop with a paused world.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(TICK_S, self._tick, callback_group=MutuallyExclusiveCallbackGroup(), clock=steady)
@@ -569,11 +595,17 @@ class DroneHost(Node):
             raise RuntimeError(f"{drone.drone_id}: could not be configured and activated")
         return True
 
+    def _statuses(self) -> list[Status]:
+        heard_at_s = self._leader_heard_at_s
+        silent_s = None if heard_at_s is None else time.monotonic() - heard_at_s
+        return [of_node(drone.drone_id, drone.status(silent_s)) for drone in self.drones]
+
     def _ask_leader(self, request: RequestClearance.Request) -> Future | None:
         return self._client.call_async(request) if self._client.service_is_ready() else None
 
     def _leader_heard(self, message: LeaderState) -> None:
-        self._network.heard(time.monotonic())
+        self._leader_heard_at_s = time.monotonic()
+        self._network.heard(self._leader_heard_at_s)
         if message.epoch == 0 or (self._region and message.region != self._region):
             return
         self._telemetry.leader_heard(message.epoch)

@@ -24,6 +24,7 @@ from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, Send
 from ..core.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
 from ..core.types import Verdict
 from . import convert, names, qos
+from .qos_watch import QosWatch
 
 FLEET_DEPTH = 1000
 GOAL_TIMEOUT_S = 3.0
@@ -52,7 +53,14 @@ class DroneLink:
     publishes ``leader``. With a server on every replica, a standby's *not the leader* would often be the first answer.
     """
 
-    def __init__(self, node: LifecycleNode, post: Callable[[Event], None], instance_id: str, region: str) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        post: Callable[[Event], None],
+        instance_id: str,
+        region: str,
+        watch: QosWatch,
+    ) -> None:
         self._node = node
         self._post = post
         self._instance_id = instance_id
@@ -71,8 +79,14 @@ class DroneLink:
         self._leader_pub = None
         self._clearance_srv = None
         self._published_at_s = 0.0
+        self._watch = watch
+        profile = qos.state(FLEET_DEPTH)
         self._states = node.create_subscription(
-            DroneState, names.DRONE_STATES, self._on_state, qos.state(FLEET_DEPTH), **qos.options()
+            DroneState,
+            names.DRONE_STATES,
+            self._on_state,
+            profile,
+            **watch.subscribing(names.DRONE_STATES, profile),
         )
 
     # --- called from the deciding thread ------------------------------------------------------------------------
@@ -101,7 +115,10 @@ class DroneLink:
 
     def open_office(self, epoch: int) -> None:
         self._epoch = epoch
-        self._leader_pub = self._node.create_publisher(LeaderState, names.LEADER, qos.state(), **qos.options())
+        profile = qos.state()
+        self._leader_pub = self._node.create_publisher(
+            LeaderState, names.LEADER, profile, **self._watch.publishing(names.LEADER, profile)
+        )
         if self._clearance_srv is None:
             self._clearance_srv = self._node.create_service(
                 RequestClearance,

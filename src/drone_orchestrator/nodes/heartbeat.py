@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from drone_interfaces.msg import LeaderHeartbeat
-from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
+from rclpy.event_handler import QoSLivelinessChangedInfo
 from rclpy.lifecycle import LifecycleNode
 
 from ..core.effects import Heartbeat
 from ..core.events import Event, LeaderAlive, LeaderSilent
 from . import names, qos
+from .qos_watch import QosWatch
 from .ros_logging import bridge
 
 
@@ -28,7 +29,14 @@ class HeartbeatLink:
     ``send`` is for the deciding thread, everything else for the executor's.
     """
 
-    def __init__(self, node: LifecycleNode, post: Callable[[Event], None], instance_id: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        post: Callable[[Event], None],
+        instance_id: str,
+        timeout_s: float,
+        watch: QosWatch,
+    ) -> None:
         self._node = node
         self._log = bridge(f"drone_orchestrator.{node.get_name()}.heartbeat", node.get_logger())
         self._post = post
@@ -38,19 +46,24 @@ class HeartbeatLink:
         self._publishing = threading.Lock()  # a publisher must not be destroyed under the thread that uses it
         self._last_epoch = 0
         self._alive = 0
+        self._watch = watch
+        profile = qos.heartbeat(timeout_s)
         self._subscription = node.create_subscription(
             LeaderHeartbeat,
             names.LEADER_HEARTBEAT,
             self._on_heartbeat,
-            qos.heartbeat(timeout_s),
-            event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_liveliness),
-            **qos.options(),
+            profile,
+            **watch.subscribing(names.LEADER_HEARTBEAT, profile, liveliness=self._on_liveliness),
         )
 
     def open(self) -> None:
         """This replica leads: from now on :meth:`send` sends."""
+        profile = qos.heartbeat(self._timeout_s)
         publisher = self._node.create_publisher(
-            LeaderHeartbeat, names.LEADER_HEARTBEAT, qos.heartbeat(self._timeout_s), **qos.options()
+            LeaderHeartbeat,
+            names.LEADER_HEARTBEAT,
+            profile,
+            **self._watch.publishing(names.LEADER_HEARTBEAT, profile),
         )
         with self._publishing:
             self._publisher = publisher

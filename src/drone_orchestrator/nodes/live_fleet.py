@@ -11,15 +11,21 @@ from rclpy.node import Node
 from ..core.types import GeoPoint, Phase
 from ..gateway.live import LiveDrone, LivePicture
 from . import convert, names, qos
+from .qos_watch import QosWatch
 
 #: Readers of the shared topic keep at least the fleet's size: DDS counts their history over all writers together.
 FLEET_DEPTH = 1000
 
 
-def listen_to_drones(node: Node, picture: LivePicture) -> None:
+def listen_to_drones(node: Node, picture: LivePicture, watch: QosWatch) -> None:
     """Tell ``picture`` whatever a drone says from now on, and what it said last before."""
+    profile = qos.state(FLEET_DEPTH)
     node.create_subscription(
-        DroneState, names.DRONE_STATES, partial(_hear, picture), qos.state(FLEET_DEPTH), **qos.options()
+        DroneState,
+        names.DRONE_STATES,
+        partial(_hear, picture),
+        profile,
+        **watch.subscribing(names.DRONE_STATES, profile),
     )
 
 

@@ -9,8 +9,9 @@ failure, because it does not make a leader by itself).
 from __future__ import annotations
 
 import os
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,19 @@ from ..core.types import LeaderRecord
 from ..runtime.driver import Driver
 from ..store import EtcdStore
 from ..store.archive import ArchiveWriter
+from ..telemetry.diagnostics import Status, replica_status
 from ..telemetry.logs import OrderLog
 from ..telemetry.metrics import Metrics
 from ..telemetry.replica import ReplicaTelemetry, TimedPlanner
 from ..telemetry.traces import OrderTraces
 from . import telemetry
+from .diagnostics import Reporter
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
+from .qos_watch import QosWatch
 from .ros_logging import bridge, debugs
 
 PARAMETERS = (
@@ -100,6 +104,8 @@ class OrchestratorNode(LifecycleNode):
         self._link: DroneLink | None = None
         self._heartbeat: HeartbeatLink | None = None
         self._closing: list[DroneLink] = []
+        self._watch = QosWatch(self)
+        self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses])
         # Housekeeping goes on where simulated time stands still.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._epoch = 0  # of the office that the lifecycle shows or is about to show
@@ -222,9 +228,13 @@ class OrchestratorNode(LifecycleNode):
         archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
         self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
         self._driver = Driver(core, self._store, self, self._log, archive=self._archive, observer=self._telemetry)
-        self._link = DroneLink(self, self._heard, record.instance_id, values["region"])
-        self._heartbeat = HeartbeatLink(self, self._heard, record.instance_id, timeout_s)
+        self._link = DroneLink(self, self._heard, record.instance_id, values["region"], self._watch)
+        self._heartbeat = HeartbeatLink(self, self._heard, record.instance_id, timeout_s, self._watch)
         self._driver.start()
+
+    def _statuses(self) -> Sequence[Status]:
+        vitals = self._driver.vitals() if self._driver is not None else None
+        return [replica_status(vitals, time.monotonic())]
 
     def _set_policies(self, values: Mapping[str, Any]) -> None:
         """Parameters were set: the core hears of it like of everything else, on the deciding thread."""

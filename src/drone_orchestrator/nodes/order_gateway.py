@@ -32,13 +32,16 @@ from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Projection
 from ..store import EtcdStore
 from ..store.codec import order_to_dict
+from ..telemetry.diagnostics import Status, intake_status
 from ..telemetry.metrics import Metrics
 from . import convert, names, order_topic, telemetry
+from .diagnostics import Reporter
 from .leader_control import LifecycleControl
 from .live_fleet import listen_to_drones
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
+from .qos_watch import QosWatch
 from .ros_logging import bridge
 
 PARAMETERS = (
@@ -163,14 +166,20 @@ class OrderGateway(Node):
         )
         if self._tracer.enabled:
             app.add_middleware(TraceRequests, tracer=self._tracer)
-        listen_to_drones(self, live)
+        watch = QosWatch(self)
+        listen_to_drones(self, live, watch)
         self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
         self.create_service(CancelOrder, names.CANCEL_ORDER, self._on_cancel)
-        order_topic.OrderTopic(self, opener, self._intake, metrics)
+        order_topic.OrderTopic(self, opener, self._intake, metrics, watch)
+        self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         log.info("orders are taken in at http://%s:%d", shown, port)
+
+    def _statuses(self) -> list[Status]:
+        _, freshness = self._projection.read(lambda view: None)
+        return [intake_status(self._intake.breaker.state, freshness)]
 
     def destroy_node(self) -> None:
         self._control.close()

@@ -20,6 +20,7 @@ from ..security.keys import InvalidKeys, parse_keys, read_keys
 from ..telemetry.metrics import Metrics
 from . import names, qos
 from .params import Param, ParameterError
+from .qos_watch import QosWatch
 
 #: ``id:hex`` pairs with commas, for where a file is unhandy. A parameter would show the keys to everybody on the bus.
 KEYS_VARIABLE = "DRONE_ORCHESTRATOR_ORDER_KEYS"
@@ -36,14 +37,17 @@ SUBMIT, CANCEL = "order.submit", "order.cancel"
 class OrderTopic:
     """Takes in what is published on ``orders``, for as long as ``node`` lives."""
 
-    def __init__(self, node: Node, opener: Opener, intake: Intake, metrics: Metrics) -> None:
+    def __init__(self, node: Node, opener: Opener, intake: Intake, metrics: Metrics, watch: QosWatch) -> None:
         self._opener = opener
         self._intake = intake
         self._metrics = metrics
         self._log = node.get_logger()
         if opener.allow_unsigned:
             self._log.warning("unsigned orders are taken from the topic: anybody in this DDS domain can make them")
-        node.create_subscription(OrderRequest, names.ORDERS, self._on_request, qos.orders(), **qos.options())
+        profile = qos.orders()
+        node.create_subscription(
+            OrderRequest, names.ORDERS, self._on_request, profile, **watch.subscribing(names.ORDERS, profile)
+        )
 
     def _on_request(self, message: OrderRequest) -> None:
         envelope = Envelope(

@@ -12,23 +12,29 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from drone_interfaces.msg import BackPressure, SagaSummary, SagaTable
+from drone_interfaces.msg import BackPressure, DroneState, SagaSummary, SagaTable
 from drone_interfaces.msg import SagaEvent as SagaEventMsg
 from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 
 from ..bringup import fleet_config
 from ..core.lanes import Ledger, Level, Pressure, PressureGauge
-from ..core.types import LeaderRecord, Saga, SagaEvent, SagaStatus, StoreChange
+from ..core.types import Saga, SagaEvent, SagaStatus, StoreChange
 from ..core.view import FleetView
+from ..runtime.probe import StoreProbe
 from ..runtime.projection import Freshness, Projection
 from ..store import EtcdStore
+from ..telemetry import diagnostics
 from ..telemetry.census import Census, RegionTelemetry
+from ..telemetry.diagnostics import Status
 from ..telemetry.metrics import Metrics
 from . import convert, names, qos, telemetry
+from .diagnostics import Reporter
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
+from .qos_watch import QosWatch
 from .ros_logging import bridge
 
 PARAMETERS = (
@@ -45,9 +51,7 @@ PARAMETERS = (
         10000,
         read_only=False,
     ),
-    Param(
-        "period_s", 1.0, "period of diagnostics, and shortest one of the saga table", "s", 0.1, 60.0, read_only=False
-    ),
+    Param("period_s", 1.0, "shortest period of the saga table", "s", 0.1, 60.0, read_only=False),
     Param(
         "stuck_after_s",
         600.0,
@@ -70,6 +74,8 @@ PARAMETERS = (
     *telemetry.PARAMETERS,
 )
 EVENT_BACKLOG = 10_000
+#: Readers of `drone_states` keep at least the fleet's size.
+FLEET_DEPTH = 1000
 #: Back-pressure is published at once when a lane's level changes, and else after so long, in step with ``period_s``.
 PRESSURE_PERIOD_S = 5.0
 
@@ -104,19 +110,35 @@ class SagaMonitor(Node):
             stale_after_s=lambda: self.values["stale_after_s"],
         )
         self._endpoint = telemetry.serve(metrics, self.values)
-        self._table = self.create_publisher(SagaTable, names.SAGA_TABLE, qos.state(), **qos.options())
-        self._stream = self.create_publisher(SagaEventMsg, names.SAGA_EVENTS, qos.events(), **qos.options())
+        self._fleet = fleet
+        watch = QosWatch(self)
+
+        def publisher(kind: type, topic: str, profile: QoSProfile) -> Publisher:
+            return self.create_publisher(kind, topic, profile, **watch.publishing(topic, profile))
+
+        self._table = publisher(SagaTable, names.SAGA_TABLE, qos.state())
+        self._stream = publisher(SagaEventMsg, names.SAGA_EVENTS, qos.events())
         # One writer for all lanes, which are always published together: its last samples are one of each.
-        self._back_pressure = self.create_publisher(
-            BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)), **qos.options()
-        )
-        self._diagnostics = self.create_publisher(
-            DiagnosticArray, names.DIAGNOSTICS, qos.diagnostics(), **qos.options()
-        )
+        self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
+        self._heard: dict[str, diagnostics.HeardDrone] = {}
+        self._hear(watch)
+        self._probe = StoreProbe(self._store)
+        self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses])
         self._guard = self.create_guard_condition(self._follow)
         self._timer = self.create_timer(self.values["period_s"], self._publish)
         keep_live(self, PARAMETERS, self.values, apply=self._set_period)
         self._projection.start()
+        self._probe.start()
+
+    def _hear(self, watch: QosWatch) -> None:
+        profile = qos.state(FLEET_DEPTH)
+        self.create_subscription(
+            DroneState,
+            names.DRONE_STATES,
+            self._on_state,
+            profile,
+            **watch.subscribing(names.DRONE_STATES, profile),
+        )
 
     def _set_period(self, values: Mapping[str, Any]) -> None:
         self._timer.timer_period_ns = values["period_s"] * 1e9
@@ -125,6 +147,7 @@ class SagaMonitor(Node):
         if self._endpoint is not None:
             self._endpoint.close()
         self._projection.close()
+        self._probe.close()
         self._store.close()
         super().destroy_node()
 
@@ -158,89 +181,59 @@ class SagaMonitor(Node):
         return pressures
 
     def _publish(self) -> None:
-        self._telemetry.refresh()
-        pressures = self._publish_pressure()
-        (rows, counts, statuses), freshness = self._projection.read(self._look)
+        self._publish_pressure()
+        (rows, counts), freshness = self._projection.read(self._rows)
         if freshness.loaded and freshness.revision != self._shown_revision:
             self._shown_revision = freshness.revision
             table = SagaTable(stamp=self.get_clock().now().to_msg(), revision=freshness.revision, sagas=rows)
             table.statuses, table.counts = list(counts), list(counts.values())
             self._table.publish(table)
-        array = DiagnosticArray(status=[self._store_status(freshness), *statuses, _lane_status(pressures)])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
 
-    def _look(self, view: FleetView) -> tuple[list[SagaSummary], dict[str, int], list[DiagnosticStatus]]:
+    def _rows(self, view: FleetView) -> tuple[list[SagaSummary], dict[str, int]]:
         sagas = [entry.value for entry in view.sagas.values() if isinstance(entry.value, Saga)]
-        counts = {status.value: 0 for status in SagaStatus}
-        for saga in sagas:
-            counts[saga.status.value] += 1
-        counts[SagaStatus.PENDING.value] += len(view.inbox)
         sagas.sort(key=lambda s: (s.status.is_terminal, -s.updated_at))
-        rows = [_summary(saga) for saga in sagas[: self.values["table_rows"]]]
-        return rows, counts, [_leader_status(view), self._saga_status(view, sagas, counts), _corrupt_status(view)]
+        return [_summary(saga) for saga in sagas[: self.values["table_rows"]]], _counts(view)
+
+    def _statuses(self) -> list[Status]:
+        """The fleet as a whole."""
+        now_s, wall_s = time.monotonic(), time.time()
+
+        def look(view: FleetView) -> list[Status]:
+            return [
+                diagnostics.leader_status(view),
+                diagnostics.saga_status(view, _counts(view), self.values["stuck_after_s"], wall_s),
+                diagnostics.record_status(view),
+                diagnostics.breaker_status(view, wall_s),
+                *diagnostics.drone_statuses(view, self._heard, self._fleet, now_s, wall_s),
+            ]
+
+        found, freshness = self._projection.read(look)
+        pressures = self._publish_pressure()
+        store = diagnostics.store_status(
+            freshness, self.values["stale_after_s"], self._probe.latest, self.values["etcd_endpoints"]
+        )
+        return [store, *found, *diagnostics.lane_statuses(pressures)]
+
+    def _on_state(self, message: DroneState) -> None:
+        try:
+            report = convert.report_from_msg(message)
+            names.check_drone_id(report.drone_id)
+        except ValueError:
+            return  # the orchestrators' logs say why
+        self._heard[report.drone_id] = diagnostics.HeardDrone(report, time.monotonic())
 
     def _is_stale(self, freshness: Freshness) -> bool:
         return freshness.stale_s is not None and freshness.stale_s > self.values["stale_after_s"]
 
-    def _store_status(self, freshness: Freshness) -> DiagnosticStatus:
-        values = {"revision": freshness.revision, "endpoints": self.values["etcd_endpoints"]}
-        if freshness.stale_s is None:
-            return _status("etcd", DiagnosticStatus.ERROR, "never reached; check etcd_endpoints", values)
-        if self._is_stale(freshness):
-            text = f"degraded: not heard for {freshness.stale_s:.0f} s; drones finish what they carry"
-            return _status("etcd", DiagnosticStatus.ERROR, text, values)
-        return _status("etcd", DiagnosticStatus.OK, "following", values)
 
-    def _saga_status(self, view: FleetView, sagas: list[Saga], counts: dict[str, int]) -> DiagnosticStatus:
-        now = time.time()
-        limit_s = self.values["stuck_after_s"]
-        stuck = [s.order_id for s in sagas if not s.status.is_terminal and now - s.updated_at > limit_s]
-        parked = [s.order_id for s in sagas if s.parked]
-        values: dict[str, object] = {**counts, "inbox": len(view.inbox)}
-        values |= {"stuck": ", ".join(stuck[:20]), "parked": ", ".join(parked[:20])}
-        if parked:
-            text = f"{len(parked)} parked: a person must decide; see `fleetctl order list --parked`"
-            return _status("sagas", DiagnosticStatus.ERROR, text, values)
-        if counts[SagaStatus.FAILED.value]:
-            return _status("sagas", DiagnosticStatus.ERROR, f"{counts[SagaStatus.FAILED.value]} failed", values)
-        if stuck:
-            text = f"{len(stuck)} without a change for {limit_s:.0f} s; see `fleetctl events ID`"
-            return _status("sagas", DiagnosticStatus.WARN, text, values)
-        return _status("sagas", DiagnosticStatus.OK, "all moving", values)
-
-
-def _leader_status(view: FleetView) -> DiagnosticStatus:
-    record = view.leader.value if view.leader is not None else None
-    if view.leader is None or not isinstance(record, LeaderRecord):
-        return _status("leader", DiagnosticStatus.ERROR, "none: orders are accepted, nothing is decided", {})
-    values = {"epoch": view.leader.mod_revision, "instance": record.instance_id}
-    return _status("leader", DiagnosticStatus.OK, record.holder, values)
-
-
-def _lane_status(pressures: tuple[Pressure, ...]) -> DiagnosticStatus:
-    values: dict[str, object] = {
-        p.lane: f"{p.level.name}: {p.waiting} of {p.bound} wait, {p.in_flight} in flight" for p in pressures
-    }
-    full = [p.lane for p in pressures if p.level is Level.FULL]
-    if full:
-        return _status("lanes", DiagnosticStatus.WARN, f"full, refusing orders: {', '.join(full)}", values)
-    return _status("lanes", DiagnosticStatus.OK, "none is full", values)
-
-
-def _corrupt_status(view: FleetView) -> DiagnosticStatus:
-    if not view.corrupt:
-        return _status("records", DiagnosticStatus.OK, "all readable", {})
-    names_ = ", ".join(sorted(view.corrupt)[:20])
-    text = "unreadable values are set aside; mend or remove them, then run `fleetctl audit`"
-    return _status("records", DiagnosticStatus.ERROR, text, {"keys": names_})
-
-
-def _status(name: str, level: bytes, text: str, values: dict[str, object]) -> DiagnosticStatus:
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(
-        name=f"drone_orchestrator: {name}", level=level, message=text, hardware_id="fleet", values=pairs
-    )
+def _counts(view: FleetView) -> dict[str, int]:
+    """Orders by status; those in the inbox are pending."""
+    counts = {status.value: 0 for status in SagaStatus}
+    for entry in view.sagas.values():
+        if isinstance(entry.value, Saga):
+            counts[entry.value.status.value] += 1
+    counts[SagaStatus.PENDING.value] += len(view.inbox)
+    return counts
 
 
 def _summary(saga: Saga) -> SagaSummary:

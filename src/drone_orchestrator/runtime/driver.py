@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
 
@@ -35,6 +36,7 @@ from ..core.effects import (
     SendGoal,
     TakeOffice,
 )
+from ..core.election import Role
 from ..core.events import CampaignDone, CommitDone, Event, Fate, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
 from ..core.orchestrator import Orchestrator
 from ..core.types import Instant, Snapshot, StoreChange
@@ -122,6 +124,22 @@ class Observer(Protocol):
         """A turn took in so many events. ``late_s``: how much later than due it came. On the deciding thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How a replica is, for people.
+
+    ``queued``: commits that wait; ``committed_at_s``: when the last one succeeded, by the monotonic clock; ``failing``:
+    what it could not do the last time it tried.
+    """
+
+    role: Role
+    epoch: int
+    revision: int
+    queued: int
+    committed_at_s: float | None
+    failing: tuple[str, ...]
+
+
 class Clock:
     """Both clocks of the machine."""
 
@@ -167,6 +185,7 @@ class Driver:
         self._full_group = full_group
         self._keeping: set[str] = set()
         self._outages = _Outages(logger)
+        self._committed_at_s: float | None = None
         self._stopping = False
         self._watch: WatchHandle | None = None
         self._follow_failures = 0
@@ -184,6 +203,14 @@ class Driver:
     def post(self, event: Event) -> None:
         """Tell the core that something happened."""
         self._lanes.post(event)
+
+    def vitals(self) -> Vitals:
+        """How it is. Any thread may ask; the parts may be of moments that are a turn apart."""
+        core = self.core
+        queued = sum(len(commits) for commits in self._commits.values())
+        return Vitals(
+            core.role, core.epoch, core.view.revision, queued, self._committed_at_s, tuple(self._outages.failing)
+        )
 
     def stop(self) -> None:
         """Stop deciding and hand the office back, if this replica holds it or has just won it. Idempotent.
@@ -309,6 +336,8 @@ class Driver:
         began = self._clock.now()
         results = self._store.commit(epoch, [commit.transition for commit in group])
         took_s = self._clock.now().mono_s - began.mono_s
+        if any(result.fate is Fate.SUCCEEDED for result in results):
+            self._committed_at_s = began.mono_s + took_s
         lost = next((result.fate for result in results if result.fate not in _SENT), None)
         self._outages.note("commit", lost and f"the store answers {lost.value}")
         done = [CommitDone(commit, r.fate, r.revision) for commit, r in zip(group, results, strict=True)]
@@ -420,6 +449,11 @@ class _Outages:
         self._log = logger
         self._failing: set[str] = set()
         self.last_failed = False  # not whether any kind fails: a replica that left office tries some never again
+
+    @property
+    def failing(self) -> list[str]:
+        """What fails now; nothing where the last try worked, for who left office tries some kinds never again."""
+        return sorted(self._failing) if self.last_failed else []
 
     def note(self, kind: str, error: object | None) -> None:
         """``kind`` has failed with ``error``, or worked (``None``). Two threads at once say it twice at worst."""

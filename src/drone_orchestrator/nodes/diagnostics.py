@@ -1,0 +1,66 @@
+"""``/diagnostics`` of one process: statuses of :mod:`drone_orchestrator.telemetry.diagnostics`, once a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from ..telemetry.diagnostics import Status
+from . import names, qos
+
+PERIOD_S = 1.0
+#: Statuses of the whole fleet are no single node's: they are named after the project.
+FLEET = "drone_orchestrator"
+
+Source = Callable[[], Iterable[Status]]
+
+
+class Reporter:
+    """Publishes what ``sources`` say. ``own``: of the node itself, named ``<node>: …``; others are the fleet's.
+
+    ROS 2's tools know one ``/diagnostics`` for all namespaces, so names begin with the namespace where there is one.
+    """
+
+    def __init__(self, node: Node, own: Sequence[Source] = (), fleet: Sequence[Source] = ()) -> None:
+        self._node = node
+        self._space = node.get_namespace().strip("/")
+        self._own = list(own)
+        self._fleet = list(fleet)
+        self._publisher = node.create_publisher(DiagnosticArray, names.DIAGNOSTICS, qos.diagnostics(), **qos.options())
+        # By a clock that goes on while simulated time stands still.
+        self._timer = node.create_timer(PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def set_period(self, period_s: float) -> None:
+        self._timer.timer_period_ns = round(period_s * 1e9)
+
+    def publish(self) -> None:
+        """Say everything now."""
+        node = self._node.get_name()
+        statuses = [self._msg(status, FLEET) for source in self._fleet for status in source()]
+        statuses += [self._msg(status, node) for source in self._own for status in source()]
+        array = DiagnosticArray(status=statuses)
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+    def _msg(self, status: Status, node: str) -> DiagnosticStatus:
+        owner, _, what = status.name.rpartition(": ")  # a process may speak for several nodes: "drone_1: executor"
+        name = f"{owner or node}: {what}"
+        values = [KeyValue(key=key, value=str(value)) for key, value in status.values.items()]
+        if status.hint:
+            values.insert(0, KeyValue(key="hint", value=status.hint))
+        return DiagnosticStatus(
+            name=f"{self._space}/{name}" if self._space else name,
+            level=bytes([status.severity]),
+            message=status.message,
+            hardware_id=self._space or "fleet",
+            values=values,
+        )
+
+
+def of_node(owner: str, status: Status) -> Status:
+    """``status`` in the name of another node of this process."""
+    return replace(status, name=f"{owner}: {status.name}")

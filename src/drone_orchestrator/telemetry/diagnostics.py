@@ -1,0 +1,305 @@
+"""What is to be said of the fleet's health, as plain data: a level, a sentence, a hint that an operator can act on.
+
+``nodes/`` turns it into ``/diagnostics``. Everything here is a function of what its caller knows. ``now_s`` is of a
+monotonic clock, ``wall_s`` counts from 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from ..core.election import Role
+from ..core.lanes import Level, Pressure
+from ..core.types import Breaker, BreakerState, DroneReport, FleetSpec, LeaderRecord, Phase, Saga, SagaStatus
+from ..core.view import FleetView
+from ..runtime.driver import Vitals
+from ..runtime.probe import Probe
+from ..runtime.projection import Freshness
+
+#: A drone says something every half second; an orchestrator counts it as silent after the same time.
+SILENT_AFTER_S = 3.0
+#: etcd is slow when one call takes so long: commits wait for its disk.
+SLOW_STORE_S = 0.25
+#: etcd stops taking writes at 2 GiB unless told otherwise.
+LARGE_STORE_BYTES = 1.6e9
+#: Commits that wait for the store.
+LONG_QUEUE = 256
+#: How many names a message or value lists.
+MOST_NAMES = 20
+
+
+class Severity(IntEnum):
+    """The levels of ``diagnostic_msgs/DiagnosticStatus``."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One line of diagnostics. ``name`` says of what, ``hint`` what to do about it; ``values`` are details."""
+
+    name: str
+    severity: Severity
+    message: str
+    hint: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardDrone:
+    """What a drone said last, and when."""
+
+    report: DroneReport
+    at_s: float
+
+
+# --- the fleet, as its monitor sees it --------------------------------------------------------------------------------
+
+
+def leader_status(view: FleetView) -> Status:
+    """Who leads."""
+    record = view.leader.value if view.leader is not None else None
+    if view.leader is None or not isinstance(record, LeaderRecord):
+        text = "none: orders are accepted, nothing is decided"
+        return Status("leader", Severity.ERROR, text, "see whether orchestrators run, and are not all deactivated")
+    values = {"epoch": view.leader.mod_revision, "instance": record.instance_id}
+    return Status("leader", Severity.OK, record.holder, values=values)
+
+
+def store_status(freshness: Freshness, stale_after_s: float, probe: Probe | None, endpoints: str) -> Status:
+    """Whether etcd is there, whole, quick, and not about to be full."""
+    values: dict[str, object] = {"revision": freshness.revision, "endpoints": endpoints}
+    if probe is not None:
+        values |= {"latency_ms": round(probe.latency_s * 1e3, 1), "version": probe.version}
+        values |= {"db_size_mib": round(probe.size_bytes / 2**20, 1)}
+        values |= {f"member {name}": "there" if there else "away" for name, there in probe.members.items()}
+    if freshness.stale_s is None:
+        return Status("etcd", Severity.ERROR, "never reached", f"see whether etcd runs at {endpoints}", values)
+    if freshness.stale_s > stale_after_s:
+        text = f"degraded: not heard for {freshness.stale_s:.0f} s; drones finish what they carry"
+        return Status(
+            "etcd", Severity.ERROR, text, f"bring back a majority of {endpoints}; nothing else is needed", values
+        )
+    if probe is None:
+        return Status("etcd", Severity.OK, "following", values=values)
+    if not probe.reachable:
+        return Status("etcd", Severity.ERROR, "no quorum answers", f"bring back a majority of {endpoints}", values)
+    away = [name for name, there in probe.members.items() if not there]
+    if away:
+        text = f"{len(away)} of {len(probe.members)} members away: {', '.join(away)}"
+        return Status("etcd", Severity.WARN, text, "bring them back before another one fails", values)
+    if probe.size_bytes > LARGE_STORE_BYTES:
+        hint = "shorten retention_s, compact and defragment etcd, or raise its quota"
+        return Status("etcd", Severity.WARN, f"{probe.size_bytes / 2**20:.0f} MiB large", hint, values)
+    if probe.latency_s > SLOW_STORE_S:
+        hint = "give etcd a disk of its own; every decision waits for it"
+        return Status("etcd", Severity.WARN, f"slow: a read takes {probe.latency_s * 1e3:.0f} ms", hint, values)
+    return Status("etcd", Severity.OK, "following", values=values)
+
+
+def saga_status(view: FleetView, counts: Mapping[str, int], stuck_after_s: float, wall_s: float) -> Status:
+    """Whether orders move. ``counts`` by status; ``wall_s`` since 1970, as sagas have it."""
+    sagas = [entry.value for entry in view.sagas.values() if isinstance(entry.value, Saga)]
+    stuck = [s.order_id for s in sagas if not s.status.is_terminal and wall_s - s.updated_at > stuck_after_s]
+    parked = [s.order_id for s in sagas if s.parked]
+    failed = counts.get(SagaStatus.FAILED.value, 0)
+    values: dict[str, object] = {**counts, "inbox": len(view.inbox)}
+    values |= {"stuck": _some(stuck), "parked": _some(parked)}
+    if parked:
+        hint = "`fleetctl order list --parked`, then `fleetctl order retry|resolve ID`"
+        return Status("sagas", Severity.ERROR, f"{len(parked)} parked: a person must decide", hint, values)
+    if failed:
+        hint = "`fleetctl order list --status FAILED`, `fleetctl events ID`; they leave the store with their retention"
+        return Status("sagas", Severity.ERROR, f"{failed} failed", hint, values)
+    if stuck:
+        text = f"{len(stuck)} without a change for {stuck_after_s:.0f} s"
+        return Status("sagas", Severity.WARN, text, "`fleetctl events ID` says what they wait for", values)
+    return Status("sagas", Severity.OK, "all moving", values=values)
+
+
+def record_status(view: FleetView) -> Status:
+    """Whether everything in the store can be read."""
+    if not view.corrupt:
+        return Status("records", Severity.OK, "all readable")
+    hint = "mend or remove the keys, then run `fleetctl audit`"
+    values = {"keys": _some(sorted(view.corrupt))}
+    return Status("records", Severity.ERROR, f"{len(view.corrupt)} unreadable values are set aside", hint, values)
+
+
+def lane_statuses(pressures: Iterable[Pressure]) -> list[Status]:
+    """One per lane."""
+    return [_lane_status(pressure) for pressure in pressures]
+
+
+def _lane_status(p: Pressure) -> Status:
+    values = {
+        "waiting": p.waiting,
+        "bound": p.bound,
+        "in_flight": p.in_flight,
+        "retry_after_s": f"{p.retry_after_s:.0f}",
+    }
+    name, text = f"lane {p.lane}", f"{p.waiting} of {p.bound} wait, {p.in_flight} in flight"
+    if p.level is Level.FULL:
+        hint = "orders of this class are refused: see whether its drones fly, add some, or raise max_waiting"
+        return Status(name, Severity.ERROR, f"full: {text}", hint, values)
+    if p.level is Level.SLOW_DOWN:
+        return Status(name, Severity.WARN, f"filling: {text}", "see whether its drones fly, or add some", values)
+    if p.level is Level.UNSPECIFIED:
+        return Status(name, Severity.STALE, "not known while the store is away", "see etcd", values)
+    return Status(name, Severity.OK, text, values=values)
+
+
+def breaker_status(view: FleetView, wall_s: float) -> Status:
+    """Which drones are given no orders because they failed too often."""
+    found = [entry.value for entry in view.breakers.values() if isinstance(entry.value, Breaker)]
+    tripped = sorted((b for b in found if b.state is not BreakerState.CLOSED), key=lambda b: b.drone_id)
+    values: dict[str, object] = {b.drone_id: _breaker_text(b, wall_s) for b in tripped[:MOST_NAMES]}
+    if not tripped:
+        return Status("breakers", Severity.OK, "all closed", values=values)
+    hint = "the drones' logs say what failed; a breaker closes by itself after a delivery on trial"
+    text = f"{len(tripped)} not closed: {_some([b.drone_id for b in tripped])}"
+    return Status("breakers", Severity.WARN, text, hint, values)
+
+
+def drone_statuses(
+    view: FleetView, heard: Mapping[str, HeardDrone], fleet: FleetSpec, now_s: float, wall_s: float
+) -> list[Status]:
+    """One for every drone that was heard, or that an order names."""
+    known = sorted({*heard, *(d for d, orders in view.by_drone.items() if orders)})
+    return [drone_status(drone_id, view, heard.get(drone_id), fleet, now_s, wall_s) for drone_id in known]
+
+
+def drone_status(
+    drone_id: str, view: FleetView, heard: HeardDrone | None, fleet: FleetSpec, now_s: float, wall_s: float
+) -> Status:
+    """How ``drone_id`` is."""
+    name = f"drone {drone_id}"
+    orders = [saga for id_ in view.by_drone.get(drone_id, ()) if (saga := view.saga_of(id_)) is not None]
+    carrying = [s.order_id for s in orders if s.journal_id is not None]
+    breaker = view.breaker_of(drone_id)
+    values: dict[str, object] = {"orders": _some([s.order_id for s in orders])}
+    values["breaker"] = _breaker_text(breaker, wall_s) if breaker else BreakerState.CLOSED.value
+    silent_s = None if heard is None else now_s - heard.at_s
+    if heard is None or silent_s is None or silent_s > SILENT_AFTER_S:
+        text = "never heard" if silent_s is None else f"silent for {silent_s:.0f} s"
+        values["silent_s"] = "" if silent_s is None else round(silent_s)
+        hint = f"see whether its process runs, and reaches the network: `ros2 lifecycle get /{drone_id}`"
+        if carrying:
+            return Status(name, Severity.ERROR, f"{text}, and may have {_some(carrying)} on board", hint, values)
+        return Status(name, Severity.STALE, text, hint, values)
+    report = heard.report
+    values |= _report_values(report, fleet, silent_s)
+    return _heard_status(name, report, breaker, fleet, values)
+
+
+def _heard_status(
+    name: str, report: DroneReport, breaker: Breaker | None, fleet: FleetSpec, values: Mapping[str, object]
+) -> Status:
+    drone_class = fleet.drone_class(report.drone_class)
+    if report.phase is Phase.GROUNDED:
+        again = f"`ros2 lifecycle set /{report.drone_id} deactivate`, then `activate`"
+        return Status(name, Severity.ERROR, "grounded", f"its log says why; once it may fly again: {again}", values)
+    if drone_class is None:
+        hint = "give it and the orchestrators the same fleet configuration"
+        return Status(name, Severity.ERROR, f"of class {report.drone_class!r}, which the fleet lacks", hint, values)
+    if breaker is not None and breaker.state is not BreakerState.CLOSED:
+        text = f"{report.phase.name}; its breaker is {breaker.state.value}"
+        return Status(name, Severity.WARN, text, "its log says what failed", values)
+    fraction = report.energy_wh / drone_class.battery_wh
+    if fraction < drone_class.reserve_fraction:
+        text = f"{report.phase.name}; battery at {fraction:.0%}, below its reserve"
+        return Status(name, Severity.WARN, text, "it charges at the depot; nothing to do unless it lasts", values)
+    return Status(name, Severity.OK, f"{report.phase.name}, battery {fraction:.0%}", values=values)
+
+
+def _report_values(report: DroneReport, fleet: FleetSpec, silent_s: float) -> dict[str, object]:
+    drone_class = fleet.drone_class(report.drone_class)
+    battery = f"{report.energy_wh / drone_class.battery_wh:.0%}" if drone_class else ""
+    return {
+        "class": report.drone_class,
+        "phase": report.phase.name,
+        "battery": battery,
+        "energy_wh": round(report.energy_wh, 1),
+        "package_on_board": report.package_on_board,
+        "message_id": report.message_id or "",
+        "attempt": report.attempt,
+        "journal_id": report.journal_id,
+        "highest_epoch": report.highest_epoch,
+        "silent_s": round(silent_s, 1),
+    }
+
+
+def _breaker_text(breaker: Breaker, wall_s: float) -> str:
+    if breaker.state is BreakerState.OPEN:
+        return f"open for {max(0.0, breaker.open_until - wall_s):.0f} s more, opened {breaker.trips} times in a row"
+    return breaker.state.value
+
+
+# --- each node, of itself ---------------------------------------------------------------------------------------------
+
+
+def replica_status(vitals: Vitals | None, now_s: float) -> Status:
+    """An orchestrator of itself; ``None``: it is not configured."""
+    if vitals is None:
+        return Status(
+            "replica", Severity.WARN, "not configured", "`ros2 lifecycle set NODE configure`; its log says why not"
+        )
+    age_s = None if vitals.committed_at_s is None else now_s - vitals.committed_at_s
+    values = {
+        "role": vitals.role.value,
+        "epoch": vitals.epoch,
+        "revision": vitals.revision,
+        "queued_commits": vitals.queued,
+        "last_commit_s_ago": "" if age_s is None else round(age_s, 1),
+    }
+    if vitals.failing:
+        text = f"cannot {', '.join(vitals.failing)}"
+        return Status("replica", Severity.ERROR, text, "see etcd; it goes on by itself once that is back", values)
+    if vitals.role is Role.RETIRED:
+        hint = "`ros2 lifecycle set NODE activate` lets it campaign again"
+        return Status("replica", Severity.WARN, "resigned on an operator's word", hint, values)
+    if vitals.queued > LONG_QUEUE:
+        return Status(
+            "replica", Severity.WARN, f"{vitals.queued} commits wait for the store", "see etcd's latency", values
+        )
+    text = f"leading with epoch {vitals.epoch}" if vitals.role is Role.LEADER else vitals.role.value
+    return Status("replica", Severity.OK, text, values=values)
+
+
+def executor_status(
+    *, configured: bool, active: bool, finalized: bool, phase: str, leader_silent_s: float | None
+) -> Status:
+    """A drone's executor of itself. ``leader_silent_s``: since a leader was heard; ``None``: never."""
+    values = {"phase": phase, "leader_silent_s": "" if leader_silent_s is None else round(leader_silent_s, 1)}
+    if finalized:
+        return Status("executor", Severity.ERROR, "shut down", "start its process again", values)
+    if not configured:
+        return Status("executor", Severity.ERROR, "not configured", "its log says why, e.g. a journal in use", values)
+    if not active:
+        hint = "`ros2 lifecycle set NODE activate`"
+        return Status("executor", Severity.WARN, "inactive: takes no orders", hint, values)
+    if leader_silent_s is None or leader_silent_s > SILENT_AFTER_S:
+        hint = "see whether an orchestrator leads, and whether the network carries DDS"
+        return Status("executor", Severity.WARN, "no leader is heard", hint, values)
+    return Status("executor", Severity.OK, phase, values=values)
+
+
+def intake_status(breaker: str, freshness: Freshness) -> Status:
+    """A gateway of itself. ``breaker``: state of the one around the store."""
+    stale = "" if freshness.stale_s is None else round(freshness.stale_s, 1)
+    values = {"breaker": breaker, "revision": freshness.revision, "stale_s": stale}
+    if breaker != "closed" or not freshness.loaded:
+        return Status(
+            "intake", Severity.ERROR, f"turns orders away: the store's breaker is {breaker}", "see etcd", values
+        )
+    return Status("intake", Severity.OK, "takes orders in", values=values)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -133,9 +133,7 @@ def test_the_overrides_of_an_operator_reach_the_topics(domain: int) -> None:
     endpoint = f"127.0.0.1:{free_port()}"
     override = "qos_overrides./saga_events.publisher.depth:=7"
     with (
-        NodeProcess(
-            domain, "saga_monitor", "-r", "__node:=deep", "-p", override, etcd_endpoints=f"127.0.0.1:{free_port()}"
-        ) as node,
+        NodeProcess(domain, "saga_monitor", "-r", "__node:=deep", "-p", override, etcd_endpoints=endpoint) as node,
         Operator(domain, "looks") as looks,
     ):
         found = looks.wait("it publishes", lambda: looks.node.get_publishers_info_by_topic("/saga_events"))

@@ -177,9 +177,24 @@ def test_stopping_a_fleet_that_is_up_leaves_nothing(home: dict[str, str], tmp_pa
     running.wait_line("ready")
     found = run(home, "leader", "--json")
     assert found.returncode == 0, found.stderr  # it finds the running fleet without being told where it is
+    if number == signal.SIGINT:
+        take_out_and_bring_back(home)
     [etcd] = [child for child in running.family() if child.name() == "etcd"]
     assert "--auto-compaction-retention=1h" in etcd.cmdline()
     assert running.stop(number) == 130
+
+
+def take_out_and_bring_back(home: dict[str, str]) -> None:
+    """A drone is taken out of the fleet, an order goes past it, and it comes back."""
+    taken = run(home, "drones", "drone_1", "--take-out", "--json")
+    assert (taken.returncode, json.loads(taken.stdout)) == (0, {"drones": ["drone_1"], "taken_out": True}), taken.stderr
+    again = run(home, "drones", "drone_1", "--take-out")
+    assert again.returncode == 2 and "taken out already" in again.stderr
+    assert run(home, "order", "submit", "--to", "37.7614,-122.3900", "--weight", "1", "--id", "PAST").returncode == 0
+    assert run(home, "order", "watch", "PAST", "--timeout", "0.1").returncode == 1  # it is under way
+    found = json.loads(run(home, "drones", "--json").stdout)["drones"]
+    assert {d["drone_id"]: d["message_id"] is not None for d in found} == {"drone_1": False, "drone_2": True}
+    assert run(home, "drones", "drone_1", "--bring-back").returncode == 0
 
 
 def test_ctrl_c_in_the_middle_of_a_demo_leaves_nothing(home: dict[str, str], tmp_path: Path) -> None:

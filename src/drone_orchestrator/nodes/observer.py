@@ -104,14 +104,16 @@ class Operator:
 
     def deactivate(self, node_name: str) -> bool:
         """Whether the node did it. Raises :class:`Unreachable`."""
-        return self._change(node_name, Transition.TRANSITION_DEACTIVATE)
+        return self._change(node_name, "deactivate")
 
     def activate(self, node_name: str) -> bool:
         """Whether the node did it: an orchestrator is told to campaign, and refuses to be active by that alone."""
-        return self._change(node_name, Transition.TRANSITION_ACTIVATE)
+        return self._change(node_name, "activate")
 
-    def _change(self, node_name: str, transition: int, timeout_s: float = 5.0) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
+    def _change(self, node_name: str, transition: str, timeout_s: float = 5.0) -> bool:
+        # By label, as ros2's own tool does: rclpy answers "no" to a label that does not fit the state, but an id that does
+        # not fit is an exception in the node, which ends it.
+        request = ChangeState.Request(transition=Transition(label=transition))
         future = self._client(node_name).call_async(request)
         self._session.executor.spin_until_future_complete(future, timeout_sec=timeout_s)
         if not future.done():

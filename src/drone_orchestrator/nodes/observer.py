@@ -111,7 +111,7 @@ class Operator:
         return self._change(node_name, "activate")
 
     def _change(self, node_name: str, transition: str, timeout_s: float = 5.0) -> bool:
-        # By label, as ros2's own tool does: rclpy answers "no" to a label that does not fit the state, but an id that does
+        # By label, as ros2's own tool does: to a label that does not fit the state rclpy answers "no", but an id that does
         # not fit is an exception in the node, which ends it.
         request = ChangeState.Request(transition=Transition(label=transition))
         future = self._client(node_name).call_async(request)

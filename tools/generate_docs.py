@@ -177,6 +177,8 @@ described in `src/drone_interfaces` and by `ros2 interface show`.
 | `orders` | `msg/OrderRequest`, [signed](signed_orders.md) | shops and robots; gateways take it in |
 | `submit_order`, `cancel_order` | `srv/SubmitOrder`, `srv/CancelOrder` | gateways |
 | `saga_table`, `saga_events` | `msg/SagaTable`, `msg/SagaEvent` | monitors |
+| `fleet_markers` | `visualization_msgs/MarkerArray`, while somebody looks: [rviz](rviz.md) | monitors |
+| `drones/<id>/pose`, `drones/<id>/path` | `geometry_msgs/PoseStamped`, `nav_msgs/Path` | the drone |
 | `/diagnostics` | `diagnostic_msgs/DiagnosticArray` | monitors |
 
 Every quality of service can be overridden with ROS 2's own parameters, e.g.

@@ -130,6 +130,8 @@ def test_lanes_and_counts_follow_the_orders(gateway: Gateway) -> None:
     assert body["lanes"] == [{"drone_class": "light", "waiting": 1, "in_flight": 1, "bound": 1000, "level": "CLEAR"}]
     assert (body["orders"]["PENDING"], body["orders"]["ASSIGNED"], body["orders"]["DELIVERED"]) == (1, 1, 0)
     assert (body["depot"], body["service_radius_m"]) == ({"lat": 37.77, "lon": -122.42}, 10_000.0)
+    (zone,) = body["no_fly_zones"]
+    assert (zone["name"], zone["polygon"][1]) == ("zoo", {"lat": 37.7, "lon": -122.41})
     assert body["leader"] == {
         "holder": "orchestrator_a",
         "instance_id": "1",

@@ -63,7 +63,10 @@ class FleetPicture:
             "region": self._fleet.region,
             "depot": _point(self._fleet.depot),
             "service_radius_m": self._fleet.service_radius_m,
-            "no_fly_zones": [],
+            "no_fly_zones": [
+                {"name": zone.name, "polygon": [_point(corner) for corner in zone.corners]}
+                for zone in self._fleet.no_fly_zones
+            ],
             "leader": leader_json(view.leader),
             "drones": drones,
             "lanes": lanes,

@@ -54,6 +54,7 @@ from ..telemetry.logs import FieldLogger, order_fields
 from ..telemetry.metrics import Metrics
 from . import convert, executors, names, qos, telemetry
 from .diagnostics import Reporter, of_node
+from .drone_pose import DronePose
 from .flights import FlightFactory, load_flight
 from .network import NetworkWatch, usable_addresses
 from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
@@ -283,6 +284,7 @@ class _Work:
         self._state = node.create_publisher(DroneState, topic, profile, **watch.publishing(topic, profile))
         profile, topic = qos.telemetry(), names.drone_telemetry(drone_id)
         self._telemetry = node.create_publisher(DroneTelemetry, topic, profile, **watch.publishing(topic, profile))
+        self._pose = DronePose(node, drone_id, settings.depot)
         self._action = ActionServer(
             node,
             ExecuteDelivery,
@@ -308,6 +310,7 @@ class _Work:
 
     def close(self) -> None:
         self._action.destroy()
+        self._pose.close()
         self._node.destroy_publisher(self._telemetry)
         self._node.destroy_publisher(self._state)
         self._driver.close()
@@ -484,6 +487,7 @@ class _Work:
                     phase=int(report.phase),
                 )
             )
+            self._pose.publish(stamp_s, sensed, report.phase, self._driver.durable.goal)
         goal = self._driver.durable.goal
         handle = self._goal_handles.get(goal.key) if goal is not None else None
         if handle is not None and now_s >= self._feedback_due_s:

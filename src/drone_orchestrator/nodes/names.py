@@ -15,6 +15,8 @@ SAGA_EVENTS = "saga_events"
 SAGA_TABLE = "saga_table"
 BACK_PRESSURE = "back_pressure"
 FLEET_MARKERS = "fleet_markers"
+#: Frame of everything that is drawn: metres east, north and up of the depot (REP 103, 105).
+MAP_FRAME = "map"
 DIAGNOSTICS = "/diagnostics"  # absolute by ROS convention (REP 107)
 
 #: Said in a replica's log once it hears a leader's heartbeats: from then on it would notice that they stop.
@@ -45,6 +47,16 @@ def drone_action(drone_id: str) -> str:
 def drone_telemetry(drone_id: str) -> str:
     """The topic on which ``drone_id`` shows pose and energy."""
     return f"drones/{check_drone_id(drone_id)}/telemetry"
+
+
+def drone_pose(drone_id: str) -> str:
+    """The topic on which ``drone_id`` shows its pose (``geometry_msgs/PoseStamped``)."""
+    return f"drones/{check_drone_id(drone_id)}/pose"
+
+
+def drone_path(drone_id: str) -> str:
+    """The topic on which ``drone_id`` shows where it still has to go (``nav_msgs/Path``)."""
+    return f"drones/{check_drone_id(drone_id)}/path"
 
 
 def drone_set_point(drone_id: str) -> str:

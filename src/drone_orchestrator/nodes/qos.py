@@ -138,16 +138,37 @@ def diagnostics() -> QoSProfile:
     )
 
 
+def transforms() -> QoSProfile:
+    """``/tf`` as every ROS 2 tool expects it: reliable, volatile, as deep as tf2's own broadcaster."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=100,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
 #: Every profile, with the topics that use it.
 PROFILES = (
     (heartbeat, (names.LEADER_HEARTBEAT,)),
-    (state, (names.LEADER, names.DRONE_STATES, names.SAGA_TABLE, names.BACK_PRESSURE)),
-    (telemetry, ("drones/<id>/telemetry",)),
+    (
+        state,
+        (
+            names.LEADER,
+            names.DRONE_STATES,
+            names.SAGA_TABLE,
+            names.BACK_PRESSURE,
+            names.FLEET_MARKERS,
+            "drones/<id>/path",
+        ),
+    ),
+    (telemetry, ("drones/<id>/telemetry", "drones/<id>/pose")),
     (odometry, ("drones/<id>/odometry",)),
     (set_points, ("drones/<id>/cmd_vel",)),
     (events, (names.SAGA_EVENTS,)),
     (orders, (names.ORDERS,)),
     (diagnostics, (names.DIAGNOSTICS,)),
+    (transforms, ("/tf",)),
 )
 
 

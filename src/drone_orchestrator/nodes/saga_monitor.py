@@ -31,6 +31,7 @@ from ..telemetry.diagnostics import Status
 from ..telemetry.metrics import Metrics
 from . import convert, names, qos, telemetry
 from .diagnostics import Reporter
+from .fleet_markers import FleetMarkers
 from .params import LOG_LEVEL, Param, declare, keep_live
 from .planners import PLANNER_GROUP, load_planner
 from .process import ConfigurationError, run_node
@@ -70,6 +71,7 @@ PARAMETERS = (
         60.0,
         read_only=False,
     ),
+    Param("marker_rate_hz", 2.0, "rate of fleet_markers, while somebody looks at them", "Hz", 0.2, 5.0),
     LOG_LEVEL,
     *telemetry.PARAMETERS,
 )
@@ -124,6 +126,9 @@ class SagaMonitor(Node):
         self._hear(watch)
         self._probe = StoreProbe(self._store)
         self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses])
+        self._markers = FleetMarkers(
+            self, fleet, self._projection, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]
+        )
         self._guard = self.create_guard_condition(self._follow)
         self._timer = self.create_timer(self.values["period_s"], self._publish)
         keep_live(self, PARAMETERS, self.values, apply=self._set_period)

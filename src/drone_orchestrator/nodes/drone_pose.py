@@ -1,0 +1,96 @@
+"""A drone in ROS 2's own words: ``PoseStamped``, ``Path``, and a transform where ``tf2_msgs`` is installed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, TransformStamped
+from nav_msgs.msg import Path
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.node import Node
+
+from ..core.drone_state import Goal
+from ..core.types import GeoPoint, Phase
+from ..core.zones import Airspace
+from ..flight.controller import FlightState
+from ..telemetry.picture import way
+from . import convert, names, qos
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:  # no ROS wheel has it
+    TFMessage = None
+
+TF = "/tf"  # absolute by ROS convention
+
+
+class DronePose:
+    """Publishes ``drones/<id>/pose`` and the transform while somebody listens, ``drones/<id>/path`` when it changes."""
+
+    def __init__(self, node: Node, drone_id: str, depot: GeoPoint) -> None:
+        self._node = node
+        self._space = Airspace(depot, ())
+        self._frame = child_frame(node.get_namespace(), drone_id)
+        self._shown: tuple[Phase, str] | None = None
+        # Without rclpy's default callbacks: each would be one more thing to wait for, for every drone of the process.
+        make: dict[str, Any] = {"event_callbacks": PublisherEventCallbacks(use_default_callbacks=False)}
+        make |= qos.options()
+        self._pose = node.create_publisher(PoseStamped, names.drone_pose(drone_id), qos.telemetry(), **make)
+        self._path = node.create_publisher(Path, names.drone_path(drone_id), qos.state(), **make)
+        self._tf = node.create_publisher(TFMessage, TF, qos.transforms(), **make) if TFMessage else None
+
+    def close(self) -> None:
+        for publisher in (self._pose, self._path, self._tf):
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
+
+    def publish(self, stamp_s: float, sensed: FlightState, phase: Phase, goal: Goal | None) -> None:
+        """Tell where the drone is and, if that has changed, where it still has to go."""
+        pose = pose_of(stamp_s, sensed)
+        if self._pose.get_subscription_count():
+            self._pose.publish(pose)
+        if self._tf is not None and self._tf.get_subscription_count():
+            self._tf.publish(TFMessage(transforms=[transform_of(pose, self._frame)]))
+        order = goal.order if goal is not None else None
+        shown = (phase, order.message_id if order is not None else "")
+        if shown != self._shown:
+            self._shown = shown
+            stops = way(phase, order, self._space)
+            self._path.publish(path_of(pose, stops))
+
+
+def child_frame(namespace: str, drone_id: str) -> str:
+    """``<namespace>/<drone_id>/base_link``, without a leading slash, which tf2 does not take."""
+    return "/".join([*filter(None, namespace.split("/")), drone_id, "base_link"])
+
+
+def pose_of(stamp_s: float, sensed: FlightState) -> PoseStamped:
+    pose = PoseStamped()
+    pose.header.frame_id, pose.header.stamp = names.MAP_FRAME, convert.time_to_msg(stamp_s)
+    position, orientation = pose.pose.position, pose.pose.orientation
+    position.x, position.y, position.z = map(float, sensed.local_position_m)
+    orientation.z, orientation.w = math.sin(sensed.heading_rad / 2.0), math.cos(sensed.heading_rad / 2.0)
+    return pose
+
+
+def path_of(pose: PoseStamped, stops: tuple[tuple[float, float], ...]) -> Path:
+    """From the pose by ``stops`` (east, north), at the height of the pose; empty where there is none."""
+    path = Path(header=pose.header)
+    if not stops:
+        return path
+    path.poses = [pose]
+    for x, y in stops:
+        stop = PoseStamped(header=pose.header)
+        stop.pose.position.x, stop.pose.position.y, stop.pose.position.z = x, y, pose.pose.position.z
+        path.poses.append(stop)
+    return path
+
+
+def transform_of(pose: PoseStamped, child: str) -> TransformStamped:
+    """From the map to the drone."""
+    transform = TransformStamped(header=pose.header, child_frame_id=child)
+    translation, position = transform.transform.translation, pose.pose.position
+    translation.x, translation.y, translation.z = position.x, position.y, position.z
+    transform.transform.rotation = pose.pose.orientation
+    return transform

@@ -34,6 +34,7 @@ from lifecycle_msgs.msg import Transition
 from node_process import NodeProcess, Operator
 from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from visualization_msgs.msg import MarkerArray
 
 from drone_orchestrator.bringup.runner import DomainReservation
 from drone_orchestrator.store import EtcdProcess
@@ -50,6 +51,7 @@ TOPICS: dict[str, tuple[Any, Any]] = {
     "saga_events": (SagaEvent, LATCHED),
     "saga_table": (SagaTable, LATCHED),
     "back_pressure": (BackPressure, LATCHED),
+    "fleet_markers": (MarkerArray, LATCHED),
     "/diagnostics": (DiagnosticArray, 10),
 }
 

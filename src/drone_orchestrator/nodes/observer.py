@@ -111,8 +111,8 @@ class Operator:
         return self._change(node_name, "activate")
 
     def _change(self, node_name: str, transition: str, timeout_s: float = 5.0) -> bool:
-        # By label, as ros2's own tool does: to a label that does not fit the state rclpy answers "no", but an id that does
-        # not fit is an exception in the node, which ends it.
+        # By label, as ros2's own tool does: to a label that does not fit the state rclpy answers "no", but an id that
+        # does not fit is an exception in the node, which ends it.
         request = ChangeState.Request(transition=Transition(label=transition))
         future = self._client(node_name).call_async(request)
         self._session.executor.spin_until_future_complete(future, timeout_sec=timeout_s)

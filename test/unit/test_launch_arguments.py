@@ -166,8 +166,9 @@ def test_a_command_in_the_documentation_names_arguments_that_there_are(page: str
 def test_a_recording_has_every_topic_but_the_heartbeat() -> None:
     lines = (LAUNCH.parent / "config" / "bag_topics.txt").read_text(encoding="utf-8").splitlines()
     recorded = re.compile(f"/({'|'.join(line for line in lines if not line.startswith('#'))})$")
-    services = {names.REQUEST_CLEARANCE, names.SUBMIT_ORDER, names.CANCEL_ORDER}
+    other = {names.REQUEST_CLEARANCE, names.SUBMIT_ORDER, names.CANCEL_ORDER, names.MAP_FRAME}
     said = {v for k, v in vars(names).items() if k.isupper() and isinstance(v, str) and re.fullmatch(r"/?[a-z_]+", v)}
-    topics = {*(said - services), names.drone_telemetry("drone_12")}
+    shown = {name("drone_12") for name in (names.drone_telemetry, names.drone_pose, names.drone_path)}
+    topics = {*(said - other), *shown}
     assert {names.LEADER, names.DIAGNOSTICS} < topics
     assert {t for t in topics if not recorded.search(f"/north/{t.strip('/')}")} == {names.LEADER_HEARTBEAT}

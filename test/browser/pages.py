@@ -22,7 +22,7 @@ def chromium() -> Iterator[Browser]:
     """The system's Chromium, headless."""
     with sync_playwright() as playwright:
         # Root may not use Chromium's sandbox; the only page that it sees is ours.
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         try:
             yield browser

@@ -44,7 +44,7 @@ function Zone({ zone, ground, scale }) {
   return (
     <g class="zone">
       <polygon points={outline(points, scale)} />
-      <text transform={at(middle, scale)}>{zone.name}</text>
+      <text transform={at(middle, scale)}>{zone.name.replaceAll('_', ' ')}</text>
     </g>
   );
 }

@@ -5,6 +5,7 @@ import { Panel, Scroll } from '../parts/panel.jsx';
 import * as state from '../state.js';
 import { showDrone, showOrder } from '../store.js';
 import { ageText, reasonWords } from '../words.js';
+import { culprit } from './head.jsx';
 
 const SHOWN = 100;
 const key = (alert) => `${alert.code} ${alert.subject}`;
@@ -64,6 +65,7 @@ export function Announcer() {
   return (
     <>
       <div class="unseen" aria-live="polite">{news}</div>
+      <div class="unseen" role="status">{state.isStale.value ? `What is shown is old. ${culprit()}` : ''}</div>
       <div class="notices" aria-live="polite">{notice && <p key={notice.id} class={`notice ${notice.tone}`}>{notice.text}</p>}</div>
     </>
   );

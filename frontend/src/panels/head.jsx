@@ -31,12 +31,12 @@ function Leader({ leader }) {
   return <p class="leader-now">Led by <b>{leader.holder}</b></p>;
 }
 
-/** Says how old the data is, always at the same place; loud when it is old. */
+/** Says how old the data is, always at the same place; loud when it is old. For ears: the Announcer. */
 function Freshness() {
   const age = state.ageS.value;
   const stale = state.isStale.value || (age === null && state.trouble.value);
   return (
-    <p class={`freshness ${stale ? 'stale' : age === null ? 'waiting' : 'live'}`} data-testid="freshness" role="status">
+    <p class={`freshness ${stale ? 'stale' : age === null ? 'waiting' : 'live'}`} data-testid="freshness">
       {stale ? staleWords(age) : age === null ? 'Connecting…' : <><span class="dot" aria-hidden="true" />Live</>}
     </p>
   );
@@ -47,7 +47,7 @@ function staleWords(age) {
   return `${shown}. ${culprit()}${retryWords()}`;
 }
 
-function culprit() {
+export function culprit() {
   const trouble = state.trouble.value;
   if (trouble?.detail) return `The gateway says: ${trouble.detail}`;
   if (trouble || state.stream.value.open === false) return 'The gateway cannot be reached.';

@@ -85,7 +85,7 @@ function Row({ order }) {
   const show = () => showOrder(order.message_id);
   return (
     <tr class={chosen ? 'chosen' : ''} onClick={show} data-order={order.order_id}>
-      <th scope="row"><button type="button" class="link" aria-current={chosen || undefined}>{order.order_id}</button></th>
+      <th scope="row"><button type="button" class="link" title={order.order_id} aria-current={chosen || undefined}>{order.order_id}</button></th>
       <td class="status">
         <StatusMark status={order.status} />{statusWords(order.status)}
         {order.parked && <span class="tag">parked</span>}

@@ -143,12 +143,12 @@ def main() -> int:
         scene.until("the fleet is there", lambda body: body["leader"] and len(body["drones"]) == DRONES)
         message_id = play(scene)
         for kind in KINDS:
-            # A browser each: the second page of one is not drawn again, and its screenshot never ends.
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = open_page(browser, fleet.url, kind)
             page.wait_for_timeout(TRAIL_MS)
             for theme in THEMES:
                 photograph(page, message_id, theme, arguments.out / f"dashboard_{kind}_{theme}.png")
+            page.goto("about:blank")  # ends the stream of events, which closing may wait for
             browser.close()
     return 0
 

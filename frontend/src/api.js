@@ -9,16 +9,15 @@ export class Refusal extends Error {
 }
 
 /** The JSON of an answer below 400; throws Refusal for any other, and after `timeoutMs` without one. */
-export async function request(path, { method = 'GET', body, timeoutMs = 8000, signal } = {}) {
-  const limit = AbortSignal.timeout(timeoutMs);
+export async function request(path, { method = 'GET', body, token, timeoutMs = 8000 } = {}) {
   let response;
   let document;
   try {
     response = await fetch(path, {
       method,
       cache: 'no-store',
-      signal: signal && AbortSignal.any ? AbortSignal.any([signal, limit]) : limit,
-      headers: body ? { 'Content-Type': 'application/json' } : {},
+      signal: AbortSignal.timeout(timeoutMs),
+      headers: { ...(body && { 'Content-Type': 'application/json' }), ...(token && { Authorization: `Bearer ${token}` }) },
       body: body && JSON.stringify(body),
     });
     document = await response.json().catch(() => null);
@@ -41,5 +40,5 @@ export const readFleet = () => request('fleet', { timeoutMs: 3000 });
 export const readOrder = (id) => request(`orders/${encodeURIComponent(id)}`);
 export const readEvents = (id) => request(`orders/${encodeURIComponent(id)}/events`);
 export const cancelOrder = (id) => request(`orders/${encodeURIComponent(id)}`, { method: 'DELETE' });
-export const handOver = () => request('leader/handover', { method: 'POST', timeoutMs: 15000 });
+export const handOver = (token) => request('leader/handover', { method: 'POST', token, timeoutMs: 15000 });
 export const submitOrder = (order) => request('orders', { method: 'POST', body: order });

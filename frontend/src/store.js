@@ -214,9 +214,9 @@ export async function cancel(order) {
     : `Order ${order.order_id} will be cancelled; a drone that has the package brings it back.`;
 }
 
-/** Ask the leader to hand over; resolves with what to tell. Throws Refusal. */
-export async function handOver() {
-  const answer = await api.handOver();
+/** Ask the leader to hand over, with the operator's token if one is wanted; resolves with what to tell. Throws Refusal. */
+export async function handOver(token) {
+  const answer = await api.handOver(token);
   reloadFleet();
   return `${answer.holder} was asked to hand over.`;
 }

@@ -32,7 +32,7 @@ export function Ground({ body, ground, scale, resting }) {
       {(body.no_fly_zones ?? []).map((zone) => <Zone key={zone.name} zone={zone} ground={ground} scale={scale} />)}
       <g class="depot">
         <path d="M-8 6V-3L0 -9L8 -3V6Z" />
-        <text y="20">depot{resting.length > 0 ? `, ${resting.length} idle` : ''}</text>
+        <text x="-12" y="20">depot{resting.length > 0 ? `, ${resting.length} idle` : ''}</text>
       </g>
     </g>
   );

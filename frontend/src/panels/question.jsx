@@ -33,6 +33,7 @@ function wording(asked) {
 
 function Dialog({ title, text, verb, keep = 'Not now', tone = 'primary', act }) {
   const dialog = useRef(null);
+  const token = useRef(null);
   const [busy, setBusy] = useState(false);
   const [refusal, setRefusal] = useState(null);
   useLayoutEffect(() => {
@@ -44,12 +45,11 @@ function Dialog({ title, text, verb, keep = 'Not now', tone = 'primary', act }) 
   const confirm = async (event) => {
     event.preventDefault();
     setBusy(true);
-    setRefusal(null);
     try {
-      say(await act());
+      say(await act(token.current?.value));
       done();
     } catch (error) {
-      setRefusal(problemText(error.problem));
+      setRefusal(error.problem ?? {});
       setBusy(false);
     }
   };
@@ -58,7 +58,10 @@ function Dialog({ title, text, verb, keep = 'Not now', tone = 'primary', act }) 
       <form onSubmit={confirm}>
         <h2 id="question-title">{title}</h2>
         <p id="question-text">{text}</p>
-        <p class="refusal" role="alert">{refusal}</p>
+        {refusal?.code === 'operator_only' && (
+          <label class="token"><span>Operator’s token</span><input type="password" ref={token} autocomplete="off" required /></label>
+        )}
+        <p class="refusal" role="alert">{refusal && problemText(refusal.status ? refusal : null)}</p>
         <div class="dialog-actions">
           <button type="button" onClick={done} autofocus>{keep}</button>
           <button type="submit" class={tone} disabled={busy}>{busy ? 'One moment…' : verb}</button>

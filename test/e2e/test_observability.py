@@ -139,8 +139,7 @@ def leader_of(prometheus: Prometheus) -> str:
 def check_contract(prometheus: Prometheus) -> None:
     """Every metric of the contract, with its labels and values that can be."""
     for name, labels in METRIC_LABELS.items():
-        found = prometheus.series(name)
-        assert found, f"{name} is not there"
+        found = eventually(lambda name=name: prometheus.series(name), lambda name=name: f"{name} is not there")
         for series, value in found:
             assert set(series) - SCRAPE_LABELS == labels, f"{name}: {series}"
             assert series["region"] == "san_francisco"
@@ -162,8 +161,11 @@ def check_contract(prometheus: Prometheus) -> None:
         "sum(drones)": (3, 3),
     }
     for expression, (low, high) in values.items():
-        value = prometheus.value(expression)
-        assert value is not None and low <= value <= high, f"{expression} is {value}"
+        # A process may have been scraped for the last time just before.
+        eventually(
+            lambda e=expression, low=low, high=high: low <= (prometheus.value(e) or 0.0) <= high,
+            lambda e=expression: f"{e} is {prometheus.value(e)}",
+        )
 
 
 @pytest.mark.ros

@@ -148,7 +148,6 @@ def main() -> int:
             page.wait_for_timeout(TRAIL_MS)
             for theme in THEMES:
                 photograph(page, message_id, theme, arguments.out / f"dashboard_{kind}_{theme}.png")
-            page.goto("about:blank")  # ends the stream of events, which closing may wait for
             browser.close()
     return 0
 

@@ -27,6 +27,8 @@ function targetOf(drone, toMetres) {
   return { ...toMetres(drone.destination), sure: OUTWARD.has(drone.phase) };
 }
 
+const ROUNDING_PX = 1e-6;
+
 /** Where labels of `width` × `height` pixels go so that they do not cover each other: an offset down for each point. */
 export function spread(points, width, height) {
   const placed = [];
@@ -37,7 +39,8 @@ export function spread(points, width, height) {
     for (let moved = true; moved; ) {
       moved = false;
       for (const other of placed) {
-        if (Math.abs(other.x - point.x) < width && Math.abs(other.y - y) < height) {
+        // Below `other` may, rounded, come out a hair too near to it: without this it would be moved there for ever.
+        if (Math.abs(other.x - point.x) < width && Math.abs(other.y - y) < height - ROUNDING_PX) {
           y = other.y + height;
           moved = true;
         }

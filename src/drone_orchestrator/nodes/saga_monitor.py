@@ -186,6 +186,7 @@ class SagaMonitor(Node):
         return pressures
 
     def _publish(self) -> None:
+        self._telemetry.refresh()
         self._publish_pressure()
         (rows, counts), freshness = self._projection.read(self._rows)
         if freshness.loaded and freshness.revision != self._shown_revision:

@@ -188,6 +188,10 @@ class DroneLink:
         effect = pending.effect
         if effect.epoch != self._epoch:
             return  # decided in another office
+        if self._handles.pop((effect.order.message_id, effect.attempt), None) is not None:
+            # Accepted before, and to be asked for once more. A drone that was started again accepts it again, and
+            # rclpy's client then raises in the executor for as long as anything holds on to the first handle.
+            self._destroy_client(effect.drone_id)
         client = self._client(effect.drone_id)
         if not client.server_is_ready():
             if _now_s() < pending.give_up_at_s:
@@ -235,7 +239,13 @@ class DroneLink:
         asked = {pending.effect.drone_id for pending in self._waiting}
         spare = [drone for drone in self._clients if drone not in asked and self._unanswered_goals[drone] <= 0]
         for drone_id in spare[: max(0, len(self._clients) - CLIENTS_KEPT)]:
-            self._clients.pop(drone_id).destroy()
+            self._destroy_client(drone_id)
+
+    def _destroy_client(self, drone_id: str) -> None:
+        client = self._clients.pop(drone_id, None)
+        if client is not None:
+            client.destroy()
+        self._unanswered_goals.pop(drone_id, None)
 
     def _on_state(self, msg: DroneState) -> None:
         try:

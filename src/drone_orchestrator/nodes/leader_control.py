@@ -33,17 +33,18 @@ class LifecycleControl:
         self._closing.set()
 
     def deactivate(self, holder: str) -> bool:
-        return self._change(holder, Transition.TRANSITION_DEACTIVATE)
+        return self._change(holder, "deactivate")
 
     def activate(self, holder: str) -> bool:
-        return self._change(holder, Transition.TRANSITION_ACTIVATE)
+        return self._change(holder, "activate")
 
-    def _change(self, holder: str, transition: int) -> bool:
+    def _change(self, holder: str, transition: str) -> bool:
         client = self._client(holder)
         if not client.wait_for_service(timeout_sec=FIND_WITHIN_S):
             raise LeaderUnreachable(f"{holder} offers no lifecycle service in this DDS domain")
         answered = threading.Event()
-        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        # By label, see observer.Operator: an id that does not fit the node's state would end the node.
+        future = client.call_async(ChangeState.Request(transition=Transition(label=transition)))
         future.add_done_callback(lambda _: answered.set())
         until_s = time.monotonic() + ANSWER_WITHIN_S
         while not answered.wait(0.05) and time.monotonic() < until_s and not self._closing.is_set():

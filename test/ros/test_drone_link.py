@@ -1,0 +1,93 @@
+"""The leader's link to the drones: what a goal may meet that is asked for more than once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+from drone_interfaces.action import ExecuteDelivery
+from rclpy.action import ActionServer
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.task import Future
+
+from drone_orchestrator.core.effects import SendGoal
+from drone_orchestrator.core.events import Event, GoalAnswered
+from drone_orchestrator.nodes import names
+from drone_orchestrator.nodes.drone_link import DroneLink
+from drone_orchestrator.nodes.qos_watch import QosWatch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from world import make_order
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
+DRONE = "drone_1"
+EPOCH = 7
+DEADLINE_S = 20.0
+
+
+class Air:
+    """A link and, beside it, the drone that it talks to, on one executor."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=10 + os.getpid() % 90)
+        self._node = LifecycleNode("orchestrator", context=self._context)
+        self._drone = Node("drone", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._executor.add_node(self._drone)
+        self.link = DroneLink(self._node, self.events.append, "instance", "sf", QosWatch(self._node))
+        self.link.open_office(EPOCH)
+        self._server: ActionServer | None = None
+        self._landed: Future = Future(executor=self._executor)  # never
+
+    def start_drone(self) -> None:
+        """A new process of the drone, as far as the leader can tell: the old one's goals are unknown to it."""
+        if self._server is not None:
+            self._server.destroy()
+        self._server = ActionServer(self._drone, ExecuteDelivery, names.drone_action(DRONE), self._fly)
+
+    async def _fly(self, goal: object) -> ExecuteDelivery.Result:
+        await self._landed
+        return ExecuteDelivery.Result()
+
+    def spin_until(self, seen: Callable[[], bool]) -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not seen():
+            assert time.monotonic() < end, self.events
+            self._executor.spin_once(timeout_sec=0.05)
+            self.link.tick()
+
+    def close(self) -> None:
+        self.link.destroy()
+        if self._server is not None:
+            self._server.destroy()
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._drone.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def air(monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    air = Air()
+    yield air
+    air.close()
+
+
+def test_a_drone_that_was_started_again_may_accept_the_same_goal_once_more(air):
+    goal = SendGoal(DRONE, make_order(1), 1, EPOCH)
+    for time_ in (1, 2):
+        air.start_drone()
+        air.link.send_goal(goal)
+        air.spin_until(lambda time_=time_: len([e for e in air.events if isinstance(e, GoalAnswered)]) == time_)
+    assert all(event.accepted for event in air.events if isinstance(event, GoalAnswered))

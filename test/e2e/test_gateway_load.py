@@ -67,19 +67,25 @@ def orders_in(store: EtcdStore) -> dict[str, int]:
     return {e.value.order_id: e.mod_revision for e in entries if isinstance(e.value, Order)}
 
 
+def shops_that_sold(orders: int, url: str) -> list[Shop]:
+    """Shops at work, as soon as ``orders`` of theirs have been accepted."""
+    shops = [Shop(url) for _ in range(24)]
+    for shop in shops:
+        shop.start()
+    deadline_s = time.monotonic() + 20.0
+    while sum(len(shop.accepted) for shop in shops) < orders:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    return shops
+
+
 def test_sigterm_under_load_loses_no_order_and_no_answer(etcd: EtcdProcess) -> None:
     """Every 202 is in etcd, and whatever is in etcd had its 202: nobody saw a reset after the order was accepted."""
     store = EtcdStore(etcd.endpoints, REGION)
     before = set(orders_in(store))
     with GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0) as gateway:
         gateway.wait_ready()
-        shops = [Shop(gateway.url) for _ in range(24)]
-        for shop in shops:
-            shop.start()
-        deadline_s = time.monotonic() + 20.0
-        while sum(len(shop.accepted) for shop in shops) < 200:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
+        shops = shops_that_sold(200, gateway.url)
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.wait() == 0
         for shop in shops:
@@ -101,13 +107,7 @@ def test_orders_of_many_clients_share_transactions(etcd: EtcdProcess) -> None:
     before = set(orders_in(store))
     with GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0) as gateway:
         gateway.wait_ready()
-        shops = [Shop(gateway.url) for _ in range(24)]
-        for shop in shops:
-            shop.start()
-        deadline_s = time.monotonic() + 20.0
-        while sum(len(shop.accepted) for shop in shops) < 300:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
+        shops_that_sold(300, gateway.url)
         gateway.end()
     stored = {order_id: revision for order_id, revision in orders_in(store).items() if order_id not in before}
     store.close()

@@ -13,25 +13,12 @@ from drone_interfaces.msg import DroneTelemetry, LeaderHeartbeat, LeaderState
 from node_process import NodeProcess, Operator
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from drone_orchestrator.bringup.runner import DomainReservation, free_port
+from drone_orchestrator.bringup.runner import free_port
 from drone_orchestrator.store import EtcdProcess
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(120)]
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-
-
-@pytest.fixture(scope="module")
-def domain() -> Iterator[int]:
-    reservation = DomainReservation()
-    yield reservation.domain
-    reservation.release()
-
-
-@pytest.fixture(scope="module")
-def operator(domain: int) -> Iterator[Operator]:
-    with Operator(domain) as operator:
-        yield operator
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from lifecycle_msgs.msg import Transition
 from node_process import NodeProcess, Operator
 
 from drone_orchestrator.bringup.paths import default_fleet_config
-from drone_orchestrator.bringup.runner import DomainReservation
 from drone_orchestrator.core.types import LeaderRecord
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.runtime.drone_journal import DroneJournal
@@ -25,19 +24,6 @@ pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(120)]
 
 T = Transition
 REGION = "san_francisco"
-
-
-@pytest.fixture(scope="module")
-def domain() -> Iterator[int]:
-    reservation = DomainReservation()
-    yield reservation.domain
-    reservation.release()
-
-
-@pytest.fixture(scope="module")
-def operator(domain: int) -> Iterator[Operator]:
-    with Operator(domain) as operator:
-        yield operator
 
 
 @pytest.fixture(scope="module")

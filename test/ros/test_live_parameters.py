@@ -11,22 +11,9 @@ pytest.importorskip("rclpy")
 from node_process import NodeProcess, Operator
 from rcl_interfaces.msg import ParameterDescriptor
 
-from drone_orchestrator.bringup.runner import DomainReservation, free_port
+from drone_orchestrator.bringup.runner import free_port
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(90)]
-
-
-@pytest.fixture(scope="module")
-def domain() -> Iterator[int]:
-    reservation = DomainReservation()
-    yield reservation.domain
-    reservation.release()
-
-
-@pytest.fixture(scope="module")
-def operator(domain: int) -> Iterator[Operator]:
-    with Operator(domain) as operator:
-        yield operator
 
 
 @pytest.fixture(scope="module")

@@ -23,3 +23,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in REAL:
             item.add_marker(pytest.mark.xdist_group("real"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A worker that does not see the groups would start one fleet twice and deal its tests out to both."""
+    if getattr(session.config.option, "loadgroup", False):
+        alone = [i for i in session.items if i.get_closest_marker("xdist_group") and not i.nodeid.endswith("@real")]
+        if alone:
+            raise pytest.UsageError(
+                f"pytest-xdist does not fit pytest {pytest.__version__}: no group: {alone[0].nodeid}"
+            )

@@ -161,8 +161,9 @@ def test_an_order_is_handed_in_at_the_desk(desk: Dashboard) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
 def test_nothing_bars_the_way(fleet: LocalFleet, browser: Browser, phone: bool, scheme: str) -> None:
+    order(fleet, "shop-5")
     with Dashboard(browser, fleet, phone=phone, scheme=scheme) as dashboard:
-        dashboard.show("shop-1")
+        dashboard.show("shop-5")
         assert dashboard.barriers() == []
         assert dashboard.too_wide() == []
         dashboard.page.get_by_role("button", name="Hand over…").click()

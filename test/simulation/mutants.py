@@ -113,7 +113,7 @@ def _unfenced(patch: Patch) -> None:
         if len(expects) > 1:
             found = backend.read([e.key for e in expects]).found
             now = {e.key: found[e.key].mod_revision if e.key in found else 0 for e in expects}
-            expects = [replace(e, mod_revision=now[e.key]) if e.key.endswith("/leader") else e for e in expects]
+            expects = [e._replace(mod_revision=now[e.key]) if e.key.endswith("/leader") else e for e in expects]
         return honest(backend, expects, ops)
 
     patch.around(MemoryBackend, "_apply", apply)

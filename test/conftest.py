@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-#: Tests of these folders start processes of their own and measure them in real time: one after the other, please.
+#: Tests of these folders start processes of their own; those of one file one after the other, please.
 REAL = {"browser", "chaos", "contract", "e2e", "launch", "ros"}
 HERE = Path(__file__).parent
 
@@ -18,18 +18,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup`` one worker runs the real things, while the other calculates."""
+    """With ``-n 2 --dist loadgroup`` the tests of such a file share a worker, and with it the fleet that they start."""
     for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        if folder in REAL:
-            item.add_marker(pytest.mark.xdist_group("real"))
+        path = item.path.relative_to(HERE)
+        if path.parts[0] in REAL:
+            item.add_marker(pytest.mark.xdist_group(path.stem))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A worker that does not see the groups would start one fleet twice and deal its tests out to both."""
     if getattr(session.config.option, "loadgroup", False):
-        alone = [i for i in session.items if i.get_closest_marker("xdist_group") and not i.nodeid.endswith("@real")]
+        alone = [i for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]
         if alone:
             raise pytest.UsageError(
                 f"pytest-xdist does not fit pytest {pytest.__version__}: no group: {alone[0].nodeid}"

@@ -209,6 +209,9 @@ class Orchestrator:
 
     def _report_corrupt(self) -> list[Effect]:
         """Say once per revision what could not be read."""
+        if not self.view.corrupt:
+            self._reported.clear()
+            return []
         now = {(name, entry.mod_revision) for name, entry in self.view.corrupt.items()}
         news, self._reported = now - self._reported, now
         return [Report("error", f"unreadable value set aside: {name} (revision {rev})") for name, rev in sorted(news)]

@@ -105,10 +105,13 @@ class Roster:
             served = self._ledger.lane(entry.value.message_id) or ""
         if served is not None and served != drone.report.drone_class:
             self._lent[drone_id] = drone.report.drone_class
-        unreadable = (f"{kind.value}/{drone_id}" for kind in (Kind.ASSIGNMENT, Kind.BREAKER))
-        taken = served is not None or any(name in self._view.corrupt for name in unreadable)
+        taken = served is not None or self._is_corrupt(drone_id)
         if is_free(drone.report) and not taken:
             self._free[drone_id] = None
+
+    def _is_corrupt(self, drone_id: str) -> bool:
+        corrupt = self._view.corrupt
+        return bool(corrupt) and any(f"{k.value}/{drone_id}" in corrupt for k in (Kind.ASSIGNMENT, Kind.BREAKER))
 
     def _count(self, now: Instant) -> None:
         if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(self._drones) == self._counted:

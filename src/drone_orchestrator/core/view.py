@@ -42,6 +42,14 @@ class FleetView:
         self.leader: Entry | None = None
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
+        self._tables: dict[Kind, dict[str, Entry]] = {
+            Kind.INBOX_ORDER: self.inbox,
+            Kind.INBOX_CANCEL: self.cancels,
+            Kind.INBOX_COMMAND: self.commands,
+            Kind.BREAKER: self.breakers,
+            Kind.SAGA: self.sagas,
+            Kind.ASSIGNMENT: self.reservations,
+        }
 
     def load(self, snapshot: Snapshot) -> None:
         """Replace everything by ``snapshot``."""
@@ -116,6 +124,8 @@ class FleetView:
 
     def is_corrupt(self, message_id: str) -> bool:
         """Whether something that the order is made of cannot be read."""
+        if not self.corrupt:
+            return False
         names = (f"{Kind.SAGA.value}/{message_id}", f"{Kind.INBOX_ORDER.value}/{message_id}")
         return any(name in self.corrupt for name in names)
 
@@ -125,23 +135,13 @@ class FleetView:
         if isinstance(after, Saga) and after.drone_id is not None and not after.status.is_terminal:
             self.by_drone.setdefault(after.drone_id, {})[message_id] = None
 
-    def _table(self, kind: Kind) -> dict[str, Entry] | None:
-        return {
-            Kind.INBOX_ORDER: self.inbox,
-            Kind.INBOX_CANCEL: self.cancels,
-            Kind.INBOX_COMMAND: self.commands,
-            Kind.BREAKER: self.breakers,
-            Kind.SAGA: self.sagas,
-            Kind.ASSIGNMENT: self.reservations,
-        }.get(kind)
-
     def _put(self, entry: Entry) -> bool:
         if entry.kind is Kind.LEADER:
             if self.leader is not None and entry.mod_revision <= self.leader.mod_revision:
                 return False
             self.leader = entry  # a deleted key stays visible as an entry without value
             return True
-        table = self._table(entry.kind)
+        table = self._tables.get(entry.kind)
         if table is None:
             return entry.kind is Kind.EVENT
         known = table.get(entry.id)
@@ -150,12 +150,11 @@ class FleetView:
             return False
         if entry.kind is Kind.SAGA:
             self._index(entry.id, known.value if known else None, entry.value)
-        name = f"{entry.kind.value}/{entry.id}"
         if isinstance(entry.value, Corrupt):
             # What cannot be read is set aside: nothing is decided on it, and it is reported until somebody mends it.
-            self.corrupt[name] = entry
-        else:
-            self.corrupt.pop(name, None)
+            self.corrupt[f"{entry.kind.value}/{entry.id}"] = entry
+        elif self.corrupt:
+            self.corrupt.pop(f"{entry.kind.value}/{entry.id}", None)
         if entry.value is None:
             table.pop(entry.id, None)
             self._deleted[entry.kind, entry.id] = entry.mod_revision

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from drone_orchestrator.core.types import GeoPoint, Order
-from drone_orchestrator.gateway.group_commit import MAX_GROUP, GroupCommit
+from drone_orchestrator.gateway.group_commit import MAX_GROUP, WAYS, Answer, GroupCommit
 from drone_orchestrator.ports import FateUnknown, StoreError, StoreUnavailable, Submitted
-
-
-def order(name: str) -> Order:
-    return Order(name, name, GeoPoint(0.0, 0.0), 1.0, 0.0)
 
 
 class SlowStore:
@@ -22,14 +17,24 @@ class SlowStore:
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
-        self.called = threading.Semaphore(0)
-        self.go_on = threading.Semaphore(0)
         self.broken: Exception | None = None
+        self._may_go = asyncio.Semaphore(0)
+        self.group = GroupCommit(self._submit_all)
 
-    def submit_all(self, orders: Sequence[Order]) -> list[Submitted | StoreError]:
+    def submit(self, *names: str) -> list[asyncio.Task[Answer]]:
+        made = [Order(name, name, GeoPoint(0.0, 0.0), 1.0, 0.0) for name in names]
+        return [asyncio.ensure_future(self.group.submit(each)) for each in made]
+
+    async def answer(self, calls: int = 1) -> None:
+        """Answer so many calls, once all that can be under way is."""
+        await settled()
+        for _ in range(calls):
+            self._may_go.release()
+            await settled()
+
+    async def _submit_all(self, orders: Sequence[Order]) -> list[Submitted | StoreError]:
         self.calls.append([each.order_id for each in orders])
-        self.called.release()
-        assert self.go_on.acquire(timeout=10.0)
+        await self._may_go.acquire()
         if self.broken:
             raise self.broken
         return [self._answer(each) for each in orders]
@@ -40,94 +45,91 @@ class SlowStore:
         return Submitted(each.message_id, True, "order_id" if each.order_id.startswith("taken") else "")
 
 
-class Clients:
-    def __init__(self) -> None:
-        self.store = SlowStore()
-        self.group = GroupCommit(self.store.submit_all)
-        self.pool = ThreadPoolExecutor(MAX_GROUP + 8)
-
-    def submit(self, name: str) -> Future[Submitted]:
-        return self.pool.submit(self.group.submit, order(name))
-
-    def wait_called(self) -> None:
-        assert self.store.called.acquire(timeout=10.0)
-
-    def wait_in_line(self, count: int) -> None:
-        for _ in range(2000):
-            with self.group._lock:
-                if len(self.group._waiting) == count:
-                    return
-            threading.Event().wait(0.005)
-        raise AssertionError(f"never {count} in line")
+async def settled() -> None:
+    """Until every task has gone as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
-@pytest.fixture
-def clients():
-    made = Clients()
-    yield made
-    made.store.go_on.release(1000)
-    made.pool.shutdown()
+def scenario(play: Callable[[SlowStore], Awaitable[None]]) -> Callable[[], None]:
+    """A test out of what happens at a slow store, in an event loop of its own."""
+
+    async def whole() -> None:
+        await asyncio.wait_for(play(SlowStore()), 10.0)
+
+    def test() -> None:
+        asyncio.run(whole())
+
+    return test
 
 
-def test_the_first_goes_at_once_and_those_after_it_together(clients: Clients) -> None:
-    first = clients.submit("a")
-    clients.wait_called()
-    others = [clients.submit(name) for name in "bcd"]
-    clients.wait_in_line(3)
-    clients.store.go_on.release()
-    assert first.result(10.0).message_id == "a"  # it does not wait for the others
-    clients.wait_called()
-    clients.store.go_on.release()
+@scenario
+async def test_the_first_goes_at_once_and_those_after_it_together(store: SlowStore) -> None:
+    (first,) = store.submit("a")
+    await settled()
+    others = store.submit(*"bcd")
+    await store.answer()
+    answer = await first  # it does not wait for the others
+    assert isinstance(answer, Submitted) and answer.message_id == "a"
+    await store.answer()
 
-    assert sorted(each.result(10.0).message_id for each in others) == ["b", "c", "d"]
-    assert [sorted(call) for call in clients.store.calls] == [["a"], ["b", "c", "d"]]
+    assert [each.message_id for each in await asyncio.gather(*others) if isinstance(each, Submitted)] == [*"bcd"]
+    assert store.calls == [["a"], ["b", "c", "d"]]
 
 
-def test_an_idle_one_is_not_held_up_by_one_that_went_before(clients: Clients) -> None:
+@scenario
+async def test_an_idle_one_is_not_held_up_by_one_that_went_before(store: SlowStore) -> None:
     for name in "ab":
-        future = clients.submit(name)
-        clients.wait_called()
-        clients.store.go_on.release()
-        assert future.result(10.0).created
-    assert clients.store.calls == [["a"], ["b"]]
+        (task,) = store.submit(name)
+        await store.answer()
+        assert task.done()
+    assert store.calls == [["a"], ["b"]]
 
 
-def test_each_gets_its_own_answer(clients: Clients) -> None:
-    first = clients.submit("first")
-    clients.wait_called()
-    good, taken, unknown = (clients.submit(name) for name in ("good", "taken", "unknown"))
-    clients.wait_in_line(3)
-    clients.store.go_on.release(2)
+@scenario
+async def test_each_gets_its_own_answer(store: SlowStore) -> None:
+    first, good, taken, unknown = store.submit("first", "good", "taken", "unknown")
+    await store.answer(2)
 
-    assert first.result(10.0).created and good.result(10.0).conflict == ""
-    assert taken.result(10.0).conflict == "order_id"
-    with pytest.raises(FateUnknown):
-        unknown.result(10.0)
+    assert first.result() == Submitted("first", True) and good.result() == Submitted("good", True)
+    assert taken.result() == Submitted("taken", True, "order_id")
+    assert isinstance(unknown.result(), FateUnknown)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a mistake")])
-def test_a_call_that_fails_fails_all_its_orders_and_not_the_next(clients: Clients, error: Exception) -> None:
-    clients.store.broken = error
-    first = clients.submit("a")
-    clients.wait_called()
-    second = clients.submit("b")
-    clients.wait_in_line(1)
-    clients.store.go_on.release()
-    clients.wait_called()
-    clients.store.broken = None
-    clients.store.go_on.release()
+def test_a_call_that_fails_fails_all_its_orders_and_not_the_next(error: Exception) -> None:
+    async def play(store: SlowStore) -> None:
+        store.broken = error
+        (first,) = store.submit("a")
+        await settled()
+        (second,) = store.submit("b")
+        await store.answer()
+        assert first.exception() is error
+        store.broken = None
+        await store.answer()
+        assert second.result() == Submitted("b", True)
 
-    with pytest.raises(type(error)):
-        first.result(10.0)
-    assert second.result(10.0).created
+    scenario(play)()
 
 
-def test_a_group_is_bounded(clients: Clients) -> None:
-    clients.submit("first")
-    clients.wait_called()
-    futures = [clients.submit(f"n{number}") for number in range(MAX_GROUP + 5)]
-    clients.wait_in_line(MAX_GROUP + 5)
-    clients.store.go_on.release(3)
+@scenario
+async def test_groups_and_calls_at_a_time_are_bounded(store: SlowStore) -> None:
+    (first,) = store.submit("first")
+    await settled()
+    more = store.submit(*(f"n{number}" for number in range(WAYS * MAX_GROUP + 5)))
+    await settled()
+    assert [len(call) for call in store.calls] == [1, MAX_GROUP, MAX_GROUP]  # full groups do not wait for the first
+    await store.answer(WAYS + 2)
 
-    assert all(each.result(10.0).created for each in futures)
-    assert [len(call) for call in clients.store.calls] == [1, MAX_GROUP, 5]
+    assert all(isinstance(each, Submitted) for each in await asyncio.gather(first, *more))
+    assert [len(call) for call in store.calls] == [1, *[MAX_GROUP] * WAYS, 5]
+
+
+@scenario
+async def test_a_client_that_leaves_takes_nobody_along(store: SlowStore) -> None:
+    first, gone, other = store.submit("first", "gone", "other")
+    await settled()
+    gone.cancel()
+    await store.answer(2)
+
+    assert first.done() and other.result() == Submitted("other", True)

@@ -622,14 +622,14 @@ def test_requests_beyond_the_line_are_turned_away_at_once() -> None:
     gateway = Gateway(GatewaySettings(store_threads=1, max_waiting=1))
     entered, leave = threading.Event(), threading.Event()
 
-    accept = gateway.intake.accept
+    submit_all = gateway.store.submit_all
 
-    def slow(*args: Any, **kwargs: Any) -> Any:
+    def slow(orders: Any) -> Any:
         entered.set()
         assert leave.wait(10.0)
-        return accept(*args, **kwargs)
+        return submit_all(orders)
 
-    gateway.intake.accept = slow  # type: ignore[method-assign]
+    gateway.store.submit_all = slow  # type: ignore[method-assign]
     with ThreadPoolExecutor(8) as pool:
         served = pool.submit(gateway.http.post, "/orders", json=order_document())
         assert entered.wait(5.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
@@ -345,14 +345,14 @@ def test_http_says_429_with_retry_after_and_which_lane(gateway: Gateway) -> None
 
 def test_a_flood_of_one_class_leaves_room_in_the_line_for_the_store() -> None:
     gateway = Gateway(GatewaySettings(store_threads=1, max_waiting=7), fleet=two_lanes())
-    waiting, leave, accept = threading.Event(), threading.Event(), gateway.intake.accept
+    waiting, leave, submit_all = threading.Event(), threading.Event(), gateway.store.submit_all
 
-    def slow(*args: Any, **kwargs: Any) -> Answer:
+    def slow(orders: Sequence[Order]) -> Any:
         waiting.set()
         assert leave.wait(10.0)
-        return accept(*args, **kwargs)
+        return submit_all(orders)
 
-    gateway.intake.accept = slow  # type: ignore[method-assign]
+    gateway.store.submit_all = slow  # type: ignore[method-assign]
     with ThreadPoolExecutor(12) as pool:
 
         def post(lane: str) -> Any:

@@ -2,78 +2,59 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..core.types import Order
 from ..ports import StoreError, Submitted
 
-#: Orders that share one call at most; the store puts as many in a transaction as fit.
-MAX_GROUP = 128
+#: Orders that share one call at most, which is as many as fit in one transaction; and calls under way at a time.
+MAX_GROUP = 40
+WAYS = 3
 Answer = Submitted | StoreError
+Answers = Sequence[Answer]
 
 
 class GroupCommit:
-    """``submit`` of a store for many threads, over its ``submit_all``.
+    """``submit`` of a store for the many requests of one event loop, over its ``submit_all``.
 
     The first order goes at once and alone, so an idle gateway adds no delay. Those that arrive while it is under way
-    wait, and go together when it is done: the first of them carries them, on the thread that brought it, and hands on
-    to the next group. Each gets its own answer; a bad one never fails its neighbours.
+    wait, and go together when it is done; a full group need not wait for it. Each gets its own answer; a bad one never
+    fails its neighbours.
     """
 
-    def __init__(self, submit_all: Callable[[Sequence[Order]], Sequence[Answer]]) -> None:
-        """``submit_all`` is the store's: the answers in order, an error in the place of the answer it stands for."""
+    def __init__(self, submit_all: Callable[[Sequence[Order]], Awaitable[Answers]]) -> None:
+        """``submit_all`` is the store's, on a thread: the answers in order, an error in the place of the answer it
+        stands for."""
         self._submit_all = submit_all
-        self._lock = threading.Lock()
-        self._busy = False
-        self._waiting: list[_Request] = []
+        self._waiting: deque[tuple[Order, asyncio.Future[Answer]]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
 
-    def submit(self, order: Order) -> Submitted:
-        """See :meth:`drone_orchestrator.ports.Store.submit`. Blocks for two calls of the store at most."""
-        mine = _Request(order)
-        with self._lock:
-            if self._busy:
-                self._waiting.append(mine)
-            else:
-                self._busy = True
-                mine.turn.set_result([mine])
-        group = mine.turn.result()
-        if group:
-            self._carry(group)
-        answer = mine.answer.result()
-        if isinstance(answer, StoreError):
-            raise answer
-        return answer
+    async def submit(self, order: Order) -> Answer:
+        """See :meth:`drone_orchestrator.ports.Store.submit`; what that would raise is returned. Waits for two calls of
+        the store at most, unless more orders wait than fit in the ways."""
+        loop = asyncio.get_running_loop()
+        mine: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((order, mine))
+        ways = len(self._under_way)
+        if not ways or (ways < WAYS and len(self._waiting) >= MAX_GROUP):
+            task = loop.create_task(self._carry())
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return await mine
 
-    def _carry(self, group: Sequence[_Request]) -> None:
-        """Submit ``group`` on this thread and give each its answer, after the next group has been sent on its way."""
-        answers: Sequence[Answer] | BaseException
-        try:
-            answers = self._submit_all([each.order for each in group])
-        except BaseException as error:  # everyone who waits must hear of it
-            answers = error
-        self._hand_on()
-        for index, each in enumerate(group):
-            if isinstance(answers, BaseException):
-                each.answer.set_exception(answers)
-            else:
-                each.answer.set_result(answers[index])
-            if each is not group[0]:
-                each.turn.set_result([])
-
-    def _hand_on(self) -> None:
-        with self._lock:
-            group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-            self._busy = bool(group)
-        if group:
-            group[0].turn.set_result(group)
-
-
-class _Request:
-    """An order with its ``answer``, and its ``turn``: the group that its thread must carry, empty for none."""
-
-    def __init__(self, order: Order) -> None:
-        self.order = order
-        self.turn: Future[Sequence[_Request]] = Future()
-        self.answer: Future[Answer] = Future()
+    async def _carry(self) -> None:
+        """Submit what waits, group after group, until nothing does."""
+        while self._waiting:
+            group = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+            try:
+                answers = await self._submit_all([order for order, _ in group])
+            except Exception as error:  # everyone who waits must hear of it
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), answer in zip(group, answers, strict=True):
+                if not future.done():  # its client may have left
+                    future.set_result(answer)

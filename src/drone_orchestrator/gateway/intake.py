@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -15,13 +15,12 @@ import tenacity
 
 from ..core.admission import Code, InvalidOrder, check_serviceable, message_id_from_key, parse_order
 from ..core.types import CancelRequest, FleetSpec, Order, SagaEvent, SagaStatus, StoreChange
-from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError
+from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError, Submitted
 from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
 from ..telemetry import traces
 from ..telemetry.metrics import Metrics
-from .bulkheads import Bulkheads, LaneClosed
-from .group_commit import GroupCommit
+from .bulkheads import Bulkheads, LaneClosed, Place
 
 T = TypeVar("T")
 
@@ -67,8 +66,21 @@ class Answer:
     repeated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An order that may go to the store. ``named``: its client gave the message id; ``place``: in its lane."""
+
+    order: Order
+    named: bool
+    place: Place
+
+
 class Intake:
-    """Checks requests and commits them to the inbox. Thread-safe; every method blocks for a bounded time."""
+    """Checks requests and commits them to the inbox. Thread-safe; every method blocks for a bounded time.
+
+    There are two ways in. :meth:`accept` is the whole one. :meth:`admit`, :meth:`submit_all` and :meth:`settle` are for
+    many requests at a time: the first and the last only calculate, and orders share what lies between.
+    """
 
     def __init__(
         self,
@@ -89,7 +101,6 @@ class Intake:
         ``tracer`` begins the trace of an order that comes with none, as over DDS.
         """
         self._store = store
-        self._group = GroupCommit(store.submit_all)
         self._fleet = fleet
         self._capable = capable
         self._metrics = metrics
@@ -123,10 +134,52 @@ class Intake:
             order, named = self._parse(document, key)
             answer = self._submit(order, named)
         except InvalidOrder as error:
-            answer = Answer(Result.INVALID, field=error.field, code=error.code.value, reason=error.reason)
+            answer = _invalid(error)
         except StoreError as error:
             answer = self._failed(error)
         return self.count(answer, source)
+
+    def admit(self, document: Mapping[str, Any], source: str, key: str | None = None) -> Admitted | Answer | None:
+        """What :meth:`accept` does before it asks the store, without blocking: the order, which :meth:`settle` must
+        follow; a refusal that no answer of the store could change; or ``None``: only :meth:`accept` can tell."""
+        try:
+            order, named = self._parse(document, key)
+        except InvalidOrder as error:
+            return self.count(_invalid(error), source)
+        if self._breaker.state != "closed":
+            return None
+        try:
+            with traces.step("admission"):
+                check_serviceable(order, self._fleet, self._capable)
+        except InvalidOrder:
+            return None
+        place = self._bulkheads.enter(order)
+        return None if isinstance(place, LaneClosed) else Admitted(order, named, place)
+
+    def submit_all(self, orders: Sequence[Order]) -> Sequence[Submitted | StoreError]:
+        """Ask the store for ``orders`` once, behind the breaker; answers in order, errors in the place of answers."""
+
+        def submit() -> Sequence[Submitted | StoreError]:
+            answers = self._store.submit_all(orders)
+            failures = [answer for answer in answers if isinstance(answer, FAILURES)]
+            if failures and len(failures) == len(answers):
+                raise failures[0]  # the breaker must hear of it
+            return answers
+
+        try:
+            return self._breaker.call(submit)
+        except StoreError as error:
+            return [error] * len(orders)
+
+    def settle(self, admitted: Admitted, submitted: Submitted | StoreError | None, source: str) -> Answer | None:
+        """The answer to an order that was asked the store for, whose place is given up by it. ``None``: it was not
+        simply committed, and :meth:`accept` must look closer; everything may be asked for twice."""
+        known = submitted if isinstance(submitted, Submitted) else None
+        self._bulkheads.leave(admitted.place, committed=known is not None and known.created)
+        if known is None or known.conflict:
+            return None
+        result = Result.ACCEPTED if known.created else Result.ALREADY_ACCEPTED
+        return self.count(Answer(result, known.message_id, admitted.order.order_id), source)
 
     def cancel(self, id_: str, source: str, reason: str = "customer_request") -> Answer:
         """Put the wish to cancel the order with this message id or order id on record."""
@@ -195,7 +248,7 @@ class Intake:
         created = False
         try:
             with traces.step("store commit"):
-                submitted = self._ask(lambda: self._group.submit(order))
+                submitted = self._ask(lambda: self._store.submit(order))
             created = submitted.created
         finally:
             self._bulkheads.leave(place, committed=created)
@@ -270,6 +323,10 @@ class Intake:
         reason = "The store cannot be reached. Repeat the same request: it will not be carried out twice."
         retry_after_s = self._breaker.reset_s
         return Answer(Result.STORE_UNAVAILABLE, code="store_unavailable", reason=reason, retry_after_s=retry_after_s)
+
+
+def _invalid(error: InvalidOrder) -> Answer:
+    return Answer(Result.INVALID, field=error.field, code=error.code.value, reason=error.reason)
 
 
 def _taken(order: Order, named: bool, field: str) -> Answer:

@@ -3,6 +3,9 @@
 The store's calls block, so they run on threads, at most ``store_threads`` at a time; past ``max_waiting`` requests in
 line a further one is turned away at once, because a queue that nobody sees the end of helps nobody. Orders of one drone
 class get three quarters of that line at most, so that a flood of them leaves room for the others.
+
+Orders about which there is nothing to find out share a few threads and their transactions; the others have a thread
+each, which asks the store what it must know.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,17 +23,19 @@ import anyio
 import anyio.to_thread
 from fastapi import Request
 
-from ..core.types import FleetSpec
+from ..core.types import FleetSpec, Order
 from ..core.view import FleetView
-from ..ports import StoreError
+from ..ports import StoreError, Submitted
 from ..runtime.breaker import FAILURES
 from ..runtime.projection import Freshness, Projection
+from ..telemetry import traces
 from ..telemetry.metrics import Metrics
 from .documents import parse_object
 from .feed import Feed
 from .fleet_view import FleetPicture
+from .group_commit import WAYS, GroupCommit
 from .handover import Handover, LeaderControl
-from .intake import Answer, Intake, Result
+from .intake import Admitted, Answer, Intake, Result
 from .problems import Problem
 from .streams import Streams
 
@@ -80,6 +86,8 @@ class Service:
         self._picture = picture
         self.probe = _StoreProbe(intake, settings.probe_interval_s)
         self._threads = anyio.CapacityLimiter(settings.store_threads)
+        self._ways = anyio.CapacityLimiter(WAYS)
+        self._group = GroupCommit(self._submit_all)
         # Requests on a thread or waiting for one, and orders among them by class; only the event loop touches these.
         self._in_line = 0
         self._orders_in_line: Counter[str] = Counter()
@@ -90,7 +98,7 @@ class Service:
         self.handover.close()
 
     async def accept(self, document: dict[str, Any], key: str | None) -> Answer:
-        """``Intake.accept`` on a thread, as :meth:`on_thread`; a class may take up three quarters of the line."""
+        """``Intake.accept`` without blocking the event loop; a class may take up three quarters of the line."""
         named = document.get("drone_class")
         lane = named if isinstance(named, str) and self.fleet.drone_class(named) else ""
         line = self.settings.store_threads + self.settings.max_waiting
@@ -99,17 +107,46 @@ class Service:
             raise Problem(503, "overloaded", detail, retry_after_s=1.0)
         self._orders_in_line[lane] += 1
         try:
-            return await self.on_thread(lambda: self.intake.accept(document, SOURCE, key))
+            answer = await self._accept_with_others(document, key)
+            if answer is None:
+                answer = await self.on_thread(lambda: self.intake.accept(document, SOURCE, key))
+            return answer
         finally:
             self._orders_in_line[lane] -= 1
 
-    async def on_thread(self, call: Callable[[], T]) -> T:
-        """``call()`` on a thread; a :class:`Problem` where too many wait already, or where the store is away."""
+    async def _accept_with_others(self, document: dict[str, Any], key: str | None) -> Answer | None:
+        """The answer to an order that can share a transaction with others; ``None``: it needs a call of its own."""
+        with self._place_in_line():
+            admitted = self.intake.admit(document, SOURCE, key)
+            if not isinstance(admitted, Admitted):
+                return admitted
+            submitted: Submitted | StoreError | None = None
+            try:
+                with traces.step("store commit"):
+                    submitted = await self._group.submit(admitted.order)
+            finally:
+                answer = self.intake.settle(admitted, submitted, SOURCE)
+            return answer
+
+    async def _submit_all(self, orders: Sequence[Order]) -> Sequence[Submitted | StoreError]:
+        return await anyio.to_thread.run_sync(self.intake.submit_all, orders, limiter=self._ways)
+
+    @contextmanager
+    def _place_in_line(self) -> Iterator[None]:
+        """For one request that the store will be asked for; a :class:`Problem` where too many wait already."""
         if self._in_line >= self.settings.store_threads + self.settings.max_waiting:
             raise Problem(503, "overloaded", "Too many requests wait for the store.", retry_after_s=1.0)
         self._in_line += 1
         try:
-            return await anyio.to_thread.run_sync(call, limiter=self._threads)
+            yield
+        finally:
+            self._in_line -= 1
+
+    async def on_thread(self, call: Callable[[], T]) -> T:
+        """``call()`` on a thread; a :class:`Problem` where too many wait already, or where the store is away."""
+        try:
+            with self._place_in_line():
+                return await anyio.to_thread.run_sync(call, limiter=self._threads)
         except FAILURES as error:
             retry_after_s = self.intake.breaker.reset_s
             detail = f"The store cannot be reached: {error}"
@@ -117,8 +154,6 @@ class Service:
         except StoreError as error:
             log.error("asking the store again will not help: %s", error)
             raise Problem(500, "unreadable", str(error)) from error
-        finally:
-            self._in_line -= 1
 
     def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
         """What the projection shows; a :class:`Problem` where it has never been loaded: nothing is not an answer."""

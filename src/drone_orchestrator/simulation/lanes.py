@@ -79,13 +79,14 @@ class SimulatedLanes:
         self._halted = True
 
     def stop(self) -> list[Event]:
-        """Make every call that was asked for, at once."""
+        """Make every call that was asked for, at once, and those that they ask for."""
         self._halted = True
         left, self._inbox = self._inbox, []
         for lane in Lane:
             for job in self._under_way[lane]:
                 left += job.make()
-            for job, _ in self._queues[lane]:
+            while self._queues[lane]:
+                job, _ = self._queues[lane].popleft()
                 left += job.make()
         return left
 

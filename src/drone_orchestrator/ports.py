@@ -134,8 +134,8 @@ class Store(Protocol):
     def resign(self, epoch: int) -> None:
         """Delete the leader key if it still has this epoch; revoke its lease."""
 
-    def keep_reservation(self, drone_id: str) -> bool:
-        """Prolong the lease of a drone's reservation; ``False``: there is none to prolong."""
+    def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
+        """Prolong the leases of drones' reservations. The drones whose was; the others have none to prolong."""
 
     def submit(self, order: Order) -> Submitted:
         """Intake: put the order in the inbox, once. Resolves an unknown fate by reading."""

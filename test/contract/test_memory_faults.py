@@ -49,7 +49,7 @@ def test_a_commit_with_a_lost_answer_is_found_by_reading(backend, store, make, e
     results = store.commit(epoch, transitions)
     assert {result.fate for result in results} == {Fate.SUCCEEDED}
     assert results[0].revision == store.find(transitions[0].saga.message_id).revision
-    assert store.keep_reservation("d1")
+    assert store.keep_reservations(["d1"])
 
 
 def test_a_commit_that_arrives_late_is_unknown_until_it_does(backend, store, make, epoch):
@@ -191,12 +191,12 @@ def test_leases_run_out_by_the_injected_clock(backend, clock, store, make, epoch
     watching = make.watching(store, epoch)
     store.commit(epoch, [make.accepting(make.order(), epoch, drone=d) for d in ("kept", "left")])
     clock.now_s += 4.9
-    assert store.keep_reservation("kept")
+    assert store.keep_reservations(["kept"])
     clock.now_s += 0.1
     backend.pump()
     assert watching.saw(Kind.ASSIGNMENT, "left", deleted=True)
     assert not watching.saw(Kind.ASSIGNMENT, "kept", deleted=True)
     backend.expire_lease_of(store.keys.assignment("kept"))
-    assert not store.keep_reservation("kept")
+    assert not store.keep_reservations(["kept"])
     clock.now_s += 60.0
     assert not store.refresh_lease(epoch)

@@ -456,7 +456,7 @@ def test_a_reservation_expires_unless_it_is_kept_and_a_firm_one_never_does(twin,
     watching = make.watching(store, assigned.revision)
 
     def left_is_gone(w):
-        assert store.keep_reservation("kept")
+        assert store.keep_reservations(["kept"])
         return w.saw(Kind.ASSIGNMENT, "left", deleted=True)
 
     make.eventually(lambda: left_is_gone(watching), "the reservation nobody keeps expires")
@@ -464,8 +464,8 @@ def test_a_reservation_expires_unless_it_is_kept_and_a_firm_one_never_does(twin,
     assert make.entry_of(snapshot, Kind.ASSIGNMENT, "left") is None
     assert make.entry_of(snapshot, Kind.ASSIGNMENT, "firm").value.leased is False
     assert make.entry_of(snapshot, Kind.ASSIGNMENT, "kept").value.leased is True
-    assert not store.keep_reservation("left"), "there is none to prolong"
-    assert not store.keep_reservation("firm"), "a firm one needs no prolonging"
+    assert not store.keep_reservations(["left"]), "there is none to prolong"
+    assert not store.keep_reservations(["firm"]), "a firm one needs no prolonging"
 
 
 def test_an_expired_reservation_cannot_be_cleared(twin, make):
@@ -485,10 +485,12 @@ def test_a_successor_keeps_the_reservations_of_its_predecessor(twin, make):
     a, b, c = twin.store("a"), twin.store("b"), twin.store("c")
     epoch = a.campaign(make.leader("a"), 30.0)
     a.commit(epoch, [make.accepting(make.order(), epoch, drone="d1")])
-    assert b.keep_reservation("d1"), "asked for without having seen it before"
+    assert b.keep_reservations(["d1"]), "asked for without having seen it before"
     c.snapshot()
-    assert c.keep_reservation("d1"), "known from the snapshot"
-    assert not c.keep_reservation("d2")
+    assert c.keep_reservations(["d1"]), "known from the snapshot"
+    assert c.keep_reservations(["d2", "d1", "nobody"]) == {"d1"}
+    assert c.keep_reservations([]) == frozenset()
+    assert not c.keep_reservations(["d2"])
 
 
 def test_releasing_nothing_needs_nothing_to_be_there(store, make, epoch):

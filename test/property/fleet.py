@@ -173,7 +173,7 @@ class Fleet(World):
                 self._post(lambda: self._to_drone(effect.drone_id, heard, replica))
             case KeepReservation(drone_id):
                 try:
-                    replica.store.keep_reservation(drone_id)
+                    replica.store.keep_reservations([drone_id])
                 except StoreError:
                     return
             case Campaign(record, ttl_s, over_epoch):

@@ -83,7 +83,7 @@ class Held(MemoryStore):
         self.resigned: list[int] = []
         self.groups: list[int] = []
         self.begun: queue.Queue[int] = queue.Queue()
-        self.kept: queue.Queue[str] = queue.Queue()
+        self.kept: queue.Queue[list[str]] = queue.Queue()
         self.away = False
 
     def wait(self) -> None:
@@ -105,11 +105,11 @@ class Held(MemoryStore):
         self.wait()
         return [CommitResult(Fate.SUCCEEDED, 7)] * len(transitions)
 
-    def keep_reservation(self, drone_id: str) -> bool:
-        self.kept.put(drone_id)
+    def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
+        self.kept.put(list(drone_ids))
         if self.away:
             raise StoreUnavailable("switched off")
-        return True
+        return frozenset(drone_ids)
 
 
 @pytest.fixture
@@ -270,15 +270,27 @@ def test_an_outage_of_the_store_is_told_once_and_so_is_its_end(store, caplog):
     store.away = True
     with caplog.at_level(logging.INFO, "test.driver"):
         driver.start()
-        for _ in range(20):
+        for _ in range(3):
             driver.post(DroneHeard(make_report(position=DEPOT)))
             store.kept.get(timeout=DEADLINE_S)
         store.away = False
-        for _ in range(20):
+        for _ in range(3):
             driver.post(DroneHeard(make_report()))
             store.kept.get(timeout=DEADLINE_S)
         driver.stop()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_reservations_that_are_to_be_kept_within_a_while_share_a_call(store):
+    core = Script(lambda event: [KeepReservation(event.report.drone_id)] if isinstance(event, DroneHeard) else [])
+    driver = driver_of(core, store)
+    driver.start()
+    for drone_id in ("drone_1", "drone_2", "drone_1"):
+        driver.post(DroneHeard(make_report(drone_id)))
+    assert store.kept.get(timeout=DEADLINE_S) == ["drone_1", "drone_2"]
+    driver.post(DroneHeard(make_report("drone_3")))
+    assert store.kept.get(timeout=DEADLINE_S) == ["drone_3"], "nobody is kept twice"
+    driver.stop()
 
 
 def test_the_watch_delivers_to_the_core_what_others_write(store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from drone_orchestrator.ports import StoreUnavailable
@@ -27,8 +29,8 @@ class Server:
         self.living |= set(fresh)
         return fresh
 
-    def keep_lease(self, lease: int) -> bool:
-        return lease in self.living
+    def keep_leases(self, leases: Sequence[int]) -> list[bool]:
+        return [lease in self.living for lease in leases]
 
 
 class Clock:
@@ -69,7 +71,7 @@ def test_a_lease_with_less_than_half_of_its_time_left_is_not_used_again(leases: 
 def test_a_lease_that_was_kept_is_as_good_as_new(leases: DroneLeases, clock: Clock) -> None:
     leases.take(["a"])
     clock.now_s += TTL_S - 1.0
-    assert leases.keep("a", 1)
+    assert leases.keep({"a": 1})
     clock.now_s += TTL_S / 2 - 0.1
     assert leases.take(["a"]) == {"a": 1}
 
@@ -77,13 +79,13 @@ def test_a_lease_that_was_kept_is_as_good_as_new(leases: DroneLeases, clock: Clo
 def test_a_lease_that_could_not_be_kept_is_replaced(leases: DroneLeases, server: Server) -> None:
     leases.take(["a"])
     server.living.clear()
-    assert not leases.keep("a", 1)
+    assert not leases.keep({"a": 1})
     assert leases.take(["a"]) == {"a": 2}
 
 
 def test_keeping_the_lease_of_a_predecessor_says_nothing_of_the_own(leases: DroneLeases, server: Server) -> None:
     leases.take(["a"])
-    assert not leases.keep("a", 77)
+    assert not leases.keep({"a": 77})
     assert leases.take(["a"]) == {"a": 1}
     leases.forget(["a", "unknown"])
     assert leases.take(["a"]) == {"a": 2}

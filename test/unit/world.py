@@ -242,7 +242,7 @@ class World:
                 except StoreError:
                     return
             case KeepReservation():
-                store.keep_reservation(effect.drone_id)
+                store.keep_reservations([effect.drone_id])
             case SendGoal() | RecallGoal() | AnswerClearance() | AcknowledgeOutcome() | TakeOffice() | LeaveOffice():
                 replica.sent.append(effect)
             case Heartbeat() | Report():

@@ -47,6 +47,8 @@ from .threads import ThreadLanes
 #: Steps that go to the store together: about what fits one transaction of etcd. While a group is under way, smaller
 #: ones wait for its answer and each other; whoever is full need not wait.
 FULL_GROUP = 24
+#: Drones' reservations that are to be kept within so long (s) share a call. Far below every lease's time.
+KEEP_TOGETHER_S = 0.1
 FOLLOW_RETRY_BASE_S = 0.2
 FOLLOW_RETRY_CAP_S = 5.0
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -183,7 +185,7 @@ class Driver:
         self._commits: dict[Lane, deque[Commit]] = {Lane.COMMIT: deque(), Lane.RETIRE: deque()}
         self._writing: dict[Lane, int] = dict.fromkeys(self._commits, 0)
         self._full_group = full_group
-        self._keeping: set[str] = set()
+        self._keeping: dict[str, None] = {}
         self._outages = _Outages(logger)
         self._committed_at_s: float | None = None
         self._stopping = False
@@ -424,17 +426,21 @@ class Driver:
         return []
 
     def _queue_keep(self, drone_id: str) -> None:
-        """One call for a drone at a time: while the store is slow they would pile up, and the last one does it all."""
-        if drone_id not in self._keeping:
-            self._keeping.add(drone_id)
-            self._run(Lane.LEASE, lambda: self._keep_reservation(drone_id))
+        """One call for all that is to be kept within a while: a call costs a stream, and it is not pressing. While the
+        store is slow they do not pile up."""
+        with self._lock:
+            begin = not self._keeping
+            self._keeping[drone_id] = None
+        if begin:
+            self._run(Lane.LEASE, self._keep_reservations, KEEP_TOGETHER_S)
 
-    def _keep_reservation(self, drone_id: str) -> list[Event]:
-        self._keeping.discard(drone_id)
+    def _keep_reservations(self) -> list[Event]:
+        with self._lock:
+            drones, self._keeping = list(self._keeping), {}
         if self._stopping:
             return []
         try:
-            self._store.keep_reservation(drone_id)
+            self._store.keep_reservations(drones)
         except StoreError as error:
             self._outages.note("keep reservations", error)
         else:

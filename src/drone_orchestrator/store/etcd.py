@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import grpc
@@ -101,9 +102,9 @@ class EtcdDriver:
             granted.append(self._connection.call(lambda m: m.lease.LeaseGrant, request, Safety.REPEATABLE).ID)
         return granted
 
-    def keep_lease(self, lease: int) -> bool:
-        request = rpc.LeaseKeepAliveRequest(ID=lease)
-        return bool(self._connection.call(_keep_alive_once, request, Safety.REPEATABLE).TTL > 0)
+    def keep_leases(self, leases: Sequence[int]) -> list[bool]:
+        requests = [rpc.LeaseKeepAliveRequest(ID=lease) for lease in leases]
+        return [answer.TTL > 0 for answer in self._connection.call(_keep_alive, requests, Safety.REPEATABLE)]
 
     def revoke_lease(self, lease: int) -> None:
         try:
@@ -227,17 +228,18 @@ class EtcdStore(RegionStore):
         return took_s
 
 
-def _keep_alive_once(member: Member) -> Callable[..., Any]:
-    """A lease's keep-alive is a stream in etcd; this makes one call with one answer of it."""
+def _keep_alive(member: Member) -> Callable[..., Any]:
+    """A lease's keep-alive is a stream in etcd; this makes one call of it, with an answer for each request in order."""
 
-    def call(request: Any, **options: Any) -> Any:
-        stream = member.lease.LeaseKeepAlive(iter((request,)), **options)
+    def call(requests: Sequence[Any], **options: Any) -> list[Any]:
+        stream = member.lease.LeaseKeepAlive(iter(requests), **options)
         try:
-            for answer in stream:
-                return answer
+            answers = list(islice(stream, len(requests)))
         finally:
             stream.cancel()
-        raise StoreUnavailable(f"etcd at {member.name} ended a keep-alive without an answer")
+        if len(answers) < len(requests):
+            raise StoreUnavailable(f"etcd at {member.name} ended a keep-alive without an answer")
+        return answers
 
     return call
 

@@ -118,8 +118,8 @@ class Driver(Protocol):
     def grant_leases(self, ttl_s: float, count: int) -> list[int]:
         """``count`` new leases, asked for in parallel."""
 
-    def keep_lease(self, lease: int) -> bool:
-        """Prolong; ``False``: expired or revoked."""
+    def keep_leases(self, leases: Sequence[int]) -> list[bool]:
+        """Prolong each; ``False``: expired or revoked. One request for all."""
 
     def revoke_lease(self, lease: int) -> None:
         """Revoke, deleting what hangs on it; one that is gone already is fine."""

@@ -8,7 +8,7 @@ that runs out takes nothing with it but that.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .kv import Driver
 
@@ -44,17 +44,19 @@ class DroneLeases:
                     self._own[drone] = (leases[drone], self._fresh_until_s(now_s))
         return leases
 
-    def keep(self, drone: str, lease: int) -> bool:
-        """Prolong; ``False``: it has run out."""
+    def keep(self, leases: Mapping[str, int]) -> frozenset[str]:
+        """Prolong the leases, by drone. Those that have not run out."""
         now_s = self._clock()
-        alive = self._driver.keep_lease(lease)
+        alive = self._driver.keep_leases(list(leases.values())) if leases else []
         with self._lock:
-            if self._own.get(drone, (0, 0.0))[0] == lease:
-                if alive:
+            for (drone, lease), lives in zip(leases.items(), alive, strict=True):
+                if self._own.get(drone, (0, 0.0))[0] != lease:
+                    continue
+                if lives:
                     self._own[drone] = (lease, self._fresh_until_s(now_s))
                 else:
                     del self._own[drone]
-        return alive
+        return frozenset(drone for drone, lives in zip(leases, alive, strict=True) if lives)
 
     def forget(self, drones: Iterable[str]) -> None:
         """The store knows a lease of one of these no more: ask for new ones."""

@@ -403,10 +403,10 @@ class MemoryDriver:
             self._backend.enter(self._client)
             return [self._backend.grant(ttl_s) for _ in range(count)]
 
-    def keep_lease(self, lease: int) -> bool:
+    def keep_leases(self, leases: Sequence[int]) -> list[bool]:
         with self._backend.changed:
             self._backend.enter(self._client)
-            return self._backend.keep(lease)
+            return [self._backend.keep(lease) for lease in leases]
 
     def revoke_lease(self, lease: int) -> None:
         with self._backend.changed:

@@ -40,7 +40,7 @@ from .codec import decode, encode
 from .keys import InvalidId, Keys, range_end
 from .kv import Compacted, Delete, Driver, Expect, KeyValue, LeaseGone, Op, Put, RawChange, WatchSink
 from .leases import DroneLeases
-from .transactions import Plan, fate_by_reading, grouped, plan
+from .transactions import MAX_OPERATIONS, Plan, fate_by_reading, grouped, plan
 
 MIN_LEASE_S = 2.0
 _CREATE_ATTEMPTS = 2
@@ -55,7 +55,7 @@ class CorruptRecord(StoreError):
 class RegionStore:
     """The store of ``region`` over ``driver``.
 
-    ``reservation_ttl_s`` (s, at least 2): how long a drone's reservation outlives its last ``keep_reservation``.
+    ``reservation_ttl_s`` (s, at least 2): how long a drone's reservation outlives its last ``keep_reservations``.
     Safe to use from several threads.
     """
 
@@ -258,7 +258,7 @@ class RegionStore:
     def refresh_lease(self, epoch: int) -> bool:
         """Keep the lease of the own leadership alive; ``False``: it is gone, or it is not of this epoch."""
         lease = self._lease_of(epoch)
-        return bool(lease) and self._driver.keep_lease(lease)
+        return bool(lease) and self._driver.keep_leases((lease,))[0]
 
     def resign(self, epoch: int) -> None:
         """Delete the leader key if it still has this epoch; revoke its lease. Tried once: else the lease runs out."""
@@ -360,17 +360,16 @@ class RegionStore:
 
     # --- reservations ------------------------------------------------------------------------------------------------
 
-    def keep_reservation(self, drone_id: str) -> bool:
-        """Prolong the lease of a drone's reservation; ``False``: there is none to prolong (none, firm, or expired)."""
-        lease = self._leases.held_by(drone_id)
-        if not lease:
-            key = self.keys.assignment(drone_id)
-            current = self._driver.read((key,)).found.get(key)
-            if current is None or not current.lease:
-                return False
-            lease = current.lease
-            self._leases.note(drone_id, current.mod_revision, lease)
-        return self._leases.keep(drone_id, lease)
+    def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
+        """Prolong the leases of drones' reservations. Those whose was; the others have none to prolong."""
+        leases = {drone: self._leases.held_by(drone) for drone in drone_ids}
+        unknown = {self.keys.assignment(drone): drone for drone, lease in leases.items() if not lease}
+        names = list(unknown)
+        for start in range(0, len(names), MAX_OPERATIONS):
+            for key, current in self._driver.read(names[start : start + MAX_OPERATIONS]).found.items():
+                leases[unknown[key]] = current.lease
+                self._leases.note(unknown[key], current.mod_revision, current.lease)
+        return self._leases.keep({drone: lease for drone, lease in leases.items() if lease})
 
     def _learn_leases(self, raw: RawChange) -> None:
         below = self.keys.below(Kind.ASSIGNMENT)

@@ -87,6 +87,17 @@ async def test_an_idle_one_is_not_held_up_by_one_that_went_before(store: SlowSto
 
 
 @scenario
+async def test_one_that_comes_the_moment_another_is_answered_is_not_left_behind(store: SlowStore) -> None:
+    async def twice() -> list[Answer]:
+        orders = [Order(name, name, GeoPoint(0.0, 0.0), 1.0, 0.0) for name in "ab"]
+        return [await store.group.submit(each) for each in orders]
+
+    both = asyncio.ensure_future(twice())
+    await store.answer(2)
+    assert both.done() and store.calls == [["a"], ["b"]]
+
+
+@scenario
 async def test_each_gets_its_own_answer(store: SlowStore) -> None:
     first, good, taken, unknown = store.submit("first", "good", "taken", "unknown")
     await store.answer(2)

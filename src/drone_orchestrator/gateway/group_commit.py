@@ -29,7 +29,8 @@ class GroupCommit:
         stands for."""
         self._submit_all = submit_all
         self._waiting: deque[tuple[Order, asyncio.Future[Answer]]] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._ways = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # nobody else keeps them
 
     async def submit(self, order: Order) -> Answer:
         """See :meth:`drone_orchestrator.ports.Store.submit`; what that would raise is returned. Waits for two calls of
@@ -37,24 +38,31 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         mine: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((order, mine))
-        ways = len(self._under_way)
-        if not ways or (ways < WAYS and len(self._waiting) >= MAX_GROUP):
+        if not self._ways or (self._ways < WAYS and len(self._waiting) >= MAX_GROUP):
+            self._ways += 1
             task = loop.create_task(self._carry())
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await mine
 
     async def _carry(self) -> None:
         """Submit what waits, group after group, until nothing does."""
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
-            try:
-                answers = await self._submit_all([order for order, _ in group])
-            except Exception as error:  # everyone who waits must hear of it
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, future), answer in zip(group, answers, strict=True):
-                if not future.done():  # its client may have left
-                    future.set_result(answer)
+        try:
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
+                await self._submit_group(group)
+        finally:
+            self._ways -= 1  # at once: whoever comes before this task counts as done must not rely on it
+
+    async def _submit_group(self, group: Sequence[tuple[Order, asyncio.Future[Answer]]]) -> None:
+        """Submit ``group`` and give each its answer; an exception is everybody's."""
+        try:
+            answers = await self._submit_all([order for order, _ in group])
+        except Exception as error:
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(group, answers, strict=True):
+            if not future.done():  # its client may have left
+                future.set_result(answer)

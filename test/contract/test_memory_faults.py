@@ -8,6 +8,7 @@ from drone_orchestrator.core.events import Fate
 from drone_orchestrator.core.types import CancelRequest, Kind
 from drone_orchestrator.ports import FateUnknown, StoreUnavailable
 from drone_orchestrator.store import MemoryBackend, MemoryStore
+from drone_orchestrator.store.transactions import SUBMITTED_TOGETHER
 
 
 class Clock:
@@ -138,8 +139,16 @@ def test_orders_handed_in_together_are_there_once_when_the_answer_is_lost(backen
     orders = [make.order() for _ in range(3)]
     backend.lose_answers(1, applied=True)
     assert [answer.created for answer in store.submit_all(orders)] == [True] * 3
-    backend.lose_answers(1 + 2 * 3, applied=False)
-    assert {type(answer) for answer in store.submit_all([make.order() for _ in range(3)])} == {FateUnknown}
+
+
+def test_a_store_that_does_not_answer_is_not_asked_for_every_order(backend, store, make):
+    backend.lose_answers(1 + 2, applied=False)  # the group, and the first order twice
+    asked = store.submit_all([make.order() for _ in range(50)])
+    assert {type(answer) for answer in asked[:SUBMITTED_TOGETHER]} == {FateUnknown}, (
+        "they may have been written together"
+    )
+    assert {type(answer) for answer in asked[SUBMITTED_TOGETHER:]} == {StoreUnavailable}, "those were never sent"
+    assert [answer.created for answer in store.submit_all([make.order()])] == [True], "no further answer was lost"
 
 
 def test_away_for_one_client_is_not_away_for_all(backend, store, rival, make, epoch):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from drone_orchestrator.core.types import GeoPoint, Order
-from drone_orchestrator.gateway.group_commit import MAX_GROUP, WAYS, Answer, GroupCommit
+from drone_orchestrator.gateway.group_commit import MAX_GROUP, WAYS, GroupCommit
 from drone_orchestrator.ports import FateUnknown, StoreError, StoreUnavailable, Submitted
 
 
@@ -21,7 +21,7 @@ class SlowStore:
         self._may_go = asyncio.Semaphore(0)
         self.group = GroupCommit(self._submit_all)
 
-    def submit(self, *names: str) -> list[asyncio.Task[Answer]]:
+    def submit(self, *names: str) -> list[asyncio.Task[Submitted]]:
         made = [Order(name, name, GeoPoint(0.0, 0.0), 1.0, 0.0) for name in names]
         return [asyncio.ensure_future(self.group.submit(each)) for each in made]
 
@@ -88,7 +88,7 @@ async def test_an_idle_one_is_not_held_up_by_one_that_went_before(store: SlowSto
 
 @scenario
 async def test_one_that_comes_the_moment_another_is_answered_is_not_left_behind(store: SlowStore) -> None:
-    async def twice() -> list[Answer]:
+    async def twice() -> list[Submitted]:
         orders = [Order(name, name, GeoPoint(0.0, 0.0), 1.0, 0.0) for name in "ab"]
         return [await store.group.submit(each) for each in orders]
 
@@ -104,7 +104,7 @@ async def test_each_gets_its_own_answer(store: SlowStore) -> None:
 
     assert first.result() == Submitted("first", True) and good.result() == Submitted("good", True)
     assert taken.result() == Submitted("taken", True, "order_id")
-    assert isinstance(unknown.result(), FateUnknown)
+    assert isinstance(unknown.exception(), FateUnknown)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a mistake")])

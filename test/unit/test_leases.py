@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from drone_orchestrator.ports import StoreUnavailable
+from drone_orchestrator.ports import FateUnknown, StoreUnavailable
 from drone_orchestrator.store.leases import DroneLeases
 
 TTL_S = 10.0
@@ -19,6 +19,8 @@ class Server:
         self.granted: list[int] = []
         self.living: set[int] = set()
         self.available = True
+        self.kept: list[int] = []  # how many leases each request kept
+        self.failing = 0
 
     def grant_leases(self, ttl_s: float, count: int) -> list[int]:
         assert ttl_s == TTL_S
@@ -30,6 +32,9 @@ class Server:
         return fresh
 
     def keep_leases(self, leases: Sequence[int]) -> list[bool]:
+        self.kept.append(len(leases))
+        if len(self.kept) <= self.failing:
+            raise FateUnknown(f"request {len(self.kept)}")
         return [lease in self.living for lease in leases]
 
 
@@ -81,6 +86,26 @@ def test_a_lease_that_could_not_be_kept_is_replaced(leases: DroneLeases, server:
     server.living.clear()
     assert not leases.keep({"a": 1})
     assert leases.take(["a"]) == {"a": 2}
+
+
+@pytest.mark.parametrize(("failing", "requests"), [(0, [50, 50, 20]), (1, [50, 50, 20]), (2, [50, 50])])
+def test_many_are_kept_in_several_requests_and_one_that_fails_takes_no_other_along(
+    leases: DroneLeases, server: Server, clock: Clock, failing: int, requests: list[int]
+) -> None:
+    drones = [f"drone_{number}" for number in range(120)]
+    granted = leases.take(drones)
+    server.failing = failing
+    clock.now_s += TTL_S - 1.0
+    if failing:
+        with pytest.raises(FateUnknown, match="request 1"):
+            leases.keep(granted)
+    else:
+        assert leases.keep(granted) == set(drones)
+    assert server.kept == requests
+
+    clock.now_s += TTL_S / 2 - 0.1
+    fresh = leases.take(drones)
+    assert [drone for drone in drones if fresh[drone] != granted[drone]] == drones[: [0, 50, 120][failing]]
 
 
 def test_keeping_the_lease_of_a_predecessor_says_nothing_of_the_own(leases: DroneLeases, server: Server) -> None:

@@ -48,6 +48,7 @@ from ..runtime.threads import ThreadLanes
 from ..simulation.instant import InstantFleet
 from ..store import EtcdStore
 from ..store.process import EtcdNotStarted, EtcdProcess
+from ..store.transactions import SUBMITTED_TOGETHER
 from . import charts
 from .context import json_option
 from .output import Failure, Output
@@ -55,8 +56,6 @@ from .up import running
 
 log = logging.getLogger(__name__)
 ROUND_WITHIN_S = 60.0
-#: Orders that the shop hands to the store at a time.
-HANDFUL = 40
 WEIGHT_KG = 1.0
 _FSYNCS = re.compile(r"^etcd_disk_wal_fsync_duration_seconds_count (\d+)", re.MULTILINE)
 
@@ -214,7 +213,7 @@ class _Bench:
         if url:
             self._shop = _Shop(_sell_over_http, url, self._clients)
         else:
-            self._shop = _Shop(_sell, self._endpoints, self._fleet.region, HANDFUL if self._grouped else 1)
+            self._shop = _Shop(_sell, self._endpoints, self._fleet.region, SUBMITTED_TOGETHER if self._grouped else 1)
         stack.callback(self._shop.close)
 
     def measure(self, rounds: int, out: Output, what: str) -> float:

@@ -105,13 +105,9 @@ class Roster:
             served = self._ledger.lane(entry.value.message_id) or ""
         if served is not None and served != drone.report.drone_class:
             self._lent[drone_id] = drone.report.drone_class
-        taken = served is not None or self._is_corrupt(drone_id)
+        taken = served is not None or self._view.is_corrupt(drone_id, (Kind.ASSIGNMENT, Kind.BREAKER))
         if is_free(drone.report) and not taken:
             self._free[drone_id] = None
-
-    def _is_corrupt(self, drone_id: str) -> bool:
-        corrupt = self._view.corrupt
-        return bool(corrupt) and any(f"{k.value}/{drone_id}" in corrupt for k in (Kind.ASSIGNMENT, Kind.BREAKER))
 
     def _count(self, now: Instant) -> None:
         if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(self._drones) == self._counted:

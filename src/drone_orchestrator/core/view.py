@@ -122,12 +122,9 @@ class FleetView:
             return None
         return entry if (entry.value.message_id, entry.value.attempt) == (saga.message_id, saga.attempt) else None
 
-    def is_corrupt(self, message_id: str) -> bool:
-        """Whether something that the order is made of cannot be read."""
-        if not self.corrupt:
-            return False
-        names = (f"{Kind.SAGA.value}/{message_id}", f"{Kind.INBOX_ORDER.value}/{message_id}")
-        return any(name in self.corrupt for name in names)
+    def is_corrupt(self, id_: str, kinds: tuple[Kind, ...] = (Kind.SAGA, Kind.INBOX_ORDER)) -> bool:
+        """Whether something that the order of this message (or what ``kinds`` say) is made of cannot be read."""
+        return bool(self.corrupt) and any(f"{kind.value}/{id_}" in self.corrupt for kind in kinds)
 
     def _index(self, message_id: str, before: Value | None, after: Value | None) -> None:
         if isinstance(before, Saga) and before.drone_id in self.by_drone:

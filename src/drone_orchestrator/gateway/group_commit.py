@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..core.types import Order
 from ..ports import StoreError, Submitted
+from ..store.transactions import SUBMITTED_TOGETHER
 
-#: Orders that share one call at most, which is as many as fit in one transaction; and calls under way at a time.
-MAX_GROUP = 40
+#: Orders that share one call at most: it is one transaction.
+MAX_GROUP = SUBMITTED_TOGETHER
+#: Calls that are under way at a time.
 WAYS = 3
 Answer = Submitted | StoreError
 Answers = Sequence[Answer]
+_Request = tuple[Order, asyncio.Future[Submitted]]
 
 
 class GroupCommit:
@@ -28,19 +32,20 @@ class GroupCommit:
         """``submit_all`` is the store's, on a thread: the answers in order, an error in the place of the answer it
         stands for."""
         self._submit_all = submit_all
-        self._waiting: deque[tuple[Order, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[_Request] = deque()
         self._ways = 0
         self._tasks: set[asyncio.Task[None]] = set()  # nobody else keeps them
 
-    async def submit(self, order: Order) -> Answer:
-        """See :meth:`drone_orchestrator.ports.Store.submit`; what that would raise is returned. Waits for two calls of
-        the store at most, unless more orders wait than fit in the ways."""
+    async def submit(self, order: Order) -> Submitted:
+        """See :meth:`drone_orchestrator.ports.Store.submit`. Waits for two calls of the store at most, unless more
+        orders wait than fit in the ways."""
         loop = asyncio.get_running_loop()
-        mine: asyncio.Future[Answer] = loop.create_future()
+        mine: asyncio.Future[Submitted] = loop.create_future()
         self._waiting.append((order, mine))
         if not self._ways or (self._ways < WAYS and len(self._waiting) >= MAX_GROUP):
             self._ways += 1
-            task = loop.create_task(self._carry())
+            # It outlives the request that begins it, whose trace is not that of the others.
+            task = contextvars.Context().run(loop.create_task, self._carry())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await mine
@@ -54,15 +59,19 @@ class GroupCommit:
         finally:
             self._ways -= 1  # at once: whoever comes before this task counts as done must not rely on it
 
-    async def _submit_group(self, group: Sequence[tuple[Order, asyncio.Future[Answer]]]) -> None:
+    async def _submit_group(self, group: Sequence[_Request]) -> None:
         """Submit ``group`` and give each its answer; an exception is everybody's."""
+        answers: Sequence[Submitted | Exception]
         try:
             answers = await self._submit_all([order for order, _ in group])
+            if len(answers) != len(group):
+                raise RuntimeError(f"{len(answers)} answers to {len(group)} orders")
         except Exception as error:
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(error)
-            return
+            answers = [error] * len(group)
         for (_, future), answer in zip(group, answers, strict=True):
-            if not future.done():  # its client may have left
+            if future.done():  # its client has left
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
                 future.set_result(answer)

@@ -171,15 +171,14 @@ class Intake:
         except StoreError as error:
             return [error] * len(orders)
 
-    def settle(self, admitted: Admitted, submitted: Submitted | StoreError | None, source: str) -> Answer | None:
-        """The answer to an order that was asked the store for, whose place is given up by it. ``None``: it was not
-        simply committed, and :meth:`accept` must look closer; everything may be asked for twice."""
-        known = submitted if isinstance(submitted, Submitted) else None
-        self._bulkheads.leave(admitted.place, committed=known is not None and known.created)
-        if known is None or known.conflict:
+    def settle(self, admitted: Admitted, submitted: Submitted | None, source: str) -> Answer | None:
+        """The answer to an order that the store was asked for; its place in the lane is given up. ``None``: the store
+        has not simply taken it, and :meth:`accept` must look closer; everything may be asked for twice."""
+        self._bulkheads.leave(admitted.place, committed=submitted is not None and submitted.created)
+        if submitted is None or submitted.conflict:
             return None
-        result = Result.ACCEPTED if known.created else Result.ALREADY_ACCEPTED
-        return self.count(Answer(result, known.message_id, admitted.order.order_id), source)
+        result = Result.ACCEPTED if submitted.created else Result.ALREADY_ACCEPTED
+        return self.count(Answer(result, submitted.message_id, admitted.order.order_id), source)
 
     def cancel(self, id_: str, source: str, reason: str = "customer_request") -> Answer:
         """Put the wish to cancel the order with this message id or order id on record."""

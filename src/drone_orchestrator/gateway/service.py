@@ -120,10 +120,12 @@ class Service:
             admitted = self.intake.admit(document, SOURCE, key)
             if not isinstance(admitted, Admitted):
                 return admitted
-            submitted: Submitted | StoreError | None = None
+            submitted: Submitted | None = None
             try:
                 with traces.step("store commit"):
                     submitted = await self._group.submit(admitted.order)
+            except StoreError:
+                pass  # a closer look finds out what is the matter
             finally:
                 answer = self.intake.settle(admitted, submitted, SOURCE)
             return answer

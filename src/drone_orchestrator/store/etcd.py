@@ -104,7 +104,9 @@ class EtcdDriver:
 
     def keep_leases(self, leases: Sequence[int]) -> list[bool]:
         requests = [rpc.LeaseKeepAliveRequest(ID=lease) for lease in leases]
-        return [answer.TTL > 0 for answer in self._connection.call(_keep_alive, requests, Safety.REPEATABLE)]
+        answers = self._connection.call(_keep_alive, requests, Safety.REPEATABLE)
+        ttls = {answer.ID: answer.TTL for answer in answers}
+        return [ttls.get(lease, 0) > 0 for lease in leases]
 
     def revoke_lease(self, lease: int) -> None:
         try:
@@ -229,7 +231,7 @@ class EtcdStore(RegionStore):
 
 
 def _keep_alive(member: Member) -> Callable[..., Any]:
-    """A lease's keep-alive is a stream in etcd; this makes one call of it, with an answer for each request in order."""
+    """A lease's keep-alive is a stream in etcd; this makes one call of it, with an answer for each request."""
 
     def call(requests: Sequence[Any], **options: Any) -> list[Any]:
         stream = member.lease.LeaseKeepAlive(iter(requests), **options)

@@ -10,10 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..ports import FateUnknown, StoreError, StoreUnavailable
 from .kv import Driver
 
 #: A lease is used again while at least this share of its time is left, by the own monotonic clock.
 FRESH_FRACTION = 0.5
+#: Leases that are kept by one request at most: etcd prolongs one after the other, within one deadline, and a follower
+#: asks its leader for each.
+KEPT_TOGETHER = 50
 
 
 class DroneLeases:
@@ -45,9 +49,27 @@ class DroneLeases:
         return leases
 
     def keep(self, leases: Mapping[str, int]) -> frozenset[str]:
-        """Prolong the leases, by drone. Those that have not run out."""
+        """Prolong the leases, by drone. Those that have not run out.
+
+        A request that fails takes none of the others with it, but after two the store is away: raises what the driver
+        raised first, when the others are kept.
+        """
+        kept: frozenset[str] = frozenset()
+        failures: list[StoreError] = []
+        left = list(leases.items())
+        while left and len(failures) < 2:
+            some, left = dict(left[:KEPT_TOGETHER]), left[KEPT_TOGETHER:]
+            try:
+                kept |= self._keep_together(some)
+            except (StoreUnavailable, FateUnknown) as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return kept
+
+    def _keep_together(self, leases: Mapping[str, int]) -> frozenset[str]:
         now_s = self._clock()
-        alive = self._driver.keep_leases(list(leases.values())) if leases else []
+        alive = self._driver.keep_leases(list(leases.values()))
         with self._lock:
             for (drone, lease), lives in zip(leases.items(), alive, strict=True):
                 if self._own.get(drone, (0, 0.0))[0] != lease:

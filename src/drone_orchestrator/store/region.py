@@ -31,6 +31,7 @@ from ..ports import (
     FateUnknown,
     HistoryGone,
     OrderView,
+    StoreDenied,
     StoreError,
     StoreUnavailable,
     Submitted,
@@ -363,13 +364,19 @@ class RegionStore:
     def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
         """Prolong the leases of drones' reservations. Those whose was; the others have none to prolong."""
         leases = {drone: self._leases.held_by(drone) for drone in drone_ids}
-        unknown = {self.keys.assignment(drone): drone for drone, lease in leases.items() if not lease}
-        names = list(unknown)
-        for start in range(0, len(names), MAX_OPERATIONS):
-            for key, current in self._driver.read(names[start : start + MAX_OPERATIONS]).found.items():
-                leases[unknown[key]] = current.lease
-                self._leases.note(unknown[key], current.mod_revision, current.lease)
-        return self._leases.keep({drone: lease for drone, lease in leases.items() if lease})
+        kept = self._leases.keep({drone: lease for drone, lease in leases.items() if lease})
+        return kept | self._leases.keep(self._look_up_leases([drone for drone, lease in leases.items() if not lease]))
+
+    def _look_up_leases(self, drone_ids: Sequence[str]) -> dict[str, int]:
+        """The leases that drones' reservations hang on, read from the store; nothing for those that hang on none."""
+        leases: dict[str, int] = {}
+        for start in range(0, len(drone_ids), MAX_OPERATIONS):
+            keys = {self.keys.assignment(drone): drone for drone in drone_ids[start : start + MAX_OPERATIONS]}
+            for key, current in self._driver.read(list(keys)).found.items():
+                self._leases.note(keys[key], current.mod_revision, current.lease)
+                if current.lease:
+                    leases[keys[key]] = current.lease
+        return leases
 
     def _learn_leases(self, raw: RawChange) -> None:
         below = self.keys.below(Kind.ASSIGNMENT)
@@ -390,16 +397,22 @@ class RegionStore:
     def submit_all(self, orders: Sequence[Order]) -> list[Submitted | StoreError]:
         """Put many orders in the inbox, as many as fit in each transaction; the answers of :meth:`submit`, in order.
 
-        What :meth:`submit` would raise stands in the place of the answer: one order never fails its neighbours.
+        What :meth:`submit` would raise stands in the place of the answer: one order never fails its neighbours. After
+        one that the store did not answer no other is asked for: the call stays short while the store is away.
         """
         answers: dict[int, Submitted | StoreError] = {}
         plans = [self._submission(order) for order in orders]
+        lost: StoreError | None = None
         for group in grouped(plans):
-            created, unanswered = self._created_together([plans[i] for i in group])
+            created, unanswered = (False, False) if lost else self._created_together([plans[i] for i in group])
             for index in group:
-                id_ = orders[index].message_id
-                known = Submitted(id_, created=True) if created else self._submitted(orders[index], unanswered)
-                answers[index] = known
+                if created:
+                    answers[index] = Submitted(orders[index].message_id, created=True)
+                elif lost:
+                    answers[index] = FateUnknown(str(lost)) if unanswered else StoreUnavailable(str(lost))
+                else:
+                    answers[index] = answer = self._submitted(orders[index], unanswered)
+                    lost = answer if isinstance(answer, (StoreUnavailable, FateUnknown, StoreDenied)) else None
         return [answers[index] for index in range(len(orders))]
 
     def _created_together(self, plans: Sequence[Plan]) -> tuple[bool, bool]:

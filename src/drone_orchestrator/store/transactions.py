@@ -19,6 +19,8 @@ from .kv import Delete, Expect, KeyValue, Op, Put, Reading
 
 #: etcd counts compares, success and failure operations each, at most 128 by default; some room is left.
 MAX_OPERATIONS = 120
+#: Orders that are handed in by one transaction at most: each has three compares, and room is left for a fence.
+SUBMITTED_TOGETHER = (MAX_OPERATIONS - 1) // 3
 
 
 @dataclass(frozen=True, slots=True)

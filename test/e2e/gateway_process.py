@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from drone_orchestrator.bringup import dds, fleet_config
+from drone_orchestrator.bringup.runner import DomainReservation
 
 T = TypeVar("T")
 
@@ -41,10 +42,11 @@ def eventually(what: str, look: Callable[[], T], deadline_s: float = DEADLINE_S)
 
 
 class GatewayProcess:
-    """``order_gateway`` with ``parameters``, in a DDS domain of its own process id's making; a context manager."""
+    """``order_gateway`` with ``parameters``, in ``domain`` or a DDS domain of its own; a context manager."""
 
-    def __init__(self, endpoint: str, **parameters: Any) -> None:
-        self.domain = 10 + os.getpid() % 90
+    def __init__(self, endpoint: str, *, domain: int | None = None, **parameters: Any) -> None:
+        self._reserved = DomainReservation() if domain is None else None
+        self.domain = self._reserved.domain if self._reserved is not None else domain
         given = {"etcd_endpoints": endpoint.removeprefix("http://"), "http_port": 0, **parameters}
         pairs = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
         self._logs = tempfile.TemporaryDirectory()
@@ -94,6 +96,8 @@ class GatewayProcess:
         code = self.process.wait(DEADLINE_S)
         self._reader.join(DEADLINE_S)
         self._logs.cleanup()
+        if self._reserved is not None:
+            self._reserved.release()
         return code
 
     def _read(self) -> None:

@@ -79,6 +79,8 @@ class Prometheus:
         except httpx.TransportError:
             assert self._process.poll() is None, (self._folder / "prometheus.log").read_text()
             return None
+        if answer.status_code == 503:
+            return None  # it listens before it has read what it had stored
         return answer.json().get("data")
 
     def series(self, expression: str) -> list[tuple[dict[str, str], float]]:

@@ -29,9 +29,9 @@ def clean() -> Iterator[set[str]]:
         (SHM / name).unlink(missing_ok=True)
 
 
-def test_a_killed_process_leaves_segments_and_a_living_one_uses_them(clean: set[str]) -> None:
+def test_a_killed_process_leaves_segments_and_a_living_one_uses_them(clean: set[str], domain: int) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTDDS", "FASTRTPS"))}
-    environment |= {"ROS_DOMAIN_ID": "98", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment |= {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -38,7 +38,6 @@ from drone_orchestrator.runtime.drone_journal import DroneJournal, read_entries
 
 pytestmark = pytest.mark.ros
 
-DOMAIN_ID = 1 + os.getpid() % 100
 DRONE = "drone_1"
 DEADLINE_S = 20.0
 TIME_SCALE = 20.0
@@ -63,7 +62,7 @@ def order(message_id: str = "m1", destination: GeoPoint = NEAR) -> Order:
 class Process:
     """One ``drone_executor`` process."""
 
-    def __init__(self, folder: Path, *extra: str) -> None:
+    def __init__(self, domain: int, folder: Path, *extra: str) -> None:
         self.log_path = folder / f"stderr-{time.monotonic_ns()}.log"
         settings = {
             "drone_ids": f"[{DRONE}]",
@@ -76,7 +75,7 @@ class Process:
         with self.log_path.open("w") as log:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "drone_orchestrator.nodes.drone_executor", "--ros-args", *arguments, *extra],
-                env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN_ID), "ROS_LOG_DIR": str(folder / "log")},
+                env={**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder / "log")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -98,9 +97,9 @@ class Process:
 class Leader:
     """What an orchestrator says to drones, by hand; remembers what they said."""
 
-    def __init__(self) -> None:
+    def __init__(self, domain: int) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN_ID)
+        rclpy.init(context=self.context, domain_id=domain)
         self.node = Node("leader", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -182,11 +181,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(folder: Path) -> Iterator[Callable[..., Process]]:
+def start(domain: int, folder: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
     def begin(*extra: str) -> Process:
-        started.append(Process(folder, *extra))
+        started.append(Process(domain, folder, *extra))
         return started[-1]
 
     yield begin
@@ -196,8 +195,8 @@ def start(folder: Path) -> Iterator[Callable[..., Process]]:
 
 
 @pytest.fixture
-def leader() -> Iterator[Leader]:
-    leader = Leader()
+def leader(domain: int) -> Iterator[Leader]:
+    leader = Leader(domain)
     yield leader
     leader.close()
 
@@ -353,9 +352,26 @@ def test_deactivated_it_takes_no_goal_and_activated_again_it_does(
     start()
     leader.ready()
     assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
+    leader.wait_phase(Phase.GROUNDED)  # so that no leader assigns it anything in the seconds until it counts as silent
     assert not leader.send(order("refused")).accepted
     assert leader.lifecycle(Transition.TRANSITION_ACTIVATE)
+    leader.wait_phase(Phase.IDLE)
     assert leader.send(order("taken")).accepted
+
+
+def test_deactivated_in_flight_it_comes_home_before_it_says_that_it_takes_no_goal(
+    leader: Leader, start: Callable[..., Process]
+) -> None:
+    start()
+    leader.ready()
+    handle = leader.send(order())
+    leader.wait_phase(Phase.TO_DESTINATION)
+    assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
+    assert leader.result(handle).result.outcome == Outcome.DELIVERED
+    heard = leader.wait(lambda: leader.states[-1].outcomes and leader.states[-1], "outcome in the state")
+    leader.announce(5, [AcknowledgeOutcome(DRONE, heard.journal_id, "m1", 1, Outcome.DELIVERED)])
+    leader.wait_phase(Phase.GROUNDED)
+    assert Phase.RETURNING in {state.phase for state in leader.states}
 
 
 def test_a_drone_that_carries_something_is_not_cleaned_up(leader: Leader, start: Callable[..., Process]) -> None:

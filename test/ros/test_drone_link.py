@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,10 +34,10 @@ DEADLINE_S = 20.0
 class Air:
     """A link and, beside it, the drone that it talks to, on one executor."""
 
-    def __init__(self) -> None:
+    def __init__(self, domain: int) -> None:
         self.events: list[Event] = []
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=10 + os.getpid() % 90)
+        rclpy.init(context=self._context, domain_id=domain)
         self._node = LifecycleNode("orchestrator", context=self._context)
         self._drone = Node("drone", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -77,9 +76,9 @@ class Air:
 
 
 @pytest.fixture
-def air(monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
+def air(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    air = Air()
+    air = Air(domain)
     yield air
     air.close()
 

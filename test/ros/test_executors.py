@@ -35,8 +35,8 @@ def stop() -> None:
 
 
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
-    monkeypatch.setenv("ROS_DOMAIN_ID", "99")
+def node(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     context = rclpy.get_default_context()
     rclpy.init(context=context)
@@ -171,8 +171,8 @@ raise SystemExit(run_node(Application, executor_type=executors.{kind}))
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_in_order_and_in_time(kind: str, number: signal.Signals) -> None:
-    environment = {**os.environ, "ROS_DOMAIN_ID": "99", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
+def test_a_signal_ends_the_process_in_order_and_in_time(domain: int, kind: str, number: signal.Signals) -> None:
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
     command = [sys.executable, "-c", _PROGRAM.format(kind=kind)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None

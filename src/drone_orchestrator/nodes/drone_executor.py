@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from ..core.drone_events import (
     LiftGrounding,
     RecallRequested,
 )
-from ..core.types import DeliveryOutcome, DroneClass, FleetSpec, GeoPoint, Instant, Outcome, Phase, Verdict
+from ..core.types import DeliveryOutcome, DroneClass, DroneReport, FleetSpec, GeoPoint, Instant, Outcome, Phase, Verdict
 from ..flight.controller import FlightController, FlightError, FlightSetup
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
@@ -170,6 +170,8 @@ class DroneExecutor(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._active = False
         self._lift_grounding = True
+        if self._work is not None:
+            self._work.speak()
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -229,7 +231,7 @@ class DroneExecutor(LifecycleNode):
         if self._active and self._lift_grounding:
             self._lift_grounding = False
             self._work.step(LiftGrounding())
-        self._work.tick(publish=self._active or self._work.is_busy)
+        self._work.tick()
 
     def leader_heard(self, message: LeaderHeard) -> None:
         if self._work is not None:
@@ -277,7 +279,7 @@ class _Work:
         self._results: dict[tuple[str, int], Future] = {}
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
-        self._ready = False
+        self._ready = self._in_service = False
         self._stepped_at_s = self._seconds()
         self._telemetry_due_s = self._feedback_due_s = 0.0
         profile, topic = qos.state(), names.DRONE_STATES
@@ -330,7 +332,7 @@ class _Work:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
-    def tick(self, *, publish: bool) -> None:
+    def tick(self) -> None:
         now_s = self._seconds()
         # Simulation time is 0 until the first clock message, which may say anything: no time has passed then.
         dt_s = max(0.0, now_s - self._stepped_at_s) if self._stepped_at_s else 0.0
@@ -341,8 +343,19 @@ class _Work:
             if not self._ready:
                 return  # its machine refuses goals until it has sensed something; nobody hears of the drone before
         self._driver.sense(dt_s)
-        if publish:
-            self._publish()
+        self.speak()
+
+    def speak(self) -> None:
+        """Publish what is due. A drone out of service finishes what it carries and comes home; then it says, once, that
+        it takes no goal, so that no leader assigns it an order before it counts as silent."""
+        at_rest = self.phase in (Phase.IDLE, Phase.GROUNDED) and not self.is_busy
+        if self._node.is_active or not at_rest:
+            self._in_service = self._in_service or self._node.is_active
+            if self._ready:
+                self._publish()
+        elif self._in_service:
+            self._in_service = False
+            self._publish_state(replace(self._driver.report(), phase=Phase.GROUNDED))
 
     def _goal_requested(self, goal: ExecuteDelivery.Goal) -> GoalResponse:
         try:
@@ -466,14 +479,14 @@ class _Work:
     def _publish(self) -> None:
         now_s, sensed = time.monotonic(), self._flight.state
         report = self._driver.report()
-        stamp_s = self._node.get_clock().now().nanoseconds * 1e-9
         due = self._driver.due_report()
         if due is not None:
-            self._state.publish(convert.report_to_msg(due, stamp_s, sensed.local_position_m[2]))
+            self._publish_state(due)
         if now_s >= self._telemetry_due_s:
             # Half a tick of slack, or a tick that comes a little early would halve the rate.
             self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
             self._watched.charged(sensed.energy_wh)
+            stamp_s = self._stamp_s()
             self._telemetry.publish(
                 DroneTelemetry(
                     stamp=convert.time_to_msg(stamp_s),
@@ -500,6 +513,12 @@ class _Work:
                     remaining_s=self._flight.remaining_s(),
                 )
             )
+
+    def _publish_state(self, report: DroneReport) -> None:
+        self._state.publish(convert.report_to_msg(report, self._stamp_s(), self._flight.state.local_position_m[2]))
+
+    def _stamp_s(self) -> float:
+        return self._node.get_clock().now().nanoseconds * 1e-9
 
     def _seconds(self) -> float:
         """The clock by which drones fly: simulation time where there is one, else one that never jumps."""

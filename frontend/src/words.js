@@ -25,6 +25,7 @@ const REASON_WORDS = {
   cleared_to_another_journal: 'the drone came back with another journal',
   customer_request: 'the customer asked for it',
   deadline_exceeded: 'its deadline has passed',
+  drone_grounded: 'the drone was taken out of service before loading',
   drone_grounded_with_package: 'the drone is grounded with the package',
   drone_knows_nothing_of_it: 'the drone knows nothing of it',
   drone_lost_with_package: 'the drone was lost with the package',

@@ -377,6 +377,17 @@ def test_another_journal_cannot_vouch_for_a_package(world):
     assert (saga.status, saga.parked, saga.reason) == (S.COMPENSATING, True, "journal_lost_with_package")
 
 
+def test_the_order_of_a_drone_that_is_taken_out_of_service_goes_to_another_at_once(world):
+    order = make_order()
+    assign(world, order)
+    world.leader.take(SendGoal)
+    world.hear(make_report(phase=Phase.GROUNDED))
+    world.run()
+    assert (world.saga(order).status, world.saga(order).reason) == (S.PENDING, "drone_grounded")
+    assert world.leader.core.view.reservations == world.leader.core.view.breakers == {}
+    assert not world.leader.take(SendGoal)
+
+
 def test_a_goal_that_is_not_accepted_is_repeated_and_then_given_to_another(world):
     order = make_order()
     assign(world, order)

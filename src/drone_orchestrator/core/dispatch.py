@@ -45,6 +45,7 @@ from .types import (
     Kind,
     Order,
     Outcome,
+    Phase,
     Reservation,
     Saga,
     SagaEvent,
@@ -412,6 +413,9 @@ class Dispatcher:
             if saga.status is S.ASSIGNED:
                 return steps.commit(steps.record(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
             return []
+        if drone.report.phase is Phase.GROUNDED:
+            # It takes no goal, and says so: no need to try, and nothing that its breaker must count.
+            return steps.abandon(saga, "drone_grounded", S.PENDING, now)
         return self._send_goal(saga, agenda, now)
 
     def _clear(self, saga: Saga, agenda: Agenda, reservation: Entry, drone: Drone | None, now: Instant) -> list[Effect]:

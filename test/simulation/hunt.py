@@ -29,6 +29,8 @@ from drone_orchestrator.simulation.world import Result
 BOUND = 300
 #: So many seeds without a mutant are one task of the pool.
 CONTROL_SEEDS = 10
+#: The first seeds of this profile that the suite plays without a mutant anyway (:mod:`test_simulation`).
+SUITE_SEEDS = range(80)
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,16 @@ def control(seeds: Sequence[int]) -> list[Result]:
 
 
 def hunt_all(
-    names: Sequence[str], jobs: int, bound: int = BOUND, done: Callable[[Catch], None] = lambda catch: None
+    names: Sequence[str],
+    jobs: int,
+    bound: int = BOUND,
+    done: Callable[[Catch], None] = lambda catch: None,
+    known: Sequence[int] = (),
 ) -> tuple[list[Catch], list[Result]]:
-    """Hunt mutants in ``jobs`` processes, then play the seeds that it took without any: the catches, and what fails."""
+    """Hunt mutants in ``jobs`` processes, then play the seeds that it took without any: the catches, and what fails.
+
+    Of the seeds ``known`` somebody else sees to it that they pass.
+    """
     # Spawned, not forked: a fork would copy threads' locks in whatever state they are.
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         catches = []
@@ -84,7 +93,8 @@ def hunt_all(
             catches.append(future.result())
             done(catches[-1])
         most = max(catch.seeds for catch in catches)
-        chunks = [range(first, min(first + CONTROL_SEEDS, most)) for first in range(0, most, CONTROL_SEEDS)]
+        seeds = [seed for seed in range(most) if seed not in known]
+        chunks = [seeds[first : first + CONTROL_SEEDS] for first in range(0, len(seeds), CONTROL_SEEDS)]
         return catches, [failed for chunk in pool.map(control, chunks) for failed in chunk]
 
 

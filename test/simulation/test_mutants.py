@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hunt import BOUND, hunt, hunt_all
+from hunt import BOUND, SUITE_SEEDS, hunt, hunt_all
 from mutants import MUTANTS, Mutant, Patch
 
 from drone_orchestrator.core.steps import Steps
@@ -20,7 +20,7 @@ GUARANTEES = Path(__file__).parents[2] / "docs" / "guarantees.md"
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_mutant_breaks_what_it_attacks_and_the_same_seeds_pass_without_one():
-    catches, failing = hunt_all(list(MUTANTS), os.cpu_count() or 1)
+    catches, failing = hunt_all(list(MUTANTS), os.cpu_count() or 1, known=SUITE_SEEDS)
     missed = [f"{catch.mutant} ({catch.attacks}): {catch.text}" for catch in catches if not catch.caught]
     assert not missed, f"not caught within {BOUND} seeds:\n" + "\n".join(missed)
     assert [catch.mutant for catch in catches] == list(MUTANTS)

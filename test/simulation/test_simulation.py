@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hunt import SUITE_SEEDS
 
 from drone_orchestrator.cli.simulate import replay_command, simulate
 from drone_orchestrator.core.aftermath import Aftermath
@@ -25,7 +26,7 @@ from drone_orchestrator.simulation.world import World
 
 SRC = Path(__file__).parents[2] / "src"
 STANDARD_SEEDS = range(0, 20)
-INTENSE_SEEDS = range(0, 80)
+INTENSE_SEEDS = SUITE_SEEDS
 #: numpy without the instruction sets that only some processors have, where its results may have other last bits.
 PLAIN_PROCESSOR = {
     "NPY_DISABLE_CPU_FEATURES": "FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import rclpy
+from action_msgs.msg import GoalStatus
 from drone_interfaces.action import ExecuteDelivery
 from rclpy.action import ActionClient, ActionServer
+from rclpy.action.server import ServerGoalHandle
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
 from drone_orchestrator.nodes import executors
+from drone_orchestrator.nodes.goal_server import GoalServer
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
 KINDS = [executors.CLASSIC, executors.EVENTS]
@@ -146,6 +149,54 @@ def test_many_goals_at_once_are_all_carried_out(node: Node, kind: str) -> None:
     with pytest.raises(_Enough):
         executors.spin(executor)
     assert sorted(results, key=int) == [str(index) for index in range(GOALS)]
+    client.destroy()
+    server.destroy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_goals_under_way_cost_nothing_until_somebody_says_that_they_have_ended(node: Node, kind: str) -> None:
+    executor, begun, results, used_s = make(kind), [], [], []
+    server = GoalServer(node, ExecuteDelivery, "deliver", begun.append)
+    client = ActionClient(node, ExecuteDelivery, "deliver")
+    executor.add_node(node)
+
+    def conclude(handle: ServerGoalHandle) -> ExecuteDelivery.Result:
+        handle.succeed()
+        return ExecuteDelivery.Result(message_id=handle.request.message_id)
+
+    def finish() -> None:
+        for handle in begun:
+            server.finish(handle, conclude)
+
+    def watch() -> None:
+        end = time.monotonic() + 10.0
+        while len(begun) < GOALS and time.monotonic() < end:
+            time.sleep(0.02)
+        before_s = time.process_time()
+        time.sleep(2.0)
+        used_s.append(time.process_time() - before_s)
+        executor.create_task(finish)
+        while len(results) < GOALS and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def ask() -> None:
+        for index in range(GOALS):
+            goal = ExecuteDelivery.Goal(message_id=str(index))
+            client.send_goal_async(goal).add_done_callback(
+                lambda sent: (
+                    sent.result()
+                    .get_result_async()
+                    .add_done_callback(
+                        lambda done: results.append((done.result().status, done.result().result.message_id))
+                    )
+                )
+            )
+
+    assert client.wait_for_server(timeout_sec=10.0)
+    executor.create_task(ask)
+    spin_for(executor, 0.0, watch)
+    assert sorted(results) == [(GoalStatus.STATUS_SUCCEEDED, str(index)) for index in range(GOALS)]
+    assert used_s[0] < 0.6
     client.destroy()
     server.destroy()
 

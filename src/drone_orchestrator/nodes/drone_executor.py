@@ -18,7 +18,7 @@ from drone_interfaces.action import ExecuteDelivery
 from drone_interfaces.msg import DroneState, DroneTelemetry, LeaderState
 from drone_interfaces.srv import RequestClearance
 from geometry_msgs.msg import Point, Vector3
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -56,6 +56,7 @@ from . import convert, executors, names, qos, telemetry
 from .diagnostics import Reporter, of_node
 from .drone_pose import DronePose
 from .flights import FlightFactory, load_flight
+from .goal_server import GoalServer
 from .network import NetworkWatch, usable_addresses
 from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
 from .process import StartAgain, run_node
@@ -276,7 +277,6 @@ class _Work:
             goal.attempt if goal is not None else 0,
             self._driver.durable.highest_epoch,
         )
-        self._results: dict[tuple[str, int], Future] = {}
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
         self._ready = self._in_service = False
@@ -287,11 +287,11 @@ class _Work:
         profile, topic = qos.telemetry(), names.drone_telemetry(drone_id)
         self._telemetry = node.create_publisher(DroneTelemetry, topic, profile, **watch.publishing(topic, profile))
         self._pose = DronePose(node, drone_id, settings.depot)
-        self._action = ActionServer(
+        self._action = GoalServer(
             node,
             ExecuteDelivery,
             names.drone_action(drone_id),
-            self._execute,
+            self._goal_begun,
             goal_callback=self._goal_requested,
             cancel_callback=self._cancel_requested,
             result_timeout=RESULT_TIMEOUT_S,
@@ -375,7 +375,6 @@ class _Work:
         if not answer.accepted:
             return GoalResponse.REJECT
         self._watched.goal_accepted(order, goal.attempt, goal.epoch)
-        self._results.setdefault((goal.message_id, goal.attempt), Future())
         return GoalResponse.ACCEPT
 
     def _cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
@@ -389,11 +388,19 @@ class _Work:
         self._log.info(said, extra={"message_id": goal.message_id, "attempt": goal.attempt, "epoch": epoch})
         return CancelResponse.ACCEPT if answer.accepted else CancelResponse.REJECT
 
-    async def _execute(self, handle: ServerGoalHandle) -> ExecuteDelivery.Result:
+    def _goal_begun(self, handle: ServerGoalHandle) -> None:
         key = (handle.request.message_id, handle.request.attempt)
         self._goal_handles[key] = handle
-        outcome: DeliveryOutcome = await self._results[key]
-        del self._results[key], self._goal_handles[key]
+        for outcome in self._driver.durable.outcomes:
+            if (outcome.message_id, outcome.attempt) == key:  # it ended as soon as it was accepted
+                self._finish(outcome)
+
+    def _finish(self, outcome: DeliveryOutcome) -> None:
+        handle = self._goal_handles.pop((outcome.message_id, outcome.attempt), None)
+        if handle is not None:
+            self._action.finish(handle, lambda handle: self._conclude(handle, outcome))
+
+    def _conclude(self, handle: ServerGoalHandle, outcome: DeliveryOutcome) -> ExecuteDelivery.Result:
         if outcome.outcome is Outcome.DELIVERED:
             handle.succeed()
         elif handle.is_cancel_requested:
@@ -442,9 +449,7 @@ class _Work:
             f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}",
             extra={"message_id": outcome.message_id, "attempt": outcome.attempt, "reason": outcome.reason},
         )
-        waiting = self._results.get((outcome.message_id, outcome.attempt))
-        if waiting is not None:
-            waiting.set_result(outcome)
+        self._finish(outcome)
 
     def notice(self, level: str, text: str) -> None:
         getattr(self._log, level)(text)
@@ -696,7 +701,7 @@ def main() -> int:
     at_start = usable_addresses()
     return run_node(
         lambda: DroneHost(NetworkWatch(at_start, time.monotonic())),
-        executor_type=executors.classic,  # the events executor polls a goal's coroutine, which burns a core
+        executor_type=executors.events,  # a process of many drones has hundreds of entities
     )
 
 

@@ -1,12 +1,12 @@
 """Which rclpy executor spins a process.
 
 The classic one rebuilds its wait set in Python on each wake, so every wake costs time for every entity of the process.
-The events executor is called back by DDS and does not. It is experimental and has traps, which is why no process asks
-for it yet; the environment can, to measure what it would be worth:
+The events executor is called back by DDS and does not: processes of many drones ask for it, and the environment can
+give them the classic one. It is experimental and has traps:
 
 * ``spin()`` of the Jazzy wheels burns a core, fires no timer and cannot be ended; slices of ``spin_once`` do neither.
 * An ``Exception`` of a task ends the process by a segmentation fault; :class:`_Escaped` carries it out.
-* It runs a task that awaits something over and over: a goal under way burns a core.
+* It runs a task that awaits something over and over: a goal under way burns a core (:mod:`.goal_server` has none).
 * It refuses nodes with guard conditions (``node.executor.create_task(call)`` wakes either kind from another thread) and
   never awaits a subscription's or a service's callback that is a coroutine. The orchestrator has such a service.
 """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from drone_orchestrator.bringup.fleet_config import FleetConfigError, load
+from drone_orchestrator.bringup.fleet_config import FleetConfigError, load, pattern, save
 from drone_orchestrator.bringup.paths import default_fleet_config
 from drone_orchestrator.core.types import GeoPoint
 
@@ -83,6 +83,12 @@ def write_zones(path: Path, zones: Any) -> Path:
     document = {**yaml.safe_load(default_fleet_config().read_text(encoding="utf-8")), "no_fly_zones": zones}
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
+
+
+def test_what_is_saved_is_what_is_loaded(path: Path) -> None:
+    fleet = load()
+    assert load(save(path, fleet)) == fleet
+    assert pattern(path) == tuple(each.name for each in fleet.classes)
 
 
 def test_zones_are_those_of_the_file(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import yaml
@@ -39,6 +39,20 @@ def pattern(path: str | Path | None = None) -> tuple[str, ...]:
     if not isinstance(names, list) or not names or not set(names) <= known:
         raise FleetConfigError(f"{_name(path)}: pattern: a list of classes out of {sorted(known)} is wanted")
     return tuple(names)
+
+
+def save(path: Path, fleet: FleetSpec) -> Path:
+    """Write ``fleet`` so that :func:`load` gives it back; its drones take the classes in turn. Returns ``path``."""
+    document = {
+        "region": fleet.region,
+        "depot": asdict(fleet.depot),
+        "service_radius_m": fleet.service_radius_m,
+        "no_fly_zones": {zone.name: [asdict(corner) for corner in zone.corners] for zone in fleet.no_fly_zones},
+        "drone_classes": {c.name: {k: v for k, v in asdict(c).items() if k != "name"} for c in fleet.classes},
+        "pattern": [c.name for c in fleet.classes],
+    }
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def _name(path: str | Path | None) -> Path:

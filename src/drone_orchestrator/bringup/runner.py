@@ -115,7 +115,7 @@ def _is_free(port: int) -> bool:
 class LocalFleet:
     """A fleet of processes on this machine. Use as a context manager; :meth:`stop` is idempotent.
 
-    ``options.etcd_endpoints`` and ``options.data_dir`` are filled in by the run. ``on_exit(name, returncode)`` hears of
+    ``options.etcd_endpoints`` is filled in by the run, ``data_dir`` if empty. ``on_exit(name, returncode)`` hears of
     every process that ended unasked. An etcd that is not given is the run's own: started, supervised and stopped by it.
     ``told_to_end`` lists, after :meth:`stop`, the processes that it ended, in this order, with their exit codes.
     """
@@ -210,7 +210,7 @@ class LocalFleet:
         self._options = replace(
             self._options,
             etcd_endpoints=",".join(self._etcd.endpoints),
-            data_dir=str(self.workdir / "drones"),
+            data_dir=self._options.data_dir or str(self.workdir / "drones"),
             http_port=port,
             metrics_port=_free_block(self._reservation.domain, len(processes(self._options))),
         )

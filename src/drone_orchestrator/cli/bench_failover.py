@@ -17,6 +17,7 @@ import itertools
 import os
 import random
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,7 +30,7 @@ import numpy as np
 from rich.markup import escape
 
 from ..bringup import town
-from ..bringup.fleet_config import FleetConfigError, load
+from ..bringup.fleet_config import FleetConfigError, load, save
 from ..bringup.plan import FleetOptions
 from ..core import saga as sagas
 from ..core.types import Entry, SagaEvent, SagaStatus, StoreChange
@@ -80,10 +81,24 @@ class Broken(click.ClickException):
 @json_option
 def failover(out: Output, kills: int, drones: int, seed: int, picture_path: Path | None) -> None:
     """Time from a leader's end to the next one's first assignment: killed, hung, handed over; and by lease alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        document = _measure(out, kills, drones, seed, Path(folder))
+    _summarise(out, document)
+    if picture_path is not None:
+        charts.save(picture_path, picture(document))
+    out.result(document)
+    raise SystemExit(1 if document["aborted"] or document["violations"] else 0)
+
+
+def _measure(out: Output, kills: int, drones: int, seed: int, folder: Path) -> dict[str, Any]:
     try:
+        # One class, so that there is one lane: any drone that is free can have any order.
+        fleet = load()
+        config = save(folder / "fleet.yaml", replace(fleet, classes=fleet.classes[:1]))
         options = FleetOptions(
             drones=drones,
-            region=load().region,
+            region=fleet.region,
+            fleet_config=str(config),
             http_port=0,
             time_scale=TIME_SCALE,
             lease_ttl_s=LEASE_TTL_S,
@@ -97,12 +112,7 @@ def failover(out: Output, kills: int, drones: int, seed: int, picture_path: Path
     samples_s: dict[str, list[float]] = {}
     for run in runs:
         samples_s |= run.go(kills)
-    document = result(samples_s, sum(run.aborted for run in runs), sum(run.violations for run in runs))
-    _summarise(out, document)
-    if picture_path is not None:
-        charts.save(picture_path, picture(document))
-    out.result(document)
-    raise SystemExit(1 if document["aborted"] or document["violations"] else 0)
+    return result(samples_s, sum(run.aborted for run in runs), sum(run.violations for run in runs))
 
 
 def result(samples_s: Mapping[str, Sequence[float]], aborted: int, violations: int) -> dict[str, Any]:

@@ -25,12 +25,11 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from ..bringup import fleet_config, town
 from ..bringup.plan import FleetOptions
@@ -179,7 +178,7 @@ class _Bench:
         url = ""
         if self._clients:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            config = str(bench_config(folder / "fleet.yaml", self._fleet))
+            config = str(fleet_config.save(folder / "fleet.yaml", self._fleet))
             options = FleetOptions(
                 drones=0,
                 replicas=0,
@@ -308,20 +307,6 @@ class _Shop:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def bench_config(path: Path, fleet: FleetSpec) -> Path:
-    """Write ``fleet`` as a fleet configuration to ``path``, for processes that read one."""
-    classes = {c.name: {k: v for k, v in asdict(c).items() if k != "name"} for c in fleet.classes}
-    document = {
-        "region": fleet.region,
-        "depot": asdict(fleet.depot),
-        "service_radius_m": fleet.service_radius_m,
-        "drone_classes": classes,
-        "pattern": list(classes),
-    }
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    return path
 
 
 def _documents(count: int) -> list[dict[str, Any]]:

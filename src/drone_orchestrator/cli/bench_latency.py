@@ -4,7 +4,7 @@ Destinations are next door and flight is fast, so that a free drone is always at
 baseline does without gateway, leader and guarantees: the same clients at the same rate write to the same etcd what a
 naive pipeline would, one transaction after the other: the order, its saga, the drone's reservation, the assignment.
 
-The drones' journals are in memory: each drone has a disk of its own, and here they would all share etcd's.
+All drones are of one class, and their journals in memory (:func:`.order_probe.benched`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from ..core.types import GeoPoint
 from . import charts
 from .bench_scale import ASSIGNED_WITHIN_S, HEARD_WITHIN_S, WARM_UP_S, machine
 from .context import json_option
-from .order_probe import CLIENTS, OrderProbe, environment, journals_in_memory, percentile_ms
+from .order_probe import CLIENTS, OrderProbe, benched, percentile_ms
 from .output import Failure, Output
-from .up import running
 
 TIME_SCALE = 1000.0
 #: A drone needs about so long for an order next door, most of it the steps of the protocol.
@@ -73,11 +71,7 @@ def _measure(out: Output, options: FleetOptions, rate: float, seconds: float, de
     from ..nodes import observer  # rclpy takes a while to import, and only this needs it
 
     near = {"lat": depot.lat_deg + 0.0005, "lon": depot.lon_deg}
-    with (
-        journals_in_memory() as folder,
-        running(replace(options, data_dir=folder), out, visible=False) as fleet,
-        environment(fleet.environment),
-    ):
+    with benched(options, out) as fleet:
         heard = len(observer.drones(timeout_s=HEARD_WITHIN_S, expected=options.drones))
         if heard < options.drones:
             raise Failure(f"only {heard} of {options.drones} drones were heard within {HEARD_WITHIN_S:.0f} s")

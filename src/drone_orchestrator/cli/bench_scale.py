@@ -4,7 +4,7 @@ Each point is a fleet of its own, with real DDS: the drones in a few processes, 
 in proportion to the fleet, so that a drone gets one every :data:`ORDER_EVERY_S`. The baseline is growth in proportion:
 what the smallest fleet of the run costs, times the number of drones.
 
-The drones' journals are in memory: each drone has a disk of its own, and here they would all share etcd's.
+All drones are of one class, and their journals in memory (:func:`.order_probe.benched`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,8 @@ from ..bringup.plan import FleetOptions
 from ..bringup.runner import LocalFleet
 from . import charts
 from .context import json_option
-from .order_probe import OrderProbe, environment, journals_in_memory, percentile_ms
+from .order_probe import OrderProbe, benched, percentile_ms
 from .output import Failure, Output
-from .up import running
 
 #: Each drone is sent out so often, and is about a third of the time on its way.
 ORDER_EVERY_S = 20.0
@@ -96,11 +94,7 @@ def _measure(out: Output, drones: int, seconds: float) -> dict[str, Any]:
     except (FleetConfigError, ValueError) as error:
         raise Failure(str(error)) from error
     label = f"{drones} drones"
-    with (
-        journals_in_memory() as folder,
-        running(replace(options, data_dir=folder), out, visible=False) as fleet,
-        environment(fleet.environment),
-    ):
+    with benched(options, out) as fleet:
         out.say(f"{label}: measuring for {seconds:g} s …")
         point = {"drones": drones, **_point(fleet, drones, seconds)}
     out.say(

@@ -11,16 +11,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..bringup import fleet_config
+from ..bringup.plan import FleetOptions
 from ..bringup.runner import LocalFleet
 from ..core.types import Saga, SagaStatus, StoreChange
 from ..runtime.projection import Projection
 from ..store import EtcdStore
-from .output import Failure
+from .output import Failure, Output
+from .up import running
 
 #: Connections that take turns: a slow answer must not keep the next order back.
 CLIENTS = 4
@@ -147,15 +151,29 @@ class OrderProbe:
 
 
 @contextmanager
-def journals_in_memory() -> Iterator[str]:
-    """A folder for the journals of a bench's drones, in memory where the system has such a place.
+def benched(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
+    """The fleet of ``options`` for a bench, with one class of drones and their journals in memory; inside, this
+    process's environment is the fleet's.
 
-    Each drone has a disk of its own. A hundred that share this machine's would wait for each other, and etcd for them.
+    One class is one lane, where any drone that is free may have any order: what is timed is not the wait for a drone of
+    a class. And each drone has a disk of its own: a hundred that share this machine's would wait for each other, and
+    etcd for them. Raises ``FleetConfigError``.
     """
+    with _memory() as folder:
+        fleet = fleet_config.load(options.fleet_config)
+        config = fleet_config.save(folder / "fleet.yaml", replace(fleet, classes=fleet.classes[:1]))
+        options = replace(options, fleet_config=str(config), data_dir=str(folder))
+        with running(options, out, visible=False) as local, environment(local.environment):
+            yield local
+
+
+@contextmanager
+def _memory() -> Iterator[Path]:
+    """A folder in memory, where the system has such a place."""
     memory = Path("/dev/shm")
     where = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="drone_orchestrator_", dir=where) as folder:
-        yield folder
+        yield Path(folder)
 
 
 @contextmanager

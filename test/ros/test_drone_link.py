@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import rclpy
 from drone_interfaces.action import ExecuteDelivery
-from rclpy.action import ActionServer
+from rclpy.action import ActionServer, CancelResponse
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.task import Future
 
-from drone_orchestrator.core.effects import SendGoal
+from drone_orchestrator.core.effects import RecallGoal, SendGoal
 from drone_orchestrator.core.events import Event, GoalAnswered
 from drone_orchestrator.nodes import names
 from drone_orchestrator.nodes.drone_link import DroneLink
@@ -36,6 +36,7 @@ class Air:
 
     def __init__(self, domain: int) -> None:
         self.events: list[Event] = []
+        self.recalled: list[object] = []
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=domain)
         self._node = LifecycleNode("orchestrator", context=self._context)
@@ -52,7 +53,13 @@ class Air:
         """A new process of the drone, as far as the leader can tell: the old one's goals are unknown to it."""
         if self._server is not None:
             self._server.destroy()
-        self._server = ActionServer(self._drone, ExecuteDelivery, names.drone_action(DRONE), self._fly)
+        self._server = ActionServer(
+            self._drone, ExecuteDelivery, names.drone_action(DRONE), self._fly, cancel_callback=self._cancel
+        )
+
+    def _cancel(self, handle: object) -> CancelResponse:
+        self.recalled.append(handle)
+        return CancelResponse.REJECT
 
     async def _fly(self, goal: object) -> ExecuteDelivery.Result:
         await self._landed
@@ -81,6 +88,20 @@ def air(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
     air = Air(domain)
     yield air
     air.close()
+
+
+def test_a_goal_is_recalled_although_the_client_that_it_was_sent_by_was_given_back(air):
+    air.start_drone()
+    air.link.send_goal(SendGoal(DRONE, make_order(1), 1, EPOCH))
+    air.spin_until(lambda: [e for e in air.events if isinstance(e, GoalAnswered)])
+    air.link.run_on_ros(lambda: air.link._destroy_client(DRONE))  # as when many other drones were sent out since
+    recall = RecallGoal(DRONE, make_order(1).message_id, 1, EPOCH)
+
+    def recalled() -> bool:
+        air.link.recall(recall)  # the leader repeats it, too: a new client has yet to find the drone
+        return bool(air.recalled)
+
+    air.spin_until(recalled)
 
 
 def test_a_drone_that_was_started_again_may_accept_the_same_goal_once_more(air):

@@ -70,7 +70,8 @@ class DroneLink:
         self._reentrant = ReentrantCallbackGroup()
         self._clients: dict[str, ActionClient] = {}
         self._unanswered_goals: collections.Counter[str] = collections.Counter()  # by drone
-        self._handles: dict[tuple[str, int], ClientGoalHandle] = {}
+        # Which goals were accepted, not rclpy's handles of them: a handle dies with the client that it came by.
+        self._accepted: set[tuple[str, int]] = set()
         self._waiting: list[_PendingGoal] = []
         self._asked: dict[int, _PendingClearance] = {}
         self._next_request_id = 1
@@ -137,7 +138,7 @@ class DroneLink:
         self._asked.clear()
         self._acks.clear()
         self._waiting.clear()
-        self._handles.clear()
+        self._accepted.clear()
         self._close_clearance()
         if self._leader_pub is not None:
             self._node.destroy_publisher(self._leader_pub)
@@ -188,9 +189,11 @@ class DroneLink:
         effect = pending.effect
         if effect.epoch != self._epoch:
             return  # decided in another office
-        if self._handles.pop((effect.order.message_id, effect.attempt), None) is not None:
+        key = (effect.order.message_id, effect.attempt)
+        if key in self._accepted:
             # Accepted before, and to be asked for once more. A drone that was started again accepts it again, and
             # rclpy's client then raises in the executor for as long as anything holds on to the first handle.
+            self._accepted.discard(key)
             self._destroy_client(effect.drone_id)
         client = self._client(effect.drone_id)
         if not client.server_is_ready():
@@ -211,21 +214,19 @@ class DroneLink:
             self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
         handle = done.result()
-        if handle is not None and handle.accepted:
-            self._handles[effect.order.message_id, effect.attempt] = handle
         accepted = bool(handle is not None and handle.accepted)
+        if accepted:
+            self._accepted.add((effect.order.message_id, effect.attempt))
         self._post(GoalAnswered(effect.drone_id, effect.order.message_id, effect.attempt, accepted))
 
     def _recall(self, effect: RecallGoal) -> None:
         client = self._client(effect.drone_id)
-        handle = self._handles.pop((effect.message_id, effect.attempt), None)
-        if handle is None:
-            # A predecessor sent the goal. Its id follows from order and attempt, so this leader can cancel it too.
+        self._accepted.discard((effect.message_id, effect.attempt))
+        if client.server_is_ready():
+            # The goal's id follows from order and attempt: it can be cancelled whoever sent it, and by whatever client.
             uuid = convert.goal_uuid(effect.message_id, effect.attempt)
             response = ExecuteDelivery.Impl.SendGoalService.Response(accepted=True)
-            handle = ClientGoalHandle(client, uuid, response)
-        if client.server_is_ready():
-            handle.cancel_goal_async()
+            ClientGoalHandle(client, uuid, response).cancel_goal_async()
 
     def _client(self, drone_id: str) -> ActionClient:
         client = self._clients.pop(drone_id, None)
@@ -263,7 +264,7 @@ class DroneLink:
         key = (effect.drone_id, effect.message_id, effect.attempt)
         if self._acks.get(key) != effect:
             self._acks[key] = effect
-            self._handles.pop((effect.message_id, effect.attempt), None)
+            self._accepted.discard((effect.message_id, effect.attempt))
             self._publish_leader()
 
     def _publish_leader(self) -> None:

@@ -68,3 +68,28 @@ def test_a_binary_that_cannot_run_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setenv("ETCD_BIN", "/bin/false")
     with pytest.raises(EtcdNotStarted, match="ended with code 1"):
         EtcdProcess()
+
+
+_INTERRUPTED = """
+import os, signal, subprocess, sys
+from drone_orchestrator.store import process
+started = []
+class Popen(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        started.append(self)
+        os.kill(os.getpid(), signal.SIGINT)  # the child is there, and nobody knows it yet
+process.subprocess.Popen = Popen
+try:
+    process.EtcdProcess()
+except KeyboardInterrupt:
+    print(len(started), started[0].poll() is not None)
+"""
+
+
+def test_ctrl_c_in_the_moment_of_the_start_leaves_neither_process_nor_directory(tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", _INTERRUPTED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout.split() == ["1", "True"], done.stderr
+    assert list(tmp_path.iterdir()) == []

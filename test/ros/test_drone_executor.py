@@ -395,6 +395,28 @@ def test_cleaned_up_it_can_be_configured_again(leader: Leader, start: Callable[.
     assert process.stop(signal.SIGINT) == 0, process.log
 
 
+def test_goals_that_arrive_while_it_is_cleaned_up_are_refused_and_do_not_end_it(
+    leader: Leader, start: Callable[..., Process]
+) -> None:
+    process = start()
+    leader.ready()
+    sent = []
+    for transition in 5 * [
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    ]:
+        for _ in range(5):  # of a leader that is none any more: whatever state the drone is in, it refuses them
+            goal = convert.goal_to_msg(order(), 1, 0, "test")
+            sent.append(leader.client.send_goal_async(goal, goal_uuid=convert.goal_uuid("m1", len(sent))))
+        assert leader.lifecycle(transition)
+    leader.wait(lambda: all(each.done() for each in sent), "answers to all goals")
+    assert not any(each.result().accepted for each in sent)
+    leader.wait(lambda: leader.send(order("taken")).accepted, "a goal to be taken")
+    assert process.stop() == 0, process.log
+
+
 @pytest.mark.parametrize(
     ("argument", "says"),
     [

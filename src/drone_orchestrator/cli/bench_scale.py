@@ -115,9 +115,10 @@ def _point(fleet: LocalFleet, drones: int, seconds: float) -> dict[str, Any]:
     with OrderProbe(fleet, DESTINATION, "scale") as probe:
         probe.latencies_s(probe.send(rate, WARM_UP_S), ASSIGNED_WITHIN_S)
         leader = probe.leader()
-        before = _times_s(fleet)
-        began_s = time.monotonic()
         with observer.HeartbeatEar() as ear:
+            if not ear.wait(HEARD_WITHIN_S):
+                raise Failure(f"no heartbeat of the leader was heard within {HEARD_WITHIN_S:.0f} s")
+            before, began_s = _times_s(fleet), time.monotonic()
             ids = probe.send(rate, seconds)
             after, took_s = _times_s(fleet), time.monotonic() - began_s
             gaps_s = ear.gaps_s()
@@ -127,7 +128,9 @@ def _point(fleet: LocalFleet, drones: int, seconds: float) -> dict[str, Any]:
         rss = psutil.Process(pid).memory_info().rss
         latencies_s = probe.latencies_s(ids, ASSIGNED_WITHIN_S)
         busy = probe.under_way()
-    if len(latencies_s) < len(ids) or not gaps_s:
+    if not gaps_s:
+        raise Failure(f"fewer than two heartbeats of the leader were heard in {took_s:.1f} s")
+    if len(latencies_s) < len(ids):
         raise Failure(f"{len(ids) - len(latencies_s)} of {len(ids)} orders were not assigned in time")
     cpu_pct = {name: 100.0 * (after[name] - before.get(name, 0.0)) / took_s for name in after}
     hosts = sum(cpu_pct[name] for name in fleet.names("drones"))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from drone_interfaces.action import ExecuteDelivery
-from drone_interfaces.msg import DroneState, DroneTelemetry, LeaderState
+from drone_interfaces.msg import DroneTelemetry, LeaderState
 from drone_interfaces.srv import RequestClearance
 from geometry_msgs.msg import Point, Vector3
 from rclpy.action import CancelResponse, GoalResponse
@@ -54,9 +54,8 @@ from ..telemetry.logs import FieldLogger, order_fields
 from ..telemetry.metrics import Metrics
 from . import convert, executors, names, qos, telemetry
 from .diagnostics import Reporter, of_node
-from .drone_pose import DronePose
+from .drone_ends import DroneEnds
 from .flights import FlightFactory, load_flight
-from .goal_server import GoalServer
 from .network import NetworkWatch, usable_addresses
 from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
 from .process import StartAgain, run_node
@@ -102,8 +101,6 @@ TICK_S = 0.1
 FEEDBACK_PERIOD_S = 0.5
 AUTOSTART_RETRY_S = 2.0
 NETWORK_PERIOD_S = 0.5
-#: Outcomes stay in the drone's state until they are acknowledged; the result is only kept for a client that is slow.
-RESULT_TIMEOUT_S = 60
 #: Drones that one process may fly.
 MAX_DRONES = 200
 
@@ -153,12 +150,13 @@ class DroneExecutor(LifecycleNode):
         self._active = self._finalized = False
         self._lift_grounding = False
         self._work: _Work | None = None
+        self._ends: DroneEnds | None = None
 
     # --- lifecycle ----------------------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            self._work = _Work(self, self._settings, self._ask_leader, self._watch)
+            self._work = _Work(self, self._settings, self._ask_leader, self._make_ends)
         except (JournalError, FlightError) as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -188,11 +186,32 @@ class DroneExecutor(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def release(self) -> None:
-        """Give up journal, flight and ROS entities; again does nothing."""
+        """Give up journal and flight; again does nothing."""
         self._active = False
         if self._work is not None:
             self._work.close()
             self._work = None
+
+    def destroy_node(self) -> None:
+        self.release()
+        if self._ends is not None:
+            self._ends.destroy()
+            self._ends = None
+        super().destroy_node()
+
+    def _make_ends(self) -> DroneEnds:
+        """What it has on DDS; the same at every configuration."""
+        if self._ends is None:
+            self._ends = DroneEnds(
+                self,
+                self.drone_id,
+                self._settings.depot,
+                self._watch,
+                on_goal=lambda goal: self._work.goal_requested(goal) if self._work else GoalResponse.REJECT,
+                on_begun=lambda handle: self._work.goal_begun(handle) if self._work else None,
+                on_cancel=lambda handle: self._work.cancel_requested(handle) if self._work else CancelResponse.REJECT,
+            )
+        return self._ends
 
     # --- called by the host -------------------------------------------------------------------------------------------
 
@@ -242,7 +261,9 @@ class DroneExecutor(LifecycleNode):
 class _Work:
     """A configured drone: its driver and its ROS entities. Raises what opening journal and flight raises."""
 
-    def __init__(self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader, watch: QosWatch) -> None:
+    def __init__(
+        self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader, ends: Callable[[], DroneEnds]
+    ) -> None:
         drone_id = node.drone_id
         base = settings.data_dir / "drones" / drone_id
         self._node = node
@@ -282,20 +303,7 @@ class _Work:
         self._ready = self._in_service = False
         self._stepped_at_s = self._seconds()
         self._telemetry_due_s = self._feedback_due_s = 0.0
-        profile, topic = qos.state(), names.DRONE_STATES
-        self._state = node.create_publisher(DroneState, topic, profile, **watch.publishing(topic, profile))
-        profile, topic = qos.telemetry(), names.drone_telemetry(drone_id)
-        self._telemetry = node.create_publisher(DroneTelemetry, topic, profile, **watch.publishing(topic, profile))
-        self._pose = DronePose(node, drone_id, settings.depot)
-        self._action = GoalServer(
-            node,
-            ExecuteDelivery,
-            names.drone_action(drone_id),
-            self._goal_begun,
-            goal_callback=self._goal_requested,
-            cancel_callback=self._cancel_requested,
-            result_timeout=RESULT_TIMEOUT_S,
-        )
+        self._ends = ends()
 
     @property
     def phase(self) -> Phase:
@@ -311,10 +319,6 @@ class _Work:
         return self._driver.is_busy
 
     def close(self) -> None:
-        self._action.destroy()
-        self._pose.close()
-        self._node.destroy_publisher(self._telemetry)
-        self._node.destroy_publisher(self._state)
         self._driver.close()
         self._watched.end()
 
@@ -357,7 +361,7 @@ class _Work:
             self._in_service = False
             self._publish_state(replace(self._driver.report(), phase=Phase.GROUNDED))
 
-    def _goal_requested(self, goal: ExecuteDelivery.Goal) -> GoalResponse:
+    def goal_requested(self, goal: ExecuteDelivery.Goal) -> GoalResponse:
         try:
             order = convert.order_from_msg(goal.order, goal.message_id, trace_context=goal.trace_context)
         except convert.InvalidMessage as error:
@@ -377,7 +381,7 @@ class _Work:
         self._watched.goal_accepted(order, goal.attempt, goal.epoch)
         return GoalResponse.ACCEPT
 
-    def _cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
+    def cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
         goal = handle.request
         # A cancel request carries no epoch; whoever has the goal's id may recall it.
         epoch = self._driver.durable.highest_epoch
@@ -388,7 +392,7 @@ class _Work:
         self._log.info(said, extra={"message_id": goal.message_id, "attempt": goal.attempt, "epoch": epoch})
         return CancelResponse.ACCEPT if answer.accepted else CancelResponse.REJECT
 
-    def _goal_begun(self, handle: ServerGoalHandle) -> None:
+    def goal_begun(self, handle: ServerGoalHandle) -> None:
         key = (handle.request.message_id, handle.request.attempt)
         self._goal_handles[key] = handle
         for outcome in self._driver.durable.outcomes:
@@ -398,7 +402,7 @@ class _Work:
     def _finish(self, outcome: DeliveryOutcome) -> None:
         handle = self._goal_handles.pop((outcome.message_id, outcome.attempt), None)
         if handle is not None:
-            self._action.finish(handle, lambda handle: self._conclude(handle, outcome))
+            self._ends.action.finish(handle, lambda handle: self._conclude(handle, outcome))
 
     def _conclude(self, handle: ServerGoalHandle, outcome: DeliveryOutcome) -> ExecuteDelivery.Result:
         if outcome.outcome is Outcome.DELIVERED:
@@ -492,7 +496,7 @@ class _Work:
             self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
             self._watched.charged(sensed.energy_wh)
             stamp_s = self._stamp_s()
-            self._telemetry.publish(
+            self._ends.telemetry.publish(
                 DroneTelemetry(
                     stamp=convert.time_to_msg(stamp_s),
                     drone_id=report.drone_id,
@@ -505,7 +509,7 @@ class _Work:
                     phase=int(report.phase),
                 )
             )
-            self._pose.publish(stamp_s, sensed, report.phase, self._driver.durable.goal)
+            self._ends.pose.publish(stamp_s, sensed, report.phase, self._driver.durable.goal)
         goal = self._driver.durable.goal
         handle = self._goal_handles.get(goal.key) if goal is not None else None
         if handle is not None and now_s >= self._feedback_due_s:
@@ -520,7 +524,7 @@ class _Work:
             )
 
     def _publish_state(self, report: DroneReport) -> None:
-        self._state.publish(convert.report_to_msg(report, self._stamp_s(), self._flight.state.local_position_m[2]))
+        self._ends.state.publish(convert.report_to_msg(report, self._stamp_s(), self._flight.state.local_position_m[2]))
 
     def _stamp_s(self) -> float:
         return self._node.get_clock().now().nanoseconds * 1e-9
@@ -584,7 +588,6 @@ class DroneHost(Node):
 
     def close(self) -> None:
         for drone in self.drones:
-            drone.release()
             drone.destroy_node()
         if self._endpoint is not None:
             self._endpoint.close()

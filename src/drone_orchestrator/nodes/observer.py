@@ -144,6 +144,13 @@ class HeartbeatEar:
         self._closing.set()
         self._thread.join()
 
+    def wait(self, timeout_s: float) -> bool:
+        """Whether one is heard within ``timeout_s``."""
+        end_s = time.monotonic() + timeout_s
+        while not self._heard_at_s and time.monotonic() < end_s:
+            time.sleep(0.02)
+        return bool(self._heard_at_s)
+
     def gaps_s(self) -> list[float]:
         """From each heartbeat to the next one, as they arrived here, whoever sent them."""
         return [later - earlier for earlier, later in pairwise(list(self._heard_at_s))]

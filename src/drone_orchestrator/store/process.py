@@ -17,12 +17,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 _WRAPPER = """\
@@ -109,10 +111,12 @@ class EtcdProcess:
         compaction = ("--auto-compaction-mode=periodic", f"--auto-compaction-retention={auto_compaction}")
         self._extra_args = (*(compaction if auto_compaction else ()), *extra_args)
         self._own_dir = data_dir is None
-        self._dir = Path(data_dir) if data_dir is not None else Path(tempfile.mkdtemp(prefix="drone-etcd-"))
+        self._dir = Path(data_dir) if data_dir is not None else None
         self._members: list[_Member] = []
         try:
-            self._start_all(members)
+            with _interrupts_afterwards():
+                self._dir = self._dir or Path(tempfile.mkdtemp(prefix="drone-etcd-"))
+            self._start_all(members, self._dir)
         except BaseException:
             self.stop()
             raise
@@ -186,7 +190,7 @@ class EtcdProcess:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._own_dir:
+        if self._own_dir and self._dir is not None:
             shutil.rmtree(self._dir, ignore_errors=True)
 
     def __enter__(self) -> EtcdProcess:
@@ -197,17 +201,18 @@ class EtcdProcess:
     ) -> None:
         self.stop()
 
-    def _start_all(self, count: int) -> None:
+    def _start_all(self, count: int, folder: Path) -> None:
         """Start all members. Free ports can be taken before etcd gets to them: then others are tried."""
         for attempt in range(1, _START_ATTEMPTS + 1):
             ports = _free_ports(2 * count)
             self._members = [
-                _Member(f"member{i}", ports[2 * i], ports[2 * i + 1], self._dir / f"member{i}") for i in range(count)
+                _Member(f"member{i}", ports[2 * i], ports[2 * i + 1], folder / f"member{i}") for i in range(count)
             ]
             deadline = time.monotonic() + self._start_timeout_s
             for member in self._members:
                 member.directory.mkdir(parents=True, exist_ok=True)
-                member.process = self._spawn(member)
+                with _interrupts_afterwards():
+                    member.process = self._spawn(member)
             try:
                 self._wait_healthy(self._members, deadline)
                 return
@@ -253,6 +258,26 @@ class EtcdProcess:
                 if time.monotonic() > deadline:
                     raise EtcdNotStarted(f"etcd was not healthy after {self._start_timeout_s:g} s: {_tail(member.log)}")
                 time.sleep(_POLL_S)
+
+
+@contextmanager
+def _interrupts_afterwards() -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM wait for the end of the block: what it makes is known then, and can be cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for came_number, frame in came:
+        handlers[signal.Signals(came_number)](came_number, frame)
 
 
 def _healthy(endpoint: str) -> bool:

@@ -95,13 +95,8 @@ def test_a_goal_is_recalled_although_the_client_that_it_was_sent_by_was_given_ba
     air.link.send_goal(SendGoal(DRONE, make_order(1), 1, EPOCH))
     air.spin_until(lambda: [e for e in air.events if isinstance(e, GoalAnswered)])
     air.link.run_on_ros(lambda: air.link._destroy_client(DRONE))  # as when many other drones were sent out since
-    recall = RecallGoal(DRONE, make_order(1).message_id, 1, EPOCH)
-
-    def recalled() -> bool:
-        air.link.recall(recall)  # the leader repeats it, too: a new client has yet to find the drone
-        return bool(air.recalled)
-
-    air.spin_until(recalled)
+    air.link.recall(RecallGoal(DRONE, make_order(1).message_id, 1, EPOCH))  # the new client has to find the drone first
+    air.spin_until(lambda: bool(air.recalled))
 
 
 def test_a_drone_that_was_started_again_may_accept_the_same_goal_once_more(air):

@@ -11,11 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from drone_interfaces.action import ExecuteDelivery
 from drone_interfaces.msg import DroneState, LeaderState
 from drone_interfaces.srv import RequestClearance
-from rclpy.action import ActionClient
-from rclpy.action.client import ClientGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.task import Future
@@ -24,19 +21,26 @@ from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, Send
 from ..core.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
 from ..core.types import Verdict
 from . import convert, names, qos
+from .goal_client import GoalClient
 from .qos_watch import QosWatch
 
 FLEET_DEPTH = 1000
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
-#: Each action client is five DDS entities, and every wake of the executor looks at all that there are: those of drones
-#: that fly or have flown just now are kept, and no more than so many.
-CLIENTS_KEPT = 32
+#: Every wake of the executor looks at all entities that there are: the clients of drones that fly or have flown just
+#: now are kept, and no more than so many. A new one has to find its drone first, which takes longer than all the rest.
+CLIENTS_KEPT = 128
 
 
 @dataclass(slots=True)
 class _PendingGoal:
     effect: SendGoal
+    give_up_at_s: float
+
+
+@dataclass(slots=True)
+class _PendingRecall:
+    effect: RecallGoal
     give_up_at_s: float
 
 
@@ -68,11 +72,9 @@ class DroneLink:
         self._epoch = 0
         self._work: collections.deque[Callable[[], None]] = collections.deque()
         self._reentrant = ReentrantCallbackGroup()
-        self._clients: dict[str, ActionClient] = {}
-        self._unanswered_goals: collections.Counter[str] = collections.Counter()  # by drone
-        # Which goals were accepted, not rclpy's handles of them: a handle dies with the client that it came by.
-        self._accepted: set[tuple[str, int]] = set()
+        self._clients: dict[str, GoalClient] = {}
         self._waiting: list[_PendingGoal] = []
+        self._recalls: list[_PendingRecall] = []
         self._asked: dict[int, _PendingClearance] = {}
         self._next_request_id = 1
         self._unanswered = 0
@@ -104,7 +106,7 @@ class DroneLink:
         self.run_on_ros(lambda: self._send_goal(_PendingGoal(effect, _now_s() + GOAL_TIMEOUT_S)))
 
     def recall(self, effect: RecallGoal) -> None:
-        self.run_on_ros(lambda: self._recall(effect))
+        self.run_on_ros(lambda: self._recall(_PendingRecall(effect, _now_s() + GOAL_TIMEOUT_S)))
 
     def answer_clearance(self, effect: AnswerClearance) -> None:
         self.run_on_ros(lambda: self._answer(effect))
@@ -138,7 +140,7 @@ class DroneLink:
         self._asked.clear()
         self._acks.clear()
         self._waiting.clear()
-        self._accepted.clear()
+        self._recalls.clear()
         self._close_clearance()
         if self._leader_pub is not None:
             self._node.destroy_publisher(self._leader_pub)
@@ -146,7 +148,6 @@ class DroneLink:
         for client in self._clients.values():
             client.destroy()
         self._clients.clear()
-        self._unanswered_goals.clear()
 
     def destroy(self) -> None:
         """Give everything up; a service whose answers are still to be sent goes with :meth:`is_closed`."""
@@ -172,6 +173,9 @@ class DroneLink:
         waiting, self._waiting = self._waiting, []
         for pending in waiting:
             self._send_goal(pending)
+        recalls, self._recalls = self._recalls, []
+        for recall in recalls:
+            self._recall(recall)
         if len(self._clients) > CLIENTS_KEPT:
             self._give_clients_back()
         for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
@@ -189,56 +193,42 @@ class DroneLink:
         effect = pending.effect
         if effect.epoch != self._epoch:
             return  # decided in another office
-        key = (effect.order.message_id, effect.attempt)
-        if key in self._accepted:
-            # Accepted before, and to be asked for once more. A drone that was started again accepts it again, and
-            # rclpy's client then raises in the executor for as long as anything holds on to the first handle.
-            self._accepted.discard(key)
-            self._destroy_client(effect.drone_id)
         client = self._client(effect.drone_id)
-        if not client.server_is_ready():
+        if not client.is_ready:
             if _now_s() < pending.give_up_at_s:
                 self._waiting.append(pending)
             else:
                 self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
         goal = convert.goal_to_msg(effect.order, effect.attempt, effect.epoch, self._instance_id)
-        uuid = convert.goal_uuid(effect.order.message_id, effect.attempt)
-        self._unanswered_goals[effect.drone_id] += 1
-        future = client.send_goal_async(goal, goal_uuid=uuid)
-        future.add_done_callback(lambda done: self._on_goal_answer(effect, done))
+        sent = client.send(goal, convert.goal_uuid(effect.order.message_id, effect.attempt))
+        sent.add_done_callback(lambda done: self._on_goal_answer(effect, done))
 
     def _on_goal_answer(self, effect: SendGoal, done: Future) -> None:
-        self._unanswered_goals[effect.drone_id] -= 1
         if done.cancelled() or done.exception() is not None:
             self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
-        handle = done.result()
-        accepted = bool(handle is not None and handle.accepted)
-        if accepted:
-            self._accepted.add((effect.order.message_id, effect.attempt))
+        accepted = bool(done.result().accepted)
         self._post(GoalAnswered(effect.drone_id, effect.order.message_id, effect.attempt, accepted))
 
-    def _recall(self, effect: RecallGoal) -> None:
-        client = self._client(effect.drone_id)
-        self._accepted.discard((effect.message_id, effect.attempt))
-        if client.server_is_ready():
-            # The goal's id follows from order and attempt: it can be cancelled whoever sent it, and by whatever client.
-            uuid = convert.goal_uuid(effect.message_id, effect.attempt)
-            response = ExecuteDelivery.Impl.SendGoalService.Response(accepted=True)
-            ClientGoalHandle(client, uuid, response).cancel_goal_async()
+    def _recall(self, pending: _PendingRecall) -> None:
+        """The goal's id follows from order and attempt: it can be recalled whoever has sent it."""
+        effect = pending.effect
+        sent = self._client(effect.drone_id).recall(convert.goal_uuid(effect.message_id, effect.attempt))
+        if not sent and _now_s() < pending.give_up_at_s:
+            self._recalls.append(pending)
 
-    def _client(self, drone_id: str) -> ActionClient:
+    def _client(self, drone_id: str) -> GoalClient:
         client = self._clients.pop(drone_id, None)
         if client is None:
-            client = ActionClient(self._node, ExecuteDelivery, names.drone_action(drone_id))
+            client = GoalClient(self._node, names.drone_action(drone_id))
         self._clients[drone_id] = client  # at the end: used last
         return client
 
     def _give_clients_back(self) -> None:
-        """Destroy those that were not used for longest, but none whose drone has still to answer."""
-        asked = {pending.effect.drone_id for pending in self._waiting}
-        spare = [drone for drone in self._clients if drone not in asked and self._unanswered_goals[drone] <= 0]
+        """Destroy those that were not used for longest, but none that is still to find its drone or to be answered."""
+        asked = {goal.effect.drone_id for goal in self._waiting} | {each.effect.drone_id for each in self._recalls}
+        spare = [d for d, client in self._clients.items() if d not in asked and not client.is_waiting]
         for drone_id in spare[: max(0, len(self._clients) - CLIENTS_KEPT)]:
             self._destroy_client(drone_id)
 
@@ -246,7 +236,6 @@ class DroneLink:
         client = self._clients.pop(drone_id, None)
         if client is not None:
             client.destroy()
-        self._unanswered_goals.pop(drone_id, None)
 
     def _on_state(self, msg: DroneState) -> None:
         try:
@@ -264,7 +253,6 @@ class DroneLink:
         key = (effect.drone_id, effect.message_id, effect.attempt)
         if self._acks.get(key) != effect:
             self._acks[key] = effect
-            self._accepted.discard((effect.message_id, effect.attempt))
             self._publish_leader()
 
     def _publish_leader(self) -> None:

@@ -29,6 +29,7 @@ from . import qos
 #: A missed deadline or a lost liveliness is shown for so long.
 SHOWN_S = 10.0
 #: Durations of DDS from here on mean "not limited".
+_NOT_YET_KNOWN = "_NODE_NAME_UNKNOWN_"
 _ENDLESS_NS = 10**17
 
 
@@ -153,6 +154,8 @@ def _is_limit(duration: Duration) -> bool:
 
 
 def _name(peer: TopicEndpointInfo) -> str:
+    if peer.node_name == _NOT_YET_KNOWN:
+        return "of a node that discovery has not named yet"
     return f"{peer.node_namespace.rstrip('/')}/{peer.node_name}"
 
 

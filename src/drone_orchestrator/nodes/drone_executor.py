@@ -259,7 +259,7 @@ class DroneExecutor(LifecycleNode):
 
 
 class _Work:
-    """A configured drone: its driver and its ROS entities. Raises what opening journal and flight raises."""
+    """A configured drone: its driver, and what goes on at its ends on DDS. Raises what opening journal and flight raises."""
 
     def __init__(
         self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader, ends: Callable[[], DroneEnds]
@@ -354,8 +354,8 @@ class _Work:
         it takes no goal, so that no leader assigns it an order before it counts as silent."""
         at_rest = self.phase in (Phase.IDLE, Phase.GROUNDED) and not self.is_busy
         if self._node.is_active or not at_rest:
-            self._in_service = self._in_service or self._node.is_active
             if self._ready:
+                self._in_service = self._in_service or self._node.is_active
                 self._publish()
         elif self._in_service:
             self._in_service = False

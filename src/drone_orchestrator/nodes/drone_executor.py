@@ -259,7 +259,7 @@ class DroneExecutor(LifecycleNode):
 
 
 class _Work:
-    """A configured drone: its driver, and what goes on at its ends on DDS. Raises what opening journal and flight raises."""
+    """A configured drone: its driver, and what it says on DDS. Raises what opening journal and flight raises."""
 
     def __init__(
         self, node: DroneExecutor, settings: Settings, ask_leader: AskLeader, ends: Callable[[], DroneEnds]

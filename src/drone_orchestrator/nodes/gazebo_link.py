@@ -21,11 +21,11 @@ REPEAT_MOTORS = 30
 
 
 class LinkedGazeboFlight(GazeboFlight):
-    """Flies the drone of ``setup`` over topics of ``node``; :meth:`close` withdraws them."""
+    """Flies the drone of ``setup`` over topics of ``node``; :meth:`close` leaves them silent."""
 
     def __init__(self, setup: FlightSetup, node: Node) -> None:
         super().__init__(setup, self._publish)
-        self._node = node
+        self._closed = False
         self._told_motors: bool | None = None
         self._since_told = 0
         topic = names.drone_set_point(setup.drone_id)
@@ -33,20 +33,20 @@ class LinkedGazeboFlight(GazeboFlight):
         self._motors = node.create_publisher(
             Bool, names.drone_motors(setup.drone_id), qos.set_points(), **qos.options()
         )
-        self._subscription = node.create_subscription(
+        node.create_subscription(
             OdometryMsg, names.drone_odometry(setup.drone_id), self._heard_from, qos.odometry(), **qos.options()
         )
 
     def close(self) -> None:
-        if self._subscription is None:
+        if self._closed:
             return
         super().close()
-        self._node.destroy_subscription(self._subscription)
-        self._node.destroy_publisher(self._twist)
-        self._node.destroy_publisher(self._motors)
-        self._subscription = None
+        # Its entities stay until the node goes: see drone_ends.
+        self._closed = True
 
     def _heard_from(self, message: OdometryMsg) -> None:
+        if self._closed:
+            return
         pose, twist = message.pose.pose, message.twist.twist
         self.sensed(
             Odometry(

@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.effects import Change, Consume, Release, Reserve, Transition
+from drone_orchestrator.core.effects import Change, Consume, MakeFirm, Release, Reserve, Transition
 from drone_orchestrator.core.events import Fate
 from drone_orchestrator.core.types import GeoPoint, Kind, LeaderRecord, Order, Saga, SagaStatus
 from drone_orchestrator.store import EtcdProcess, EtcdStore
@@ -54,14 +54,18 @@ class Office:
         return saga
 
     def step(self, saga: Saga, type_: str, to: SagaStatus, **fields: Any) -> Saga:
-        """One more event; a terminal one gives the drone back."""
+        """One more event; clearance makes the reservation firm, a terminal one gives the drone back."""
         view = self.store.find(saga.message_id)
         assert view is not None
         event = sagas.record(saga, type_, to, **{"now_s": time.time(), "epoch": self.epoch, **fields})
         after = sagas.apply(saga, event)
         held = [e for e in self.store.snapshot().entries if e.kind is Kind.ASSIGNMENT and e.id == saga.drone_id]
-        release = Release(saga.drone_id, held[0].mod_revision) if to.is_terminal and held and saga.drone_id else None
-        self._commit(Transition(after, (event,), view.revision, release))
+        drone: Release | MakeFirm | None = None
+        if held and saga.drone_id and to.is_terminal:
+            drone = Release(saga.drone_id, held[0].mod_revision)
+        elif held and saga.drone_id and to is SagaStatus.LOADING:
+            drone = MakeFirm(saga.drone_id, held[0].mod_revision)
+        self._commit(Transition(after, (event,), view.revision, drone))
         return after
 
     def deliver(self, saga: Saga) -> Saga:

@@ -23,6 +23,7 @@ from drone_orchestrator.core.types import DroneReport, GeoPoint, Order, Phase
 from drone_orchestrator.flight.controller import FlightState
 from drone_orchestrator.nodes import convert, drone_pose, names, qos
 from drone_orchestrator.nodes.fleet_markers import FORGOTTEN_S, FleetMarkers, to_msg
+from drone_orchestrator.nodes.qos_watch import QosWatch
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.markers import Form, Mark
@@ -96,7 +97,8 @@ def texts(array: MarkerArray, namespace: str) -> list[str]:
 
 
 def test_the_fleet_is_drawn_while_somebody_looks(stage: Stage, projection: Projection) -> None:
-    markers = FleetMarkers(stage.shown, FLEET, projection, is_away=lambda freshness: False, rate_hz=5.0)
+    watch = QosWatch(stage.shown)
+    markers = FleetMarkers(stage.shown, FLEET, projection, watch, is_away=lambda freshness: False, rate_hz=5.0)
     states = stage.looking.create_publisher(DroneState, names.DRONE_STATES, qos.state())
     leader = stage.looking.create_publisher(LeaderState, names.LEADER, qos.state())
     report = DroneReport("drone_7", "courier", "j", 3, Phase.RETURNING, ORDER.destination, 275.0)
@@ -129,7 +131,7 @@ def test_the_fleet_is_drawn_while_somebody_looks(stage: Stage, projection: Proje
 
 
 def test_a_drone_shows_pose_and_path(stage: Stage) -> None:
-    pose = drone_pose.DronePose(stage.shown, "drone_1", FLEET.depot)
+    pose = drone_pose.DronePose(stage.shown, "drone_1", FLEET.depot, QosWatch(stage.shown))
     poses = stage.hear(PoseStamped, names.drone_pose("drone_1"), qos.telemetry())
     paths = stage.hear(Path, names.drone_path("drone_1"), qos.state())
     goal = Goal(ORDER, 1)

@@ -107,4 +107,4 @@ class FlightController(Protocol):
         """Estimated seconds (of ``step``) until the target is reached; 0 where there is none."""
 
     def close(self) -> None:
-        """Remember what must survive, and release everything; again does nothing."""
+        """Remember what must survive, and fall silent; again does nothing. Its topics stay on the drone's node."""

@@ -45,7 +45,7 @@ class DroneEnds:
         self.state = node.create_publisher(DroneState, topic, profile, **watch.publishing(topic, profile))
         profile, topic = qos.telemetry(), names.drone_telemetry(drone_id)
         self.telemetry = node.create_publisher(DroneTelemetry, topic, profile, **watch.publishing(topic, profile))
-        self.pose = DronePose(node, drone_id, depot)
+        self.pose = DronePose(node, drone_id, depot, watch)
         self.action = GoalServer(
             node,
             ExecuteDelivery,

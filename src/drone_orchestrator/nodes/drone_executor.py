@@ -22,7 +22,7 @@ from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -55,7 +55,7 @@ from ..telemetry.metrics import Metrics
 from . import convert, executors, names, qos, telemetry
 from .diagnostics import Reporter, of_node
 from .drone_ends import DroneEnds
-from .flights import FlightFactory, load_flight
+from .flights import FlightFactory, FlightNode, load_flight
 from .network import NetworkWatch, usable_addresses
 from .params import LOG_LEVEL, Param, ParameterError, declare, keep_live
 from .process import StartAgain, run_node
@@ -124,7 +124,7 @@ class Settings:
 AskLeader = Callable[[RequestClearance.Request], "Future | None"]
 
 
-class DroneExecutor(LifecycleNode):
+class DroneExecutor(FlightNode):
     """Shell of one drone. ``host.tick`` drives it; ``ask_leader`` sends a request for clearance.
 
     *Configured*: the journal is open and locked, flight is under control. *Active*: it takes goals. *Inactive*: it
@@ -136,6 +136,7 @@ class DroneExecutor(LifecycleNode):
     ) -> None:
         super().__init__(
             drone_id,
+            watch,
             namespace=namespace,
             # A __node remapping on the command line is meant for the host; without this it would rename every drone.
             cli_args=["--ros-args", "-r", f"__node:={drone_id}"],
@@ -191,6 +192,7 @@ class DroneExecutor(LifecycleNode):
         if self._work is not None:
             self._work.close()
             self._work = None
+            self.topics.silence()
 
     def destroy_node(self) -> None:
         self.release()

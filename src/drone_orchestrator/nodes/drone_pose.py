@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Path
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 
 from ..core.drone_state import Goal
 from ..core.types import GeoPoint, Phase
@@ -16,6 +16,7 @@ from ..core.zones import Airspace
 from ..flight.controller import FlightState
 from ..telemetry.picture import way
 from . import convert, names, qos
+from .qos_watch import QosWatch
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -28,17 +29,18 @@ TF = "/tf"  # absolute by ROS convention
 class DronePose:
     """Publishes ``drones/<id>/pose`` and the transform while somebody listens, ``drones/<id>/path`` when it changes."""
 
-    def __init__(self, node: Node, drone_id: str, depot: GeoPoint) -> None:
+    def __init__(self, node: Node, drone_id: str, depot: GeoPoint, watch: QosWatch) -> None:
         self._node = node
         self._space = Airspace(depot, ())
         self._frame = child_frame(node.get_namespace(), drone_id)
         self._shown: tuple[Phase, str] | None = None
-        # Without rclpy's default callbacks: each would be one more thing to wait for, for every drone of the process.
-        make: dict[str, Any] = {"event_callbacks": PublisherEventCallbacks(use_default_callbacks=False)}
-        make |= qos.options()
-        self._pose = node.create_publisher(PoseStamped, names.drone_pose(drone_id), qos.telemetry(), **make)
-        self._path = node.create_publisher(Path, names.drone_path(drone_id), qos.state(), **make)
-        self._tf = node.create_publisher(TFMessage, TF, qos.transforms(), **make) if TFMessage else None
+
+        def publisher(kind: type, topic: str, profile: QoSProfile) -> Publisher:
+            return node.create_publisher(kind, topic, profile, **watch.publishing(topic, profile))
+
+        self._pose = publisher(PoseStamped, names.drone_pose(drone_id), qos.telemetry())
+        self._path = publisher(Path, names.drone_path(drone_id), qos.state())
+        self._tf = publisher(TFMessage, TF, qos.transforms()) if TFMessage else None
 
     def close(self) -> None:
         for publisher in (self._pose, self._path, self._tf):

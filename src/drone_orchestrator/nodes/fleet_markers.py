@@ -26,6 +26,7 @@ from ..runtime.projection import Freshness, Projection
 from ..telemetry.markers import Color, Mark, Stage, draw
 from ..telemetry.picture import FleetPicture, LeaderWatch, leader_of, look, seen_drone
 from . import convert, names, qos
+from .qos_watch import QosWatch
 
 #: Readers of the shared topic keep at least the fleet's size: DDS counts their history over all writers together.
 FLEET_DEPTH = 1000
@@ -43,6 +44,7 @@ class FleetMarkers:
         node: Node,
         fleet: FleetSpec,
         projection: Projection,
+        watch: QosWatch,
         *,
         is_away: Callable[[Freshness], bool],
         rate_hz: float,
@@ -57,7 +59,8 @@ class FleetMarkers:
         self._drones: dict[str, tuple[DroneReport, float, float]] = {}  # report, altitude, when it was heard
         self._ears: list[Subscription] = []
         self._lifetime_s = LIFETIME_PERIODS / rate_hz
-        self._publisher = node.create_publisher(MarkerArray, names.FLEET_MARKERS, qos.state(), **qos.options())
+        profile, topic = qos.state(), names.FLEET_MARKERS
+        self._publisher = node.create_publisher(MarkerArray, topic, profile, **watch.publishing(topic, profile))
         self._timer = node.create_timer(1.0 / rate_hz, self._tick)
 
     def _tick(self) -> None:

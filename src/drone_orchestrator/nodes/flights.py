@@ -6,26 +6,38 @@ The contract of a flight controller is in :mod:`drone_orchestrator.flight.contro
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Any, Protocol
 
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 
 from ..flight.controller import FlightController, FlightSetup
 from ..flight.kinematic import KinematicFlight
+from .flight_topics import FlightTopics
 from .process import ConfigurationError
+from .qos_watch import QosWatch
 
 FLIGHT_GROUP = "drone_orchestrator.flight"
+
+
+class FlightNode(LifecycleNode):
+    """A drone's node as its flight stack sees it: with ``topics`` that outlive a controller."""
+
+    def __init__(self, name: str, watch: QosWatch, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.topics = FlightTopics(self, watch)
 
 
 class FlightFactory(Protocol):
     """What an entry point of the group leads to.
 
-    ``node`` is the drone's own, for topics, services and the clock. It outlives the controller: whatever was created on
-    it, ``close`` destroys. Called when the drone is configured; nothing has been spun since, so no answer can be waited
-    for here. Raises :class:`~drone_orchestrator.flight.controller.FlightError` where the drone cannot be flown.
+    ``node`` is the drone's own: ``node.topics`` for topics, the node itself for services and the clock. It outlives the
+    controller, and so does all that was created on it: nothing of it may be destroyed while the process spins, so let a
+    client or timer rest in ``close``, and find it again in the next call for that node. Called when the drone is
+    configured; nothing has been spun since, so no answer can be waited for here. Raises
+    :class:`~drone_orchestrator.flight.controller.FlightError` where the drone cannot be flown.
     """
 
-    def __call__(self, setup: FlightSetup, node: Node) -> FlightController: ...
+    def __call__(self, setup: FlightSetup, node: FlightNode) -> FlightController: ...
 
 
 def load_flight(name: str) -> FlightFactory:
@@ -42,6 +54,6 @@ def load_flight(name: str) -> FlightFactory:
     return factory
 
 
-def kinematic(setup: FlightSetup, node: Node) -> FlightController:
+def kinematic(setup: FlightSetup, node: FlightNode) -> FlightController:
     """The built-in model: a point mass that flies by itself."""
     return KinematicFlight(setup.drone_class, setup.depot, setup.path, setup.time_scale)

@@ -9,44 +9,37 @@ from __future__ import annotations
 
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry as OdometryMsg
-from rclpy.node import Node
 from std_msgs.msg import Bool
 
 from ..flight.controller import FlightController, FlightSetup
 from ..flight.gazebo import GazeboFlight, Odometry, SetPoint
 from . import convert, names, qos
+from .flights import FlightNode
 
 #: The state of the motors is said again after so many set-points or odometries: a bridge that starts anew missed it.
 REPEAT_MOTORS = 30
 
 
 class LinkedGazeboFlight(GazeboFlight):
-    """Flies the drone of ``setup`` over topics of ``node``; :meth:`close` leaves them silent."""
+    """Flies the drone of ``setup`` over topics of ``node``."""
 
-    def __init__(self, setup: FlightSetup, node: Node) -> None:
+    def __init__(self, setup: FlightSetup, node: FlightNode) -> None:
         super().__init__(setup, self._publish)
         self._closed = False
         self._told_motors: bool | None = None
         self._since_told = 0
-        topic = names.drone_set_point(setup.drone_id)
-        self._twist = node.create_publisher(Twist, topic, qos.set_points(), **qos.options())
-        self._motors = node.create_publisher(
-            Bool, names.drone_motors(setup.drone_id), qos.set_points(), **qos.options()
-        )
-        node.create_subscription(
-            OdometryMsg, names.drone_odometry(setup.drone_id), self._heard_from, qos.odometry(), **qos.options()
-        )
+        topics, drone_id = node.topics, setup.drone_id
+        self._twist = topics.publisher(Twist, names.drone_set_point(drone_id), qos.set_points())
+        self._motors = topics.publisher(Bool, names.drone_motors(drone_id), qos.set_points())
+        topics.subscribe(OdometryMsg, names.drone_odometry(drone_id), qos.odometry(), self._heard_from)
 
     def close(self) -> None:
         if self._closed:
             return
         super().close()
-        # Its entities stay until the node goes: see drone_ends.
         self._closed = True
 
     def _heard_from(self, message: OdometryMsg) -> None:
-        if self._closed:
-            return
         pose, twist = message.pose.pose, message.twist.twist
         self.sensed(
             Odometry(
@@ -70,6 +63,6 @@ class LinkedGazeboFlight(GazeboFlight):
         self._twist.publish(twist)
 
 
-def gazebo(setup: FlightSetup, node: Node) -> FlightController:
+def gazebo(setup: FlightSetup, node: FlightNode) -> FlightController:
     """A quadrotor in Gazebo, or whatever speaks the same topics."""
     return LinkedGazeboFlight(setup, node)

@@ -127,7 +127,7 @@ class SagaMonitor(Node):
         self._probe = StoreProbe(self._store)
         self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses])
         self._markers = FleetMarkers(
-            self, fleet, self._projection, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]
+            self, fleet, self._projection, watch, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]
         )
         self._guard = self.create_guard_condition(self._follow)
         self._timer = self.create_timer(self.values["period_s"], self._publish)

@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 import rclpy
 from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.srv import RequestClearance
 from rclpy.action import ActionServer, CancelResponse
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.task import Future
 
-from drone_orchestrator.core.effects import RecallGoal, SendGoal
-from drone_orchestrator.core.events import Event, GoalAnswered
+from drone_orchestrator.core.effects import AnswerClearance, RecallGoal, SendGoal
+from drone_orchestrator.core.events import ClearanceRequested, Event, GoalAnswered
+from drone_orchestrator.core.types import Verdict
 from drone_orchestrator.nodes import names
-from drone_orchestrator.nodes.drone_link import DroneLink
+from drone_orchestrator.nodes.drone_link import HELD_S, DroneLink
 from drone_orchestrator.nodes.qos_watch import QosWatch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
@@ -34,7 +37,7 @@ DEADLINE_S = 20.0
 class Air:
     """A link and, beside it, the drone that it talks to, on one executor."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, domain: int, *, leads: bool = True) -> None:
         self.events: list[Event] = []
         self.recalled: list[object] = []
         self._context = rclpy.Context()
@@ -44,9 +47,12 @@ class Air:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._executor.add_node(self._drone)
-        self.link = DroneLink(self._node, self.events.append, "instance", "sf", QosWatch(self._node))
-        self.link.open_office(EPOCH)
+        self.link = DroneLink(self._node, self.events.append, "sf", QosWatch(self._node))
+        self.link.begin("instance")
+        if leads:
+            self.link.open_office(EPOCH)
         self._server: ActionServer | None = None
+        self._asking: Client | None = None
         self._landed: Future = Future(executor=self._executor)  # never
 
     def start_drone(self) -> None:
@@ -65,6 +71,17 @@ class Air:
         await self._landed
         return ExecuteDelivery.Result()
 
+    def ask_clearance(self, message_id: str) -> Future:
+        """A drone's question; the answer, once it comes."""
+        if self._asking is None:
+            self._asking = self._drone.create_client(RequestClearance, names.REQUEST_CLEARANCE)
+            self.spin_until(self._asking.service_is_ready)
+        question = RequestClearance.Request(drone_id=DRONE, message_id=message_id, attempt=1, journal_id="j")
+        return self._asking.call_async(question)
+
+    def asked(self) -> list[ClearanceRequested]:
+        return [event for event in self.events if isinstance(event, ClearanceRequested)]
+
     def spin_until(self, seen: Callable[[], bool]) -> None:
         end = time.monotonic() + DEADLINE_S
         while not seen():
@@ -73,7 +90,7 @@ class Air:
             self.link.tick()
 
     def close(self) -> None:
-        self.link.destroy()
+        self.link.end()
         if self._server is not None:
             self._server.destroy()
         self._executor.shutdown()
@@ -86,6 +103,14 @@ class Air:
 def air(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     air = Air(domain)
+    yield air
+    air.close()
+
+
+@pytest.fixture
+def standby(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    air = Air(domain, leads=False)
     yield air
     air.close()
 
@@ -106,3 +131,51 @@ def test_a_drone_that_was_started_again_may_accept_the_same_goal_once_more(air):
         air.link.send_goal(goal)
         air.spin_until(lambda time_=time_: len([e for e in air.events if isinstance(e, GoalAnswered)]) == time_)
     assert all(event.accepted for event in air.events if isinstance(event, GoalAnswered))
+
+
+def test_a_question_is_answered_when_the_core_has_decided_and_not_before(air):
+    answer = air.ask_clearance("m1")
+    air.spin_until(lambda: bool(air.asked()))
+    [asked] = air.asked()
+    assert (asked.drone_id, asked.message_id, asked.attempt, asked.journal_id) == (DRONE, "m1", 1, "j")
+    assert not answer.done()
+    air.link.answer_clearance(AnswerClearance(asked.request_id, Verdict.GRANTED, EPOCH, "m1", 1, "j"))
+    air.spin_until(answer.done)
+    assert (answer.result().verdict, answer.result().message_id) == (int(Verdict.GRANTED), "m1")
+
+
+def test_a_leader_that_leaves_its_office_says_so_to_who_still_asks(air):
+    answer = air.ask_clearance("m1")
+    air.spin_until(lambda: bool(air.asked()))
+    air.link.close_office()
+    air.spin_until(answer.done)
+    assert answer.result().verdict == int(Verdict.NOT_LEADER)
+
+
+def test_a_standby_is_silent_and_answers_what_it_was_asked_just_before_it_is_elected(standby):
+    old = standby.ask_clearance("too_old")
+    end = time.monotonic() + HELD_S + 0.2
+    standby.spin_until(lambda: time.monotonic() > end)
+    young = standby.ask_clearance("just_now")
+    end = time.monotonic() + 0.2
+    standby.spin_until(lambda: time.monotonic() > end)
+    assert not (old.done() or young.done() or standby.asked())
+    standby.link.open_office(EPOCH)
+    standby.spin_until(lambda: bool(standby.asked()))
+    [asked] = standby.asked()
+    assert asked.message_id == "just_now"
+    standby.link.answer_clearance(AnswerClearance(asked.request_id, Verdict.ASK_AGAIN, EPOCH, "just_now", 1, "j"))
+    standby.spin_until(young.done)
+    assert not old.done()
+
+
+def test_a_replica_that_was_cleaned_up_hears_nothing(standby):
+    standby.link.end()
+    answer = standby.ask_clearance("m1")
+    end = time.monotonic() + 0.3
+    standby.spin_until(lambda: time.monotonic() > end)
+    standby.link.begin("instance again")
+    standby.link.open_office(EPOCH)
+    end = time.monotonic() + 0.3
+    standby.spin_until(lambda: time.monotonic() > end)
+    assert not answer.done() and not standby.asked()

@@ -13,22 +13,26 @@ from dataclasses import dataclass
 
 from drone_interfaces.msg import DroneState, LeaderState
 from drone_interfaces.srv import RequestClearance
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
 from rclpy.task import Future
 
 from ..core.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
 from ..core.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
 from ..core.types import Verdict
-from . import convert, names, qos
+from . import convert, executors, names, qos
+from .deferred_service import DeferredService, Reply
 from .goal_client import GoalClient
 from .qos_watch import QosWatch
 
 FLEET_DEPTH = 1000
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
-#: Every wake of the executor looks at all entities that there are: the clients of drones that fly or have flown just
-#: now are kept, and no more than so many. A new one has to find its drone first, which takes longer than all the rest.
+#: A standby keeps a drone's question for so long, should it become the leader: a drone waits no longer for an answer.
+HELD_S = 1.0
+HELD_AT_MOST = 2000
+#: Every wake of the classic executor looks at all entities that there are: the clients of drones that fly or have flown
+#: just now are kept, and no more than so many. A new one has to find its drone first, which takes longer than the rest.
 CLIENTS_KEPT = 128
 
 
@@ -46,51 +50,51 @@ class _PendingRecall:
 
 @dataclass(slots=True)
 class _PendingClearance:
-    future: Future
+    reply: Reply
     give_up_at_s: float
 
 
 class DroneLink:
     """Implements :class:`~drone_orchestrator.runtime.driver.Fleet`'s drone part on ROS 2.
 
-    ``open_office`` and ``close_office`` frame the time as leader: only the leader offers ``request_clearance`` and
-    publishes ``leader``. With a server on every replica, a standby's *not the leader* would often be the first answer.
+    It lives as long as its node. ``begin`` and ``end`` frame the life of a replica of some identity, ``open_office``
+    and ``close_office`` its time as leader. Only the leader publishes ``leader`` and answers on ``request_clearance``:
+    of a server on every replica, a standby's *not the leader* would often be the first answer. A standby keeps the
+    question instead, for the case that it has to answer it in a moment.
     """
 
     def __init__(
         self,
         node: LifecycleNode,
         post: Callable[[Event], None],
-        instance_id: str,
         region: str,
         watch: QosWatch,
     ) -> None:
         self._node = node
         self._post = post
-        self._instance_id = instance_id
+        self._instance_id = ""
         self._region = region
         self._epoch = 0
         self._work: collections.deque[Callable[[], None]] = collections.deque()
-        self._reentrant = ReentrantCallbackGroup()
         self._clients: dict[str, GoalClient] = {}
         self._waiting: list[_PendingGoal] = []
         self._recalls: list[_PendingRecall] = []
         self._asked: dict[int, _PendingClearance] = {}
+        self._held: collections.deque[_PendingClearance] = collections.deque(maxlen=HELD_AT_MOST)
         self._next_request_id = 1
-        self._unanswered = 0
         self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
-        self._leader_pub = None
-        self._clearance_srv = None
+        self._leader_pub: Publisher | None = None
         self._published_at_s = 0.0
         self._watch = watch
         profile = qos.state(FLEET_DEPTH)
-        self._states = node.create_subscription(
+        node.create_subscription(
             DroneState,
             names.DRONE_STATES,
             self._on_state,
             profile,
             **watch.subscribing(names.DRONE_STATES, profile),
         )
+        DeferredService(node, RequestClearance, names.REQUEST_CLEARANCE, self._on_clearance_request)
 
     # --- called from the deciding thread ------------------------------------------------------------------------
 
@@ -116,72 +120,58 @@ class DroneLink:
 
     # --- on the executor's thread -------------------------------------------------------------------------------
 
+    def begin(self, instance_id: str) -> None:
+        """A replica of that identity stands by."""
+        self._instance_id = instance_id
+
+    def end(self) -> None:
+        """There is none any more: whatever is heard from now on is nobody's business."""
+        self.close_office()
+        self._held.clear()
+        self._work.clear()
+        self._instance_id = ""
+
     def open_office(self, epoch: int) -> None:
         self._epoch = epoch
         profile = qos.state()
         self._leader_pub = self._node.create_publisher(
-            LeaderState, names.LEADER, profile, **self._watch.publishing(names.LEADER, profile)
+            LeaderState, names.LEADER, profile, **self._watch.announcing(names.LEADER, profile)
         )
-        if self._clearance_srv is None:
-            self._clearance_srv = self._node.create_service(
-                RequestClearance,
-                names.REQUEST_CLEARANCE,
-                self._on_clearance_request,
-                # A request waits for its commit; in the default group it would keep everything else waiting with it.
-                callback_group=self._reentrant,
-            )
         self._publish_leader()
+        now = _now_s()
+        while self._held:
+            held = self._held.popleft()
+            if now < held.give_up_at_s:
+                self._ask(held.reply)
 
     def close_office(self) -> None:
         self._epoch = 0
-        for pending in self._asked.values():
-            if not pending.future.done():
-                pending.future.set_result(RequestClearance.Response(verdict=int(Verdict.NOT_LEADER)))
-        self._asked.clear()
+        for request_id in list(self._asked):
+            self._reply(request_id, RequestClearance.Response(verdict=int(Verdict.NOT_LEADER)))
         self._acks.clear()
         self._waiting.clear()
         self._recalls.clear()
-        self._close_clearance()
         if self._leader_pub is not None:
             self._node.destroy_publisher(self._leader_pub)
             self._leader_pub = None
-        for client in self._clients.values():
-            client.destroy()
-        self._clients.clear()
-
-    def destroy(self) -> None:
-        """Give everything up; a service whose answers are still to be sent goes with :meth:`is_closed`."""
-        self.close_office()
-        self._node.destroy_subscription(self._states)
-
-    def is_closed(self) -> bool:
-        """After :meth:`destroy`: withdraw what could not be withdrawn at once, and tell whether all of it is gone."""
-        self._close_clearance()
-        return self._clearance_srv is None
-
-    def _close_clearance(self) -> None:
-        """Withdraw the service, but not under requests whose answers are still to be sent on it."""
-        if self._clearance_srv is not None and not self._epoch and not self._unanswered:
-            self._node.destroy_service(self._clearance_srv)
-            self._clearance_srv = None
+            self._watch.withdrawn(names.LEADER)
 
     def tick(self) -> None:
         """Housekeeping, about ten times a second: goals whose server was not found yet, answers that never came."""
         now = _now_s()
         self._drain()
-        self._close_clearance()
         waiting, self._waiting = self._waiting, []
         for pending in waiting:
             self._send_goal(pending)
         recalls, self._recalls = self._recalls, []
         for recall in recalls:
             self._recall(recall)
-        if len(self._clients) > CLIENTS_KEPT:
+        if len(self._clients) > CLIENTS_KEPT and executors.is_classic(self._node.executor):
             self._give_clients_back()
+        while self._held and now >= self._held[0].give_up_at_s:
+            self._held.popleft()
         for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
-            asked = self._asked.pop(request_id)
-            if not asked.future.done():
-                asked.future.set_result(RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
+            self._reply(request_id, RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
         if self._leader_pub is not None and now - self._published_at_s >= 1.0:
             self._publish_leader()
 
@@ -205,6 +195,8 @@ class DroneLink:
         sent.add_done_callback(lambda done: self._on_goal_answer(effect, done))
 
     def _on_goal_answer(self, effect: SendGoal, done: Future) -> None:
+        if effect.epoch != self._epoch:
+            return  # whoever leads now sends its own
         if done.cancelled() or done.exception() is not None:
             self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
@@ -238,6 +230,8 @@ class DroneLink:
             client.destroy()
 
     def _on_state(self, msg: DroneState) -> None:
+        if not self._instance_id:
+            return
         try:
             report = convert.report_from_msg(msg)
             names.check_drone_id(report.drone_id)
@@ -269,23 +263,17 @@ class DroneLink:
             )
         )
 
-    async def _on_clearance_request(
-        self, request: RequestClearance.Request, response: RequestClearance.Response
-    ) -> RequestClearance.Response:
-        """Answered when the core answers: after the commit, not before."""
-        if not self._epoch:
-            response.verdict = int(Verdict.NOT_LEADER)
-            return response
-        self._unanswered += 1
-        try:
-            return await self._answer_of(request)
-        finally:
-            self._unanswered -= 1
+    def _on_clearance_request(self, reply: Reply) -> None:
+        if self._epoch:
+            self._ask(reply)
+        elif self._instance_id:
+            self._held.append(_PendingClearance(reply, _now_s() + HELD_S))
 
-    async def _answer_of(self, request: RequestClearance.Request) -> RequestClearance.Response:
-        future: Future = Future()
+    def _ask(self, reply: Reply) -> None:
+        """Answered when the core answers: after the commit, not before."""
+        request = reply.request
         request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
-        self._asked[request_id] = _PendingClearance(future, _now_s() + CLEARANCE_TIMEOUT_S)
+        self._asked[request_id] = _PendingClearance(reply, _now_s() + CLEARANCE_TIMEOUT_S)
         self._post(
             ClearanceRequested(
                 request_id,
@@ -296,15 +284,18 @@ class DroneLink:
                 request.highest_epoch,
             )
         )
-        answer: RequestClearance.Response = await future
-        answer.message_id, answer.attempt = request.message_id, request.attempt
-        answer.journal_id = request.journal_id
-        return answer
 
     def _answer(self, effect: AnswerClearance) -> None:
-        pending = self._asked.pop(effect.request_id, None)
-        if pending is not None and not pending.future.done():
-            pending.future.set_result(convert.clearance_to_msg(effect))
+        self._reply(effect.request_id, convert.clearance_to_msg(effect))
+
+    def _reply(self, request_id: int, answer: RequestClearance.Response) -> None:
+        pending = self._asked.pop(request_id, None)
+        if pending is None:
+            return
+        request = pending.reply.request
+        answer.message_id, answer.attempt = request.message_id, request.attempt
+        answer.journal_id = request.journal_id
+        pending.reply.send(answer)
 
 
 def _now_s() -> float:

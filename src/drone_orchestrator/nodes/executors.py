@@ -7,8 +7,11 @@ give them the classic one. It is experimental and has traps:
 * ``spin()`` of the Jazzy wheels burns a core, fires no timer and cannot be ended; slices of ``spin_once`` do neither.
 * An ``Exception`` of a task ends the process by a segmentation fault; :class:`_Escaped` carries it out.
 * It runs a task that awaits something over and over: a goal under way burns a core (:mod:`.goal_server` has none).
+* What DDS has told of an entity waits in its queue, which owns nothing of what it names: an entity that is destroyed
+  while it spins can end the process by a segmentation fault. So its processes keep what they have on DDS until they
+  end. A publisher without event callbacks is none of the executor's entities, and may come and go.
 * It refuses nodes with guard conditions (``node.executor.create_task(call)`` wakes either kind from another thread) and
-  never awaits a subscription's or a service's callback that is a coroutine. The orchestrator has such a service.
+  never awaits a callback that is a coroutine (:mod:`.deferred_service` answers later without one).
 """
 
 from __future__ import annotations
@@ -58,9 +61,14 @@ def events() -> Executor:
     return classic() if name == CLASSIC else _events()
 
 
+def is_classic(executor: Executor | None) -> bool:
+    """Whether it is one of rclpy's own: it looks at every entity on each wake, and entities may be destroyed."""
+    return isinstance(executor, rclpy.executors.Executor)
+
+
 def spin(executor: Executor) -> None:
     """Spin until a callback or a task raises, and raise that."""
-    if isinstance(executor, rclpy.executors.Executor):
+    if is_classic(executor):
         executor.spin()
         return
     try:

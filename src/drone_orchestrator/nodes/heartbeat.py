@@ -24,23 +24,22 @@ from .ros_logging import bridge
 
 
 class HeartbeatLink:
-    """``post`` hears :class:`LeaderAlive` and :class:`LeaderSilent` of other replicas of ``region``.
+    """``post`` hears :class:`LeaderAlive` and :class:`LeaderSilent` of others, from :meth:`begin` to :meth:`end`.
 
-    ``send`` is for the deciding thread, everything else for the executor's.
+    It lives as long as its node. ``send`` is for the deciding thread, everything else for the executor's.
     """
 
     def __init__(
         self,
         node: LifecycleNode,
         post: Callable[[Event], None],
-        instance_id: str,
         timeout_s: float,
         watch: QosWatch,
     ) -> None:
         self._node = node
         self._log = bridge(f"drone_orchestrator.{node.get_name()}.heartbeat", node.get_logger())
         self._post = post
-        self._instance_id = instance_id
+        self._instance_id = ""
         self._timeout_s = timeout_s
         self._publisher: Any = None
         self._publishing = threading.Lock()  # a publisher must not be destroyed under the thread that uses it
@@ -48,13 +47,22 @@ class HeartbeatLink:
         self._alive = 0
         self._watch = watch
         profile = qos.heartbeat(timeout_s)
-        self._subscription = node.create_subscription(
+        node.create_subscription(
             LeaderHeartbeat,
             names.LEADER_HEARTBEAT,
             self._on_heartbeat,
             profile,
             **watch.subscribing(names.LEADER_HEARTBEAT, profile, liveliness=self._on_liveliness),
         )
+
+    def begin(self, instance_id: str) -> None:
+        """A replica of that identity stands by."""
+        self._instance_id, self._last_epoch = instance_id, 0
+
+    def end(self) -> None:
+        """There is none any more."""
+        self.close()
+        self._instance_id = ""
 
     def open(self) -> None:
         """This replica leads: from now on :meth:`send` sends."""
@@ -63,7 +71,7 @@ class HeartbeatLink:
             LeaderHeartbeat,
             names.LEADER_HEARTBEAT,
             profile,
-            **self._watch.publishing(names.LEADER_HEARTBEAT, profile),
+            **self._watch.announcing(names.LEADER_HEARTBEAT, profile),
         )
         with self._publishing:
             self._publisher = publisher
@@ -74,10 +82,7 @@ class HeartbeatLink:
             publisher, self._publisher = self._publisher, None
         if publisher is not None:
             self._node.destroy_publisher(publisher)
-
-    def destroy(self) -> None:
-        self.close()
-        self._node.destroy_subscription(self._subscription)
+            self._watch.withdrawn(names.LEADER_HEARTBEAT)
 
     def send(self, effect: Heartbeat) -> None:
         message = LeaderHeartbeat(
@@ -91,7 +96,7 @@ class HeartbeatLink:
                 self._publisher.publish(message)
 
     def _on_heartbeat(self, message: LeaderHeartbeat) -> None:
-        if message.instance_id == self._instance_id or not message.epoch:
+        if message.instance_id == self._instance_id or not (message.epoch and self._instance_id):
             return
         if message.epoch < self._last_epoch:
             return  # of a leader that has been replaced and does not know it yet
@@ -102,6 +107,6 @@ class HeartbeatLink:
 
     def _on_liveliness(self, info: QoSLivelinessChangedInfo) -> None:
         before, self._alive = self._alive, info.alive_count
-        if before > info.alive_count == 0 and self._last_epoch:
+        if before > info.alive_count == 0 and self._last_epoch and self._instance_id:
             # A publisher that was withdrawn is gone; one that only stopped is still there, and counted as not alive.
             self._post(LeaderSilent(self._last_epoch, left=info.not_alive_count_change <= 0))

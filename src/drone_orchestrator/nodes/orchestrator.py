@@ -36,7 +36,7 @@ from ..telemetry.logs import OrderLog
 from ..telemetry.metrics import Metrics
 from ..telemetry.replica import ReplicaTelemetry, TimedPlanner
 from ..telemetry.traces import OrderTraces
-from . import telemetry
+from . import executors, telemetry
 from .diagnostics import Reporter
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
@@ -101,10 +101,9 @@ class OrchestratorNode(LifecycleNode):
         self._driver: Driver | None = None
         self._store: EtcdStore | None = None
         self._archive: ArchiveWriter | None = None
-        self._link: DroneLink | None = None
-        self._heartbeat: HeartbeatLink | None = None
-        self._closing: list[DroneLink] = []
         self._watch = QosWatch(self)
+        self._link = DroneLink(self, self._heard, self.values["region"], self._watch)
+        self._heartbeat = HeartbeatLink(self, self._heard, self.values["heartbeat_timeout_s"], self._watch)
         self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses])
         # Housekeeping goes on where simulated time stands still.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -128,15 +127,14 @@ class OrchestratorNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if not self._epoch or self._link is None:
+        if not self._epoch:
             self._log.info("campaigning; the node becomes active when it is elected")
             if self._driver is not None:
                 self._driver.post(OperatorCampaign())
             return TransitionCallbackReturn.FAILURE
         self._is_active = True
         self._link.open_office(self._epoch)
-        if self._heartbeat is not None:
-            self._heartbeat.open()
+        self._heartbeat.open()
         self._log.info("leading with epoch %d", self._epoch, extra={"epoch": self._epoch})
         return TransitionCallbackReturn.SUCCESS
 
@@ -147,10 +145,8 @@ class OrchestratorNode(LifecycleNode):
             self._log.info("handing over on an operator's word")
             self._driver.post(OperatorResign())
         self._epoch = 0
-        if self._heartbeat is not None:
-            self._heartbeat.close()
-        if self._link is not None:
-            self._link.close_office()
+        self._heartbeat.close()
+        self._link.close_office()
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -164,35 +160,29 @@ class OrchestratorNode(LifecycleNode):
     # --- the fleet, as the driver sees it (its thread) ----------------------------------------------------------
 
     def send_goal(self, effect: SendGoal) -> None:
-        self._linked.send_goal(effect)
+        self._link.send_goal(effect)
 
     def recall(self, effect: RecallGoal) -> None:
-        self._linked.recall(effect)
+        self._link.recall(effect)
 
     def answer_clearance(self, effect: AnswerClearance) -> None:
-        self._linked.answer_clearance(effect)
+        self._link.answer_clearance(effect)
 
     def acknowledge(self, effect: AcknowledgeOutcome) -> None:
-        self._linked.acknowledge(effect)
+        self._link.acknowledge(effect)
 
     def heartbeat(self, effect: Heartbeat) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.send(effect)
+        self._heartbeat.send(effect)
 
     def office_taken(self, epoch: int) -> None:
         self._telemetry.office_taken()
         if self._traces is not None and self._driver is not None:
             self._traces.take_office(self._driver.core.view)
-        self._linked.run_on_ros(lambda: self._enter_office(epoch))
+        self._link.run_on_ros(lambda: self._enter_office(epoch))
 
     def office_left(self, epoch: int, reason: str) -> None:
         self._telemetry.office_left()
-        self._linked.run_on_ros(lambda: self._leave_office(epoch, reason))
-
-    @property
-    def _linked(self) -> DroneLink:
-        assert self._link is not None
-        return self._link
+        self._link.run_on_ros(lambda: self._leave_office(epoch, reason))
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -228,8 +218,8 @@ class OrchestratorNode(LifecycleNode):
         archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
         self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
         self._driver = Driver(core, self._store, self, self._log, archive=self._archive, observer=self._telemetry)
-        self._link = DroneLink(self, self._heard, record.instance_id, values["region"], self._watch)
-        self._heartbeat = HeartbeatLink(self, self._heard, record.instance_id, timeout_s, self._watch)
+        self._link.begin(record.instance_id)
+        self._heartbeat.begin(record.instance_id)
         self._driver.start()
 
     def _statuses(self) -> Sequence[Status]:
@@ -259,22 +249,14 @@ class OrchestratorNode(LifecycleNode):
         """Stop everything that ``_start`` made, the office first."""
         self._epoch, self._is_active = 0, False
         self._telemetry.office_left()
-        if self._heartbeat is not None:
-            # Standbys need not wait for the store to hear of it, which may be away.
-            self._heartbeat.close()
+        self._heartbeat.end()  # standbys need not wait for the store to hear of it, which may be away
         if self._driver is not None:
             self._driver.stop()
             self._driver = None
         if self._archive is not None:
             self._archive.close()
             self._archive = None
-        if self._heartbeat is not None:
-            self._heartbeat.destroy()
-            self._heartbeat = None
-        if self._link is not None:
-            self._link.destroy()
-            self._closing.append(self._link)
-            self._link = None
+        self._link.end()
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -283,9 +265,7 @@ class OrchestratorNode(LifecycleNode):
         if self._driver is not None and self._driver.crash is not None:
             # A defect: let the process end, so that a supervisor starts it afresh.
             raise RuntimeError("a thread of the orchestrator died") from self._driver.crash
-        if self._link is not None:
-            self._link.tick()
-        self._closing = [link for link in self._closing if not link.is_closed()]
+        self._link.tick()
 
     def _enter_office(self, epoch: int) -> None:
         self._epoch = epoch
@@ -331,7 +311,8 @@ class _Application:
 
 
 def main() -> None:
-    raise SystemExit(run_node(_Application))
+    # A leader of many drones has hundreds of entities.
+    raise SystemExit(run_node(_Application, executor_type=executors.events))
 
 
 if __name__ == "__main__":

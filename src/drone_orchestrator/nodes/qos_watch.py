@@ -47,6 +47,7 @@ class _Topic:
     silenced: int = 0
     silenced_at_s: float = float("-inf")
     silent: int = 0  # writers whose liveliness is lost now
+    is_bare: bool = False  # there is no event to tell of misfits: look for them
     extra: Callable[[QoSLivelinessChangedInfo], None] | None = field(default=None, repr=False)
 
 
@@ -67,6 +68,18 @@ class QosWatch:
             liveliness=(lambda info: _silenced(end, info.total_count_change)) if manual else None,
         )
         return {"event_callbacks": callbacks, **qos.options()}
+
+    def announcing(self, topic: str, profile: QoSProfile) -> dict[str, Any]:
+        """The same for a publisher that comes and goes: it has no events, and misfits are looked for instead.
+
+        Events are what executors wait for, and one of them cannot bear that an entity is destroyed.
+        """
+        self._end(topic, profile, writes=True).is_bare = True
+        return {"event_callbacks": PublisherEventCallbacks(use_default_callbacks=False), **qos.options()}
+
+    def withdrawn(self, topic: str) -> None:
+        """The publisher that :meth:`announcing` was for is gone."""
+        self._topics.pop((self._node.resolve_topic_name(topic), True), None)
 
     def subscribing(
         self,
@@ -93,7 +106,7 @@ class QosWatch:
         warnings: list[str] = []
         values: dict[str, object] = {}
         for end in self._topics.values():
-            peers = self._unfit_peers(end) if end.unfit else []
+            peers = self._unfit_peers(end) if end.unfit or end.is_bare else []
             errors += [f"{end.name}: {peer}" for peer in peers]
             warnings += _warnings(end, now_s)
             values |= _values(end, peers)

@@ -224,7 +224,6 @@ def test_a_change_of_the_leader_is_news_for_a_while() -> None:
     assert (changed.before, changed.changed_s, changed.absent) == ("a", 0.0, False)
     watch.heard(9, 10.0 + CHANGE_SHOWN_S)
     assert watch.read("b", 9, 10.0 + CHANGE_SHOWN_S).before == ""
-    watch.deaf()
     assert watch.read("b", 9, 80.0).absent
 
 

@@ -98,6 +98,8 @@ PARAMETERS = (
 )
 
 TICK_S = 0.1
+#: The drones of a process take turns in so many shares of a tick at most.
+SHARES = 10
 FEEDBACK_PERIOD_S = 0.5
 AUTOSTART_RETRY_S = 2.0
 NETWORK_PERIOD_S = 0.5
@@ -581,7 +583,11 @@ class DroneHost(Node):
         self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
         # Wall time even in simulation: what leaders say and hear of a drone must not stop with a paused world.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(TICK_S, self._tick, callback_group=MutuallyExclusiveCallbackGroup(), clock=steady)
+        # Each drone has its turn in a period of its own: all at once would keep a core from everybody else meanwhile.
+        self._shares = min(SHARES, len(self.drones))
+        self._turn = 0
+        group = MutuallyExclusiveCallbackGroup()
+        self.create_timer(TICK_S / self._shares, self._tick, callback_group=group, clock=steady)
         self.create_timer(NETWORK_PERIOD_S, self._look_at_network, clock=steady)
 
     @property
@@ -599,8 +605,10 @@ class DroneHost(Node):
     def _tick(self) -> None:
         if self._to_start and time.monotonic() >= self._autostart_due_s:
             self._start()
-        self._telemetry.ticked()
-        for drone in self.drones:
+        self._turn = (self._turn + 1) % self._shares
+        if self._turn == 0:
+            self._telemetry.ticked()
+        for drone in self.drones[self._turn :: self._shares]:
             drone.tick()
 
     def _look_at_network(self) -> None:

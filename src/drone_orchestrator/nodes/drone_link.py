@@ -101,10 +101,7 @@ class DroneLink:
     def run_on_ros(self, work: Callable[[], None]) -> None:
         """Run ``work`` on the executor's thread."""
         self._work.append(work)
-        executor = self._node.executor
-        if executor is not None:  # before the node is spun, the first tick finds it
-            # No guard condition: the events executor takes none.
-            executor.create_task(self._drain)
+        executors.call_soon(self._node, self._drain)  # before the node is spun, the first tick finds it
 
     def send_goal(self, effect: SendGoal) -> None:
         self.run_on_ros(lambda: self._send_goal(_PendingGoal(effect, _now_s() + GOAL_TIMEOUT_S)))

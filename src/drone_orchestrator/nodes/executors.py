@@ -24,6 +24,7 @@ from typing import Any
 
 import rclpy.executors
 from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
 
 #: Overrides what a process asks for: ``classic`` or ``events``.
 VARIABLE = "DRONE_ORCHESTRATOR_EXECUTOR"
@@ -64,6 +65,15 @@ def events() -> Executor:
 def is_classic(executor: Executor | None) -> bool:
     """Whether it is one of rclpy's own: it looks at every entity on each wake, and entities may be destroyed."""
     return isinstance(executor, rclpy.executors.Executor)
+
+
+def call_soon(node: Node, call: Callable[[], None]) -> bool:
+    """From any thread: have the thread that spins ``node`` call; ``False`` where it is not spun yet."""
+    executor = node.executor
+    if executor is None:
+        return False
+    executor.create_task(call)  # no guard condition: the events executor takes none
+    return True
 
 
 def spin(executor: Executor) -> None:

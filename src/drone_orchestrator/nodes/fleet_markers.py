@@ -1,6 +1,6 @@
 """``fleet_markers``: the whole fleet for rviz, drawn by :mod:`drone_orchestrator.telemetry.markers`.
 
-Nothing is listened to or drawn while nobody subscribes.
+Nothing is drawn while nobody subscribes.
 """
 
 from __future__ import annotations
@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from builtin_interfaces.msg import Time
-from drone_interfaces.msg import DroneState, LeaderState
+from drone_interfaces.msg import LeaderState
 from geometry_msgs.msg import Point, Quaternion, Vector3
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -25,11 +23,9 @@ from ..core.zones import airspace
 from ..runtime.projection import Freshness, Projection
 from ..telemetry.markers import Color, Mark, Stage, draw
 from ..telemetry.picture import FleetPicture, LeaderWatch, leader_of, look, seen_drone
-from . import convert, names, qos
+from . import names, qos
 from .qos_watch import QosWatch
 
-#: Readers of the shared topic keep at least the fleet's size: DDS counts their history over all writers together.
-FLEET_DEPTH = 1000
 #: A drone that was not heard for so long is not drawn any more.
 FORGOTTEN_S = 120.0
 #: What was not drawn again so many periods long fades: the monitor is gone, or the word that it ended was missed.
@@ -37,7 +33,10 @@ LIFETIME_PERIODS = 6.0
 
 
 class FleetMarkers:
-    """Draws the fleet at ``rate_hz`` while somebody looks. ``is_away`` says whether the store is out of reach."""
+    """Draws the fleet at ``rate_hz`` while somebody looks; :meth:`hear_drone` has to be told what drones say.
+
+    ``is_away`` says whether the store is out of reach.
+    """
 
     def __init__(
         self,
@@ -57,45 +56,26 @@ class FleetMarkers:
         self._stage = Stage()
         self._leader = LeaderWatch()
         self._drones: dict[str, tuple[DroneReport, float, float]] = {}  # report, altitude, when it was heard
-        self._ears: list[Subscription] = []
         self._lifetime_s = LIFETIME_PERIODS / rate_hz
         profile, topic = qos.state(), names.FLEET_MARKERS
         self._publisher = node.create_publisher(MarkerArray, topic, profile, **watch.publishing(topic, profile))
+        profile, topic = qos.state(), names.LEADER
+        node.create_subscription(LeaderState, topic, self._hear_leader, profile, **watch.subscribing(topic, profile))
         self._timer = node.create_timer(1.0 / rate_hz, self._tick)
+
+    def hear_drone(self, report: DroneReport, altitude_m: float) -> None:
+        """``report`` has just been heard of a drone at ``altitude_m`` above the ground."""
+        self._drones[report.drone_id] = (report, altitude_m, time.monotonic())
 
     def _tick(self) -> None:
         if self._publisher.get_subscription_count() == 0:
-            self._close_ears()
             self._projection.read(self._follow_leader)
-        elif not self._ears:
-            self._open_ears()  # what is latched arrives before the next tick
         else:
             self._publish()
 
     def _follow_leader(self, view: FleetView) -> None:
         """Who looks for the first time shall know that the leader is a new one."""
         self._leader.read(*leader_of(view), time.monotonic())
-
-    def _open_ears(self) -> None:
-        subscribe = partial(self._node.create_subscription, **qos.options())
-        self._ears = [
-            subscribe(DroneState, names.DRONE_STATES, self._hear_drone, qos.state(FLEET_DEPTH)),
-            subscribe(LeaderState, names.LEADER, self._hear_leader, qos.state()),
-        ]
-
-    def _close_ears(self) -> None:
-        for ear in self._ears:
-            self._node.destroy_subscription(ear)
-        self._ears.clear()
-        self._drones.clear()
-        self._leader.deaf()
-
-    def _hear_drone(self, msg: DroneState) -> None:
-        try:
-            report = convert.report_from_msg(msg)
-        except ValueError:
-            return  # nothing to draw; the orchestrator's log says why
-        self._drones[report.drone_id] = (report, msg.position.altitude_m, time.monotonic())
 
     def _hear_leader(self, msg: LeaderState) -> None:
         if msg.instance_id and msg.region in ("", self._fleet.region):

@@ -34,7 +34,7 @@ from ..store import EtcdStore
 from ..store.codec import order_to_dict
 from ..telemetry.diagnostics import Status, intake_status
 from ..telemetry.metrics import Metrics
-from . import convert, names, order_topic, telemetry
+from . import convert, executors, names, order_topic, telemetry
 from .diagnostics import Reporter
 from .leader_control import LifecycleControl
 from .live_fleet import listen_to_drones
@@ -226,7 +226,8 @@ class _HttpServer:
         self._app = app
         self._listener = listener
         self._failure: BaseException | None = None
-        self._failed = node.create_guard_condition(self._raise)
+        self._node = node
+        self._closing = threading.Event()
         config = uvicorn.Config(
             app,
             http=guarded(app.state.clients),
@@ -245,6 +246,7 @@ class _HttpServer:
 
     def close(self) -> None:
         """Take no more connections, end the streams, finish the requests under way, end the thread."""
+        self._closing.set()
         self._app.state.close()
         self._server.should_exit = True
         self._thread.join()
@@ -255,7 +257,8 @@ class _HttpServer:
             self._server.run(sockets=[self._listener])
         except BaseException as error:  # uvicorn ends itself by SystemExit
             self._failure = error
-            self._failed.trigger()
+            while not executors.call_soon(self._node, self._raise) and not self._closing.wait(0.01):
+                pass  # it is not spun yet
 
     def _raise(self) -> None:
         """On the thread that spins: a gateway without HTTP must not look alive."""
@@ -288,7 +291,7 @@ class _Application:
 
 
 def main() -> None:
-    raise SystemExit(run_node(_Application))
+    raise SystemExit(run_node(_Application, executor_type=executors.events))
 
 
 if __name__ == "__main__":

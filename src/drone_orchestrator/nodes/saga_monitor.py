@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +30,7 @@ from ..telemetry import diagnostics
 from ..telemetry.census import Census, RegionTelemetry
 from ..telemetry.diagnostics import Status
 from ..telemetry.metrics import Metrics
-from . import convert, names, qos, telemetry
+from . import convert, executors, names, qos, telemetry
 from .diagnostics import Reporter
 from .fleet_markers import FleetMarkers
 from .params import LOG_LEVEL, Param, declare, keep_live
@@ -123,13 +124,13 @@ class SagaMonitor(Node):
         # One writer for all lanes, which are always published together: its last samples are one of each.
         self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
         self._heard: dict[str, diagnostics.HeardDrone] = {}
-        self._hear(watch)
         self._probe = StoreProbe(self._store)
         self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses])
         self._markers = FleetMarkers(
             self, fleet, self._projection, watch, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]
         )
-        self._guard = self.create_guard_condition(self._follow)
+        self._following = threading.Event()  # a look at what changed is on its way
+        self._hear(watch)
         self._timer = self.create_timer(self.values["period_s"], self._publish)
         keep_live(self, PARAMETERS, self.values, apply=self._set_period)
         self._projection.start()
@@ -161,10 +162,14 @@ class SagaMonitor(Node):
         for entry in change.entries:
             if isinstance(entry.value, SagaEvent):
                 self._events.append((entry.value, change.revision))
-        self._guard.trigger()
+        if not self._following.is_set():
+            self._following.set()
+            if not executors.call_soon(self, self._follow):
+                self._following.clear()  # not spun yet: the timer looks
 
     def _follow(self) -> None:
         """What must be shown as it happens."""
+        self._following.clear()
         while self._events:
             self._stream.publish(_event_msg(*self._events.popleft()))
         self._publish_pressure()
@@ -187,7 +192,7 @@ class SagaMonitor(Node):
 
     def _publish(self) -> None:
         self._telemetry.refresh()
-        self._publish_pressure()
+        self._follow()
         (rows, counts), freshness = self._projection.read(self._rows)
         if freshness.loaded and freshness.revision != self._shown_revision:
             self._shown_revision = freshness.revision
@@ -227,6 +232,7 @@ class SagaMonitor(Node):
         except ValueError:
             return  # the orchestrators' logs say why
         self._heard[report.drone_id] = diagnostics.HeardDrone(report, time.monotonic())
+        self._markers.hear_drone(report, message.position.altitude_m)
 
     def _is_stale(self, freshness: Freshness) -> bool:
         return freshness.stale_s is not None and freshness.stale_s > self.values["stale_after_s"]
@@ -282,7 +288,7 @@ class _Application:
 
 
 def main() -> None:
-    raise SystemExit(run_node(_Application))
+    raise SystemExit(run_node(_Application, executor_type=executors.events))
 
 
 if __name__ == "__main__":

@@ -146,10 +146,6 @@ class LeaderWatch:
         if epoch >= self._known[1]:
             self._heard_at_s = now_s
 
-    def deaf(self) -> None:
-        """Nobody listens to the leader for a while."""
-        self._heard_at_s = None
-
     def read(self, name: str, epoch: int, now_s: float) -> SeenLeader:
         """The leader as of now; ``name`` and ``epoch`` as the store has them."""
         if name and epoch > self._known[1]:

@@ -11,6 +11,7 @@ import pytest
 from etcd3 import etcdrpc
 from office import Office
 
+from drone_orchestrator.cli.audit import audit_store
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import Saga, SagaStatus
 from drone_orchestrator.store import EtcdProcess
@@ -122,9 +123,15 @@ def test_deleting_a_reservation_before_clearance_is_what_the_end_of_its_lease_do
 def test_an_edit_by_hand_is_reported(town: Town, name: str) -> None:
     edit, broken, says = EDITS[name]
     edit(town)
+    report = audit_store(town.office.store, [], complete=False)
+    assert {violation.invariant for violation in report.violations} == broken
+    assert any(says in violation.text for violation in report.violations)
+
+
+def test_the_command_says_it_in_words_and_by_its_exit_code(town: Town) -> None:
+    town.edit_saga(town.flying, drone_id="drone_3")
     done = town.office.fleetctl("audit", "--json")
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 1
     document = json.loads(done.stdout.splitlines()[-1])
-    found = {invariant for invariant, count in document["invariants"].items() if count}
-    assert found == broken
-    assert says in done.stderr
+    assert {invariant for invariant, count in document["invariants"].items() if count} == {"I1", "I6"}
+    assert "drone_3" in done.stderr

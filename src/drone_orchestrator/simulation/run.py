@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
+from ..runtime import collector
 from ..verification.records import INVARIANTS
 from .profile import Profile
 from .world import Result, World
@@ -30,7 +31,7 @@ def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[Res
             yield run_seed(seed, profile)
         return
     # Spawned, not forked: a fork would copy threads' locks in whatever state they are.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=collector.calm)
     try:
         with _interrupts_held_back():
             futures = [pool.submit(run_seed, seed, profile) for seed in seeds]

@@ -47,6 +47,8 @@ def leader(epoch: int = 7) -> Election:
         ({"heartbeat_period_s": 5.0}, "heartbeat_period_s"),
         ({"suspicion_pause_s": 0.0}, "suspicion_pause_s"),
         ({"suspicion_cap_s": 1.0}, "suspicion_pause_s"),
+        ({"cold_pause_s": -0.1}, "cold_pause_s"),
+        ({"cold_pause_s": 5.0}, "cold_pause_s"),
     ],
 )
 def test_timing_that_would_not_be_safe_is_refused(bad: dict[str, float], why: str) -> None:
@@ -199,3 +201,58 @@ def test_a_role_that_may_not_follow_is_a_defect() -> None:
     with pytest.raises(AssertionError, match="standby to leader"):
         e._become(Role.LEADER)
     assert set(TRANSITIONS) == set(Role)
+
+
+def cold_standby() -> Election:
+    return Election(ME, ElectionPolicy(heartbeat_period_s=0.1, cold_pause_s=1.0))
+
+
+def test_a_standby_that_hears_no_drone_lets_others_take_a_free_office_for_a_while() -> None:
+    e = cold_standby()
+    assert e.tick(None, at(10.0), warm=False) == []
+    assert e.next_deadline() == 11.0
+    assert e.tick(None, at(10.9), warm=False) == []
+    [campaign] = e.tick(None, at(11.0), warm=False)  # nobody else wants it
+    assert isinstance(campaign, Campaign)
+
+
+def test_it_takes_over_at_once_when_it_hears_a_drone() -> None:
+    e = cold_standby()
+    assert e.tick(None, at(10.0), warm=False) == []
+    assert [type(effect) for effect in e.tick(None, at(10.2), warm=True)] == [Campaign]
+
+
+def test_it_lets_others_replace_a_silent_leader_and_does_it_in_the_end() -> None:
+    e = cold_standby()
+    e.leader_silent(LeaderSilent(5, left=False))
+    assert e.tick(key(5, OTHER), at(10.0), warm=False) == []
+    assert e.tick(key(5, OTHER), at(10.5), warm=False) == []
+    assert e.next_deadline() == 11.0
+    assert [type(effect) for effect in e.tick(key(5, OTHER), at(11.0), warm=False)] == [Report, Campaign]
+
+
+def test_the_pause_begins_anew_with_each_vacancy() -> None:
+    e = cold_standby()
+    assert e.tick(None, at(10.0), warm=False) == []
+    assert e.tick(key(6, OTHER), at(10.5), warm=False) == []  # somebody was faster
+    assert e.next_deadline() is None
+    assert e.tick(key(6, None), at(20.0), warm=False) == []
+    assert e.next_deadline() == 21.0
+
+
+def test_a_leader_that_comes_to_itself_ends_the_wait() -> None:
+    e = cold_standby()
+    e.leader_silent(LeaderSilent(5, left=False))
+    assert e.tick(key(5, OTHER), at(10.0), warm=False) == []
+    e.leader_alive(5)
+    assert e.tick(key(5, OTHER), at(11.0), warm=False) == []
+    assert e.next_deadline() is None
+
+
+def test_a_replica_that_returns_to_service_has_waited_for_nobody_yet() -> None:
+    e = cold_standby()
+    assert e.tick(None, at(10.0), warm=False) == []
+    e.retire()
+    e.return_to_service()
+    assert e.tick(None, at(20.0), warm=False) == []
+    assert e.next_deadline() == 21.0

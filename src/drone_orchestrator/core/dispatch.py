@@ -105,6 +105,10 @@ class Dispatcher:
         office.wakes.clear()
         return effects + self._look_at_all(now)
 
+    def hears_drones(self, now: Instant) -> bool:
+        """Whether any drone was heard just now."""
+        return any(not self._roster.is_silent(drone, now) for drone in self._drones.values())
+
     def adopt(self, policy: DispatchPolicy, now: Instant) -> list[Effect]:
         """Decide by ``policy`` from now on. Orders that wait for the end of an old period are looked at again."""
         self._policy = policy

@@ -9,6 +9,9 @@ A leader's death shows in two ways: its lease runs out, or its heartbeats stop. 
 does not wait for the lease; it replaces exactly the leader that it suspects. It may be wrong, for it may be itself that
 is cut off, so it does that once in ``suspicion_pause_s`` only, and after being wrong more rarely still: then the lease
 decides. A leader that takes its leave is replaced in the same way, but nobody can be wrong about that.
+
+A standby that hears no drone yet, because it was started a moment ago, would lead and have nothing to lead: it lets
+others try first for ``cold_pause_s``, counted from when it saw that a leader is wanted.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ class ElectionPolicy:
     heartbeat_period_s: float | None = None  # None: no heartbeats, the lease alone tells of a death
     suspicion_pause_s: float = 30.0
     suspicion_cap_s: float = 600.0
+    cold_pause_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.lease_ttl_s < 2.0:
@@ -66,6 +70,8 @@ class ElectionPolicy:
             raise ValueError("heartbeat_period_s must be positive and less than lease_ttl_s")
         if not 0.0 < self.suspicion_pause_s <= self.suspicion_cap_s:
             raise ValueError("suspicion_pause_s must be positive, and suspicion_cap_s not below it")
+        if not 0.0 <= self.cold_pause_s < self.lease_ttl_s:
+            raise ValueError("cold_pause_s must not be negative, and less than lease_ttl_s")
 
 
 class Election:
@@ -87,6 +93,7 @@ class Election:
         self._won_by_suspicion_at_s: float | None = None
         self._may_suspect_at_s = float("-inf")
         self._wrong_suspicions = 0
+        self._wanted_since_s: float | None = None  # a cold standby noticed then that a leader is wanted
 
     @property
     def record(self) -> LeaderRecord:
@@ -101,12 +108,15 @@ class Election:
             return min(deadlines)
         if self.role is not Role.STANDBY:
             return None
+        if self._wanted_since_s is not None:
+            return self._wanted_since_s + self._policy.cold_pause_s
         if self._silent:
             return self._may_suspect_at_s if self._try_at_s is None else min(self._try_at_s, self._may_suspect_at_s)
         return self._try_at_s
 
-    def tick(self, leader: Entry | None, now: Instant) -> list[Effect]:
-        """Refresh, step down or campaign, whatever is due; ``leader`` is the leader key as the view has it."""
+    def tick(self, leader: Entry | None, now: Instant, *, warm: bool = True) -> list[Effect]:
+        """Refresh, step down or campaign, whatever is due; ``leader`` is the leader key as the view has it, and
+        ``warm`` says whether this replica could go on at once where another one stopped."""
         if self.role in (Role.ELECTED, Role.LEADER):
             return self._serve(leader, now)
         if self.role is not Role.STANDBY:
@@ -114,15 +124,20 @@ class Election:
         if leader is None or leader.value is None:
             self._silent = None
             due = self._try_at_s is None or now.mono_s >= self._try_at_s
-            return self._campaign(None, now) if due else []
+            return self._campaign(None, now) if due and self._has_let_others_try(warm, now) else []
         self._try_at_s, self._failures = None, 0
         silent, self._silent = self._silent, None
         if silent is None or silent.epoch != leader.mod_revision:
+            self._wanted_since_s = None
             return []
-        if silent.left or now.mono_s >= self._may_suspect_at_s:
-            return self._campaign(silent, now)
         self._silent = silent
-        return []
+        due = silent.left or now.mono_s >= self._may_suspect_at_s
+        return self._campaign(silent, now) if due and self._has_let_others_try(warm, now) else []
+
+    def _has_let_others_try(self, warm: bool, now: Instant) -> bool:
+        if self._wanted_since_s is None:
+            self._wanted_since_s = now.mono_s
+        return warm or now.mono_s >= self._wanted_since_s + self._policy.cold_pause_s
 
     def leader_silent(self, event: LeaderSilent) -> None:
         """The detector misses the heartbeats of an epoch. What follows from it is for ``tick`` to say."""
@@ -135,7 +150,7 @@ class Election:
 
     def _campaign(self, over: LeaderSilent | None, now: Instant) -> list[Effect]:
         self._become(Role.CAMPAIGNING)
-        self._try_at_s = None
+        self._try_at_s = self._silent = self._wanted_since_s = None
         self._over = over
         record = LeaderRecord(self._record.holder, self._record.instance_id, now.wall_s)
         campaign = Campaign(record, self._policy.lease_ttl_s, over.epoch if over else 0)
@@ -222,7 +237,7 @@ class Election:
     def return_to_service(self) -> None:
         if self.role is Role.RETIRED:
             self._become(Role.STANDBY)
-            self._try_at_s = None
+            self._try_at_s = self._wanted_since_s = None
 
     def _serve(self, leader: Entry | None, now: Instant) -> list[Effect]:
         if leader is not None and leader.mod_revision > self.epoch:

@@ -83,6 +83,10 @@ PARAMETERS = (
 )
 
 
+#: How long (s) a standby that hears no drone yet lets others take over: one that hears them is much faster.
+COLD_PAUSE_S = 0.5
+
+
 class OrchestratorNode(LifecycleNode):
     """The ROS side of one replica; everything that decides is in :mod:`drone_orchestrator.core`."""
 
@@ -197,6 +201,7 @@ class OrchestratorNode(LifecycleNode):
             refresh_period_s=ttl / 5.0,
             safety_margin_s=ttl / 5.0,
             heartbeat_period_s=period_s,
+            cold_pause_s=COLD_PAUSE_S,
         )
         dispatch, retention = _policies(values)
         record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)

@@ -6,9 +6,10 @@ orders' arrival that is measured, the shop hands in :data:`PROBES` orders at onc
 the old leader has left its office, or it would assign them itself); and no round begins before two thirds of the drones
 have nothing to do. All the while a steady trickle keeps deliveries in flight, which the next leader has to adopt.
 
-A round also waits until two standbys hear the leader of the moment. Rounds follow each other faster than leaders die:
-a replica takes over on a suspicion once in 30 s only, so whoever was hung is started afresh once it has proven that it
-stands by again. ``lease_only`` is a second fleet in the same run, whose replicas do not mind missing heartbeats.
+A round also waits until two standbys hear the leader of the moment, and the drones: one that was started a moment ago
+may not yet. Rounds follow each other faster than leaders die: a replica takes over on a suspicion once in 30 s only, so
+whoever was hung is started afresh once it has proven that it stands by again. ``lease_only`` is a second fleet in the
+same run, whose replicas do not mind missing heartbeats.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ PROBE_PERIOD_S = 0.01
 #: Longer than a take-over, so that the victim's start does not slow down what is measured.
 DOWN_S = 1.5
 HANG_S = 2.0
-#: A standby that hears the leader has its view and the drones' states, or gets them at the same time.
+#: A standby that hears the leader and the drones has its view, or gets it at the same time.
 SETTLE_S = 0.5
 ASSIGNED_WITHIN_S = 20.0
 READY_WITHIN_S = 60.0
@@ -227,6 +228,7 @@ class _Run:
         self._chronicle = _Chronicle()
         self._load = _Load()
         self._logs_from: dict[str, int] = {}
+        self._lives_from: dict[str, int] = {}  # where the log of the process that runs begins
         self._ended: set[str] = set()
         self._died: list[str] = []
 
@@ -333,7 +335,11 @@ class _Run:
             leader = self._observer.leader()
             if entry is None or leader is None or busy > self._options.drones // 3:
                 return None
-            warm = [name for name in replicas if name != leader and self._stands_by(name, entry.mod_revision)]
+            warm = [
+                name
+                for name in replicas
+                if name != leader and self._stands_by(name, entry.mod_revision) and self._hears_drones(name)
+            ]
             return (leader, entry) if len(warm) == len(replicas) - 1 else None
 
         found: tuple[str, Entry] = self._await(ready, READY_WITHIN_S, "the fleet was not ready for the next round")
@@ -341,10 +347,17 @@ class _Run:
         return found
 
     def _stands_by(self, name: str, epoch: int) -> bool:
+        return self._said(name, self._logs_from, names.STANDING_BY.format(epoch=epoch))
+
+    def _hears_drones(self, name: str) -> bool:
+        return self._said(name, self._lives_from, names.HEARS_DRONES)
+
+    def _said(self, name: str, marks: Mapping[str, int], words: str) -> bool:
+        """Whether the process has said so since ``marks``, bytes of its log."""
         with (self._fleet.log_dir / f"{name}.log").open("rb") as log:
-            log.seek(self._logs_from.get(name, 0))
+            log.seek(marks.get(name, 0))
             said = log.read().decode(errors="replace")
-        return any(line.endswith(names.STANDING_BY.format(epoch=epoch)) for line in said.splitlines())
+        return any(line.endswith(words) for line in said.splitlines())
 
     def _await(self, look: Callable[[], Any], timeout_s: float, otherwise: str) -> Any:
         """What ``look`` finds once it finds something; raises :class:`Broken` with ``otherwise`` if it does not."""
@@ -364,6 +377,7 @@ class _Run:
 
     def _end(self, name: str) -> None:
         self._mark(name)
+        self._lives_from[name] = self._logs_from[name]
         self._ended.add(name)
 
     def _exited(self, name: str, code: int) -> None:

@@ -29,8 +29,9 @@ from rclpy.node import Node
 #: Overrides what a process asks for: ``classic`` or ``events``.
 VARIABLE = "DRONE_ORCHESTRATOR_EXECUTOR"
 CLASSIC, EVENTS = "classic", "events"
-#: How long the events executor may wait in one go. Whatever happens wakes it at once, so this costs nothing.
-SLICE_S = 1.0
+#: How long (s) the events executor may wait in one go. What happens wakes it at once, but not always: now and then an
+#: event waits for the end of the slice, and it may be the one that tells of a leader's end.
+SLICE_S = 0.1
 
 
 class UnknownExecutor(ValueError):

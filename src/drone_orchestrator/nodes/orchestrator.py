@@ -36,7 +36,7 @@ from ..telemetry.logs import OrderLog
 from ..telemetry.metrics import Metrics
 from ..telemetry.replica import ReplicaTelemetry, TimedPlanner
 from ..telemetry.traces import OrderTraces
-from . import executors, telemetry
+from . import executors, names, telemetry
 from .diagnostics import Reporter
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
@@ -113,6 +113,7 @@ class OrchestratorNode(LifecycleNode):
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._epoch = 0  # of the office that the lifecycle shows or is about to show
         self._is_active = False
+        self._hears_drones = False  # told once
 
     # --- lifecycle ----------------------------------------------------------------------------------------------
 
@@ -223,6 +224,7 @@ class OrchestratorNode(LifecycleNode):
         archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
         self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
         self._driver = Driver(core, self._store, self, self._log, archive=self._archive, observer=self._telemetry)
+        self._hears_drones = False
         self._link.begin(record.instance_id)
         self._heartbeat.begin(record.instance_id)
         self._driver.start()
@@ -240,6 +242,9 @@ class OrchestratorNode(LifecycleNode):
     def _heard(self, event: Event) -> None:
         """What DDS says, for the core; some of it is counted on the way."""
         if isinstance(event, DroneHeard):
+            if not self._hears_drones:
+                self._hears_drones = True
+                self._log.info(names.HEARS_DRONES)
             self._telemetry.drone_heard(event.report)
         elif isinstance(event, LeaderAlive):
             self._telemetry.leader_alive()

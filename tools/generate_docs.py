@@ -170,7 +170,7 @@ described in `src/drone_interfaces` and by `ros2 interface show`.
 | name | type | who offers it |
 |---|---|---|
 | `leader` | `msg/LeaderState`, latched and 1 Hz | the leader |
-| `request_clearance` | `srv/RequestClearance` | the leader |
+| `request_clearance` | `srv/RequestClearance` | replicas; the leader answers |
 | `drone_states` | `msg/DroneState`, latched per drone | every drone |
 | `drones/<id>/telemetry` | `msg/DroneTelemetry` | the drone |
 | `drones/<id>/execute_delivery` | `action/ExecuteDelivery` | the drone |

@@ -29,7 +29,7 @@ from ..simulation.instant import InstantFleet
 from ..store import EtcdStore
 from ..store.process import EtcdNotStarted, EtcdProcess
 from ..telemetry.metrics import Metrics
-from .context import json_option
+from .context import json_option, positive
 from .output import Failure, Output
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,8 @@ ASSIGNED_WITHIN_S = 20.0
 
 
 @click.command()
-@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(1.0, 600.0), help="Of each phase.")
-@click.option(
-    "--flood-rate", default=1000.0, show_default=True, type=click.FloatRange(1.0, 100_000.0), help="Orders/s."
-)
+@click.option("--seconds", default=10.0, show_default=True, type=positive(1.0, 600.0), help="Of each phase.")
+@click.option("--flood-rate", default=1000.0, show_default=True, type=positive(1.0, 100_000.0), help="Orders/s.")
 @click.option(
     "--waiting", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Bound of the flooded lane."
 )

@@ -22,7 +22,7 @@ from ..bringup.plan import FleetOptions
 from ..core.types import GeoPoint
 from . import charts
 from .bench_scale import ASSIGNED_WITHIN_S, HEARD_WITHIN_S, WARM_UP_S, machine
-from .context import json_option
+from .context import json_option, positive
 from .order_probe import CLIENTS, OrderProbe, benched, percentile_ms
 from .output import Failure, Output
 
@@ -35,8 +35,8 @@ LIMITS_MS = {"p50_ms": 6.0, "p99_ms": 15.0}
 
 
 @click.command()
-@click.option("--rate", default=50.0, show_default=True, type=click.FloatRange(0.1, 200.0), help="Orders per second.")
-@click.option("--seconds", default=20.0, show_default=True, type=click.FloatRange(1.0, 600.0))
+@click.option("--rate", default=50.0, show_default=True, type=positive(0.1, 200.0), help="Orders per second.")
+@click.option("--seconds", default=20.0, show_default=True, type=positive(1.0, 600.0))
 @click.option("--drones", default=0, type=click.IntRange(0, 200), help="Default: as many as the rate needs.")
 @charts.picture_option
 @json_option

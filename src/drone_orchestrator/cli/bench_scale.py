@@ -23,7 +23,7 @@ from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.plan import FleetOptions
 from ..bringup.runner import LocalFleet
 from . import charts
-from .context import json_option
+from .context import json_option, positive
 from .order_probe import OrderProbe, benched, percentile_ms
 from .output import Failure, Output
 
@@ -58,7 +58,7 @@ class _Sizes(click.ParamType[Any]):
 
 @click.command()
 @click.option("--drones", "sizes", default="10,50,100,200", show_default=True, type=_Sizes(), help="Fleet sizes.")
-@click.option("--seconds", default=12.0, show_default=True, type=click.FloatRange(1.0, 600.0), help="Of each point.")
+@click.option("--seconds", default=12.0, show_default=True, type=positive(1.0, 600.0), help="Of each point.")
 @charts.picture_option
 @json_option
 def scale(out: Output, sizes: tuple[int, ...], seconds: float, picture_path: Path | None) -> None:

@@ -23,7 +23,7 @@ from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.plan import FleetOptions, heaviest_kg
 from ..bringup.runner import LocalFleet, dies_with_parent
 from .chronicle import Observer
-from .context import json_option
+from .context import json_option, positive
 from .output import Failure, Output
 from .shop import Habits, Shop
 from .up import running
@@ -35,7 +35,7 @@ _BUSY = "while True: pass"
 
 
 @click.command()
-@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.05, 1440.0))
+@click.option("--minutes", default=10.0, show_default=True, type=positive(0.05, 1440.0))
 @click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100))
 @click.option("--busy", "hogs", type=click.IntRange(0, 1024), help="Busy processes; one per core by default.")
 @json_option

@@ -31,7 +31,7 @@ from ..verification.records import Report
 from . import faults, progress, timeline
 from .audit import print_report
 from .chronicle import Fault, Observer
-from .context import json_option
+from .context import json_option, positive
 from .output import Failure, Output
 from .shop import Habits, Shop
 from .up import cause, running
@@ -71,14 +71,27 @@ _KINDS_HELP = "\n\n\b\nKinds of faults:\n" + "\n".join(f"  {kind:<11} {text}" fo
     help="Run a fleet, inject faults on its processes while orders come in, let it heal, and check that nothing was "
     "lost or doubled and that every order was delivered." + _KINDS_HELP
 )
-@click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(5.0, 86_400.0), help="Of faults.")
+@click.option("--seconds", default=60.0, show_default=True, type=positive(5.0, 86_400.0), help="Of faults.")
 @click.option("--seed", default=1, show_default=True, help="Of the faults, the orders and the shop's habits.")
 @click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100))
 @click.option("--etcd-members", default="1", show_default=True, type=click.Choice(["1", "3"]))
 @click.option("--faults", "kinds", type=Kinds(), help="Which kinds; all by default.")
 @click.option("--cancels", is_flag=True, help="Some orders are cancelled on their way.")
-@click.option("--time-scale", default=50.0, show_default=True, help="Flight so many times faster than life.")
-@click.option("--settle", "settle_s", default=180.0, show_default=True, help="Seconds for it all to come right, after.")
+@click.option(
+    "--time-scale",
+    default=50.0,
+    show_default=True,
+    type=positive(0.001, 1000),
+    help="Flight so many times faster than life.",
+)
+@click.option(
+    "--settle",
+    "settle_s",
+    default=180.0,
+    show_default=True,
+    type=positive(),
+    help="Seconds for it all to come right, after.",
+)
 @click.option(
     "--report",
     "folder",

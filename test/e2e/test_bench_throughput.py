@@ -27,3 +27,14 @@ def test_it_reports_rates_of_a_durable_store_beside_its_baseline(tmp_path: Path,
     assert figures["ratio"] == pytest.approx(figures["orders_per_s"] / figures["baseline_orders_per_s"], rel=0.01)
     assert figures["delivered_per_s"] > 0.0
     assert "all steps" in picture.read_text(encoding="utf-8")
+
+
+def test_the_bench_of_lanes_floods_one_from_a_process_of_its_own_and_times_another() -> None:
+    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "lanes", "--json"]
+    options = ["--seconds", "1", "--flood-rate", "300", "--waiting", "20"]
+    run = subprocess.run([*command, *options], capture_output=True, text=True, timeout=80, check=False)
+    assert run.returncode == 0, run.stderr
+    figures = json.loads(run.stdout.splitlines()[-1])
+    assert figures["quiet"]["n"] == figures["flooded"]["n"] == 20
+    assert figures["flood_accepted"] >= 20 and figures["flood_refused"] > 0
+    assert figures["ratio_p50"] == pytest.approx(figures["flooded"]["p50_ms"] / figures["quiet"]["p50_ms"], rel=0.01)

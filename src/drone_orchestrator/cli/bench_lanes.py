@@ -1,15 +1,22 @@
-"""``fleetctl bench lanes``: what a flood in one lane costs the others, on a real etcd and the driver of production."""
+"""``fleetctl bench lanes``: what a flood in one lane costs the others, on a real etcd and the driver of production.
+
+The flood comes from a process of its own with an intake of its own, as at another gateway: what is measured is what the
+lanes share, not one interpreter.
+"""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any
 
 import click
 import numpy as np
@@ -81,6 +88,48 @@ def _bounded(fleet: FleetSpec, waiting: int) -> FleetSpec:
     return replace(fleet, classes=(replace(first, max_waiting=waiting), *others))
 
 
+class _Shop:
+    """An intake with a store and a view of its own, that orders for one class."""
+
+    def __init__(self, endpoints: Sequence[str], fleet: FleetSpec, drone_class: str, prefix: str) -> None:
+        self._drone_class = drone_class
+        self._prefix = prefix
+        self._number = 0
+        self._store = EtcdStore(endpoints, fleet.region)
+        capable = AssignmentPlanner().capable
+        bulkheads = Bulkheads(fleet, capable)
+        self._projection = Projection(self._store, folds=(bulkheads,))
+        metrics = Metrics("bench", fleet.region)
+        self._intake = Intake(self._store, fleet, capable, metrics, StoreBreaker(), bulkheads)
+        self._projection.start()
+
+    def order(self) -> tuple[Result, str]:
+        """Hand in the next one; the answer, and its message id."""
+        self._number += 1
+        document = town.orders(1, self._number)[0]
+        answer = self._intake.accept(
+            {**document, "order_id": f"{self._prefix}-{self._number}", "drone_class": self._drone_class}, self._prefix
+        )
+        return answer.result, answer.message_id
+
+    def close(self) -> None:
+        self._projection.close()
+        self._store.close()
+
+
+def _flood(pipe: Connection, endpoints: Sequence[str], fleet: FleetSpec, rate_per_s: float) -> None:
+    """The flooder's process: says that it is ready, floods until it is told to stop, and says what was answered."""
+    shop = _Shop(endpoints, fleet, fleet.classes[0].name, "flood")
+    results: Counter[Result] = Counter()
+    pipe.send(None)
+    began_s, number = time.monotonic(), 0
+    while not pipe.poll(max(0.0, began_s + number / rate_per_s - time.monotonic())):
+        results[shop.order()[0]] += 1
+        number += 1
+    shop.close()
+    pipe.send(results)
+
+
 class _Bench:
     """An etcd, one orchestrator's driver, drones that need :data:`BUSY_S` an order, and two shops."""
 
@@ -89,16 +138,11 @@ class _Bench:
         self._fleet = fleet
         self._assigned: dict[str, float] = {}
         self._changed = threading.Condition()
-        self._number = 0
 
     def __enter__(self) -> _Bench:
         self._etcd = EtcdProcess()
-        self._stores = [EtcdStore(self._etcd.endpoints, self._fleet.region) for _ in range(2)]
-        planner = AssignmentPlanner()
-        bulkheads = Bulkheads(self._fleet, planner.capable)
-        self._projection = Projection(self._stores[1], folds=(bulkheads,))
-        metrics = Metrics("bench", self._fleet.region)
-        self._intake = Intake(self._stores[1], self._fleet, planner.capable, metrics, StoreBreaker(), bulkheads)
+        self._store = EtcdStore(self._etcd.endpoints, self._fleet.region)
+        self._shop = _Shop(self._etcd.endpoints, self._fleet, self._fleet.classes[-1].name, "probe")
         reports = [
             DroneReport(
                 f"{c.name}_{i}", c.name, f"journal_{c.name}_{i}", 0, Phase.IDLE, self._fleet.depot, c.battery_wh
@@ -107,25 +151,23 @@ class _Bench:
             for i in range(DRONES_PER_LANE)
         ]
         self._drones = InstantFleet(reports, busy_s=BUSY_S)
-        core = Orchestrator(LeaderRecord("bench", uuid.uuid4().hex, 0.0), self._fleet, planner)
-        self._driver = Driver(core, self._stores[0], self._drones, log, on_commit=self._committed)
+        core = Orchestrator(LeaderRecord("bench", uuid.uuid4().hex, 0.0), self._fleet, AssignmentPlanner())
+        self._driver = Driver(core, self._store, self._drones, log, on_commit=self._committed)
         self._driver.start()
         self._drones.start(self._driver.post)
-        self._projection.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._driver.stop()
         self._drones.stop()
-        self._projection.close()
-        for store in self._stores:
-            store.close()
+        self._shop.close()
+        self._store.close()
         self._etcd.stop()
 
     def phase(self, seconds: float, flood_rate: float) -> dict[str, float]:
         """Latencies of the measured lane, in ms."""
-        with self._flood(flood_rate):
-            sent = self._probe(self._fleet.classes[-1].name, seconds)
+        with self._flooded(flood_rate):
+            sent = self._probe(seconds)
         deadline = time.monotonic() + ASSIGNED_WITHIN_S
         with self._changed:
             while not sent.keys() <= self._assigned.keys() and self._changed.wait(deadline - time.monotonic()):
@@ -136,38 +178,39 @@ class _Bench:
         p50, p99 = np.percentile(took_ms, [50, 99])
         return {"n": len(sent), "p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2)}
 
-    def _probe(self, lane: str, seconds: float) -> dict[str, float]:
+    def _probe(self, seconds: float) -> dict[str, float]:
         sent: dict[str, float] = {}
         began = time.monotonic()
         for index in range(round(seconds * PROBE_RATE_PER_S)):
             time.sleep(max(0.0, began + index / PROBE_RATE_PER_S - time.monotonic()))
             at = time.monotonic()
-            sent[self._submit(lane, "probe")[1]] = at
+            sent[self._shop.order()[1]] = at
         return sent
 
     @contextmanager
-    def _flood(self, rate: float) -> Iterator[None]:
-        stopped = threading.Event()
+    def _flooded(self, rate_per_s: float) -> Iterator[None]:
+        if not rate_per_s:
+            yield
+            return
+        spawned = multiprocessing.get_context("spawn")
+        ours, theirs = spawned.Pipe()
+        arguments = (theirs, tuple(self._etcd.endpoints), self._fleet, rate_per_s)
+        flooder = spawned.Process(target=_flood, args=arguments, name="flood", daemon=True)
+        flooder.start()
+        try:
+            self._hear(ours)
+            yield
+            ours.send(None)
+            self.results += self._hear(ours)
+        finally:
+            flooder.kill()
+            flooder.join()
 
-        def pour() -> None:
-            while not stopped.wait(1.0 / rate):
-                self.results[self._submit(self._fleet.classes[0].name, "flood")[0]] += 1
-
-        thread = threading.Thread(target=pour, name="flood", daemon=True)
-        if rate:
-            thread.start()
-        yield
-        stopped.set()
-        if rate:
-            thread.join()
-
-    def _submit(self, lane: str, source: str) -> tuple[Result, str]:
-        with self._changed:
-            self._number += 1
-            number = self._number
-        document = {**town.orders(1, number)[0], "order_id": f"B-{number}", "drone_class": lane}
-        answer = self._intake.accept(document, source)
-        return answer.result, answer.message_id
+    @staticmethod
+    def _hear(pipe: Connection) -> Any:
+        if not pipe.poll(ASSIGNED_WITHIN_S):
+            raise Failure(f"the flood's process did not answer within {ASSIGNED_WITHIN_S:g} s")
+        return pipe.recv()
 
     def _committed(self, done: CommitDone, took_s: float) -> None:
         change = done.commit.transition

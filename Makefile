@@ -51,7 +51,7 @@ lint: setup-dev ## ruff, mypy and the import contract
 mutants: setup ## break the core on purpose, and see that the simulation notices (ARGS='--seeds 50 leader_not_fenced')
 	@$(BIN)/python test/simulation/hunt.py $(ARGS)
 
-bench: setup ## measure everything and write docs/benchmarks.md, 15 min (ARGS='--only throughput latency')
+bench: setup ## measure everything and write docs/benchmarks.md, 20 min (ARGS='--only throughput latency')
 	@$(BIN)/python benchmarks/report.py $(ARGS)
 
 clean: ## remove .venv and everything built or cached

@@ -20,6 +20,7 @@ from .bench_failover import failover
 from .bench_lanes import lanes
 from .bench_latency import latency
 from .bench_scale import scale
+from .bench_soak import soak
 from .bench_steadiness import steadiness
 from .bench_throughput import throughput
 from .context import json_option
@@ -41,6 +42,7 @@ bench.add_command(throughput)
 bench.add_command(steadiness)
 bench.add_command(latency)
 bench.add_command(scale)
+bench.add_command(soak)
 
 
 @bench.command()

@@ -9,9 +9,13 @@ from ..planning.energy import MIN_LEG_M, SECONDS_PER_HOUR, cruise_power_w, fligh
 DEPOT_RADIUS_M = 10.0
 
 
-def after_flight_wh(energy_wh: float, drone_class: DroneClass, payload_kg: float, seconds: float) -> float:
-    """What is left of ``energy_wh`` after ``seconds`` in the air with ``payload_kg`` on board; not below 0."""
-    power_w = float(cruise_power_w(drone_class, payload_kg))
+def flight_power_w(drone_class: DroneClass, payload_kg: float) -> float:
+    """What flying with ``payload_kg`` on board takes."""
+    return float(cruise_power_w(drone_class, payload_kg))
+
+
+def after_flight_wh(energy_wh: float, power_w: float, seconds: float) -> float:
+    """What is left of ``energy_wh`` after ``seconds`` in the air at ``power_w``; not below 0."""
     return max(0.0, energy_wh - power_w * seconds / SECONDS_PER_HOUR)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from ..core.types import DroneClass, GeoPoint
 from ..planning.energy import MIN_LEG_M
 from ..planning.geo import enu_from_geo, geo_from_enu
-from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaining_s
+from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, flight_power_w, remaining_s
 from .controller import FlightError, FlightState
 from .kept import SAVE_PERIOD_S, KeptFile
 
@@ -59,7 +59,8 @@ class KinematicFlight:
         self._time_scale = time_scale
         kept = self._file.read() or _Kept(0.0, 0.0, 0.0, 0.0, drone_class.battery_wh, None)
         self._east, self._north, self._up = kept.east_m, kept.north_m, kept.up_m
-        self._heading, self._energy_wh, self._payload_kg = kept.heading_rad, kept.energy_wh, kept.payload_kg
+        self._heading, self._energy_wh = kept.heading_rad, kept.energy_wh
+        self._carry(kept.payload_kg)
         self._v_east = self._v_north = self._v_up = 0.0
         self._target: tuple[float, float] | None = None
         self._loading_kg: float | None = None
@@ -168,7 +169,7 @@ class KinematicFlight:
         if self._dropping:
             self._spend(passed_s)
         if self._act_left_s <= 0.0:
-            self._payload_kg = self._loading_kg
+            self._carry(self._loading_kg)
             self._break_off()
             self._save(durable=True)
         return passed_s
@@ -236,7 +237,12 @@ class KinematicFlight:
             self._heading = math.atan2(self._v_north, self._v_east)
 
     def _spend(self, passed_s: float) -> None:
-        self._energy_wh = after_flight_wh(self._energy_wh, self._class, self._payload_kg or 0.0, passed_s)
+        self._energy_wh = after_flight_wh(self._energy_wh, self._power_w, passed_s)
+
+    def _carry(self, payload_kg: float | None) -> None:
+        """With what is on board changes the power in flight: worked out here, for a flight has thousands of steps."""
+        self._payload_kg = payload_kg
+        self._power_w = flight_power_w(self._class, payload_kg or 0.0)
 
     def _break_off(self) -> None:
         self._loading_kg, self._dropping, self._act_left_s = None, False, 0.0

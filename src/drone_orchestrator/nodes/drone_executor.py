@@ -43,6 +43,7 @@ from ..core.drone_events import (
     LiftGrounding,
     RecallRequested,
 )
+from ..core.effects import AcknowledgeOutcome
 from ..core.types import DeliveryOutcome, DroneClass, DroneReport, FleetSpec, GeoPoint, Instant, Outcome, Phase, Verdict
 from ..flight.controller import FlightController, FlightError, FlightSetup
 from ..runtime.drone_driver import DroneDriver
@@ -230,6 +231,11 @@ class DroneExecutor(FlightNode):
         return self._work is not None
 
     @property
+    def highest_epoch(self) -> int:
+        """The newest leader's that it has heard of; 0 where it has none, or is not configured."""
+        return self._work.highest_epoch if self._work is not None else 0
+
+    @property
     def is_active(self) -> bool:
         return self._active
 
@@ -312,6 +318,10 @@ class _Work:
     @property
     def phase(self) -> Phase:
         return self._driver.phase
+
+    @property
+    def highest_epoch(self) -> int:
+        return self._driver.durable.highest_epoch
 
     def tune(self, settings: Settings) -> None:
         self._settings = settings
@@ -490,8 +500,7 @@ class _Work:
     # --- publishing ---------------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        now_s, sensed = time.monotonic(), self._flight.state
-        report = self._driver.report()
+        now_s, sensed, phase = time.monotonic(), self._flight.state, self._driver.phase
         due = self._driver.due_report()
         if due is not None:
             self._publish_state(due)
@@ -503,24 +512,24 @@ class _Work:
             self._ends.telemetry.publish(
                 DroneTelemetry(
                     stamp=convert.time_to_msg(stamp_s),
-                    drone_id=report.drone_id,
+                    drone_id=self._node.drone_id,
                     position=convert.position_to_msg(sensed.position, sensed.local_position_m[2]),
                     local_position=Point(**dict(zip("xyz", sensed.local_position_m, strict=True))),
                     local_velocity=Vector3(**dict(zip("xyz", sensed.local_velocity_mps, strict=True))),
                     heading_rad=sensed.heading_rad,
                     energy_wh=sensed.energy_wh,
                     energy_fraction=sensed.energy_wh / self._settings.drone_class.battery_wh,
-                    phase=int(report.phase),
+                    phase=int(phase),
                 )
             )
-            self._ends.pose.publish(stamp_s, sensed, report.phase, self._driver.durable.goal)
+            self._ends.pose.publish(stamp_s, sensed, phase, self._driver.durable.goal)
         goal = self._driver.durable.goal
         handle = self._goal_handles.get(goal.key) if goal is not None else None
         if handle is not None and now_s >= self._feedback_due_s:
             self._feedback_due_s = now_s + FEEDBACK_PERIOD_S
             handle.publish_feedback(
                 ExecuteDelivery.Feedback(
-                    phase=int(report.phase),
+                    phase=int(phase),
                     position=convert.position_to_msg(sensed.position, sensed.local_position_m[2]),
                     energy_wh=sensed.energy_wh,
                     remaining_s=self._flight.remaining_s(),
@@ -650,7 +659,7 @@ class DroneHost(Node):
         if message.epoch == 0 or (self._region and message.region != self._region):
             return
         self._telemetry.leader_heard(message.epoch)
-        acks = []
+        acks: dict[str, list[AcknowledgeOutcome]] = {}
         for each in message.acknowledged:
             try:
                 ack = convert.ack_from_msg(each)
@@ -658,10 +667,12 @@ class DroneHost(Node):
                 self.get_logger().error(f"acknowledgement of {message.instance_id} ignored: {error}")
                 continue
             if ack is not None:
-                acks.append(ack)
+                acks.setdefault(ack.drone_id, []).append(ack)
+        # Leaders speak whenever they acknowledge something, so most of it is news to one drone of many, or to none.
         for drone in self.drones:
-            mine = tuple(ack for ack in acks if ack.drone_id == drone.drone_id)
-            drone.leader_heard(LeaderHeard(message.epoch, mine))
+            mine = acks.get(drone.drone_id, ())
+            if mine or drone.highest_epoch < message.epoch:
+                drone.leader_heard(LeaderHeard(message.epoch, tuple(mine)))
 
 
 def _settings(

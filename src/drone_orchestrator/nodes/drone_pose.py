@@ -49,13 +49,17 @@ class DronePose:
 
     def publish(self, stamp_s: float, sensed: FlightState, phase: Phase, goal: Goal | None) -> None:
         """Tell where the drone is and, if that has changed, where it still has to go."""
-        pose = pose_of(stamp_s, sensed)
-        if self._pose.get_subscription_count():
-            self._pose.publish(pose)
-        if self._tf is not None and self._tf.get_subscription_count():
-            self._tf.publish(TFMessage(transforms=[transform_of(pose, self._frame)]))
         order = goal.order if goal is not None else None
         shown = (phase, order.message_id if order is not None else "")
+        followed = self._pose.get_subscription_count() > 0
+        transformed = self._tf is not None and self._tf.get_subscription_count() > 0
+        if not followed and not transformed and shown == self._shown:
+            return  # of a large fleet hardly anybody watches every drone, and a message costs time to make
+        pose = pose_of(stamp_s, sensed)
+        if followed:
+            self._pose.publish(pose)
+        if self._tf is not None and transformed:
+            self._tf.publish(TFMessage(transforms=[transform_of(pose, self._frame)]))
         if shown != self._shown:
             self._shown = shown
             stops = way(phase, order, self._space)

@@ -69,20 +69,25 @@ class InstantFleet:
                 return
             message_id, attempt = effect.order.message_id, effect.attempt
             report = self._become(
-                effect.drone_id, phase=Phase.AWAITING_CLEARANCE, message_id=message_id, attempt=attempt, outcomes=()
+                effect.drone_id,
+                phase=Phase.AWAITING_CLEARANCE,
+                highest_epoch=effect.epoch,
+                message_id=message_id,
+                attempt=attempt,
+                outcomes=(),
             )
-            request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
-            self._asked[request_id] = effect.drone_id
+            request = self._ask(report)
         self._post(GoalAnswered(effect.drone_id, message_id, attempt, True))
-        self._post(
-            ClearanceRequested(request_id, effect.drone_id, message_id, attempt, report.journal_id, effect.epoch)
-        )
+        self._post(request)
 
     def answer_clearance(self, effect: AnswerClearance) -> None:
         with self._lock:
             drone_id = self._asked.pop(effect.request_id, "")
             if not drone_id or effect.verdict is not Verdict.GRANTED:
                 return
+            asking = self._reports[drone_id]
+            if asking.phase is not Phase.AWAITING_CLEARANCE or asking.message_id != effect.message_id:
+                return  # it had asked twice, and got its answer
             if self._busy_s:
                 report = self._become(drone_id, phase=Phase.TO_DESTINATION, package_on_board=True)
                 heapq.heappush(self._ends, (time.monotonic() + self._busy_s, drone_id))
@@ -112,6 +117,15 @@ class InstantFleet:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
+    def _ask(self, report: DroneReport) -> ClearanceRequested:
+        """The drone's question for clearance. What it asked before is not waited for any more."""
+        request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
+        self._asked[request_id] = report.drone_id
+        message_id = report.message_id or ""
+        return ClearanceRequested(
+            request_id, report.drone_id, message_id, report.attempt, report.journal_id, report.highest_epoch
+        )
+
     def _become(self, drone_id: str, **changes: object) -> DroneReport:
         report = replace(self._reports[drone_id], **changes)  # type: ignore[arg-type]
         self._reports[drone_id] = report
@@ -136,13 +150,17 @@ class InstantFleet:
             now_s = time.monotonic()
             with self._lock:
                 reports: list[DroneReport] = []
+                asking: list[ClearanceRequested] = []
                 while self._ends and self._ends[0][0] <= now_s:
                     reports.append(self._deliver(heapq.heappop(self._ends)[1]))
                 if now_s - heard_at_s >= HEARTBEAT_S:
                     heard_at_s = now_s
                     reports = list(self._reports.values())
+                    asking = [self._ask(r) for r in reports if r.phase is Phase.AWAITING_CLEARANCE]
                 next_s = min(heard_at_s + HEARTBEAT_S, self._ends[0][0] if self._ends else heard_at_s + HEARTBEAT_S)
                 self._changed.clear()
             for report in reports:
                 self._post(DroneHeard(report))
+            for request in asking:
+                self._post(request)
             self._changed.wait(max(0.0, next_s - time.monotonic()))

@@ -1,0 +1,63 @@
+"""A short run of ``fleetctl bench soak``: orders go on and on, and etcd does not grow with them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from drone_orchestrator.cli.bench_soak import Result, Sample, Soak
+from drone_orchestrator.cli.main import fleetctl
+
+pytestmark = [pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(90)]
+
+#: An order in the store: saga, id, and its events (accepted to delivered).
+KEYS_PER_ORDER = 7
+
+
+def test_etcd_stays_bounded_while_orders_go_on_and_none_is_missing(tmp_path: Path) -> None:
+    result = Soak(tmp_path, drones=40, outstanding=100, compaction=2, retention_s=1.0).run(1500)
+    assert result.violations == ()
+    assert (result.missing, result.archived) == (0, result.accepted) == (0, 1500)
+    last = result.samples[-1]
+    assert last.keys <= last.orders * KEYS_PER_ORDER / 2, "history does not leave as fast as it comes"
+    assert result.left.keys <= 1, "only the leader's key may be left"
+
+
+def test_the_command_tells_what_it_saw(tmp_path: Path) -> None:
+    picture = tmp_path / "soak.svg"
+    arguments = ["--orders", "600", "--baseline-orders", "300", "--retention", "1", "--compaction", "2"]
+    done = CliRunner().invoke(fleetctl, ["bench", "soak", *arguments, "--json", "--picture", str(picture)])
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert (document["orders"], document["archived"], document["missing"], document["violations"]) == (600, 600, 0, 0)
+    assert document["baseline_bytes_per_order"] > 500
+    assert picture.read_text().startswith("<?xml")
+
+
+def _result(**changes: object) -> Result:
+    samples = [Sample(float(s), 10 * s, 100, 1_000_000, 50_000_000) for s in range(16)]
+    left = replace(samples[-1], keys=1)
+    return replace(Result(160, 16.0, samples, left, archived=160), **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_that_stays_bounded_is_well() -> None:
+    assert _result().ok
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"missing": 2}, "2 orders are neither"),
+        ({"left": Sample(20.0, 160, 8, 0, 0)}, "8 keys stayed"),
+        ({"violations": ("I2: two drones",)}, "I2: two drones"),
+        ({"samples": [Sample(0.0, 0, 0, 10 + s, 100) for s in range(40)]}, "etcd grew"),
+        ({"samples": [Sample(0.0, 0, 0, 100, 10 + s) for s in range(40)]}, "memory grew"),
+    ],
+)
+def test_whatever_grows_or_is_lost_is_said(changes: dict[str, object], complaint: str) -> None:
+    result = _result(**changes)
+    assert not result.ok
+    assert any(complaint in each for each in result.complaints)

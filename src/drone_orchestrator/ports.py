@@ -16,6 +16,7 @@ from .core.types import (
     ArchivedOrder,
     CancelRequest,
     Corrupt,
+    Kind,
     LeaderRecord,
     OperatorCommand,
     Order,
@@ -107,13 +108,15 @@ class Store(Protocol):
         on_health: Callable[[bool], None] | None = None,
         *,
         with_events: bool = True,
+        only: Kind | None = None,
     ) -> WatchHandle:
         """Deliver every change after ``after_revision``, in order, without gaps, on a thread of the store's.
 
         A broken stream is resumed from the next revision by itself, with back-off. Where that revision is compacted,
         ``on_snapshot`` gets a fresh snapshot and the watch goes on after it.
         ``on_health`` hears of loss and return. Without ``with_events`` the sagas' events are left out of the changes,
-        as they are of a snapshot.
+        as they are of a snapshot. ``only``: changes of one kind of records, so that the others wake nobody; a snapshot
+        has them all the same.
         """
 
     def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:

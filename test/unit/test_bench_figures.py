@@ -46,5 +46,7 @@ def test_the_picture_of_scale_shows_growth_in_proportion_beside_what_was_measure
 
 def test_the_picture_of_latency_has_a_row_for_the_naive_pipeline() -> None:
     figures = {"rate": 50.0, "n": 2, "p50_ms": 5.0, "p99_ms": 6.0}
-    svg = bench_latency.picture({**figures, "samples_ms": [5.0, 6.0], "baseline_samples_ms": [2.0, 3.0]})
+    svg = bench_latency.picture(
+        {**figures, "whole_fleet": False, "samples_ms": [5.0, 6.0], "baseline_samples_ms": [2.0, 3.0]}
+    )
     assert "naive pipeline" in svg

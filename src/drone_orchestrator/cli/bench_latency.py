@@ -1,17 +1,26 @@
-"""``fleetctl bench latency``: from ``POST /orders`` to the commit of ``ASSIGNED``, in a fleet of real processes.
+"""``fleetctl bench latency``: from ``POST /orders`` to the commit of ``ASSIGNED``.
 
-Destinations are next door and flight is fast, so that a free drone is always at hand and no order waits for one. The
-baseline does without gateway, leader and guarantees: the same clients at the same rate write to the same etcd what a
-naive pipeline would, one transaction after the other: the order, its saga, the drone's reservation, the assignment.
+What is measured is the way of an order: a gateway, a leader (the driver of production) and etcd, each a process of its
+own, with instant drones, of which there are enough that no order waits for one. With ``--fleet`` it is that of a whole
+fleet on this machine: the leader is a node, another one stands by, and the drones fly and talk over DDS. Then most of
+the processors' time goes into what would elsewhere be done by the drones' own computers.
 
-All drones are of one class, and their journals in memory (:func:`.order_probe.benched`).
+The baseline does without gateway, leader and guarantees: the same clients at the same rate write to the same etcd what
+a naive pipeline would, one transaction after the other: the order, its saga, the drone's reservation, the assignment.
 """
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
+import signal
 import threading
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +28,27 @@ import click
 
 from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.plan import FleetOptions
-from ..core.types import GeoPoint
+from ..bringup.runner import LocalFleet
+from ..core.orchestrator import Orchestrator
+from ..core.types import DroneReport, FleetSpec, GeoPoint, LeaderRecord, Phase
+from ..planning.planner import AssignmentPlanner
+from ..runtime import collector
+from ..runtime.driver import Driver
+from ..simulation.instant import InstantFleet
+from ..store import EtcdStore
 from . import charts
 from .bench_scale import ASSIGNED_WITHIN_S, HEARD_WITHIN_S, WARM_UP_S, machine
 from .context import json_option, positive
 from .order_probe import CLIENTS, OrderProbe, benched, percentile_ms
 from .output import Failure, Output
 
+log = logging.getLogger(__name__)
+#: Of drones that fly: a thousand times as fast as real ones, so that the steps of the protocol are most of an order.
 TIME_SCALE = 1000.0
-#: A drone needs about so long for an order next door, most of it the steps of the protocol.
+#: A drone needs about so long for an order next door.
 ORDER_TAKES_S = 1.2
 DRONES_PER_PROCESS = 50
+LEADS_WITHIN_S = 20.0
 STEPS = ("order", "saga", "reservation", "assignment")
 LIMITS_MS = {"p50_ms": 6.0, "p99_ms": 15.0}
 
@@ -38,9 +57,10 @@ LIMITS_MS = {"p50_ms": 6.0, "p99_ms": 15.0}
 @click.option("--rate", default=50.0, show_default=True, type=positive(0.1, 200.0), help="Orders per second.")
 @click.option("--seconds", default=20.0, show_default=True, type=positive(1.0, 600.0))
 @click.option("--drones", default=0, type=click.IntRange(0, 200), help="Default: as many as the rate needs.")
+@click.option("--fleet", "whole", is_flag=True, help="With a standby, and drones that fly and talk over DDS.")
 @charts.picture_option
 @json_option
-def latency(out: Output, rate: float, seconds: float, drones: int, picture_path: Path | None) -> None:
+def latency(out: Output, rate: float, seconds: float, drones: int, whole: bool, picture_path: Path | None) -> None:
     """Time from an order's POST to its assignment at a steady rate of orders."""
     try:
         fleet_spec = load()
@@ -56,7 +76,9 @@ def latency(out: Output, rate: float, seconds: float, drones: int, picture_path:
         )
     except (FleetConfigError, ValueError) as error:
         raise Failure(str(error)) from error
-    document = _measure(out, options, rate, seconds, fleet_spec.depot)
+    with (_whole if whole else _pipeline)(options, fleet_spec, out) as local:
+        document = _measure(out, local, rate, seconds, fleet_spec.depot)
+    document |= {"drones": options.drones, "whole_fleet": whole, "machine": machine()}
     out.say(
         f"{document['n']} orders at {rate:g}/s: p50 {document['p50_ms']} ms, p99 {document['p99_ms']} ms, "
         f"max {document['max_ms']} ms; answered after p50 {document['answer_p50_ms']} ms; naive pipeline: p50 "
@@ -67,35 +89,91 @@ def latency(out: Output, rate: float, seconds: float, drones: int, picture_path:
     out.result(document)
 
 
-def _measure(out: Output, options: FleetOptions, rate: float, seconds: float, depot: GeoPoint) -> dict[str, Any]:
+@contextmanager
+def _whole(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[LocalFleet]:
+    """A fleet that is up, and all of its drones heard."""
     from ..nodes import observer  # rclpy takes a while to import, and only this needs it
 
-    near = {"lat": depot.lat_deg + 0.0005, "lon": depot.lon_deg}
-    with benched(options, out) as fleet:
+    with benched(options, out) as local:
         heard = len(observer.drones(timeout_s=HEARD_WITHIN_S, expected=options.drones))
         if heard < options.drones:
             raise Failure(f"only {heard} of {options.drones} drones were heard within {HEARD_WITHIN_S:.0f} s")
-        out.say("the naive pipeline …")
-        naive_s = _naive(fleet.options.etcd_endpoints, rate, min(seconds, 10.0))
-        with OrderProbe(fleet, near, "latency") as probe:
-            out.say(f"warming up, then {rate:g} orders/s for {seconds:g} s …")
-            probe.latencies_s(probe.send(rate, WARM_UP_S), ASSIGNED_WITHIN_S)
-            probe.answered_s.clear()
-            ids = probe.send(rate, seconds)
-            times_s = probe.latencies_s(ids, ASSIGNED_WITHIN_S)
-            answered_s = list(probe.answered_s)
-        if len(times_s) < len(ids):
-            raise Failure(f"{len(ids) - len(times_s)} of {len(ids)} orders were not assigned in time")
+        yield local
+
+
+@contextmanager
+def _pipeline(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[LocalFleet]:
+    """Etcd, a gateway, and a process that leads instant drones."""
+    with benched(replace(options, drones=0, replicas=0), out) as local:
+        spawned = multiprocessing.get_context("spawn")
+        ours, theirs = spawned.Pipe()
+        one_class = replace(fleet, classes=fleet.classes[:1])
+        arguments = (theirs, local.etcd.endpoints, one_class, options.drones)
+        leader = spawned.Process(target=_lead, args=arguments, name="leader", daemon=True)
+        leader.start()
+        theirs.close()
+        try:
+            if not ours.poll(LEADS_WITHIN_S):
+                raise Failure(f"nobody led within {LEADS_WITHIN_S:g} s")
+            ours.recv()
+            yield local
+        except EOFError:
+            raise Failure("the leader's process ended") from None
+        finally:
+            ours.close()
+            leader.join()
+
+
+def _lead(pipe: Pipe, endpoints: Sequence[str], fleet: FleetSpec, drones: int) -> None:
+    """The leader's process: says that it leads, and does until it is told to stop, or nobody is left to tell it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody
+    c = fleet.classes[0]
+    instant = InstantFleet(
+        (
+            DroneReport(f"drone_{i}", c.name, f"journal_{i}", 0, Phase.IDLE, fleet.depot, c.battery_wh)
+            for i in range(drones)
+        ),
+        busy_s=ORDER_TAKES_S / 2.0,
+    )
+    store = EtcdStore(endpoints, fleet.region)
+    core = Orchestrator(LeaderRecord("bench", uuid.uuid4().hex, time.time()), fleet, AssignmentPlanner())
+    driver = Driver(core, store, instant, log, on_crash=lambda error: pipe.close())
+    driver.start()
+    instant.start(driver.post)
+    collector.calm()  # as the process of an orchestrator does
+    try:
+        while not core.epoch:
+            time.sleep(0.01)
+        pipe.send(None)
+        pipe.recv()
+    except (EOFError, OSError):
+        pass
+    driver.stop()
+    instant.stop()
+    store.close()
+
+
+def _measure(out: Output, local: LocalFleet, rate: float, seconds: float, depot: GeoPoint) -> dict[str, Any]:
+    near = {"lat": depot.lat_deg + 0.0005, "lon": depot.lon_deg}
+    out.say("the naive pipeline …")
+    naive_s = _naive(local.options.etcd_endpoints, rate, min(seconds, 10.0))
+    with OrderProbe(local, near, "latency") as probe:
+        out.say(f"warming up, then {rate:g} orders/s for {seconds:g} s …")
+        probe.latencies_s(probe.send(rate, WARM_UP_S), ASSIGNED_WITHIN_S)
+        probe.answered_s.clear()
+        ids = probe.send(rate, seconds)
+        times_s = probe.latencies_s(ids, ASSIGNED_WITHIN_S)
+        answered_s = list(probe.answered_s)
+    if len(times_s) < len(ids):
+        raise Failure(f"{len(ids) - len(times_s)} of {len(ids)} orders were not assigned in time")
     return {
         "rate": rate,
         **_figures(times_s),
         "answer_p50_ms": percentile_ms(answered_s, 50),
         "answer_p99_ms": percentile_ms(answered_s, 99),
-        "drones": options.drones,
         "baseline": _figures(naive_s),
         "samples_ms": [round(each * 1e3, 2) for each in times_s],
         "baseline_samples_ms": [round(each * 1e3, 2) for each in naive_s],
-        "machine": machine(),
     }
 
 
@@ -148,4 +226,5 @@ def picture(document: Mapping[str, Any]) -> str:
         f"{document['rate']:g} orders/s, {document['n']} orders: p50 {document['p50_ms']:g} ms, p99 "
         f"{document['p99_ms']:g} ms; naive pipeline: four transactions from the client, without HTTP or leader"
     )
-    return charts.draw("From POST to ASSIGNED", charts.Dots("ms (each dot an order)", rows, log=True), note=note)
+    title = "From POST to ASSIGNED" + (" in a whole fleet" if document["whole_fleet"] else "")
+    return charts.draw(title, charts.Dots("ms (each dot an order)", rows, log=True), note=note)

@@ -132,7 +132,7 @@ def picture(document: Mapping[str, Any]) -> str:
     samples = document["samples"]
     step = max(1, len(samples) // 60)
     shown = samples[::step]
-    note = f"{document['orders']} orders, each retired {document['retention_s']:g} s after its end"
+    note = f"{document['orders']:,} orders, each retired {document['retention_s']:g} s after its end"
     return charts.draw(
         "Very many orders through one region",
         charts.Lines(

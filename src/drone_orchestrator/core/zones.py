@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,10 +109,17 @@ class Airspace:
 
 def airspace(fleet: FleetSpec) -> Airspace:
     """The zones of ``fleet`` in its depot's plane, worked out once. Raises :class:`InvalidZone`."""
-    return _airspace(fleet.depot, fleet.no_fly_zones)
+    zones = fleet.no_fly_zones
+    last = _last_asked[-1] if _last_asked else None
+    if last is not None and last[0] is zones and last[1] is fleet.depot:
+        return last[2]  # thousands of corners are not hashed for each order
+    space = _airspace(fleet.depot, zones)
+    _last_asked.append((zones, fleet.depot, space))
+    return space
 
 
 _airspace = lru_cache(maxsize=16)(Airspace)
+_last_asked: deque[tuple[tuple[NoFlyZone, ...], GeoPoint, Airspace]] = deque(maxlen=1)
 
 
 def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
@@ -122,10 +130,15 @@ def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
     """
     if not fleet.no_fly_zones:
         return None
-    space = airspace(fleet)
-    depot, destination = (0.0, 0.0), space.place(order.destination)
-    pickup = depot if order.pickup is None else space.place(order.pickup)
-    start_name = "pickup" if order.pickup else "depot"
+    return _blocked_way(airspace(fleet), order.pickup, order.destination)
+
+
+@lru_cache(maxsize=4096)
+def _blocked_way(space: Airspace, pickup_at: GeoPoint | None, destination_at: GeoPoint) -> Blocked | None:
+    """Asked again whenever an order is looked at, until it has a drone."""
+    depot, destination = (0.0, 0.0), space.place(destination_at)
+    pickup = depot if pickup_at is None else space.place(pickup_at)
+    start_name = "pickup" if pickup_at else "depot"
     ways = [
         ("pickup", pickup, pickup, "lies in"),
         ("pickup", depot, pickup, "the straight way from the depot to the pickup crosses"),
@@ -133,7 +146,7 @@ def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
         ("destination", pickup, destination, f"the straight way from the {start_name} to the destination crosses"),
         ("destination", destination, depot, "the straight way back from the destination crosses"),
     ]
-    for field, start, end, way in ways if order.pickup else ways[2:4]:
+    for field, start, end, way in ways if pickup_at else ways[2:4]:
         zone = space.zone_between(start, end)
         if zone:
             return Blocked(field, zone, way)

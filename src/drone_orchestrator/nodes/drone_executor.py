@@ -45,7 +45,7 @@ from ..core.drone_events import (
 )
 from ..core.effects import AcknowledgeOutcome
 from ..core.types import DeliveryOutcome, DroneClass, DroneReport, FleetSpec, GeoPoint, Instant, Outcome, Phase, Verdict
-from ..flight.controller import FlightController, FlightError, FlightSetup
+from ..flight.controller import FlightController, FlightError, FlightSetup, FlightState
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from ..runtime.journal import JournalError
@@ -104,6 +104,7 @@ SHARES = 10
 FEEDBACK_PERIOD_S = 0.5
 AUTOSTART_RETRY_S = 2.0
 NETWORK_PERIOD_S = 0.5
+ANSWERED_LATELY_S = 1.0
 #: Drones that one process may fly.
 MAX_DRONES = 200
 
@@ -509,19 +510,8 @@ class _Work:
             self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
             self._watched.charged(sensed.energy_wh)
             stamp_s = self._stamp_s()
-            self._ends.telemetry.publish(
-                DroneTelemetry(
-                    stamp=convert.time_to_msg(stamp_s),
-                    drone_id=self._node.drone_id,
-                    position=convert.position_to_msg(sensed.position, sensed.local_position_m[2]),
-                    local_position=Point(**dict(zip("xyz", sensed.local_position_m, strict=True))),
-                    local_velocity=Vector3(**dict(zip("xyz", sensed.local_velocity_mps, strict=True))),
-                    heading_rad=sensed.heading_rad,
-                    energy_wh=sensed.energy_wh,
-                    energy_fraction=sensed.energy_wh / self._settings.drone_class.battery_wh,
-                    phase=int(phase),
-                )
-            )
+            if self._ends.telemetry.get_subscription_count():
+                self._ends.telemetry.publish(self._telemetry(stamp_s, sensed, phase))
             self._ends.pose.publish(stamp_s, sensed, phase, self._driver.durable.goal)
         goal = self._driver.durable.goal
         handle = self._goal_handles.get(goal.key) if goal is not None else None
@@ -535,6 +525,19 @@ class _Work:
                     remaining_s=self._flight.remaining_s(),
                 )
             )
+
+    def _telemetry(self, stamp_s: float, sensed: FlightState, phase: Phase) -> DroneTelemetry:
+        return DroneTelemetry(
+            stamp=convert.time_to_msg(stamp_s),
+            drone_id=self._node.drone_id,
+            position=convert.position_to_msg(sensed.position, sensed.local_position_m[2]),
+            local_position=Point(**dict(zip("xyz", sensed.local_position_m, strict=True))),
+            local_velocity=Vector3(**dict(zip("xyz", sensed.local_velocity_mps, strict=True))),
+            heading_rad=sensed.heading_rad,
+            energy_wh=sensed.energy_wh,
+            energy_fraction=sensed.energy_wh / self._settings.drone_class.battery_wh,
+            phase=int(phase),
+        )
 
     def _publish_state(self, report: DroneReport) -> None:
         self._ends.state.publish(convert.report_to_msg(report, self._stamp_s(), self._flight.state.local_position_m[2]))
@@ -589,6 +592,7 @@ class DroneHost(Node):
             LeaderState, names.LEADER, self._leader_heard, profile, **watch.subscribing(names.LEADER, profile)
         )
         self._leader_heard_at_s: float | None = None
+        self._answered_at_s = float("-inf")
         self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
         # Wall time even in simulation: what leaders say and hear of a drone must not stop with a paused world.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -651,7 +655,17 @@ class DroneHost(Node):
         return [of_node(drone.drone_id, drone.status(silent_s)) for drone in self.drones]
 
     def _ask_leader(self, request: RequestClearance.Request) -> Future | None:
-        return self._client.call_async(request) if self._client.service_is_ready() else None
+        # DDS looks through all that it knows to say so; somebody who has answered just now need not be looked for.
+        now_s = time.monotonic()
+        if now_s >= self._answered_at_s + ANSWERED_LATELY_S and not self._client.service_is_ready():
+            return None
+        sent = self._client.call_async(request)
+        sent.add_done_callback(self._leader_answered)
+        return sent
+
+    def _leader_answered(self, future: Future) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._answered_at_s = time.monotonic()
 
     def _leader_heard(self, message: LeaderState) -> None:
         self._leader_heard_at_s = time.monotonic()

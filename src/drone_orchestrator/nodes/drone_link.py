@@ -34,6 +34,8 @@ HELD_AT_MOST = 2000
 #: Every wake of the classic executor looks at all entities that there are: the clients of drones that fly or have flown
 #: just now are kept, and no more than so many. A new one has to find its drone first, which takes longer than the rest.
 CLIENTS_KEPT = 128
+#: Drones that are got to know in advance between two looks, ten times a second.
+MET_PER_TICK = 2
 
 
 @dataclass(slots=True)
@@ -82,7 +84,9 @@ class DroneLink:
         self._asked: dict[int, _PendingClearance] = {}
         self._held: collections.deque[_PendingClearance] = collections.deque(maxlen=HELD_AT_MOST)
         self._next_request_id = 1
+        self._unmet: dict[str, None] = {}
         self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
+        self._acks_told = True
         self._leader_pub: Publisher | None = None
         self._published_at_s = 0.0
         self._watch = watch
@@ -163,6 +167,7 @@ class DroneLink:
         recalls, self._recalls = self._recalls, []
         for recall in recalls:
             self._recall(recall)
+        self._meet()
         if len(self._clients) > CLIENTS_KEPT and executors.is_classic(self._node.executor):
             self._give_clients_back()
         while self._held and now >= self._held[0].give_up_at_s:
@@ -175,6 +180,8 @@ class DroneLink:
     def _drain(self) -> None:
         while self._work:
             self._work.popleft()()
+        if not self._acks_told:
+            self._publish_leader()  # of many at a time once
 
     def _send_goal(self, pending: _PendingGoal) -> None:
         effect = pending.effect
@@ -208,11 +215,21 @@ class DroneLink:
             self._recalls.append(pending)
 
     def _client(self, drone_id: str) -> GoalClient:
+        self._unmet.pop(drone_id, None)
         client = self._clients.pop(drone_id, None)
         if client is None:
             client = GoalClient(self._node, names.drone_action(drone_id))
         self._clients[drone_id] = client  # at the end: used last
         return client
+
+    def _meet(self) -> None:
+        """Make the clients of drones that were heard before anything is to be sent, also while standing by: finding a
+        drone takes longer than all the rest. Few at a time, for each takes milliseconds of everybody else's."""
+        if not self._unmet or executors.is_classic(self._node.executor):
+            return
+        for drone_id in list(self._unmet)[:MET_PER_TICK]:
+            del self._unmet[drone_id]
+            self._client(drone_id)
 
     def _give_clients_back(self) -> None:
         """Destroy those that were not used for longest, but none that is still to find its drone or to be answered."""
@@ -235,6 +252,8 @@ class DroneLink:
         except ValueError as error:
             self._node.get_logger().warning(f"drone state dropped: {error}", throttle_duration_sec=10.0)
             return
+        if report.drone_id not in self._clients:
+            self._unmet[report.drone_id] = None
         listed = {(report.drone_id, o.message_id, o.attempt) for o in report.outcomes}
         for key in [k for k in self._acks if k[0] == report.drone_id and k not in listed]:
             del self._acks[key]  # the drone has it
@@ -244,9 +263,10 @@ class DroneLink:
         key = (effect.drone_id, effect.message_id, effect.attempt)
         if self._acks.get(key) != effect:
             self._acks[key] = effect
-            self._publish_leader()
+            self._acks_told = False
 
     def _publish_leader(self) -> None:
+        self._acks_told = True
         if self._leader_pub is None:
             return
         self._published_at_s = _now_s()

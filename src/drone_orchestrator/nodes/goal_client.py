@@ -31,12 +31,14 @@ class GoalClient:
         self._goals: Client = node.create_client(ExecuteDelivery.Impl.SendGoalService, f"{action}/_action/send_goal")
         self._cancels: Client | None = None
         self._sent: tuple[Future, float] | None = None
+        self._answers = False
         self._recalled: Future | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Whether the drone was found."""
-        return bool(self._goals.service_is_ready())
+        """Whether the drone was found. DDS looks through all that it knows to say so, and is only asked where the
+        drone has not answered the last goal."""
+        return self._answers or bool(self._goals.service_is_ready())
 
     @property
     def is_waiting(self) -> bool:
@@ -50,7 +52,12 @@ class GoalClient:
             self._goals.remove_pending_request(self._sent[0])
         future = self._goals.call_async(ExecuteDelivery.Impl.SendGoalService.Request(goal_id=uuid, goal=goal))
         self._sent = (future, time.monotonic() + ANSWER_WITHIN_S)
+        self._answers = False
+        future.add_done_callback(self._answered)
         return future
+
+    def _answered(self, future: Future) -> None:
+        self._answers = not future.cancelled() and future.exception() is None
 
     def recall(self, uuid: UUID) -> bool:
         """Ask the drone to cancel the goal, whoever sent it; ``False`` if it is still to be found."""

@@ -27,7 +27,7 @@ def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[O
     leaves the reserve of the drone's class. A position or energy that is not a number makes nothing feasible. No way of
     the mission meets a no-fly zone.
     """
-    free = np.array([d.phase in AVAILABLE_PHASES and not d.package_on_board for d in drones], dtype=np.bool_)
+    free = np.array([is_available(d) for d in drones], dtype=np.bool_)
     energy_wh = np.array([d.energy_wh for d in drones], dtype=np.float64)
     weight_kg = np.array([o.package_weight_kg for o in orders], dtype=np.float64)
     mask = np.zeros((len(drones), len(orders)), dtype=np.bool_)
@@ -58,6 +58,11 @@ def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
         <= (1.0 - c.reserve_fraction) * c.battery_wh
         for c in fleet.classes
     )
+
+
+def is_available(drone: DroneReport) -> bool:
+    """Whether the drone could be given an order, were it fit for it."""
+    return drone.phase in AVAILABLE_PHASES and not drone.package_on_board
 
 
 def within_service(fleet: FleetSpec, legs: Legs) -> BoolArray:

@@ -10,6 +10,7 @@ trigonometry and its products of vectors differ in the last bit with the instruc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.types import GeoPoint
 
 FloatArray = NDArray[np.float64]
+#: x, y and z of unit vectors, one after another.
+Unit = tuple[FloatArray, FloatArray, FloatArray]
 
 WGS84_A_M = 6_378_137.0  # semi-major axis
 WGS84_F = 1.0 / 298.257223563  # flattening
@@ -78,6 +81,17 @@ def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lo
     """
     first = _unit(np.asarray(lat1_deg, dtype=np.float64), np.asarray(lon1_deg, dtype=np.float64))
     second = _unit(np.asarray(lat2_deg, dtype=np.float64), np.asarray(lon2_deg, dtype=np.float64))
+    return distance_of_units_m(first, second)
+
+
+def units(points: Sequence[GeoPoint]) -> Unit:
+    """The unit vectors of points, remembered from one call to the next: of most drones they stay the same."""
+    table = np.array([_unit_of(point) for point in points], dtype=np.float64).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def distance_of_units_m(first: Unit, second: Unit) -> FloatArray:
+    """:func:`distance_m` of points given by their unit vectors, the same to the last bit. The inputs broadcast."""
     x, y, z = (p - q for p, q in zip(first, second, strict=True))
     half_chord = np.asarray(np.sqrt(x * x + y * y + z * z) / 2.0)
     h2 = half_chord * half_chord
@@ -99,7 +113,7 @@ def _unit_of(point: GeoPoint) -> tuple[float, float, float]:
     return math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)
 
 
-def _unit(lat_deg: FloatArray, lon_deg: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _unit(lat_deg: FloatArray, lon_deg: FloatArray) -> Unit:
     lat, lon = np.radians(lat_deg), np.radians(lon_deg)
     cos_lat = _cos(lat)
     return cos_lat * _cos(lon), cos_lat * _sin(lon), _sin(lat)

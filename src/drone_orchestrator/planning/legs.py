@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
-from .geo import distance_m
+from .geo import distance_of_units_m, units
 
 FloatArray = NDArray[np.float64]
 
@@ -29,19 +29,13 @@ def measure(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Or
     # Most orders wait at the depot: each different pickup is measured once, then spread over its orders.
     places: dict[GeoPoint, int] = {}
     place_of_order = np.array([places.setdefault(o.pickup or fleet.depot, len(places)) for o in orders], dtype=np.intp)
-    pickup_lat, pickup_lon = _columns(list(places))
-    drone_lat, drone_lon = _columns([d.position for d in drones])
-    to_place_m = distance_m(drone_lat[:, None], drone_lon[:, None], pickup_lat, pickup_lon)
-    lat, lon = _columns([o.destination for o in orders])
-    depot_lat, depot_lon = fleet.depot.lat_deg, fleet.depot.lon_deg
+    pickup, destination, depot = units(list(places)), units([o.destination for o in orders]), units([fleet.depot])
+    x, y, z = units([d.position for d in drones])
+    to_place_m = distance_of_units_m((x[:, None], y[:, None], z[:, None]), pickup)
+    px, py, pz = pickup
     return Legs(
         to_pickup_m=to_place_m[:, place_of_order],
-        loaded_m=distance_m(pickup_lat[place_of_order], pickup_lon[place_of_order], lat, lon),
-        back_m=distance_m(lat, lon, depot_lat, depot_lon),
-        depot_to_pickup_m=distance_m(pickup_lat, pickup_lon, depot_lat, depot_lon)[place_of_order],
+        loaded_m=distance_of_units_m((px[place_of_order], py[place_of_order], pz[place_of_order]), destination),
+        back_m=distance_of_units_m(destination, depot),
+        depot_to_pickup_m=distance_of_units_m(pickup, depot)[place_of_order],
     )
-
-
-def _columns(points: Sequence[GeoPoint]) -> tuple[FloatArray, FloatArray]:
-    table = np.array([(p.lat_deg, p.lon_deg) for p in points], dtype=np.float64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]

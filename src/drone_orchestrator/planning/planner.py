@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.planner import Pairing, PlannedOrder
-from ..core.types import DroneReport, FleetSpec, Order
+from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
 from .assignment import assign
 from .cost import costs, delivery_times_s, weights
-from .feasibility import feasible, feasible_with_full_battery
+from .feasibility import feasible, feasible_with_full_battery, is_available
 from .legs import measure
 
 FloatArray = NDArray[np.float64]
@@ -48,7 +50,7 @@ def _plan(
     fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder], choose: Choice
 ) -> list[Pairing]:
     """Measure, mask, choose. Both sides are sorted by id first, so that ties do not depend on the order of input."""
-    drones = sorted(drones, key=lambda d: d.drone_id)
+    drones = _worth_a_look(drones, len(orders))
     orders = sorted(orders, key=lambda o: o.order.message_id)
     if not drones or not orders:
         return []
@@ -58,6 +60,21 @@ def _plan(
     pairs = choose(orders, delivery_times_s(fleet, drones, legs), mask)
     chosen = (Pairing(wanted[column].message_id, drones[row].drone_id) for row, column in pairs)
     return sorted(chosen, key=lambda p: p.message_id)
+
+
+def _worth_a_look(drones: Sequence[DroneReport], orders: int) -> list[DroneReport]:
+    """Those that could be chosen, by id. Of drones of a class in one place, as those in the depot are, whoever has more
+    energy can do all that the others can, in the same time: of each such group there are no more than ``orders``."""
+    groups: dict[tuple[str, GeoPoint], list[DroneReport]] = {}
+    for drone in drones:
+        if is_available(drone) and not math.isnan(drone.energy_wh):
+            groups.setdefault((drone.drone_class, drone.position), []).append(drone)
+    kept: list[DroneReport] = []
+    for group in groups.values():
+        if len(group) > orders:
+            group = heapq.nsmallest(orders, group, key=lambda d: (-d.energy_wh, d.drone_id))
+        kept += group
+    return sorted(kept, key=lambda d: d.drone_id)
 
 
 def _choose_best(orders: Sequence[PlannedOrder], times_s: FloatArray, mask: BoolArray) -> list[tuple[int, int]]:

@@ -6,16 +6,19 @@ The arithmetic is that of the core, operation by operation, so that both say the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
-from ..core.zones import Airspace, Shape, airspace
+from ..core.zones import MAX_ZONES, Airspace, Place, Shape, airspace, blocked_way
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
+#: So many orders are judged one by one, by what the core remembers of each: that takes less time than arrays.
+FEW_ORDERS = 16
 
 
 def clear_of_zones(
@@ -32,18 +35,14 @@ def clear_of_zones(
     if rows.size == 0:
         return mask
     space = airspace(fleet)
+    flown = [orders[j] for j in columns.tolist()]
     pickups: dict[GeoPoint, int] = {}
-    pickup_of = np.array(
-        [pickups.setdefault(orders[j].pickup or fleet.depot, len(pickups)) for j in columns.tolist()], dtype=np.intp
-    )
+    pickup_of = np.array([pickups.setdefault(o.pickup or fleet.depot, len(pickups)) for o in flown], dtype=np.intp)
     pickup = _places(space, list(pickups))
-    destination = _places(space, [orders[j].destination for j in columns.tolist()])
-    depot = np.zeros(2)
-    blocked = (
-        any_way_meets(depot, pickup, space.shapes)[pickup_of]
-        | any_way_meets(pickup[pickup_of], destination, space.shapes)
-        | any_way_meets(destination, depot, space.shapes)
-    )
+    if len(flown) <= FEW_ORDERS:
+        blocked = np.array([blocked_way(fleet, order) is not None for order in flown])
+    else:
+        blocked = _blocked(space, pickup, pickup_of, _places(space, [order.destination for order in flown]))
     clear = mask.copy()
     clear[:, columns[blocked]] = False
     wanted = _drones_by_pickup(clear[np.ix_(rows, columns)], pickup_of, len(pickups))
@@ -55,6 +54,16 @@ def clear_of_zones(
     return clear
 
 
+def _blocked(space: Airspace, pickup: FloatArray, pickup_of: IndexArray, destination: FloatArray) -> BoolArray:
+    """Mask ``(m,)``: one of the order's own ways meets a zone."""
+    depot = np.zeros(2)
+    return np.asarray(
+        any_way_meets(depot, pickup, space.shapes)[pickup_of]
+        | any_way_meets(pickup[pickup_of], destination, space.shapes)
+        | any_way_meets(destination, depot, space.shapes)
+    )
+
+
 def any_way_meets(start: FloatArray, end: FloatArray, shapes: Sequence[Shape]) -> BoolArray:
     """Mask ``(s,)``: the straight way from ``start`` to ``end`` enters or touches a zone. Both are ``(s, 2)``, or
     ``(2,)`` for one place, in metres east and north of the depot."""
@@ -62,9 +71,10 @@ def any_way_meets(start: FloatArray, end: FloatArray, shapes: Sequence[Shape]) -
     low, high = np.minimum(start, end), np.maximum(start, end)
     met = np.zeros(len(start), dtype=np.bool_)
     for shape in shapes:
-        corners = np.array(shape.corners)
-        near = _near(low, high, corners) & ~met
-        met[near] = _ways_meet(start[near], end[near], corners)
+        corners = _corners(shape)
+        near = np.flatnonzero(_near(low, high, corners) & ~met)
+        if near.size:
+            met[near] = _ways_meet(start[near], end[near], corners)
     return met
 
 
@@ -76,8 +86,10 @@ def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[S
     high = np.maximum(np.maximum(drone, pickup), 0.0)
     met = np.zeros(len(drone), dtype=np.bool_)
     for shape in shapes:
-        corners = np.array(shape.corners)
+        corners = _corners(shape)
         near = np.flatnonzero(_near(low, high, corners) & ~met)
+        if not near.size:
+            continue
         a, b, c = drone[near], pickup[near], depot[near]
         # No side meets the zone: then it lies in the triangle as a whole or not at all, and one corner tells.
         turns = np.stack([_turn(p, q, corners[0]) for p, q in ((a, b), (b, c), (c, a))])
@@ -115,8 +127,19 @@ def _near(low: FloatArray, high: FloatArray, corners: FloatArray) -> BoolArray:
     return np.asarray((low <= corners.max(axis=0)).all(axis=1) & (corners.min(axis=0) <= high).all(axis=1))
 
 
+@lru_cache(maxsize=MAX_ZONES)
+def _corners(shape: Shape) -> FloatArray:
+    return np.array(shape.corners)
+
+
 def _places(space: Airspace, points: Sequence[GeoPoint]) -> FloatArray:
-    return np.array([space.place(point) for point in points], dtype=np.float64).reshape(-1, 2)
+    return np.array([_place(space, point) for point in points], dtype=np.float64).reshape(-1, 2)
+
+
+@lru_cache(maxsize=4096)
+def _place(space: Airspace, point: GeoPoint) -> Place:
+    """Most drones stand where they stood, and most pickups are the depot."""
+    return space.place(point)
 
 
 def _drones_by_pickup(mask: BoolArray, pickup_of: IndexArray, pickups: int) -> BoolArray:

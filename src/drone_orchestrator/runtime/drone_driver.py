@@ -199,7 +199,12 @@ class DroneDriver:
 
 def _differs(report: DroneReport, last: DroneReport | None) -> bool:
     """Whether there is news besides position and energy, which change all the time."""
-    if last is None:
-        return True
-    keys = ("journal_id", "highest_epoch", "phase", "message_id", "attempt", "package_on_board", "outcomes")
-    return any(getattr(report, key) != getattr(last, key) for key in keys)
+    return last is None or (
+        report.phase is not last.phase
+        or report.message_id != last.message_id
+        or report.attempt != last.attempt
+        or report.package_on_board != last.package_on_board
+        or report.highest_epoch != last.highest_epoch
+        or report.journal_id != last.journal_id
+        or report.outcomes != last.outcomes
+    )

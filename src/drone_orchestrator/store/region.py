@@ -99,6 +99,7 @@ class RegionStore:
         on_health: Callable[[bool], None] | None = None,
         *,
         with_events: bool = True,
+        only: Kind | None = None,
     ) -> WatchHandle:
         """See :meth:`drone_orchestrator.ports.Store.watch`. ``on_health(True)`` also tells of the first connection.
 
@@ -119,7 +120,11 @@ class RegionStore:
             return fresh.revision
 
         sink = WatchSink(deliver, start_over, on_health or (lambda healthy: None))
-        return self._driver.watch(self.keys.all_keys()[0], after_revision, sink)
+        span = self.keys.all_keys()[0]
+        if only is not None:
+            below = self.keys.below(only)
+            span = (below, range_end(below))
+        return self._driver.watch(span, after_revision, sink)
 
     def find(self, order_or_message_id: str) -> OrderView | None:
         """One order by message id, else by order id. ``revision`` is that of its saga (else of its inbox entry).

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from prometheus_client import Gauge
+from prometheus_client import Gauge, Histogram
 
 from ..core.types import DeliveryOutcome, DroneClass, Order, Outcome, Phase
 from . import traces
@@ -20,6 +21,21 @@ _SPANS = {
     Phase.DROPPING: "drop",
     Phase.BRINGING_BACK: "bring back",
 }
+
+
+T = TypeVar("T")
+
+
+class _Children(dict[Phase, T]):
+    """The children of a metric by phase, each looked up when it is first wanted: what never was is not shown."""
+
+    def __init__(self, look_up: Callable[[Phase], T]) -> None:
+        super().__init__()
+        self._look_up = look_up
+
+    def __missing__(self, phase: Phase) -> T:
+        child = self[phase] = self._look_up(phase)
+        return child
 
 
 class HostTelemetry:
@@ -48,6 +64,13 @@ class HostTelemetry:
         self._due_s: float | None = None
         self._lateness = metrics.loop_lateness_seconds()
         self._epoch = metrics.leader_epoch()
+        # Looked up once: drones change their phases a thousand times a second where many are busy.
+        self.gauges: Mapping[Phase, Gauge] = _Children(
+            lambda phase: metrics.drones(drone_class=drone_class.name, phase=phase.name.lower())
+        )
+        self.seconds: Mapping[Phase, Histogram] = _Children(
+            lambda phase: metrics.drone_phase_seconds(phase=phase.name.lower())
+        )
         metrics.leader_silence_seconds().set_function(lambda: self.mono() - self._heard_at_s)
 
     def drone(self, drone_id: str) -> FlightTelemetry:
@@ -152,10 +175,10 @@ class FlightTelemetry:
         if self._phase is not None:
             self._gauge(self._phase).dec()
             took_s = self._host.mono() - self._phase_began_mono_s
-            self._host.metrics.drone_phase_seconds(phase=self._phase.name.lower()).observe(took_s)
+            self._host.seconds[self._phase].observe(took_s)
 
     def _gauge(self, phase: Phase) -> Gauge:
-        return self._host.metrics.drones(drone_class=self._host.drone_class.name, phase=phase.name.lower())
+        return self._host.gauges[phase]
 
     def _tell_phase(self) -> None:
         goal, name = self._goal, _SPANS.get(self._phase or Phase.UNSPECIFIED)

@@ -140,6 +140,10 @@ class Store(Protocol):
     def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
         """Prolong the leases of drones' reservations. The drones whose was; the others have none to prolong."""
 
+    def freshen_leases(self) -> None:
+        """See that the next reservations of drones that are busy need no new leases: to be called every second or so,
+        off the way of any commit. Raises what the store raises; nothing is lost then but the time."""
+
     def submit(self, order: Order) -> Submitted:
         """Intake: put the order in the inbox, once. Resolves an unknown fate by reading."""
 

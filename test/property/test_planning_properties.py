@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,19 +11,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drone_orchestrator.core.planner import PlannedOrder
-from drone_orchestrator.core.types import DroneClass, DroneReport, FleetSpec, GeoPoint, Order, Phase, Priority
+from drone_orchestrator.core.types import (
+    DroneClass,
+    DroneReport,
+    FleetSpec,
+    GeoPoint,
+    NoFlyZone,
+    Order,
+    Phase,
+    Priority,
+)
 from drone_orchestrator.planning import assignment
 from drone_orchestrator.planning.assignment import assign
+from drone_orchestrator.planning.cost import costs, delivery_times_s
 from drone_orchestrator.planning.energy import mission_energy_wh
 from drone_orchestrator.planning.feasibility import feasible
 from drone_orchestrator.planning.geo import distance_between_m
 from drone_orchestrator.planning.legs import measure
 from drone_orchestrator.planning.planner import AssignmentPlanner, GreedyPlanner
+from drone_orchestrator.planning.single import soonest
 
 DEPOT = GeoPoint(47.4, 8.5)
 LIGHT = DroneClass("light", 2.5, 18.0, 5.0, 80.0, 500.0, 6.0, 900.0)
 HEAVY = DroneClass("heavy", 8.0, 15.0, 4.0, 80.0, 1500.0, 14.0, 2500.0)
 FLEET = FleetSpec("zurich", DEPOT, 8_000.0, (LIGHT, HEAVY))
+
+ZONES = (
+    NoFlyZone(
+        "tower", (GeoPoint(47.41, 8.49), GeoPoint(47.41, 8.495), GeoPoint(47.415, 8.495), GeoPoint(47.415, 8.49))
+    ),
+    NoFlyZone("wood", (GeoPoint(47.385, 8.505), GeoPoint(47.385, 8.52), GeoPoint(47.395, 8.51))),
+)
 
 # A coarse grid: ties are what determinism is about.
 points = st.builds(
@@ -122,6 +141,44 @@ matrices = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
         st.lists(st.lists(st.booleans(), min_size=shape[1], max_size=shape[1]), min_size=shape[0], max_size=shape[0]),
     )
 )
+
+
+@pytest.mark.parametrize("zones", [(), ZONES], ids=["free", "zones"])
+@given(fleets())
+def test_a_single_order_gets_what_the_arrays_say(
+    zones: tuple[NoFlyZone, ...], scene: tuple[list[DroneReport], list[PlannedOrder]]
+) -> None:
+    drones, orders = scene
+    fleet = replace(FLEET, no_fly_zones=zones)
+    for planned in orders if drones else ():
+        legs = measure(fleet, drones, [planned.order])
+        fit = feasible(fleet, drones, [planned.order], legs)[:, 0]
+        times_s = delivery_times_s(fleet, drones, legs)[:, 0]
+        chosen = soonest(fleet, drones, planned.order)
+        assert (chosen is not None) == bool(fit.any())
+        if chosen is not None:
+            row = drones.index(chosen)
+            assert fit[row]
+            assert times_s[row] == times_s[fit].min()
+
+
+@given(fleets())
+def test_drones_that_could_not_be_a_better_choice_are_not_missed(
+    scene: tuple[list[DroneReport], list[PlannedOrder]],
+) -> None:
+    drones, orders = scene
+    wanted = [planned.order for planned in orders]
+    pairs = AssignmentPlanner().plan(FLEET, drones, orders)
+    if drones and wanted:
+        legs = measure(FLEET, drones, wanted)
+        mask = feasible(FLEET, drones, wanted, legs)
+        cost = costs(orders, delivery_times_s(FLEET, drones, legs), mask)
+        best = assign(cost, mask)
+        rows = {drone.drone_id: row for row, drone in enumerate(drones)}
+        columns = {order.message_id: column for column, order in enumerate(wanted)}
+        chosen = [(rows[pair.drone_id], columns[pair.message_id]) for pair in pairs]
+        assert len(chosen) == len(best)
+        assert sum(cost[pair] for pair in chosen) == pytest.approx(sum(cost[pair] for pair in best))
 
 
 def brute_force(cost: np.ndarray, mask: np.ndarray) -> tuple[int, float]:

@@ -132,3 +132,38 @@ def test_older_news_of_a_reservation_does_not_replace_newer(leases: DroneLeases)
     assert (leases.held_by("a"), leases.held_by("b"), leases.held_by("c")) == (11, 8, 0)
     leases.load(6, {})
     assert leases.held_by("a") == 0
+
+
+def test_a_lease_that_is_used_again_and_again_is_prolonged_before_it_is_too_old(
+    leases: DroneLeases, server: Server, clock: Clock
+) -> None:
+    lease = leases.take(["d1"])["d1"]
+    leases.freshen()
+    assert server.kept == [], "it has more than half of its useful time left"
+    clock.now_s += 3.0
+    leases.take(["d1"])
+    leases.freshen()
+    clock.now_s += 4.0
+    assert leases.take(["d1"]) == {"d1": lease}, "7 s after it was granted, 4 s after it was prolonged"
+    assert (server.kept, len(server.granted)) == ([1], 1)
+
+
+def test_a_lease_is_prolonged_once_for_each_use(leases: DroneLeases, server: Server, clock: Clock) -> None:
+    leases.take(["d1"])
+    for _ in range(5):
+        clock.now_s += 3.0
+        leases.freshen()
+    assert server.kept == [1], "a drone that is not used costs nothing"
+
+
+def test_a_lease_that_a_reservation_hangs_on_is_left_to_run_out(
+    leases: DroneLeases, server: Server, clock: Clock
+) -> None:
+    lease = leases.take(["d1"])["d1"]
+    leases.note("d1", 5, lease)
+    clock.now_s += 4.0
+    leases.freshen()
+    assert server.kept == []
+    leases.note("d1", 6, 0)  # the package is on board: the reservation hangs on nothing any more
+    leases.freshen()
+    assert server.kept == [1]

@@ -41,6 +41,13 @@ def flight_time_s(distance_m: ArrayLike, drone_class: DroneClass) -> FloatArray:
     return np.where(distance < MIN_LEG_M, 0.0, distance / drone_class.cruise_speed_mps + vertical_s)
 
 
+def leg_time_s(distance_m: float, drone_class: DroneClass) -> float:
+    """:func:`flight_time_s` of one distance, without arrays."""
+    if distance_m < MIN_LEG_M:
+        return 0.0
+    return distance_m / drone_class.cruise_speed_mps + 2.0 * drone_class.cruise_altitude_m / drone_class.climb_speed_mps
+
+
 def delivery_time_s(to_pickup_m: ArrayLike, loaded_m: ArrayLike, drone_class: DroneClass) -> FloatArray:
     """Seconds from take-off until the package is dropped: there, load, onwards, drop. Inputs broadcast."""
     there_s, onwards_s = flight_time_s(to_pickup_m, drone_class), flight_time_s(loaded_m, drone_class)

@@ -15,6 +15,7 @@ from .assignment import assign
 from .cost import costs, delivery_times_s, weights
 from .feasibility import feasible, feasible_with_full_battery, is_available
 from .legs import measure
+from .single import soonest
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -54,6 +55,9 @@ def _plan(
     orders = sorted(orders, key=lambda o: o.order.message_id)
     if not drones or not orders:
         return []
+    if len(orders) == 1:
+        first = soonest(fleet, drones, orders[0].order)
+        return [Pairing(orders[0].order.message_id, first.drone_id)] if first is not None else []
     wanted = [o.order for o in orders]
     legs = measure(fleet, drones, wanted)
     mask = feasible(fleet, drones, wanted, legs)

@@ -23,6 +23,7 @@ from ..core.effects import (
     AnswerClearance,
     Archive,
     Campaign,
+    Change,
     Commit,
     Effect,
     Heartbeat,
@@ -31,10 +32,12 @@ from ..core.effects import (
     RecallGoal,
     RefreshLease,
     Report,
+    Reserve,
     Resign,
     Retirement,
     SendGoal,
     TakeOffice,
+    Transition,
 )
 from ..core.election import Role
 from ..core.events import CampaignDone, CommitDone, Event, Fate, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
@@ -49,6 +52,8 @@ from .threads import ThreadLanes
 FULL_GROUP = 24
 #: Drones' reservations that are to be kept within so long (s) share a call. Far below every lease's time.
 KEEP_TOGETHER_S = 0.1
+#: How long after a reservation the leases of busy drones are looked at; at most so often.
+FRESHEN_AFTER_S = 1.0
 FOLLOW_RETRY_BASE_S = 0.2
 FOLLOW_RETRY_CAP_S = 5.0
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -186,6 +191,7 @@ class Driver:
         self._writing: dict[Lane, int] = dict.fromkeys(self._commits, 0)
         self._full_group = full_group
         self._keeping: dict[str, None] = {}
+        self._freshening = False
         self._outages = _Outages(logger)
         self._committed_at_s: float | None = None
         self._stopping = False
@@ -340,6 +346,8 @@ class Driver:
         took_s = self._clock.now().mono_s - began.mono_s
         if any(result.fate is Fate.SUCCEEDED for result in results):
             self._committed_at_s = began.mono_s + took_s
+            if any(_reserves(commit.transition) for commit in group):
+                self._queue_freshen()
         lost = next((result.fate for result in results if result.fate not in _SENT), None)
         self._outages.note("commit", lost and f"the store answers {lost.value}")
         done = [CommitDone(commit, r.fate, r.revision) for commit, r in zip(group, results, strict=True)]
@@ -446,6 +454,26 @@ class Driver:
         else:
             self._outages.note("keep reservations", None)
         return []
+
+    def _queue_freshen(self) -> None:
+        with self._lock:
+            begin, self._freshening = not self._freshening, True
+        if begin:
+            self._run(Lane.LEASE, self._freshen, FRESHEN_AFTER_S)
+
+    def _freshen(self) -> list[Event]:
+        with self._lock:
+            self._freshening = False
+        if not self._stopping:
+            try:
+                self._store.freshen_leases()
+            except StoreError as error:
+                self._log.debug("leases could not be prolonged: %s", error)
+        return []
+
+
+def _reserves(change: Change) -> bool:
+    return isinstance(change, Transition) and isinstance(change.reservation, Reserve)
 
 
 class _Outages:

@@ -38,6 +38,7 @@ E = TypeVar("E", bound=Enum)
 
 VERSION = 1
 _REQUIRED: Any = object()
+_STATUSES = {status.value: status for status in SagaStatus}
 
 
 class _Unreadable(ValueError):
@@ -53,27 +54,24 @@ class _Fields:
         self._data: Mapping[str, object] = data
         self._where = f"{where}." if where else ""
 
-    def _get(self, name: str, default: Any) -> Any:
-        value = self._data.get(name)
-        if value is not None:
-            return value
+    def _default(self, name: str, default: Any) -> Any:
         if default is _REQUIRED:
             raise _Unreadable(f"{self._where}{name} is missing")
-        return None
+        return default
 
     def _wrong(self, name: str, wanted: str) -> NoReturn:
         raise _Unreadable(f"{self._where}{name} is not {wanted}")
 
     def text(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self._get(name, default)
-        if value is None:
-            return default
-        return value if isinstance(value, str) else self._wrong(name, "text")
+        value = self._data.get(name)
+        if isinstance(value, str):
+            return value
+        return self._default(name, default) if value is None else self._wrong(name, "text")
 
     def number(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self._get(name, default)
+        value = self._data.get(name)
         if value is None:
-            return default
+            return self._default(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self._wrong(name, "a number")
         try:
@@ -83,17 +81,17 @@ class _Fields:
         return number if math.isfinite(number) else self._wrong(name, "a finite number")
 
     def integer(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self._get(name, default)
+        value = self._data.get(name)
         if value is None:
-            return default
+            return self._default(name, default)
         if isinstance(value, bool) or not isinstance(value, int):
             self._wrong(name, "an integer")
         return value
 
     def flag(self, name: str, default: Any = _REQUIRED) -> bool:
-        value = self._get(name, default)
+        value = self._data.get(name)
         if value is None:
-            value = default
+            value = self._default(name, default)
         return value if isinstance(value, bool) else self._wrong(name, "true or false")
 
     def one_of(self, name: str, choices: type[E]) -> E:
@@ -107,10 +105,7 @@ class _Fields:
         value = self.text(name, default)
         if value is None:
             return None
-        try:
-            return SagaStatus(value)
-        except ValueError:
-            self._wrong(name, "a known status")
+        return _STATUSES.get(value) or self._wrong(name, "a known status")
 
     def priority(self, name: str) -> Priority:
         value = self.text(name, Priority.NORMAL.name.lower())
@@ -120,15 +115,15 @@ class _Fields:
             self._wrong(name, "a known priority")
 
     def point(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self._get(name, default)
+        value = self._data.get(name)
         if value is None:
-            return default
+            return self._default(name, default)
         fields = _Fields(value, f"{self._where}{name}")
         return GeoPoint(fields.number("lat"), fields.number("lon"))
 
     def order(self, name: str, default: Any = _REQUIRED) -> Any:
-        value = self._get(name, default)
-        return default if value is None else _read_order(_Fields(value, f"{self._where}{name}"))
+        value = self._data.get(name)
+        return self._default(name, default) if value is None else _read_order(_Fields(value, f"{self._where}{name}"))
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -278,7 +273,7 @@ def decode(kind: Kind, id: str, raw: bytes, leased: bool | None = None) -> Value
         reader = _READERS.get(kind)
         if reader is None:
             raise _Unreadable("unknown kind of key")
-        fields = _Fields(json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant))
+        fields = _Fields(_DECODER.decode(raw.decode("utf-8")))
         version = fields.integer("v", VERSION)
         if version > VERSION:
             raise _Unreadable(f"written by a newer version (v {version}; this program reads up to {VERSION})")
@@ -305,6 +300,9 @@ def event_from_dict(data: object) -> SagaEvent:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _Unreadable(f"{name} is not a number that can be stored")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _read_order(fields: _Fields) -> Order:

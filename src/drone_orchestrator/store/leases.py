@@ -15,6 +15,8 @@ from .kv import Driver
 
 #: A lease is used again while at least this share of its time is left, by the own monotonic clock.
 FRESH_FRACTION = 0.5
+#: A lease that is used again and again is prolonged while this share of its time is left on top of that.
+AGEING_FRACTION = 0.25
 #: Leases that are kept by one request at most: etcd prolongs one after the other, within one deadline, and a follower
 #: asks its leader for each.
 KEPT_TOGETHER = 50
@@ -30,6 +32,7 @@ class DroneLeases:
         self._lock = threading.Lock()
         self._held: dict[str, tuple[int, int]] = {}  # drone -> mod revision of its reservation, lease or 0
         self._own: dict[str, tuple[int, float]] = {}  # drone -> lease granted to this client, fresh until then
+        self._used: dict[str, None] = {}  # drones whose own lease was used since it was granted or prolonged
 
     def take(self, drones: Sequence[str]) -> dict[str, int]:
         """A lease for each of ``drones``, with at least half of its time left; new ones in one parallel round trip.
@@ -39,14 +42,32 @@ class DroneLeases:
         now_s = self._clock()
         with self._lock:
             known = {drone: self._own[drone] for drone in drones if drone in self._own}
-        leases = {drone: lease for drone, (lease, until_s) in known.items() if now_s < until_s}
+            leases = {drone: lease for drone, (lease, until_s) in known.items() if now_s < until_s}
+            self._used.update(dict.fromkeys(leases))
         missing = [drone for drone in dict.fromkeys(drones) if drone not in leases]
         if missing:
             leases.update(zip(missing, self._driver.grant_leases(self._ttl_s, len(missing)), strict=True))
             with self._lock:
                 for drone in missing:
                     self._own[drone] = (leases[drone], self._fresh_until_s(now_s))
+                    self._used[drone] = None
         return leases
+
+    def freshen(self) -> None:
+        """Prolong leases that will soon be too old to be used again, of drones that have used theirs since the last
+        time: their next order need not wait for a new one. Raises as :meth:`keep`.
+
+        Never one that a reservation hangs on now: it has to run out if the drone is not heard.
+        """
+        soon_s = self._clock() + AGEING_FRACTION * self._ttl_s
+        ageing: dict[str, int] = {}
+        with self._lock:
+            for drone in list(self._used):
+                lease, until_s = self._own.get(drone, (0, 0.0))
+                if until_s < soon_s and self._held.get(drone, (0, 0))[1] != lease:
+                    ageing[drone] = lease
+                    del self._used[drone]
+        self.keep({drone: lease for drone, lease in ageing.items() if lease})
 
     def keep(self, leases: Mapping[str, int]) -> frozenset[str]:
         """Prolong the leases, by drone. Those that have not run out.

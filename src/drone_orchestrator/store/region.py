@@ -372,6 +372,10 @@ class RegionStore:
         kept = self._leases.keep({drone: lease for drone, lease in leases.items() if lease})
         return kept | self._leases.keep(self._look_up_leases([drone for drone, lease in leases.items() if not lease]))
 
+    def freshen_leases(self) -> None:
+        """See :meth:`drone_orchestrator.ports.Store.freshen_leases`."""
+        self._leases.freshen()
+
     def _look_up_leases(self, drone_ids: Sequence[str]) -> dict[str, int]:
         """The leases that drones' reservations hang on, read from the store; nothing for those that hang on none."""
         leases: dict[str, int] = {}
@@ -533,6 +537,8 @@ class RegionStore:
 
     def _own_saga(self, key: str, raw: bytes) -> Saga | None:
         """The saga that was written as ``raw``, if it was written here."""
+        if not self._written:
+            return None
         with self._lock:
             written = self._written.get(key)
             if written is None or written[0] != raw:

@@ -1,0 +1,78 @@
+"""One order and the drones that are free, without arrays: most plans are for an order that has just come in.
+
+The arithmetic is that of the other modules here, operation by operation: both ways find the same drones fit, and the
+same one soonest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..core.types import DroneClass, DroneReport, FleetSpec, GeoPoint, Order
+from ..core.zones import airspace, blocked_way
+from .energy import SECONDS_PER_HOUR, cruise_power_w, leg_time_s
+from .feasibility import is_available
+from .geo import distance_between_m
+from .zones import any_triangle_meets
+
+
+def soonest(fleet: FleetSpec, drones: Sequence[DroneReport], order: Order) -> DroneReport | None:
+    """The drone that can fly ``order`` and delivers it first; of equals the first in ``drones``. ``None``: none can."""
+    pickup = order.pickup or fleet.depot
+    loaded_m = distance_between_m(pickup, order.destination)
+    back_m = distance_between_m(order.destination, fleet.depot)
+    in_area = back_m <= fleet.service_radius_m and distance_between_m(pickup, fleet.depot) <= fleet.service_radius_m
+    if not in_area or blocked_way(fleet, order) is not None:
+        return None
+    missions = {
+        c.name: _Mission(c, loaded_m, back_m, order.package_weight_kg)
+        for c in fleet.classes
+        if order.drone_class in (None, c.name) and order.package_weight_kg <= c.max_payload_kg
+    }
+    to_pickup_m: dict[GeoPoint, float] = {}
+    fit: list[tuple[float, int]] = []
+    for index, drone in enumerate(drones):
+        mission = missions.get(drone.drone_class)
+        if mission is None or not is_available(drone):
+            continue
+        there_m = to_pickup_m.get(drone.position)
+        if there_m is None:
+            there_m = to_pickup_m[drone.position] = distance_between_m(drone.position, pickup)
+        if mission.energy_wh(there_m) <= mission.spare_wh(drone):
+            fit.append((mission.time_s(there_m), index))
+    fit.sort()
+    return next((drones[index] for _, index in fit if _way_is_clear(fleet, drones[index].position, pickup)), None)
+
+
+class _Mission:
+    """What flying the order means for drones of one class."""
+
+    def __init__(self, drone_class: DroneClass, loaded_m: float, back_m: float, weight_kg: float) -> None:
+        self._class = drone_class
+        self._empty_w = float(cruise_power_w(drone_class, 0.0))
+        self._loaded_w = float(cruise_power_w(drone_class, weight_kg))
+        self._onwards_s = leg_time_s(loaded_m, drone_class)
+        self._back_s = leg_time_s(back_m, drone_class)
+
+    def energy_wh(self, there_m: float) -> float:
+        """See :func:`.energy.mission_energy_wh`."""
+        empty_s = leg_time_s(there_m, self._class) + self._back_s
+        loaded_s = self._onwards_s + self._class.drop_time_s
+        return (self._empty_w * empty_s + self._loaded_w * loaded_s) / SECONDS_PER_HOUR
+
+    def time_s(self, there_m: float) -> float:
+        """See :func:`.energy.delivery_time_s`."""
+        return leg_time_s(there_m, self._class) + self._onwards_s + (self._class.load_time_s + self._class.drop_time_s)
+
+    def spare_wh(self, drone: DroneReport) -> float:
+        return drone.energy_wh - self._class.reserve_fraction * self._class.battery_wh
+
+
+def _way_is_clear(fleet: FleetSpec, drone: GeoPoint, pickup: GeoPoint) -> bool:
+    """See :func:`.zones.clear_of_zones`. Who stands at the depot and loads there has no way to go."""
+    if not fleet.no_fly_zones or drone == pickup == fleet.depot:
+        return True
+    space = airspace(fleet)
+    return not any_triangle_meets(np.array([space.place(drone)]), np.array([space.place(pickup)]), space.shapes)[0]

@@ -127,6 +127,27 @@ def test_ten_megabytes_are_refused_and_the_answer_arrives(gateway: GatewayProces
     assert gateway.post(order_document(new_id())).status_code == 202
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"GET /orders?q=",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ",
+        b"POST /orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Trailer: ",
+    ],
+    ids=["line", "header", "trailer"],
+)
+def test_a_request_without_end_is_ended(gateway: GatewayProcess, begin: bytes) -> None:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    sent = 0
+    with socket.create_connection((host, int(port)), timeout=10.0) as client, pytest.raises(OSError):
+        client.sendall(begin)
+        while sent < 64 * 1024**2:
+            sent += client.send(b"x" * 65536)
+
+    assert sent < 16 * 1024**2, "it goes on taking it in"
+    assert gateway.post(order_document(new_id())).status_code == 202
+
+
 def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(gateway: GatewayProcess) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from gateway_fixtures import Clock, Gateway, Leader, order_document
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from drone_orchestrator.core.types import LeaderRecord
 from drone_orchestrator.gateway import rate_limit
+from drone_orchestrator.gateway.connections import guarded
 from drone_orchestrator.gateway.dashboard import add_dashboard
 from drone_orchestrator.gateway.rate_limit import Clients, RateLimit
 from drone_orchestrator.gateway.service import GatewaySettings
@@ -308,3 +311,10 @@ def test_every_operation_has_a_summary_and_every_answer_an_example(gateway: Gate
             for body in operation.get("requestBody", {}).get("content", {}).values():
                 assert "example" in body["schema"], where
     assert seen > 40
+
+
+def test_without_httptools_http_is_parsed_by_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = Clients(0.0, 1)
+    assert not issubclass(guarded(clients), H11Protocol)
+    monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
+    assert issubclass(guarded(clients), H11Protocol)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from ..core.types import DroneClass
-from ..planning.energy import MIN_LEG_M, SECONDS_PER_HOUR, cruise_power_w, flight_time_s
+from ..planning.energy import MIN_LEG_M, SECONDS_PER_HOUR, leg_time_s
 
 #: The drone charges when it has landed within this distance of the depot.
 DEPOT_RADIUS_M = 10.0
-
-
-def flight_power_w(drone_class: DroneClass, payload_kg: float) -> float:
-    """What flying with ``payload_kg`` on board takes."""
-    return float(cruise_power_w(drone_class, payload_kg))
 
 
 def after_flight_wh(energy_wh: float, power_w: float, seconds: float) -> float:
@@ -26,6 +21,6 @@ def after_charging_wh(energy_wh: float, drone_class: DroneClass, seconds: float)
 
 def remaining_s(distance_m: float, up_m: float, drone_class: DroneClass) -> float:
     """Planned seconds until a drone at ``up_m`` above ground, ``distance_m`` from its target, has landed there."""
-    whole_s = float(flight_time_s(max(distance_m, MIN_LEG_M), drone_class))
+    whole_s = leg_time_s(max(distance_m, MIN_LEG_M), drone_class)
     climbed_s = min(up_m, drone_class.cruise_altitude_m) / drone_class.climb_speed_mps
     return max(whole_s - climbed_s, 0.0)

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..core.types import GeoPoint
-from ..planning.energy import MIN_LEG_M
+from ..planning.energy import MIN_LEG_M, power_w
 from ..planning.geo import enu_from_geo, geo_from_enu
-from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, flight_power_w, remaining_s
+from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaining_s
 from .controller import FlightError, FlightSetup, FlightState
 from .guidance import Guidance, Kinematics, Stage, Vector
 from .kept import SAVE_PERIOD_S, KeptFile
@@ -216,9 +216,7 @@ class GazeboFlight:
             self._guidance.forget()
             self._send(SetPoint())
         if self._stands_at_m is None or self._dropping:
-            self._energy_wh = after_flight_wh(
-                self._energy_wh, flight_power_w(self._class, self._payload_kg or 0.0), dt_s
-            )
+            self._energy_wh = after_flight_wh(self._energy_wh, power_w(self._class, self._payload_kg or 0.0), dt_s)
         elif self._charging:
             self._energy_wh = after_charging_wh(self._energy_wh, self._class, dt_s)
         self._act(dt_s)

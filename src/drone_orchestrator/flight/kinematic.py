@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.types import DroneClass, GeoPoint
-from ..planning.energy import MIN_LEG_M
+from ..planning.energy import MIN_LEG_M, power_w
 from ..planning.geo import enu_from_geo, geo_from_enu
-from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, flight_power_w, remaining_s
+from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaining_s
 from .controller import FlightError, FlightState
 from .kept import SAVE_PERIOD_S, KeptFile
 
@@ -242,7 +242,7 @@ class KinematicFlight:
     def _carry(self, payload_kg: float | None) -> None:
         """With what is on board changes the power in flight: worked out here, for a flight has thousands of steps."""
         self._payload_kg = payload_kg
-        self._power_w = flight_power_w(self._class, payload_kg or 0.0)
+        self._power_w = power_w(self._class, payload_kg or 0.0)
 
     def _break_off(self) -> None:
         self._loading_kg, self._dropping, self._act_left_s = None, False, 0.0

@@ -11,6 +11,8 @@ hover with the package.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -41,13 +43,6 @@ def flight_time_s(distance_m: ArrayLike, drone_class: DroneClass) -> FloatArray:
     return np.where(distance < MIN_LEG_M, 0.0, distance / drone_class.cruise_speed_mps + vertical_s)
 
 
-def leg_time_s(distance_m: float, drone_class: DroneClass) -> float:
-    """:func:`flight_time_s` of one distance, without arrays."""
-    if distance_m < MIN_LEG_M:
-        return 0.0
-    return distance_m / drone_class.cruise_speed_mps + 2.0 * drone_class.cruise_altitude_m / drone_class.climb_speed_mps
-
-
 def delivery_time_s(to_pickup_m: ArrayLike, loaded_m: ArrayLike, drone_class: DroneClass) -> FloatArray:
     """Seconds from take-off until the package is dropped: there, load, onwards, drop. Inputs broadcast."""
     there_s, onwards_s = flight_time_s(to_pickup_m, drone_class), flight_time_s(loaded_m, drone_class)
@@ -65,3 +60,40 @@ def mission_energy_wh(
     empty_s = flight_time_s(to_pickup_m, drone_class) + flight_time_s(back_m, drone_class)
     loaded_s = flight_time_s(loaded_m, drone_class) + drone_class.drop_time_s
     return np.asarray((empty_w * empty_s + loaded_w * loaded_s) / SECONDS_PER_HOUR, dtype=np.float64)
+
+
+# --- one mission, without arrays: the same arithmetic, operation by operation -----------------------------------------
+
+
+def power_w(drone_class: DroneClass, payload_kg: float) -> float:
+    """:func:`cruise_power_w` of one payload."""
+    mass_ratio = 1.0 + payload_kg / drone_class.empty_mass_kg
+    return drone_class.hover_power_w * (mass_ratio * math.sqrt(mass_ratio))
+
+
+def leg_time_s(distance_m: float, drone_class: DroneClass) -> float:
+    """:func:`flight_time_s` of one distance."""
+    if distance_m < MIN_LEG_M:
+        return 0.0
+    return distance_m / drone_class.cruise_speed_mps + 2.0 * drone_class.cruise_altitude_m / drone_class.climb_speed_mps
+
+
+class Mission:
+    """What one order means for drones of one class. Ground metres, kg; ``reserve_wh`` stays in the battery."""
+
+    def __init__(self, drone_class: DroneClass, loaded_m: float, back_m: float, payload_kg: float) -> None:
+        self.reserve_wh = drone_class.reserve_fraction * drone_class.battery_wh
+        self._class = drone_class
+        self._empty_w, self._loaded_w = power_w(drone_class, 0.0), power_w(drone_class, payload_kg)
+        self._onwards_s, self._back_s = leg_time_s(loaded_m, drone_class), leg_time_s(back_m, drone_class)
+
+    def energy_wh(self, to_pickup_m: float) -> float:
+        """:func:`mission_energy_wh` of a drone so far from the pickup."""
+        empty_s = leg_time_s(to_pickup_m, self._class) + self._back_s
+        loaded_s = self._onwards_s + self._class.drop_time_s
+        return (self._empty_w * empty_s + self._loaded_w * loaded_s) / SECONDS_PER_HOUR
+
+    def time_s(self, to_pickup_m: float) -> float:
+        """:func:`delivery_time_s` of a drone so far from the pickup."""
+        there_s = leg_time_s(to_pickup_m, self._class)
+        return there_s + self._onwards_s + (self._class.load_time_s + self._class.drop_time_s)

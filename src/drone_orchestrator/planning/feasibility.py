@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.types import DroneClass, DroneReport, FleetSpec, Order, Phase
 from ..core.zones import blocked_way
-from .energy import mission_energy_wh
+from .energy import Mission, mission_energy_wh
 from .geo import distance_between_m
 from .legs import Legs
 from .zones import clear_of_zones
@@ -54,8 +54,7 @@ def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
     return any(
         order.drone_class in (None, c.name)
         and weight_kg <= c.max_payload_kg
-        and float(mission_energy_wh(there_m, loaded_m, back_m, weight_kg, c))
-        <= (1.0 - c.reserve_fraction) * c.battery_wh
+        and Mission(c, loaded_m, back_m, weight_kg).energy_wh(there_m) <= (1.0 - c.reserve_fraction) * c.battery_wh
         for c in fleet.classes
     )
 

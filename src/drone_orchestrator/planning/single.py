@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.types import DroneClass, DroneReport, FleetSpec, GeoPoint, Order
+from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
 from ..core.zones import airspace, blocked_way
-from .energy import SECONDS_PER_HOUR, cruise_power_w, leg_time_s
+from .energy import Mission
 from .feasibility import is_available
 from .geo import distance_between_m
 from .zones import any_triangle_meets
@@ -27,7 +27,7 @@ def soonest(fleet: FleetSpec, drones: Sequence[DroneReport], order: Order) -> Dr
     if not in_area or blocked_way(fleet, order) is not None:
         return None
     missions = {
-        c.name: _Mission(c, loaded_m, back_m, order.package_weight_kg)
+        c.name: Mission(c, loaded_m, back_m, order.package_weight_kg)
         for c in fleet.classes
         if order.drone_class in (None, c.name) and order.package_weight_kg <= c.max_payload_kg
     }
@@ -40,34 +40,10 @@ def soonest(fleet: FleetSpec, drones: Sequence[DroneReport], order: Order) -> Dr
         there_m = to_pickup_m.get(drone.position)
         if there_m is None:
             there_m = to_pickup_m[drone.position] = distance_between_m(drone.position, pickup)
-        if mission.energy_wh(there_m) <= mission.spare_wh(drone):
+        if mission.energy_wh(there_m) <= drone.energy_wh - mission.reserve_wh:
             fit.append((mission.time_s(there_m), index))
     fit.sort()
     return next((drones[index] for _, index in fit if _way_is_clear(fleet, drones[index].position, pickup)), None)
-
-
-class _Mission:
-    """What flying the order means for drones of one class."""
-
-    def __init__(self, drone_class: DroneClass, loaded_m: float, back_m: float, weight_kg: float) -> None:
-        self._class = drone_class
-        self._empty_w = float(cruise_power_w(drone_class, 0.0))
-        self._loaded_w = float(cruise_power_w(drone_class, weight_kg))
-        self._onwards_s = leg_time_s(loaded_m, drone_class)
-        self._back_s = leg_time_s(back_m, drone_class)
-
-    def energy_wh(self, there_m: float) -> float:
-        """See :func:`.energy.mission_energy_wh`."""
-        empty_s = leg_time_s(there_m, self._class) + self._back_s
-        loaded_s = self._onwards_s + self._class.drop_time_s
-        return (self._empty_w * empty_s + self._loaded_w * loaded_s) / SECONDS_PER_HOUR
-
-    def time_s(self, there_m: float) -> float:
-        """See :func:`.energy.delivery_time_s`."""
-        return leg_time_s(there_m, self._class) + self._onwards_s + (self._class.load_time_s + self._class.drop_time_s)
-
-    def spare_wh(self, drone: DroneReport) -> float:
-        return drone.energy_wh - self._class.reserve_fraction * self._class.battery_wh
 
 
 def _way_is_clear(fleet: FleetSpec, drone: GeoPoint, pickup: GeoPoint) -> bool:

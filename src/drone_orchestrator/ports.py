@@ -115,8 +115,8 @@ class Store(Protocol):
         A broken stream is resumed from the next revision by itself, with back-off. Where that revision is compacted,
         ``on_snapshot`` gets a fresh snapshot and the watch goes on after it.
         ``on_health`` hears of loss and return. Without ``with_events`` the sagas' events are left out of the changes,
-        as they are of a snapshot. ``only``: changes of one kind of records, so that the others wake nobody; a snapshot
-        has them all the same.
+        as they are of a snapshot, and so is the index of order ids. ``only``: changes of one kind of records, so that
+        the others wake nobody; a snapshot has them all the same.
         """
 
     def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:

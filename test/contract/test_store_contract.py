@@ -527,9 +527,22 @@ def test_a_watch_without_events_brings_everything_else(store, make, epoch):
     make.eventually(lambda: len(heard) == 2, "both revisions are heard of")
     handle.close()
     kinds = {entry.kind for change in heard for entry in change.entries}
-    assert kinds == {Kind.INBOX_ORDER, Kind.ORDER_INDEX, Kind.SAGA, Kind.ASSIGNMENT}
+    assert kinds == {Kind.INBOX_ORDER, Kind.SAGA, Kind.ASSIGNMENT}
     # The saga is the one that was written, and a record that somebody else put under its key is read as it is.
     assert [e.value for e in heard[1].entries if e.kind is Kind.SAGA] == [change.saga]
+
+
+def test_a_watch_of_one_kind_hears_of_nothing_else(store, make, epoch):
+    heard = []
+    handle = store.watch(store.snapshot().revision, heard.append, lambda snapshot: None, only=Kind.SAGA)
+    order = make.order()
+    store.submit(order)
+    entry = make.entry_of(store.snapshot(), Kind.INBOX_ORDER, order.message_id)
+    change = make.accepting(order, epoch, entry.mod_revision, drone="d1")
+    assert store.commit(epoch, [change])[0].fate is Fate.SUCCEEDED
+    make.eventually(lambda: len(heard) == 1, "the saga is heard of")
+    handle.close()
+    assert [(entry.kind, entry.value) for entry in heard[0].entries] == [(Kind.SAGA, change.saga)]
 
 
 def test_a_watch_begins_after_the_revision_asked_for(store, make):

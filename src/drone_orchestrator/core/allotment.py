@@ -13,6 +13,11 @@ from .planner import Pairing, PlannedOrder, Planner
 from .types import DroneClass, DroneReport, FleetSpec, Order
 
 
+#: Few drones choose among so many orders each, the most pressing ones; and among so many in any case.
+ORDERS_A_DRONE = 8
+FEWEST_ORDERS = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """One lane in one round of planning.
@@ -92,7 +97,10 @@ def _plan(
     must not stand in the way of the next."""
     if not drones or not orders or room <= 0:
         return []
-    pairs = planner.plan(fleet, drones, orders)
+    first = orders[: max(FEWEST_ORDERS, ORDERS_A_DRONE * len(drones))]
+    pairs = planner.plan(fleet, drones, first)
+    if len(pairs) < min(len(drones), room) and len(first) < len(orders):
+        pairs = planner.plan(fleet, drones, orders)  # most of those no drone can fly now
     if len(pairs) <= room:
         return pairs
     rank = {waiting.order.message_id: index for index, waiting in enumerate(orders)}

@@ -73,7 +73,9 @@ class Roster:
         for drone_class in self._fleet.classes:
             name = drone_class.name
             allowed = math.floor(drone_class.lend_fraction * self._living.get(name, 0))
-            orders = office.waiting.pressing(name, self._policy.plan_orders, now.wall_s) if free else []
+            # A lane that nobody could be found for is not looked through: it may be the one that is flooded.
+            wanted = name in free or (bool(free) and office.waiting.any_open(name))
+            orders = office.waiting.pressing(name, self._policy.plan_orders, now.wall_s) if wanted else []
             lanes.append(
                 Lane(
                     drone_class,

@@ -22,6 +22,9 @@ from .types import (
     Value,
 )
 
+#: Deletions that are remembered before it is worth looking which of them may be forgotten.
+DELETED_KEPT = 64
+
 
 class FleetView:
     """Living keys by kind, each with its mod revision. Entries only ever get newer.
@@ -42,6 +45,7 @@ class FleetView:
         self.leader: Entry | None = None
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
+        self._deleted_at_most = DELETED_KEPT
         self._tables: dict[Kind, dict[str, Entry]] = {
             Kind.INBOX_ORDER: self.inbox,
             Kind.INBOX_CANCEL: self.cancels,
@@ -63,8 +67,9 @@ class FleetView:
         fresh = [entry for entry in change.entries if self._put(entry)]
         self.revision = max(self.revision, change.revision)
         # A deletion is only remembered against echoes of older revisions, and those have all arrived by now.
-        if self._deleted:
+        if len(self._deleted) > self._deleted_at_most:
             self._deleted = {key: rev for key, rev in self._deleted.items() if rev > self.revision}
+            self._deleted_at_most = 2 * len(self._deleted) + DELETED_KEPT
         return fresh
 
     def apply_commit(self, change: Change, revision: int) -> None:

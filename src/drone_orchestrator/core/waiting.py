@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
@@ -24,6 +25,7 @@ class Waiting:
         self._orders: dict[str, tuple[str, Order]] = {}
         self._rows: dict[str, dict[Priority, list[tuple[float, str]]]] = {}
         self._not_begun: dict[str, dict[str, None]] = {}
+        self._open: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -40,6 +42,7 @@ class Waiting:
         """``begun``: the order has a saga. One that waits already is replaced."""
         self.remove(order.message_id)
         self._orders[order.message_id] = (lane, order)
+        self._open[lane] += order.drone_class is None
         row = self._rows.setdefault(lane, {}).setdefault(order.priority, [])
         insort(row, (order.submitted_at, order.message_id))
         if not begun:
@@ -50,15 +53,22 @@ class Waiting:
         if message_id not in self._orders:
             return ""
         lane, order = self._orders.pop(message_id)
+        self._open[lane] -= order.drone_class is None
         row = self._rows[lane][order.priority]
         del row[bisect_left(row, (order.submitted_at, message_id))]
         self._not_begun.get(lane, {}).pop(message_id, None)
         return lane
 
+    def any_open(self, lane: str) -> bool:
+        """Whether an order of ``lane`` waits that drones of other classes may fly, too."""
+        return self._open[lane] > 0
+
     def pressing(self, lane: str, most: int, wall_s: float) -> list[PlannedOrder]:
         """At most ``most`` orders of ``lane``, those that press most first. Age presses too: nobody starves."""
-        rows = (self._planned(row, wall_s) for row in self._rows.get(lane, {}).values())
-        return list(islice(heapq.merge(*rows, key=_pressure), most))
+        rows = [self._planned(row, wall_s) for row in self._rows.get(lane, {}).values() if row]
+        # Most orders are of one priority, and a row by itself is in order.
+        merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=_pressure)
+        return list(islice(merged, most))
 
     def not_begun(self, lane: str, most: int) -> list[str]:
         """At most ``most`` orders of ``lane`` that have no saga yet, as they came."""

@@ -87,11 +87,15 @@ class RawChange:
 
 @dataclass(frozen=True, slots=True)
 class WatchSink:
-    """Where a watch delivers. ``on_compacted`` takes and delivers a snapshot and returns its revision."""
+    """Where a watch delivers. ``on_compacted`` takes and delivers a snapshot and returns its revision.
+
+    Of keys that begin with one of ``without`` nothing is told; of the revision that changed them it is.
+    """
 
     on_change: Callable[[RawChange], None]
     on_compacted: Callable[[], int]
     on_health: Callable[[bool], None]
+    without: tuple[str, ...] = ()
 
 
 Span = tuple[str, str]

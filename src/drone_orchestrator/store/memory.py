@@ -350,7 +350,8 @@ class _MemoryWatch:
             for change in due:
                 keys = tuple(item for item in change.keys if _within(item[0], (self._span,)))
                 if keys:
-                    return partial(self._deliver, RawChange(change.revision, keys))
+                    told = tuple(item for item in keys if not item[0].startswith(self._sink.without))
+                    return partial(self._deliver, RawChange(change.revision, told))
                 self._after = change.revision
             return None
 

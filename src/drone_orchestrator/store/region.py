@@ -106,12 +106,8 @@ class RegionStore:
         An exception in a callback ends the watch loudly (``threading.excepthook``): the view would have a hole.
         """
 
-        events = self.keys.below(Kind.EVENT)
-
         def deliver(raw: RawChange) -> None:
             self._learn_leases(raw)
-            if not with_events:
-                raw = RawChange(raw.revision, tuple(item for item in raw.keys if not item[0].startswith(events)))
             on_change(self._change(raw))
 
         def start_over() -> int:
@@ -119,7 +115,8 @@ class RegionStore:
             on_snapshot(fresh)
             return fresh.revision
 
-        sink = WatchSink(deliver, start_over, on_health or (lambda healthy: None))
+        without = () if with_events else (self.keys.below(Kind.EVENT), self.keys.below(Kind.ORDER_INDEX))
+        sink = WatchSink(deliver, start_over, on_health or (lambda healthy: None), without)
         span = self.keys.all_keys()[0]
         if only is not None:
             below = self.keys.below(only)

@@ -41,10 +41,12 @@ class WatchStream:
     revision only for clients that ask for fragments, and this one does not.
     """
 
-    def __init__(self, connection: Connection, span: Span, after_revision: int) -> None:
+    def __init__(self, connection: Connection, span: Span, after_revision: int, without: tuple[str, ...] = ()) -> None:
+        """Of keys that begin with one of ``without`` nothing is told."""
         self.member: Member = connection.current()
         self._connection = connection
         self._span = span
+        self._without = tuple(prefix.encode() for prefix in without)
         self._after = after_revision
         self._heard_mono_s = time.monotonic()
         self._ended = threading.Event()
@@ -66,7 +68,8 @@ class WatchStream:
                     yield None
                 for revision, events in groupby(response.events, key=lambda event: event.kv.mod_revision):
                     if revision > self._after:
-                        yield RawChange(revision, tuple(_changed(event) for event in events))
+                        told = (e for e in events if not e.kv.key.startswith(self._without))
+                        yield RawChange(revision, tuple(_changed(event) for event in told))
         except grpc.RpcError as error:
             why = f"silent for {SILENCE_LIMIT_S:g} s" if self._silent else f"{error.code().name}: {error.details()}"
             raise StreamBroken(f"watch at {self.member.name}: {why}") from error
@@ -149,7 +152,7 @@ class WatchLoop:
 
     def _follow(self) -> None:
         """Read one stream until it breaks."""
-        stream = WatchStream(self._connection, self._span, self._after)
+        stream = WatchStream(self._connection, self._span, self._after, self._sink.without)
         with self._lock:
             self._stream = stream
             if self._closing.is_set():  # close() was too early to see this stream

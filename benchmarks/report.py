@@ -158,15 +158,15 @@ BENCHES = (
     Bench(
         "Latency",
         "latency --rate 50",
-        "The way of an order: a gateway, a leader and etcd, each a process of its own, and drones that need no time, as "
-        "above. The time of the commit is that at which a watch of etcd shows it.",
+        "The way of an order: a gateway, a leader and etcd, each a process of its own, and drones that need no time, "
+        "as above. The time of the commit is that at which a watch of etcd shows it.",
         _latency,
     ),
     Bench(
         "Latency in a whole fleet",
         "latency --rate 50 --fleet",
-        "The same with a standby, and with drones that fly and talk over DDS. All of it shares this machine, so most of "
-        "its time goes into what would elsewhere be done by the drones' own computers.",
+        "The same with a standby, and with drones that fly and talk over DDS. All of it shares this machine, so most "
+        "of its time goes into what would elsewhere be done by the drones' own computers.",
         _latency,
     ),
     Bench(

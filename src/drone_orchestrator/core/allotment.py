@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from .planner import Pairing, PlannedOrder, Planner
 from .types import DroneClass, DroneReport, FleetSpec, Order
 
-
 #: Few drones choose among so many orders each, the most pressing ones; and among so many in any case.
 ORDERS_A_DRONE = 8
 FEWEST_ORDERS = 32

@@ -34,7 +34,8 @@ def test_the_most_pressing_orders_of_a_lane_come_first_whatever_came_and_went(
         if action == "remove":
             assert waiting.remove(id_) == (model.pop(id_)[1] if id_ in model else "")
             continue
-        order = Order(id_, f"o{number}", PLACE, 1.0, float(submitted_at), priority=priority)
+        wants = lane if number % 2 else None
+        order = Order(id_, f"o{number}", PLACE, 1.0, float(submitted_at), priority=priority, drone_class=wants)
         waiting.add(order, lane, begun=begun)
         model.pop(id_, None)
         model[id_] = (order, lane, begun)
@@ -42,6 +43,7 @@ def test_the_most_pressing_orders_of_a_lane_come_first_whatever_came_and_went(
     assert all(id_ in waiting for id_ in model)
     for lane in LANES:
         orders = [order for order, its_lane, _ in model.values() if its_lane == lane]
+        assert waiting.any_open(lane) == any(order.drone_class is None for order in orders)
 
         def pressure(order: Order) -> tuple[float, float, str]:
             age_s = max(0.0, now_s - order.submitted_at)

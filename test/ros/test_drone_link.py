@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import rclpy
 from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import DroneState
 from drone_interfaces.srv import RequestClearance
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.client import Client
@@ -21,12 +22,12 @@ from rclpy.task import Future
 from drone_orchestrator.core.effects import AnswerClearance, RecallGoal, SendGoal
 from drone_orchestrator.core.events import ClearanceRequested, Event, GoalAnswered
 from drone_orchestrator.core.types import Verdict
-from drone_orchestrator.nodes import names
+from drone_orchestrator.nodes import convert, names, qos
 from drone_orchestrator.nodes.drone_link import HELD_S, DroneLink
 from drone_orchestrator.nodes.qos_watch import QosWatch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from world import make_order
+from world import make_order, make_report
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
 DRONE = "drone_1"
@@ -70,6 +71,11 @@ class Air:
     async def _fly(self, goal: object) -> ExecuteDelivery.Result:
         await self._landed
         return ExecuteDelivery.Result()
+
+    def say_state(self) -> None:
+        """What the drone says of itself, once and for whoever comes later."""
+        self._state = self._drone.create_publisher(DroneState, names.DRONE_STATES, qos.state())
+        self._state.publish(convert.report_to_msg(make_report(DRONE), time.time()))
 
     def ask_clearance(self, message_id: str) -> Future:
         """A drone's question; the answer, once it comes."""
@@ -179,3 +185,27 @@ def test_a_replica_that_was_cleaned_up_hears_nothing(standby):
     end = time.monotonic() + 0.3
     standby.spin_until(lambda: time.monotonic() > end)
     assert not answer.done() and not standby.asked()
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_drones_that_are_heard_are_got_to_know_before_anything_is_sent(domain, monkeypatch, leads):
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    monkeypatch.setattr("drone_orchestrator.nodes.executors.is_classic", lambda executor: False)
+    air = Air(domain, leads=leads)
+    try:
+        air.start_drone()
+        air.say_state()
+        air.spin_until(lambda: DRONE in air.link._clients and air.link._clients[DRONE].is_ready)
+    finally:
+        air.close()
+
+
+def test_a_drone_that_has_answered_is_not_looked_for_again_until_it_does_not(air, monkeypatch):
+    air.start_drone()
+    air.link.send_goal(SendGoal(DRONE, make_order(1), 1, EPOCH))
+    air.spin_until(lambda: [e for e in air.events if isinstance(e, GoalAnswered)])
+    client = air.link._clients[DRONE]
+    monkeypatch.setattr(client._goals, "service_is_ready", lambda: False)
+    air.spin_until(lambda: client.is_ready)
+    client.send(ExecuteDelivery.Goal(), convert.goal_uuid("nobody answers yet", 1))
+    assert not client.is_ready

@@ -8,7 +8,7 @@ from fleets import FLEET, HEAVY, LIGHT, drone, wanted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drone_orchestrator.core.allotment import Lane, allot, may_carry
+from drone_orchestrator.core.allotment import FEWEST_ORDERS, Lane, allot, may_carry
 from drone_orchestrator.core.planner import Pairing, PlannedOrder
 from drone_orchestrator.core.types import DroneClass, DroneReport, FleetSpec, Order
 from drone_orchestrator.planning.planner import AssignmentPlanner
@@ -149,3 +149,28 @@ def test_whatever_the_planner_wants_every_bound_holds(shape: list[tuple[int, int
         assert len(lent) - len(to_deserted) <= each.lendable
         own_served = [p for p in mine if p.drone_id.startswith(f"{name}-")]
         assert len(own_served) == min(len(each.free), len(each.orders), each.room), "its own come first"
+
+
+class Counting(AssignmentPlanner):
+    """Notes how many orders each plan looked at."""
+
+    def __init__(self) -> None:
+        self.looked_at: list[int] = []
+
+    def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
+        self.looked_at.append(len(orders))
+        return super().plan(fleet, drones, orders)
+
+
+def test_few_drones_choose_among_the_orders_that_press_most() -> None:
+    planner = Counting()
+    pairs = allot(FLEET, planner, [lane(LIGHT, 1, some(200)), lane(HEAVY)])
+    assert len(pairs) == 1
+    assert planner.looked_at == [FEWEST_ORDERS]
+
+
+def test_orders_that_no_drone_can_fly_now_stand_in_nobodys_way() -> None:
+    planner = Counting()
+    pairs = allot(FLEET, planner, [lane(LIGHT, 1, heavy(100) + some(1)), lane(HEAVY)])
+    assert [pair.message_id for pair in pairs] == ["a0"]
+    assert planner.looked_at == [FEWEST_ORDERS, 101]

@@ -6,16 +6,17 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from world import DEPOT, FLEET, make_order, make_report
 
-from drone_orchestrator.core.effects import Campaign, Commit, Effect, KeepReservation, Resign, Transition
+from drone_orchestrator.core.effects import Campaign, Commit, Effect, KeepReservation, Reserve, Resign, Transition
 from drone_orchestrator.core.events import CampaignDone, CommitDone, DroneHeard, Event, Fate, StoreChanged, ViewLoaded
 from drone_orchestrator.core.orchestrator import Orchestrator
 from drone_orchestrator.core.saga import apply, begin
-from drone_orchestrator.core.types import Instant, LeaderRecord, StoreChange
+from drone_orchestrator.core.types import Instant, Kind, LeaderRecord, StoreChange
 from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.ports import CommitResult, StoreUnavailable
 from drone_orchestrator.runtime.driver import Driver
@@ -84,6 +85,7 @@ class Held(MemoryStore):
         self.groups: list[int] = []
         self.begun: queue.Queue[int] = queue.Queue()
         self.kept: queue.Queue[list[str]] = queue.Queue()
+        self.freshened: queue.Queue[None] = queue.Queue()
         self.away = False
 
     def wait(self) -> None:
@@ -104,6 +106,11 @@ class Held(MemoryStore):
         self.begun.put(len(transitions))
         self.wait()
         return [CommitResult(Fate.SUCCEEDED, 7)] * len(transitions)
+
+    def freshen_leases(self) -> None:
+        self.freshened.put(None)
+        if self.away:
+            raise StoreUnavailable("switched off")
 
     def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
         self.kept.put(list(drone_ids))
@@ -293,6 +300,33 @@ def test_reservations_that_are_to_be_kept_within_a_while_share_a_call(store):
     driver.stop()
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_leases_are_looked_at_once_a_while_after_reservations_and_not_after_other_steps(store, monkeypatch, away):
+    monkeypatch.setattr("drone_orchestrator.runtime.driver.FRESHEN_AFTER_S", 0.2)
+    steps = {"reserved": Reserve("drone_1"), "recorded": None}
+
+    def reserving(number: int, kind: str) -> Commit:
+        plain = commit(number)
+        return replace(plain, transition=replace(plain.transition, reservation=steps[kind]))
+
+    wanted = iter([[reserving(1, "recorded")], [reserving(2, "reserved"), reserving(3, "reserved")]])
+    core = Script(lambda event: next(wanted) if isinstance(event, DroneHeard) else [])
+    driver = driver_of(core, store)
+    store.gate.set()
+    store.away = away
+    driver.start()
+    driver.post(DroneHeard(make_report()))
+    core.wait_for(CommitDone)
+    with pytest.raises(queue.Empty):
+        store.freshened.get(timeout=0.4)
+    driver.post(DroneHeard(make_report()))
+    store.freshened.get(timeout=DEADLINE_S)
+    with pytest.raises(queue.Empty):
+        store.freshened.get(timeout=0.4)
+    driver.stop()
+    assert driver.crash is None
+
+
 def test_the_watch_delivers_to_the_core_what_others_write(store):
     core = Script()
     driver = driver_of(core, store)
@@ -300,5 +334,6 @@ def test_the_watch_delivers_to_the_core_what_others_write(store):
     core.wait_for(ViewLoaded)
     store.submit(make_order(1))
     change = core.wait_for(StoreChanged).change
-    assert isinstance(change, StoreChange) and len(change.entries) == 2
+    assert isinstance(change, StoreChange)
+    assert [entry.kind for entry in change.entries] == [Kind.INBOX_ORDER]
     driver.stop()

@@ -104,6 +104,7 @@ SHARES = 10
 FEEDBACK_PERIOD_S = 0.5
 AUTOSTART_RETRY_S = 2.0
 NETWORK_PERIOD_S = 0.5
+#: A leader that has answered within so long is asked without looking for it.
 ANSWERED_LATELY_S = 1.0
 #: Drones that one process may fly.
 MAX_DRONES = 200

@@ -77,7 +77,8 @@ def state(depth: int = 1) -> QoSProfile:
 
 
 def telemetry() -> QoSProfile:
-    """Pose and battery at rate. Best effort with a short life: nothing is decided from it, and old poses mislead."""
+    """Pose and battery at rate, while somebody listens. Best effort with a short life: nothing is decided from it, and
+    old poses mislead."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=5,

@@ -2,8 +2,8 @@
 
 What is measured is the way of an order: a gateway, a leader (the driver of production) and etcd, each a process of its
 own, with instant drones, of which there are enough that no order waits for one. With ``--fleet`` it is that of a whole
-fleet on this machine: the leader is a node, another one stands by, and the drones fly and talk over DDS. Then a third of
-the processors' time goes into what would elsewhere be done by the drones' own computers, and they are hardly ever idle.
+fleet on this machine: the leader is a node, another one stands by, and the drones fly and talk over DDS. A third of the
+processors' time is then the drones', which would elsewhere have computers of their own, and hardly any is left.
 
 The baseline does without gateway, leader and guarantees: the same clients at the same rate write to the same etcd what
 a naive pipeline would, one transaction after the other: the order, its saga, the drone's reservation, the assignment.

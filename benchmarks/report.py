@@ -165,8 +165,8 @@ BENCHES = (
     Bench(
         "Latency in a whole fleet",
         "latency --rate 50 --fleet",
-        "The same with a standby, and with drones that fly and talk over DDS. All of it shares this machine: a third of "
-        "its time is then the drones', which would elsewhere have computers of their own, and hardly any is left.",
+        "The same with a standby, and with drones that fly and talk over DDS. All of it shares this machine: a third "
+        "of its time is then the drones', which would elsewhere have computers of their own, and hardly any is left.",
         _latency,
     ),
     Bench(

@@ -11,8 +11,10 @@ from drone_orchestrator.planning.geo import (
     BeyondHorizon,
     distance_between_m,
     distance_m,
+    distance_of_units_m,
     enu_from_geo,
     geo_from_enu,
+    units,
 )
 
 ZURICH = GeoPoint(47.3769, 8.5417)
@@ -76,3 +78,12 @@ def test_distances_broadcast() -> None:
 def test_no_ground_beyond_the_horizon() -> None:
     with pytest.raises(BeyondHorizon, match="metres"):
         geo_from_enu(7e6, 0.0, ZURICH)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 0.001, 2.0, 20.0, 180.0])
+def test_one_pair_without_arrays_is_the_same_to_the_last_bit(degrees: float) -> None:
+    first, second = GeoPoint(0.3, 0.7), GeoPoint(0.3, 0.7 + degrees)
+    alone = distance_between_m(first, second)
+    assert alone == float(distance_m(first.lat_deg, first.lon_deg, second.lat_deg, second.lon_deg))
+    x, y = units([first]), units([second])
+    assert alone == float(distance_of_units_m(x, y)[0])

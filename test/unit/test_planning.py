@@ -228,6 +228,11 @@ def test_depot_is_where_orders_without_a_pickup_wait() -> None:
     )
 
 
+def test_a_single_order_goes_to_the_fittest_class_in_one_place() -> None:
+    drones = [drone("d1", LIGHT, energy_wh=1.0), drone("d2", HEAVY), drone("d3", LIGHT)]
+    assert plan(AssignmentPlanner(), drones, [wanted("m1")]) == {"m1": "d3"}, "the faster of those with the energy"
+
+
 # --- where scipy keeps its solver -------------------------------------------------------------------------------------
 
 

@@ -13,8 +13,11 @@ from drone_orchestrator.bringup.fleet_config import load
 from drone_orchestrator.core.admission import Code, InvalidOrder, check_serviceable
 from drone_orchestrator.core.types import DroneReport, FleetSpec, GeoPoint, NoFlyZone, Phase
 from drone_orchestrator.core.zones import MAX_CORNERS, MAX_ZONES, InvalidZone, airspace, blocked_way
+from drone_orchestrator.planning.feasibility import feasible
 from drone_orchestrator.planning.geo import enu_from_geo
+from drone_orchestrator.planning.legs import measure
 from drone_orchestrator.planning.planner import AssignmentPlanner
+from drone_orchestrator.planning.single import soonest
 
 PLANNER = AssignmentPlanner()
 
@@ -141,6 +144,33 @@ def test_only_the_drone_behind_a_zone_is_left_out() -> None:
     pairs = PLANNER.plan(with_zones(square(2_000.0, 0.0)), drones, orders)
 
     assert {pair.message_id: pair.drone_id for pair in pairs} == {"far": "home", "near": "beyond"}
+
+
+@pytest.mark.parametrize("each_way", [4, 6])  # one by one, and by arrays
+def test_many_orders_and_drones_are_judged_as_one_pair_is(each_way: int) -> None:
+    fleet = with_zones(square(1_000.0, 0.0), square(-800.0, 900.0, name="park"))
+    steps = [(index - each_way / 2) * 6_000.0 / each_way for index in range(each_way)]
+    orders = [
+        wanted(f"o{i}_{j}", destination=at(east, north), pickup=at(north, east) if (i + j) % 3 == 0 else None).order
+        for i, east in enumerate(steps)
+        for j, north in enumerate(steps)
+    ]
+    drones = [
+        drone("home", LIGHT),
+        drone("east", LIGHT, phase=Phase.RETURNING, position=at(2_500.0, 100.0)),
+        drone("north", LIGHT, phase=Phase.RETURNING, position=at(-900.0, 2_000.0)),
+    ]
+    mask = feasible(fleet, drones, orders, measure(fleet, drones, orders))
+    alone = [[soonest(fleet, [one], order) is not None for order in orders] for one in drones]
+    assert mask.tolist() == alone
+    assert 0 < mask.sum() < mask.size
+
+
+def test_where_nobody_has_the_energy_no_way_is_looked_at() -> None:
+    fleet = with_zones(square(1_000.0, 0.0))
+    orders = [wanted(f"o{n}", destination=at(0.0, 500.0 + n)).order for n in range(3)]
+    empty = [drone("empty", LIGHT, energy_wh=0.0)]
+    assert not feasible(fleet, empty, orders, measure(fleet, empty, orders)).any()
 
 
 def test_nobody_free_is_nobody_to_judge() -> None:

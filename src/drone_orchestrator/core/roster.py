@@ -122,8 +122,10 @@ class Roster:
     def _is_barred(self, drone: Drone, now: Instant) -> bool:
         """Whether the drone's breaker is open, and its pause not over by the monotonic clock."""
         entry = self._view.breakers.get(drone.report.drone_id)
+        if entry is None:
+            return False
         breaker = self._view.breaker_of(drone.report.drone_id)
-        if entry is None or breaker is None or breaker.state is not BreakerState.OPEN:
+        if breaker is None or breaker.state is not BreakerState.OPEN:
             return False
         if drone.breaker_pause is None or drone.breaker_pause[0] != entry.mod_revision:
             # Whatever the clock of the leader that opened it said, no pause is longer than the policy's.

@@ -11,6 +11,8 @@ from ..core.events import Event, Tick
 from ..core.types import Instant
 
 QUEUE_BOUND = 100_000
+#: Whoever posts looks so often (s) whether a full queue has room again.
+FULL_RETRY_S = 0.01
 MAX_BATCH = 1024
 #: Without any deadline the core is looked at so often.
 IDLE_S = 1.0
@@ -26,7 +28,8 @@ class ThreadLanes:
 
     def __init__(self, now: Callable[[], Instant], workers: Mapping[Enum, int]) -> None:
         self._now = now
-        self._events: queue.Queue[Event] = queue.Queue(QUEUE_BOUND)
+        # Thousands of events a second pass it, which Python's own Queue takes microseconds for each way.
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._jobs: dict[Enum, queue.SimpleQueue[_Job | None]] = {lane: queue.SimpleQueue() for lane in workers}
         self._workers = dict(workers)
         self._halted = threading.Event()
@@ -46,13 +49,10 @@ class ThreadLanes:
 
     def post(self, event: Event) -> None:
         """Waits while the queue is full; an event that comes when there are no more turns is kept for ``stop``."""
-        while True:
-            try:
-                self._events.put(event, timeout=IDLE_S)
+        while self._events.qsize() >= QUEUE_BOUND:
+            if self._halted.wait(FULL_RETRY_S):
                 return
-            except queue.Full:
-                if self._halted.is_set():
-                    return
+        self._events.put(event)
 
     def run(self, lane: Enum, call: Callable[[], Iterable[Event]], after_s: float = 0.0) -> None:
         """See :meth:`.driver.Lanes.run`."""
@@ -61,10 +61,7 @@ class ThreadLanes:
     def halt(self) -> None:
         """See :meth:`.driver.Lanes.halt`."""
         self._halted.set()
-        try:
-            self._events.put_nowait(Tick())
-        except queue.Full:
-            pass  # then the deciding thread is not asleep
+        self._events.put(Tick())  # it may be asleep
 
     def stop(self) -> list[Event]:
         """See :meth:`.driver.Lanes.stop`."""
@@ -78,7 +75,7 @@ class ThreadLanes:
         for thread in workers:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
-        return self._taken(self._events.maxsize)
+        return self._taken(self._events.qsize())
 
     def _decide(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
         while True:

@@ -29,8 +29,10 @@ def test_scale_measures_a_small_fleet() -> None:
     assert point["assign_p99_ms"] > 0.0
 
 
-def test_latency_counts_every_order_against_a_baseline() -> None:
-    document = run("latency", "--rate", "4", "--seconds", "3")
+@pytest.mark.parametrize("whole", [False, True], ids=["pipeline", "fleet"])
+def test_latency_counts_every_order_against_a_baseline(whole: bool) -> None:
+    document = run("latency", "--rate", "4", "--seconds", "3", *(["--fleet"] if whole else []))
+    assert document["whole_fleet"] is whole
     assert document["rate"] == 4.0
     assert document["n"] == 12
     assert 0.0 < document["p50_ms"] <= document["p99_ms"] <= document["max_ms"]

@@ -32,6 +32,7 @@ from ..bringup.runner import LocalFleet
 from ..core.orchestrator import Orchestrator
 from ..core.types import DroneReport, FleetSpec, GeoPoint, LeaderRecord, Phase
 from ..planning.planner import AssignmentPlanner
+from ..ports import StoreError
 from ..runtime import collector
 from ..runtime.driver import Driver
 from ..simulation.instant import InstantFleet
@@ -194,20 +195,25 @@ def _naive(endpoints: str, rate: float, seconds: float) -> list[float]:
 
     driver = EtcdDriver(Connection(endpoints.split(",")))
     times_s: list[float] = []
+    failed: list[StoreError] = []
     began_s = time.monotonic()
     numbers = iter(range(max(1, round(rate * seconds))))
     lock = threading.Lock()
 
     def client() -> None:
-        while True:
+        while not failed:
             with lock:
                 number = next(numbers, None)
             if number is None:
                 return
             time.sleep(max(0.0, began_s + number / rate - time.monotonic()))
             at_s = time.monotonic()
-            for step in STEPS:
-                driver.txn([], [Put(f"/bench_latency/{step}/{number}", b"x" * 200)])
+            try:
+                for step in STEPS:
+                    driver.txn([], [Put(f"/bench_latency/{step}/{number}", b"x" * 200)])
+            except StoreError as error:
+                failed.append(error)
+                return
             times_s.append(time.monotonic() - at_s)
 
     clients = [threading.Thread(target=client, name=f"naive-{i}", daemon=True) for i in range(CLIENTS)]
@@ -216,6 +222,8 @@ def _naive(endpoints: str, rate: float, seconds: float) -> list[float]:
     for thread in clients:
         thread.join()
     driver.close()
+    if failed:
+        raise Failure(str(failed[0]))
     return times_s
 
 

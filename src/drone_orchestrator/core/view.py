@@ -6,6 +6,8 @@ and loading a snapshot gives the same view.
 
 from __future__ import annotations
 
+from collections import deque
+
 from .effects import Change, Release, Reserve, Transition
 from .types import (
     Breaker,
@@ -21,9 +23,6 @@ from .types import (
     StoreChange,
     Value,
 )
-
-#: Deletions that are remembered before it is worth looking which of them may be forgotten.
-DELETED_KEPT = 64
 
 
 class FleetView:
@@ -45,7 +44,7 @@ class FleetView:
         self.leader: Entry | None = None
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
-        self._deleted_at_most = DELETED_KEPT
+        self._forgettable: deque[tuple[int, tuple[Kind, str]]] = deque()  # deletions, nearly by revision
         self._tables: dict[Kind, dict[str, Entry]] = {
             Kind.INBOX_ORDER: self.inbox,
             Kind.INBOX_CANCEL: self.cancels,
@@ -67,9 +66,10 @@ class FleetView:
         fresh = [entry for entry in change.entries if self._put(entry)]
         self.revision = max(self.revision, change.revision)
         # A deletion is only remembered against echoes of older revisions, and those have all arrived by now.
-        if len(self._deleted) > self._deleted_at_most:
-            self._deleted = {key: rev for key, rev in self._deleted.items() if rev > self.revision}
-            self._deleted_at_most = 2 * len(self._deleted) + DELETED_KEPT
+        while self._forgettable and self._forgettable[0][0] <= self.revision:
+            revision, key = self._forgettable.popleft()
+            if self._deleted.get(key) == revision:
+                del self._deleted[key]
         return fresh
 
     def apply_commit(self, change: Change, revision: int) -> None:
@@ -160,6 +160,7 @@ class FleetView:
         if entry.value is None:
             table.pop(entry.id, None)
             self._deleted[entry.kind, entry.id] = entry.mod_revision
+            self._forgettable.append((entry.mod_revision, (entry.kind, entry.id)))
         else:
             table[entry.id] = entry
         return True

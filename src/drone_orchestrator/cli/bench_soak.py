@@ -53,7 +53,7 @@ SAMPLE_S = 1.0
 SAID_S = 5.0
 STALLED_S = 60.0
 DRAINED_WITHIN_S = 60.0
-#: A saga's weight is none of this bench's business.
+#: Every class carries so much.
 WEIGHT_KG = 1.0
 #: Last quarter of a run's steady part against its first: more than the noise of the allocator and of etcd's pages.
 GROWTH_LIMIT = 1.25

@@ -51,7 +51,6 @@ ORDER_TAKES_S = 1.2
 DRONES_PER_PROCESS = 50
 LEADS_WITHIN_S = 20.0
 STEPS = ("order", "saga", "reservation", "assignment")
-LIMITS_MS = {"p50_ms": 6.0, "p99_ms": 15.0}
 
 
 @click.command()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,9 @@ MEAN_RADIUS_M = 6_371_008.8  # (2 a + b) / 3
 _sin, _cos, _atan2 = (np.vectorize(f, otypes=[np.float64]) for f in (math.sin, math.cos, math.atan2))
 #: Up to this half chord (a distance of 640 km) the series of the arcsine below is exact to the last bits.
 _SHORT = 0.05
+
+
+Half = TypeVar("Half", float, FloatArray)
 
 
 class BeyondHorizon(ValueError):
@@ -94,19 +98,22 @@ def distance_of_units_m(first: Unit, second: Unit) -> FloatArray:
     """:func:`distance_m` of points given by their unit vectors, the same to the last bit. The inputs broadcast."""
     x, y, z = (p - q for p, q in zip(first, second, strict=True))
     half_chord = np.asarray(np.sqrt(x * x + y * y + z * z) / 2.0)
-    h2 = half_chord * half_chord
-    angle = half_chord * (1.0 + h2 * (1 / 6 + h2 * (3 / 40 + h2 * (5 / 112 + h2 * (35 / 1152 + h2 * (63 / 2816))))))
+    angle = _arcsine_series(half_chord)
     if np.any(half_chord > _SHORT):
         angle = np.where(half_chord > _SHORT, np.arcsin(np.minimum(half_chord, 1.0)), angle)
     return np.asarray(2.0 * MEAN_RADIUS_M * angle, dtype=np.float64)
+
+
+def _arcsine_series(half_chord: Half) -> Half:
+    h2 = half_chord * half_chord
+    return half_chord * (1.0 + h2 * (1 / 6 + h2 * (3 / 40 + h2 * (5 / 112 + h2 * (35 / 1152 + h2 * (63 / 2816))))))
 
 
 def distance_between_m(first: GeoPoint, second: GeoPoint) -> float:
     """Great-circle distance of two points in metres: :func:`distance_m` without arrays, the same to the last bit."""
     x, y, z = (p - q for p, q in zip(_unit_of(first), _unit_of(second), strict=True))
     half_chord = math.sqrt(x * x + y * y + z * z) / 2.0
-    h2 = half_chord * half_chord
-    angle = half_chord * (1.0 + h2 * (1 / 6 + h2 * (3 / 40 + h2 * (5 / 112 + h2 * (35 / 1152 + h2 * (63 / 2816))))))
+    angle = _arcsine_series(half_chord)
     if half_chord > _SHORT:
         angle = float(np.arcsin(min(half_chord, 1.0)))
     return 2.0 * MEAN_RADIUS_M * angle

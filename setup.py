@@ -47,7 +47,7 @@ setup(
     # Imported only where the environment asks for traces (docs/observability.md).
     extras_require={
         "traces": ["opentelemetry-sdk>=1.20", "opentelemetry-exporter-otlp-proto-grpc>=1.20"],
-        "speed": ["httptools>=0.6"],  # the gateway parses HTTP by it where it is installed
+        "speed": ["httptools>=0.6", "orjson>=3.9"],  # HTTP and records are parsed by them where they are installed
         "test": ["pytest"],  # by which `colcon test` knows how
     },
     entry_points={

@@ -204,6 +204,25 @@ def test_assignment_is_the_best_there_is(matrix: tuple[list[list[int]], list[lis
 
 
 @settings(max_examples=60)
+@given(matrices, st.lists(st.integers(0, 3), min_size=4, max_size=4))
+def test_a_row_with_room_is_as_many_rows(matrix: tuple[list[list[int]], list[list[bool]]], room: list[int]) -> None:
+    cost, mask = np.array(matrix[0], dtype=np.float64), np.array(matrix[1])
+    cost[~mask] = np.nan
+    each = np.array([room[row % len(room)] for row in range(len(cost))], dtype=np.intp)
+    pairs = assign(cost, mask, each)
+    assert all(mask[pair] for pair in pairs)
+    assert len({column for _, column in pairs}) == len(pairs)
+    assert all(sum(row == r for row, _ in pairs) <= each[r] for r in range(len(cost)))
+    found = (len(pairs), float(sum(cost[pair] for pair in pairs)))
+    most = (0, 0.0)
+    for choice in itertools.product([*range(len(cost)), None], repeat=cost.shape[1]):
+        taken = [(row, column) for column, row in enumerate(choice) if row is not None]
+        if all(mask[pair] for pair in taken) and all(choice.count(row) <= each[row] for row in range(len(cost))):
+            most = min(most, (-len(taken), float(sum(cost[pair] for pair in taken))))
+    assert found == (-most[0], most[1])
+
+
+@settings(max_examples=60)
 @given(matrices, st.integers(1, 3))
 def test_assignment_of_large_matrices_has_the_most_pairs_and_serves_the_best_columns(
     matrix: tuple[list[list[int]], list[list[bool]]], block: int

@@ -265,7 +265,7 @@ def retired_before_the_end(patch: Patch) -> None:
         entry = retention._view.sagas.get(message_id)
         if entry is not None and isinstance(entry.value, Saga):
             ended = replace(entry.value, status=S.FAILED, updated_at=entry.value.created_at - 1e6)
-            retention._view.sagas[message_id] = replace(entry, value=ended)
+            retention._view.sagas[message_id] = entry._replace(value=ended)
             honest(retention, message_id)
             retention._view.sagas[message_id] = entry
         else:

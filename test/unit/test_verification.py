@@ -521,7 +521,7 @@ def test_i6_event_without_its_saga() -> None:
 
 def test_i6_saga_without_events() -> None:
     history = to_loading()
-    saga = replace(history.living[Kind.SAGA, "m1"], mod_revision=2)
+    saga = history.living[Kind.SAGA, "m1"]._replace(mod_revision=2)
     report = check([history.changes[0], StoreChange(2, (saga,))], complete=False)
     assert "the saga of order m1 has no events" in texts(report)
 

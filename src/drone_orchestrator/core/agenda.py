@@ -104,4 +104,7 @@ class Office:
     told_late: dict[tuple[str, int], None] = field(default_factory=dict)
 
     def of(self, message_id: str) -> Agenda:
-        return self.agenda.setdefault(message_id, Agenda())
+        agenda = self.agenda.get(message_id)
+        if agenda is None:
+            agenda = self.agenda[message_id] = Agenda()
+        return agenda

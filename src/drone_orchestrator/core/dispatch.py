@@ -495,7 +495,7 @@ class Dispatcher:
         breaker: BreakerChange | None = self._steps.breaker_tried(drone_id)
         self._roster.touch(drone_id)
         # A reservation is not followed by a goal here: success makes the order be looked at, and that sends it.
-        return self._steps.commit(step, Reserve(drone_id), before=before, breaker=breaker)
+        return self._steps.commit(step, Reserve(drone_id), before=before, breaker=breaker, base=saga)
 
     def _begin(self, message_id: str, now: Instant) -> SagaEvent:
         order = self._view.order_of(message_id)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from .effects import Archive, Commit
-from .types import DroneReport, Snapshot, StoreChange
+from .types import DroneReport, Snapshot, StoreChange, TextEnum
 
 if TYPE_CHECKING:  # both import this module
     from .agenda import DispatchPolicy
@@ -28,7 +27,7 @@ class StoreChanged:
     change: StoreChange
 
 
-class Fate(str, Enum):
+class Fate(TextEnum):
     """What became of a commit."""
 
     SUCCEEDED = "succeeded"  # durable at ``revision``

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import heapq
 import math
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 
 from . import breakers
 from .agenda import DispatchPolicy, Drone, Office
 from .allotment import Lane
 from .lanes import Ledger
-from .types import BreakerState, DroneReport, FleetSpec, Instant, Kind, Phase, Reservation
+from .types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase, Reservation
 from .view import FleetView
 
 #: The drones that are heard are counted so often (s), not in every round of planning.
 CENSUS_PERIOD_S = 0.25
 
+_Place = tuple[str, GeoPoint]  # class of drones, position
+_Rank = tuple[float, str]  # energy, negative; drone id
+
 
 class Roster:
     """Reads the view and what was heard of the drones; changes nothing but what it notes of breakers' pauses.
 
-    It keeps who is free and who serves another lane, and looks again only at drones that were touched: a round of
-    planning costs what it can decide on, not what the fleet has.
+    It keeps who is free, place by place, and who serves another lane, and looks again only at drones that were touched:
+    a round of planning costs what it can decide on, not what the fleet has.
     """
 
     def __init__(
@@ -34,7 +39,8 @@ class Roster:
         self._ledger = ledger
         self._drones = drones
         self._touched: dict[str, None] = {}
-        self._free: dict[str, None] = {}
+        self._free: dict[str, tuple[_Place, _Rank]] = {}
+        self._places: dict[_Place, list[_Rank]] = {}  # who is free there, the one with the most energy first
         self._lent: dict[str, str] = {}  # drone in another lane's service: its class
         self._living: dict[str, int] = {}
         self._manned: frozenset[str] = frozenset()
@@ -61,11 +67,7 @@ class Roster:
             self._look(drone_id, office)
         self._touched.clear()
         self._count(now)
-        free: dict[str, list[DroneReport]] = {}
-        for drone_id in self._free:
-            drone = self._drones[drone_id]
-            if not self.is_silent(drone, now) and not self._is_barred(drone, now):
-                free.setdefault(drone.report.drone_class, []).append(drone.report)
+        free = self._able(len(office.waiting), now)
         lent = Counter(self._lent.values())
         reserving = Counter(office.reserving.values())
         settled = office.taken_at_s <= now.mono_s - self._policy.desertion_s
@@ -88,6 +90,18 @@ class Roster:
             )
         return lanes
 
+    def _able(self, orders: int, now: Instant) -> dict[str, list[DroneReport]]:
+        """The drones that could take an order, by class. Of those in one place, as in the depot, there are no more than
+        ``orders``: whoever has more energy can do all that the others there can, in the same time."""
+        able: dict[str, list[DroneReport]] = {}
+        for (drone_class, _), row in self._places.items():
+            drones = (self._drones[drone_id] for _, drone_id in row)
+            here = (d.report for d in drones if not self.is_silent(d, now) and not self._is_barred(d, now))
+            first = list(islice(here, orders))
+            if first:
+                able.setdefault(drone_class, []).extend(first)
+        return able
+
     def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:
         """Of very many free drones the planner sees those with the most energy: it could hardly choose a better one."""
         most = self._policy.plan_drones
@@ -97,7 +111,7 @@ class Roster:
 
     def _look(self, drone_id: str, office: Office) -> None:
         """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
-        self._free.pop(drone_id, None)
+        self._clear(drone_id)
         self._lent.pop(drone_id, None)
         drone, served = self._drones.get(drone_id), office.reserving.get(drone_id)
         if drone is None:
@@ -108,8 +122,21 @@ class Roster:
         if served is not None and served != drone.report.drone_class:
             self._lent[drone_id] = drone.report.drone_class
         taken = served is not None or self._view.is_corrupt(drone_id, (Kind.ASSIGNMENT, Kind.BREAKER))
-        if is_free(drone.report) and not taken:
-            self._free[drone_id] = None
+        if is_free(drone.report) and not taken and not math.isnan(drone.report.energy_wh):
+            place = (drone.report.drone_class, drone.report.position)
+            rank = (-drone.report.energy_wh, drone_id)
+            self._free[drone_id] = (place, rank)
+            insort(self._places.setdefault(place, []), rank)
+
+    def _clear(self, drone_id: str) -> None:
+        """The drone is not known to be free any more."""
+        if drone_id not in self._free:
+            return
+        place, rank = self._free.pop(drone_id)
+        row = self._places[place]
+        del row[bisect_left(row, rank)]
+        if not row:
+            del self._places[place]
 
     def _count(self, now: Instant) -> None:
         if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(self._drones) == self._counted:

@@ -8,7 +8,6 @@ one, which is what makes a history replayable (invariant I6).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from .types import Order, Saga, SagaEvent, SagaStatus
 
@@ -103,7 +102,7 @@ def record(
 def apply(saga: Saga | None, event: SagaEvent) -> Saga:
     """``saga`` after ``event``. Raises :class:`IllegalTransition` where the table does not allow it."""
     status = saga.status if saga else None
-    if event.to_status not in TRANSITIONS.get((status, event.type), frozenset()):
+    if event.to_status not in TRANSITIONS.get((status, event.type), ()):
         raise IllegalTransition(f"{event.message_id}: {event.type} from {_name(status)} to {event.to_status.value}")
     if event.from_status not in (None, status):
         raise IllegalTransition(f"{event.message_id}: event {event.n} is said to follow {_name(event.from_status)}")
@@ -118,9 +117,13 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
     if event.type in (RETRIED, RESOLVED) and not saga.parked:
         raise IllegalTransition(f"{saga.message_id}: {event.type}, but it is not parked")
     keeps_drone = event.to_status not in (S.PENDING, S.CANCELLED)
-    return replace(
-        saga,
+    # Field by field: `dataclasses.replace` takes longer than all of the above.
+    return Saga(
+        message_id=saga.message_id,
+        order=saga.order,
         status=event.to_status,
+        created_at=saga.created_at,
+        updated_at=event.at,
         attempt=event.attempt,
         drone_id=event.drone_id if keeps_drone else None,
         epoch=event.epoch,
@@ -128,7 +131,6 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
         journal_id=event.journal_id if keeps_drone and event.type != ASSIGNED else None,
         target=event.target,
         not_before=event.not_before,
-        updated_at=event.at,
         event_count=event.n,
         parked=event.type == PARKED,
     )

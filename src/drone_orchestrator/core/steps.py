@@ -174,9 +174,11 @@ class Steps:
         then: tuple[Send | Report, ...] = (),
         before: tuple[SagaEvent, ...] = (),
         breaker: BreakerChange | None = None,
+        base: Saga | None = None,
     ) -> list[Effect]:
-        """Ask for ``before`` and ``event`` as one transaction; inbox entries that it answers leave with it."""
-        return self._ask(build(self._view, (*before, event), reservation, breaker), then)
+        """Ask for ``before`` and ``event`` as one transaction; inbox entries that it answers leave with it. ``base``:
+        the saga after ``before``."""
+        return self._ask(build(self._view, (*before, event), reservation, breaker, base), then)
 
     def discard(
         self, message_id: str, kinds: tuple[Kind, ...] = (Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)

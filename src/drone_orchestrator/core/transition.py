@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import saga as sagas
 from .effects import BreakerChange, Consume, ReservationChange, Transition
-from .types import Kind, SagaEvent
+from .types import Kind, Saga, SagaEvent
 from .view import FleetView
 
 
@@ -13,14 +13,16 @@ def build(
     events: tuple[SagaEvent, ...],
     reservation: ReservationChange | None,
     breaker: BreakerChange | None = None,
+    base: Saga | None = None,
 ) -> Transition:
     """``events`` (at least one) on top of the saga as ``view`` has it; inbox entries that they answer leave with them.
+    ``base``: the saga after all of them but the last, for whoever had to find out already.
 
     Raises :class:`~drone_orchestrator.core.saga.IllegalTransition` where they do not follow.
     """
     message_id = events[0].message_id
-    saga = view.saga_of(message_id)
-    for event in events:
+    saga = base or view.saga_of(message_id)
+    for event in events[-1:] if base else events:
         saga = sagas.apply(saga, event)
     assert saga is not None
     consume: tuple[Consume, ...] = ()

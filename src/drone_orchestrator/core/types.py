@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 
-class SagaStatus(str, Enum):
+class TextEnum(str, Enum):
+    """A member is its text, wherever one is looked up by it; ``Enum``'s own hash is another, and slow."""
+
+    __hash__ = str.__hash__
+
+
+class SagaStatus(TextEnum):
     """Where an order stands. The values are what etcd, HTTP and ROS show."""
 
     PENDING = "PENDING"  # accepted; no drone yet, or waiting for its next attempt
@@ -67,7 +74,7 @@ class Outcome(IntEnum):
     PACKAGE_MISSING = 5  # a person let the drone fly again; where the package is, the drone cannot say
 
 
-class BreakerState(str, Enum):
+class BreakerState(TextEnum):
     """Whether a drone is given orders."""
 
     CLOSED = "closed"
@@ -75,7 +82,7 @@ class BreakerState(str, Enum):
     HALF_OPEN = "half_open"  # one at a time, until one has succeeded
 
 
-class CommandAction(str, Enum):
+class CommandAction(TextEnum):
     """What a person decides about a parked order."""
 
     RETRY = "retry"  # try the compensation again
@@ -346,7 +353,7 @@ class FleetSpec:
         return next((c for c in self.classes if c.name == name), None)
 
 
-class Kind(str, Enum):
+class Kind(TextEnum):
     """The kinds of keys below a region's prefix."""
 
     INBOX_ORDER = "inbox/orders"
@@ -366,12 +373,11 @@ Value = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One key as of ``mod_revision``. ``value`` ``None`` means that the key was deleted (or its lease expired).
 
     ``id`` is what follows the kind in the key: ``""`` for ``leader``, ``<message_id>/<n>`` for events. The value of
-    an ``ORDER_INDEX`` entry is the message id, a ``str``.
+    an ``ORDER_INDEX`` entry is the message id, a ``str``. A named tuple: a busy leader makes ten thousand a second.
     """
 
     kind: Kind

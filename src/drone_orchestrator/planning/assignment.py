@@ -24,20 +24,59 @@ BLOCK_PAIRS = 128
 _NONE = -1
 
 
-def assign(cost: FloatArray, feasible: BoolArray) -> list[tuple[int, int]]:
+def assign(cost: FloatArray, feasible: BoolArray, room: IndexArray | None = None) -> list[tuple[int, int]]:
     """Pairs ``(row, column)`` in row order: the most pairs that can be had, at the least total cost.
 
     ``cost`` and ``feasible`` are ``(n, m)``; costs may be negative, must be finite where feasible and are not looked at
-    elsewhere. No row and no column appears twice; a pair that is not feasible never does. Equal input, equal answer.
+    elsewhere. No column appears twice, and no row more often than it has ``room`` ``(n,)``, which is once where it is
+    not given; a pair that is not feasible never does. Equal input, equal answer.
 
     The number of pairs is always the greatest. The cost is the least where at most :data:`EXACT_PAIRS` rows or columns
-    have a feasible pair. With more, columns choose in the order of their best cost, and blocks of :data:`BLOCK_PAIRS`
-    of them then trade their rows for the least cost.
+    have a feasible pair; rows with room for all of their columns do not count, nor what they have room for. With more,
+    columns choose in the order of their best cost, and blocks of :data:`BLOCK_PAIRS` of them then trade their rows for
+    the least cost.
     """
-    rows, columns = np.flatnonzero(feasible.any(axis=1)), np.flatnonzero(feasible.any(axis=0))
+    each = np.ones(len(cost), dtype=np.intp) if room is None else room
+    useful = feasible.sum(axis=1)
+    plenty = (useful > 0) & (each >= useful)
+    scarce = np.repeat(np.arange(len(cost)), np.where(plenty | (useful == 0), 0, each))
+    if plenty.any() and min(scarce.size, feasible.shape[1]) <= EXACT_PAIRS:
+        return _beside_plenty(cost, feasible, np.flatnonzero(plenty), scarce)
+    return _one_each(cost, feasible, np.repeat(np.arange(len(cost)), np.minimum(each, useful)))
+
+
+def _beside_plenty(cost: FloatArray, usable: BoolArray, plenty: IndexArray, scarce: IndexArray) -> list[tuple[int, int]]:
+    """Each column has the best row of plenty there is; what others are worth is how much better they are.
+
+    ``scarce``: the other rows, each as often as it has room. Rows that are equal are what the solver is slowest with,
+    and most drones of a fleet at rest are.
+    """
+    at_plenty = np.where(usable[plenty], cost[plenty], np.inf)
+    best = at_plenty.argmin(axis=0)
+    price = at_plenty[best, np.arange(best.size)]
+    row_of = np.where(np.isfinite(price), plenty[best], _NONE)
+    if scarce.size:
+        apart, worth = usable[scarce], cost[scarce]
+        served = row_of != _NONE
+        gain = np.where(apart & served, np.maximum(0.0, np.where(served, price, 0.0) - worth), 0.0)
+        # To serve one column more is worth more than whatever could be saved on all the others.
+        least = np.min(worth, where=apart, initial=np.inf)
+        above = np.where(apart & ~served, worth - least, 0.0)
+        prize = (float(gain.max()) + float(above.max()) + 1.0) * (min(apart.shape) + 1)
+        gain = np.where(apart & ~served, prize - above, gain)
+        rows, columns = linear_sum_assignment(-gain)
+        kept = gain[rows, columns] > 0.0
+        row_of[columns[kept]] = scarce[rows[kept]]
+    columns = np.flatnonzero(row_of != _NONE)
+    return sorted(zip(row_of[columns].tolist(), columns.tolist(), strict=True))
+
+
+def _one_each(cost: FloatArray, feasible: BoolArray, rows: IndexArray) -> list[tuple[int, int]]:
+    """``rows``: each as often as it has room."""
+    columns = np.flatnonzero(feasible.any(axis=0))
     if rows.size == 0:
         return []
-    if (rows.size, columns.size) != feasible.shape:
+    if not np.array_equal(rows, np.arange(len(cost))) or columns.size != feasible.shape[1]:
         part = np.ix_(rows, columns)
         cost, feasible = cost[part], feasible[part]
     solve = _exact if min(feasible.shape) <= EXACT_PAIRS else _one_by_one

@@ -49,7 +49,7 @@ from .threads import ThreadLanes
 
 #: Steps that go to the store together: about what fits one transaction of etcd. While a group is under way, smaller
 #: ones wait for its answer and each other; whoever is full need not wait.
-FULL_GROUP = 24
+FULL_GROUP = 25
 #: Drones' reservations that are to be kept within so long (s) share a call. Far below every lease's time.
 KEEP_TOGETHER_S = 0.1
 #: How long after a reservation the leases of busy drones are looked at; at most so often.

@@ -7,12 +7,10 @@ missing, so that an older and a newer program can share a store. What cannot be 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
-from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 from ..core.types import (
@@ -33,6 +31,7 @@ from ..core.types import (
     SagaStatus,
     Value,
 )
+from . import json_text
 from .keys import InvalidId, event_id
 
 E = TypeVar("E", bound=Enum)
@@ -40,6 +39,8 @@ E = TypeVar("E", bound=Enum)
 VERSION = 1
 _REQUIRED: Any = object()
 _STATUSES = {status.value: status for status in SagaStatus}
+_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
+_PRIORITY_NAMES = {priority: name for name, priority in _PRIORITIES.items()}
 
 
 class _Unreadable(ValueError):
@@ -71,6 +72,8 @@ class _Fields:
 
     def number(self, name: str, default: Any = _REQUIRED) -> Any:
         value = self._data.get(name)
+        if value.__class__ is float and math.isfinite(value):
+            return value
         if value is None:
             return self._default(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -109,11 +112,9 @@ class _Fields:
         return _STATUSES.get(value) or self._wrong(name, "a known status")
 
     def priority(self, name: str) -> Priority:
-        value = self.text(name, Priority.NORMAL.name.lower())
-        try:
-            return Priority[value.upper()]
-        except KeyError:
-            self._wrong(name, "a known priority")
+        value = self.text(name, _PRIORITY_NAMES[Priority.NORMAL])
+        found = _PRIORITIES.get(value) or _PRIORITIES.get(value.lower())
+        return found or self._wrong(name, "a known priority")
 
     def point(self, name: str, default: Any = _REQUIRED) -> Any:
         value = self._data.get(name)
@@ -138,7 +139,7 @@ def order_to_dict(order: Order) -> dict[str, Any]:
         "destination": _point(order.destination),
         "package_weight_kg": order.package_weight_kg,
         "pickup": _point(order.pickup) if order.pickup else None,
-        "priority": order.priority.name.lower(),
+        "priority": _PRIORITY_NAMES[order.priority],
         "deadline_s": order.deadline_s,
         "drone_class": order.drone_class,
         "submitted_at": order.submitted_at,
@@ -148,10 +149,6 @@ def order_to_dict(order: Order) -> dict[str, Any]:
 
 def saga_to_dict(saga: Saga) -> dict[str, Any]:
     """A saga as in the store, in HTTP and on the command line."""
-    return _saga_fields(saga, order_to_dict(saga.order))
-
-
-def _saga_fields(saga: Saga, order: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "message_id": saga.message_id,
         "order_id": saga.order_id,
@@ -160,7 +157,7 @@ def _saga_fields(saga: Saga, order: dict[str, Any] | None) -> dict[str, Any]:
         "drone_id": saga.drone_id,
         "epoch": saga.epoch,
         "reason": saga.reason,
-        "order": order,
+        "order": order_to_dict(saga.order),
         "created_at": saga.created_at,
         "updated_at": saga.updated_at,
         "journal_id": saga.journal_id,
@@ -173,10 +170,6 @@ def _saga_fields(saga: Saga, order: dict[str, Any] | None) -> dict[str, Any]:
 
 def event_to_dict(event: SagaEvent) -> dict[str, Any]:
     """A saga event as in the store, in HTTP and on the command line."""
-    return _event_fields(event, order_to_dict(event.order) if event.order else None)
-
-
-def _event_fields(event: SagaEvent, order: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "message_id": event.message_id,
         "n": event.n,
@@ -191,7 +184,7 @@ def _event_fields(event: SagaEvent, order: dict[str, Any] | None) -> dict[str, A
         "journal_id": event.journal_id,
         "target": event.target.value if event.target else None,
         "not_before": event.not_before,
-        "order": order,
+        "order": order_to_dict(event.order) if event.order else None,
     }
 
 
@@ -242,20 +235,30 @@ def _point(point: GeoPoint) -> dict[str, float]:
     return {"lat": point.lat_deg, "lon": point.lon_deg}
 
 
-_WRITERS: dict[type, Callable[[Any], dict[str, Any]]] = {
-    Order: order_to_dict,
-    Saga: saga_to_dict,
-    SagaEvent: event_to_dict,
-    Reservation: reservation_to_dict,
-    CancelRequest: cancel_to_dict,
-    OperatorCommand: command_to_dict,
-    Breaker: breaker_to_dict,
-    LeaderRecord: leader_to_dict,
-    str: lambda message_id: {"message_id": message_id},
+def _numbers_of(order: Order) -> float:
+    pickup = order.pickup
+    return (
+        order.destination.lat_deg
+        + order.destination.lon_deg
+        + order.package_weight_kg
+        + order.submitted_at
+        + (order.deadline_s or 0.0)
+        + (pickup.lat_deg + pickup.lon_deg if pickup else 0.0)
+    )
+
+
+#: Per record: its fields, and the sum of all floats in them.
+_WRITERS: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Any], float]]] = {
+    Order: (order_to_dict, _numbers_of),
+    Saga: (saga_to_dict, lambda s: s.created_at + s.updated_at + s.not_before + _numbers_of(s.order)),
+    SagaEvent: (event_to_dict, lambda e: e.at + e.not_before + (_numbers_of(e.order) if e.order else 0.0)),
+    Reservation: (reservation_to_dict, lambda reservation: 0.0),
+    CancelRequest: (cancel_to_dict, lambda request: request.requested_at),
+    OperatorCommand: (command_to_dict, lambda command: command.requested_at),
+    Breaker: (breaker_to_dict, lambda breaker: breaker.open_until),
+    LeaderRecord: (leader_to_dict, lambda record: record.since),
+    str: (lambda message_id: {"message_id": message_id}, lambda message_id: 0.0),
 }
-
-
-_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def encode(value: Value) -> bytes:
@@ -265,21 +268,8 @@ def encode(value: Value) -> bytes:
     """
     if isinstance(value, Corrupt):
         return value.raw
-    if isinstance(value, (Saga, SagaEvent)) and value.order is not None:
-        fields = _saga_fields(value, None) if isinstance(value, Saga) else _event_fields(value, None)
-        # No text in a record reads like this: quotes in it are escaped.
-        text = _ENCODER.encode({"v": VERSION, **fields}).replace(
-            '"order":null', f'"order":{_order_text(value.order)}', 1
-        )
-    else:
-        text = _ENCODER.encode({"v": VERSION, **_WRITERS[type(value)](value)})
-    return text.encode("ascii")
-
-
-@lru_cache(maxsize=1024)
-def _order_text(order: Order) -> str:
-    """An order is written again with every step of its saga."""
-    return _ENCODER.encode(order_to_dict(order))
+    fields, numbers = _WRITERS[type(value)]
+    return json_text.dump({"v": VERSION, **fields(value)}, numbers(value))
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -291,21 +281,31 @@ def decode(kind: Kind, id: str, raw: bytes, leased: bool | None = None) -> Value
     ``leased`` says whether the key hangs on a lease right now. Where it is given it wins over what a reservation says
     of itself: the store lets the key expire by the lease, not by the text.
     """
+    reader = _READERS.get(kind)
+    if reader is None:
+        return Corrupt(raw, "unknown kind of key")
     try:
-        reader = _READERS.get(kind)
-        if reader is None:
-            raise _Unreadable("unknown kind of key")
-        fields = _Fields(_DECODER.decode(raw.decode("utf-8")))
-        version = fields.integer("v", VERSION)
-        if version > VERSION:
-            raise _Unreadable(f"written by a newer version (v {version}; this program reads up to {VERSION})")
-        value, own_id = reader(fields)
-        if own_id is not None and own_id != id:
-            raise _Unreadable(f"says it is {own_id!r}, but its key says {id!r}")
-    except (ValueError, RecursionError) as error:
-        return Corrupt(raw, f"{type(error).__name__}: {error}" if not isinstance(error, _Unreadable) else str(error))
-    if isinstance(value, Reservation) and leased is not None:
+        value = _read(reader, id, json_text.load_fast(raw))
+    except (ValueError, RecursionError):
+        try:  # what is wrong with it, if anything is
+            value = _read(reader, id, json_text.load(raw))
+        except (_Unreadable, json_text.NotANumber) as error:
+            return Corrupt(raw, str(error))
+        except (ValueError, RecursionError) as error:
+            return Corrupt(raw, f"{type(error).__name__}: {error}")
+    if isinstance(value, Reservation) and leased is not None and value.leased is not leased:
         return replace(value, leased=leased)
+    return value
+
+
+def _read(reader: Callable[[_Fields], tuple[Any, str | None]], id: str, document: object) -> Value:
+    fields = _Fields(document)
+    version = fields.integer("v", VERSION)
+    if version > VERSION:
+        raise _Unreadable(f"written by a newer version (v {version}; this program reads up to {VERSION})")
+    value, own_id = reader(fields)
+    if own_id is not None and own_id != id:
+        raise _Unreadable(f"says it is {own_id!r}, but its key says {id!r}")
     record: Value = value
     return record
 
@@ -318,13 +318,6 @@ def saga_from_dict(data: object) -> Saga:
 def event_from_dict(data: object) -> SagaEvent:
     """Inverse of :func:`event_to_dict`; ``ValueError`` names what cannot be read."""
     return _read_event(_Fields(data, "event"))
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _Unreadable(f"{name} is not a number that can be stored")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _read_order(fields: _Fields) -> Order:

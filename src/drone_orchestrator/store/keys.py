@@ -24,8 +24,7 @@ _PLAIN_KINDS = (
     Kind.ASSIGNMENT,
     Kind.BREAKER,
 )
-_KINDS = {kind.value: kind for kind in (*_PLAIN_KINDS, Kind.EVENT)}
-_INBOX = "inbox"
+_PLAIN = {kind.value: kind for kind in _PLAIN_KINDS}
 
 
 class InvalidId(StoreError, ValueError):
@@ -34,13 +33,13 @@ class InvalidId(StoreError, ValueError):
 
 def check_id(text: str, what: str = "id") -> str:
     """``text`` itself where it can be one segment of a key; raises :class:`InvalidId` where it cannot."""
+    if isinstance(text, str) and _is_id(text):
+        return text
     if not isinstance(text, str) or not text:
         raise InvalidId(f"{what} is empty")
     if len(text) > MAX_ID_CHARS:
         raise InvalidId(f"{what} has {len(text)} characters, at most {MAX_ID_CHARS} are allowed")
-    if "/" in text or not text.isascii() or not text.isprintable():
-        raise InvalidId(f"{what} {text!r} has a character that is not printable ASCII, or a '/'")
-    return text
+    raise InvalidId(f"{what} {text!r} has a character that is not printable ASCII, or a '/'")
 
 
 def event_id(message_id: str, n: int) -> str:
@@ -61,9 +60,11 @@ class Keys:
 
     region: str
     prefix: str = field(init=False, repr=False, compare=False)
+    _below: dict[Kind, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefix", f"{ROOT}{check_id(self.region, 'region')}/")
+        object.__setattr__(self, "_below", {kind: f"{self.prefix}{kind.value}/" for kind in Kind})
 
     @property
     def leader(self) -> str:
@@ -79,39 +80,39 @@ class Keys:
             message_id, _, n = id_.rpartition("/")
             if not n.isascii() or not n.isdigit() or event_id(message_id, int(n)) != id_:
                 raise InvalidId(f"event id {id_!r} is not <message_id>/<six digits>")
-            return f"{self.prefix}{kind.value}/{id_}"
+            return self._below[kind] + id_
         if kind not in _PLAIN_KINDS:
             raise InvalidId(f"no key can be made of kind {kind.value!r}")
-        return f"{self.prefix}{kind.value}/{check_id(id_)}"
+        return self._below[kind] + check_id(id_)
 
     def inbox_order(self, message_id: str) -> str:
-        return self.of(Kind.INBOX_ORDER, message_id)
+        return self._below[Kind.INBOX_ORDER] + check_id(message_id)
 
     def inbox_cancel(self, message_id: str) -> str:
-        return self.of(Kind.INBOX_CANCEL, message_id)
+        return self._below[Kind.INBOX_CANCEL] + check_id(message_id)
 
     def inbox_command(self, message_id: str) -> str:
-        return self.of(Kind.INBOX_COMMAND, message_id)
+        return self._below[Kind.INBOX_COMMAND] + check_id(message_id)
 
     def saga(self, message_id: str) -> str:
-        return self.of(Kind.SAGA, message_id)
+        return self._below[Kind.SAGA] + check_id(message_id)
 
     def order_index(self, order_id: str) -> str:
-        return self.of(Kind.ORDER_INDEX, order_id)
+        return self._below[Kind.ORDER_INDEX] + check_id(order_id)
 
     def assignment(self, drone_id: str) -> str:
-        return self.of(Kind.ASSIGNMENT, drone_id)
+        return self._below[Kind.ASSIGNMENT] + check_id(drone_id)
 
     def event(self, message_id: str, n: int) -> str:
-        return self.of(Kind.EVENT, event_id(message_id, n))
+        return self._below[Kind.EVENT] + event_id(message_id, n)
 
     def events_of(self, message_id: str) -> str:
         """The prefix of all events of one order."""
-        return f"{self.prefix}{Kind.EVENT.value}/{check_id(message_id, 'message_id')}/"
+        return f"{self._below[Kind.EVENT]}{check_id(message_id, 'message_id')}/"
 
     def below(self, kind: Kind) -> str:
         """What the keys of all records of ``kind`` begin with."""
-        return f"{self.prefix}{kind.value}/"
+        return self._below[kind]
 
     def all_keys(self) -> tuple[tuple[str, str], ...]:
         """The region as one span ``(first, end)``."""
@@ -119,7 +120,7 @@ class Keys:
 
     def all_but_events(self) -> tuple[tuple[str, str], ...]:
         """The region as spans ``(first, end)`` that leave the events out."""
-        events = f"{self.prefix}{Kind.EVENT.value}/"
+        events = self._below[Kind.EVENT]
         return ((self.prefix, events), (range_end(events), range_end(self.prefix)))
 
     def parse(self, key: str) -> tuple[Kind, str]:
@@ -127,25 +128,24 @@ class Keys:
         if not key.startswith(self.prefix):
             raise InvalidId(f"key {key!r} is not below {self.prefix}")
         rest = key[len(self.prefix) :]
+        # An id has no slash, but that of an event, whose head is then none that is known.
+        head, _, id_ = rest.rpartition("/")
+        kind = _PLAIN.get(head)
+        if kind is not None and _is_id(id_):
+            return kind, id_
         if rest == Kind.LEADER.value:
             return Kind.LEADER, ""
-        head, _, id_ = rest.partition("/")
-        if head == _INBOX:
-            entry, _, id_ = id_.partition("/")
-            head = f"{head}/{entry}"
-        kind = _KINDS.get(head)
-        if kind is not None and _fits(kind, id_):
-            return kind, id_
+        id_ = key[len(self._below[Kind.EVENT]) :]
+        if key.startswith(self._below[Kind.EVENT]) and _is_event_id(id_):
+            return Kind.EVENT, id_
         return Kind.OTHER, rest
 
 
-def _fits(kind: Kind, id_: str) -> bool:
-    """Whether :meth:`Keys.of` takes the id: a store tells of thousands of keys a second."""
-    if kind is Kind.EVENT:
-        message_id, slash, n = id_.rpartition("/")
-        in_form = bool(slash) and len(n) == _EVENT_DIGITS and n.isascii() and n.isdigit() and int(n) > 0
-        return in_form and _is_id(message_id)
-    return _is_id(id_)
+def _is_event_id(id_: str) -> bool:
+    """Whether :meth:`Keys.of` takes the id of an event."""
+    message_id, slash, n = id_.rpartition("/")
+    in_form = bool(slash) and len(n) == _EVENT_DIGITS and n.isascii() and n.isdigit() and int(n) > 0
+    return in_form and _is_id(message_id)
 
 
 def _is_id(text: str) -> bool:

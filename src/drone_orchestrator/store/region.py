@@ -41,12 +41,12 @@ from .codec import decode, encode
 from .keys import InvalidId, Keys, range_end
 from .kv import Compacted, Delete, Driver, Expect, KeyValue, LeaseGone, Op, Put, RawChange, WatchSink
 from .leases import DroneLeases
-from .transactions import MAX_OPERATIONS, Plan, fate_by_reading, grouped, plan
+from .transactions import MAX_OPERATIONS, Plan, Written, fate_by_reading, grouped, plan
 
 MIN_LEASE_S = 2.0
 _CREATE_ATTEMPTS = 2
 _HISTORY_ATTEMPTS = 3
-_REMEMBERED = 4096  # own sagas whose echo has not come yet
+_REMEMBERED = 8192  # own records whose echo has not come yet
 
 
 class CorruptRecord(StoreError):
@@ -75,7 +75,7 @@ class RegionStore:
         self._leases = DroneLeases(driver, reservation_ttl_s, clock)
         self._lock = threading.Lock()
         self._leader_lease: tuple[int, int] | None = None  # (epoch, lease)
-        self._written: dict[str, tuple[bytes, Saga]] = {}
+        self._written: dict[str, Written] = {}  # by key
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -293,7 +293,7 @@ class RegionStore:
         except (StoreUnavailable, FateUnknown):
             return [CommitResult(Fate.UNAVAILABLE)] * len(transitions)
         plans = [plan(t, self.keys, leases.get(drone, 0)) for t, drone in zip(transitions, reserved, strict=True)]
-        self._remember(transitions, plans)
+        self._remember(plans)
         results = [CommitResult(Fate.UNAVAILABLE)] * len(plans)
         for group in grouped(plans):
             outcome = self._commit_group(epoch, [plans[i] for i in group])
@@ -516,35 +516,41 @@ class RegionStore:
 
     def _entry(self, key: str, kv: KeyValue | None, revision: int) -> Entry:
         kind, id_ = self.keys.parse(key)
-        value: Value | None = None
-        if kv is not None:
-            value = self._own_saga(key, kv.value) or decode(kind, id_, kv.value, leased=bool(kv.lease))
+        value = None if kv is None else decode(kind, id_, kv.value, leased=bool(kv.lease))
         return Entry(kind, id_, value, revision)
 
-    def _remember(self, transitions: Sequence[Change], plans: Sequence[Plan]) -> None:
-        """Most of what a leader hears is what it has just written: its sagas need not be decoded again."""
+    def _change(self, raw: RawChange) -> StoreChange:
+        own = self._own(raw.keys) if self._written else {}
+        return StoreChange(
+            raw.revision,
+            tuple(
+                Entry(own[key].kind, own[key].id, own[key].value, raw.revision)
+                if key in own
+                else self._entry(key, kv, raw.revision)
+                for key, kv in raw.keys
+            ),
+        )
+
+    def _remember(self, plans: Sequence[Plan]) -> None:
+        """Most of what a leader hears is what it has just written: it need not be decoded again."""
         with self._lock:
-            for change, item in zip(transitions, plans, strict=True):
-                if isinstance(change, Transition):
-                    key = self.keys.saga(change.message_id)
-                    raw = next(op.value for op in item.ops if isinstance(op, Put) and op.key == key)
-                    self._written[key] = (raw, change.saga)
+            for item in plans:
+                for written in item.written:
+                    self._written[written.put.key] = written
             while len(self._written) > _REMEMBERED:
                 del self._written[next(iter(self._written))]
 
-    def _own_saga(self, key: str, raw: bytes) -> Saga | None:
-        """The saga that was written as ``raw``, if it was written here."""
-        if not self._written:
-            return None
+    def _own(self, keys: Sequence[tuple[str, KeyValue | None]]) -> dict[str, Written]:
+        """Of ``keys`` those that are as they were written here, each told of once."""
+        own: dict[str, Written] = {}
         with self._lock:
-            written = self._written.get(key)
-            if written is None or written[0] != raw:
-                return None
-            del self._written[key]
-            return written[1]
-
-    def _change(self, raw: RawChange) -> StoreChange:
-        return StoreChange(raw.revision, tuple(self._entry(key, kv, raw.revision) for key, kv in raw.keys))
+            for key, kv in keys:
+                written = self._written.get(key)
+                if written is None or kv is None:
+                    continue
+                if written.put.value == kv.value and written.put.lease == kv.lease:
+                    own[key] = self._written.pop(key)
+        return own
 
 
 def _reserved(change: Change) -> str:

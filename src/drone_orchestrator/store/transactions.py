@@ -8,34 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from ..core.effects import Change, Consume, Discard, MakeFirm, Release, Reserve, Retirement, Transition
+from ..core.effects import Change, Consume, Discard, Release, ReservationChange, Reserve, Retirement, Transition
 from ..core.events import Fate
-from ..core.types import Kind, Reservation
+from ..core.types import Kind, Reservation, Saga, Value
 from ..ports import CommitResult
 from .codec import encode
 from .keys import Keys, range_end
 from .kv import Delete, Expect, KeyValue, Op, Put, Reading
 
-#: etcd counts compares, success and failure operations each, at most 128 by default; some room is left.
-MAX_OPERATIONS = 120
+#: etcd counts compares, success and failure operations each, and takes so many by default.
+MAX_OPERATIONS = 128
 #: Orders that are handed in by one transaction at most: each has three compares, and room is left for a fence.
 SUBMITTED_TOGETHER = (MAX_OPERATIONS - 1) // 3
+
+
+class Written(NamedTuple):
+    """A record as it is put: whoever reads it back, and finds it unchanged, need not decode it."""
+
+    put: Put
+    kind: Kind
+    id: str
+    value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One change as operations. ``proof`` is the one that shows whether it happened: a step's last event, which
-    nobody else can have put; for a discard or a retirement a key that is gone."""
+    nobody else can have put; for a discard or a retirement a key that is gone. ``written``: what views read back."""
 
     expects: tuple[Expect, ...]
     ops: tuple[Op, ...]
     proof: Op
+    written: tuple[Written, ...] = ()
 
     @property
-    def keys(self) -> frozenset[str]:
+    def keys(self) -> set[str]:
         """Every key that is compared or changed."""
-        return frozenset(e.key for e in self.expects) | frozenset(op.key for op in self.ops)
+        keys = {expect.key for expect in self.expects}
+        keys.update([op.key for op in self.ops])
+        return keys
 
     def conflicts_with(self, found: Mapping[str, KeyValue]) -> bool:
         """Whether a compare of this plan fails on the keys as ``found``."""
@@ -61,12 +74,14 @@ def _plan_transition(transition: Transition, keys: Keys, lease: int) -> Plan:
     if not transition.events:
         raise ValueError(f"transition of {transition.saga.message_id} has no event: it could not be told from none")
     saga = transition.saga
-    saga_key = keys.saga(saga.message_id)
-    events = tuple(Put(keys.event(e.message_id, e.n), encode(e)) for e in transition.events)
-    expects = [Expect(saga_key, transition.expected_revision)]
+    saga_put = Put(keys.saga(saga.message_id), encode(saga))
+    events = [Put(keys.event(e.message_id, e.n), encode(e)) for e in transition.events]
+    expects = [Expect(saga_put.key, transition.expected_revision)]
     expects += [Expect(event.key, 0) for event in events]
-    ops: list[Op] = [Put(saga_key, encode(saga)), *events]
-    _plan_reservation(transition, keys, lease, expects, ops)
+    ops: list[Op] = [saga_put, *events]
+    written = [Written(saga_put, Kind.SAGA, saga.message_id, saga)]
+    if transition.reservation is not None:
+        _plan_reservation(transition.reservation, saga, keys, lease, expects, ops, written)
     if transition.breaker is not None:
         breaker, revision = transition.breaker.breaker, transition.breaker.revision
         key = keys.of(Kind.BREAKER, breaker.drone_id)
@@ -77,7 +92,7 @@ def _plan_transition(transition: Transition, keys: Keys, lease: int) -> Plan:
     ops += deletes
     if len(expects) >= MAX_OPERATIONS:
         raise ValueError(f"transition of {saga.message_id} needs {len(expects)} compares: more than fit a transaction")
-    return Plan(tuple(expects), tuple(ops), events[-1])
+    return Plan(tuple(expects), tuple(ops), events[-1], tuple(written))
 
 
 def _plan_retirement(retirement: Retirement, keys: Keys) -> Plan:
@@ -94,23 +109,27 @@ def _consumption(consume: tuple[Consume, ...], keys: Keys) -> tuple[tuple[Expect
     return tuple(Expect(key, revision) for key, revision in named), tuple(Delete(key) for key, _ in named)
 
 
-def _plan_reservation(transition: Transition, keys: Keys, lease: int, expects: list[Expect], ops: list[Op]) -> None:
-    change, saga = transition.reservation, transition.saga
-    if change is None:
-        return
+def _plan_reservation(
+    change: ReservationChange,
+    saga: Saga,
+    keys: Keys,
+    lease: int,
+    expects: list[Expect],
+    ops: list[Op],
+    written: list[Written],
+) -> None:
     key = keys.assignment(change.drone_id)
-    if isinstance(change, Reserve):
-        value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, leased=True)
-        expects.append(Expect(key, 0))
-        ops.append(Put(key, encode(value), lease))
-    elif isinstance(change, MakeFirm):
-        value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, leased=False)
-        expects.append(Expect(key, change.revision))
-        ops.append(Put(key, encode(value)))
-    elif isinstance(change, Release):
+    if isinstance(change, Release):
         expects.append(Expect(key, change.revision))
         if change.revision:
             ops.append(Delete(key))
+        return
+    reserves = isinstance(change, Reserve)
+    value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, leased=reserves)
+    put = Put(key, encode(value), lease if reserves else 0)
+    expects.append(Expect(key, 0 if isinstance(change, Reserve) else change.revision))
+    ops.append(put)
+    written.append(Written(put, Kind.ASSIGNMENT, change.drone_id, value))
 
 
 def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int]]:
@@ -122,13 +141,14 @@ def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int
     used: set[str] = set()
     compares = changes = 0
     for index, item in enumerate(plans):
+        keys = item.keys
         full = compares + len(item.expects) > limit or changes + len(item.ops) > limit
-        if not groups or full or used & item.keys:
+        if not groups or full or not used.isdisjoint(keys):
             groups.append([])
             used = set()
             compares, changes = 1, 0  # the fence is a compare, too
         groups[-1].append(index)
-        used |= item.keys
+        used |= keys
         compares += len(item.expects)
         changes += len(item.ops)
     return groups

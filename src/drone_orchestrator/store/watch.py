@@ -9,8 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -27,6 +26,7 @@ MAX_BACKOFF_S = 2.0
 
 #: A member that has lost its quorum ends the stream instead of going quiet.
 _REQUIRE_LEADER = (("hasleader", "true"),)
+_DELETE = 1  # mvccpb.Event.DELETE
 
 
 class StreamBroken(StoreUnavailable):
@@ -66,16 +66,30 @@ class WatchStream:
                     self._cancelled(response)
                 if not response.events:
                     yield None
-                for revision, events in groupby(response.events, key=lambda event: event.kv.mod_revision):
-                    if revision > self._after:
-                        told = (e for e in events if not e.kv.key.startswith(self._without))
-                        yield RawChange(revision, tuple(_changed(event) for event in told))
+                yield from self._changes(response.events)
         except grpc.RpcError as error:
             why = f"silent for {SILENCE_LIMIT_S:g} s" if self._silent else f"{error.code().name}: {error.details()}"
             raise StreamBroken(f"watch at {self.member.name}: {why}") from error
         finally:
             self.close()
         raise StreamBroken(f"watch at {self.member.name}: ended by etcd")
+
+    def _changes(self, events: Iterable[Any]) -> Iterator[RawChange]:
+        """Revision by revision; of those up to the one that is known already nothing."""
+        told: list[tuple[str, KeyValue | None]] = []
+        current = 0
+        for event in events:
+            kv = event.kv
+            revision = kv.mod_revision
+            if revision != current:
+                if current > self._after:
+                    yield RawChange(current, tuple(told))
+                told, current = [], revision
+            if not kv.key.startswith(self._without):
+                key = _text(kv.key)
+                told.append((key, None if event.type == _DELETE else KeyValue(key, kv.value, revision, kv.lease)))
+        if current > self._after:
+            yield RawChange(current, tuple(told))
 
     def close(self) -> None:
         """End the stream; a blocked reader gets :class:`StreamBroken`."""
@@ -200,11 +214,11 @@ class WatchLoop:
             self._sink.on_health(healthy)
 
 
-def _changed(event: Any) -> tuple[str, KeyValue | None]:
-    kv = key_value(event.kv)
-    return kv.key, None if event.type == event.DELETE else kv
-
-
 def key_value(kv: Any) -> KeyValue:
-    """An etcd ``KeyValue`` message as ours. A key that is not UTF-8 keeps its odd bytes escaped."""
-    return KeyValue(kv.key.decode(errors="backslashreplace"), kv.value, kv.mod_revision, kv.lease)
+    """An etcd ``KeyValue`` message as ours."""
+    return KeyValue(_text(kv.key), kv.value, kv.mod_revision, kv.lease)
+
+
+def _text(key: bytes) -> str:
+    """A key that is not UTF-8 keeps its odd bytes escaped."""
+    return key.decode("utf-8", "backslashreplace")

@@ -22,6 +22,7 @@ from drone_orchestrator.core.types import (
     SagaEvent,
     SagaStatus,
 )
+from drone_orchestrator.runtime.driver import FULL_GROUP
 from drone_orchestrator.store import CorruptRecord
 
 S = SagaStatus
@@ -530,6 +531,41 @@ def test_a_watch_without_events_brings_everything_else(store, make, epoch):
     assert kinds == {Kind.INBOX_ORDER, Kind.SAGA, Kind.ASSIGNMENT}
     # The saga is the one that was written, and a record that somebody else put under its key is read as it is.
     assert [e.value for e in heard[1].entries if e.kind is Kind.SAGA] == [change.saga]
+
+
+def test_who_wrote_it_and_who_did_not_hear_the_same(twin, store, make, epoch):
+    begin = store.snapshot().revision
+    own, other = make.watching(store, begin), make.watching(twin.store("other"), begin)
+    order = make.order()
+    change = make.accepting(order, epoch, drone="d1")
+    assert store.commit(epoch, [change])[0].fate is Fate.SUCCEEDED
+    firm = make.entry_of(store.snapshot(), Kind.ASSIGNMENT, "d1")
+    cleared = make.stepping(
+        change.saga, sagas.CLEARED, SagaStatus.LOADING, firm.mod_revision, MakeFirm("d1", firm.mod_revision)
+    )
+    assert store.commit(epoch, [cleared])[0].fate is Fate.SUCCEEDED
+    # The same records under the same keys, put by somebody else.
+    for key in (store.keys.saga(order.message_id), store.keys.assignment("d1")):
+        value = store._driver.read((key,)).found[key].value
+        twin.put_raw(store, key, value)
+        twin.put_raw(store, key, b"what is this")
+    for watching in (own, other):
+        watching.until(lambda w: len(w.changes) == 6)
+    assert own.changes == other.changes
+    held = [e.value for c in own.changes for e in c.entries if e.kind is Kind.ASSIGNMENT]
+    assert [getattr(value, "leased", None) for value in held] == [True, False, False, None]
+
+
+def test_a_full_group_of_assignments_is_one_transaction(store, make, epoch):
+    orders = [make.order() for _ in range(FULL_GROUP)]
+    store.submit_all(orders)
+    inbox = {e.id: e.mod_revision for e in store.snapshot().entries if e.kind is Kind.INBOX_ORDER}
+    changes = [
+        make.accepting(order, epoch, inbox[order.message_id], drone=f"d{n}") for n, order in enumerate(orders, 1)
+    ]
+    results = store.commit(epoch, changes)
+    assert {result.fate for result in results} == {Fate.SUCCEEDED}
+    assert len({result.revision for result in results}) == 1
 
 
 def test_a_watch_of_one_kind_hears_of_nothing_else(store, make, epoch):

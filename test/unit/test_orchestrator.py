@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from world import COURIER, FLEET, World, make_order, make_report
+from world import COURIER, DEPOT, FLEET, World, make_order, make_report
 
 from drone_orchestrator.core.agenda import DispatchPolicy
 from drone_orchestrator.core.effects import (
@@ -264,6 +264,47 @@ def test_of_more_free_drones_than_a_round_of_planning_sees_those_with_the_most_e
     world.intake.submit(second)
     world.run()
     assert world.saga(second).drone_id == "tired"
+
+
+def test_drones_that_cannot_be_asked_do_not_hide_those_that_stand_beside_them():
+    """Of drones in one place no more are looked at than orders wait, but none of those that are silent."""
+    world = World()
+    for number in range(4):
+        world.hear(make_report(f"silent_{number}", energy_wh=550.0))
+    world.run()
+    world.pass_time(DispatchPolicy().drone_fresh_s + 1.0, step_s=0.5)
+    world.hear(make_report("heard", energy_wh=400.0))
+    order = make_order(1)
+    world.intake.submit(order)
+    world.run()
+    assert world.saga(order).drone_id == "heard"
+
+
+def test_a_drone_is_sought_where_it_was_heard_last():
+    world = World(dispatch=DispatchPolicy(plan_drones=1))
+    away = GeoPoint(DEPOT.lat_deg + 0.001, DEPOT.lon_deg)
+    for position, energy_wh in ((DEPOT, 550.0), (away, 500.0), (DEPOT, 480.0), (away, 450.0)):
+        world.hear(make_report("rover", position=position, energy_wh=energy_wh))
+        world.hear(make_report("rock", energy_wh=460.0))
+        world.run()
+    first, second = make_order(1), make_order(2)
+    world.intake.submit(first)
+    world.intake.submit(second)
+    world.run()
+    assert {world.saga(first).drone_id, world.saga(second).drone_id} == {"rock", "rover"}
+    dispatcher = world.leader.core.dispatcher
+    assert not any(lane.free for lane in dispatcher._roster.lanes(dispatcher._office, world.now))
+
+
+def test_a_drone_whose_energy_is_not_a_number_gets_no_order():
+    world = World()
+    world.hear(make_report("strange", energy_wh=float("nan")))
+    world.hear(make_report("sound"))
+    first, second = make_order(1), make_order(2)
+    world.intake.submit(first)
+    world.intake.submit(second)
+    world.run()
+    assert {world.saga(first).drone_id, world.saga(second).drone_id} == {"sound", None}
 
 
 def test_one_order_in_flight_needs_one_wake_however_often_its_drone_speaks(world):

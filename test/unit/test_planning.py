@@ -201,6 +201,31 @@ def test_beyond_the_exact_size_no_pair_is_lost_and_little_cost(shape: tuple[int,
     assert sum(cost[pair] for pair in pairs) <= 0.97 * sum(cost[pair] for pair in best)
 
 
+def test_drones_that_are_alike_are_planned_exactly_however_many() -> None:
+    """A fleet at rest, and a few in the air that are better placed for some orders."""
+    many = 2 * EXACT_PAIRS
+    rng = np.random.default_rng(7)
+    rest, flying = rng.uniform(-8_000.0, -1_000.0, many), rng.uniform(-8_000.0, -1_000.0, (5, many))
+    cost, feasible = np.vstack([rest, flying]), np.ones((6, many), dtype=bool)
+    feasible[0, :3] = False  # out of reach for those at rest
+    feasible[1:, 3:] = rng.random((5, many - 3)) < 0.5
+    room = np.array([many, 1, 1, 1, 1, 1])
+    pairs = assign(cost, feasible, room)
+    rows = np.repeat(np.arange(6), room)
+    best = _reference(cost[rows], feasible[rows])
+    assert len(pairs) == len(best) == many
+    assert all(feasible[pair] for pair in pairs)
+    assert sum(cost[pair] for pair in pairs) == pytest.approx(sum(cost[rows][pair] for pair in best))
+
+
+@both
+def test_drones_in_one_place_share_the_orders_whatever_their_energy(planner: Planner) -> None:
+    drones = [drone(f"d{i}", energy_wh=400.0 + i) for i in range(6)]
+    pairs = planner.plan(FLEET, drones, [wanted(f"m{i}") for i in range(4)])
+    assert len({p.message_id for p in pairs}) == len({p.drone_id for p in pairs}) == 4
+    assert {p.drone_id for p in pairs} == {"d2", "d3", "d4", "d5"}  # who has the most energy
+
+
 def _reference(cost: np.ndarray, feasible: np.ndarray) -> list[tuple[int, int]]:
     from scipy.optimize import linear_sum_assignment
 

@@ -45,7 +45,9 @@ def assign(cost: FloatArray, feasible: BoolArray, room: IndexArray | None = None
     return _one_each(cost, feasible, np.repeat(np.arange(len(cost)), np.minimum(each, useful)))
 
 
-def _beside_plenty(cost: FloatArray, usable: BoolArray, plenty: IndexArray, scarce: IndexArray) -> list[tuple[int, int]]:
+def _beside_plenty(
+    cost: FloatArray, usable: BoolArray, plenty: IndexArray, scarce: IndexArray
+) -> list[tuple[int, int]]:
     """Each column has the best row of plenty there is; what others are worth is how much better they are.
 
     ``scarce``: the other rows, each as often as it has room. Rows that are equal are what the solver is slowest with,

@@ -244,7 +244,7 @@ def _keep_alive(member: Member) -> Callable[..., Any]:
     return call
 
 
-# Messages are filled where they lie: one that is made by itself and handed in is copied, which takes four times as long.
+# Messages are filled where they lie: one that is made by itself and handed in is copied, which takes four times longer.
 
 
 def _compare(request: Any, expects: Sequence[Expect]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.etcd, pytest.mark.timeout(90)]
 
 
@@ -38,3 +39,15 @@ def test_the_bench_of_lanes_floods_one_from_a_process_of_its_own_and_times_anoth
     assert figures["quiet"]["n"] == figures["flooded"]["n"] == 20
     assert figures["flood_accepted"] >= 20 and figures["flood_refused"] > 0
     assert figures["ratio_p50"] == pytest.approx(figures["flooded"]["p50_ms"] / figures["quiet"]["p50_ms"], rel=0.01)
+
+
+def test_the_cost_of_an_order_is_told_stage_by_stage() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "leader_cost.py"), "--orders", "60", "--rounds"]
+    run = subprocess.run([*command, "2"], capture_output=True, text=True, timeout=80, check=False)
+    assert run.returncode == 0, run.stderr
+    figures = json.loads(run.stdout.splitlines()[-1])
+    stages, by_json = figures["us_per_order"], figures["by_json_us_per_order"]
+    assert set(stages) == set(by_json) >= {"decide", "commit", "echo in"}
+    assert all(figure > 0.0 for figure in [*stages.values(), *by_json.values()])
+    wrong = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=80, check=False)
+    assert wrong.returncode == 2 and wrong.stderr.splitlines()[-1].endswith("must be at least 1")

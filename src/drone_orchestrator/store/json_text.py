@@ -1,6 +1,6 @@
 """JSON of the records in the store: by orjson where it is installed, else by Python's own module.
 
-What can be written and read is the same with both. orjson takes a tenth of the time, and what it cannot do, or does
+What can be written and read is the same with both. orjson is several times as fast, and what it cannot do, or does
 differently, is left to Python's: numbers that JSON has not, text that UTF-8 has not, integers of more than 64 bits.
 """
 

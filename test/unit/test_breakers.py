@@ -12,6 +12,7 @@ from drone_orchestrator.core.agenda import DispatchPolicy
 from drone_orchestrator.core.breakers import BreakerPolicy, after_failure, after_success, on_trial, pause_s
 from drone_orchestrator.core.effects import SendGoal
 from drone_orchestrator.core.types import Breaker, BreakerState, Corrupt, Order, Outcome, Phase, SagaStatus
+from drone_orchestrator.store.codec import encode
 from drone_orchestrator.store.kv import Put
 from drone_orchestrator.store.memory import MemoryDriver
 
@@ -183,6 +184,31 @@ def test_a_clock_that_is_set_back_does_not_keep_a_breaker_open_for_longer_than_i
     longest_s = DispatchPolicy().retry_cap_s + pause_s(breaker.trips, "drone_1", BreakerPolicy())
     world.pass_time(longest_s + 1.0, hear=[make_report()])
     assert world.saga(order).attempt >= 4
+
+
+def test_the_longest_pause_begins_when_a_breaker_is_heard_of_though_other_drones_take_all_orders() -> None:
+    """Its leader's clock was an hour ahead. Beside a drone with more energy, nobody wants this one for a while."""
+    world = World()
+    world.run()
+    breaker = Breaker("drone_1", B.OPEN, 1, 3, 1, world.now.wall_s + 3600.0)
+    MemoryDriver(world.backend, "predecessor").txn([], [Put(BREAKER_KEY, encode(breaker))])
+    world.run()
+    heard = [make_report("drone_1", energy_wh=540.0), make_report("drone_2"), make_report("drone_3")]
+    first = make_order(1)
+    world.hear(*heard)
+    world.run()
+    world.intake.submit(first)
+    world.run()
+    taken = world.saga(first).drone_id
+    assert taken in ("drone_2", "drone_3")
+    left = [report for report in heard if report.drone_id != taken]
+    busy = carrying(first, taken)
+    world.pass_time(pause_s(1, "drone_1", BreakerPolicy()) + 1.0, hear=[*left, busy])
+    orders = [make_order(n) for n in (2, 3)]
+    for order in orders:
+        world.intake.submit(order)
+    world.run()
+    assert {world.saga(order).drone_id for order in orders} == {report.drone_id for report in left}
 
 
 def test_a_fault_before_loading_counts_whether_or_not_clearance_was_committed() -> None:

@@ -226,6 +226,18 @@ def test_drones_in_one_place_share_the_orders_whatever_their_energy(planner: Pla
     assert {p.drone_id for p in pairs} == {"d2", "d3", "d4", "d5"}  # who has the most energy
 
 
+@both
+def test_those_with_little_energy_fly_what_is_near(planner: Planner) -> None:
+    """In one place, whoever can do least goes where it makes no other difference."""
+    full, low = LIGHT.battery_wh, 0.4 * LIGHT.battery_wh
+    drones = [drone(f"d{i}", energy_wh=full if i % 2 else low) for i in range(6)]
+    near = [wanted(f"near{i}", destination=at(500.0, 0.0), priority=Priority.URGENT) for i in range(3)]
+    far = [wanted(f"far{i}", destination=at(6_000.0, 0.0), priority=Priority.LOW) for i in range(3)]
+    pairs = {pair.message_id: pair.drone_id for pair in planner.plan(FLEET, drones, [*near, *far])}
+    assert {pairs.get(f"far{i}") for i in range(3)} == {"d1", "d3", "d5"}
+    assert {pairs.get(f"near{i}") for i in range(3)} == {"d0", "d2", "d4"}
+
+
 def _reference(cost: np.ndarray, feasible: np.ndarray) -> list[tuple[int, int]]:
     from scipy.optimize import linear_sum_assignment
 

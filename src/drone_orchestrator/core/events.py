@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from .effects import Archive, Commit
-from .types import DroneReport, Snapshot, StoreChange, TextEnum
+from .types import DroneReport, Snapshot, StoreChange
 
 if TYPE_CHECKING:  # both import this module
     from .agenda import DispatchPolicy
@@ -27,7 +28,7 @@ class StoreChanged:
     change: StoreChange
 
 
-class Fate(TextEnum):
+class Fate(str, Enum):
     """What became of a commit."""
 
     SUCCEEDED = "succeeded"  # durable at ``revision``

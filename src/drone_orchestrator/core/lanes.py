@@ -15,7 +15,7 @@ from .types import Entry, FleetSpec, Kind, Order, Saga, SagaStatus
 from .view import FleetView
 
 
-class Load(Enum):
+class Load(str, Enum):
     """What an order is to its lane."""
 
     WAITING = "waiting"  # accepted, and no drone reserved for it

@@ -7,7 +7,6 @@ import math
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Mapping
-from itertools import islice
 
 from . import breakers
 from .agenda import DispatchPolicy, Drone, Office
@@ -65,6 +64,9 @@ class Roster:
         """What each lane has and wants, counting what is still on its way to the store."""
         for drone_id in self._touched:
             self._look(drone_id, office)
+            if drone_id in self._free:
+                # The pause of its breaker begins when it is heard of, not when the drone is wanted.
+                self._is_barred(self._drones[drone_id], now)
         self._touched.clear()
         self._count(now)
         free = self._able(len(office.waiting), now)
@@ -95,11 +97,15 @@ class Roster:
         ``orders``: whoever has more energy can do all that the others there can, in the same time."""
         able: dict[str, list[DroneReport]] = {}
         for (drone_class, _), row in self._places.items():
-            drones = (self._drones[drone_id] for _, drone_id in row)
-            here = (d.report for d in drones if not self.is_silent(d, now) and not self._is_barred(d, now))
-            first = list(islice(here, orders))
-            if first:
-                able.setdefault(drone_class, []).extend(first)
+            left = orders
+            for _, drone_id in row:
+                drone = self._drones[drone_id]
+                if self.is_silent(drone, now) or self._is_barred(drone, now):
+                    continue
+                able.setdefault(drone_class, []).append(drone.report)
+                left -= 1
+                if left <= 0:
+                    break
         return able
 
     def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:
@@ -111,32 +117,37 @@ class Roster:
 
     def _look(self, drone_id: str, office: Office) -> None:
         """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
-        self._clear(drone_id)
         self._lent.pop(drone_id, None)
         drone, served = self._drones.get(drone_id), office.reserving.get(drone_id)
         if drone is None:
+            self._keep(drone_id, None)
             return
         entry = self._view.reservations.get(drone_id)
         if entry is not None and isinstance(entry.value, Reservation):
             served = self._ledger.lane(entry.value.message_id) or ""
-        if served is not None and served != drone.report.drone_class:
-            self._lent[drone_id] = drone.report.drone_class
+        report = drone.report
+        if served is not None and served != report.drone_class:
+            self._lent[drone_id] = report.drone_class
         taken = served is not None or self._view.is_corrupt(drone_id, (Kind.ASSIGNMENT, Kind.BREAKER))
-        if is_free(drone.report) and not taken and not math.isnan(drone.report.energy_wh):
-            place = (drone.report.drone_class, drone.report.position)
-            rank = (-drone.report.energy_wh, drone_id)
-            self._free[drone_id] = (place, rank)
-            insort(self._places.setdefault(place, []), rank)
+        free = is_free(report) and not taken and not math.isnan(report.energy_wh)
+        self._keep(drone_id, ((report.drone_class, report.position), (-report.energy_wh, drone_id)) if free else None)
 
-    def _clear(self, drone_id: str) -> None:
-        """The drone is not known to be free any more."""
-        if drone_id not in self._free:
+    def _keep(self, drone_id: str, free: tuple[_Place, _Rank] | None) -> None:
+        """Keep where the drone is free, and how it ranks there; ``None``: it is not."""
+        known = self._free.get(drone_id)
+        if known == free:
             return
-        place, rank = self._free.pop(drone_id)
-        row = self._places[place]
-        del row[bisect_left(row, rank)]
-        if not row:
-            del self._places[place]
+        if known is not None:
+            place, rank = known
+            row = self._places[place]
+            del row[bisect_left(row, rank)]
+            if not row:
+                del self._places[place]
+            del self._free[drone_id]
+        if free is not None:
+            place, rank = free
+            insort(self._places.setdefault(place, []), rank)
+            self._free[drone_id] = free
 
     def _count(self, now: Instant) -> None:
         if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(self._drones) == self._counted:

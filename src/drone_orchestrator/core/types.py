@@ -7,13 +7,7 @@ from enum import Enum, IntEnum
 from typing import NamedTuple
 
 
-class TextEnum(str, Enum):
-    """A member is its text, wherever one is looked up by it; ``Enum``'s own hash is another, and slow."""
-
-    __hash__ = str.__hash__
-
-
-class SagaStatus(TextEnum):
+class SagaStatus(str, Enum):
     """Where an order stands. The values are what etcd, HTTP and ROS show."""
 
     PENDING = "PENDING"  # accepted; no drone yet, or waiting for its next attempt
@@ -74,7 +68,7 @@ class Outcome(IntEnum):
     PACKAGE_MISSING = 5  # a person let the drone fly again; where the package is, the drone cannot say
 
 
-class BreakerState(TextEnum):
+class BreakerState(str, Enum):
     """Whether a drone is given orders."""
 
     CLOSED = "closed"
@@ -82,7 +76,7 @@ class BreakerState(TextEnum):
     HALF_OPEN = "half_open"  # one at a time, until one has succeeded
 
 
-class CommandAction(TextEnum):
+class CommandAction(str, Enum):
     """What a person decides about a parked order."""
 
     RETRY = "retry"  # try the compensation again
@@ -353,7 +347,7 @@ class FleetSpec:
         return next((c for c in self.classes if c.name == name), None)
 
 
-class Kind(TextEnum):
+class Kind(str, Enum):
     """The kinds of keys below a region's prefix."""
 
     INBOX_ORDER = "inbox/orders"

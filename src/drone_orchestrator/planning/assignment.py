@@ -32,9 +32,8 @@ def assign(cost: FloatArray, feasible: BoolArray, room: IndexArray | None = None
     not given; a pair that is not feasible never does. Equal input, equal answer.
 
     The number of pairs is always the greatest. The cost is the least where at most :data:`EXACT_PAIRS` rows or columns
-    have a feasible pair; rows with room for all of their columns do not count, nor what they have room for. With more,
-    columns choose in the order of their best cost, and blocks of :data:`BLOCK_PAIRS` of them then trade their rows for
-    the least cost.
+    have a feasible pair, not counting rows with room for all of their columns. With more, columns choose in the order
+    of their best cost, and blocks of :data:`BLOCK_PAIRS` of them then trade their rows for the least cost.
     """
     each = np.ones(len(cost), dtype=np.intp) if room is None else room
     useful = feasible.sum(axis=1)

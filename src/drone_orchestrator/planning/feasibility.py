@@ -14,6 +14,7 @@ from .geo import distance_between_m
 from .legs import Legs
 from .zones import clear_of_zones
 
+FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 #: A drone on its way home empty can be given its next order in the air.
@@ -27,18 +28,32 @@ def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[O
     leaves the reserve of the drone's class. A position or energy that is not a number makes nothing feasible. No way of
     the mission meets a no-fly zone.
     """
-    free = np.array([is_available(d) for d in drones], dtype=np.bool_)
-    energy_wh = np.array([d.energy_wh for d in drones], dtype=np.float64)
+    enough: BoolArray = needed_wh(fleet, drones, orders, legs) <= spare_wh(fleet, drones)[:, None]
+    return enough
+
+
+def needed_wh(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order], legs: Legs) -> FloatArray:
+    """Energy ``(n, m)`` that order ``j`` takes drone ``i``, in Wh; not a number where it may not fly it at all.
+
+    It depends on class, place and phase of the drone, not on its energy.
+    """
     weight_kg = np.array([o.package_weight_kg for o in orders], dtype=np.float64)
-    mask = np.zeros((len(drones), len(orders)), dtype=np.bool_)
+    need_wh = np.full((len(drones), len(orders)), np.nan)
     in_area = within_service(fleet, legs)
     for drone_class, rows in rows_by_class(fleet, drones):
         may_fly = in_area & wants_class(orders, drone_class) & (weight_kg <= drone_class.max_payload_kg)
-        need_wh = mission_energy_wh(legs.to_pickup_m[rows], legs.loaded_m, legs.back_m, weight_kg, drone_class)
-        spare_wh = energy_wh[rows] - drone_class.reserve_fraction * drone_class.battery_wh
-        mask[rows] = may_fly & (need_wh <= spare_wh[:, None])
-    mask &= free[:, None]
-    return clear_of_zones(fleet, drones, orders, mask) if fleet.no_fly_zones else mask
+        mission_wh = mission_energy_wh(legs.to_pickup_m[rows], legs.loaded_m, legs.back_m, weight_kg, drone_class)
+        need_wh[rows] = np.where(may_fly, mission_wh, np.nan)
+    need_wh[[not is_available(d) for d in drones]] = np.nan
+    if fleet.no_fly_zones:
+        need_wh[~clear_of_zones(fleet, drones, orders, ~np.isnan(need_wh))] = np.nan
+    return need_wh
+
+
+def spare_wh(fleet: FleetSpec, drones: Sequence[DroneReport]) -> FloatArray:
+    """Energy ``(n,)`` above the reserve of the drone's class, in Wh; not a number for one of an unknown class."""
+    reserves_wh = {c.name: c.reserve_fraction * c.battery_wh for c in fleet.classes}
+    return np.array([d.energy_wh - reserves_wh.get(d.drone_class, np.nan) for d in drones], dtype=np.float64)
 
 
 def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,10 @@ from ..core.planner import Pairing, PlannedOrder
 from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
 from .assignment import assign
 from .cost import costs, delivery_times_s, weights
-from .feasibility import feasible, feasible_with_full_battery, is_available
+from .feasibility import feasible_with_full_battery, is_available, needed_wh, spare_wh
 from .legs import measure
 from .single import soonest
 
-T = TypeVar("T")
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
@@ -63,37 +61,46 @@ def _plan(
         first = soonest(fleet, drones, orders[0].order)
         return [Pairing(orders[0].order.message_id, first.drone_id)] if first is not None else []
     wanted = [o.order for o in orders]
-    groups = _grouped(drones, [(d.drone_class, d.position, d.energy_wh) for d in drones])
-    firsts = [group[0] for group in groups]
+    places = _by_place(drones)
+    firsts = [here[0] for here in places]
     legs = measure(fleet, firsts, wanted)
-    mask = feasible(fleet, firsts, wanted, legs)
-    times_s = delivery_times_s(fleet, firsts, legs)
-    # Whose energy differs, but not in what it is enough for, are alike, too.
-    groups, times_s, mask = _joined(groups, times_s, mask)
-    pairs = choose(orders, times_s, mask, np.array([len(group) for group in groups], dtype=np.intp))
-    left = [iter(group) for group in groups]
+    need_wh, times_s = needed_wh(fleet, firsts, wanted, legs), delivery_times_s(fleet, firsts, legs)
+    alike, place_of, mask = _by_ability(fleet, places, need_wh)
+    pairs = choose(orders, times_s[place_of], mask, np.array([len(group) for group in alike], dtype=np.intp))
+    left = [iter(group) for group in alike]
     chosen = (Pairing(wanted[column].message_id, next(left[row]).drone_id) for row, column in pairs)
     return sorted(chosen, key=lambda p: p.message_id)
 
 
-def _grouped(drones: Sequence[T], keys: Iterable[Hashable]) -> list[list[T]]:
-    """Those of equal keys together, in the order of their firsts."""
-    groups: dict[Hashable, list[T]] = {}
-    for drone, key in zip(drones, keys, strict=True):
-        groups.setdefault(key, []).append(drone)
-    return list(groups.values())
+def _by_place(drones: Sequence[DroneReport]) -> list[list[DroneReport]]:
+    """Those of one class in one place together: their missions take the same time and energy."""
+    places: dict[tuple[str, GeoPoint], list[DroneReport]] = {}
+    for drone in drones:
+        places.setdefault((drone.drone_class, drone.position), []).append(drone)
+    return list(places.values())
 
 
-def _joined(
-    groups: Sequence[list[DroneReport]], times_s: FloatArray, mask: BoolArray
-) -> tuple[list[list[DroneReport]], FloatArray, BoolArray]:
-    """The groups and their rows, with those made one that are in one place, of one class, and fit for the same."""
-    keys = ((g[0].drone_class, g[0].position, row.tobytes()) for g, row in zip(groups, mask, strict=True))
-    alike = _grouped(range(len(groups)), keys)
-    if len(alike) == len(groups):
-        return list(groups), times_s, mask
-    rows = [each[0] for each in alike]
-    return [[drone for index in each for drone in groups[index]] for each in alike], times_s[rows], mask[rows]
+def _by_ability(
+    fleet: FleetSpec, places: Sequence[list[DroneReport]], need_wh: FloatArray
+) -> tuple[list[list[DroneReport]], list[int], BoolArray]:
+    """The drones that are alike, for they are in one place and have the energy for the same orders: groups of them, the
+    place of each, and what they are fit for ``(groups, m)``. Of one place those who can do least come first: where it
+    makes no other difference, they go."""
+    alike: list[list[DroneReport]] = []
+    place_of: list[int] = []
+    masks: list[BoolArray] = []
+    for place, (here, need) in enumerate(zip(places, need_wh, strict=True)):
+        here = sorted(here, key=lambda d: (d.energy_wh, d.drone_id))
+        fit = need <= spare_wh(fleet, here)[:, None]
+        groups: dict[bytes, list[DroneReport]] = {}
+        for drone, row in zip(here, fit, strict=True):
+            able = groups.setdefault(row.tobytes(), [])
+            if not able:
+                masks.append(row)
+            able.append(drone)
+        alike += groups.values()
+        place_of += [place] * len(groups)
+    return alike, place_of, np.array(masks)
 
 
 def _worth_a_look(drones: Sequence[DroneReport], orders: int) -> list[DroneReport]:

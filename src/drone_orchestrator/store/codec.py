@@ -39,8 +39,7 @@ E = TypeVar("E", bound=Enum)
 VERSION = 1
 _REQUIRED: Any = object()
 _STATUSES = {status.value: status for status in SagaStatus}
-_PRIORITIES = {priority.name.lower(): priority for priority in Priority}
-_PRIORITY_NAMES = {priority: name for name, priority in _PRIORITIES.items()}
+_PRIORITY_NAMES = {priority: priority.name.lower() for priority in Priority}
 
 
 class _Unreadable(ValueError):
@@ -113,8 +112,7 @@ class _Fields:
 
     def priority(self, name: str) -> Priority:
         value = self.text(name, _PRIORITY_NAMES[Priority.NORMAL])
-        found = _PRIORITIES.get(value) or _PRIORITIES.get(value.lower())
-        return found or self._wrong(name, "a known priority")
+        return Priority.__members__.get(value.upper()) or self._wrong(name, "a known priority")
 
     def point(self, name: str, default: Any = _REQUIRED) -> Any:
         value = self._data.get(name)

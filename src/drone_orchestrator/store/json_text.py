@@ -2,6 +2,7 @@
 
 What can be written and read is the same with both. orjson is several times as fast, and what it cannot do, or does
 differently, is left to Python's: numbers that JSON has not, text that UTF-8 has not, integers of more than 64 bits.
+(Only what is nested about a thousand deep, which no record is, meets another limit with each.)
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def dump(document: Mapping[str, Any], numbers: float) -> bytes:
     """
     if orjson is not None and isfinite(numbers):  # orjson would write others as null
         try:
-            return orjson.dumps(document)
+            # A copy, for orjson's own keeps a buffer of some thousand bytes as long as it lives.
+            return bytes(memoryview(orjson.dumps(document)))
         except TypeError:
             pass
     return _ENCODER.encode(document).encode("ascii")

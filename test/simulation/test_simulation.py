@@ -19,6 +19,7 @@ from drone_orchestrator.cli.simulate import replay_command, simulate
 from drone_orchestrator.core.aftermath import Aftermath
 from drone_orchestrator.core.drone import DroneMachine
 from drone_orchestrator.core.drone_events import Cleared, Load
+from drone_orchestrator.core.roster import Roster
 from drone_orchestrator.core.types import Phase
 from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, MESSAGE_FAULTS, STANDARD
 from drone_orchestrator.simulation.run import Summary, run_seeds
@@ -147,6 +148,29 @@ def test_an_exception_in_the_core_is_caught(monkeypatch):
 def _json(arguments: list[str]) -> tuple[int, dict[str, object]]:
     done = CliRunner().invoke(simulate, [*arguments, "--json"])
     return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_who_is_free_as_noted_change_by_change_is_what_a_look_at_every_drone_finds(monkeypatch):
+    lanes, rounds = Roster.lanes, 0
+
+    def noted(roster):
+        return dict(roster._free), dict(roster._lent), {place: list(row) for place, row in roster._places.items()}
+
+    def checked(roster, office, now):
+        nonlocal rounds
+        rounds += 1
+        found = lanes(roster, office, now)
+        before = noted(roster)
+        roster.touch_all()
+        lanes(roster, office, now)
+        assert noted(roster) == before
+        return found
+
+    monkeypatch.setattr(Roster, "lanes", checked)
+    for seed in range(8):
+        result = World(seed, INTENSE).run()
+        assert result.ok, result.problems
+    assert rounds > 100
 
 
 def test_the_command_reports_seeds_faults_and_invariants():

@@ -182,11 +182,13 @@ class Dispatcher:
         drone = self._drones.get(report.drone_id)
         if drone is None:
             drone = self._drones[report.drone_id] = Drone(report, now.mono_s)
-            news = True
+            news = changed = True
         else:
             news = self._roster.is_silent(drone, now) or is_free(report) != is_free(drone.report)
+            changed = report != drone.report
             drone.report, drone.heard_at_s = report, now.mono_s
-        self._roster.touch(report.drone_id)
+        if changed:  # most say once a second that nothing has
+            self._roster.touch(report.drone_id)
         if self._office is None:
             return []
         self._office.plan_due = self._office.plan_due or news
@@ -235,8 +237,9 @@ class Dispatcher:
         office.accepting.pop(message_id, None)
         if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
             office.reserving.pop(change.reservation.drone_id, None)
-        if isinstance(change, Transition) and change.reservation is not None:
-            self._roster.touch(change.reservation.drone_id)
+        touched = change.reservation or change.saga if isinstance(change, Transition) else None
+        if touched is not None and touched.drone_id is not None:
+            self._roster.touch(touched.drone_id)
         if event.fate is Fate.SUCCEEDED:
             if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
                 self._kept(change.reservation.drone_id, now)

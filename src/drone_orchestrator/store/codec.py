@@ -39,7 +39,8 @@ E = TypeVar("E", bound=Enum)
 VERSION = 1
 _REQUIRED: Any = object()
 _STATUSES = {status.value: status for status in SagaStatus}
-_PRIORITY_NAMES = {priority: priority.name.lower() for priority in Priority}
+_PRIORITIES = dict(Priority.__members__)
+_PRIORITY_NAMES = {priority: name.lower() for name, priority in _PRIORITIES.items()}
 
 
 class _Unreadable(ValueError):
@@ -112,7 +113,7 @@ class _Fields:
 
     def priority(self, name: str) -> Priority:
         value = self.text(name, _PRIORITY_NAMES[Priority.NORMAL])
-        return Priority.__members__.get(value.upper()) or self._wrong(name, "a known priority")
+        return _PRIORITIES.get(value.upper()) or self._wrong(name, "a known priority")
 
     def point(self, name: str, default: Any = _REQUIRED) -> Any:
         value = self._data.get(name)

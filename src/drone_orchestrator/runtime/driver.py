@@ -47,8 +47,8 @@ from ..ports import OrderArchive, Store, StoreError, WatchHandle
 from . import archive as archives
 from .threads import ThreadLanes
 
-#: Steps that go to the store together: about what fits one transaction of etcd. While a group is under way, smaller
-#: ones wait for its answer and each other; whoever is full need not wait.
+#: Steps that go to the store together: so many assignments fit one transaction of etcd. While a group is under way,
+#: smaller ones wait for its answer and each other; whoever is full need not wait.
 FULL_GROUP = 25
 #: Drones' reservations that are to be kept within so long (s) share a call. Far below every lease's time.
 KEEP_TOGETHER_S = 0.1

@@ -145,9 +145,9 @@ class Leader:
     def step(self, events: Sequence[Event]) -> list[Effect]:
         return self.core.step(events, Instant(self.now_s, 1e9 + self.now_s))
 
-    def timed(self, stage: str, call: Callable[[], T]) -> T:
+    def timed(self, stage: str, call: Callable[..., T], *arguments: object) -> T:
         began_s = time.perf_counter()
-        result = call()
+        result = call(*arguments)
         self.took_s[stage] += time.perf_counter() - began_s
         return result
 
@@ -158,21 +158,21 @@ class Leader:
         """From what the watch tells of new orders to what it tells of their reservations."""
         self.store.submit_all(orders)
         for response in self.nowhere.take_echoes():
-            events = self.timed("orders in", lambda: self.hear_of([response]))  # noqa: B023
+            events = self.timed("orders in", self.hear_of, [response])
             self.now_s += 0.001
-            commits = _commits(self.timed("decide", lambda: self.step(events)))  # noqa: B023
+            commits = _commits(self.timed("decide", self.step, events))
             while commits:
                 group, commits = commits[:FULL_GROUP], commits[FULL_GROUP:]
                 commits += self._carry_out(group)
 
     def _carry_out(self, group: list[Commit]) -> list[Commit]:
         changes = [commit.transition for commit in group]
-        results = self.timed("commit", lambda: self.store.commit(EPOCH, changes))
+        results = self.timed("commit", self.store.commit, EPOCH, changes)
         done = [CommitDone(each, r.fate, r.revision) for each, r in zip(group, results, strict=True)]
-        more = _commits(self.timed("committed", lambda: self.step(done)))
+        more = _commits(self.timed("committed", self.step, done))
         echoes = self.nowhere.take_echoes()
-        events = self.timed("echo in", lambda: self.hear_of(echoes))
-        return more + _commits(self.timed("echo", lambda: self.step(events)))
+        events = self.timed("echo in", self.hear_of, echoes)
+        return more + _commits(self.timed("echo", self.step, events))
 
 
 def _commits(effects: Sequence[Effect]) -> list[Commit]:

@@ -106,15 +106,11 @@ def _by_ability(
 def _worth_a_look(drones: Sequence[DroneReport], orders: int) -> list[DroneReport]:
     """Those that could be chosen, by id. Of drones of a class in one place, as those in the depot are, whoever has more
     energy can do all that the others can, in the same time: of each such group there are no more than ``orders``."""
-    groups: dict[tuple[str, GeoPoint], list[DroneReport]] = {}
-    for drone in drones:
-        if is_available(drone) and not math.isnan(drone.energy_wh):
-            groups.setdefault((drone.drone_class, drone.position), []).append(drone)
     kept: list[DroneReport] = []
-    for group in groups.values():
-        if len(group) > orders:
-            group = heapq.nsmallest(orders, group, key=lambda d: (-d.energy_wh, d.drone_id))
-        kept += group
+    for here in _by_place([d for d in drones if is_available(d) and not math.isnan(d.energy_wh)]):
+        if len(here) > orders:
+            here = heapq.nsmallest(orders, here, key=lambda d: (-d.energy_wh, d.drone_id))
+        kept += here
     return sorted(kept, key=lambda d: d.drone_id)
 
 

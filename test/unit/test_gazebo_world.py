@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from sdf_parser import complaints
+from sdf_structure import faults
 
 from drone_orchestrator.bringup import fleet_config, gazebo
 from drone_orchestrator.bringup.gazebo import GazeboError
@@ -68,7 +69,24 @@ def test_the_files_are_what_the_generator_writes() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run tools/generate_gazebo.py"
 
 
-# --- a real parser ----------------------------------------------------------------------------------------------------
+# --- valid SDF --------------------------------------------------------------------------------------------------------
+
+
+def of_the_launch_file() -> dict[str, str]:
+    return {
+        "drone": gazebo.model_for("drone_7", "courier", gazebo.default_models()),
+        "world": gazebo.world_for(LONDON, gazebo.default_world().read_text(), "town.sdf"),
+    }
+
+
+@pytest.mark.parametrize("path", SDF, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_file_is_sound(path: Path) -> None:
+    assert faults(path.read_text(encoding="utf-8")) == []
+
+
+def test_what_the_launch_file_makes_of_them_is_sound() -> None:
+    for text in of_the_launch_file().values():
+        assert faults(text) == []
 
 
 @pytest.mark.parametrize("path", SDF, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -76,30 +94,54 @@ def test_a_real_parser_takes_every_file(path: Path) -> None:
     assert complaints(path) == ""
 
 
-@pytest.mark.parametrize(
-    ("path", "sound", "broken"),
-    [
-        ("worlds/town.sdf", "</link>", "</lonk>"),
-        ("models/courier/model.sdf", "<child>rotor_1</child>", "<child>nowhere</child>"),
-        ("models/courier/model.sdf", 'type="revolute"', 'type="revolving"'),
-        ("models/heavy/model.sdf", '<link name="rotor_2">', '<link name="rotor_1">'),
-    ],
-)
-def test_the_parser_refuses_a_broken_copy(tmp_path: Path, path: str, sound: str, broken: str) -> None:
+@pytest.mark.parametrize("name", ["drone", "world"])
+def test_a_real_parser_takes_what_the_launch_file_makes_of_them(tmp_path: Path, name: str) -> None:
+    written = tmp_path / f"{name}.sdf"
+    written.write_text(of_the_launch_file()[name], encoding="utf-8")
+    assert complaints(written) == ""
+
+
+BREAKAGES = [
+    ("worlds/town.sdf", "</link>", "</lonk>", "not XML"),
+    ("models/courier/model.sdf", "<child>rotor_1</child>", "<child>nowhere</child>", "is no other link: nowhere"),
+    ("models/courier/model.sdf", 'type="revolute"', 'type="revolving"', "must not be 'revolving'"),
+    ("models/heavy/model.sdf", '<link name="rotor_2">', '<link name="rotor_1">', "the name rotor_1 is taken 2 times"),
+    ("models/heavy/model.sdf", "<xyz>0 0 1</xyz>", "<xyz>up</xyz>", "must hold numbers, got 'up'"),
+]
+
+
+@pytest.mark.parametrize(("path", "sound", "broken", "says"), BREAKAGES)
+def test_a_broken_copy_is_refused(path: str, sound: str, broken: str, says: str) -> None:
     text = (GAZEBO / path).read_text(encoding="utf-8")
     assert sound in text
+    assert says in "\n".join(faults(text.replace(sound, broken, 1)))
+
+
+@pytest.mark.parametrize(("path", "sound", "broken", "says"), BREAKAGES)
+def test_a_real_parser_refuses_a_broken_copy(tmp_path: Path, path: str, sound: str, broken: str, says: str) -> None:
     copy = tmp_path / "copy.sdf"
-    copy.write_text(text.replace(sound, broken, 1), encoding="utf-8")
-    assert complaints(copy) != ""
+    copy.write_text((GAZEBO / path).read_text(encoding="utf-8").replace(sound, broken, 1), encoding="utf-8")
+    assert complaints(copy) != "", f"but the check of the structure says: {says}"
 
 
-def test_what_the_launch_file_makes_of_them_is_still_valid(tmp_path: Path) -> None:
-    drone = tmp_path / "drone.sdf"
-    drone.write_text(gazebo.model_for("drone_7", "courier", gazebo.default_models()))
-    assert complaints(drone) == ""
-    world = tmp_path / "world.sdf"
-    world.write_text(gazebo.world_for(LONDON, gazebo.default_world().read_text(), "town.sdf"))
-    assert complaints(world) == ""
+@pytest.mark.parametrize(
+    ("sound", "broken", "says"),
+    [
+        ("<mass>5.28</mass>", "", "<inertial> has 0 <mass>"),
+        ("<mass>5.28</mass>", "<mass>0</mass>", "<mass> must be positive"),
+        ("<mass>5.28</mass>", "<mass>5.28</mass><weight>5</weight>", "unknown element <weight>"),
+        ("<pose>0 0 0.29 0 0 0</pose>", "<pose>0 0 0.29</pose>", "must hold 6 numbers, got 3"),
+        ("<sphere>", "<sphere/><sphere>", "a geometry must be one shape, got 2"),
+        ('<joint name="rotor_0_joint"', '<joint name="rotor_0"', "the name rotor_0 is taken 2 times"),
+        ("<parent>base_link</parent>", "<parent>rotor_0</parent>", "is no other link"),
+        ("<plugin filename=", "<plugin file=", "<plugin> lacks the attribute filename"),
+        ('<sdf version="1.9">', '<sdf version="2.0">', "must not be '2.0'"),
+    ],
+)
+def test_the_check_of_the_structure_finds(sound: str, broken: str, says: str) -> None:
+    text = (GAZEBO / "models" / "courier" / "model.sdf").read_text(encoding="utf-8")
+    assert sound in text
+    assert says in "\n".join(faults(text.replace(sound, broken, 1)))
 
 
 # --- physics ----------------------------------------------------------------------------------------------------------

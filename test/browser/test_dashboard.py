@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.ros,
     pytest.mark.etcd,
     pytest.mark.slow,
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
 

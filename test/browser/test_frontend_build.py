@@ -16,7 +16,6 @@ STATIC = Path(drone_orchestrator.__file__).parent / "gateway" / "static"
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed"),
-    pytest.mark.timeout(180),
 ]
 
 

@@ -45,7 +45,7 @@ def test_without_namespaces_cuts_of_dds_are_left_out_and_the_reason_is_said(tmp_
 @pytest.mark.ros
 @pytest.mark.etcd
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_short_run_with_kills_hangs_and_cuts_comes_right(tmp_path: Path) -> None:
     done = chaos(
         tmp_path,

@@ -145,7 +145,7 @@ print(json.dumps({"first": first, "second": second, "lives": lives, "done": done
 @pytest.mark.ros
 @pytest.mark.etcd
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(600)
 def test_an_order_of_a_drone_that_is_cut_off_before_loading_goes_to_another_one() -> None:
     found = run_inside(_ORDER, 140.0)
     assert found["lives"]

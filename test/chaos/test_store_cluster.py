@@ -13,7 +13,7 @@ from drone_orchestrator.bringup.plan import FleetOptions
 from drone_orchestrator.bringup.runner import LocalFleet
 from drone_orchestrator.cli.chronicle import Observer
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(600)]
 
 NEAR = {"lat": 37.7605, "lon": -122.4009}
 DOWN_S = 3600.0  # until the test starts it again

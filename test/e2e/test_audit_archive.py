@@ -25,7 +25,7 @@ from drone_orchestrator.store import EtcdProcess, EtcdStore
 from drone_orchestrator.store.archive import ArchiveFile, ArchiveWriter, find_archives
 from drone_orchestrator.verification.archives import ArchiveRecord
 
-pytestmark = [pytest.mark.etcd, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.etcd
 
 REGION = "san_francisco"
 

@@ -17,7 +17,7 @@ from drone_orchestrator.core.types import Saga, SagaStatus
 from drone_orchestrator.store import EtcdProcess
 from drone_orchestrator.store.keys import Keys
 
-pytestmark = [pytest.mark.etcd, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.etcd
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 
 def run(*arguments: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.etcd, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.etcd
 
 
 @pytest.mark.parametrize("way", [(), ("--http", "--clients", "8")], ids=["store", "http"])

@@ -17,7 +17,7 @@ from typing import ClassVar
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(600)]
 
 FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
 

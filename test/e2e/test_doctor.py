@@ -23,7 +23,7 @@ from drone_orchestrator.core.types import DroneReport, GeoPoint, Phase, SagaStat
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.store import EtcdProcess, EtcdStore
 
-pytestmark = [pytest.mark.etcd, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.etcd
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "find_trouble.md"
 REGION = "san_francisco"

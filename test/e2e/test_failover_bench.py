@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(600)]
 
 
 def test_a_round_of_each_kind_without_an_aborted_delivery(tmp_path: Path) -> None:

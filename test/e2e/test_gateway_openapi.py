@@ -63,7 +63,6 @@ def document(gateway: GatewayProcess) -> Any:
     return schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
 
 
-@pytest.mark.timeout(110)
 @pytest.mark.parametrize(
     ("name", "mode"),
     [

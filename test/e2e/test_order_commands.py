@@ -19,7 +19,7 @@ from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import SagaStatus
 from drone_orchestrator.store import EtcdProcess
 
-pytestmark = [pytest.mark.etcd, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.etcd
 
 GOOD = {"destination": {"lat": 37.7749, "lon": -122.4194}, "package_weight_kg": 2.3}
 

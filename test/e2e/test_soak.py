@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from drone_orchestrator.cli.bench_soak import Result, Sample, Soak
 from drone_orchestrator.cli.main import fleetctl
 
-pytestmark = [pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.etcd, pytest.mark.slow]
 
 #: An order in the store: saga, id, and its events (accepted to delivered).
 KEYS_PER_ORDER = 7

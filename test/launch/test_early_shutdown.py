@@ -19,8 +19,6 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from drone_orchestrator.bringup import dds
 from drone_orchestrator.bringup.runner import DomainReservation
 
-pytestmark = pytest.mark.timeout(60)
-
 LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "fleet.launch.py"
 RESERVATION = DomainReservation()
 STARTED = threading.Event()

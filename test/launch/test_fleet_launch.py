@@ -33,7 +33,7 @@ from drone_orchestrator.bringup import dds
 from drone_orchestrator.bringup.plan import STOP_ORDER
 from drone_orchestrator.bringup.runner import DomainReservation, free_port
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "fleet.launch.py"
 PORT = free_port()

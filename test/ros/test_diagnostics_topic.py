@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from drone_orchestrator.bringup.runner import free_port
 from drone_orchestrator.store import EtcdProcess
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 

@@ -14,7 +14,7 @@ from drone_orchestrator.cli.doctor_machine import left_in_shared_memory
 
 pytest.importorskip("rclpy")
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.ros
 
 SHM = Path("/dev/shm")
 _PROGRAM = "import rclpy, sys; rclpy.init(); n = rclpy.create_node('left'); print('up', flush=True); sys.stdin.read()"

@@ -29,7 +29,7 @@ from drone_orchestrator.nodes.qos_watch import QosWatch
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from world import make_order, make_report
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.ros
 DRONE = "drone_1"
 EPOCH = 7
 DEADLINE_S = 20.0

@@ -23,7 +23,7 @@ from rclpy.task import Future
 from drone_orchestrator.nodes import executors
 from drone_orchestrator.nodes.goal_server import GoalServer
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.ros
 KINDS = [executors.CLASSIC, executors.EVENTS]
 #: A service's queue holds ten requests.
 GOALS = 8

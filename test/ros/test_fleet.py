@@ -22,7 +22,7 @@ from drone_orchestrator.bringup.runner import LocalFleet
 from drone_orchestrator.cli.audit import audit_store, read_journals
 from drone_orchestrator.store import EtcdStore
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(600)]
 
 CITY_HALL = {"lat": 37.7749, "lon": -122.4194}
 NEAR = {"lat": 37.7605, "lon": -122.4009}

@@ -22,7 +22,7 @@ from drone_orchestrator.bringup.fleet_config import load
 from drone_orchestrator.bringup.plan import FleetOptions
 from drone_orchestrator.planning.geo import geo_from_enu
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 SPEED = 6.0
 DRONES = ["drone_1", "drone_2"]

@@ -19,7 +19,7 @@ from std_msgs.msg import Bool
 
 from drone_orchestrator.nodes import names
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.ros
 
 DRONE = "drone_1"
 RATE_HZ = 30.0

@@ -20,7 +20,7 @@ from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.runtime.drone_journal import DroneJournal
 from drone_orchestrator.store import EtcdProcess, EtcdStore
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 T = Transition
 REGION = "san_francisco"

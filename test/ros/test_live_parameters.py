@@ -13,7 +13,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 
 from drone_orchestrator.bringup.runner import free_port
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.ros
 
 
 @pytest.fixture(scope="module")

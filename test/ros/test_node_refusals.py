@@ -17,7 +17,7 @@ from drone_orchestrator.bringup.runner import DomainReservation, free_port
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.store import EtcdProcess, EtcdStore
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.ros
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from drone_orchestrator.core.types import GeoPoint, LeaderRecord, Order, SagaSta
 from drone_orchestrator.store import EtcdProcess, EtcdStore
 from drone_orchestrator.store.archive import ArchiveFile, find_archives
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 REGION = "sf"
 

@@ -39,7 +39,7 @@ from visualization_msgs.msg import MarkerArray
 from drone_orchestrator.bringup.runner import DomainReservation
 from drone_orchestrator.store import EtcdProcess
 
-pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 NEAR = {"lat": 37.7605, "lon": -122.4009}

@@ -28,7 +28,7 @@ from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.markers import Form, Mark
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.ros
 FLEET = fleet_config.load()
 ORDER = Order("0f9d2b1e-6f0a-4a7c-9c1d-3f5b7a9d1e21", "ORD-1", GeoPoint(37.7749, -122.4194), 2.3, 1000.0)
 SENSED = FlightState(

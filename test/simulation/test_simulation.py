@@ -45,7 +45,7 @@ def hundred() -> Summary:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_a_hundred_seeds_break_no_invariant_and_leave_nothing_unfinished(hundred):
     told = [f"{replay_command(failed)}\n  " + "\n  ".join(failed.problems) for failed in hundred.failing]
     assert not hundred.failing, "\n".join(told)
@@ -55,7 +55,7 @@ def test_a_hundred_seeds_break_no_invariant_and_leave_nothing_unfinished(hundred
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_every_kind_of_fault_has_struck_in_a_hundred_seeds(hundred):
     missing = {*FAULTS, *MESSAGE_FAULTS, "operator_lift", "operator_command"} - set(hundred.faults)
     assert not missing

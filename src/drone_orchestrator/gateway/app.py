@@ -17,6 +17,7 @@ from .feed import Feed
 from .fleet_api import add_operations
 from .fleet_view import FleetPicture
 from .handover import LeaderControl
+from .head import HeadRequests
 from .headers import SecurityHeaders
 from .intake import Intake
 from .openapi import describe
@@ -59,6 +60,7 @@ def create_app(
     add_dashboard(app, dashboard)
     _add_error_handlers(app)
     # The last one added is the first to see a request.
+    app.add_middleware(HeadRequests)
     clients = Clients(settings.rate_limit_per_s, settings.rate_limit_burst, settings.client_key_header)
     app.state.clients = clients
     app.add_middleware(RateLimit, clients=clients)
@@ -76,7 +78,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         detail = f"{request.method} {request.url.path}: {error.detail}"
         code = {404: "no_such_path", 405: "method_not_allowed"}.get(error.status_code, f"http_{error.status_code}")
-        return Problem(error.status_code, code, detail, headers=error.headers).response()
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"  # by HeadRequests
+        return Problem(error.status_code, code, detail, headers=headers).response()
 
     @app.exception_handler(RequestValidationError)
     async def parameter(_: Request, error: RequestValidationError) -> Response:

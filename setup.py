@@ -52,20 +52,20 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            f"orchestrator = {NAME}.nodes.orchestrator:main",
-            f"drone_executor = {NAME}.nodes.drone_executor:main",
-            f"saga_monitor = {NAME}.nodes.saga_monitor:main",
-            f"order_gateway = {NAME}.nodes.order_gateway:main",
+            f"orchestrator = {NAME}.nodes.orchestrator.node:main",
+            f"drone_executor = {NAME}.nodes.drone_executor.host:main",
+            f"saga_monitor = {NAME}.nodes.saga_monitor.node:main",
+            f"order_gateway = {NAME}.nodes.order_gateway.node:main",
             f"fleetctl = {NAME}.cli.main:main",
         ],
         # A planner of another package becomes selectable by naming itself here.
         f"{NAME}.planners": [
             f"assignment = {NAME}.planning.planner:AssignmentPlanner",
         ],
-        # So does what flies a drone: a function (setup, node), see nodes/flights.py.
+        # So does what flies a drone: a function (setup, node), see nodes/drone_executor/flight_plugins.py.
         f"{NAME}.flight": [
-            f"kinematic = {NAME}.nodes.flights:kinematic",
-            f"gazebo = {NAME}.nodes.gazebo_link:gazebo",
+            f"kinematic = {NAME}.nodes.drone_executor.flight_plugins:kinematic",
+            f"gazebo = {NAME}.nodes.drone_executor.gazebo_link:gazebo",
         ],
     },
 )

@@ -24,8 +24,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from drone_orchestrator.bringup import fleet_config
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.bringup.plan import FleetOptions
-from drone_orchestrator.bringup.runner import LocalFleet
 
 JUNK_ADDRESS = "127.0.0.2"
 ORDERS_PER_S = 20.0

@@ -23,8 +23,8 @@ from etcd3 import etcdrpc as rpc
 
 from drone_orchestrator.bringup import fleet_config, town
 from drone_orchestrator.core.admission import parse_order
-from drone_orchestrator.core.effects import Campaign, Commit, Effect
-from drone_orchestrator.core.events import (
+from drone_orchestrator.core.leader.effects import Campaign, Commit, Effect
+from drone_orchestrator.core.leader.events import (
     CampaignDone,
     CommitDone,
     DroneHeard,
@@ -33,7 +33,7 @@ from drone_orchestrator.core.events import (
     StoreChanged,
     ViewLoaded,
 )
-from drone_orchestrator.core.orchestrator import Orchestrator
+from drone_orchestrator.core.leader.orchestrator import Orchestrator
 from drone_orchestrator.core.types import (
     DroneReport,
     Entry,
@@ -48,7 +48,7 @@ from drone_orchestrator.core.types import (
     StoreChange,
 )
 from drone_orchestrator.planning.planner import AssignmentPlanner
-from drone_orchestrator.runtime import collector
+from drone_orchestrator.runtime import gc_tuning
 from drone_orchestrator.runtime.driver import FULL_GROUP
 from drone_orchestrator.store import json_text
 from drone_orchestrator.store.connection import Connection
@@ -192,7 +192,7 @@ def measure(orders: int, rounds: int) -> dict[str, float]:
         ]
         leader.step([LeaseRefreshed(EPOCH, leader.now_s), *(DroneHeard(report) for report in reports)])
         if not number:
-            collector.calm()  # as the process of an orchestrator does
+            gc_tuning.calm()  # as the process of an orchestrator does
         documents = [{**d, "order_id": str(uuid.uuid4()), "package_weight_kg": 1.0} for d in town.orders(orders, 1)]
         fresh = [parse_order(d, now_s=1e9 + leader.now_s, new_id=lambda: str(uuid.uuid4())) for d in documents]
         leader.took_s = dict.fromkeys(STAGES, 0.0)

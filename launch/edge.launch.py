@@ -8,7 +8,7 @@ etcd that has its members there; ``monitor:=true`` and ``gateway:=true`` on one 
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
-from drone_orchestrator.bringup.arguments import flag
+from drone_orchestrator.bringup.launch_arguments import flag
 from drone_orchestrator.bringup.launching import Values, description, in_order, include, until_up
 
 

@@ -7,7 +7,7 @@ What a fleet consists of is said in ``drone_orchestrator.bringup.plan``; ``fleet
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
-from drone_orchestrator.bringup.arguments import flag
+from drone_orchestrator.bringup.launch_arguments import flag
 from drone_orchestrator.bringup.launching import Values, description, in_order, include, own_data, own_etcd, until_up
 
 

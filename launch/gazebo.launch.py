@@ -7,8 +7,8 @@ Needs ros_gz (apt install ros-$ROS_DISTRO-ros-gz). What each topic is: docs/gaze
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
-from drone_orchestrator.bringup.arguments import flag
 from drone_orchestrator.bringup.gazebo_launching import gazebo_with_drones
+from drone_orchestrator.bringup.launch_arguments import flag
 from drone_orchestrator.bringup.launching import Values, description, include
 
 

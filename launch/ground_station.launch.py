@@ -7,7 +7,7 @@ Start it on each of the machines among which leadership may move; the store is t
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
-from drone_orchestrator.bringup.arguments import flag
+from drone_orchestrator.bringup.launch_arguments import flag
 from drone_orchestrator.bringup.launching import Values, description, in_order, include, until_up
 
 

@@ -7,7 +7,7 @@ Drones fly by the kinematic model that comes with the package; gazebo.launch.py 
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
-from drone_orchestrator.bringup.arguments import flag
+from drone_orchestrator.bringup.launch_arguments import flag
 from drone_orchestrator.bringup.launching import Values, description, include
 
 

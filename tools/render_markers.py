@@ -30,7 +30,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from rclpy.executors import SingleThreadedExecutor
 from visualization_msgs.msg import Marker, MarkerArray
 
-from drone_orchestrator.nodes import names, qos
+from drone_orchestrator.ros import names, qos
 from drone_orchestrator.telemetry.markers import NAMESPACES
 
 Array = NDArray[np.float64]

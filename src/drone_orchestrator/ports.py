@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .core.effects import Change
-from .core.events import Fate
+from .core.leader.effects import Change
+from .core.leader.events import Fate
 from .core.types import (
     ArchivedOrder,
     CancelRequest,

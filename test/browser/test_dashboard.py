@@ -15,8 +15,8 @@ pytest.importorskip("playwright")
 from pages import CHROMIUM, Dashboard, chromium
 from playwright.sync_api import Browser, expect
 
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.bringup.plan import FleetOptions
-from drone_orchestrator.bringup.runner import LocalFleet
 
 pytestmark = [
     pytest.mark.ros,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.bringup import netcut
+from drone_orchestrator.cli.trial import network_namespaces
 
 FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
 
@@ -70,7 +70,7 @@ def test_a_short_run_with_kills_hangs_and_cuts_comes_right(tmp_path: Path) -> No
 
 def _no_namespaces() -> bool:
     try:
-        netcut.way_in()
-    except netcut.NoNamespace:
+        network_namespaces.way_in()
+    except network_namespaces.NoNamespace:
         return True
     return False

@@ -10,21 +10,22 @@ from typing import Any
 
 import pytest
 
-from drone_orchestrator.bringup import netcut
+from drone_orchestrator.cli.trial import network_namespaces
 
 
 @pytest.fixture(autouse=True)
 def _namespaces() -> None:
     try:
-        netcut.way_in()
-    except netcut.NoNamespace as error:
+        network_namespaces.way_in()
+    except network_namespaces.NoNamespace as error:
         pytest.skip(str(error))
 
 
 def run_inside(program: str, timeout_s: float) -> dict[str, Any]:
     """Run ``program`` on a network of its own; its last line is its finding."""
-    preamble = "import sys\nfrom drone_orchestrator.bringup import netcut\n"
-    enter = "if not netcut.inside(): netcut.enter(netcut.way_in(), [sys.executable, *sys.orig_argv[1:]])\n"
+    preamble = "import sys\nfrom drone_orchestrator.cli.trial import network_namespaces\n"
+    enter = "if not network_namespaces.inside():\n"
+    enter += "    network_namespaces.enter(network_namespaces.way_in(), [sys.executable, *sys.orig_argv[1:]])\n"
     done = subprocess.run(
         [sys.executable, "-c", preamble + enter + program],
         capture_output=True,
@@ -39,7 +40,7 @@ def run_inside(program: str, timeout_s: float) -> dict[str, Any]:
 
 _ECHO = """
 import json, socket, subprocess
-network = netcut.Network()
+network = network_namespaces.Network()
 SERVER = '''
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -91,7 +92,7 @@ def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
 
 def test_nothing_of_a_network_is_left_in_the_namespace_that_it_came_from() -> None:
     before = os.listdir("/sys/class/net")
-    run_inside("import json\nnetwork = netcut.Network()\nnetwork.add('host')\nprint(json.dumps({}))\n", 60.0)
+    run_inside("import json\nnetwork = network_namespaces.Network()\nnetwork.add('host')\nprint(json.dumps({}))\n", 60.0)
     assert os.listdir("/sys/class/net") == before
 
 
@@ -100,10 +101,10 @@ import json, time, httpx
 from drone_orchestrator.bringup.plan import FleetOptions
 from drone_orchestrator.bringup.proxy import TcpProxy
 from drone_orchestrator.bringup.runner import LocalFleet
-from drone_orchestrator.cli.chaos import Wires
+from drone_orchestrator.cli.trial.chaos import Wires
 from drone_orchestrator.cli.chronicle import Observer
 
-network = netcut.Network()
+network = network_namespaces.Network()
 options = FleetOptions(drones=2, http_port=0, time_scale=80.0, lease_ttl_s=2.0, reservation_ttl_s=3.0,
                        drones_per_process=1, replicas=2, monitor=False)
 
@@ -156,7 +157,7 @@ def test_an_order_of_a_drone_that_is_cut_off_before_loading_goes_to_another_one(
 _BOOT = """
 import json, os, pathlib, subprocess, tempfile, time
 os.environ.update(FASTDDS_BUILTIN_TRANSPORTS="UDPv4", ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", ROS_DOMAIN_ID="77")
-network = netcut.Network()
+network = network_namespaces.Network()
 network.add("late")
 network.pull("late")
 with tempfile.TemporaryDirectory() as folder:
@@ -178,7 +179,7 @@ with tempfile.TemporaryDirectory() as folder:
     network.plug("late")
     import rclpy
     from drone_interfaces.msg import DroneState
-    from drone_orchestrator.nodes import names, qos
+    from drone_orchestrator.ros import names, qos
     rclpy.init()
     node = rclpy.create_node("listener")
     heard = []

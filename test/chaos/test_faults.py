@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from drone_orchestrator.bringup.plan import FleetOptions, processes
-from drone_orchestrator.cli import faults
+from drone_orchestrator.cli.trial import faults
 
 FLEET = processes(FleetOptions(drones=6))
 KINDS = tuple(faults.KINDS)

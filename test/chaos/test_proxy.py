@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from drone_orchestrator.bringup.proxy import Mode, TcpProxy
+from drone_orchestrator.cli.trial.tcp_proxy import Mode, TcpProxy
 
 QUIET_S = 0.3
 

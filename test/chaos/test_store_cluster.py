@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.bringup.plan import FleetOptions
-from drone_orchestrator.bringup.runner import LocalFleet
-from drone_orchestrator.cli.chronicle import Observer
+from drone_orchestrator.cli.trial.run_record import Observer
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.slow, pytest.mark.timeout(600)]
 

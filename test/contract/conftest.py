@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess, find_etcd
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.effects import Consume, Release, Reserve, Transition
+from drone_orchestrator.core.leader.effects import Consume, Release, Reserve, Transition
 from drone_orchestrator.core.types import (
     Entry,
     GeoPoint,
@@ -26,9 +27,8 @@ from drone_orchestrator.core.types import (
     Snapshot,
     StoreChange,
 )
-from drone_orchestrator.store import EtcdProcess, MemoryBackend, MemoryStore, RegionStore
+from drone_orchestrator.store import MemoryBackend, MemoryStore, RegionStore
 from drone_orchestrator.store.kv import Put
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
 
 DEADLINE_S = 15.0
 _numbers = itertools.count(1)

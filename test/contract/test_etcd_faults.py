@@ -10,10 +10,11 @@ import uuid
 
 import pytest
 
-from drone_orchestrator.core.events import Fate
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
+from drone_orchestrator.core.leader.events import Fate
 from drone_orchestrator.core.types import Kind
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable
-from drone_orchestrator.store import EtcdProcess, EtcdStore
+from drone_orchestrator.store import EtcdStore
 
 pytestmark = pytest.mark.etcd
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.store.process import EtcdNotStarted, EtcdProcess
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess
 
 pytestmark = [pytest.mark.etcd, pytest.mark.usefixtures("etcd_binary")]
 
@@ -40,7 +40,7 @@ def test_a_directory_that_was_given_is_kept(tmp_path):
 
 def test_it_dies_with_a_parent_that_is_killed(make):
     program = (
-        "import sys, time; from drone_orchestrator.store.process import EtcdProcess; e = EtcdProcess();"
+        "import sys, time; from drone_orchestrator.bringup.etcd_process import EtcdProcess; e = EtcdProcess();"
         "print(e.pids[0], e._dir, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -56,7 +56,8 @@ def test_it_dies_with_a_parent_that_is_killed(make):
 
 
 def test_it_does_not_load_grpc():
-    program = "import sys, drone_orchestrator.store.process; print('grpc' in sys.modules, 'etcd3' in sys.modules)"
+    program = "import sys, drone_orchestrator.bringup.etcd_process; "
+    program += "print('grpc' in sys.modules, 'etcd3' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", "False"]
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from drone_orchestrator.bringup import dds, fleet_config
-from drone_orchestrator.bringup.runner import DomainReservation
+from drone_orchestrator.bringup.local_fleet import DomainReservation
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from drone_orchestrator.bringup.runner import dies_with_parent, free_port
+from drone_orchestrator.bringup.local_fleet import dies_with_parent, free_port
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "observability"
 DEADLINE_S = 30.0

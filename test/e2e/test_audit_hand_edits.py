@@ -11,10 +11,10 @@ import pytest
 from etcd3 import etcdrpc
 from office import Office
 
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.cli.audit import audit_store
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import Saga, SagaStatus
-from drone_orchestrator.store import EtcdProcess
 from drone_orchestrator.store.keys import Keys
 
 pytestmark = pytest.mark.etcd

@@ -13,15 +13,16 @@ import pytest
 from etcd3 import etcdrpc as rpc
 from office import Office
 
-from drone_orchestrator.cli import doctor_store
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.cli.context import Target
-from drone_orchestrator.cli.doctor import check_machine
-from drone_orchestrator.cli.doctor_dds import Heard, check_dds
-from drone_orchestrator.cli.findings import ERROR, OK, WARNING, Finding
+from drone_orchestrator.cli.doctor import store
+from drone_orchestrator.cli.doctor.command import check_machine
+from drone_orchestrator.cli.doctor.dds import Heard, check_dds
+from drone_orchestrator.cli.doctor.finding import ERROR, OK, WARNING, Finding
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import DroneReport, GeoPoint, Phase, SagaStatus
 from drone_orchestrator.core.view import FleetView
-from drone_orchestrator.store import EtcdProcess, EtcdStore
+from drone_orchestrator.store import EtcdStore
 
 pytestmark = pytest.mark.etcd
 
@@ -44,7 +45,7 @@ def office(etcd: EtcdProcess) -> Iterator[Office]:
 
 def look(office: Office) -> dict[str, Finding]:
     target = Target(office.endpoints, office.region, "", {})
-    return {f.name: f for f in doctor_store.check_store(target, asked_for=True)[0]}
+    return {f.name: f for f in store.check_store(target, asked_for=True)[0]}
 
 
 def raw(store: EtcdStore) -> Any:
@@ -131,7 +132,7 @@ def test_an_etcd_that_is_slow() -> None:
             return office.store.commit_time_s()
 
         office.store.commit_time_s()  # the connection is there
-        found = doctor_store.speed(held_up)
+        found = store.speed(held_up)
         office.close()
     assert found.level == WARNING and "ms" in found.detail and "fsync" in found.hint
 
@@ -146,9 +147,9 @@ def test_an_etcd_without_a_majority_or_not_there_at_all() -> None:
         office.close()
     assert found.level == ERROR and "no majority" in found.detail and found.hint
     target = Target("127.0.0.1:1", REGION, "", {})
-    away = doctor_store.check_store(target, asked_for=True)[0]
+    away = store.check_store(target, asked_for=True)[0]
     assert [f.level for f in away] == [ERROR] and away[0].hint
-    assert [f.level for f in doctor_store.check_store(target, asked_for=False)[0]] == [WARNING]
+    assert [f.level for f in store.check_store(target, asked_for=False)[0]] == [WARNING]
 
 
 def drone(name: str, phase: Phase = Phase.IDLE, epoch: int = 1) -> tuple[DroneReport, float]:

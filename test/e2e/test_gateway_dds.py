@@ -17,8 +17,11 @@ from gateway_process import DEPOT, GatewayProcess, order_document  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 from drone_orchestrator.bringup import dds  # noqa: E402
-from drone_orchestrator.store import EtcdProcess  # noqa: E402
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd  # noqa: E402
+from drone_orchestrator.bringup.etcd_process import (  # noqa: E402
+    EtcdNotStarted,
+    EtcdProcess,
+    find_etcd,
+)
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 

@@ -9,9 +9,9 @@ import pytest
 from gateway_process import eventually
 
 from drone_orchestrator.bringup import fleet_config
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, find_etcd
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.bringup.plan import FleetOptions
-from drone_orchestrator.bringup.runner import LocalFleet
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.slow]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from gateway_process import REGION, GatewayProcess, order_document
 
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess, find_etcd
 from drone_orchestrator.core.types import Kind, Order
-from drone_orchestrator.store import EtcdProcess, EtcdStore
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
+from drone_orchestrator.store import EtcdStore
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 

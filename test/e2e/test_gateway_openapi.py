@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess, find_etcd
 from drone_orchestrator.core.types import LeaderRecord
-from drone_orchestrator.store import EtcdProcess, EtcdStore
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
+from drone_orchestrator.store import EtcdStore
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.slow]
 

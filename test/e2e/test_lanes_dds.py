@@ -23,14 +23,18 @@ from gateway_process import DEADLINE_S, REGION, GatewayProcess, order_document  
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 from drone_orchestrator.bringup import dds  # noqa: E402
+from drone_orchestrator.bringup.etcd_process import (  # noqa: E402
+    EtcdNotStarted,
+    EtcdProcess,
+    find_etcd,
+)
 from drone_orchestrator.bringup.paths import default_fleet_config  # noqa: E402
+from drone_orchestrator.core.leader.transition import build  # noqa: E402
 from drone_orchestrator.core.saga import CANCELLED, apply, begin, record  # noqa: E402
-from drone_orchestrator.core.transition import build  # noqa: E402
 from drone_orchestrator.core.types import LeaderRecord, SagaStatus  # noqa: E402
 from drone_orchestrator.core.view import FleetView  # noqa: E402
-from drone_orchestrator.nodes import names, qos  # noqa: E402
-from drone_orchestrator.store import EtcdProcess, EtcdStore  # noqa: E402
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd  # noqa: E402
+from drone_orchestrator.ros import names, qos  # noqa: E402
+from drone_orchestrator.store import EtcdStore  # noqa: E402
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 

@@ -20,10 +20,10 @@ from rcl_interfaces.msg import Log  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, find_etcd  # noqa: E402
 from drone_orchestrator.bringup.fleet_config import load  # noqa: E402
+from drone_orchestrator.bringup.local_fleet import LocalFleet  # noqa: E402
 from drone_orchestrator.bringup.plan import FleetOptions  # noqa: E402
-from drone_orchestrator.bringup.runner import LocalFleet  # noqa: E402
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd  # noqa: E402
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from prometheus_process import DEPLOY, Prometheus, eventually, quick_rules, tool
 
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, find_etcd
 from drone_orchestrator.bringup.fleet_config import load
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.bringup.plan import FleetOptions
-from drone_orchestrator.bringup.runner import LocalFleet
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
 
 METRIC_LABELS = {
     "orchestrator_requests_total": {"source", "result"},

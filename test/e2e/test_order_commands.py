@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from office import FLEETCTL, Office
 
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import SagaStatus
-from drone_orchestrator.store import EtcdProcess
 
 pytestmark = pytest.mark.etcd
 

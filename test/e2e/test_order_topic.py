@@ -20,9 +20,12 @@ from drone_interfaces.msg import OrderRequest  # noqa: E402
 from gateway_process import GatewayProcess, eventually, order_document  # noqa: E402
 
 from drone_orchestrator.bringup import dds  # noqa: E402
+from drone_orchestrator.bringup.etcd_process import (  # noqa: E402
+    EtcdNotStarted,
+    EtcdProcess,
+    find_etcd,
+)
 from drone_orchestrator.security.envelope import Envelope, sign  # noqa: E402
-from drone_orchestrator.store import EtcdProcess  # noqa: E402
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd  # noqa: E402
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from drone_orchestrator.cli.bench_soak import Result, Sample, Soak
+from drone_orchestrator.cli.bench.soak import Result, Sample, Soak
 from drone_orchestrator.cli.main import fleetctl
 
 pytestmark = [pytest.mark.etcd, pytest.mark.slow]

@@ -19,10 +19,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from prometheus_process import eventually
 
+from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, find_etcd
 from drone_orchestrator.bringup.fleet_config import load
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.bringup.plan import FleetOptions
-from drone_orchestrator.bringup.runner import LocalFleet
-from drone_orchestrator.store.process import EtcdNotStarted, find_etcd
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SHOP_SPAN = "b7ad6b7169203331"
@@ -189,10 +189,10 @@ def is_ready(fleet: LocalFleet) -> bool:
 
 def test_no_process_loads_the_sdk_where_traces_are_off() -> None:
     nodes = ("orchestrator", "drone_executor", "saga_monitor", "order_gateway")
-    imports = "; ".join(f"import drone_orchestrator.nodes.{name}" for name in nodes)
+    imports = "; ".join(f"import drone_orchestrator.nodes.{name}.__main__" for name in nodes)
     check = (
-        f"{imports}; import sys; from drone_orchestrator.telemetry import traces; "
-        "assert not traces.from_environment('s', 'i', 'r').enabled; "
+        f"{imports}; import sys; from drone_orchestrator.telemetry import tracing; "
+        "assert not tracing.from_environment('s', 'i', 'r').enabled; "
         "print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60, check=False)
@@ -201,9 +201,9 @@ def test_no_process_loads_the_sdk_where_traces_are_off() -> None:
 
 def test_a_process_ends_in_time_where_no_collector_answers() -> None:
     work = (
-        "import time; from drone_orchestrator.telemetry import traces\n"
-        "tracer = traces.from_environment('service', 'instance', 'region')\n"
-        "with tracer.request('work', '', {}) as request: assert traces.current() == request.context\n"
+        "import time; from drone_orchestrator.telemetry import tracing\n"
+        "tracer = tracing.from_environment('service', 'instance', 'region')\n"
+        "with tracer.request('work', '', {}) as request: assert tracing.current() == request.context\n"
         "print(time.time()); tracer.close()"
     )
     environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}

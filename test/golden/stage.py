@@ -13,9 +13,8 @@ from typing import Any
 
 from world import COURIER, FLEET, Replica, World, make_order, make_report
 
-from drone_orchestrator.core.agenda import DispatchPolicy
-from drone_orchestrator.core.breakers import BreakerPolicy
-from drone_orchestrator.core.effects import (
+from drone_orchestrator.core.leader.breakers import BreakerPolicy
+from drone_orchestrator.core.leader.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
     Campaign,
@@ -33,7 +32,7 @@ from drone_orchestrator.core.effects import (
     TakeOffice,
     Transition,
 )
-from drone_orchestrator.core.events import (
+from drone_orchestrator.core.leader.events import (
     ClearanceRequested,
     CommitDone,
     Fate,
@@ -41,6 +40,7 @@ from drone_orchestrator.core.events import (
     OperatorCampaign,
     OperatorResign,
 )
+from drone_orchestrator.core.leader.memory import DispatchPolicy
 from drone_orchestrator.core.types import (
     BreakerState,
     CancelRequest,

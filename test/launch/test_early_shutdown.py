@@ -17,7 +17,7 @@ from launch.event_handlers import OnProcessExit, OnProcessStart
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from drone_orchestrator.bringup import dds
-from drone_orchestrator.bringup.runner import DomainReservation
+from drone_orchestrator.bringup.local_fleet import DomainReservation
 
 LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "fleet.launch.py"
 RESERVATION = DomainReservation()

@@ -30,8 +30,8 @@ from launch.events.process import ProcessExited, ProcessStarted
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from drone_orchestrator.bringup import dds
+from drone_orchestrator.bringup.local_fleet import DomainReservation, free_port
 from drone_orchestrator.bringup.plan import STOP_ORDER
-from drone_orchestrator.bringup.runner import DomainReservation, free_port
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -15,7 +15,7 @@ from launch.actions import OpaqueCoroutine, RegisterEventHandler
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
-from drone_orchestrator.bringup import arguments
+from drone_orchestrator.bringup import launch_arguments
 from drone_orchestrator.bringup.launching import FleetProcess
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
@@ -50,11 +50,11 @@ def started(file: str, **given: str) -> list[str]:
     return list(steps(load(file, context).entities, context))
 
 
-@pytest.mark.parametrize("file", sorted(arguments.FILES))
+@pytest.mark.parametrize("file", sorted(launch_arguments.FILES))
 def test_a_file_describes_its_arguments(file: str) -> None:
     shown = load(file, LaunchContext()).get_launch_arguments()
-    assert [each.name for each in shown] == [each.name for each in arguments.of(file)]
-    for argument, declared in zip(shown, arguments.of(file), strict=True):
+    assert [each.name for each in shown] == [each.name for each in launch_arguments.of(file)]
+    for argument, declared in zip(shown, launch_arguments.of(file), strict=True):
         assert argument.description.startswith(declared.description)
 
 
@@ -70,9 +70,9 @@ def test_a_file_describes_its_arguments(file: str) -> None:
         ("gateway", {}, ["order_gateway"]),
         ("rviz", {}, ["rviz2"]),
         ("drone", {"drone_id": "drone_7"}, ["drone_7"]),
-        ("ground_station", {}, [arguments.host_replica(), "|", "saga_monitor", "order_gateway"]),
+        ("ground_station", {}, [launch_arguments.host_replica(), "|", "saga_monitor", "order_gateway"]),
         ("ground_station", {"orchestrator": "false", "gateway": "false"}, ["saga_monitor"]),
-        ("ground_station", {"gateway": "false", "monitor": "false"}, [arguments.host_replica()]),
+        ("ground_station", {"gateway": "false", "monitor": "false"}, [launch_arguments.host_replica()]),
         ("edge", {"region": "bay", "replica": "near"}, ["near"]),
         ("edge", {"region": "bay", "replica": "near", "gateway": "true"}, ["near", "|", "order_gateway"]),
     ],

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 
-from drone_orchestrator.core.drone import DroneMachine, DronePolicy
-from drone_orchestrator.core.drone_events import (
+from drone_orchestrator.core.drone.events import (
     ClearanceAnswered,
     Cleared,
     Closed,
@@ -27,7 +26,8 @@ from drone_orchestrator.core.drone_events import (
     Unloading,
     WriteJournal,
 )
-from drone_orchestrator.core.drone_state import DurableState, apply, fold
+from drone_orchestrator.core.drone.machine import DroneMachine, DronePolicy
+from drone_orchestrator.core.drone.state import DurableState, apply, fold
 from drone_orchestrator.core.types import DroneClass, DroneReport, GeoPoint, Instant, Verdict
 
 DEPOT, CUSTOMER, LOST = "depot", "customer", "lost"

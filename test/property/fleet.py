@@ -14,9 +14,7 @@ from aircraft import CUSTOMER, DEPOT, Aircraft, Packages
 from world import COURIER, FLEET, Replica, World
 from world import DEPOT as DEPOT_POINT
 
-from drone_orchestrator.core.agenda import DispatchPolicy
-from drone_orchestrator.core.breakers import BreakerPolicy
-from drone_orchestrator.core.drone_events import (
+from drone_orchestrator.core.drone.events import (
     AnswerGoal,
     AskClearance,
     ClearanceAnswered,
@@ -27,7 +25,8 @@ from drone_orchestrator.core.drone_events import (
     LiftGrounding,
     RecallRequested,
 )
-from drone_orchestrator.core.effects import (
+from drone_orchestrator.core.leader.breakers import BreakerPolicy
+from drone_orchestrator.core.leader.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
     Campaign,
@@ -37,8 +36,8 @@ from drone_orchestrator.core.effects import (
     RecallGoal,
     SendGoal,
 )
-from drone_orchestrator.core.election import ElectionPolicy
-from drone_orchestrator.core.events import (
+from drone_orchestrator.core.leader.election import ElectionPolicy
+from drone_orchestrator.core.leader.events import (
     CampaignDone,
     ClearanceRequested,
     DroneHeard,
@@ -48,7 +47,8 @@ from drone_orchestrator.core.events import (
     StoreChanged,
     ViewLoaded,
 )
-from drone_orchestrator.core.orchestrator import Orchestrator
+from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.leader.orchestrator import Orchestrator
 from drone_orchestrator.core.types import CommandAction, LeaderRecord, OperatorCommand, Phase, Saga, StoreChange
 from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.ports import StoreError

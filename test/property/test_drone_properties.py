@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import COURIER, DEPOT, make_order
 
-from drone_orchestrator.core.drone import STAGES
-from drone_orchestrator.core.drone_events import (
+from drone_orchestrator.core.drone.events import (
     ClearanceAnswered,
     Closed,
     DroneEvent,
@@ -23,8 +22,9 @@ from drone_orchestrator.core.drone_events import (
     LiftGrounding,
     RecallRequested,
 )
-from drone_orchestrator.core.drone_state import MAX_CLOSED, compact, fold
-from drone_orchestrator.core.effects import AcknowledgeOutcome
+from drone_orchestrator.core.drone.machine import STAGES
+from drone_orchestrator.core.drone.state import MAX_CLOSED, compact, fold
+from drone_orchestrator.core.leader.effects import AcknowledgeOutcome
 from drone_orchestrator.core.types import Instant, Outcome, Phase, Verdict
 
 ORDERS = [make_order(1), make_order(2, pickup=make_order(1).destination), make_order(3, package_weight_kg=99.0)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import make_order
 
-from drone_orchestrator.core.events import LeaderAlive, LeaderSilent, OperatorCampaign, OperatorResign
+from drone_orchestrator.core.leader.events import LeaderAlive, LeaderSilent, OperatorCampaign, OperatorResign
 from drone_orchestrator.core.types import CancelRequest, CommandAction, GeoPoint, OperatorCommand, SagaStatus
 
 S = SagaStatus

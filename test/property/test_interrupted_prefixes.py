@@ -16,7 +16,7 @@ from fleet import Fleet
 from world import make_order
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.drone_events import Entry
+from drone_orchestrator.core.drone.events import Entry
 from drone_orchestrator.core.types import CancelRequest, CommandAction, GeoPoint, OperatorCommand, SagaStatus
 from drone_orchestrator.store import MemoryBackend
 from drone_orchestrator.store.kv import Delete, Op, Put, RawChange

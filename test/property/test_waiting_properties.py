@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drone_orchestrator.core.leader.waiting_orders import AGEING_S, Waiting
 from drone_orchestrator.core.types import GeoPoint, Order, Priority
-from drone_orchestrator.core.waiting import AGEING_S, Waiting
 
 PLACE = GeoPoint(37.76, -122.39)
 LANES = ("light", "heavy")

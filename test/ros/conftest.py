@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from node_process import Operator
 
-from drone_orchestrator.bringup.runner import DomainReservation
+from drone_orchestrator.bringup.local_fleet import DomainReservation
 
 
 @pytest.fixture(scope="module")

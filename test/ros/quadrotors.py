@@ -26,7 +26,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Bool
 
-from drone_orchestrator.nodes import convert, names
+from drone_orchestrator.ros import messages, names
 
 RATE_HZ = 30.0
 PAD_SPACING_M = 3.5
@@ -66,14 +66,14 @@ class Simulator(Node):
         self.time_s += 1.0 / RATE_HZ
         if int(self.time_s) > int(before_s):
             say({"up": {drone_id: float(drone.position[2]) for drone_id, drone in self.drones.items()}})
-        self.clock_publisher.publish(Clock(clock=convert.time_to_msg(self.time_s)))
+        self.clock_publisher.publish(Clock(clock=messages.time_to_msg(self.time_s)))
         if not self.silent:
             for drone_id, drone in self.drones.items():
                 self.odometry[drone_id].publish(self._odometry(drone_id, drone))
 
     def _odometry(self, drone_id: str, drone: Quadrotor) -> Odometry:
         message = Odometry()
-        message.header.stamp = convert.time_to_msg(self.time_s)
+        message.header.stamp = messages.time_to_msg(self.time_s)
         message.header.frame_id, message.child_frame_id = "map", drone_id
         position, orientation = message.pose.pose.position, message.pose.pose.orientation
         position.x, position.y, position.z = map(float, drone.position)

@@ -13,8 +13,8 @@ from drone_interfaces.msg import DroneTelemetry, LeaderHeartbeat, LeaderState
 from node_process import NodeProcess, Operator
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from drone_orchestrator.bringup.runner import free_port
-from drone_orchestrator.store import EtcdProcess
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
+from drone_orchestrator.bringup.local_fleet import free_port
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
@@ -93,7 +93,7 @@ def test_a_missed_deadline_is_told_and_forgotten(
     domain: int, operator: Operator, nodes: dict[str, NodeProcess]
 ) -> None:
     """A publisher of heartbeats that stops without being withdrawn: its liveliness is lost, its deadline missed."""
-    from drone_orchestrator.nodes import qos
+    from drone_orchestrator.ros import qos
 
     with Operator(domain, "hangs") as peer:
         publisher = peer.node.create_publisher(LeaderHeartbeat, "leader_heartbeat", qos.heartbeat())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.cli.doctor_machine import left_in_shared_memory
+from drone_orchestrator.cli.doctor.machine import left_in_shared_memory
 
 pytest.importorskip("rclpy")
 

@@ -29,10 +29,10 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from drone_orchestrator.core.drone_events import EpochRaised
-from drone_orchestrator.core.effects import AcknowledgeOutcome
+from drone_orchestrator.core.drone.events import EpochRaised
+from drone_orchestrator.core.leader.effects import AcknowledgeOutcome
 from drone_orchestrator.core.types import DroneReport, GeoPoint, Order, Outcome, Phase, Verdict
-from drone_orchestrator.nodes import convert, names, qos
+from drone_orchestrator.ros import messages, names, qos
 from drone_orchestrator.runtime.drone_journal import DroneJournal, read_entries
 
 pytestmark = pytest.mark.ros
@@ -129,7 +129,7 @@ class Leader:
         return answer
 
     def _heard(self, message: DroneState) -> None:
-        self.states.append(convert.report_from_msg(message))
+        self.states.append(messages.report_from_msg(message))
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Spin until ``condition`` gives something true; fails after the deadline."""
@@ -165,18 +165,18 @@ class Leader:
         self.states.clear()
         self.wait(self.client.server_is_ready, "action server")
         state = self.wait(lambda: self.states and self.states[-1], "state")
-        no_epoch = convert.goal_to_msg(order("no-epoch"), 1, 0, "test")  # every drone refuses it
+        no_epoch = messages.goal_to_msg(order("no-epoch"), 1, 0, "test")  # every drone refuses it
         assert not self.answer(lambda: self.client.send_goal_async(no_epoch), "answer to a first goal").accepted
         return state
 
     def announce(self, epoch: int, acks: list[AcknowledgeOutcome] | None = None) -> None:
         self.epoch = epoch
-        acknowledged = [convert.ack_to_msg(ack) for ack in acks or []]
+        acknowledged = [messages.ack_to_msg(ack) for ack in acks or []]
         self.publisher.publish(LeaderState(epoch=epoch, instance_id="test", region="test", acknowledged=acknowledged))
 
     def send(self, order: Order, attempt: int = 1, epoch: int = 5) -> Any:
-        goal = convert.goal_to_msg(order, attempt, epoch, "test")
-        uuid = convert.goal_uuid(order.message_id, attempt)
+        goal = messages.goal_to_msg(order, attempt, epoch, "test")
+        uuid = messages.goal_uuid(order.message_id, attempt)
         future = self.client.send_goal_async(goal, self.feedback.append, goal_uuid=uuid)
         self.wait(future.done, "answer to the goal")
         return future.result()
@@ -433,8 +433,8 @@ def test_goals_that_arrive_while_it_is_cleaned_up_are_refused_and_do_not_end_it(
         Transition.TRANSITION_ACTIVATE,
     ]:
         for _ in range(5):  # of a leader that is none any more: whatever state the drone is in, it refuses them
-            goal = convert.goal_to_msg(order(), 1, 0, "test")
-            sent.append(leader.client.send_goal_async(goal, goal_uuid=convert.goal_uuid("m1", len(sent))))
+            goal = messages.goal_to_msg(order(), 1, 0, "test")
+            sent.append(leader.client.send_goal_async(goal, goal_uuid=messages.goal_uuid("m1", len(sent))))
         assert leader.lifecycle(transition)
     leader.wait(lambda: any(each.done() for each in sent), "an answer")  # a server's queue holds ten: some are lost
     assert not any(each.result().accepted for each in sent if each.done())

@@ -19,12 +19,12 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.task import Future
 
-from drone_orchestrator.core.effects import AnswerClearance, RecallGoal, SendGoal
-from drone_orchestrator.core.events import ClearanceRequested, Event, GoalAnswered
+from drone_orchestrator.core.leader.effects import AnswerClearance, RecallGoal, SendGoal
+from drone_orchestrator.core.leader.events import ClearanceRequested, Event, GoalAnswered
 from drone_orchestrator.core.types import Verdict
-from drone_orchestrator.nodes import convert, names, qos
-from drone_orchestrator.nodes.drone_link import HELD_S, DroneLink
-from drone_orchestrator.nodes.qos_watch import QosWatch
+from drone_orchestrator.nodes.orchestrator.drone_link import HELD_S, DroneLink
+from drone_orchestrator.ros import messages, names, qos
+from drone_orchestrator.ros.qos_watch import QosWatch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from world import make_order, make_report
@@ -75,7 +75,7 @@ class Air:
     def say_state(self) -> None:
         """What the drone says of itself, once and for whoever comes later."""
         self._state = self._drone.create_publisher(DroneState, names.DRONE_STATES, qos.state())
-        self._state.publish(convert.report_to_msg(make_report(DRONE), time.time()))
+        self._state.publish(messages.report_to_msg(make_report(DRONE), time.time()))
 
     def ask_clearance(self, message_id: str) -> Future:
         """A drone's question; the answer, once it comes."""
@@ -190,7 +190,7 @@ def test_a_replica_that_was_cleaned_up_hears_nothing(standby):
 @pytest.mark.parametrize("leads", [True, False])
 def test_drones_that_are_heard_are_got_to_know_before_anything_is_sent(domain, monkeypatch, leads):
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    monkeypatch.setattr("drone_orchestrator.nodes.executors.is_classic", lambda executor: False)
+    monkeypatch.setattr("drone_orchestrator.ros.executors.is_classic", lambda executor: False)
     air = Air(domain, leads=leads)
     try:
         air.start_drone()
@@ -207,5 +207,5 @@ def test_a_drone_that_has_answered_is_not_looked_for_again_until_it_does_not(air
     client = air.link._clients[DRONE]
     monkeypatch.setattr(client._goals, "service_is_ready", lambda: False)
     air.spin_until(lambda: client.is_ready)
-    client.send(ExecuteDelivery.Goal(), convert.goal_uuid("nobody answers yet", 1))
+    client.send(ExecuteDelivery.Goal(), messages.goal_uuid("nobody answers yet", 1))
     assert not client.is_ready

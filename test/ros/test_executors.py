@@ -20,8 +20,8 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
-from drone_orchestrator.nodes import executors
-from drone_orchestrator.nodes.goal_server import GoalServer
+from drone_orchestrator.ros import executors
+from drone_orchestrator.ros.goal_server import GoalServer
 
 pytestmark = pytest.mark.ros
 KINDS = [executors.CLASSIC, executors.EVENTS]

@@ -17,8 +17,8 @@ import httpx
 import psutil
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.bringup.plan import STOP_ORDER, FleetOptions
-from drone_orchestrator.bringup.runner import LocalFleet
 from drone_orchestrator.cli.audit import audit_store, read_journals
 from drone_orchestrator.store import EtcdStore
 

@@ -13,9 +13,9 @@ from drone_orchestrator.bringup.gazebo import bridge
 from drone_orchestrator.core.types import DroneClass, GeoPoint
 from drone_orchestrator.flight.controller import FlightSetup
 from drone_orchestrator.flight.kinematic import KinematicFlight
-from drone_orchestrator.nodes import names
-from drone_orchestrator.nodes.flights import load_flight
-from drone_orchestrator.nodes.process import ConfigurationError
+from drone_orchestrator.nodes.drone_executor.flight_plugins import load_flight
+from drone_orchestrator.ros import names
+from drone_orchestrator.ros.process import ConfigurationError
 
 DEPOT = GeoPoint(37.7577, -122.3876)
 COURIER = DroneClass("courier", 3.0, 20.0, 5.0, 60.0, 550.0, 6.0, 700.0)

@@ -17,7 +17,7 @@ from node_process import NodeProcess, Operator
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 
-from drone_orchestrator.nodes import names
+from drone_orchestrator.ros import names
 
 pytestmark = pytest.mark.ros
 

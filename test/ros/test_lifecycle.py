@@ -14,11 +14,12 @@ pytest.importorskip("rclpy")
 from lifecycle_msgs.msg import Transition
 from node_process import NodeProcess, Operator
 
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.bringup.paths import default_fleet_config
 from drone_orchestrator.core.types import LeaderRecord
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.runtime.drone_journal import DroneJournal
-from drone_orchestrator.store import EtcdProcess, EtcdStore
+from drone_orchestrator.store import EtcdStore
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 

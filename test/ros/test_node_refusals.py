@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.bringup.runner import DomainReservation, free_port
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
+from drone_orchestrator.bringup.local_fleet import DomainReservation, free_port
 from drone_orchestrator.core.view import FleetView
-from drone_orchestrator.store import EtcdProcess, EtcdStore
+from drone_orchestrator.store import EtcdStore
 
 pytestmark = pytest.mark.ros
 

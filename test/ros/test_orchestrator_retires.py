@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.bringup.runner import DomainReservation
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
+from drone_orchestrator.bringup.local_fleet import DomainReservation
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.effects import Transition
-from drone_orchestrator.core.events import Fate
+from drone_orchestrator.core.leader.effects import Transition
+from drone_orchestrator.core.leader.events import Fate
 from drone_orchestrator.core.types import GeoPoint, LeaderRecord, Order, SagaStatus
-from drone_orchestrator.store import EtcdProcess, EtcdStore
+from drone_orchestrator.store import EtcdStore
 from drone_orchestrator.store.archive import ArchiveFile, find_archives
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]

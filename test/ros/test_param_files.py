@@ -11,9 +11,9 @@ import rclpy
 import yaml
 from rclpy.context import Context
 
+from drone_orchestrator.bringup.local_fleet import DomainReservation
 from drone_orchestrator.bringup.plan import FleetOptions, for_every, processes
-from drone_orchestrator.bringup.runner import DomainReservation
-from drone_orchestrator.nodes.params import declare
+from drone_orchestrator.ros.params import declare
 
 pytestmark = pytest.mark.ros
 

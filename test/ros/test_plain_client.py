@@ -36,8 +36,8 @@ from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from visualization_msgs.msg import MarkerArray
 
-from drone_orchestrator.bringup.runner import DomainReservation
-from drone_orchestrator.store import EtcdProcess
+from drone_orchestrator.bringup.etcd_process import EtcdProcess
+from drone_orchestrator.bringup.local_fleet import DomainReservation
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 

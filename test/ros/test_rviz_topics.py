@@ -18,12 +18,13 @@ from rclpy.node import Node
 from visualization_msgs.msg import Marker, MarkerArray
 
 from drone_orchestrator.bringup import dds, fleet_config
-from drone_orchestrator.core.drone_state import Goal
+from drone_orchestrator.core.drone.state import Goal
 from drone_orchestrator.core.types import DroneReport, GeoPoint, Order, Phase
 from drone_orchestrator.flight.controller import FlightState
-from drone_orchestrator.nodes import convert, drone_pose, names, qos
-from drone_orchestrator.nodes.fleet_markers import FORGOTTEN_S, FleetMarkers, to_msg
-from drone_orchestrator.nodes.qos_watch import QosWatch
+from drone_orchestrator.nodes.drone_executor import pose
+from drone_orchestrator.nodes.saga_monitor.fleet_markers import FORGOTTEN_S, FleetMarkers, to_msg
+from drone_orchestrator.ros import messages, names, qos
+from drone_orchestrator.ros.qos_watch import QosWatch
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.markers import Form, Mark
@@ -93,7 +94,7 @@ def projection() -> Iterator[Projection]:
 
 
 def hear(markers: FleetMarkers, message: DroneState) -> None:
-    markers.hear_drone(convert.report_from_msg(message), message.position.altitude_m)
+    markers.hear_drone(messages.report_from_msg(message), message.position.altitude_m)
 
 
 def texts(array: MarkerArray, namespace: str) -> list[str]:
@@ -106,7 +107,7 @@ def test_the_fleet_is_drawn_while_somebody_looks(stage: Stage, projection: Proje
     states = stage.looking.create_publisher(DroneState, names.DRONE_STATES, qos.state())
     leader = stage.looking.create_publisher(LeaderState, names.LEADER, qos.state())
     report = DroneReport("drone_7", "courier", "j", 3, Phase.RETURNING, ORDER.destination, 275.0)
-    states.publish(convert.report_to_msg(report, 0.0, 60.0))
+    states.publish(messages.report_to_msg(report, 0.0, 60.0))
     leader.publish(LeaderState(instance_id="i", epoch=3, region=FLEET.region))
     stage.shown.create_subscription(DroneState, names.DRONE_STATES, lambda msg: hear(markers, msg), qos.state())
     seen: list[MarkerArray] = []
@@ -129,12 +130,12 @@ def test_the_fleet_is_drawn_while_somebody_looks(stage: Stage, projection: Proje
 
 
 def test_a_drone_shows_pose_and_path(stage: Stage) -> None:
-    pose = drone_pose.DronePose(stage.shown, "drone_1", FLEET.depot, QosWatch(stage.shown))
+    drone_pose = pose.DronePose(stage.shown, "drone_1", FLEET.depot, QosWatch(stage.shown))
     poses = stage.hear(PoseStamped, names.drone_pose("drone_1"), qos.telemetry())
     paths = stage.hear(Path, names.drone_path("drone_1"), qos.state())
     goal = Goal(ORDER, 1)
 
-    stage.until(lambda: poses and paths, lambda: pose.publish(1.5, SENSED, Phase.TO_DESTINATION, goal))
+    stage.until(lambda: poses and paths, lambda: drone_pose.publish(1.5, SENSED, Phase.TO_DESTINATION, goal))
 
     assert poses[-1].header.frame_id == "map" and poses[-1].header.stamp.nanosec == 500_000_000
     position, orientation = poses[-1].pose.position, poses[-1].pose.orientation
@@ -146,30 +147,30 @@ def test_a_drone_shows_pose_and_path(stage: Stage) -> None:
     assert math.hypot(stops[1].x, stops[1].y) == pytest.approx(3385.0, abs=30.0)  # City Hall
     assert (stops[2].x, stops[2].y, stops[2].z) == (0.0, 0.0, 60.0)
 
-    stage.until(lambda: len(paths) == 2, lambda: pose.publish(2.0, SENSED, Phase.IDLE, None))
+    stage.until(lambda: len(paths) == 2, lambda: drone_pose.publish(2.0, SENSED, Phase.IDLE, None))
     assert paths[1].poses == []
-    pose.close()
+    drone_pose.close()
 
 
 @pytest.mark.parametrize(
     ("namespace", "frame"), [("/", "drone_1/base_link"), ("/fleets/town", "fleets/town/drone_1/base_link")]
 )
 def test_a_transform_says_what_the_pose_says(namespace: str, frame: str) -> None:
-    pose = drone_pose.pose_of(1.5, replace(SENSED, heading_rad=-1.0))
+    stamped = pose.pose_of(1.5, replace(SENSED, heading_rad=-1.0))
 
-    transform = drone_pose.transform_of(pose, drone_pose.child_frame(namespace, "drone_1"))
+    transform = pose.transform_of(stamped, pose.child_frame(namespace, "drone_1"))
 
-    assert (transform.header, transform.child_frame_id) == (pose.header, frame)
+    assert (transform.header, transform.child_frame_id) == (stamped.header, frame)
     translation = transform.transform.translation
     assert (translation.x, translation.y, translation.z) == (10.0, 20.0, 60.0)
-    assert transform.transform.rotation == pose.pose.orientation
+    assert transform.transform.rotation == stamped.pose.orientation
 
 
 def test_a_mark_becomes_the_marker_that_it_says() -> None:
     red = (1.0, 0.0, 0.0, 0.5)
     mark = Mark("routes", 4, Form.LINE_LIST, red, (1.0, 2.0, 3.0), 0.5, (6.0, 0.0, 0.0), ((0.0, 1.0, 2.0),), (red,))
 
-    added, deleted = to_msg([mark], [("orders", 9)], convert.time_to_msg(5.0), 3.0).markers
+    added, deleted = to_msg([mark], [("orders", 9)], messages.time_to_msg(5.0), 3.0).markers
 
     assert (added.ns, added.id, added.type, added.action) == ("routes", 4, Marker.LINE_LIST, Marker.ADD)
     assert (added.pose.position.z, added.scale.x, added.points[0].y, added.colors[0].a) == (3.0, 6.0, 1.0, 0.5)

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from drone_orchestrator.cli.simulate import replay_command
 from drone_orchestrator.simulation.profile import INTENSE
-from drone_orchestrator.simulation.run import run_seed
+from drone_orchestrator.simulation.seeds import run_seed
 from drone_orchestrator.simulation.world import Result
 
 #: No mutant may survive more seeds than this.

@@ -13,12 +13,12 @@ from typing import Any
 from unittest import mock
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core import steps as steps_module
-from drone_orchestrator.core.aftermath import Aftermath
-from drone_orchestrator.core.dispatch import Dispatcher
-from drone_orchestrator.core.drone import DroneMachine
-from drone_orchestrator.core.drone_events import Cleared, DroneEffect, Load, WriteJournal
-from drone_orchestrator.core.effects import (
+from drone_orchestrator.core.drone.events import Cleared, DroneEffect, Load, WriteJournal
+from drone_orchestrator.core.drone.machine import DroneMachine
+from drone_orchestrator.core.leader import steps as steps_module
+from drone_orchestrator.core.leader.after_loading import Aftermath
+from drone_orchestrator.core.leader.dispatch import Dispatcher
+from drone_orchestrator.core.leader.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
     Archive,
@@ -28,11 +28,11 @@ from drone_orchestrator.core.effects import (
     Send,
     Transition,
 )
-from drone_orchestrator.core.election import Election
-from drone_orchestrator.core.events import Archived, Fate
-from drone_orchestrator.core.retention import Retention
-from drone_orchestrator.core.roster import Roster
-from drone_orchestrator.core.steps import Steps
+from drone_orchestrator.core.leader.election import Election
+from drone_orchestrator.core.leader.events import Archived, Fate
+from drone_orchestrator.core.leader.retention import Retention
+from drone_orchestrator.core.leader.roster import Roster
+from drone_orchestrator.core.leader.steps import Steps
 from drone_orchestrator.core.types import Kind, Outcome, Phase, Saga, SagaStatus, Verdict
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.ports import CommitResult, Submitted

@@ -9,9 +9,9 @@ import pytest
 from hunt import BOUND, SUITE_SEEDS, hunt, hunt_all
 from mutants import MUTANTS, Mutant, Patch
 
-from drone_orchestrator.core.steps import Steps
+from drone_orchestrator.core.leader.steps import Steps
 from drone_orchestrator.simulation.profile import INTENSE
-from drone_orchestrator.simulation.run import run_seed
+from drone_orchestrator.simulation.seeds import run_seed
 from drone_orchestrator.verification.records import INVARIANTS
 
 GUARANTEES = Path(__file__).parents[2] / "docs" / "guarantees.md"

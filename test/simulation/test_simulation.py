@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from hunt import SUITE_SEEDS
 
 from drone_orchestrator.cli.simulate import replay_command, simulate
-from drone_orchestrator.core.aftermath import Aftermath
-from drone_orchestrator.core.drone import DroneMachine
-from drone_orchestrator.core.drone_events import Cleared, Load
-from drone_orchestrator.core.roster import Roster
+from drone_orchestrator.core.drone.events import Cleared, Load
+from drone_orchestrator.core.drone.machine import DroneMachine
+from drone_orchestrator.core.leader.after_loading import Aftermath
+from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.types import Phase
 from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, MESSAGE_FAULTS, STANDARD
-from drone_orchestrator.simulation.run import Summary, run_seeds
+from drone_orchestrator.simulation.seeds import Summary, run_seeds
 from drone_orchestrator.simulation.world import World
 
 SRC = Path(__file__).parents[2] / "src"

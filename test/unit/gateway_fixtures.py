@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from drone_orchestrator.core.effects import Transition
+from drone_orchestrator.core.leader.effects import Transition
 from drone_orchestrator.core.saga import apply, begin, record
 from drone_orchestrator.core.types import (
     DroneClass,
@@ -24,14 +24,14 @@ from drone_orchestrator.core.types import (
     SagaStatus,
 )
 from drone_orchestrator.gateway.app import GatewaySettings, create_app
-from drone_orchestrator.gateway.bulkheads import Bulkheads
 from drone_orchestrator.gateway.dashboard import FOLDER
 from drone_orchestrator.gateway.feed import Feed
-from drone_orchestrator.gateway.fleet_book import FleetBook
-from drone_orchestrator.gateway.fleet_view import FleetPicture
+from drone_orchestrator.gateway.fleet_counts import FleetBook
+from drone_orchestrator.gateway.fleet_document import FleetPicture
 from drone_orchestrator.gateway.handover import LeaderUnreachable
-from drone_orchestrator.gateway.intake import Intake
-from drone_orchestrator.gateway.live import LivePicture
+from drone_orchestrator.gateway.live_drones import LivePicture
+from drone_orchestrator.intake.bulkheads import Bulkheads
+from drone_orchestrator.intake.intake import Intake
 from drone_orchestrator.runtime.breaker import StoreBreaker
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store.memory import MemoryBackend, MemoryStore

@@ -10,9 +10,9 @@ import pytest
 import world as world_module
 from world import COURIER, FLEET, Replica, World, make_order, make_report
 
-from drone_orchestrator.core.agenda import DispatchPolicy
-from drone_orchestrator.core.effects import Commit, Effect, Report
-from drone_orchestrator.core.events import CommitDone
+from drone_orchestrator.core.leader.effects import Commit, Effect, Report
+from drone_orchestrator.core.leader.events import CommitDone
+from drone_orchestrator.core.leader.memory import DispatchPolicy
 from drone_orchestrator.core.types import (
     CancelRequest,
     CommandAction,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from drone_orchestrator.core.agenda import DispatchPolicy
-from drone_orchestrator.core.effects import (
+from drone_orchestrator.core.leader.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
     Archive,
@@ -23,8 +22,8 @@ from drone_orchestrator.core.effects import (
     SendGoal,
     TakeOffice,
 )
-from drone_orchestrator.core.election import ElectionPolicy
-from drone_orchestrator.core.events import (
+from drone_orchestrator.core.leader.election import ElectionPolicy
+from drone_orchestrator.core.leader.events import (
     CampaignDone,
     ClearanceRequested,
     CommitDone,
@@ -37,8 +36,9 @@ from drone_orchestrator.core.events import (
     Tick,
     ViewLoaded,
 )
-from drone_orchestrator.core.orchestrator import Orchestrator
-from drone_orchestrator.core.retention import RetentionPolicy
+from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.leader.orchestrator import Orchestrator
+from drone_orchestrator.core.leader.retention import RetentionPolicy
 from drone_orchestrator.core.types import (
     ArchivedOrder,
     DroneClass,

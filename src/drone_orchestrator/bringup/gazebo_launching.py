@@ -14,8 +14,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from . import fleet_config, gazebo
-from .arguments import flag, fleet_options
 from .gazebo import GazeboError
+from .launch_arguments import flag, fleet_options
 from .launching import Values, at_the_end
 from .plan import processes
 

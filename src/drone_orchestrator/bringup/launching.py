@@ -33,9 +33,9 @@ from launch_ros.actions import Node
 from launch_ros.ros_adapters import get_ros_node
 from lifecycle_msgs.srv import GetState
 
-from ..store.process import EtcdProcess
-from . import arguments
-from .arguments import flag, fleet_options
+from . import launch_arguments
+from .etcd_process import EtcdProcess
+from .launch_arguments import flag, fleet_options
 from .paths import share_dir
 from .plan import READY_STATES, REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, processes
 
@@ -55,7 +55,7 @@ def description(file: str, steps: Steps) -> LaunchDescription:
     """The launch description of ``file``: its arguments, and what ``steps`` makes of their values."""
 
     def perform(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-        return steps(context, {each.name: _value(context, each.name) for each in arguments.of(file)})
+        return steps(context, {each.name: _value(context, each.name) for each in launch_arguments.of(file)})
 
     return LaunchDescription([*_declarations(file), OpaqueFunction(function=perform)])
 
@@ -63,7 +63,7 @@ def description(file: str, steps: Steps) -> LaunchDescription:
 def include(file: str, values: Mapping[str, str], **others: str) -> LaunchDescriptionEntity:
     """Another launch file of this package, with those of ``values`` that it takes; ``others`` win."""
     given = {**values, **others}
-    taken = {each.name: given[each.name] for each in arguments.of(file) if each.name in given}
+    taken = {each.name: given[each.name] for each in launch_arguments.of(file) if each.name in given}
     source = PythonLaunchDescriptionSource(str(share_dir() / "launch" / f"{file}.launch.py"))
     return IncludeLaunchDescription(source, launch_arguments=taken.items())
 
@@ -309,5 +309,5 @@ def _declarations(file: str) -> list[DeclareLaunchArgument]:
             description=each.description,
             choices=list(each.choices) or None,
         )
-        for each in arguments.of(file)
+        for each in launch_arguments.of(file)
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..bringup import registry
+from ..bringup import running_fleets
 from ..ports import Store, StoreError
 from ..store import EtcdStore
 from .output import Failure, Output
@@ -33,7 +33,7 @@ class Target:
 
 def find_target(endpoints: str | None, region: str | None) -> Target:
     """Resolve where the fleet is. An endpoint that is given always wins."""
-    local = registry.running()
+    local = running_fleets.running()
     if endpoints is None and local:
         fleet = local[0]
         return Target(fleet.etcd_endpoints, region or fleet.region, fleet.data_dir, fleet.environment)

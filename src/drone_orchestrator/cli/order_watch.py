@@ -12,7 +12,7 @@ from ..core.view import FleetView
 from ..ports import OrderView, StoreError
 from .completion import order_ids
 from .context import Target, json_option, open_store, positive, target_options
-from .follow import Follower, following, stale
+from .live_view import Follower, following, stale
 from .order_views import as_dict, event_line, find, orders_of, status
 from .output import Output, shown
 

@@ -21,7 +21,7 @@ from ..planning.planner import AssignmentPlanner
 from ..ports import OrderView
 from .completion import order_ids, parked_ids
 from .context import Target, json_option, open_store, target_options
-from .follow import following, show, stale
+from .live_view import following, show, stale
 from .order_views import (
     as_dict,
     coloured,

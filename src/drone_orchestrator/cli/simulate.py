@@ -14,7 +14,7 @@ from rich.table import Table
 
 from .. import __version__
 from ..simulation.profile import PROFILES, Profile
-from ..simulation.run import Summary, run_seeds
+from ..simulation.seeds import Summary, run_seeds
 from ..simulation.world import Result, World
 from ..verification.records import INVARIANTS
 from .context import json_option

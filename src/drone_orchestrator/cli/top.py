@@ -14,13 +14,13 @@ from rich.rule import Rule
 from ..core.types import SagaStatus
 from ..core.view import FleetView
 from .context import Target, json_option, target_options
-from .fleet import drone_rows, drones_table, hearing, leader_document, leader_line, namespace_option, order_names
-from .follow import Follower, following, show, stale
+from .drones import drone_rows, drones_table, hearing, leader_document, leader_line, namespace_option, order_names
+from .live_view import Follower, following, show, stale
 from .order_views import coloured, orders_of, orders_table, status
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..nodes.observer import FleetEar
+    from ..ros.fleet_client import FleetEar
 
 #: Lines of the screen that are neither a drone nor an order.
 _FRAME_LINES = 11

@@ -14,10 +14,10 @@ import click
 import httpx
 from rich.table import Table
 
-from ..bringup import registry
+from ..bringup import running_fleets
 from ..bringup.fleet_config import FleetConfigError, load
+from ..bringup.local_fleet import FleetError, LocalFleet, Wiring
 from ..bringup.plan import FleetOptions
-from ..bringup.runner import FleetError, LocalFleet, Wiring
 from ..ports import StoreError
 from .context import json_option, positive
 from .output import Failure, Output
@@ -144,13 +144,13 @@ def running(
         raise Failure(str(error)) from error
     finally:
         if path is not None:
-            registry.unregister(path)
+            running_fleets.unregister(path)
 
 
 def _register(fleet: LocalFleet) -> Path:
     options = fleet.options
-    return registry.register(
-        registry.RunningFleet(
+    return running_fleets.register(
+        running_fleets.RunningFleet(
             os.getpid(),
             options.region,
             options.etcd_endpoints,

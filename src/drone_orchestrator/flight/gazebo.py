@@ -1,7 +1,7 @@
 """Flies a drone that takes velocity set-points and tells its odometry: a quadrotor in Gazebo, or what speaks as one.
 
 Pure: odometry comes in through :meth:`GazeboFlight.sensed`, time through its stamps and :meth:`GazeboFlight.step`, and
-set-points go out through a callable. The node's side is in :mod:`drone_orchestrator.nodes.gazebo_link`.
+set-points go out through a callable. The node's side is in :mod:`drone_orchestrator.nodes.drone_executor.gazebo_link`.
 
 * Each odometry is answered by a set-point, so the rate of control is that of odometry (30 Hz in our model).
 * Odometry that stays out: after :data:`HOVER_AFTER_S` the drone is told to hover, after :data:`FAULT_AFTER_S` it is the

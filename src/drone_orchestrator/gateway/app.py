@@ -10,21 +10,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ..core.types import FleetSpec
+from ..intake.intake import Intake
 from ..runtime.projection import Projection
 from ..telemetry.metrics import Metrics
 from .dashboard import FOLDER, add_dashboard
 from .feed import Feed
 from .fleet_api import add_operations
-from .fleet_view import FleetPicture
+from .fleet_document import FleetPicture
 from .handover import LeaderControl
 from .head import HeadRequests
 from .headers import SecurityHeaders
-from .intake import Intake
 from .openapi import describe
 from .orders_api import add_orders
 from .problems import Problem
 from .rate_limit import Clients, RateLimit
-from .service import GatewaySettings, Service
+from .request_queue import GatewaySettings, Service
 
 __all__ = ["GatewaySettings", "create_app"]
 

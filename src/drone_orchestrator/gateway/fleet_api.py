@@ -13,7 +13,7 @@ from ..telemetry.metrics import CONTENT_TYPE
 from . import docs_page, schemas
 from .handover import check_operator
 from .problems import Problem
-from .service import Service, refuse_unknown_parameters
+from .request_queue import Service, refuse_unknown_parameters
 from .streams import revision_of
 
 _EVENTS = """Events: `saga` (a step of an order), `leader` (who leads now), `fleet` (the body of `GET /fleet`, at most

@@ -8,11 +8,11 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..core.types import SagaStatus
+from ..intake.intake import Answer, Result
 from . import representation, schemas
 from .feed import saga_event_json
-from .intake import Answer, Result
 from .problems import Problem
-from .service import SOURCE, Service, refuse_unknown_parameters
+from .request_queue import SOURCE, Service, refuse_unknown_parameters
 
 MAX_PAGE = 1000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..telemetry.traces import Tracer
+from ..telemetry.tracing import Tracer
 
 #: What machines ask for all the time; nobody wants a trace of each.
 QUIET_PATHS = frozenset({"/metrics", "/healthz", "/readyz", "/events"})

@@ -1,1 +1,1 @@
-"""Thin ROS 2 shells around the core."""
+"""The four programs: thin ROS 2 shells around the core, a package each."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core.effects import Archive, Ended
-from ..core.events import Archived
+from ..core.leader.effects import Archive, Ended
+from ..core.leader.events import Archived
 from ..core.saga import IllegalTransition, fold
 from ..core.types import ArchivedOrder, Corrupt, SagaEvent
 from ..ports import ArchiveUnavailable, OrderArchive, Store, StoreError

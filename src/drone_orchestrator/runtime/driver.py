@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from ..core import backoff
-from ..core.effects import (
+from ..core.leader.effects import (
     AcknowledgeOutcome,
     AnswerClearance,
     Archive,
@@ -39,13 +39,22 @@ from ..core.effects import (
     TakeOffice,
     Transition,
 )
-from ..core.election import Role
-from ..core.events import CampaignDone, CommitDone, Event, Fate, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
-from ..core.orchestrator import Orchestrator
+from ..core.leader.election import Role
+from ..core.leader.events import (
+    CampaignDone,
+    CommitDone,
+    Event,
+    Fate,
+    LeaseLost,
+    LeaseRefreshed,
+    StoreChanged,
+    ViewLoaded,
+)
+from ..core.leader.orchestrator import Orchestrator
 from ..core.types import Instant, Snapshot, StoreChange
 from ..ports import OrderArchive, Store, StoreError, WatchHandle
 from . import archive as archives
-from .threads import ThreadLanes
+from .workers import ThreadLanes
 
 #: Steps that go to the store together: so many assignments fit one transaction of etcd. While a group is under way,
 #: smaller ones wait for its answer and each other; whoever is full need not wait.

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ..core.drone import DroneMachine, DronePolicy
-from ..core.drone_events import (
+from ..core.drone.events import (
     AnswerGoal,
     AnswerRecall,
     AskClearance,
@@ -25,7 +24,8 @@ from ..core.drone_events import (
     Notice,
     WriteJournal,
 )
-from ..core.drone_state import DurableState
+from ..core.drone.machine import DroneMachine, DronePolicy
+from ..core.drone.state import DurableState
 from ..core.types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Phase
 from .drone_journal import DroneJournal
 

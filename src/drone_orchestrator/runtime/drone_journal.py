@@ -1,4 +1,4 @@
-"""The journal of one drone: entries of :mod:`drone_orchestrator.core.drone_events` in a file of :mod:`.journal`."""
+"""The journal of one drone: entries of :mod:`drone_orchestrator.core.drone.events` in a file of :mod:`.journal`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
-from ..core.drone_events import Closed, Entry, GoalAccepted
-from ..core.drone_state import DurableState, IllegalEntry, compact, fold
+from ..core.drone.events import Closed, Entry, GoalAccepted
+from ..core.drone.state import DurableState, IllegalEntry, compact, fold
 from ..core.types import GeoPoint, Order, Outcome, Priority
 from .journal import Damage, Journal, JournalCorrupt, Record, read
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ..core.drone_events import Entry
+from ..core.drone.events import Entry
 from ..runtime.drone_journal import decode
 from ..runtime.journal import Damage, JournalCorrupt, Record, header_line, parse, record_line
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..core.drone import DronePolicy
-from ..core.drone_events import (
+from ..core.drone.events import (
     AnswerGoal,
     AskClearance,
     ClearanceAnswered,
@@ -18,12 +17,13 @@ from ..core.drone_events import (
     LiftGrounding,
     RecallRequested,
 )
-from ..core.effects import SendGoal
+from ..core.drone.machine import DronePolicy
+from ..core.leader.effects import SendGoal
 from ..core.types import DeliveryOutcome, DroneClass, DroneReport, Phase
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from .disk import Died, Disk, MemoryJournal
-from .ground import SimulatedFlight
+from .physics import SimulatedFlight
 from .scheduler import Process, SimulatedClock
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..core.drone_events import AskClearance, ClearanceAnswered, LeaderHeard
-from ..core.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
-from ..core.election import ElectionPolicy
-from ..core.events import (
+from ..core.drone.events import AskClearance, ClearanceAnswered, LeaderHeard
+from ..core.leader.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
+from ..core.leader.election import ElectionPolicy
+from ..core.leader.events import (
     ClearanceRequested,
     DroneHeard,
     GoalAnswered,
@@ -18,14 +18,14 @@ from ..core.events import (
     OperatorCampaign,
     OperatorResign,
 )
-from ..core.orchestrator import Orchestrator
-from ..core.retention import RetentionPolicy
+from ..core.leader.orchestrator import Orchestrator
+from ..core.leader.retention import RetentionPolicy
 from ..core.types import DroneReport, LeaderRecord
 from ..planning.planner import AssignmentPlanner
 from ..runtime.driver import FULL_GROUP, Driver
 from .cached import CachedStore
-from .lanes import SimulatedLanes
 from .scheduler import Process, SimulatedClock
+from .workers import SimulatedLanes
 
 if TYPE_CHECKING:
     from .world import World

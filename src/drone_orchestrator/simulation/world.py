@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from ..core.agenda import DispatchPolicy
-from ..core.breakers import BreakerPolicy
+from ..core.leader.breakers import BreakerPolicy
+from ..core.leader.memory import DispatchPolicy
 from ..core.saga import CLEARED
 from ..core.types import (
     DroneClass,
@@ -40,12 +40,12 @@ from .archive import MemoryArchive
 from .cached import CachedStore
 from .drone import Drone
 from .faults import Injector
-from .ground import Packages
 from .network import Network
-from .people import OPERATOR, Operator, Shop
+from .physics import Packages
 from .profile import Conditions, Profile
 from .replica import Replica
 from .scheduler import OutOfBounds, Scheduler, SimulatedClock
+from .users import OPERATOR, Operator, Shop
 
 REGION = "simulated"
 DEPOT = GeoPoint(37.7577, -122.3876)

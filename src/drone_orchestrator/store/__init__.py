@@ -1,7 +1,6 @@
 """Durable state: keys, codec, fenced transactions, watch; etcd and an in-memory twin.
 
-``EtcdStore`` is imported on first use, so that those who only need the twin, the codec or a local etcd process do not
-load gRPC.
+``EtcdStore`` is imported on first use, so that those who only need the twin or the codec do not load gRPC.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from . import codec, keys
 from .memory import MemoryBackend, MemoryStore
-from .process import EtcdProcess
 from .region import CorruptRecord, RegionStore
 
 if TYPE_CHECKING:
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CorruptRecord",
-    "EtcdProcess",
     "EtcdStore",
     "MemoryBackend",
     "MemoryStore",

@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..core.effects import Change, ReservationChange, Reserve, Transition
-from ..core.events import Fate
+from ..core.leader.effects import Change, ReservationChange, Reserve, Transition
+from ..core.leader.events import Fate
 from ..core.types import (
     CancelRequest,
     Corrupt,

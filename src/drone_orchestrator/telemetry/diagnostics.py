@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from ..core.election import Role
 from ..core.lanes import Level, Pressure
+from ..core.leader.election import Role
 from ..core.types import Breaker, BreakerState, DroneReport, FleetSpec, LeaderRecord, Phase, Saga, SagaStatus
 from ..core.view import FleetView
 from ..runtime.driver import Vitals

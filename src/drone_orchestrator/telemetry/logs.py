@@ -16,8 +16,8 @@ from typing import Any
 
 from ..core import saga as sagas
 from ..core.types import Order, SagaEvent
-from . import traces
-from .replica import Committed
+from . import tracing
+from .replica_metrics import Committed
 
 FORMAT_VARIABLE = "DRONE_ORCHESTRATOR_LOG_FORMAT"
 FORMATS = ("text", "json")
@@ -63,7 +63,7 @@ class JsonFormatter(logging.Formatter):
         }
         own = vars(record)
         said |= {name: own[name] for name in FIELDS if own.get(name) not in (None, "", 0)}
-        ids = traces.ids_of(traces.current()) if "trace_id" not in said else None
+        ids = tracing.ids_of(tracing.current()) if "trace_id" not in said else None
         if ids is not None:
             said["trace_id"], said["span_id"] = ids
         if record.exc_info:
@@ -88,7 +88,7 @@ def order_fields(order: Order, attempt: int = 0, epoch: int = 0) -> dict[str, ob
         said["attempt"] = attempt
     if epoch:
         said["epoch"] = epoch
-    ids = traces.ids_of(order.trace_context)
+    ids = tracing.ids_of(order.trace_context)
     if ids is not None:
         said["trace_id"], said["span_id"] = ids
     return said

@@ -16,7 +16,7 @@ from zlib import crc32
 
 from ..core.types import FleetSpec, Phase, SagaStatus
 from ..core.zones import Place, Shape, turn
-from .picture import FleetPicture, SeenDrone, SeenLeader, SeenOrder
+from .scene import FleetPicture, SeenDrone, SeenLeader, SeenOrder
 
 NAMESPACES = (
     "service_area",

@@ -24,7 +24,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from . import traces
+from . import tracing
 
 #: What is left is sent for so long at the end of a process (s).
 CLOSE_S = 1.5
@@ -45,7 +45,7 @@ class _Ids(RandomIdGenerator):
 
 
 class OtelTracer:
-    """Implements :class:`~drone_orchestrator.telemetry.traces.Tracer`.
+    """Implements :class:`~drone_orchestrator.telemetry.tracing.Tracer`.
 
     Sampler, limits, batches and exporter are set by the SDK's own environment variables. ``exporter`` replaces the one
     that they ask for.
@@ -72,14 +72,14 @@ class OtelTracer:
         began_s: float,
         ended_s: float,
         own: str = "",
-        attributes: traces.Attributes | None = None,
+        attributes: tracing.Attributes | None = None,
         error: str = "",
     ) -> None:
-        """See :class:`~drone_orchestrator.telemetry.traces.Tracer`."""
+        """See :class:`~drone_orchestrator.telemetry.tracing.Tracer`."""
         context = _context(parent)
         if context is None:
             return
-        ids = traces.ids_of(own)
+        ids = tracing.ids_of(own)
         self._ids.want(int(ids[1], 16) if ids else None)
         try:
             span = self._tracer.start_span(name, context, start_time=_ns(began_s), attributes=dict(attributes or {}))
@@ -90,14 +90,14 @@ class OtelTracer:
         span.end(end_time=_ns(max(began_s, ended_s)))
 
     @contextmanager
-    def request(self, name: str, parent: str, attributes: traces.Attributes) -> Iterator[traces.Request | None]:
-        """See :class:`~drone_orchestrator.telemetry.traces.Tracer`."""
+    def request(self, name: str, parent: str, attributes: tracing.Attributes) -> Iterator[tracing.Request | None]:
+        """See :class:`~drone_orchestrator.telemetry.tracing.Tracer`."""
         span = self._tracer.start_span(
             name, _context(parent) or Context(), kind=SpanKind.SERVER, attributes=dict(attributes)
         )
         try:
             request = _Request(span)
-            with traces.activated(self, request.context):
+            with tracing.activated(self, request.context):
                 yield request
         except Exception as error:
             span.set_status(Status(StatusCode.ERROR, str(error) or type(error).__name__))
@@ -106,7 +106,7 @@ class OtelTracer:
             span.end()
 
     def close(self) -> None:
-        """See :class:`~drone_orchestrator.telemetry.traces.Tracer`."""
+        """See :class:`~drone_orchestrator.telemetry.tracing.Tracer`."""
         # The exporter tries again with back-off for longer than a process has to end: what does not go now is lost.
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
@@ -127,7 +127,7 @@ class _Request:
 
 
 def _context(traceparent: str) -> Context | None:
-    ids = traces.ids_of(traceparent)
+    ids = tracing.ids_of(traceparent)
     if ids is None:
         return None
     flags = TraceFlags(int(traceparent[-2:], 16))

@@ -14,7 +14,7 @@ from itertools import pairwise
 from ..core.saga import CLEARED, RESOLVED, IllegalTransition, fold
 from ..core.types import ArchivedOrder, Kind, Saga, SagaStatus
 from .records import JournalHistory, Violation
-from .world import Step, World
+from .store_replay import Step, World
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from .one_order_per_drone import OneOrderPerDrone
 from .picked_once import PickedOnce
 from .records import INVARIANTS, JournalHistory, Report, Violation
 from .replayable import Replayable
-from .world import Step, World
+from .store_replay import Step, World
 
 #: A report counts every violation and lists this many.
 MAX_LISTED = 1000

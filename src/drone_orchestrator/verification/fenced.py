@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ..core.types import Breaker, Kind, Reservation, Saga, SagaEvent
 from .records import JournalHistory, Violation
-from .world import Change, Step, World
+from .store_replay import Change, Step, World
 
 
 class Fenced:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..core.types import Kind, Order, Saga
 from .records import JournalHistory, Violation
-from .world import Step, World
+from .store_replay import Step, World
 
 
 class Idempotent:

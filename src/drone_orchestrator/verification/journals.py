@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..core.drone_events import Cleared, Closed, Dropping, Entry, EpochRaised, GoalAccepted, Loaded
+from ..core.drone.events import Cleared, Closed, Dropping, Entry, EpochRaised, GoalAccepted, Loaded
 from ..core.types import Outcome
 from .records import JournalHistory
 

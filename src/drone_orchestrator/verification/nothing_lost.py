@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..core.types import Kind, Order, Reservation, Saga, SagaStatus
 from .records import JournalHistory, Violation
-from .world import Change, Step, World
+from .store_replay import Change, Step, World
 
 
 class NothingLost:

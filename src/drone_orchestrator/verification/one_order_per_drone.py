@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..core.types import Reservation, Saga
 from .records import JournalHistory, Violation
-from .world import Step, World
+from .store_replay import Step, World
 
 
 class OneOrderPerDrone:

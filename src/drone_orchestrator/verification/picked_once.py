@@ -11,7 +11,7 @@ from ..core.saga import CLEARED, COMPENSATED, DELIVERED, RESOLVED
 from ..core.types import Kind, Saga, SagaEvent, SagaStatus
 from .archives import ArchiveIndex
 from .records import JournalHistory, Violation
-from .world import Step, World
+from .store_replay import Step, World
 
 
 @dataclass(frozen=True, slots=True)

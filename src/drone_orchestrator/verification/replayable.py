@@ -8,7 +8,7 @@ from dataclasses import fields
 from ..core.saga import IllegalTransition, apply
 from ..core.types import Corrupt, Kind, Saga, SagaEvent
 from .records import JournalHistory, Violation
-from .world import Change, Step, World
+from .store_replay import Change, Step, World
 
 
 class Replayable:

@@ -1,0 +1,194 @@
+"""Orders at a steady rate over HTTP, and when the store tells that each was assigned: what benches time."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...bringup import fleet_config
+from ...bringup.local_fleet import LocalFleet
+from ...bringup.plan import FleetOptions
+from ...core.types import Kind, LeaderRecord, Saga, SagaStatus, Snapshot, StoreChange
+from ...ports import StoreError, WatchHandle
+from ...store import EtcdStore
+from ..output import Failure, Output
+from ..up import running
+
+#: Connections that take turns: a slow answer must not keep the next order back.
+CLIENTS = 4
+ANSWER_WITHIN_S = 5.0
+
+
+def percentile_ms(times_s: Sequence[float], q: float) -> float:
+    """The ``q``-th percentile (0 to 100) of times in s, in ms."""
+    return round(float(np.percentile(times_s, q)) * 1e3, 2)
+
+
+class OrderProbe:
+    """Hands in orders and times each from the ``POST`` to the commit of ``ASSIGNED``, both by this machine's monotonic
+    clock; the commit counts when a watch on the store tells of it here. A context manager."""
+
+    def __init__(self, fleet: LocalFleet, destination: Mapping[str, float], name: str) -> None:
+        self.refused: list[str] = []
+        self.answered_s: list[float] = []
+        self._fleet = fleet
+        self._destination = destination
+        self._name = name
+        self._sent: dict[str, float] = {}
+        self._assigned: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._changed = threading.Condition()
+        self._number = itertools.count(1)
+        self._store = EtcdStore(fleet.options.etcd_endpoints.split(","), fleet.options.region)
+        self._watch: WatchHandle | None = None
+
+    def __enter__(self) -> OrderProbe:
+        try:
+            # Sagas only: whoever measures must not take part in every other commit.
+            revision = self._store.snapshot().revision
+            self._watch = self._store.watch(revision, self._hear, self._hear, only=Kind.SAGA)
+        except StoreError as error:
+            self._store.close()
+            raise Failure(str(error)) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        self._store.close()
+
+    def leader(self) -> str | None:
+        """The process that leads. Asks the store, and raises what that raises."""
+        records = (entry.value for entry in self._store.snapshot().entries if entry.kind is Kind.LEADER)
+        return next((record.holder for record in records if isinstance(record, LeaderRecord)), None)
+
+    def under_way(self) -> int:
+        """Orders that were sent and have not ended."""
+        with self._changed:
+            return len(self._sent.keys() - self._ended)
+
+    def send(self, rate_per_s: float, seconds: float) -> list[str]:
+        """Hand in orders evenly spaced; their order ids. Returns when the last one is answered."""
+        count = max(1, round(rate_per_s * seconds))
+        ids = [f"{self._name}-{os.getpid()}-{next(self._number)}" for _ in range(count)]
+        began_s = time.monotonic()
+        due = iter([(began_s + index / rate_per_s, order_id) for index, order_id in enumerate(ids)])
+        lock = threading.Lock()
+        clients = [
+            threading.Thread(target=self._client, args=(due, lock), name=f"client-{i}", daemon=True)
+            for i in range(CLIENTS)
+        ]
+        for thread in clients:
+            thread.start()
+        for thread in clients:
+            thread.join()
+        if self.refused:
+            raise Failure(f"an order was not taken in: {self.refused[0]}")
+        return ids
+
+    def latencies_s(self, ids: Sequence[str], timeout_s: float) -> list[float]:
+        """Of those that were assigned, waiting ``timeout_s`` for all of them at most."""
+        wanted, deadline = set(ids), time.monotonic() + timeout_s
+        with self._changed:
+            while not wanted <= self._assigned.keys() and self._changed.wait(max(0.0, deadline - time.monotonic())):
+                pass
+            return [self._assigned[each] - self._sent[each] for each in ids if each in self._assigned]
+
+    def _client(self, due: Iterator[tuple[float, str]], lock: threading.Lock) -> None:
+        connection = http.client.HTTPConnection(
+            self._fleet.options.http_host, self._fleet.options.http_port, timeout=ANSWER_WITHIN_S
+        )
+        try:
+            while True:
+                with lock:
+                    at_s, order_id = next(due, (0.0, ""))
+                if not order_id or self.refused:
+                    return
+                time.sleep(max(0.0, at_s - time.monotonic()))
+                self._post(connection, order_id)
+        except (OSError, http.client.HTTPException) as error:
+            self.refused.append(repr(error))
+        finally:
+            connection.close()
+
+    def _post(self, connection: http.client.HTTPConnection, order_id: str) -> None:
+        document: dict[str, Any] = {
+            "order_id": order_id,
+            "destination": self._destination,
+            "package_weight_kg": 1.0,
+        }
+        body = json.dumps(document)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": order_id}
+        sent_s = self._sent[order_id] = time.monotonic()
+        connection.request("POST", "/orders", body, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        self.answered_s.append(time.monotonic() - sent_s)
+        if answer.status != 202:
+            self.refused.append(f"{answer.status} {text.decode(errors='replace')}")
+
+    def _hear(self, change: StoreChange | Snapshot) -> None:
+        now_s = time.monotonic()
+        sagas = [entry.value for entry in change.entries if isinstance(entry.value, Saga)]
+        if not sagas:
+            return
+        with self._changed:
+            for saga in sagas:
+                if saga.status is SagaStatus.ASSIGNED:
+                    self._assigned.setdefault(saga.order_id, now_s)
+                elif saga.status.is_terminal:
+                    self._ended.add(saga.order_id)
+            self._changed.notify_all()
+
+
+@contextmanager
+def benched(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
+    """The fleet of ``options`` for a bench, with one class of drones and their journals in memory; inside, this
+    process's environment is the fleet's.
+
+    One class is one lane, where any drone that is free may have any order: what is timed is not the wait for a drone of
+    a class. And each drone has a disk of its own: a hundred that share this machine's would wait for each other, and
+    etcd for them. Raises ``FleetConfigError``.
+    """
+    with _memory() as folder:
+        fleet = fleet_config.load(options.fleet_config)
+        config = fleet_config.save(folder / "fleet.yaml", replace(fleet, classes=fleet.classes[:1]))
+        options = replace(options, fleet_config=str(config), data_dir=str(folder))
+        with running(options, out, visible=False) as local, environment(local.environment):
+            yield local
+
+
+@contextmanager
+def _memory() -> Iterator[Path]:
+    """A folder in memory, where the system has such a place."""
+    memory = Path("/dev/shm")
+    where = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="drone_orchestrator_", dir=where) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Inside, this process's environment has ``values`` too, and so has whatever it starts."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,1 @@
+"""``fleetctl doctor``: checks of the machine, the store and DDS, each with what to do."""

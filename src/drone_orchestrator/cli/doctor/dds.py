@@ -1,0 +1,95 @@
+"""What can be wrong between etcd, which says who should be there, and DDS, over which they are heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...core.types import DroneReport, LeaderRecord, Phase, Reservation
+from ...core.view import FleetView
+from .finding import Finding, error, ok, warning
+from .store import skew
+
+#: A drone repeats its state twice a second by default.
+SILENT_AFTER_S = 5.0
+_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Drones with the age of their word in s; the process, region and clock skew of the leader, if one was heard."""
+
+    drones: Mapping[str, tuple[DroneReport, float]]
+    leader_instance: str = ""
+    leader_region: str = ""
+    leader_skew_s: float = 0.0
+
+
+def check_dds(view: FleetView, heard: Heard, *, domain: str, region: str) -> list[Finding]:
+    """What the store knows, compared with what is heard."""
+    record = view.leader.value if view.leader is not None else None
+    leads = record if isinstance(record, LeaderRecord) else None
+    found = [discovery(leads, heard, domain), drones(view, heard)]
+    if heard.leader_instance:
+        found.append(same_fleet(leads, heard, region))
+        found.append(epochs(view.leader.mod_revision if leads is not None and view.leader is not None else 0, heard))
+        found.append(skew("leader clock", heard.leader_skew_s, "the leader's clock"))
+    return found
+
+
+def discovery(leads: LeaderRecord | None, heard: Heard, domain: str) -> Finding:
+    """A leader that the store knows is heard here, too."""
+    name = "dds"
+    if leads is not None and not heard.leader_instance:
+        hint = (
+            "the same ROS_DOMAIN_ID, ROS_AUTOMATIC_DISCOVERY_RANGE and RMW_IMPLEMENTATION here as there; "
+            "UDP 7400 and up open; multicast, or ROS_STATIC_PEERS"
+        )
+        whom = "nobody" if not heard.drones else f"not {leads.holder}, though {len(heard.drones)} drones"
+        return error(name, f"etcd says that {leads.holder} leads, but {whom} is heard in domain {domain}", hint)
+    if not heard.leader_instance and not heard.drones:
+        return warning(
+            name, f"nobody is heard in domain {domain}", "start orchestrators and drones, or set ROS_DOMAIN_ID"
+        )
+    who = f"the leader and {len(heard.drones)} drones" if heard.leader_instance else f"{len(heard.drones)} drones"
+    return ok(name, f"{who} heard in domain {domain}")
+
+
+def same_fleet(leads: LeaderRecord | None, heard: Heard, region: str) -> Finding:
+    """Who speaks as the leader is the one that the store knows: not another fleet's in the same domain."""
+    hint = "give each fleet a ROS_DOMAIN_ID or a namespace of its own"
+    if heard.leader_region != region:
+        return error("same fleet", f"the leader that is heard works for region {heard.leader_region}", hint)
+    if leads is None or leads.instance_id != heard.leader_instance:
+        text = f"the leader that is heard ({heard.leader_instance}) is not the one in this etcd"
+        return warning("same fleet", text, f"during a failover look again; else {hint}")
+    return ok("same fleet", "the leader that is heard is the one in etcd")
+
+
+def epochs(epoch: int, heard: Heard) -> Finding:
+    """No drone has obeyed a later leader than the present one: a store that was restored counts on from its backup."""
+    ahead = {drone: report.highest_epoch for drone, (report, _) in heard.drones.items() if report.highest_epoch > epoch}
+    if epoch and ahead:
+        highest = max(ahead.values())
+        hint = f"raise etcd's revision above {highest}, then hand leadership over (docs/howto/etcd_backup.md)"
+        return error("epochs", f"{len(ahead)} drones have obeyed epoch {highest}, and refuse {epoch}", hint)
+    return ok("epochs", f"no drone has seen a later one than {epoch}")
+
+
+def drones(view: FleetView, heard: Heard) -> Finding:
+    """Drones that have an order are heard, and those that are heard can fly."""
+    name = "drones"
+    living = {drone for drone, (_, age_s) in heard.drones.items() if age_s < SILENT_AFTER_S}
+    busy = {e.id for e in view.reservations.values() if isinstance(e.value, Reservation)}
+    silent = sorted(busy - living)
+    if silent:
+        hint = "its log, its power, its network; an order that was not loaded moves on by itself (docs/operations.md)"
+        return error(name, f"silent with an order: {', '.join(silent[:_SHOWN])}", hint)
+    waiting = len(view.inbox) + sum(1 for e in view.sagas.values() if getattr(e.value, "drone_id", "") is None)
+    if not living:
+        return (error if waiting else warning)(name, "none is heard", "start drone_executor; see the check `dds`")
+    grounded = sorted(d for d, (report, _) in heard.drones.items() if report.phase is Phase.GROUNDED)
+    if grounded:
+        hint = f"mend it, then: fleetctl drones {grounded[0]} --bring-back"
+        return warning(name, f"grounded: {', '.join(grounded[:_SHOWN])}", hint)
+    return ok(name, f"{len(living)} heard, {len(busy)} with an order")

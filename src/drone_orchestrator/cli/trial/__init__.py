@@ -1,0 +1,1 @@
+"""``fleetctl demo`` and ``fleetctl chaos``: fleets under faults, recorded and judged."""

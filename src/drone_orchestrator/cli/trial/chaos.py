@@ -1,0 +1,392 @@
+"""``fleetctl chaos``: faults on real processes while orders come in; then everything heals and has to come right.
+
+The faults follow a schedule that is drawn from the seed. What they hit is the real thing: processes, their TCP to etcd
+(through proxies of the run's own), etcd's members, the drones' network (namespaces of the run's own). At the end every
+accepted order must have reached its end, and the invariants are checked on the whole history.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from ...bringup import dds, town
+from ...bringup.fleet_config import FleetConfigError, load
+from ...bringup.local_fleet import FleetError, LocalFleet
+from ...bringup.plan import FleetOptions, ProcessSpec, heaviest_kg
+from ...core.types import SagaStatus
+from ...store.codec import event_to_dict
+from ...verification.records import Report
+from ..audit import print_report
+from ..context import json_option, positive
+from ..output import Failure, Output
+from ..up import cause, running
+from . import faults, network_namespaces, progress, timeline
+from .network_namespaces import Network, NoNamespace
+from .run_record import Fault, Observer
+from .shop import Habits, Shop
+from .tcp_proxy import TcpProxy
+
+LEASE_TTL_S = 3.0
+#: Bad luck must not end an order: how often it may be given to another drone.
+MAX_ATTEMPTS = 1000
+COUNTERS = 3
+PERIOD_S = 0.6
+#: A shop that is not served waits, so that what is left after the faults can be flown in a bounded time.
+OPEN_PER_DRONE = 2
+MAX_ORDERS = 20_000
+_TICK_S = 0.05
+
+
+class Kinds(click.ParamType):
+    """A list of kinds of faults, separated by commas."""
+
+    name = "kind,kind,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        chosen = tuple(dict.fromkeys(word.strip() for word in str(value).split(",") if word.strip()))
+        for kind in chosen:
+            if kind not in faults.KINDS:
+                self.fail(f"{kind!r} is none of {', '.join(faults.KINDS)}", param, ctx)
+        if not chosen:
+            self.fail(f"at least one of {', '.join(faults.KINDS)} is wanted", param, ctx)
+        return chosen
+
+
+_KINDS_HELP = "\n\n\b\nKinds of faults:\n" + "\n".join(f"  {kind:<11} {text}" for kind, text in faults.KINDS.items())
+
+
+@click.command(
+    help="Run a fleet, inject faults on its processes while orders come in, let it heal, and check that nothing was "
+    "lost or doubled and that every order was delivered." + _KINDS_HELP
+)
+@click.option("--seconds", default=60.0, show_default=True, type=positive(5.0, 86_400.0), help="Of faults.")
+@click.option("--seed", default=1, show_default=True, help="Of the faults, the orders and the shop's habits.")
+@click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100))
+@click.option("--etcd-members", default="1", show_default=True, type=click.Choice(["1", "3"]))
+@click.option("--faults", "kinds", type=Kinds(), help="Which kinds; all by default.")
+@click.option("--cancels", is_flag=True, help="Some orders are cancelled on their way.")
+@click.option(
+    "--time-scale",
+    default=50.0,
+    show_default=True,
+    type=positive(0.001, 1000),
+    help="Flight so many times faster than life.",
+)
+@click.option(
+    "--settle",
+    "settle_s",
+    default=180.0,
+    show_default=True,
+    type=positive(),
+    help="Seconds for it all to come right, after.",
+)
+@click.option(
+    "--report",
+    "folder",
+    default=Path("reports/chaos"),
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the report.",
+)
+@json_option
+def chaos(
+    out: Output,
+    seconds: float,
+    seed: int,
+    drones: int,
+    etcd_members: str,
+    kinds: tuple[str, ...] | None,
+    cancels: bool,
+    time_scale: float,
+    settle_s: float,
+    folder: Path,
+) -> None:
+    began = time.monotonic()
+    kinds = kinds or tuple(faults.KINDS)
+    network = None
+    if "dds_cut" in kinds:
+        network = own_network(out)
+        kinds = kinds if network else tuple(kind for kind in kinds if kind != "dds_cut")
+        if not kinds:
+            raise Failure("--faults: nothing is left to do")
+    try:
+        options = FleetOptions(
+            drones=drones,
+            region=load().region,
+            http_port=0,
+            time_scale=time_scale,
+            lease_ttl_s=LEASE_TTL_S,
+            reservation_ttl_s=3.0,
+            max_attempts=MAX_ATTEMPTS,
+            etcd_members=int(etcd_members),
+            drones_per_process=max(2, -(-drones // 8)),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FleetConfigError, ValueError) as error:
+        raise Failure(str(error)) from error
+    except OSError as error:
+        raise Failure(f"--report {folder}: {error.strerror}") from error
+    habits = Habits(again=0.25, conflicts=0.1, cancels=0.2 if cancels else 0.0)
+    run = _Run(out, options, network, seed, habits)
+    try:
+        document, good = run.go(kinds, seconds, settle_s, folder)
+    finally:
+        if network is not None:
+            network.close()
+    document["wall_s"] = round(time.monotonic() - began, 1)
+    path = folder / "report.json"
+    document["report"] = str(path.resolve())
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    _summarise(out, document, good, folder)
+    out.result(document)
+    raise SystemExit(0 if good else 1)
+
+
+def own_network(out: Output) -> Network | None:
+    """The run's own network; the first call starts this program again inside it. ``None`` where none can be had."""
+    try:
+        if not network_namespaces.inside():
+            network_namespaces.enter(network_namespaces.way_in(), [sys.executable, *sys.orig_argv[1:]])
+        return Network()
+    except NoNamespace as error:
+        out.say(f"[yellow]dds_cut is left out[/yellow]: {escape(str(error))}")
+        return None
+
+
+class Wires:
+    """Every process reaches etcd through its own proxy; the drones' processes are hosts of their own."""
+
+    def __init__(self, proxy: TcpProxy, network: Network | None) -> None:
+        self._proxy = proxy
+        self._network = network
+        self._hosts: set[str] = set()
+        # Between hosts DDS must look beyond the loopback; the namespace keeps it in.
+        self.environment = dds.across_hosts() if network else {}
+
+    def endpoints(self, process: str, members: Sequence[str]) -> Sequence[str]:
+        return self._proxy.listen(process, members)
+
+    def prefix(self, spec: ProcessSpec) -> Sequence[str]:
+        if self._network is None or spec.role != "drones":
+            return ()
+        if spec.name not in self._hosts:
+            self._network.add(spec.name)
+            self._hosts.add(spec.name)
+        return self._network.prefix(spec.name)
+
+
+class _Run:
+    """One run: faults while the shop orders, healing, and what became of it."""
+
+    def __init__(self, out: Output, options: FleetOptions, network: Network | None, seed: int, habits: Habits) -> None:
+        self._out = out
+        self._options = options
+        self._network = network
+        self._seed = seed
+        self._habits = habits
+        self._injector: faults.Injector | None = None
+        self._fleet: LocalFleet | None = None
+        self._crashes: list[dict[str, Any]] = []
+
+    def go(self, kinds: Sequence[str], seconds: float, settle_s: float, folder: Path) -> tuple[dict[str, Any], bool]:
+        """The document of the contract, and whether all went well."""
+        visible = self._network is None  # nobody outside can reach a fleet on a network of its own
+        with (
+            TcpProxy() as proxy,
+            running(
+                self._options,
+                self._out,
+                wiring=Wires(proxy, self._network),
+                on_exit=self._exited,
+                visible=visible,
+            ) as fleet,
+            Observer(fleet) as observer,
+            self._shop(fleet, observer) as shop,
+        ):
+            self._fleet = fleet
+            self._injector = injector = faults.Injector(fleet, proxy, self._network, observer.leader)
+            specs = [fleet.spec(name) for name in fleet.names()]
+            plans = faults.schedule(self._seed, seconds, kinds, specs, self._options.etcd_members)
+            began_at = time.time()
+            try:
+                self._disturb(observer, shop, injector, plans, seconds)
+                answered, settled_s = self._settle(observer, shop, settle_s)
+            except FleetError:
+                self._keep_logs(fleet, folder)
+                raise
+            report, unreadable = observer.audit()
+            document = self._document(observer, shop, report, began_at)
+            document["settled_s"] = settled_s
+            good = report.ok and answered and settled_s is not None and not unreadable and self._all_well(document)
+            if not good:
+                document["unfinished"] = _unfinished(observer)
+                self._keep_logs(fleet, folder)
+        for line in unreadable:
+            self._out.say(f"[yellow]journal not read[/yellow] {escape(line)}")
+        print_report(self._out, report)
+        timeline.draw(observer.chronicle, folder / "timeline.png")
+        return document, good
+
+    def _keep_logs(self, fleet: LocalFleet, folder: Path) -> None:
+        """Evidence, before the fleet takes it away."""
+        shutil.rmtree(folder / "log", ignore_errors=True)
+        shutil.copytree(fleet.log_dir, folder / "log")
+
+    def _shop(self, fleet: LocalFleet, observer: Observer) -> Shop:
+        def may_order() -> bool:
+            return sum(observer.counts().values()) - observer.ended() < OPEN_PER_DRONE * self._options.drones
+
+        return Shop(
+            fleet.url,
+            town.orders(MAX_ORDERS, self._seed, heaviest_kg=heaviest_kg(self._options)),
+            name="chaos",
+            seed=self._seed,
+            period_s=PERIOD_S,
+            habits=self._habits,
+            counters=COUNTERS,
+            may_order=may_order,
+        )
+
+    def _disturb(
+        self,
+        observer: Observer,
+        shop: Shop,
+        injector: faults.Injector,
+        plans: list[faults.Plan],
+        seconds: float,
+    ) -> None:
+        """Inject what is due until ``seconds`` are over; then undo everything."""
+        began_s = time.monotonic()
+
+        def caption() -> str:
+            left_s = seconds - (time.monotonic() - began_s)
+            now = ", ".join(f"{fault.kind} {fault.target}" for fault in injector.active) or "no fault"
+            return f"{len(shop.accepted)} submitted · {left_s:.0f} s of faults left · now: {now}"
+
+        pending = list(plans)
+        try:
+            with progress.Display(self._out, observer, caption) as display:
+                while (now_s := time.monotonic() - began_s) < seconds:
+                    self._check()
+                    due = list(itertools.takewhile(lambda plan: plan.at_s <= now_s, pending))
+                    del pending[: len(due)]
+                    for fault in injector.tick(due, now_s):
+                        observer.chronicle.faults.append(fault)
+                        self._out.say(f"[bold red]{now_s:6.1f} s[/bold red]  {_described(fault)}")
+                    display.update()
+                    time.sleep(_TICK_S)
+        finally:
+            injector.heal()
+
+    def _settle(self, observer: Observer, shop: Shop, settle_s: float) -> tuple[bool, float | None]:
+        """Whether every request of the shop was answered, and after how long (s) every order had ended, if it had."""
+        began_s = time.monotonic()
+        deadline = began_s + settle_s
+        self._out.say("everything is healed; waiting for the last orders")
+        answered = shop.finish(settle_s)
+        wanted = set(shop.accepted.values())
+
+        def ended() -> bool:
+            done = {saga.message_id for saga in observer.sagas() if saga.status.is_terminal}
+            open_orders = sum(observer.counts().values()) - observer.ended()
+            return wanted <= done and open_orders == 0
+
+        with progress.Display(self._out, observer, lambda: f"{len(shop.accepted)} submitted · healed") as display:
+            while not ended():
+                self._check()
+                if time.monotonic() > deadline:
+                    self._out.say(f"[red]not finished {settle_s:.0f} s after the last fault[/red]")
+                    return answered, None
+                display.update()
+                with observer.chronicle.changed:
+                    observer.chronicle.changed.wait(0.2)
+        return answered, round(time.monotonic() - began_s, 1)
+
+    def _check(self) -> None:
+        assert self._fleet is not None
+        self._fleet.check()
+
+    def _exited(self, name: str, code: int) -> None:
+        """The supervisor's word: a process has ended. What no fault explains is a finding."""
+        if self._injector is not None and self._injector.expects_end_of(name):
+            return
+        last = self._fleet.last_line(name) if self._fleet and not name.startswith("etcd_") else ""
+        self._crashes.append({"at": time.time(), "process": name, "cause": cause(code), "last_line": last})
+        self._out.say(f"[red]{name} ended by itself ({cause(code)})[/red] {escape(last)}")
+
+    def _document(self, observer: Observer, shop: Shop, report: Report, began_at: float) -> dict[str, Any]:
+        return {
+            **observer.figures(shop.accepted, report),
+            "faults": [
+                {
+                    "at_s": round(fault.at - began_at, 2),
+                    "kind": fault.kind,
+                    "target": fault.target,
+                    "for_s": fault.hold_s,
+                    "leader": fault.leader,
+                    "how": fault.how,
+                }
+                for fault in observer.chronicle.faults
+            ],
+            "submitted_twice": len(shop.doubled),
+            "misused_keys_refused": len(shop.refused),
+            "cancellations": len(shop.cancelled),
+            "unexpected_answers": shop.trouble,
+            "crashes": [{**crash, "at": round(crash["at"] - began_at, 2)} for crash in self._crashes],
+        }
+
+    def _all_well(self, document: dict[str, Any]) -> bool:
+        """Nothing lost, nothing doubled, and what nobody cancelled was delivered: nothing was hit for good."""
+        open_ended = document["lost"] or document["duplicates"] or document["failed"] or document["unexpected_answers"]
+        undelivered = document["orders_submitted"] - document["delivered"]
+        return not open_ended and 0 <= undelivered == document["cancelled"] <= document["cancellations"]
+
+
+def _unfinished(observer: Observer) -> list[dict[str, Any]]:
+    """The story of every order that was neither delivered nor cancelled."""
+    fine = (SagaStatus.DELIVERED, SagaStatus.CANCELLED)
+    return [
+        {
+            "message_id": saga.message_id,
+            "order_id": saga.order_id,
+            "status": saga.status.value,
+            "attempt": saga.attempt,
+            "drone_id": saga.drone_id,
+            "reason": saga.reason,
+            "events": [event_to_dict(e) for e in observer.chronicle.events if e.message_id == saga.message_id],
+        }
+        for saga in observer.sagas()
+        if saga.status not in fine
+    ]
+
+
+def _described(fault: Fault) -> str:
+    what = f"{fault.kind} [bold]{fault.target}[/bold]" + (" (the leader)" if fault.leader else "")
+    return f"{what} for {fault.hold_s:.1f} s" + (f", {fault.how}" if fault.how else "")
+
+
+def _summarise(out: Output, document: dict[str, Any], good: bool, folder: Path) -> None:
+    out.say(
+        f"{len(document['faults'])} faults; {document['orders_submitted']} orders submitted, "
+        f"{document['delivered']} delivered, {document['cancelled']} cancelled, {document['failed']} failed, "
+        f"{document['lost']} lost, {document['duplicates']} duplicates; {document['reassigned']} reassigned"
+    )
+    for trouble in document["unexpected_answers"]:
+        out.say(f"[red]unexpected answer[/red] {escape(trouble)}")
+    if document["settled_s"] is not None:
+        out.say(f"the last order ended {document['settled_s']} s after the last fault")
+    verdict = "[bold green]all well[/bold green]" if good else f"[bold red]not well[/bold red]; logs: {folder / 'log'}"
+    picture = folder / "timeline.png"
+    out.say(f"{verdict}; {document['wall_s']} s; report: {document['report']}, picture: {picture.resolve()}")

@@ -1,0 +1,446 @@
+"""The machine of one drone: decides what the drone does next, and does nothing itself.
+
+The rules that keep a package from leaving its depot twice are in here: a drone loads only on a clearance for its
+current goal, attempt and journal, from an epoch not lower than the highest that it has seen; intent is written down
+before the act; a closed goal is never taken up again. After a restart the journal and the payload sensor together say
+where the package is.
+
+:data:`STAGES` is the single place that says which phase may follow which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Outcome, Phase, Verdict
+from .events import (
+    Acknowledged,
+    AnswerGoal,
+    AnswerRecall,
+    AskClearance,
+    ClearanceAnswered,
+    Cleared,
+    Closed,
+    DroneEffect,
+    DroneEvent,
+    DroneTick,
+    Drop,
+    Dropping,
+    Entry,
+    EpochRaised,
+    FlightSensed,
+    Fly,
+    GoalAccepted,
+    GoalEnded,
+    GoalRequested,
+    Grounded,
+    GroundingLifted,
+    Hold,
+    LeaderHeard,
+    LiftGrounding,
+    Load,
+    Loaded,
+    Notice,
+    Recalled,
+    RecallRequested,
+    Unloading,
+    WriteJournal,
+)
+from .state import DurableState, Goal, apply
+
+P = Phase
+
+#: Phase -> phases that may follow it. ``UNSPECIFIED`` is before the first look at journal and sensor.
+STAGES: dict[Phase, frozenset[Phase]] = {
+    P.UNSPECIFIED: frozenset(P) - {P.UNSPECIFIED, P.IDLE, P.AWAITING_CLEARANCE},
+    P.IDLE: frozenset({P.TO_PICKUP, P.GROUNDED}),
+    P.TO_PICKUP: frozenset({P.TO_PICKUP, P.AWAITING_CLEARANCE, P.RETURNING, P.GROUNDED}),
+    P.AWAITING_CLEARANCE: frozenset({P.TO_PICKUP, P.LOADING, P.RETURNING, P.GROUNDED}),
+    P.LOADING: frozenset({P.TO_DESTINATION, P.BRINGING_BACK, P.GROUNDED}),
+    P.TO_DESTINATION: frozenset({P.DROPPING, P.BRINGING_BACK, P.GROUNDED}),
+    P.DROPPING: frozenset({P.RETURNING, P.GROUNDED}),
+    P.BRINGING_BACK: frozenset({P.RETURNING, P.GROUNDED}),
+    P.RETURNING: frozenset({P.IDLE, P.TO_PICKUP, P.GROUNDED}),
+    # Lifting the grounding is a second first look.
+    P.GROUNDED: frozenset(P) - {P.UNSPECIFIED, P.IDLE, P.AWAITING_CLEARANCE},
+}
+
+#: What the payload sensor must say in a phase; a phase in which it may change is missing.
+_PAYLOAD_EXPECTED: dict[Phase, bool] = {
+    P.IDLE: False,
+    P.TO_PICKUP: False,
+    P.AWAITING_CLEARANCE: False,
+    P.RETURNING: False,
+    P.TO_DESTINATION: True,
+}
+
+#: A drone with so many outcomes that no leader has acknowledged takes no more goals.
+MAX_UNACKNOWLEDGED = 64
+
+
+class IllegalStage(RuntimeError):
+    """The machine was about to make a step that :data:`STAGES` does not allow: a defect, never an input's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class DronePolicy:
+    """``clearance_retry_s``: how long after asking for clearance the drone asks again."""
+
+    clearance_retry_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.clearance_retry_s > 0:
+            raise ValueError("clearance_retry_s must be greater than 0")
+
+
+class DroneMachine:
+    """Decides for one drone. Begin with the first :class:`FlightSensed`: until then every goal is refused."""
+
+    def __init__(
+        self,
+        drone_id: str,
+        drone_class: DroneClass,
+        depot: GeoPoint,
+        *,
+        journal_id: str,
+        durable: DurableState | None = None,
+        policy: DronePolicy | None = None,
+    ) -> None:
+        self.drone_id = drone_id
+        self._class = drone_class
+        self._depot = depot
+        self._journal_id = journal_id
+        self._durable = durable or DurableState()
+        self._policy = policy or DronePolicy()
+        self._phase = Phase.UNSPECIFIED
+        self._sensed = FlightSensed(at_target=False, payload_on_board=False)
+        self._acting = False  # the act of LOADING, DROPPING or BRINGING_BACK has been commanded
+        self._ask_at_s = 0.0
+        self._effects: list[DroneEffect] = []
+
+    def adopt(self, policy: DronePolicy) -> None:
+        """Another policy holds from the next period on."""
+        self._policy = policy
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def durable(self) -> DurableState:
+        return self._durable
+
+    def step(self, event: DroneEvent, now: Instant) -> list[DroneEffect]:
+        """Take in ``event``; what to do, in order."""
+        match event:
+            case GoalRequested():
+                self._goal_requested(event, now)
+            case RecallRequested():
+                self._recall_requested(event, now)
+            case ClearanceAnswered():
+                self._clearance_answered(event, now)
+            case LeaderHeard():
+                self._leader_heard(event, now)
+            case FlightSensed():
+                self._flight_sensed(event, now)
+            case LiftGrounding():
+                if self._phase is P.GROUNDED:
+                    self._write(GroundingLifted())
+                    self._take_stock(now, after_person=True)
+            case DroneTick():
+                pass
+        self._ask_when_due(now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def next_deadline(self) -> float | None:
+        """When (monotonic, s) the machine wants a :class:`DroneTick` at the latest, ``None`` for no wish."""
+        return self._ask_at_s if self._phase is P.AWAITING_CLEARANCE else None
+
+    def report(self, position: GeoPoint, energy_wh: float) -> DroneReport:
+        """What the drone says of itself, at ``position`` with ``energy_wh`` left."""
+        goal = self._durable.goal
+        return DroneReport(
+            drone_id=self.drone_id,
+            drone_class=self._class.name,
+            journal_id=self._journal_id,
+            highest_epoch=self._durable.highest_epoch,
+            phase=self._phase,
+            position=position,
+            energy_wh=energy_wh,
+            message_id=goal.message_id if goal else None,
+            attempt=goal.attempt if goal else 0,
+            package_on_board=self._sensed.payload_on_board,
+            outcomes=self._durable.outcomes,
+        )
+
+    # --- what the leader says ---------------------------------------------------------------------------------------
+
+    def _goal_requested(self, event: GoalRequested, now: Instant) -> None:
+        refusal = self._refusal(event)
+        if refusal:
+            self._effects.append(AnswerGoal(False, refusal))
+            return
+        goal = self._durable.goal
+        if goal is not None and goal.key == (event.order.message_id, event.attempt):
+            self._raise_epoch(event.epoch)
+            self._effects.append(AnswerGoal(True, "repeated"))
+            return
+        if goal is not None:
+            self._close(Outcome.NOT_LOADED, "superseded", now)
+        self._write(GoalAccepted(event.order, event.attempt, event.epoch))
+        self._effects.append(AnswerGoal(True))
+        self._fly_to_pickup()
+
+    def _refusal(self, event: GoalRequested) -> str:
+        """Why the goal is refused, ``""`` where it is not."""
+        order, goal, durable = event.order, self._durable.goal, self._durable
+        if event.attempt < 1 or event.epoch < 1:
+            return "invalid"
+        if event.epoch < durable.highest_epoch:
+            return "stale_epoch"
+        if event.attempt <= durable.closed_attempt(order.message_id):
+            return "closed"
+        if goal is not None:
+            if goal.message_id != order.message_id:
+                return "busy"
+            if goal.attempt == event.attempt:
+                return ""
+            if event.attempt < goal.attempt:
+                return "superseded"
+            if self._phase not in (P.TO_PICKUP, P.AWAITING_CLEARANCE):
+                return "busy"
+        elif self._phase not in (P.IDLE, P.RETURNING):
+            return "grounded" if self._phase is P.GROUNDED else "starting"
+        if not 0 < order.package_weight_kg <= self._class.max_payload_kg:
+            return "too_heavy"
+        if len(durable.outcomes) >= MAX_UNACKNOWLEDGED:
+            return "too_many_unacknowledged_outcomes"
+        return ""
+
+    def _recall_requested(self, event: RecallRequested, now: Instant) -> None:
+        goal = self._durable.goal
+        if event.epoch < self._durable.highest_epoch:
+            self._effects.append(AnswerRecall(False, "stale_epoch"))
+        elif goal is None or goal.key != (event.message_id, event.attempt) or self._phase is P.UNSPECIFIED:
+            self._effects.append(AnswerRecall(False, "not_the_current_goal"))
+        elif goal.dropping:
+            self._effects.append(AnswerRecall(False, "too_late"))
+        else:
+            self._raise_epoch(event.epoch)
+            if not goal.cleared:
+                # Closed in the journal before it is answered: no clearance counts any more.
+                self._close(Outcome.NOT_LOADED, "recalled", now)
+                self._effects.append(AnswerRecall(True))
+                self._fly_home()
+                return
+            if not goal.recalled:
+                self._write(Recalled(*goal.key))
+            self._effects.append(AnswerRecall(True))
+            if self._phase is P.TO_DESTINATION:
+                self._bring_back(goal)
+
+    def _clearance_answered(self, event: ClearanceAnswered, now: Instant) -> None:
+        goal = self._durable.goal
+        if goal is None or self._phase is not P.AWAITING_CLEARANCE:
+            return
+        if (event.message_id, event.attempt, event.journal_id) != (*goal.key, self._journal_id):
+            return
+        if event.epoch < self._durable.highest_epoch or event.epoch <= 0:
+            return
+        if event.verdict is Verdict.GRANTED:
+            self._write(Cleared(*goal.key, event.epoch))
+            self._become(P.LOADING)
+            self._act(Load(goal.order.package_weight_kg))
+        elif event.verdict is Verdict.REFUSED:
+            self._raise_epoch(event.epoch)
+            self._close(Outcome.NOT_LOADED, event.reason or "refused", now)
+            self._fly_home()
+
+    def _leader_heard(self, event: LeaderHeard, now: Instant) -> None:
+        if event.epoch < self._durable.highest_epoch:
+            return
+        if event.epoch > self._durable.highest_epoch:
+            self._raise_epoch(event.epoch)
+            self._ask_at_s = now.mono_s  # a new leader: what the old one was asked may never be answered
+        reported = {(o.message_id, o.attempt, o.outcome) for o in self._durable.outcomes}
+        for ack in event.acknowledged:
+            mine = (ack.drone_id, ack.journal_id) == (self.drone_id, self._journal_id)
+            if mine and (ack.message_id, ack.attempt, ack.outcome) in reported:
+                reported.discard((ack.message_id, ack.attempt, ack.outcome))
+                self._write(Acknowledged(ack.message_id, ack.attempt))
+
+    # --- what the flight controller says ----------------------------------------------------------------------------
+
+    def _flight_sensed(self, event: FlightSensed, now: Instant) -> None:
+        self._sensed = event
+        first_look = self._phase is P.UNSPECIFIED
+        if first_look:
+            self._take_stock(now)
+        if self._phase is P.GROUNDED:
+            return
+        if event.fault:
+            self._ground(event.fault, now)
+            return
+        if first_look:
+            return  # sensed before the commands that were just given: `at_target` is of an older target
+        expected = _PAYLOAD_EXPECTED.get(self._phase)
+        if expected is not None and expected != event.payload_on_board:
+            self._ground("package_missing" if expected else "package_not_cleared", now)
+            return
+        self._advance(now)
+
+    def _advance(self, now: Instant) -> None:
+        """Go on where the flight controller says that an act or a leg is done."""
+        goal, sensed = self._durable.goal, self._sensed
+        if self._phase is P.RETURNING:
+            if sensed.at_target:
+                self._become(P.IDLE)
+            return
+        if goal is None:
+            return
+        if self._phase is P.LOADING and sensed.payload_on_board:
+            self._write(Loaded(*goal.key))
+            self._carry(goal)
+        elif self._phase is P.DROPPING and not sensed.payload_on_board:
+            self._close(Outcome.DELIVERED, "", now)
+            self._fly_home()
+        elif self._phase is P.BRINGING_BACK and not sensed.payload_on_board:
+            if self._acting or goal.unloading:  # put down before a restart, it may be sensed after it
+                self._close(Outcome.RETURNED, "recalled", now)
+                self._fly_home()
+            else:
+                self._ground("package_missing", now)
+        elif sensed.at_target and not self._acting:
+            self._act_at_target(goal, now)
+
+    def _act_at_target(self, goal: Goal, now: Instant) -> None:
+        """The drone has arrived; begin what it came for, intent first."""
+        match self._phase:
+            case P.TO_PICKUP:
+                self._become(P.AWAITING_CLEARANCE)
+                self._ask_at_s = now.mono_s
+            case P.LOADING:
+                self._act(Load(goal.order.package_weight_kg))
+            case P.TO_DESTINATION:
+                self._write(Dropping(*goal.key))
+                self._become(P.DROPPING)
+                self._act(Drop())
+            case P.DROPPING:
+                self._act(Drop())
+            case P.BRINGING_BACK:
+                if not goal.unloading:
+                    self._write(Unloading(*goal.key))
+                self._act(Drop())
+
+    def _take_stock(self, now: Instant, *, after_person: bool = False) -> None:
+        """The first look after a start: journal and payload sensor together say where the package is.
+
+        After a person was at the drone (``after_person``) an empty one says nothing any more of a package that had been
+        cleared: it may have been dropped, not loaded, or taken away by hand.
+        """
+        goal, loaded = self._durable.goal, self._sensed.payload_on_board
+        if self._durable.grounded:
+            self._become(P.GROUNDED)
+            self._effects.append(Hold())
+        elif goal is None or not goal.cleared:
+            if loaded:
+                self._ground("package_not_cleared", now)
+            elif goal is None:
+                self._fly_home()
+            else:
+                self._fly_to_pickup()
+        elif loaded:
+            if not goal.loaded:
+                self._write(Loaded(*goal.key))
+            self._carry(goal)
+        elif after_person:
+            self._close(Outcome.PACKAGE_MISSING, "package_missing", now)
+            self._fly_home()
+        else:
+            self._take_stock_empty(goal, now)
+
+    def _take_stock_empty(self, goal: Goal, now: Instant) -> None:
+        """Clearance is journalled, and the payload sensor says empty."""
+        if goal.dropping:
+            self._close(Outcome.DELIVERED, "", now)
+            self._fly_home()
+        elif goal.unloading:
+            self._close(Outcome.RETURNED, "recalled", now)
+            self._fly_home()
+        elif goal.loaded:
+            self._ground("package_missing", now)
+        elif goal.recalled:
+            self._close(Outcome.NOT_LOADED, "recalled", now)
+            self._fly_home()
+        else:
+            self._become(P.LOADING)
+            self._effects.append(Fly(self._pickup(goal)))
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def _carry(self, goal: Goal) -> None:
+        """The package is on board: on, or back."""
+        if goal.recalled:
+            self._bring_back(goal)
+            return
+        self._become(P.DROPPING if goal.dropping else P.TO_DESTINATION)
+        self._effects.append(Fly(goal.order.destination))
+
+    def _bring_back(self, goal: Goal) -> None:
+        self._become(P.BRINGING_BACK)
+        self._effects.append(Fly(self._pickup(goal)))
+
+    def _fly_to_pickup(self) -> None:
+        goal = self._durable.goal
+        assert goal is not None
+        self._become(P.TO_PICKUP)
+        self._effects.append(Fly(self._pickup(goal)))
+
+    def _fly_home(self) -> None:
+        self._become(P.RETURNING)
+        self._effects.append(Fly(self._depot))
+
+    def _ground(self, reason: str, now: Instant) -> None:
+        """Stay down. A goal without clearance ends, for its package was not taken; any other is kept, for a person."""
+        if self._durable.goal is not None and not self._durable.goal.cleared:
+            self._close(Outcome.FAULT_BEFORE_LOADING, reason, now)
+        self._write(Grounded(reason))
+        self._become(P.GROUNDED)
+        self._effects += [Hold(), Notice("error", f"{self.drone_id} is grounded: {reason}")]
+
+    def _ask_when_due(self, now: Instant) -> None:
+        goal = self._durable.goal
+        if self._phase is not P.AWAITING_CLEARANCE or goal is None or now.mono_s < self._ask_at_s:
+            return
+        self._ask_at_s = now.mono_s + self._policy.clearance_retry_s
+        self._effects.append(AskClearance(*goal.key, self._journal_id, self._durable.highest_epoch))
+
+    def _pickup(self, goal: Goal) -> GeoPoint:
+        return goal.order.pickup or self._depot
+
+    # --- the only places that change phase and journal --------------------------------------------------------------
+
+    def _become(self, phase: Phase) -> None:
+        if phase not in STAGES[self._phase]:
+            raise IllegalStage(f"{self.drone_id}: {self._phase.name} to {phase.name}")
+        self._phase = phase
+        self._acting = False
+
+    def _act(self, act: Load | Drop) -> None:
+        self._acting = True
+        self._effects.append(act)
+
+    def _write(self, entry: Entry) -> None:
+        self._durable = apply(self._durable, entry)
+        self._effects.append(WriteJournal(entry))
+
+    def _raise_epoch(self, epoch: int) -> None:
+        if epoch > self._durable.highest_epoch:
+            self._write(EpochRaised(epoch))
+
+    def _close(self, outcome: Outcome, reason: str, now: Instant) -> None:
+        goal = self._durable.goal
+        assert goal is not None
+        self._write(Closed(*goal.key, outcome, now.wall_s, reason))
+        self._effects.append(GoalEnded(DeliveryOutcome(*goal.key, outcome, at=now.wall_s, reason=reason)))

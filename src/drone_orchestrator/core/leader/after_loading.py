@@ -1,0 +1,236 @@
+"""What a leader does about an order from ``LOADING`` on: only the drone that got clearance can tell how it goes.
+
+The package may be out of its depot, so nothing here ever assumes that it is back: a drone says so from the very journal
+that got clearance, or a person does. Where neither can be had the order is parked, or has failed once the drone's grace
+is over.
+"""
+
+from __future__ import annotations
+
+from .. import backoff
+from .. import saga as sagas
+from ..types import (
+    CommandAction,
+    DeliveryOutcome,
+    DroneReport,
+    Instant,
+    Kind,
+    OperatorCommand,
+    Order,
+    Outcome,
+    Phase,
+    Saga,
+    SagaStatus,
+)
+from ..view import FleetView
+from .effects import AcknowledgeOutcome, BreakerChange, Effect, RecallGoal, Report
+from .memory import Agenda, DispatchPolicy, Drone, Retry
+from .steps import Steps
+
+S = SagaStatus
+
+
+class Aftermath:
+    """Looks at orders in ``LOADING``, ``IN_TRANSIT`` and ``COMPENSATING``."""
+
+    def __init__(self, view: FleetView, policy: DispatchPolicy, steps: Steps) -> None:
+        self._view = view
+        self._policy = policy
+        self._steps = steps
+
+    def adopt(self, policy: DispatchPolicy) -> None:
+        """Another policy holds from now on."""
+        self._policy = policy
+
+    def look(self, saga: Saga, agenda: Agenda, drone: Drone | None, silent: bool, now: Instant) -> list[Effect]:
+        """The step that follows; ``drone`` is the saga's, ``silent`` says that it has not been heard of late."""
+        if saga.journal_id is None:
+            return self._steps.compensated(saga, now)
+        if saga.parked:
+            return self._look_at_parked(saga, drone, now)
+        if drone is None or silent:
+            return self._silent(saga, agenda, drone, now)
+        agenda.silent_since_s = None
+        if drone.report.journal_id != saga.journal_id:
+            # It cannot vouch for what its predecessor did, but it can fly other orders.
+            return self._park(saga, "journal_lost_with_package", now, release=True)
+        outcome = outcome_of(drone, saga)
+        if outcome is not None:
+            return self._settle(saga, outcome, now)
+        if drone.report.phase is Phase.GROUNDED:
+            return self._grounded(saga, agenda, now)
+        agenda.grounded_since_s = None
+        if _is_current(drone.report, saga):
+            agenda.ignorant_since_s = None
+        self._steps.wake(saga.message_id, drone.heard_at_s + self._policy.drone_fresh_s + self._policy.commit_retry_s)
+        if saga.status is S.COMPENSATING:
+            return self._recall(saga, agenda, drone.report, now)
+        cancel = self._view.cancel_of(saga.message_id)
+        if cancel:
+            return self._steps.abandon(saga, cancel.reason, S.CANCELLED, now)
+        if saga.status is S.LOADING and drone.report.package_on_board and _is_current(drone.report, saga):
+            return self._steps.commit(self._steps.record(saga, sagas.LOADED, S.IN_TRANSIT, now))
+        return [] if _is_current(drone.report, saga) else self._ignorant(saga, agenda, now)
+
+    def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
+        """The drone says how it ended."""
+        assert saga.drone_id is not None and saga.journal_id is not None
+        if outcome.outcome is Outcome.PACKAGE_MISSING:
+            # Parked first, acknowledged afterwards: the drone's word is all that there is.
+            return self._park(saga, outcome.reason or "package_missing", now, release=True)
+        ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
+        breaker = self._breaker(saga.drone_id, outcome.outcome, now)
+        if outcome.outcome is Outcome.DELIVERED:
+            step = self._steps.record(saga, sagas.DELIVERED, S.DELIVERED, now)
+            return self._steps.commit(step, self._steps.release(saga), then=(ack,), breaker=breaker)
+        # The package is in the depot: undone already, so what is left of the compensation shares one transaction.
+        if saga.status is S.COMPENSATING:
+            return self._steps.compensated(saga, now, then=(ack,), breaker=breaker)
+        cancel = self._view.cancel_of(saga.message_id)
+        reason = cancel.reason if cancel else outcome.reason or outcome.outcome.name.lower()
+        abandoned = self._steps.abandoned(saga, reason, S.CANCELLED if cancel else S.PENDING, now)
+        undone = sagas.apply(saga, abandoned)
+        return self._steps.compensated(undone, now, then=(ack,), before=(abandoned,), breaker=breaker)
+
+    def _breaker(self, drone_id: str, outcome: Outcome, now: Instant) -> BreakerChange | None:
+        """What an outcome says of the drone: one that it never came to load says nothing."""
+        if outcome is Outcome.FAULT_BEFORE_LOADING:
+            return self._steps.breaker_failed(drone_id, now)
+        return self._steps.breaker_succeeded(drone_id) if outcome in (Outcome.DELIVERED, Outcome.RETURNED) else None
+
+    # --- out of action ------------------------------------------------------------------------------------------
+
+    def _silent(self, saga: Saga, agenda: Agenda, drone: Drone | None, now: Instant) -> list[Effect]:
+        """The drone that may have the package is not heard: wait for it, but not for ever."""
+        agenda.grounded_since_s = None
+        if agenda.silent_since_s is None:
+            agenda.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
+        give_up_s = agenda.silent_since_s + self._policy.lost_grace_s
+        if now.mono_s < give_up_s:
+            self._steps.wake(saga.message_id, give_up_s)
+            return []
+        reason = "drone_lost_with_package"
+        step = self._steps.record(saga, sagas.FAILED, S.FAILED, now, reason=reason)
+        called = Report("error", f"{saga.order_id}: {reason}, last with {saga.drone_id}; find the package")
+        return self._steps.commit(step, self._steps.release(saga), then=(called,))
+
+    def _grounded(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+        """Somebody may let it fly again soon; if nobody does, nobody knew: park it, and call somebody."""
+        if agenda.grounded_since_s is None:
+            agenda.grounded_since_s = now.mono_s
+        give_up_s = agenda.grounded_since_s + self._policy.lost_grace_s
+        if now.mono_s >= give_up_s:
+            return self._park(saga, "drone_grounded_with_package", now)
+        self._steps.wake(saga.message_id, give_up_s)
+        return []
+
+    def _ignorant(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+        """The drone is well, has its journal, and knows neither the goal nor how it ended. Its news may be late; but
+        where none comes, something is wrong that nobody thought of, and it must not be waited for in silence."""
+        if agenda.ignorant_since_s is None:
+            agenda.ignorant_since_s = now.mono_s
+        give_up_s = agenda.ignorant_since_s + self._policy.lost_grace_s
+        if now.mono_s >= give_up_s:
+            return self._park(saga, "drone_knows_nothing_of_it", now)
+        self._steps.wake(saga.message_id, give_up_s)
+        return []
+
+    def _recall(self, saga: Saga, agenda: Agenda, report: DroneReport, now: Instant) -> list[Effect]:
+        """Have the package brought back. Asked for again, with growing pauses, until the drone obeys."""
+        assert saga.drone_id is not None
+        if _is_current(report, saga) and report.phase in (Phase.BRINGING_BACK, Phase.DROPPING):
+            agenda.recall = None  # it obeys, or it is too late: its outcome will tell
+            return []
+        if agenda.recall is None or agenda.recall.attempt != saga.attempt:
+            agenda.recall = Retry(saga.attempt)
+        recall = agenda.recall
+        if now.mono_s < recall.next_try_s:
+            # Asked for again at every look: an earlier wake, for another reason, may have stood in for this one.
+            self._steps.wake(saga.message_id, recall.next_try_s)
+            return []
+        if recall.tries >= self._policy.max_recall_tries:
+            return self._park(saga, "recall_not_obeyed", now)
+        recall.tries += 1
+        recall.next_try_s = now.mono_s + backoff.delay_s(
+            recall.tries,
+            base_s=self._policy.recall_retry_s,
+            cap_s=self._policy.recall_cap_s,
+            seed=saga.message_id,
+        )
+        self._steps.wake(saga.message_id, recall.next_try_s)
+        return [RecallGoal(saga.drone_id, saga.message_id, saga.attempt, self._steps.held.epoch)]
+
+    # --- parked -------------------------------------------------------------------------------------------------
+
+    def _park(self, saga: Saga, reason: str, now: Instant, *, release: bool = False) -> list[Effect]:
+        called = Report(
+            "error", f"{saga.order_id} is parked ({reason}), last with {saga.drone_id}: a person must decide"
+        )
+        return self._steps.park(saga, reason, now, release=release, then=(called,))
+
+    def _look_at_parked(self, saga: Saga, drone: Drone | None, now: Instant) -> list[Effect]:
+        """A person decides, unless the drone itself can say after all how it ended."""
+        outcome = outcome_of(drone, saga)
+        same_journal = drone is not None and drone.report.journal_id == saga.journal_id
+        if outcome is not None and same_journal and outcome.outcome is not Outcome.PACKAGE_MISSING:
+            return self._settle(saga, outcome, now)
+        useless = outcome is not None or not same_journal
+        if drone is not None and useless and self._view.reservation_of(saga) is not None:
+            return self._steps.park(saga, saga.reason or "parked", now, release=True)  # the drone may fly other orders
+        effects: list[Effect] = []
+        if outcome is not None and same_journal and drone is not None:
+            key = (saga.message_id, saga.attempt)
+            effects = [AcknowledgeOutcome(saga.drone_id or "", drone.report.journal_id, *key, outcome.outcome)]
+        command = self._view.command_of(saga.message_id)
+        return effects + (self._obey(saga, command, drone, now) if command else [])
+
+    def _obey(self, saga: Saga, command: OperatorCommand, drone: Drone | None, now: Instant) -> list[Effect]:
+        assert saga.target is not None
+        by = f"{command.action.value} by {command.by or 'an operator'}"
+        match command.action:
+            case CommandAction.RETRY:
+                step = self._steps.record(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
+                agenda = self._steps.held.of(saga.message_id)
+                agenda.recall = agenda.grounded_since_s = agenda.ignorant_since_s = None
+                agenda.silent_since_s = now.mono_s  # a try has the whole grace before it
+                return self._steps.commit(step)
+            case CommandAction.DELIVERED:
+                return self._steps.resolve(saga, S.DELIVERED, by, now)
+            case CommandAction.LOST:
+                return self._steps.resolve(saga, S.FAILED, by, now)
+            case CommandAction.RETURNED:
+                # The drone's last word counts, however old: what it shows here can never be taken back.
+                if drone is None or self._may_still_load(saga, drone.report):
+                    why = (
+                        "its drone was never heard"
+                        if drone is None
+                        else f"{saga.drone_id} has it, or may still load it"
+                    )
+                    told = Report("warning", f"{saga.order_id} is not taken as returned: {why}; see to the drone first")
+                    return [told, *self._steps.discard(saga.message_id, (Kind.INBOX_COMMAND,))]
+                return self._steps.resolve(saga, saga.target, by, now)
+
+    @staticmethod
+    def _may_still_load(saga: Saga, report: DroneReport) -> bool:
+        """A clearance is out. A drone that has closed the goal or lost its journal cannot use it; one that is grounded
+        cannot while it is empty, for then the goal ends when it is let fly again."""
+        if report.journal_id != saga.journal_id or not _is_current(report, saga):
+            return False
+        return report.package_on_board or report.phase is not Phase.GROUNDED
+
+
+def outcome_of(drone: Drone | None, saga: Saga) -> DeliveryOutcome | None:
+    """What the drone reports of the saga's current attempt."""
+    if drone is None:
+        return None
+    key = (saga.message_id, saga.attempt)
+    return next((o for o in drone.report.outcomes if (o.message_id, o.attempt) == key), None)
+
+
+def deadline_of(order: Order) -> float | None:
+    """Wall clock time, in s, after which nobody wants the order."""
+    return None if order.deadline_s is None else order.submitted_at + order.deadline_s
+
+
+def _is_current(report: DroneReport, saga: Saga) -> bool:
+    return report.message_id == saga.message_id and report.attempt == saga.attempt

@@ -1,0 +1,58 @@
+"""The circuit breaker of each drone, as data: who fails again and again gets no orders for a while.
+
+A breaker is a record in the store, written in the very transaction of the step that shows the failure or the success.
+So it survives any leader, and cannot disagree with the orders' histories. The states are the usual three; the pauses
+grow with every opening in a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .. import backoff
+from ..types import Breaker, BreakerState
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """``failures`` in a row open a breaker, for ``open_s`` at first and up to ``open_cap_s``. Raises ``ValueError``."""
+
+    failures: int = 3
+    open_s: float = 30.0
+    open_cap_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.failures < 1 or not 0.0 < self.open_s <= self.open_cap_s:
+            raise ValueError("breakers: at least 1 failure, and 0 < open_s <= open_cap_s are wanted")
+
+
+def after_failure(
+    breaker: Breaker | None, drone_id: str, policy: BreakerPolicy, *, now_s: float, epoch: int
+) -> Breaker:
+    """The drone could not be given an order, or gave it up before loading."""
+    known = breaker or Breaker(drone_id, BreakerState.CLOSED, epoch)
+    failures = known.failures + 1
+    if known.state is BreakerState.CLOSED and failures < policy.failures:
+        return replace(known, epoch=epoch, failures=failures)
+    trips = known.trips + 1
+    open_until = now_s + pause_s(trips, drone_id, policy)
+    return Breaker(drone_id, BreakerState.OPEN, epoch, failures, trips, open_until)
+
+
+def pause_s(trips: int, drone_id: str, policy: BreakerPolicy) -> float:
+    """How long the breaker stays open after ``trips`` openings in a row."""
+    return backoff.delay_s(trips, base_s=policy.open_s, cap_s=policy.open_cap_s, seed=drone_id)
+
+
+def after_success(breaker: Breaker | None, *, epoch: int) -> Breaker | None:
+    """The drone has finished an order; ``None`` where there is nothing to write."""
+    if breaker is None or (breaker.state is BreakerState.CLOSED and not breaker.failures):
+        return None
+    return Breaker(breaker.drone_id, BreakerState.CLOSED, epoch)
+
+
+def on_trial(breaker: Breaker | None, *, epoch: int) -> Breaker | None:
+    """The drone gets an order; ``None`` where its breaker is not open."""
+    if breaker is None or breaker.state is not BreakerState.OPEN:
+        return None
+    return replace(breaker, state=BreakerState.HALF_OPEN, epoch=epoch)

@@ -1,0 +1,274 @@
+"""Leadership as a state machine: who campaigns when, and until when a leader may act.
+
+The shell's duties are in :mod:`.effects`. The store decides who wins; this machine decides when to try and when to
+stop. It trusts its lease by the local monotonic clock alone, counted from when the last successful refresh was *sent*,
+and stops a safety margin before the store could have expired it. Being wrong about that would still be harmless: every
+write is fenced.
+
+A leader's death shows in two ways: its lease runs out, or its heartbeats stop. A standby that misses the heartbeats
+does not wait for the lease; it replaces exactly the leader that it suspects. It may be wrong, for it may be itself that
+is cut off, so it does that once in ``suspicion_pause_s`` only, and after being wrong more rarely still: then the lease
+decides. A leader that takes its leave is replaced in the same way, but nobody can be wrong about that.
+
+A standby that hears no drone yet, because it was started a moment ago, would lead and have nothing to lead: it lets
+others try first for ``cold_pause_s``, counted from when it saw that a leader is wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .. import backoff
+from ..types import Entry, Instant, LeaderRecord
+from .effects import Campaign, Effect, Heartbeat, LeaveOffice, RefreshLease, Report, Resign, TakeOffice
+from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
+
+
+class Role(str, Enum):
+    """What this replica is to the election."""
+
+    STANDBY = "standby"  # somebody else leads, or the last try failed and a pause runs
+    CAMPAIGNING = "campaigning"  # a try is on its way to the store
+    ELECTED = "elected"  # won; waits until its view has caught up with the election
+    LEADER = "leader"
+    RETIRED = "retired"  # an operator told it not to campaign
+
+
+#: Which role may follow which.
+TRANSITIONS: dict[Role, frozenset[Role]] = {
+    Role.STANDBY: frozenset({Role.CAMPAIGNING, Role.RETIRED}),
+    Role.CAMPAIGNING: frozenset({Role.STANDBY, Role.ELECTED, Role.RETIRED}),
+    Role.ELECTED: frozenset({Role.LEADER, Role.STANDBY, Role.RETIRED}),
+    Role.LEADER: frozenset({Role.STANDBY, Role.RETIRED}),
+    Role.RETIRED: frozenset({Role.STANDBY}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionPolicy:
+    """Timing, in s. Raises ``ValueError`` where the relations do not hold that make it safe."""
+
+    lease_ttl_s: float = 5.0
+    refresh_period_s: float = 1.0
+    safety_margin_s: float = 1.0
+    retry_base_s: float = 0.2
+    retry_cap_s: float = 3.0
+    heartbeat_period_s: float | None = None  # None: no heartbeats, the lease alone tells of a death
+    suspicion_pause_s: float = 30.0
+    suspicion_cap_s: float = 600.0
+    cold_pause_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.lease_ttl_s < 2.0:
+            raise ValueError("lease_ttl_s must be at least 2 s: etcd grants no shorter lease")
+        if not 0.0 < self.safety_margin_s < self.lease_ttl_s / 2:
+            raise ValueError("safety_margin_s must be positive and less than half of lease_ttl_s")
+        if not 0.0 < self.refresh_period_s <= (self.lease_ttl_s - self.safety_margin_s) / 3:
+            raise ValueError("refresh_period_s must leave room for three refreshes before the leader steps down")
+        if self.heartbeat_period_s is not None and not 0.0 < self.heartbeat_period_s < self.lease_ttl_s:
+            raise ValueError("heartbeat_period_s must be positive and less than lease_ttl_s")
+        if not 0.0 < self.suspicion_pause_s <= self.suspicion_cap_s:
+            raise ValueError("suspicion_pause_s must be positive, and suspicion_cap_s not below it")
+        if not 0.0 <= self.cold_pause_s < self.lease_ttl_s:
+            raise ValueError("cold_pause_s must not be negative, and less than lease_ttl_s")
+
+
+class Election:
+    """The election's part of the orchestrator's core; not used by itself outside tests."""
+
+    def __init__(self, record: LeaderRecord, policy: ElectionPolicy) -> None:
+        self.role = Role.STANDBY
+        self.epoch = 0
+        self._record = record
+        self._policy = policy
+        self._valid_until_s = 0.0
+        self._refresh_at_s = 0.0
+        self._try_at_s: float | None = None
+        self._failures = 0
+        self._heartbeat_at_s = float("-inf")
+        self._heartbeats = 0
+        self._silent: LeaderSilent | None = None
+        self._over: LeaderSilent | None = None  # whom the campaign under way is to replace
+        self._won_by_suspicion_at_s: float | None = None
+        self._may_suspect_at_s = float("-inf")
+        self._wrong_suspicions = 0
+        self._wanted_since_s: float | None = None  # a cold standby noticed then that a leader is wanted
+
+    @property
+    def record(self) -> LeaderRecord:
+        return self._record
+
+    def next_deadline(self) -> float | None:
+        """When ``tick`` wants to be called, by the monotonic clock."""
+        if self.role in (Role.ELECTED, Role.LEADER):
+            deadlines = [self._refresh_at_s, self._valid_until_s]
+            if self.role is Role.LEADER and self._policy.heartbeat_period_s is not None:
+                deadlines.append(self._heartbeat_at_s)
+            return min(deadlines)
+        if self.role is not Role.STANDBY:
+            return None
+        if self._wanted_since_s is not None:
+            return self._wanted_since_s + self._policy.cold_pause_s
+        if self._silent:
+            return self._may_suspect_at_s if self._try_at_s is None else min(self._try_at_s, self._may_suspect_at_s)
+        return self._try_at_s
+
+    def tick(self, leader: Entry | None, now: Instant, *, warm: bool = True) -> list[Effect]:
+        """Refresh, step down or campaign, whatever is due; ``leader`` is the leader key as the view has it, and
+        ``warm`` says whether this replica could go on at once where another one stopped."""
+        if self.role in (Role.ELECTED, Role.LEADER):
+            return self._serve(leader, now)
+        if self.role is not Role.STANDBY:
+            return []
+        if leader is None or leader.value is None:
+            self._silent = None
+            due = self._try_at_s is None or now.mono_s >= self._try_at_s
+            return self._campaign(None, now) if due and self._has_let_others_try(warm, now) else []
+        self._try_at_s, self._failures = None, 0
+        silent, self._silent = self._silent, None
+        if silent is None or silent.epoch != leader.mod_revision:
+            self._wanted_since_s = None
+            return []
+        self._silent = silent
+        due = silent.left or now.mono_s >= self._may_suspect_at_s
+        return self._campaign(silent, now) if due and self._has_let_others_try(warm, now) else []
+
+    def _has_let_others_try(self, warm: bool, now: Instant) -> bool:
+        if self._wanted_since_s is None:
+            self._wanted_since_s = now.mono_s
+        return warm or now.mono_s >= self._wanted_since_s + self._policy.cold_pause_s
+
+    def leader_silent(self, event: LeaderSilent) -> None:
+        """The detector misses the heartbeats of an epoch. What follows from it is for ``tick`` to say."""
+        self._silent = event
+
+    def leader_alive(self, epoch: int) -> None:
+        """The detector hears that epoch (again)."""
+        if self._silent is not None and self._silent.epoch == epoch:
+            self._silent = None
+
+    def _campaign(self, over: LeaderSilent | None, now: Instant) -> list[Effect]:
+        self._become(Role.CAMPAIGNING)
+        self._try_at_s = self._silent = self._wanted_since_s = None
+        self._over = over
+        record = LeaderRecord(self._record.holder, self._record.instance_id, now.wall_s)
+        campaign = Campaign(record, self._policy.lease_ttl_s, over.epoch if over else 0)
+        if over is None:
+            return [campaign]
+        if over.left:
+            return [Report("info", f"the leader of epoch {over.epoch} has left: taking over"), campaign]
+        return [Report("warning", f"the leader of epoch {over.epoch} is silent: taking over"), campaign]
+
+    def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
+        if self.role is not Role.CAMPAIGNING:
+            # Retired while the try was on its way: give back what it may have won.
+            return [Resign(event.epoch)] if event.epoch else []
+        over, self._over = self._over, None
+        if not event.epoch:
+            self._become(Role.STANDBY)
+            if over is not None:
+                return []  # somebody was faster, or the leader had just gone by itself: the view will tell
+            self._failures += 1
+            self._try_at_s = now.mono_s + backoff.delay_s(
+                self._failures,
+                base_s=self._policy.retry_base_s,
+                cap_s=self._policy.retry_cap_s,
+                seed=self._record.instance_id,
+            )
+            return [Report("warning", f"campaign failed: {event.detail}")] if event.detail else []
+        self._failures = 0
+        self.epoch = event.epoch
+        suspected = over is not None and not over.left
+        self._won_by_suspicion_at_s = now.mono_s if suspected else None
+        if suspected:
+            self._may_suspect_at_s = now.mono_s + self._suspicion_pause_s()
+        self._become(Role.ELECTED)
+        self._extend(event.sent_mono_s)
+        return []
+
+    def lease_refreshed(self, event: LeaseRefreshed) -> None:
+        if event.epoch == self.epoch and self.role in (Role.ELECTED, Role.LEADER):
+            self._extend(event.sent_mono_s)
+
+    def lease_lost(self, event: LeaseLost, now: Instant) -> list[Effect]:
+        if event.epoch != self.epoch or self.role not in (Role.ELECTED, Role.LEADER):
+            return []
+        return self.step_down("the store no longer knows the lease", now)
+
+    def expire(self, now: Instant) -> list[Effect]:
+        """Stop leading if the lease could have run out; to be asked before anything is decided."""
+        if self.role not in (Role.ELECTED, Role.LEADER) or now.mono_s < self._valid_until_s:
+            return []
+        return self.step_down("the lease could not be refreshed in time", now)
+
+    def step_down(self, reason: str, now: Instant) -> list[Effect]:
+        """Stop leading; campaign again later, when the key is free."""
+        self._judge_suspicion(now)
+        effects = self._leave(reason)
+        self._become(Role.STANDBY)
+        self._try_at_s = now.mono_s + self._policy.retry_base_s
+        return effects
+
+    def _suspicion_pause_s(self) -> float:
+        doubled_s = self._policy.suspicion_pause_s * 2.0 ** min(self._wrong_suspicions, 30)
+        return min(self._policy.suspicion_cap_s, doubled_s)
+
+    def _judge_suspicion(self, now: Instant) -> None:
+        """Whoever took over on a suspicion and is replaced soon was wrong: it is itself that cannot be heard."""
+        won_at_s, self._won_by_suspicion_at_s = self._won_by_suspicion_at_s, None
+        if won_at_s is None:
+            return
+        if now.mono_s - won_at_s < self._policy.suspicion_pause_s:
+            self._wrong_suspicions += 1
+            self._may_suspect_at_s = now.mono_s + self._suspicion_pause_s()
+        else:
+            self._wrong_suspicions = 0
+
+    def retire(self) -> list[Effect]:
+        """Hand over on purpose: free the key at once, and stay out until :meth:`return_to_service`."""
+        if self.role is Role.RETIRED:
+            return []
+        led = self.role in (Role.ELECTED, Role.LEADER)
+        effects = self._leave("resigned on an operator's word") if led else []
+        self._become(Role.RETIRED)
+        return effects
+
+    def return_to_service(self) -> None:
+        if self.role is Role.RETIRED:
+            self._become(Role.STANDBY)
+            self._try_at_s = self._wanted_since_s = None
+
+    def _serve(self, leader: Entry | None, now: Instant) -> list[Effect]:
+        if leader is not None and leader.mod_revision > self.epoch:
+            return self.step_down(f"the leader key has moved on to revision {leader.mod_revision}", now)
+        effects: list[Effect] = []
+        if self.role is Role.ELECTED and leader is not None and leader.mod_revision == self.epoch:
+            # Everything that predecessors wrote has a lower revision than this key: the view holds all of it now.
+            self._become(Role.LEADER)
+            effects.append(TakeOffice(self.epoch))
+        period_s = self._policy.heartbeat_period_s
+        if self.role is Role.LEADER and period_s is not None and now.mono_s >= self._heartbeat_at_s:
+            self._heartbeat_at_s = now.mono_s + period_s
+            self._heartbeats += 1
+            effects.append(Heartbeat(self.epoch, self._heartbeats))
+        if now.mono_s >= self._refresh_at_s:
+            self._refresh_at_s = now.mono_s + self._policy.refresh_period_s
+            effects.append(RefreshLease(self.epoch))
+        return effects
+
+    def _leave(self, reason: str) -> list[Effect]:
+        epoch, was_leader = self.epoch, self.role is Role.LEADER
+        self.epoch = 0
+        leave: list[Effect] = [LeaveOffice(epoch, reason)] if was_leader else []
+        return [*leave, Resign(epoch)]
+
+    def _extend(self, sent_mono_s: float) -> None:
+        valid = sent_mono_s + self._policy.lease_ttl_s - self._policy.safety_margin_s
+        self._valid_until_s = max(self._valid_until_s, valid)
+        self._refresh_at_s = sent_mono_s + self._policy.refresh_period_s
+
+    def _become(self, role: Role) -> None:
+        if role not in TRANSITIONS[self.role]:
+            raise AssertionError(f"illegal change of role: {self.role.value} to {role.value}")
+        self.role = role

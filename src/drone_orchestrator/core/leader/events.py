@@ -1,0 +1,185 @@
+"""What the orchestrator's shell tells its core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..types import DroneReport, Snapshot, StoreChange
+from .effects import Archive, Commit
+
+if TYPE_CHECKING:  # both import this module
+    from .memory import DispatchPolicy
+    from .retention import RetentionPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ViewLoaded:
+    """A fresh snapshot: at the start, and when the watch could not be resumed."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChanged:
+    """The watch delivered one revision."""
+
+    change: StoreChange
+
+
+class Fate(str, Enum):
+    """What became of a commit."""
+
+    SUCCEEDED = "succeeded"  # durable at ``revision``
+    CONFLICT = "conflict"  # did not happen: something it builds on has changed
+    FENCED = "fenced"  # did not happen: somebody else is leader
+    UNKNOWN = "unknown"  # it may have happened, or happen yet; the watch will tell
+    UNAVAILABLE = "unavailable"  # did not happen: it was never sent
+
+
+@dataclass(frozen=True, slots=True)
+class CommitDone:
+    """Answer to a :class:`~drone_orchestrator.core.leader.effects.Commit`."""
+
+    commit: Commit
+    fate: Fate
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """Answer to an :class:`~drone_orchestrator.core.leader.effects.Archive`.
+
+    ``refused``: message ids that were left out, each with the reason; the others are on disk, or left the store before.
+    ``error``: none is.
+    """
+
+    archive: Archive
+    refused: tuple[tuple[str, str], ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignDone:
+    """``epoch`` 0: not won (lost, or the store could not be asked). ``sent_mono_s``: when the lease was asked for."""
+
+    epoch: int
+    sent_mono_s: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRefreshed:
+    """The lease lives; it counts from ``sent_mono_s``, when the request left, by the local monotonic clock."""
+
+    epoch: int
+    sent_mono_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """The store knows the lease no more."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderAlive:
+    """A heartbeat of the leader of ``epoch`` arrived."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSilent:
+    """Heartbeats of the leader of ``epoch`` had been heard, and have stopped: it is dead, hangs, or is cut off.
+
+    ``left``: it has stopped them itself, in an orderly way. No cut can look like that, so this is no mere suspicion.
+    """
+
+    epoch: int
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorResign:
+    """Stop leading, and do not campaign until told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCampaign:
+    """Campaign again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoliciesChanged:
+    """An operator has set other bounds and periods: they hold from here on, also for what waits already. ``None``:
+    as before."""
+
+    dispatch: DispatchPolicy | None = None
+    retention: RetentionPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DroneHeard:
+    """A drone's state arrived."""
+
+    report: DroneReport
+
+
+@dataclass(frozen=True, slots=True)
+class GoalAnswered:
+    """The drone's action server answered a goal. Not ``accepted`` says nothing of why; the drone's state does."""
+
+    drone_id: str
+    message_id: str
+    attempt: int
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GoalUnreachable:
+    """The goal could not be sent, or was not answered in time."""
+
+    drone_id: str
+    message_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClearanceRequested:
+    """A drone at its pickup asks whether it may load."""
+
+    request_id: int
+    drone_id: str
+    message_id: str
+    attempt: int
+    journal_id: str
+    highest_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing happened; time passed."""
+
+
+Event = (
+    ViewLoaded
+    | StoreChanged
+    | CommitDone
+    | Archived
+    | CampaignDone
+    | LeaseRefreshed
+    | LeaseLost
+    | LeaderAlive
+    | LeaderSilent
+    | OperatorResign
+    | OperatorCampaign
+    | PoliciesChanged
+    | DroneHeard
+    | GoalAnswered
+    | GoalUnreachable
+    | ClearanceRequested
+    | Tick
+)

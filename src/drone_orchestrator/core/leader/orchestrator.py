@@ -1,0 +1,218 @@
+"""One orchestrator replica as a state machine: ``step(events, now) -> effects``, ``next_deadline()``.
+
+It joins parts that know nothing of each other's insides: the view (what the store says), the election (whether this
+replica leads), and what a leader does: the dispatcher moves orders, the retention retires those that have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from ..planner import Planner
+from ..types import FleetSpec, Instant, Kind, LeaderRecord
+from ..view import FleetView
+from .dispatch import Dispatcher
+from .effects import Effect, Report, Retirement, TakeOffice, Transition
+from .election import Election, ElectionPolicy, Role
+from .events import (
+    Archived,
+    CampaignDone,
+    ClearanceRequested,
+    CommitDone,
+    DroneHeard,
+    Event,
+    Fate,
+    GoalAnswered,
+    GoalUnreachable,
+    LeaderAlive,
+    LeaderSilent,
+    LeaseLost,
+    LeaseRefreshed,
+    OperatorCampaign,
+    OperatorResign,
+    PoliciesChanged,
+    StoreChanged,
+    Tick,
+    ViewLoaded,
+)
+from .memory import DispatchPolicy
+from .retention import Retention, RetentionPolicy
+
+
+class Orchestrator:
+    """Feed it everything that happens; carry out what it answers (duties: :mod:`.effects`).
+
+    Without ``retention`` orders that have ended stay in the store for ever.
+    """
+
+    def __init__(
+        self,
+        record: LeaderRecord,
+        fleet: FleetSpec,
+        planner: Planner,
+        *,
+        election: ElectionPolicy | None = None,
+        dispatch: DispatchPolicy | None = None,
+        retention: RetentionPolicy | None = None,
+        campaigns: bool = True,
+    ) -> None:
+        self.view = FleetView()
+        self.election = Election(record, election or ElectionPolicy())
+        self.dispatcher = Dispatcher(self.view, fleet, planner, dispatch or DispatchPolicy())
+        self.retention = Retention(self.view, retention)
+        self._loaded = False
+        self._reported: set[tuple[str, int]] = set()
+        if not campaigns:
+            self.election.retire()
+
+    @property
+    def role(self) -> Role:
+        return self.election.role
+
+    @property
+    def epoch(self) -> int:
+        """The fencing token of the own leadership, 0 without one."""
+        return self.election.epoch
+
+    def next_deadline(self) -> float | None:
+        """When to step next even if nothing happens, by the monotonic clock; ``None``: only when something does."""
+        deadlines = [part.next_deadline() for part in (self.election, self.dispatcher, self.retention)]
+        return min((d for d in deadlines if d is not None), default=None)
+
+    def step(self, events: Iterable[Event], now: Instant) -> list[Effect]:
+        """Take in ``events`` in order, then do what is due; planning happens once for all of them."""
+        # Whoever was paused beyond its lease must not decide once more before it finds out.
+        effects = self._lead(self.election.expire(now), now)
+        for event in events:
+            effects += self._ON[type(event)](self, event, now)
+        if self._loaded:
+            warm = self.election.role is not Role.STANDBY or self.dispatcher.hears_drones(now)
+            effects += self._lead(self.election.tick(self.view.leader, now, warm=warm), now)
+            effects += self.dispatcher.tick(now)
+            effects += self.retention.tick(now)
+        return effects
+
+    def _lead(self, effects: list[Effect], now: Instant) -> list[Effect]:
+        """Let dispatcher and retention follow what the election decided."""
+        out: list[Effect] = []
+        for effect in effects:
+            out.append(effect)
+            if isinstance(effect, TakeOffice):
+                self.retention.take_office(effect.epoch)
+                out += self.dispatcher.take_office(effect.epoch, now)
+        if self.election.role is not Role.LEADER:
+            self.retention.leave_office()
+            out += self.dispatcher.leave_office()
+        return out
+
+    # --- one method per kind of event ---------------------------------------------------------------------------
+
+    def _view_loaded(self, event: ViewLoaded, now: Instant) -> list[Effect]:
+        self.view.load(event.snapshot)
+        self.dispatcher.view_loaded()
+        self._loaded = True
+        effects = self._report_corrupt()
+        if self.election.role is Role.LEADER:
+            # The watch lost its place. Nothing of the own knowledge is trusted over the fresh snapshot.
+            self.retention.take_office(self.election.epoch)
+            effects += self.dispatcher.start_over(now)
+        return effects
+
+    def _store_changed(self, event: StoreChanged, now: Instant) -> list[Effect]:
+        fresh = self.view.apply(event.change)
+        effects = self._report_corrupt()
+        for entry in fresh:
+            effects += self.dispatcher.entry_changed(entry, now)
+            if entry.kind is Kind.SAGA:
+                self.retention.look_at(entry.id)
+        return effects
+
+    def _commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
+        if event.fate is Fate.FENCED and event.commit.epoch == self.election.epoch:
+            return self._lead(self.election.step_down("a write was fenced: somebody else leads", now), now)
+        change = event.commit.transition
+        if isinstance(change, Retirement):
+            return self.retention.commit_done(event, now)
+        effects = self.dispatcher.commit_done(event, now)
+        if isinstance(change, Transition):
+            self.retention.look_at(change.message_id)  # the echo of an own commit is no news
+        return effects
+
+    def _archived(self, event: Archived, now: Instant) -> list[Effect]:
+        return self.retention.archived(event, now)
+
+    def _campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
+        return self.election.campaign_done(event, now)
+
+    def _lease_refreshed(self, event: LeaseRefreshed, now: Instant) -> list[Effect]:
+        self.election.lease_refreshed(event)
+        return []
+
+    def _lease_lost(self, event: LeaseLost, now: Instant) -> list[Effect]:
+        return self._lead(self.election.lease_lost(event, now), now)
+
+    def _leader_alive(self, event: LeaderAlive, now: Instant) -> list[Effect]:
+        self.election.leader_alive(event.epoch)
+        return []
+
+    def _leader_silent(self, event: LeaderSilent, now: Instant) -> list[Effect]:
+        self.election.leader_silent(event)
+        return []
+
+    def _operator_resign(self, event: OperatorResign, now: Instant) -> list[Effect]:
+        return self._lead(self.election.retire(), now)
+
+    def _operator_campaign(self, event: OperatorCampaign, now: Instant) -> list[Effect]:
+        self.election.return_to_service()
+        return []
+
+    def _policies_changed(self, event: PoliciesChanged, now: Instant) -> list[Effect]:
+        if event.retention is not None:
+            self.retention.adopt(event.retention)
+        return [] if event.dispatch is None else self.dispatcher.adopt(event.dispatch, now)
+
+    def _drone_heard(self, event: DroneHeard, now: Instant) -> list[Effect]:
+        return self.dispatcher.drone_heard(event.report, now)
+
+    def _goal_answered(self, event: GoalAnswered, now: Instant) -> list[Effect]:
+        return self.dispatcher.goal_answered(event, now)
+
+    def _goal_unreachable(self, event: GoalUnreachable, now: Instant) -> list[Effect]:
+        return self.dispatcher.goal_unreachable(event, now)
+
+    def _clearance_requested(self, event: ClearanceRequested, now: Instant) -> list[Effect]:
+        return self.dispatcher.clearance_requested(event, now)
+
+    def _tick(self, event: Tick, now: Instant) -> list[Effect]:
+        return []
+
+    # Looked up by type: `singledispatchmethod` costs more than what most of these do.
+    _ON: ClassVar[dict[type[Event], Callable[[Orchestrator, Any, Instant], list[Effect]]]] = {
+        ViewLoaded: _view_loaded,
+        StoreChanged: _store_changed,
+        CommitDone: _commit_done,
+        Archived: _archived,
+        CampaignDone: _campaign_done,
+        LeaseRefreshed: _lease_refreshed,
+        LeaseLost: _lease_lost,
+        LeaderAlive: _leader_alive,
+        LeaderSilent: _leader_silent,
+        OperatorResign: _operator_resign,
+        OperatorCampaign: _operator_campaign,
+        PoliciesChanged: _policies_changed,
+        DroneHeard: _drone_heard,
+        GoalAnswered: _goal_answered,
+        GoalUnreachable: _goal_unreachable,
+        ClearanceRequested: _clearance_requested,
+        Tick: _tick,
+    }
+
+    def _report_corrupt(self) -> list[Effect]:
+        """Say once per revision what could not be read."""
+        if not self.view.corrupt:
+            self._reported.clear()
+            return []
+        now = {(name, entry.mod_revision) for name, entry in self.view.corrupt.items()}
+        news, self._reported = now - self._reported, now
+        return [Report("error", f"unreadable value set aside: {name} (revision {rev})") for name, rev in sorted(news)]

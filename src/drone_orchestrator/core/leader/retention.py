@@ -1,0 +1,163 @@
+"""How history leaves the store: archived first, deleted afterwards, never in the way of deciding.
+
+The leader retires every order that ended longer than ``retention_s`` ago. One batch is under way at a time: its shell
+archives the histories, and only those that it reports as archived are deleted, each by a fenced commit that compares
+the saga's revision. Whatever goes wrong (a full disk, a lost answer, another leader) leaves orders in the store, and
+they are tried again; a leader that dies between the two halves leaves an order archived once more than needed.
+
+The retention is therefore also the window within which an order's id is known to be taken.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+from .. import backoff
+from ..types import Instant, Saga
+from ..view import FleetView
+from .effects import Archive, Commit, Effect, Ended, Report, Retirement
+from .events import Archived, CommitDone, Fate
+from .transition import requests
+
+#: The wall clock may be set: it is looked at again after this long, whatever it said.
+MAX_LOOK_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """``retention_s``: how long an order stays in the store after its end. Raises ``ValueError`` for what cannot be."""
+
+    retention_s: float = 24 * 3600.0
+    max_under_way: int = 50
+    retry_base_s: float = 1.0
+    retry_cap_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.retention_s > 0.0 or self.max_under_way < 1:
+            raise ValueError("retention_s must be positive, and max_under_way at least 1")
+        if not 0.0 < self.retry_base_s <= self.retry_cap_s:
+            raise ValueError("retry_base_s must be positive, and retry_cap_s not below it")
+
+
+class Retention:
+    """The leader's clerk. Costs O(log n) per order; holds one small record per order that has ended.
+
+    Without a policy nothing is ever retired.
+    """
+
+    def __init__(self, view: FleetView, policy: RetentionPolicy | None) -> None:
+        self._view = view
+        self._keeps_all = policy is None
+        self._policy = policy or RetentionPolicy()
+        self._epoch = 0
+        self._ended: list[tuple[float, str, int]] = []  # a heap: when, message id, revision of the saga
+        self._known: dict[str, int] = {}  # message id -> revision of the saga, until the view has seen it leave
+        self._archiving: Archive | None = None
+        self._deleting: dict[int, Ended] = {}  # by commit id
+        self._next_id = 1
+        self._failures = 0
+        self._resume_at_s = float("-inf")
+        self._look_at_s: float | None = None
+
+    def adopt(self, policy: RetentionPolicy) -> None:
+        """Another policy holds from the next tick on. Raises ``ValueError`` where nothing is ever retired."""
+        if self._keeps_all:
+            raise ValueError("this orchestrator keeps all orders: it has no retention to change")
+        self._policy = policy
+
+    def take_office(self, epoch: int) -> None:
+        self.leave_office()
+        if self._keeps_all:
+            return
+        self._epoch = epoch
+        for message_id in self._view.sagas:
+            self.look_at(message_id)
+
+    def leave_office(self) -> None:
+        """Forget everything; what is under way is harmless, for it is fenced."""
+        self._epoch = self._failures = 0
+        self._ended, self._known, self._archiving, self._deleting = [], {}, None, {}
+        self._resume_at_s, self._look_at_s = float("-inf"), None
+
+    def look_at(self, message_id: str) -> None:
+        """The order's saga may have changed."""
+        entry = self._view.sagas.get(message_id)
+        if not self._epoch or entry is None or not isinstance(entry.value, Saga):
+            self._known.pop(message_id, None)
+        elif entry.value.status.is_terminal and self._known.get(message_id) != entry.mod_revision:
+            self._known[message_id] = entry.mod_revision
+            heapq.heappush(self._ended, (entry.value.updated_at, message_id, entry.mod_revision))
+
+    def next_deadline(self) -> float | None:
+        """When to tick next, by the monotonic clock."""
+        return self._look_at_s
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Begin the next batch, if one is due and none is under way."""
+        self._look_at_s = None
+        if not self._epoch or self._archiving is not None or self._deleting or not self._ended:
+            return []
+        if now.mono_s < self._resume_at_s:
+            self._look_at_s = self._resume_at_s
+            return []
+        batch: list[Ended] = []
+        while self._ended and len(batch) < self._policy.max_under_way and self._due_in_s(now) <= 0.0:
+            _, message_id, revision = heapq.heappop(self._ended)
+            entry = self._view.sagas.get(message_id)
+            if entry is not None and entry.mod_revision == revision and isinstance(entry.value, Saga):
+                batch.append(Ended(entry.value, revision))
+        if batch:
+            self._archiving = Archive(self._new_id(), self._epoch, tuple(batch))
+            return [self._archiving]
+        if self._ended:
+            self._look_at_s = now.mono_s + min(self._due_in_s(now), MAX_LOOK_S)
+        return []
+
+    def archived(self, event: Archived, now: Instant) -> list[Effect]:
+        """Delete what is on disk; say what cannot be archived, and leave it in the store."""
+        archive = self._archiving
+        if archive is None or archive != event.archive:
+            return []
+        self._archiving = None
+        if event.error:
+            self._put_off(archive.orders, now)
+            # Said once, however long it lasts.
+            text = f"history cannot be archived, so it stays in the store: {event.error}"
+            return [Report("error", text)] if self._failures == 1 else []
+        recovered = [Report("info", "history is archived again")] if self._failures else []
+        self._failures = 0
+        refused = dict(event.refused)
+        effects = [Report("error", f"{id_}: not archived, it stays in the store: {why}") for id_, why in event.refused]
+        return [*recovered, *effects, *(self._retire(o) for o in archive.orders if o.saga.message_id not in refused)]
+
+    def commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
+        """The watch takes what is deleted out of the view; what is not deleted is tried again."""
+        ended = self._deleting.pop(event.commit.commit_id, None)
+        if ended is None or event.fate is Fate.SUCCEEDED:
+            return []
+        heapq.heappush(self._ended, (ended.saga.updated_at, ended.saga.message_id, ended.revision))
+        self._resume_at_s = max(self._resume_at_s, now.mono_s + self._policy.retry_base_s)
+        return []
+
+    def _retire(self, ended: Ended) -> Commit:
+        saga = ended.saga
+        commit_id = self._new_id()
+        self._deleting[commit_id] = ended
+        left = requests(self._view, saga.message_id)
+        return Commit(commit_id, self._epoch, Retirement(saga.message_id, saga.order_id, ended.revision, left))
+
+    def _put_off(self, orders: tuple[Ended, ...], now: Instant) -> None:
+        self._failures += 1
+        policy = self._policy
+        pause_s = backoff.delay_s(self._failures, base_s=policy.retry_base_s, cap_s=policy.retry_cap_s, seed="archive")
+        self._resume_at_s = now.mono_s + pause_s
+        for ended in orders:
+            heapq.heappush(self._ended, (ended.saga.updated_at, ended.saga.message_id, ended.revision))
+
+    def _due_in_s(self, now: Instant) -> float:
+        return self._ended[0][0] + self._policy.retention_s - now.wall_s
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id

@@ -1,0 +1,180 @@
+"""Who could fly what now: the drones that are free, the orders that wait, lane by lane, within every bound."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Mapping
+
+from ..lanes import Ledger
+from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase, Reservation
+from ..view import FleetView
+from . import breakers
+from .lane_sharing import Lane
+from .memory import DispatchPolicy, Drone, Office
+
+#: The drones that are heard are counted so often (s), not in every round of planning.
+CENSUS_PERIOD_S = 0.25
+
+_Place = tuple[str, GeoPoint]  # class of drones, position
+_Rank = tuple[float, str]  # energy, negative; drone id
+
+
+class Roster:
+    """Reads the view and what was heard of the drones; changes nothing but what it notes of breakers' pauses.
+
+    It keeps who is free, place by place, and who serves another lane, and looks again only at drones that were touched:
+    a round of planning costs what it can decide on, not what the fleet has.
+    """
+
+    def __init__(
+        self, view: FleetView, fleet: FleetSpec, policy: DispatchPolicy, ledger: Ledger, drones: Mapping[str, Drone]
+    ) -> None:
+        self._view = view
+        self._fleet = fleet
+        self._policy = policy
+        self._ledger = ledger
+        self._drones = drones
+        self._touched: dict[str, None] = {}
+        self._free: dict[str, tuple[_Place, _Rank]] = {}
+        self._places: dict[_Place, list[_Rank]] = {}  # who is free there, the one with the most energy first
+        self._lent: dict[str, str] = {}  # drone in another lane's service: its class
+        self._living: dict[str, int] = {}
+        self._manned: frozenset[str] = frozenset()
+        self._counted_at_s = -math.inf
+        self._counted = 0
+
+    def adopt(self, policy: DispatchPolicy) -> None:
+        """Another policy holds from now on: breakers pause for other times, so each drone is looked at again."""
+        self._policy = policy
+        self.touch_all()
+
+    def touch(self, drone_id: str) -> None:
+        """Something about the drone, its reservation or its breaker may have changed."""
+        self._touched[drone_id] = None
+
+    def touch_all(self) -> None:
+        """Anything may have changed."""
+        known = (*self._drones, *self._view.reservations, *self._free, *self._lent)
+        self._touched.update(dict.fromkeys(known))
+
+    def lanes(self, office: Office, now: Instant) -> list[Lane]:
+        """What each lane has and wants, counting what is still on its way to the store."""
+        for drone_id in self._touched:
+            self._look(drone_id, office)
+            if drone_id in self._free:
+                # The pause of its breaker begins when it is heard of, not when the drone is wanted.
+                self._is_barred(self._drones[drone_id], now)
+        self._touched.clear()
+        self._count(now)
+        free = self._able(len(office.waiting), now)
+        lent = Counter(self._lent.values())
+        reserving = Counter(office.reserving.values())
+        settled = office.taken_at_s <= now.mono_s - self._policy.desertion_s
+        lanes: list[Lane] = []
+        for drone_class in self._fleet.classes:
+            name = drone_class.name
+            allowed = math.floor(drone_class.lend_fraction * self._living.get(name, 0))
+            # A lane that nobody could be found for is not looked through: it may be the one that is flooded.
+            wanted = name in free or (bool(free) and office.waiting.any_open(name))
+            orders = office.waiting.pressing(name, self._policy.plan_orders, now.wall_s) if wanted else []
+            lanes.append(
+                Lane(
+                    drone_class,
+                    self._fittest(free.get(name, [])),
+                    orders,
+                    room=drone_class.max_in_flight - self._ledger.in_flight(name) - reserving[name],
+                    lendable=max(0, allowed - lent[name]),
+                    deserted=settled and name not in self._manned,
+                )
+            )
+        return lanes
+
+    def _able(self, orders: int, now: Instant) -> dict[str, list[DroneReport]]:
+        """The drones that could take an order, by class. Of those in one place, as in the depot, there are no more than
+        ``orders``: whoever has more energy can do all that the others there can, in the same time."""
+        able: dict[str, list[DroneReport]] = {}
+        for (drone_class, _), row in self._places.items():
+            left = orders
+            for _, drone_id in row:
+                drone = self._drones[drone_id]
+                if self.is_silent(drone, now) or self._is_barred(drone, now):
+                    continue
+                able.setdefault(drone_class, []).append(drone.report)
+                left -= 1
+                if left <= 0:
+                    break
+        return able
+
+    def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:
+        """Of very many free drones the planner sees those with the most energy: it could hardly choose a better one."""
+        most = self._policy.plan_drones
+        if len(free) <= most:
+            return free
+        return heapq.nsmallest(most, free, key=lambda report: (-report.energy_wh, report.drone_id))
+
+    def _look(self, drone_id: str, office: Office) -> None:
+        """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
+        self._lent.pop(drone_id, None)
+        drone, served = self._drones.get(drone_id), office.reserving.get(drone_id)
+        if drone is None:
+            self._keep(drone_id, None)
+            return
+        entry = self._view.reservations.get(drone_id)
+        if entry is not None and isinstance(entry.value, Reservation):
+            served = self._ledger.lane(entry.value.message_id) or ""
+        report = drone.report
+        if served is not None and served != report.drone_class:
+            self._lent[drone_id] = report.drone_class
+        taken = served is not None or self._view.is_corrupt(drone_id, (Kind.ASSIGNMENT, Kind.BREAKER))
+        free = is_free(report) and not taken and not math.isnan(report.energy_wh)
+        self._keep(drone_id, ((report.drone_class, report.position), (-report.energy_wh, drone_id)) if free else None)
+
+    def _keep(self, drone_id: str, free: tuple[_Place, _Rank] | None) -> None:
+        """Keep where the drone is free, and how it ranks there; ``None``: it is not."""
+        known = self._free.get(drone_id)
+        if known == free:
+            return
+        if known is not None:
+            place, rank = known
+            row = self._places[place]
+            del row[bisect_left(row, rank)]
+            if not row:
+                del self._places[place]
+            del self._free[drone_id]
+        if free is not None:
+            place, rank = free
+            insort(self._places.setdefault(place, []), rank)
+            self._free[drone_id] = free
+
+    def _count(self, now: Instant) -> None:
+        if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(self._drones) == self._counted:
+            return
+        self._counted_at_s, self._counted = now.mono_s, len(self._drones)
+        heard_since_s = now.mono_s - self._policy.desertion_s
+        self._manned = frozenset(d.report.drone_class for d in self._drones.values() if d.heard_at_s > heard_since_s)
+        self._living = Counter(d.report.drone_class for d in self._drones.values() if not self.is_silent(d, now))
+
+    def _is_barred(self, drone: Drone, now: Instant) -> bool:
+        """Whether the drone's breaker is open, and its pause not over by the monotonic clock."""
+        entry = self._view.breakers.get(drone.report.drone_id)
+        if entry is None:
+            return False
+        breaker = self._view.breaker_of(drone.report.drone_id)
+        if breaker is None or breaker.state is not BreakerState.OPEN:
+            return False
+        if drone.breaker_pause is None or drone.breaker_pause[0] != entry.mod_revision:
+            # Whatever the clock of the leader that opened it said, no pause is longer than the policy's.
+            longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._policy.breaker)
+            pause_s = min(max(breaker.open_until - now.wall_s, 0.0), longest_s)
+            drone.breaker_pause = (entry.mod_revision, now.mono_s + pause_s)
+        return now.mono_s < drone.breaker_pause[1]
+
+    def is_silent(self, drone: Drone, now: Instant) -> bool:
+        return now.mono_s - drone.heard_at_s > self._policy.drone_fresh_s
+
+
+def is_free(report: DroneReport) -> bool:
+    return report.phase in (Phase.IDLE, Phase.RETURNING) and not report.message_id and not report.package_on_board

@@ -1,0 +1,214 @@
+"""The steps that a leader can ask for: each one transaction of saga, event, reservation and breaker.
+
+Nothing here decides *whether* a step is due; that is :mod:`.dispatch`.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from .. import backoff
+from .. import saga as sagas
+from ..types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
+from ..view import FleetView
+from . import breakers
+from .effects import (
+    BreakerChange,
+    Change,
+    Commit,
+    Discard,
+    Effect,
+    RecallGoal,
+    Release,
+    Report,
+    ReservationChange,
+    Reserve,
+    Send,
+    Transition,
+)
+from .memory import DispatchPolicy, Office, Retry
+from .transition import build, requests
+
+S = SagaStatus
+
+#: Two wakes that are no further apart (s) are one.
+SAME_TIME_S = 0.02
+#: How many wakes may be left behind before they are cleared away.
+SPARE_WAKES = 8
+
+
+class Steps:
+    """Makes commits on top of the view for the office that is held. ``office`` is ``None`` outside one."""
+
+    def __init__(self, view: FleetView, policy: DispatchPolicy) -> None:
+        self.office: Office | None = None
+        self._view = view
+        self._policy = policy
+        self._next_commit_id = 1
+
+    def adopt(self, policy: DispatchPolicy) -> None:
+        """Another policy holds from now on."""
+        self._policy = policy
+
+    @property
+    def held(self) -> Office:
+        """The office; asking for a step outside one is a defect."""
+        assert self.office is not None
+        return self.office
+
+    # --- the saga's steps ---------------------------------------------------------------------------------------
+
+    def record(
+        self,
+        saga: Saga,
+        type_: str,
+        to: SagaStatus,
+        now: Instant,
+        *,
+        reason: str | None = None,
+        drone_id: str | None = None,
+        journal_id: str | None = None,
+        target: SagaStatus | None = None,
+        not_before: float = 0.0,
+    ) -> SagaEvent:
+        return sagas.record(
+            saga,
+            type_,
+            to,
+            now_s=now.wall_s,
+            epoch=self.held.epoch,
+            reason=reason,
+            drone_id=drone_id,
+            journal_id=journal_id,
+            target=target,
+            not_before=not_before,
+        )
+
+    def abandoned(self, saga: Saga, reason: str, target: SagaStatus, now: Instant) -> SagaEvent:
+        """The first half of undoing: from here on the saga leads to ``target``."""
+        return self.record(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
+
+    def abandon(
+        self, saga: Saga, reason: str, target: SagaStatus, now: Instant, breaker: BreakerChange | None = None
+    ) -> list[Effect]:
+        """Start undoing. The recall is sent when it is on record, and repeated only where the package may be out."""
+        assert saga.drone_id is not None
+        recall = RecallGoal(saga.drone_id, saga.message_id, saga.attempt, self.held.epoch)
+        self.held.of(saga.message_id).recall = Retry(saga.attempt, 1, now.mono_s + self._policy.recall_retry_s)
+        return self.commit(self.abandoned(saga, reason, target, now), then=(recall,), breaker=breaker)
+
+    def compensated(
+        self,
+        saga: Saga,
+        now: Instant,
+        then: tuple[Send, ...] = (),
+        before: tuple[SagaEvent, ...] = (),
+        breaker: BreakerChange | None = None,
+    ) -> list[Effect]:
+        """Everything is undone: release the drone, and go where the saga leads."""
+        assert saga.target is not None
+        step = self.record(
+            saga,
+            sagas.COMPENSATED,
+            saga.target,
+            now,
+            reason=saga.reason,
+            not_before=self._not_before(saga, now) if saga.target is S.PENDING else 0.0,
+        )
+        return self.commit(step, self.release(saga), then=then, before=before, breaker=breaker)
+
+    def park(
+        self, saga: Saga, reason: str, now: Instant, *, release: bool = False, then: tuple[Report, ...] = ()
+    ) -> list[Effect]:
+        """The compensation cannot be carried out: it waits for a person. ``release``: it does not need the drone."""
+        before: tuple[SagaEvent, ...] = ()
+        if saga.status is not S.COMPENSATING:
+            target = S.CANCELLED if self._view.cancel_of(saga.message_id) else S.PENDING
+            before = (self.abandoned(saga, reason, target, now),)
+            saga = sagas.apply(saga, before[0])
+        step = self.record(saga, sagas.PARKED, S.COMPENSATING, now, reason=reason, target=saga.target)
+        return self.commit(step, self.release(saga) if release else None, then=then, before=before)
+
+    def resolve(self, saga: Saga, to: SagaStatus, reason: str, now: Instant) -> list[Effect]:
+        """A person has said what became of a parked order's package."""
+        not_before = self._not_before(saga, now) if to is S.PENDING else 0.0
+        step = self.record(saga, sagas.RESOLVED, to, now, reason=reason, not_before=not_before)
+        return self.commit(step, self.release(saga))
+
+    def _not_before(self, saga: Saga, now: Instant) -> float:
+        policy = self._policy
+        return now.wall_s + backoff.delay_s(
+            saga.attempt, base_s=policy.retry_base_s, cap_s=policy.retry_cap_s, seed=saga.message_id
+        )
+
+    def release(self, saga: Saga) -> Release | None:
+        """Free the drone. A reservation that has expired does not come back, and may be another order's by now."""
+        assert saga.drone_id is not None
+        entry = self._view.reservation_of(saga)
+        return Release(saga.drone_id, entry.mod_revision) if entry else None
+
+    # --- breakers -----------------------------------------------------------------------------------------------
+
+    def breaker_failed(self, drone_id: str, now: Instant) -> BreakerChange:
+        known, epoch = self._view.breaker_of(drone_id), self.held.epoch
+        failed = breakers.after_failure(known, drone_id, self._policy.breaker, now_s=now.wall_s, epoch=epoch)
+        return self._breaker_change(drone_id, failed)
+
+    def breaker_succeeded(self, drone_id: str) -> BreakerChange | None:
+        after = breakers.after_success(self._view.breaker_of(drone_id), epoch=self.held.epoch)
+        return self._breaker_change(drone_id, after) if after else None
+
+    def breaker_tried(self, drone_id: str) -> BreakerChange | None:
+        after = breakers.on_trial(self._view.breaker_of(drone_id), epoch=self.held.epoch)
+        return self._breaker_change(drone_id, after) if after else None
+
+    def _breaker_change(self, drone_id: str, after: Breaker) -> BreakerChange:
+        entry = self._view.breakers.get(drone_id)
+        return BreakerChange(after, entry.mod_revision if entry else 0)
+
+    # --- commits ------------------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        event: SagaEvent,
+        reservation: ReservationChange | None = None,
+        then: tuple[Send | Report, ...] = (),
+        before: tuple[SagaEvent, ...] = (),
+        breaker: BreakerChange | None = None,
+        base: Saga | None = None,
+    ) -> list[Effect]:
+        """Ask for ``before`` and ``event`` as one transaction; inbox entries that it answers leave with it. ``base``:
+        the saga after ``before``."""
+        return self._ask(build(self._view, (*before, event), reservation, breaker, base), then)
+
+    def discard(
+        self, message_id: str, kinds: tuple[Kind, ...] = (Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
+    ) -> list[Effect]:
+        """Take requests about an order out of the inbox without a step; nothing where there is none."""
+        consume = tuple(used for used in requests(self._view, message_id) if used.kind in kinds)
+        # A wish may come before its order does, by another way or a retry.
+        unknown = message_id not in self._view.sagas and message_id not in self._view.inbox
+        return self._ask(Discard(message_id, consume, unknown)) if consume else []
+
+    def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
+        office = self.held
+        office.of(change.message_id).busy = True
+        lane = office.waiting.remove(change.message_id)
+        if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
+            office.reserving[change.reservation.drone_id] = lane
+        commit_id, self._next_commit_id = self._next_commit_id, self._next_commit_id + 1
+        return [Commit(commit_id, office.epoch, change, then)]
+
+    def wake(self, message_id: str, at_mono_s: float) -> None:
+        """Look at the order again then. One that is looked at earlier anyway needs no second wake."""
+        office = self.held
+        agenda = office.of(message_id)
+        # Deadlines are read off the wall clock, which drifts: a little earlier each time is no news.
+        if agenda.wake_at_s is not None and at_mono_s >= agenda.wake_at_s - SAME_TIME_S:
+            return
+        agenda.wake_at_s = at_mono_s
+        heapq.heappush(office.wakes, (at_mono_s, message_id))
+        if len(office.wakes) > 2 * len(office.agenda) + SPARE_WAKES:
+            # Orders that ended, or were looked at earlier, have left wakes behind.
+            office.wakes = [(a.wake_at_s, m) for m, a in office.agenda.items() if a.wake_at_s is not None]
+            heapq.heapify(office.wakes)

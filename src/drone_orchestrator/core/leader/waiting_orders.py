@@ -1,0 +1,85 @@
+"""The orders that wait for a drone, kept so that planning finds the most pressing ones without looking at all of them.
+
+Among orders of one priority the oldest presses most at any time, so each lane keeps one row for each priority, by age.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from ..planner import PlannedOrder
+from ..types import Order, Priority
+
+#: An order that waits so long (s) presses as much as a fresh one of twice its priority.
+AGEING_S = 300.0
+
+
+class Waiting:
+    """Orders by message id, each in a lane. Iteration is always in an order that depends on the calls alone."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, tuple[str, Order]] = {}
+        self._rows: dict[str, dict[Priority, list[tuple[float, str]]]] = {}
+        self._not_begun: dict[str, dict[str, None]] = {}
+        self._open: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def __contains__(self, message_id: str) -> bool:
+        return message_id in self._orders
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that orders have waited in."""
+        return tuple(self._rows)
+
+    def add(self, order: Order, lane: str, *, begun: bool) -> None:
+        """``begun``: the order has a saga. One that waits already is replaced."""
+        self.remove(order.message_id)
+        self._orders[order.message_id] = (lane, order)
+        self._open[lane] += order.drone_class is None
+        row = self._rows.setdefault(lane, {}).setdefault(order.priority, [])
+        insort(row, (order.submitted_at, order.message_id))
+        if not begun:
+            self._not_begun.setdefault(lane, {})[order.message_id] = None
+
+    def remove(self, message_id: str) -> str:
+        """The lane in which the order has waited; empty if it has not."""
+        if message_id not in self._orders:
+            return ""
+        lane, order = self._orders.pop(message_id)
+        self._open[lane] -= order.drone_class is None
+        row = self._rows[lane][order.priority]
+        del row[bisect_left(row, (order.submitted_at, message_id))]
+        self._not_begun.get(lane, {}).pop(message_id, None)
+        return lane
+
+    def any_open(self, lane: str) -> bool:
+        """Whether an order of ``lane`` waits that drones of other classes may fly, too."""
+        return self._open[lane] > 0
+
+    def pressing(self, lane: str, most: int, wall_s: float) -> list[PlannedOrder]:
+        """At most ``most`` orders of ``lane``, those that press most first. Age presses too: nobody starves."""
+        rows = [self._planned(row, wall_s) for row in self._rows.get(lane, {}).values() if row]
+        # Most orders are of one priority, and a row by itself is in order.
+        merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=_pressure)
+        return list(islice(merged, most))
+
+    def not_begun(self, lane: str, most: int) -> list[str]:
+        """At most ``most`` orders of ``lane`` that have no saga yet, as they came."""
+        return list(islice(self._not_begun.get(lane, {}), max(most, 0)))
+
+    def _planned(self, row: list[tuple[float, str]], wall_s: float) -> Iterator[PlannedOrder]:
+        for submitted_at, message_id in row:
+            yield PlannedOrder(self._orders[message_id][1], max(0.0, wall_s - submitted_at))
+
+
+def _pressure(waiting: PlannedOrder) -> tuple[float, float, str]:
+    """What presses most comes first."""
+    order = waiting.order
+    return -order.priority * (1.0 + waiting.age_s / AGEING_S), order.submitted_at, order.message_id

@@ -1,0 +1,64 @@
+"""What one drone has on DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import DroneState, DroneTelemetry
+from rclpy.action import CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.node import Node
+
+from ...core.types import GeoPoint
+from ...ros import names, qos
+from ...ros.goal_server import GoalServer
+from ...ros.qos_watch import QosWatch
+from .pose import DronePose
+
+#: Outcomes stay in the drone's state until they are acknowledged; the result is only kept for a client that is slow.
+RESULT_TIMEOUT_S = 60
+
+
+class DroneEnds:
+    """The publishers and the action server of a drone, made when it is first configured, kept as long as its process.
+
+    They outlive a clean-up: what DDS has told of an entity waits in the events executor's queue, which owns nothing of
+    what it names, so an entity that is destroyed while the process spins can end it by a segmentation fault. A drone
+    that is not configured says nothing and refuses every goal.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        drone_id: str,
+        depot: GeoPoint,
+        watch: QosWatch,
+        *,
+        on_goal: Callable[[Any], GoalResponse],
+        on_begun: Callable[[ServerGoalHandle], None],
+        on_cancel: Callable[[ServerGoalHandle], CancelResponse],
+    ) -> None:
+        self._node = node
+        profile, topic = qos.state(), names.DRONE_STATES
+        self.state = node.create_publisher(DroneState, topic, profile, **watch.publishing(topic, profile))
+        profile, topic = qos.telemetry(), names.drone_telemetry(drone_id)
+        self.telemetry = node.create_publisher(DroneTelemetry, topic, profile, **watch.publishing(topic, profile))
+        self.pose = DronePose(node, drone_id, depot, watch)
+        self.action = GoalServer(
+            node,
+            ExecuteDelivery,
+            names.drone_action(drone_id),
+            on_begun,
+            goal_callback=on_goal,
+            cancel_callback=on_cancel,
+            result_timeout=RESULT_TIMEOUT_S,
+        )
+
+    def destroy(self) -> None:
+        """Once nothing spins any more."""
+        self.action.destroy()
+        self.pose.close()
+        self._node.destroy_publisher(self.telemetry)
+        self._node.destroy_publisher(self.state)

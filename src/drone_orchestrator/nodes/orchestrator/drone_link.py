@@ -1,0 +1,320 @@
+"""The orchestrator's link to the drones: goals, recalls, clearance, acknowledgements.
+
+All ROS calls happen on the executor's thread. The deciding thread hands work over through a queue and a task of the
+executor, so it never waits for DDS and no entity is used from two threads.
+"""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from drone_interfaces.msg import DroneState, LeaderState
+from drone_interfaces.srv import RequestClearance
+from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
+from rclpy.task import Future
+
+from ...core.leader.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ...core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
+from ...core.types import Verdict
+from ...ros import executors, messages, names, qos
+from ...ros.deferred_service import DeferredService, Reply
+from ...ros.goal_client import GoalClient
+from ...ros.qos_watch import QosWatch
+
+FLEET_DEPTH = 1000
+GOAL_TIMEOUT_S = 3.0
+CLEARANCE_TIMEOUT_S = 5.0
+#: A standby keeps a drone's question for so long, should it become the leader: a drone waits no longer for an answer.
+HELD_S = 1.0
+HELD_AT_MOST = 2000
+#: Every wake of the classic executor looks at all entities that there are: the clients of drones that fly or have flown
+#: just now are kept, and no more than so many. A new one has to find its drone first, which takes longer than the rest.
+CLIENTS_KEPT = 128
+#: Drones that are got to know in advance between two looks, ten times a second.
+MET_PER_TICK = 2
+
+
+@dataclass(slots=True)
+class _PendingGoal:
+    effect: SendGoal
+    give_up_at_s: float
+
+
+@dataclass(slots=True)
+class _PendingRecall:
+    effect: RecallGoal
+    give_up_at_s: float
+
+
+@dataclass(slots=True)
+class _PendingClearance:
+    reply: Reply
+    give_up_at_s: float
+
+
+class DroneLink:
+    """Implements :class:`~drone_orchestrator.runtime.driver.Fleet`'s drone part on ROS 2.
+
+    It lives as long as its node. ``begin`` and ``end`` frame the life of a replica of some identity, ``open_office``
+    and ``close_office`` its time as leader. Only the leader publishes ``leader`` and answers on ``request_clearance``:
+    of a server on every replica, a standby's *not the leader* would often be the first answer. A standby keeps the
+    question instead, for the case that it has to answer it in a moment.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        post: Callable[[Event], None],
+        region: str,
+        watch: QosWatch,
+    ) -> None:
+        self._node = node
+        self._post = post
+        self._instance_id = ""
+        self._region = region
+        self._epoch = 0
+        self._work: collections.deque[Callable[[], None]] = collections.deque()
+        self._clients: dict[str, GoalClient] = {}
+        self._waiting: list[_PendingGoal] = []
+        self._recalls: list[_PendingRecall] = []
+        self._asked: dict[int, _PendingClearance] = {}
+        self._held: collections.deque[_PendingClearance] = collections.deque(maxlen=HELD_AT_MOST)
+        self._next_request_id = 1
+        self._unmet: dict[str, None] = {}
+        self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
+        self._acks_told = True
+        self._leader_pub: Publisher | None = None
+        self._published_at_s = 0.0
+        self._watch = watch
+        profile = qos.state(FLEET_DEPTH)
+        node.create_subscription(
+            DroneState,
+            names.DRONE_STATES,
+            self._on_state,
+            profile,
+            **watch.subscribing(names.DRONE_STATES, profile),
+        )
+        DeferredService(node, RequestClearance, names.REQUEST_CLEARANCE, self._on_clearance_request)
+
+    # --- called from the deciding thread ------------------------------------------------------------------------
+
+    def run_on_ros(self, work: Callable[[], None]) -> None:
+        """Run ``work`` on the executor's thread."""
+        self._work.append(work)
+        executors.call_soon(self._node, self._drain)  # before the node is spun, the first tick finds it
+
+    def send_goal(self, effect: SendGoal) -> None:
+        self.run_on_ros(lambda: self._send_goal(_PendingGoal(effect, _now_s() + GOAL_TIMEOUT_S)))
+
+    def recall(self, effect: RecallGoal) -> None:
+        self.run_on_ros(lambda: self._recall(_PendingRecall(effect, _now_s() + GOAL_TIMEOUT_S)))
+
+    def answer_clearance(self, effect: AnswerClearance) -> None:
+        self.run_on_ros(lambda: self._answer(effect))
+
+    def acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        self.run_on_ros(lambda: self._acknowledge(effect))
+
+    # --- on the executor's thread -------------------------------------------------------------------------------
+
+    def begin(self, instance_id: str) -> None:
+        """A replica of that identity stands by."""
+        self._instance_id = instance_id
+
+    def end(self) -> None:
+        """There is none any more: whatever is heard from now on is nobody's business."""
+        self.close_office()
+        self._held.clear()
+        self._work.clear()
+        self._instance_id = ""
+
+    def open_office(self, epoch: int) -> None:
+        self._epoch = epoch
+        profile = qos.state()
+        self._leader_pub = self._node.create_publisher(
+            LeaderState, names.LEADER, profile, **self._watch.announcing(names.LEADER, profile)
+        )
+        self._publish_leader()
+        now = _now_s()
+        while self._held:
+            held = self._held.popleft()
+            if now < held.give_up_at_s:
+                self._ask(held.reply)
+
+    def close_office(self) -> None:
+        self._epoch = 0
+        for request_id in list(self._asked):
+            self._reply(request_id, RequestClearance.Response(verdict=int(Verdict.NOT_LEADER)))
+        self._acks.clear()
+        self._waiting.clear()
+        self._recalls.clear()
+        if self._leader_pub is not None:
+            self._node.destroy_publisher(self._leader_pub)
+            self._leader_pub = None
+            self._watch.withdrawn(names.LEADER)
+
+    def tick(self) -> None:
+        """Housekeeping, about ten times a second: goals whose server was not found yet, answers that never came."""
+        now = _now_s()
+        self._drain()
+        waiting, self._waiting = self._waiting, []
+        for pending in waiting:
+            self._send_goal(pending)
+        recalls, self._recalls = self._recalls, []
+        for recall in recalls:
+            self._recall(recall)
+        self._meet()
+        if len(self._clients) > CLIENTS_KEPT and executors.is_classic(self._node.executor):
+            self._give_clients_back()
+        while self._held and now >= self._held[0].give_up_at_s:
+            self._held.popleft()
+        for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
+            self._reply(request_id, RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
+        if self._leader_pub is not None and now - self._published_at_s >= 1.0:
+            self._publish_leader()
+
+    def _drain(self) -> None:
+        while self._work:
+            self._work.popleft()()
+        if not self._acks_told:
+            self._publish_leader()  # of many at a time once
+
+    def _send_goal(self, pending: _PendingGoal) -> None:
+        effect = pending.effect
+        if effect.epoch != self._epoch:
+            return  # decided in another office
+        client = self._client(effect.drone_id)
+        if not client.is_ready:
+            if _now_s() < pending.give_up_at_s:
+                self._waiting.append(pending)
+            else:
+                self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
+            return
+        goal = messages.goal_to_msg(effect.order, effect.attempt, effect.epoch, self._instance_id)
+        sent = client.send(goal, messages.goal_uuid(effect.order.message_id, effect.attempt))
+        sent.add_done_callback(lambda done: self._on_goal_answer(effect, done))
+
+    def _on_goal_answer(self, effect: SendGoal, done: Future) -> None:
+        if effect.epoch != self._epoch:
+            return  # whoever leads now sends its own
+        if done.cancelled() or done.exception() is not None:
+            self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
+            return
+        accepted = bool(done.result().accepted)
+        self._post(GoalAnswered(effect.drone_id, effect.order.message_id, effect.attempt, accepted))
+
+    def _recall(self, pending: _PendingRecall) -> None:
+        """The goal's id follows from order and attempt: it can be recalled whoever has sent it."""
+        effect = pending.effect
+        sent = self._client(effect.drone_id).recall(messages.goal_uuid(effect.message_id, effect.attempt))
+        if not sent and _now_s() < pending.give_up_at_s:
+            self._recalls.append(pending)
+
+    def _client(self, drone_id: str) -> GoalClient:
+        self._unmet.pop(drone_id, None)
+        client = self._clients.pop(drone_id, None)
+        if client is None:
+            client = GoalClient(self._node, names.drone_action(drone_id))
+        self._clients[drone_id] = client  # at the end: used last
+        return client
+
+    def _meet(self) -> None:
+        """Make the clients of drones that were heard before anything is to be sent, also while standing by: finding a
+        drone takes longer than all the rest. Few at a time, for each takes milliseconds of everybody else's."""
+        if not self._unmet or executors.is_classic(self._node.executor):
+            return
+        for drone_id in list(self._unmet)[:MET_PER_TICK]:
+            del self._unmet[drone_id]
+            self._client(drone_id)
+
+    def _give_clients_back(self) -> None:
+        """Destroy those that were not used for longest, but none that is still to find its drone or to be answered."""
+        asked = {goal.effect.drone_id for goal in self._waiting} | {each.effect.drone_id for each in self._recalls}
+        spare = [d for d, client in self._clients.items() if d not in asked and not client.is_waiting]
+        for drone_id in spare[: max(0, len(self._clients) - CLIENTS_KEPT)]:
+            self._destroy_client(drone_id)
+
+    def _destroy_client(self, drone_id: str) -> None:
+        client = self._clients.pop(drone_id, None)
+        if client is not None:
+            client.destroy()
+
+    def _on_state(self, msg: DroneState) -> None:
+        if not self._instance_id:
+            return
+        try:
+            report = messages.report_from_msg(msg)
+            names.check_drone_id(report.drone_id)
+        except ValueError as error:
+            self._node.get_logger().warning(f"drone state dropped: {error}", throttle_duration_sec=10.0)
+            return
+        if report.drone_id not in self._clients:
+            self._unmet[report.drone_id] = None
+        listed = {(report.drone_id, o.message_id, o.attempt) for o in report.outcomes}
+        for key in [k for k in self._acks if k[0] == report.drone_id and k not in listed]:
+            del self._acks[key]  # the drone has it
+        self._post(DroneHeard(report))
+
+    def _acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        key = (effect.drone_id, effect.message_id, effect.attempt)
+        if self._acks.get(key) != effect:
+            self._acks[key] = effect
+            self._acks_told = False
+
+    def _publish_leader(self) -> None:
+        self._acks_told = True
+        if self._leader_pub is None:
+            return
+        self._published_at_s = _now_s()
+        self._leader_pub.publish(
+            LeaderState(
+                stamp=self._node.get_clock().now().to_msg(),
+                instance_id=self._instance_id,
+                epoch=self._epoch,
+                region=self._region,
+                acknowledged=[messages.ack_to_msg(ack) for ack in self._acks.values()],
+            )
+        )
+
+    def _on_clearance_request(self, reply: Reply) -> None:
+        if self._epoch:
+            self._ask(reply)
+        elif self._instance_id:
+            self._held.append(_PendingClearance(reply, _now_s() + HELD_S))
+
+    def _ask(self, reply: Reply) -> None:
+        """Answered when the core answers: after the commit, not before."""
+        request = reply.request
+        request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
+        self._asked[request_id] = _PendingClearance(reply, _now_s() + CLEARANCE_TIMEOUT_S)
+        self._post(
+            ClearanceRequested(
+                request_id,
+                request.drone_id,
+                request.message_id,
+                request.attempt,
+                request.journal_id,
+                request.highest_epoch,
+            )
+        )
+
+    def _answer(self, effect: AnswerClearance) -> None:
+        self._reply(effect.request_id, messages.clearance_to_msg(effect))
+
+    def _reply(self, request_id: int, answer: RequestClearance.Response) -> None:
+        pending = self._asked.pop(request_id, None)
+        if pending is None:
+            return
+        request = pending.reply.request
+        answer.message_id, answer.attempt = request.message_id, request.attempt
+        answer.journal_id = request.journal_id
+        pending.reply.send(answer)
+
+
+def _now_s() -> float:
+    """Real time, by a clock that only goes forward: housekeeping goes on where simulated time stands still."""
+    return time.monotonic()

@@ -1,0 +1,112 @@
+"""The leader's heartbeat, and how standbys notice that it stops.
+
+The publisher asserts its liveliness with each message and by nothing else (``MANUAL_BY_TOPIC``), from the thread that
+decides: a process whose loop hangs counts as dead, although its DDS threads live on. Readers are told of a loss by DDS,
+which measures it where the messages arrive; a standby whose own Python is busy does not take that for the leader's
+silence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from drone_interfaces.msg import LeaderHeartbeat
+from rclpy.event_handler import QoSLivelinessChangedInfo
+from rclpy.lifecycle import LifecycleNode
+
+from ...core.leader.effects import Heartbeat
+from ...core.leader.events import Event, LeaderAlive, LeaderSilent
+from ...ros import names, qos
+from ...ros.log_bridge import bridge
+from ...ros.qos_watch import QosWatch
+
+
+class HeartbeatLink:
+    """``post`` hears :class:`LeaderAlive` and :class:`LeaderSilent` of others, from :meth:`begin` to :meth:`end`.
+
+    It lives as long as its node. ``send`` is for the deciding thread, everything else for the executor's.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        post: Callable[[Event], None],
+        timeout_s: float,
+        watch: QosWatch,
+    ) -> None:
+        self._node = node
+        self._log = bridge(f"drone_orchestrator.{node.get_name()}.heartbeat", node.get_logger())
+        self._post = post
+        self._instance_id = ""
+        self._timeout_s = timeout_s
+        self._publisher: Any = None
+        self._publishing = threading.Lock()  # a publisher must not be destroyed under the thread that uses it
+        self._last_epoch = 0
+        self._alive = 0
+        self._watch = watch
+        profile = qos.heartbeat(timeout_s)
+        node.create_subscription(
+            LeaderHeartbeat,
+            names.LEADER_HEARTBEAT,
+            self._on_heartbeat,
+            profile,
+            **watch.subscribing(names.LEADER_HEARTBEAT, profile, liveliness=self._on_liveliness),
+        )
+
+    def begin(self, instance_id: str) -> None:
+        """A replica of that identity stands by."""
+        self._instance_id, self._last_epoch = instance_id, 0
+
+    def end(self) -> None:
+        """There is none any more."""
+        self.close()
+        self._instance_id = ""
+
+    def open(self) -> None:
+        """This replica leads: from now on :meth:`send` sends."""
+        profile = qos.heartbeat(self._timeout_s)
+        publisher = self._node.create_publisher(
+            LeaderHeartbeat,
+            names.LEADER_HEARTBEAT,
+            profile,
+            **self._watch.announcing(names.LEADER_HEARTBEAT, profile),
+        )
+        with self._publishing:
+            self._publisher = publisher
+
+    def close(self) -> None:
+        """It does not lead any more; standbys hear of it at once."""
+        with self._publishing:
+            publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            self._node.destroy_publisher(publisher)
+            self._watch.withdrawn(names.LEADER_HEARTBEAT)
+
+    def send(self, effect: Heartbeat) -> None:
+        message = LeaderHeartbeat(
+            stamp=self._node.get_clock().now().to_msg(),
+            instance_id=self._instance_id,
+            epoch=effect.epoch,
+            sequence=effect.sequence,
+        )
+        with self._publishing:
+            if self._publisher is not None:
+                self._publisher.publish(message)
+
+    def _on_heartbeat(self, message: LeaderHeartbeat) -> None:
+        if message.instance_id == self._instance_id or not (message.epoch and self._instance_id):
+            return
+        if message.epoch < self._last_epoch:
+            return  # of a leader that has been replaced and does not know it yet
+        if message.epoch != self._last_epoch:
+            self._log.info(names.STANDING_BY.format(epoch=message.epoch), extra={"epoch": message.epoch})
+        self._last_epoch = message.epoch
+        self._post(LeaderAlive(message.epoch))
+
+    def _on_liveliness(self, info: QoSLivelinessChangedInfo) -> None:
+        before, self._alive = self._alive, info.alive_count
+        if before > info.alive_count == 0 and self._last_epoch and self._instance_id:
+            # A publisher that was withdrawn is gone; one that only stopped is still there, and counted as not alive.
+            self._post(LeaderSilent(self._last_epoch, left=info.not_alive_count_change <= 0))

@@ -1,0 +1,325 @@
+"""``orchestrator``: one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
+
+``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it
+deactivates it. An operator's ``deactivate`` on the leader is a planned handover: it resigns and does not campaign
+again until an operator's ``activate``, which takes effect when the election is won (the transition itself answers
+failure, because it does not make a leader by itself).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from ...bringup import fleet_config
+from ...bringup.paths import default_data_dir
+from ...bringup.plan import ARCHIVE_FOLDER
+from ...core.leader.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
+from ...core.leader.election import ElectionPolicy
+from ...core.leader.events import DroneHeard, Event, LeaderAlive, OperatorCampaign, OperatorResign, PoliciesChanged
+from ...core.leader.memory import DispatchPolicy
+from ...core.leader.orchestrator import Orchestrator
+from ...core.leader.retention import RetentionPolicy
+from ...core.types import LeaderRecord
+from ...ros import executors, names, observability
+from ...ros.diagnostics import Reporter
+from ...ros.log_bridge import bridge, debugs
+from ...ros.params import LOG_LEVEL, Param, declare, keep_live
+from ...ros.planner_plugins import PLANNER_GROUP, load_planner
+from ...ros.process import ConfigurationError, run_node
+from ...ros.qos_watch import QosWatch
+from ...runtime.driver import Driver
+from ...store import EtcdStore
+from ...store.archive import ArchiveWriter
+from ...telemetry.diagnostics import Status, replica_status
+from ...telemetry.logs import OrderLog
+from ...telemetry.metrics import Metrics
+from ...telemetry.replica_metrics import ReplicaTelemetry, TimedPlanner
+from ...telemetry.tracing import OrderTraces
+from .drone_link import DroneLink
+from .heartbeat import HeartbeatLink
+
+PARAMETERS = (
+    Param("region", "san_francisco", "shard that this replica works for: part of every key in the store"),
+    Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
+    Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
+    Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP} that pairs drones with orders"),
+    Param("lease_ttl_s", 5.0, "the leader's lease: the latest time after which a dead one is replaced", "s", 2.0, 60.0),
+    Param("heartbeat_period_s", 0.1, "time between two heartbeats of the leader", "s", 0.02, 5.0),
+    Param(
+        "heartbeat_timeout_s", 0.4, "a leader silent for so long is replaced before its lease is over", "s", 0.1, 30.0
+    ),
+    Param("reservation_ttl_s", 10.0, "a drone silent for so long before loading loses its order", "s", 2.0, 600.0),
+    Param(
+        "lost_grace_s",
+        1800.0,
+        "silence after loading, after which the order counts as failed",
+        "s",
+        1.0,
+        86400.0,
+        read_only=False,
+    ),
+    Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000, read_only=False),
+    Param(
+        "retention_s",
+        86400.0,
+        "an order that ended so long ago leaves the store for the archive",
+        "s",
+        1.0,
+        read_only=False,
+    ),
+    Param("archive_dir", "", "folder of the archive; empty: $ROS_HOME/drone_orchestrator/archive"),
+    Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
+    Param("autostart", True, "configure at start; without it a lifecycle manager does"),
+    LOG_LEVEL,
+    *observability.PARAMETERS,
+)
+
+
+#: How long (s) a standby that hears no drone yet lets others take over: one that hears them is much faster.
+COLD_PAUSE_S = 0.5
+
+
+class OrchestratorNode(LifecycleNode):
+    """The ROS side of one replica; everything that decides is in :mod:`drone_orchestrator.core`."""
+
+    def __init__(self) -> None:
+        super().__init__("orchestrator")
+        self.values: dict[str, Any] = declare(self, PARAMETERS)
+        keep_live(self, PARAMETERS, self.values, check=_policies, apply=self._set_policies)
+        self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())
+        self._metrics = Metrics("orchestrator", self.values["region"])
+        self._tracer = observability.tracer("orchestrator", self.get_fully_qualified_name(), self.values["region"])
+        self._traces = OrderTraces(self._tracer, self.get_name()) if self._tracer.enabled else None
+        told = OrderLog(self._log, lambda: debugs(self.get_logger()))
+        self._telemetry = ReplicaTelemetry(self._metrics, listeners=(told, self._traces) if self._traces else (told,))
+        self._telemetry.show(self._known_epoch, lambda: self._driver is not None and self._driver.store_fails)
+        self._endpoint = observability.serve(self._metrics, self.values)
+        self._driver: Driver | None = None
+        self._store: EtcdStore | None = None
+        self._archive: ArchiveWriter | None = None
+        self._watch = QosWatch(self)
+        self._link = DroneLink(self, self._heard, self.values["region"], self._watch)
+        self._heartbeat = HeartbeatLink(self, self._heard, self.values["heartbeat_timeout_s"], self._watch)
+        self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses])
+        # Housekeeping goes on where simulated time stands still.
+        self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._epoch = 0  # of the office that the lifecycle shows or is about to show
+        self._is_active = False
+        self._hears_drones = False  # told once
+
+    # --- lifecycle ----------------------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self._start()
+        except (ConfigurationError, ValueError) as error:
+            self._log.error("cannot configure: %s", error)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            # rclpy would turn it into a failed transition without a word.
+            self._log.critical("defect while configuring: %r", error, exc_info=error)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if not self._epoch:
+            self._log.info("campaigning; the node becomes active when it is elected")
+            if self._driver is not None:
+                self._driver.post(OperatorCampaign())
+            return TransitionCallbackReturn.FAILURE
+        self._is_active = True
+        self._link.open_office(self._epoch)
+        self._heartbeat.open()
+        self._log.info("leading with epoch %d", self._epoch, extra={"epoch": self._epoch})
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._is_active = False
+        if self._epoch and self._driver is not None:
+            # Nobody but an operator deactivates a replica that still holds its office.
+            self._log.info("handing over on an operator's word")
+            self._driver.post(OperatorResign())
+        self._epoch = 0
+        self._heartbeat.close()
+        self._link.close_office()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    # --- the fleet, as the driver sees it (its thread) ----------------------------------------------------------
+
+    def send_goal(self, effect: SendGoal) -> None:
+        self._link.send_goal(effect)
+
+    def recall(self, effect: RecallGoal) -> None:
+        self._link.recall(effect)
+
+    def answer_clearance(self, effect: AnswerClearance) -> None:
+        self._link.answer_clearance(effect)
+
+    def acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        self._link.acknowledge(effect)
+
+    def heartbeat(self, effect: Heartbeat) -> None:
+        self._heartbeat.send(effect)
+
+    def office_taken(self, epoch: int) -> None:
+        self._telemetry.office_taken()
+        if self._traces is not None and self._driver is not None:
+            self._traces.take_office(self._driver.core.view)
+        self._link.run_on_ros(lambda: self._enter_office(epoch))
+
+    def office_left(self, epoch: int, reason: str) -> None:
+        self._telemetry.office_left()
+        self._link.run_on_ros(lambda: self._leave_office(epoch, reason))
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        values = self.values
+        ttl = values["lease_ttl_s"]
+        period_s, timeout_s = values["heartbeat_period_s"], values["heartbeat_timeout_s"]
+        if timeout_s < 3.0 * period_s:
+            raise ConfigurationError("heartbeat_timeout_s must be at least three times heartbeat_period_s")
+        election = ElectionPolicy(
+            lease_ttl_s=ttl,
+            refresh_period_s=ttl / 5.0,
+            safety_margin_s=ttl / 5.0,
+            heartbeat_period_s=period_s,
+            cold_pause_s=COLD_PAUSE_S,
+        )
+        dispatch, retention = _policies(values)
+        record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)
+        fleet = fleet_config.load(values["fleet_config"])
+        core = Orchestrator(
+            record,
+            fleet,
+            TimedPlanner(load_planner(values["planner"]), self._metrics),
+            election=election,
+            dispatch=dispatch,
+            retention=retention,
+        )
+        self._store = EtcdStore(
+            values["etcd_endpoints"].split(","),
+            values["region"],
+            reservation_ttl_s=values["reservation_ttl_s"],
+            timeout_s=min(values["store_timeout_s"], ttl / 2.0),
+        )
+        archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
+        self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
+        self._driver = Driver(core, self._store, self, self._log, archive=self._archive, observer=self._telemetry)
+        self._hears_drones = False
+        self._link.begin(record.instance_id)
+        self._heartbeat.begin(record.instance_id)
+        self._driver.start()
+
+    def _statuses(self) -> Sequence[Status]:
+        vitals = self._driver.vitals() if self._driver is not None else None
+        return [replica_status(vitals, time.monotonic())]
+
+    def _set_policies(self, values: Mapping[str, Any]) -> None:
+        """Parameters were set: the core hears of it like of everything else, on the deciding thread."""
+        if self._driver is not None:
+            dispatch, retention = _policies(values)
+            self._driver.post(PoliciesChanged(dispatch, retention))
+
+    def _heard(self, event: Event) -> None:
+        """What DDS says, for the core; some of it is counted on the way."""
+        if isinstance(event, DroneHeard):
+            if not self._hears_drones:
+                self._hears_drones = True
+                self._log.info(names.HEARS_DRONES)
+            self._telemetry.drone_heard(event.report)
+        elif isinstance(event, LeaderAlive):
+            self._telemetry.leader_alive()
+        if self._driver is not None:
+            self._driver.post(event)
+
+    def _known_epoch(self) -> int:
+        leader = self._driver.core.view.leader if self._driver is not None else None
+        return leader.mod_revision if leader is not None and leader.value is not None else 0
+
+    def _release(self) -> None:
+        """Stop everything that ``_start`` made, the office first."""
+        self._epoch, self._is_active = 0, False
+        self._telemetry.office_left()
+        self._heartbeat.end()  # standbys need not wait for the store to hear of it, which may be away
+        if self._driver is not None:
+            self._driver.stop()
+            self._driver = None
+        if self._archive is not None:
+            self._archive.close()
+            self._archive = None
+        self._link.end()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _tick(self) -> None:
+        if self._driver is not None and self._driver.crash is not None:
+            # A defect: let the process end, so that a supervisor starts it afresh.
+            raise RuntimeError("a thread of the orchestrator died") from self._driver.crash
+        self._link.tick()
+
+    def _enter_office(self, epoch: int) -> None:
+        self._epoch = epoch
+        if not self._is_active and self.trigger_activate() is not TransitionCallbackReturn.SUCCESS:
+            # A leader that drones cannot ask is worse than none: let the process end, and a standby lead.
+            raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")
+
+    def _leave_office(self, epoch: int, reason: str) -> None:
+        self._log.warning("no longer leading (epoch %d): %s", epoch, reason, extra={"epoch": epoch, "reason": reason})
+        if self._epoch == epoch:
+            self._epoch = 0
+            if self._is_active:
+                self.trigger_deactivate()
+
+    def destroy_node(self) -> None:
+        self._release()
+        if self._endpoint is not None:
+            self._endpoint.close()
+        self._tracer.close()
+        super().destroy_node()
+
+
+def _policies(values: Mapping[str, Any]) -> tuple[DispatchPolicy, RetentionPolicy]:
+    """Raises ``ValueError`` for values that do not go together."""
+    dispatch = DispatchPolicy(
+        max_attempts=values["max_attempts"],
+        lost_grace_s=values["lost_grace_s"],
+        keep_reservation_s=values["reservation_ttl_s"] / 5.0,
+    )
+    return dispatch, RetentionPolicy(values["retention_s"])
+
+
+class _Application:
+    def __init__(self) -> None:
+        self._node = OrchestratorNode()
+        self.nodes = (self._node,)
+        if self._node.values["autostart"] and self._node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
+            self.close()
+            raise ConfigurationError("could not be configured; the reason is logged above")
+
+    def close(self) -> None:
+        self._node.destroy_node()
+
+
+def main() -> None:
+    # A leader of many drones has hundreds of entities.
+    raise SystemExit(run_node(_Application, executor_type=executors.events))

@@ -1,0 +1,1 @@
+"""The order gateway node: orders by HTTP, by service and by signed topic."""

@@ -1,0 +1,62 @@
+"""Hears the drones over DDS and keeps the gateway's live picture of them."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from drone_interfaces.msg import DroneState
+from rclpy.node import Node
+
+from ...core.types import GeoPoint, Phase
+from ...gateway.live_drones import LiveDrone, LivePicture
+from ...ros import messages, names, qos
+from ...ros.qos_watch import QosWatch
+
+#: Readers of the shared topic keep at least the fleet's size: DDS counts their history over all writers together.
+FLEET_DEPTH = 1000
+
+
+def listen_to_drones(node: Node, picture: LivePicture, watch: QosWatch) -> None:
+    """Tell ``picture`` whatever a drone says from now on, and what it said last before."""
+    profile = qos.state(FLEET_DEPTH)
+    node.create_subscription(
+        DroneState,
+        names.DRONE_STATES,
+        partial(_hear, picture),
+        profile,
+        **watch.subscribing(names.DRONE_STATES, profile),
+    )
+
+
+def _hear(picture: LivePicture, msg: DroneState) -> None:
+    drone = live_from_msg(msg)
+    if drone is not None:
+        picture.hear(drone)
+
+
+def live_from_msg(msg: DroneState) -> LiveDrone | None:
+    """What is shown of a drone; ``None`` where the message is to be ignored. What makes no sense in it is left out: a
+    drone that nobody can give orders to is to be seen all the more."""
+    if not msg.drone_id:
+        return None
+    position: GeoPoint | None = None
+    try:
+        position = messages.position_from_msg(msg.position)
+    except messages.InvalidMessage:
+        pass
+    known = msg.phase in {int(phase) for phase in Phase}
+    return LiveDrone(
+        drone_id=msg.drone_id,
+        drone_class=msg.drone_class,
+        phase=Phase(msg.phase) if known else Phase.UNSPECIFIED,
+        position=position,
+        altitude_m=_finite(msg.position.altitude_m) if position else None,
+        energy_wh=_finite(msg.energy_wh),
+        package_on_board=msg.package_on_board,
+        message_id=msg.message_id or None,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 3) if math.isfinite(value) else None

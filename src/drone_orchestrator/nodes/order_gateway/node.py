@@ -1,0 +1,295 @@
+"""``order_gateway``: takes orders in over HTTP and over the services ``submit_order`` and ``cancel_order``.
+
+It only writes the inbox, and needs neither a leader nor drones. Any number may run beside each other. It starts without
+the store too: it is alive then, not ready, and turns orders away until the store is there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import replace
+from typing import Any
+
+import uvicorn
+from drone_interfaces.srv import CancelOrder, SubmitOrder
+from fastapi import FastAPI
+from rclpy.node import Node
+
+from ...bringup import fleet_config
+from ...core import admission
+from ...gateway.app import GatewaySettings, create_app
+from ...gateway.connections import ACCEPT_AT_A_TIME, BACKLOG, Server, guarded
+from ...gateway.feed import Feed
+from ...gateway.fleet_counts import FleetBook
+from ...gateway.fleet_document import FleetPicture
+from ...gateway.live_drones import LivePicture
+from ...gateway.tracing import TraceRequests
+from ...intake.bulkheads import Bulkheads
+from ...intake.intake import Answer, Intake, Result
+from ...ros import executors, messages, names, observability
+from ...ros.diagnostics import Reporter
+from ...ros.log_bridge import bridge
+from ...ros.params import LOG_LEVEL, Param, declare, keep_live
+from ...ros.planner_plugins import PLANNER_GROUP, load_planner
+from ...ros.process import ConfigurationError, run_node
+from ...ros.qos_watch import QosWatch
+from ...runtime.breaker import StoreBreaker
+from ...runtime.projection import Projection
+from ...store import EtcdStore
+from ...store.codec import order_to_dict
+from ...telemetry.diagnostics import Status, intake_status
+from ...telemetry.metrics import Metrics
+from . import order_topic
+from .leader_control import LifecycleControl
+from .live_drones import listen_to_drones
+
+PARAMETERS = (
+    Param("region", "san_francisco", "shard that orders are taken in for: part of every key in the store"),
+    Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
+    Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
+    Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP}; says what the fleet can fly at all"),
+    Param("http_host", "127.0.0.1", "address to listen on; 0.0.0.0 for every network"),
+    Param("http_port", 8080, "port to listen on; 0: any free one, see the log", "", 0, 65535),
+    Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
+    Param(
+        "breaker_failures",
+        5,
+        "failed calls in a row after which the store is left alone",
+        "",
+        1,
+        1000,
+        read_only=False,
+    ),
+    Param(
+        "breaker_reset_s",
+        2.0,
+        "how long the store is left alone then, and what Retry-After says",
+        "s",
+        0.1,
+        300.0,
+        read_only=False,
+    ),
+    Param("rate_limit_per_s", 500.0, "requests a second that one client may make, lasting; 0: any", "", 0.0, 1e6),
+    Param("rate_limit_burst", 1000, "... and at once, after a pause", "", 1, 1_000_000),
+    Param(
+        "client_key_header",
+        "",
+        "header that tells clients apart, set or checked by a proxy in front; empty: their addresses",
+    ),
+    Param(
+        "operator_token",
+        "",
+        "whoever has it may hand leadership over; empty: whoever asks from the gateway's own machine",
+    ),
+    Param("max_streams", 64, "clients of GET /events at a time; one more is turned away", "", 1, 10000),
+    Param("client_timeout_s", 20.0, "a client that takes nothing of what it is sent is cut off then", "s", 1.0, 300.0),
+    Param("shutdown_grace_s", 8.0, "time for requests under way when the process is told to end", "s", 1.0, 300.0),
+    *order_topic.PARAMETERS,
+    LOG_LEVEL,
+)
+SOURCE = "dds"
+#: Longer than a load balancer's usual 60 s: who closes first must be the client, or its next request can get lost.
+KEEP_ALIVE_S = 75
+
+_SUBMIT_RESULTS = {
+    Result.ACCEPTED: SubmitOrder.Response.ACCEPTED,
+    Result.ALREADY_ACCEPTED: SubmitOrder.Response.ALREADY_ACCEPTED,
+    Result.CONFLICT: SubmitOrder.Response.CONFLICT,
+    Result.INVALID: SubmitOrder.Response.INVALID,
+    Result.LANE_FULL: SubmitOrder.Response.LANE_FULL,
+    Result.STORE_UNAVAILABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
+    Result.UNREADABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
+}
+_CANCEL_RESULTS = {
+    Result.ALREADY_CANCELLED: CancelOrder.Response.ALREADY_REQUESTED,
+    Result.NOT_FOUND: CancelOrder.Response.NOT_FOUND,
+    Result.TOO_LATE: CancelOrder.Response.TOO_LATE,
+    Result.STORE_UNAVAILABLE: CancelOrder.Response.STORE_UNAVAILABLE,
+    Result.UNREADABLE: CancelOrder.Response.STORE_UNAVAILABLE,
+}
+#: Stands for the id that a request leaves to the server, while the rest of the message is checked.
+_UNNAMED = "-"
+
+
+class OrderGateway(Node):
+    """The ROS side: parameters, the two services, and the HTTP server's life beside them."""
+
+    def __init__(self) -> None:
+        super().__init__("order_gateway")
+        values: dict[str, Any] = declare(self, PARAMETERS)
+        log = bridge("drone_orchestrator", self.get_logger())
+        bridge("uvicorn", self.get_logger())
+        opener = order_topic.make_opener(values)
+        try:
+            fleet = replace(fleet_config.load(values["fleet_config"]), region=values["region"])
+            listener = _listen(values["http_host"], values["http_port"], values["client_timeout_s"])
+            self._store = EtcdStore(
+                values["etcd_endpoints"].split(","), values["region"], timeout_s=values["store_timeout_s"]
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+        metrics = Metrics("order_gateway", values["region"])
+        breaker = StoreBreaker(
+            fail_max=values["breaker_failures"],
+            reset_s=values["breaker_reset_s"],
+            on_state=metrics.show_breaker("etcd"),
+        )
+        keep_live(
+            self, PARAMETERS, values, apply=lambda new: breaker.tune(new["breaker_failures"], new["breaker_reset_s"])
+        )
+        capable = load_planner(values["planner"]).capable
+        bulkheads = Bulkheads(fleet, capable)
+        self._tracer = observability.tracer("order_gateway", self.get_fully_qualified_name(), values["region"])
+        self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads, tracer=self._tracer)
+        live, book, feed = LivePicture(), FleetBook(), Feed()
+        self._projection = Projection(self._store, folds=(bulkheads, book, feed))
+        self._projection.start()
+        settings = GatewaySettings(
+            max_streams=values["max_streams"],
+            rate_limit_per_s=values["rate_limit_per_s"],
+            rate_limit_burst=values["rate_limit_burst"],
+            client_key_header=values["client_key_header"],
+            operator_token=values["operator_token"],
+        )
+        self._control = LifecycleControl(self)
+        picture = FleetPicture(fleet, book, bulkheads, breaker, live)
+        app = create_app(
+            self._intake,
+            self._projection,
+            fleet,
+            metrics,
+            settings,
+            picture=picture,
+            feed=feed,
+            control=self._control,
+        )
+        if self._tracer.enabled:
+            app.add_middleware(TraceRequests, tracer=self._tracer)
+        watch = QosWatch(self)
+        listen_to_drones(self, live, watch)
+        self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
+        self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
+        self.create_service(CancelOrder, names.CANCEL_ORDER, self._on_cancel)
+        order_topic.OrderTopic(self, opener, self._intake, metrics, watch)
+        self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        log.info("orders are taken in at http://%s:%d", shown, port)
+
+    def _statuses(self) -> list[Status]:
+        _, freshness = self._projection.read(lambda view: None)
+        return [intake_status(self._intake.breaker.state, freshness)]
+
+    def destroy_node(self) -> None:
+        self._control.close()
+        self._http.close()
+        self._projection.close()
+        self._store.close()
+        self._tracer.close()
+        super().destroy_node()
+
+    def _on_submit(self, request: SubmitOrder.Request, response: SubmitOrder.Response) -> SubmitOrder.Response:
+        try:
+            order = messages.order_from_msg(request.order, request.message_id or _UNNAMED)
+        except messages.InvalidMessage as error:
+            refusal = Answer(Result.INVALID, order_id=request.order.order_id, field=error.field, reason=error.reason)
+            answer = self._intake.count(refusal, SOURCE)
+        else:
+            document = {name: value for name, value in order_to_dict(order).items() if name in admission.FIELDS}
+            document["message_id"] = request.message_id or None
+            answer = self._intake.accept(document, SOURCE)
+        response.result = _SUBMIT_RESULTS[answer.result]
+        response.message_id = answer.message_id
+        response.order_id = request.order.order_id
+        response.field = answer.field
+        response.reason = answer.reason
+        response.retry_after_s = answer.retry_after_s
+        return response
+
+    def _on_cancel(self, request: CancelOrder.Request, response: CancelOrder.Response) -> CancelOrder.Response:
+        answer = self._intake.cancel(request.id, SOURCE)
+        if answer.result is Result.CANCEL_REQUESTED:
+            asked_before = CancelOrder.Response.ALREADY_REQUESTED
+            response.result = asked_before if answer.repeated else CancelOrder.Response.REQUESTED
+        else:
+            response.result = _CANCEL_RESULTS[answer.result]
+        response.message_id = answer.message_id
+        response.reason = answer.reason
+        return response
+
+
+class _HttpServer:
+    """uvicorn on a thread of its own: the main thread spins ROS and gets the signals."""
+
+    def __init__(self, node: Node, app: FastAPI, listener: socket.socket, grace_s: float) -> None:
+        self._app = app
+        self._listener = listener
+        self._failure: BaseException | None = None
+        self._node = node
+        self._closing = threading.Event()
+        config = uvicorn.Config(
+            app,
+            http=guarded(app.state.clients),
+            backlog=ACCEPT_AT_A_TIME,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=round(grace_s),
+        )
+        self._server = Server(config)
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more connections, end the streams, finish the requests under way, end the thread."""
+        self._closing.set()
+        self._app.state.close()
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._listener])
+        except BaseException as error:  # uvicorn ends itself by SystemExit
+            self._failure = error
+            while not executors.call_soon(self._node, self._raise) and not self._closing.wait(0.01):
+                pass  # it is not spun yet
+
+    def _raise(self) -> None:
+        """On the thread that spins: a gateway without HTTP must not look alive."""
+        raise RuntimeError("the HTTP server ended") from self._failure
+
+
+def _listen(host: str, port: int, client_timeout_s: float) -> socket.socket:
+    """A listening socket. A client that takes nothing for ``client_timeout_s`` is cut off by the kernel: no buffer of
+    ours waits for it. Raises :class:`ConfigurationError` where there cannot be one."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        # Only lets a restarted gateway have the port at once; another one that listens there still keeps it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(client_timeout_s * 1000))
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on http_host {host}, http_port {port}: {error.strerror}") from error
+    return listener
+
+
+class _Application:
+    def __init__(self) -> None:
+        self._node = OrderGateway()
+        self.nodes = (self._node,)
+
+    def close(self) -> None:
+        self._node.destroy_node()
+
+
+def main() -> None:
+    raise SystemExit(run_node(_Application, executor_type=executors.events))

@@ -1,0 +1,93 @@
+"""The topic ``orders``: signed envelopes of orders and cancellations, for those who cannot wait for an answer.
+
+What comes in is checked by :mod:`drone_orchestrator.security` and handed to the same intake as HTTP and the services.
+Nothing is answered; whatever becomes of an envelope is counted, as ``orchestrator_requests_total{source="dds_topic"}``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from drone_interfaces.msg import OrderRequest
+from rclpy.node import Node
+
+from ...intake.intake import Answer, Intake, Result
+from ...ros import names, qos
+from ...ros.params import Param, ParameterError
+from ...ros.qos_watch import QosWatch
+from ...security.envelope import Envelope, Opener, Refusal, Refused
+from ...security.keys import InvalidKeys, parse_keys, read_keys
+from ...telemetry.metrics import Metrics
+
+#: ``id:hex`` pairs with commas, for where a file is unhandy. A parameter would show the keys to everybody on the bus.
+KEYS_VARIABLE = "DRONE_ORCHESTRATOR_ORDER_KEYS"
+
+PARAMETERS = (
+    Param("order_keys_file", "", f"keys of signed orders, one id:hex a line; empty: what ${KEYS_VARIABLE} says"),
+    Param("replay_window_s", 30.0, "a signed order counts this long before and after its timestamp", "s", 1.0, 3600.0),
+    Param("allow_unsigned_orders", False, "take orders from the topic without a signature: anybody can make them"),
+)
+SOURCE = "dds_topic"
+SUBMIT, CANCEL = "order.submit", "order.cancel"
+
+
+class OrderTopic:
+    """Takes in what is published on ``orders``, for as long as ``node`` lives."""
+
+    def __init__(self, node: Node, opener: Opener, intake: Intake, metrics: Metrics, watch: QosWatch) -> None:
+        self._opener = opener
+        self._intake = intake
+        self._metrics = metrics
+        self._log = node.get_logger()
+        if opener.allow_unsigned:
+            self._log.warning("unsigned orders are taken from the topic: anybody in this DDS domain can make them")
+        profile = qos.orders()
+        node.create_subscription(
+            OrderRequest, names.ORDERS, self._on_request, profile, **watch.subscribing(names.ORDERS, profile)
+        )
+
+    def _on_request(self, message: OrderRequest) -> None:
+        envelope = Envelope(
+            message.message_id,
+            message.type,
+            message.payload,
+            message.timestamp.sec * 1_000_000_000 + message.timestamp.nanosec,
+            message.key_id,
+            message.signature,
+        )
+        try:
+            payload = self._opener.open(envelope, time.time())
+            answer = self._carry_out(envelope, payload)
+        except Refused as error:
+            self._metrics.requests(source=SOURCE, result=error.refusal.value).inc()
+            self._log.warning(
+                f"order from the topic refused, {error.refusal.value}: {error}", throttle_duration_sec=1.0
+            )
+            return
+        if answer.result in (Result.STORE_UNAVAILABLE, Result.LANE_FULL):
+            self._log.warning(f"{envelope.message_id}: {answer.reason}", throttle_duration_sec=1.0)
+
+    def _carry_out(self, envelope: Envelope, payload: dict[str, Any]) -> Answer:
+        if envelope.type == SUBMIT:
+            if payload.get("message_id") not in (None, envelope.message_id):
+                raise Refused(Refusal.MALFORMED, "the message_id of the payload is not that of the envelope")
+            return self._intake.accept({**payload, "message_id": envelope.message_id}, SOURCE)
+        if envelope.type == CANCEL:
+            id_ = payload.get("id")
+            if not isinstance(id_, str) or set(payload) != {"id"}:
+                raise Refused(Refusal.MALFORMED, 'the payload of a cancellation is {"id": "ORDER-OR-MESSAGE-ID"}')
+            return self._intake.cancel(id_, SOURCE)
+        raise Refused(Refusal.MALFORMED, f"type {envelope.type!r} is neither {SUBMIT} nor {CANCEL}")
+
+
+def make_opener(values: Mapping[str, Any]) -> Opener:
+    """What the parameters say of signatures. Raises :class:`.params.ParameterError` for keys that cannot be used."""
+    path = values["order_keys_file"]
+    try:
+        keys = read_keys(path) if path else parse_keys(os.environ.get(KEYS_VARIABLE, ""), f"${KEYS_VARIABLE}")
+    except InvalidKeys as error:
+        raise ParameterError(f"parameter order_keys_file: {error}") from error
+    return Opener(keys, window_s=values["replay_window_s"], allow_unsigned=values["allow_unsigned_orders"])

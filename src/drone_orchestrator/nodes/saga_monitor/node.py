@@ -1,0 +1,291 @@
+"""``saga_monitor``: shows what the store says, and nothing else: saga table, saga events, back-pressure, diagnostics.
+
+It is a projection: killing it loses nothing, any number may run, and it never asks the leader.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from drone_interfaces.msg import BackPressure, DroneState, SagaSummary, SagaTable
+from drone_interfaces.msg import SagaEvent as SagaEventMsg
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+
+from ...bringup import fleet_config
+from ...core.lanes import Ledger, Level, Pressure, PressureGauge
+from ...core.types import Saga, SagaEvent, SagaStatus, StoreChange
+from ...core.view import FleetView
+from ...ros import executors, messages, names, observability, qos
+from ...ros.diagnostics import Reporter
+from ...ros.log_bridge import bridge
+from ...ros.params import LOG_LEVEL, Param, declare, keep_live
+from ...ros.planner_plugins import PLANNER_GROUP, load_planner
+from ...ros.process import ConfigurationError, run_node
+from ...ros.qos_watch import QosWatch
+from ...runtime.probe import StoreProbe
+from ...runtime.projection import Freshness, Projection
+from ...store import EtcdStore
+from ...telemetry import diagnostics
+from ...telemetry.diagnostics import Status
+from ...telemetry.metrics import Metrics
+from ...telemetry.region_metrics import Census, RegionTelemetry
+from .fleet_markers import FleetMarkers
+
+PARAMETERS = (
+    Param("region", "san_francisco", "shard that is shown: part of every key in the store"),
+    Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
+    Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
+    Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP}; says which lane an order is in"),
+    Param(
+        "table_rows",
+        200,
+        "rows of the saga table: active orders first, then the latest that ended",
+        "",
+        1,
+        10000,
+        read_only=False,
+    ),
+    Param("period_s", 1.0, "shortest period of the saga table", "s", 0.1, 60.0, read_only=False),
+    Param(
+        "stuck_after_s",
+        600.0,
+        "an active order without a change for so long is reported",
+        "s",
+        1.0,
+        86400.0,
+        read_only=False,
+    ),
+    Param(
+        "stale_after_s",
+        3.0,
+        "the store counts as away when nothing was heard for so long",
+        "s",
+        0.5,
+        60.0,
+        read_only=False,
+    ),
+    Param("marker_rate_hz", 2.0, "rate of fleet_markers, while somebody looks at them", "Hz", 0.2, 5.0),
+    LOG_LEVEL,
+    *observability.PARAMETERS,
+)
+EVENT_BACKLOG = 10_000
+#: Readers of `drone_states` keep at least the fleet's size.
+FLEET_DEPTH = 1000
+#: Back-pressure is published at once when a lane's level changes, and else after so long, in step with ``period_s``.
+PRESSURE_PERIOD_S = 5.0
+
+
+class SagaMonitor(Node):
+    """Publishes ``saga_table`` (latched), ``saga_events``, ``back_pressure`` (latched) and ``/diagnostics``."""
+
+    def __init__(self) -> None:
+        super().__init__("saga_monitor")
+        self.values: dict[str, Any] = declare(self, PARAMETERS)
+        bridge("drone_orchestrator", self.get_logger())
+        self._events: collections.deque[tuple[SagaEvent, int]] = collections.deque(maxlen=EVENT_BACKLOG)
+        self._shown_revision = -1
+        try:
+            fleet = replace(fleet_config.load(self.values["fleet_config"]), region=self.values["region"])
+            self._store = EtcdStore(self.values["etcd_endpoints"].split(","), self.values["region"])
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+        ledger = Ledger(fleet, load_planner(self.values["planner"]).capable)
+        self._gauge = PressureGauge(fleet, ledger, time.monotonic())
+        self._levels: tuple[Level, ...] = ()  # as last published
+        self._pressed_at_s = 0.0
+        census, metrics = Census(), Metrics("saga_monitor", self.values["region"])
+        self._projection = Projection(self._store, listener=self._on_change, folds=(ledger, census))
+        self._telemetry = RegionTelemetry(
+            metrics,
+            self._projection,
+            census,
+            ledger,
+            fleet,
+            stuck_after_s=lambda: self.values["stuck_after_s"],
+            stale_after_s=lambda: self.values["stale_after_s"],
+        )
+        self._endpoint = observability.serve(metrics, self.values)
+        self._fleet = fleet
+        watch = QosWatch(self)
+
+        def publisher(kind: type, topic: str, profile: QoSProfile) -> Publisher:
+            return self.create_publisher(kind, topic, profile, **watch.publishing(topic, profile))
+
+        self._table = publisher(SagaTable, names.SAGA_TABLE, qos.state())
+        self._stream = publisher(SagaEventMsg, names.SAGA_EVENTS, qos.events())
+        # One writer for all lanes, which are always published together: its last samples are one of each.
+        self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
+        self._heard: dict[str, diagnostics.HeardDrone] = {}
+        self._probe = StoreProbe(self._store)
+        self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses])
+        self._markers = FleetMarkers(
+            self, fleet, self._projection, watch, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]
+        )
+        self._following = threading.Event()  # a look at what changed is on its way
+        self._hear(watch)
+        self._timer = self.create_timer(self.values["period_s"], self._publish)
+        keep_live(self, PARAMETERS, self.values, apply=self._set_period)
+        self._projection.start()
+        self._probe.start()
+
+    def _hear(self, watch: QosWatch) -> None:
+        profile = qos.state(FLEET_DEPTH)
+        self.create_subscription(
+            DroneState,
+            names.DRONE_STATES,
+            self._on_state,
+            profile,
+            **watch.subscribing(names.DRONE_STATES, profile),
+        )
+
+    def _set_period(self, values: Mapping[str, Any]) -> None:
+        self._timer.timer_period_ns = values["period_s"] * 1e9
+
+    def destroy_node(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.close()
+        self._projection.close()
+        self._probe.close()
+        self._store.close()
+        super().destroy_node()
+
+    def _on_change(self, change: StoreChange) -> None:
+        """On the store's thread: keep the events for the executor's."""
+        for entry in change.entries:
+            if isinstance(entry.value, SagaEvent):
+                self._events.append((entry.value, change.revision))
+        if not self._following.is_set():
+            self._following.set()
+            if not executors.call_soon(self, self._follow):
+                self._following.clear()  # not spun yet: the timer looks
+
+    def _follow(self) -> None:
+        """What must be shown as it happens."""
+        self._following.clear()
+        while self._events:
+            self._stream.publish(_event_msg(*self._events.popleft()))
+        self._publish_pressure()
+
+    def _publish_pressure(self) -> tuple[Pressure, ...]:
+        """Tell of every lane where one's level is new, or nothing was told for a while. The lanes as they are."""
+        now_s = time.monotonic()
+        pressures, freshness = self._projection.read(lambda view: self._gauge.read(now_s))
+        if not freshness.loaded:
+            return ()
+        if self._is_stale(freshness):
+            pressures = tuple(replace(pressure, level=Level.UNSPECIFIED) for pressure in pressures)
+        levels = tuple(pressure.level for pressure in pressures)
+        if levels != self._levels or now_s - self._pressed_at_s >= PRESSURE_PERIOD_S:
+            self._levels, self._pressed_at_s = levels, now_s
+            stamp = self.get_clock().now().to_msg()
+            for pressure in pressures:
+                self._back_pressure.publish(messages.pressure_to_msg(pressure, stamp))
+        return pressures
+
+    def _publish(self) -> None:
+        self._telemetry.refresh()
+        self._follow()
+        (rows, counts), freshness = self._projection.read(self._rows)
+        if freshness.loaded and freshness.revision != self._shown_revision:
+            self._shown_revision = freshness.revision
+            table = SagaTable(stamp=self.get_clock().now().to_msg(), revision=freshness.revision, sagas=rows)
+            table.statuses, table.counts = list(counts), list(counts.values())
+            self._table.publish(table)
+
+    def _rows(self, view: FleetView) -> tuple[list[SagaSummary], dict[str, int]]:
+        sagas = [entry.value for entry in view.sagas.values() if isinstance(entry.value, Saga)]
+        sagas.sort(key=lambda s: (s.status.is_terminal, -s.updated_at))
+        return [_summary(saga) for saga in sagas[: self.values["table_rows"]]], _counts(view)
+
+    def _statuses(self) -> list[Status]:
+        """The fleet as a whole."""
+        now_s, wall_s = time.monotonic(), time.time()
+
+        def look(view: FleetView) -> list[Status]:
+            return [
+                diagnostics.leader_status(view),
+                diagnostics.saga_status(view, _counts(view), self.values["stuck_after_s"], wall_s),
+                diagnostics.record_status(view),
+                diagnostics.breaker_status(view, wall_s),
+                *diagnostics.drone_statuses(view, self._heard, self._fleet, now_s, wall_s),
+            ]
+
+        found, freshness = self._projection.read(look)
+        pressures = self._publish_pressure()
+        store = diagnostics.store_status(
+            freshness, self.values["stale_after_s"], self._probe.latest, self.values["etcd_endpoints"]
+        )
+        return [store, *found, *diagnostics.lane_statuses(pressures)]
+
+    def _on_state(self, message: DroneState) -> None:
+        try:
+            report = messages.report_from_msg(message)
+            names.check_drone_id(report.drone_id)
+        except ValueError:
+            return  # the orchestrators' logs say why
+        self._heard[report.drone_id] = diagnostics.HeardDrone(report, time.monotonic())
+        self._markers.hear_drone(report, message.position.altitude_m)
+
+    def _is_stale(self, freshness: Freshness) -> bool:
+        return freshness.stale_s is not None and freshness.stale_s > self.values["stale_after_s"]
+
+
+def _counts(view: FleetView) -> dict[str, int]:
+    """Orders by status; those in the inbox are pending."""
+    counts = {status.value: 0 for status in SagaStatus}
+    for entry in view.sagas.values():
+        if isinstance(entry.value, Saga):
+            counts[entry.value.status.value] += 1
+    counts[SagaStatus.PENDING.value] += len(view.inbox)
+    return counts
+
+
+def _summary(saga: Saga) -> SagaSummary:
+    return SagaSummary(
+        message_id=saga.message_id,
+        order_id=saga.order_id,
+        status=saga.status.value,
+        attempt=saga.attempt,
+        drone_id=saga.drone_id or "",
+        drone_class=saga.order.drone_class or "",
+        reason=saga.reason or "",
+        created_at=messages.time_to_msg(saga.created_at),
+        updated_at=messages.time_to_msg(saga.updated_at),
+    )
+
+
+def _event_msg(event: SagaEvent, revision: int) -> SagaEventMsg:
+    return SagaEventMsg(
+        message_id=event.message_id,
+        sequence=event.n,
+        type=event.type,
+        from_status=event.from_status.value if event.from_status else "",
+        to_status=event.to_status.value,
+        attempt=event.attempt,
+        drone_id=event.drone_id or "",
+        epoch=event.epoch,
+        reason=event.reason or "",
+        stamp=messages.time_to_msg(event.at),
+        revision=revision,
+    )
+
+
+class _Application:
+    def __init__(self) -> None:
+        self._node = SagaMonitor()
+        self.nodes = (self._node,)
+
+    def close(self) -> None:
+        self._node.destroy_node()
+
+
+def main() -> None:
+    raise SystemExit(run_node(_Application, executor_type=executors.events))

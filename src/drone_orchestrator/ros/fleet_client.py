@@ -1,0 +1,249 @@
+"""A short look at a running fleet over DDS, for programs that are no ROS nodes themselves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import rclpy
+from drone_interfaces.msg import DroneState, LeaderHeartbeat, LeaderState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.client import Client
+from rclpy.exceptions import InvalidNamespaceException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.validate_namespace import validate_namespace
+
+from ..core.types import DroneReport
+from . import messages, names, qos
+
+FLEET_DEPTH = 1000
+
+
+class Unreachable(RuntimeError):
+    """The node that was asked for did not answer in time."""
+
+
+def installation() -> str:
+    """Which ROS 2 this program runs on, for people."""
+    return f"rclpy of {rclpy.__path__[0]}, {rclpy.get_rmw_implementation_identifier()}"
+
+
+def full_namespace(namespace: str) -> str:
+    """``namespace`` with its leading slash. Raises ``ValueError`` for what is none."""
+    full = "/" + namespace.strip("/")
+    try:
+        validate_namespace(full)
+    except InvalidNamespaceException as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    return full
+
+
+class _Session:
+    """An rclpy context of its own with one anonymous node."""
+
+    def __init__(self, namespace: str) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = Node("fleetctl", context=self._context, namespace=namespace, enable_rosout=False)
+        self.executor = SingleThreadedExecutor(context=self._context)
+        self.executor.add_node(self.node)
+
+    def __enter__(self) -> _Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+def drones(*, namespace: str = "/", timeout_s: float = 2.0, expected: int | None = None) -> list[DroneReport]:
+    """What the drones say of themselves, heard within ``timeout_s``; returns early once ``expected`` have spoken."""
+    heard: dict[str, DroneReport] = {}
+
+    def on_state(msg: DroneState) -> None:
+        try:
+            heard[msg.drone_id] = messages.report_from_msg(msg)
+        except ValueError:
+            return  # the drone cannot be shown; the orchestrator's log says why
+
+    with _Session(namespace) as session:
+        session.node.create_subscription(DroneState, names.DRONE_STATES, on_state, qos.state(FLEET_DEPTH))
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and (expected is None or len(heard) < expected):
+            session.executor.spin_once(timeout_sec=0.05)
+    return [heard[drone_id] for drone_id in sorted(heard)]
+
+
+class Operator:
+    """Changes nodes' lifecycle as ``ros2 lifecycle set`` does. A context manager.
+
+    Finding a node takes DDS a while: :meth:`find` it before it matters how long a change takes.
+    """
+
+    def __init__(self, namespace: str = "/") -> None:
+        self._namespace = namespace.rstrip("/")
+        self._clients: dict[str, Client] = {}
+
+    def __enter__(self) -> Operator:
+        self._session = _Session(self._namespace or "/")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.__exit__()
+
+    def find(self, node_name: str, timeout_s: float = 5.0) -> None:
+        """Return when the node can be asked. Raises :class:`Unreachable`."""
+        if not self._client(node_name).wait_for_service(timeout_sec=timeout_s):
+            raise Unreachable(f"{node_name} offers no lifecycle service in this DDS domain")
+
+    def deactivate(self, node_name: str) -> bool:
+        """Whether the node did it. Raises :class:`Unreachable`."""
+        return self._change(node_name, "deactivate")
+
+    def activate(self, node_name: str) -> bool:
+        """Whether the node did it: an orchestrator is told to campaign, and refuses to be active by that alone."""
+        return self._change(node_name, "activate")
+
+    def _change(self, node_name: str, transition: str, timeout_s: float = 5.0) -> bool:
+        # By label, as ros2's own tool does: to a label that does not fit the state rclpy answers "no", but an id that
+        # does not fit is an exception in the node, which ends it.
+        request = ChangeState.Request(transition=Transition(label=transition))
+        future = self._client(node_name).call_async(request)
+        self._session.executor.spin_until_future_complete(future, timeout_sec=timeout_s)
+        if not future.done():
+            raise Unreachable(f"{node_name} did not answer")
+        return bool(future.result().success)
+
+    def _client(self, node_name: str) -> Client:
+        if node_name not in self._clients:
+            name = f"{self._namespace}/{node_name}/change_state"
+            self._clients[node_name] = self._session.node.create_client(ChangeState, name)
+        return self._clients[node_name]
+
+
+class HeartbeatEar:
+    """Hears the leader's heartbeats on a thread of its own. A context manager."""
+
+    def __init__(self, namespace: str = "/") -> None:
+        self._namespace = namespace
+        self._heard_at_s: list[float] = []
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="ear", daemon=True)
+
+    def __enter__(self) -> HeartbeatEar:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether one is heard within ``timeout_s``."""
+        end_s = time.monotonic() + timeout_s
+        while not self._heard_at_s and time.monotonic() < end_s:
+            time.sleep(0.02)
+        return bool(self._heard_at_s)
+
+    def gaps_s(self) -> list[float]:
+        """From each heartbeat to the next one, as they arrived here, whoever sent them."""
+        return [later - earlier for earlier, later in pairwise(list(self._heard_at_s))]
+
+    def _listen(self) -> None:
+        def hear(message: LeaderHeartbeat) -> None:
+            self._heard_at_s.append(time.monotonic())
+
+        with _Session(self._namespace) as session:
+            session.node.create_subscription(LeaderHeartbeat, names.LEADER_HEARTBEAT, hear, 10)
+            while not self._closing.is_set():
+                session.executor.spin_once(timeout_sec=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderHeard:
+    """The latest ``LeaderState``. ``skew_s``: the leader's clock minus this machine's, the way here included."""
+
+    instance_id: str
+    epoch: int
+    region: str
+    skew_s: float
+
+
+class FleetEar:
+    """Hears drones and the leader on a thread of its own. A context manager; what was heard stays readable."""
+
+    def __init__(self, namespace: str = "/") -> None:
+        self._drones: dict[str, tuple[DroneReport, float]] = {}
+        self._leader: tuple[LeaderHeard, float] | None = None
+        self._heard = threading.Condition()
+        self._closing = threading.Event()
+        self._session = _Session(namespace)
+        self._thread = threading.Thread(target=self._listen, name="fleet ear", daemon=True)
+
+    def __enter__(self) -> FleetEar:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def drones(self) -> dict[str, tuple[DroneReport, float]]:
+        """Each drone's latest report, and how long ago (s) it came."""
+        now_s = time.monotonic()
+        with self._heard:
+            return {name: (report, now_s - at_s) for name, (report, at_s) in self._drones.items()}
+
+    def leader(self) -> tuple[LeaderHeard, float] | None:
+        """The leader's latest word, and how long ago (s) it came."""
+        with self._heard:
+            return None if self._leader is None else (self._leader[0], time.monotonic() - self._leader[1])
+
+    def wait_for(self, drone_ids: frozenset[str], timeout_s: float) -> bool:
+        """Whether all of these drones were heard within ``timeout_s``."""
+        with self._heard:
+            return self._heard.wait_for(lambda: drone_ids <= self._drones.keys(), timeout_s)
+
+    def wait_quiet(self, timeout_s: float, quiet_s: float = 1.0) -> None:
+        """Listen for ``timeout_s``, and on as long as in each ``quiet_s`` another drone or the leader turns up."""
+        deadline = time.monotonic() + timeout_s
+        with self._heard:
+            known = -1
+            while known < self._voices():
+                known = self._voices()
+                remaining_s = max(deadline - time.monotonic(), quiet_s)
+                self._heard.wait_for(partial(self._more_than, known), remaining_s)
+
+    def _voices(self) -> int:
+        return len(self._drones) + (self._leader is not None)
+
+    def _more_than(self, known: int) -> bool:
+        return self._voices() > known
+
+    def _on_state(self, msg: DroneState) -> None:
+        try:
+            report = messages.report_from_msg(msg)
+        except ValueError:
+            return  # the drone cannot be shown; the orchestrator's log says why
+        with self._heard:
+            self._drones[report.drone_id] = (report, time.monotonic())
+            self._heard.notify_all()
+
+    def _on_leader(self, msg: LeaderState) -> None:
+        skew_s = messages.time_from_msg(msg.stamp) - time.time()
+        with self._heard:
+            self._leader = (LeaderHeard(msg.instance_id, msg.epoch, msg.region, skew_s), time.monotonic())
+            self._heard.notify_all()
+
+    def _listen(self) -> None:
+        with self._session as session:
+            session.node.create_subscription(DroneState, names.DRONE_STATES, self._on_state, qos.state(FLEET_DEPTH))
+            session.node.create_subscription(LeaderState, names.LEADER, self._on_leader, qos.state())
+            while not self._closing.is_set():
+                session.executor.spin_once(timeout_sec=0.1)

@@ -1,0 +1,256 @@
+"""Core types to and from ``drone_interfaces`` messages.
+
+Messages come from outside: what does not make a valid value raises :class:`InvalidMessage`, which names the field.
+Positions that are unset (NaN latitude) become ``None``.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import BackPressure, DroneState, GeoPosition, OutcomeAck
+from drone_interfaces.msg import DeliveryOutcome as DeliveryOutcomeMsg
+from drone_interfaces.msg import Order as OrderMsg
+from drone_interfaces.srv import RequestClearance
+from unique_identifier_msgs.msg import UUID
+
+from ..core.lanes import Pressure
+from ..core.leader.effects import AcknowledgeOutcome, AnswerClearance
+from ..core.types import DeliveryOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Priority
+
+#: Namespace of goal ids: any constant UUID will do, but it must never change, or a repeated goal is not recognised.
+_GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")
+
+
+class InvalidMessage(ValueError):
+    """A message breaks its own rules; ``field`` names where, ``reason`` says why."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+def goal_uuid(message_id: str, attempt: int) -> UUID:
+    """The action goal's id: the same (message_id, attempt) is the same goal, whoever sends it, however often."""
+    return UUID(uuid=list(uuid.uuid5(_GOAL_NAMESPACE, f"{message_id}/{attempt}").bytes))
+
+
+def time_to_msg(seconds: float) -> Time:
+    """Seconds since the epoch; 0 is unset."""
+    whole, fraction = divmod(seconds, 1.0)
+    nanoseconds = min(round(fraction * 1e9), 999_999_999)
+    return Time(sec=int(whole), nanosec=nanoseconds)
+
+
+def time_from_msg(msg: Time) -> float:
+    """Seconds since the epoch; 0.0 is unset."""
+    return float(msg.sec) + msg.nanosec * 1e-9
+
+
+def pressure_to_msg(pressure: Pressure, stamp: Time) -> BackPressure:
+    return BackPressure(
+        stamp=stamp,
+        drone_class=pressure.lane,
+        level=int(pressure.level),
+        waiting=pressure.waiting,
+        waiting_bound=pressure.bound,
+        in_flight=pressure.in_flight,
+        retry_after_s=pressure.retry_after_s,
+    )
+
+
+def position_to_msg(point: GeoPoint | None, altitude_m: float = math.nan) -> GeoPosition:
+    """``None`` becomes the unset position; ``altitude_m`` above the depot's ground, NaN unknown."""
+    if point is None:
+        return GeoPosition(latitude_deg=math.nan, longitude_deg=math.nan, altitude_m=math.nan)
+    return GeoPosition(latitude_deg=point.lat_deg, longitude_deg=point.lon_deg, altitude_m=altitude_m)
+
+
+def position_from_msg(msg: GeoPosition, field: str = "position") -> GeoPoint | None:
+    """``None`` where the position is unset. Raises :class:`InvalidMessage` where it is not on the Earth."""
+    if math.isnan(msg.latitude_deg):
+        return None
+    if not -90.0 <= msg.latitude_deg <= 90.0:
+        raise InvalidMessage(f"{field}.latitude_deg", f"{msg.latitude_deg} is not in -90 .. 90")
+    if not -180.0 <= msg.longitude_deg <= 180.0:
+        raise InvalidMessage(f"{field}.longitude_deg", f"{msg.longitude_deg} is not in -180 .. 180")
+    return GeoPoint(msg.latitude_deg, msg.longitude_deg)
+
+
+def order_to_msg(order: Order) -> OrderMsg:
+    """The order without its message id, time and trace, which travel beside it."""
+    return OrderMsg(
+        order_id=order.order_id,
+        pickup=position_to_msg(order.pickup),
+        has_pickup=order.pickup is not None,
+        destination=position_to_msg(order.destination),
+        package_weight_kg=order.package_weight_kg,
+        priority=int(order.priority),
+        deadline_s=order.deadline_s or 0.0,
+        drone_class=order.drone_class or "",
+    )
+
+
+def order_from_msg(msg: OrderMsg, message_id: str, submitted_at: float = 0.0, trace_context: str = "") -> Order:
+    """The core's order. Raises :class:`InvalidMessage` where a field breaks the rule that ``Order.msg`` states."""
+    if not message_id:
+        raise InvalidMessage("message_id", "is empty")
+    if not 1 <= len(msg.order_id) <= 64:
+        raise InvalidMessage("order_id", "must have 1 .. 64 characters")
+    destination = position_from_msg(msg.destination, "destination")
+    if destination is None:
+        raise InvalidMessage("destination", "is not set")
+    pickup = position_from_msg(msg.pickup, "pickup") if msg.has_pickup else None
+    if msg.has_pickup and pickup is None:
+        raise InvalidMessage("pickup", "has_pickup is true, but it is not set")
+    if not (math.isfinite(msg.package_weight_kg) and msg.package_weight_kg > 0):
+        raise InvalidMessage("package_weight_kg", "must be greater than 0")
+    if not (math.isfinite(msg.deadline_s) and msg.deadline_s >= 0):
+        raise InvalidMessage("deadline_s", "must not be negative")
+    return Order(
+        message_id=message_id,
+        order_id=msg.order_id,
+        destination=destination,
+        package_weight_kg=_decimal(msg.package_weight_kg),
+        submitted_at=submitted_at,
+        pickup=pickup,
+        priority=_priority(msg.priority),
+        deadline_s=_decimal(msg.deadline_s) or None,
+        drone_class=msg.drone_class or None,
+        trace_context=trace_context,
+    )
+
+
+def goal_to_msg(order: Order, attempt: int, epoch: int, instance_id: str) -> ExecuteDelivery.Goal:
+    """The action goal for one attempt at an order; send it with :func:`goal_uuid`."""
+    return ExecuteDelivery.Goal(
+        message_id=order.message_id,
+        attempt=attempt,
+        epoch=epoch,
+        instance_id=instance_id,
+        order=order_to_msg(order),
+        trace_context=order.trace_context,
+    )
+
+
+def outcome_to_msg(outcome: DeliveryOutcome) -> DeliveryOutcomeMsg:
+    return DeliveryOutcomeMsg(
+        message_id=outcome.message_id,
+        attempt=outcome.attempt,
+        outcome=int(outcome.outcome),
+        at=time_to_msg(outcome.at),
+        reason=outcome.reason,
+    )
+
+
+def outcome_from_msg(msg: DeliveryOutcomeMsg) -> DeliveryOutcome | None:
+    """``None`` where the message says that it is to be ignored."""
+    if not msg.message_id or not msg.attempt or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
+        return None
+    return DeliveryOutcome(
+        msg.message_id, msg.attempt, _outcome(msg.outcome), at=time_from_msg(msg.at), reason=msg.reason
+    )
+
+
+def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.nan) -> DroneState:
+    """The drone's latched state; ``stamp_s`` is its clock now, for people."""
+    return DroneState(
+        stamp=time_to_msg(stamp_s),
+        drone_id=report.drone_id,
+        drone_class=report.drone_class,
+        journal_id=report.journal_id,
+        highest_epoch=report.highest_epoch,
+        phase=int(report.phase),
+        message_id=report.message_id or "",
+        attempt=report.attempt,
+        package_on_board=report.package_on_board,
+        position=position_to_msg(report.position, altitude_m),
+        energy_wh=report.energy_wh,
+        outcomes=[outcome_to_msg(outcome) for outcome in report.outcomes],
+    )
+
+
+def report_from_msg(msg: DroneState) -> DroneReport:
+    """What a drone says of itself. Raises :class:`InvalidMessage` where the message is not to be used.
+
+    Unknown energy (NaN) counts as an empty battery, so that such a drone gets no orders.
+    """
+    if not msg.drone_id or not msg.journal_id:
+        raise InvalidMessage("journal_id" if msg.drone_id else "drone_id", "is empty")
+    position = position_from_msg(msg.position)
+    if position is None:
+        raise InvalidMessage("position", "is not set: the drone has no fix")
+    try:
+        phase = Phase(msg.phase)
+    except ValueError:
+        raise InvalidMessage("phase", f"{msg.phase} is not a phase") from None
+    outcomes = (outcome_from_msg(outcome) for outcome in msg.outcomes)
+    return DroneReport(
+        drone_id=msg.drone_id,
+        drone_class=msg.drone_class,
+        journal_id=msg.journal_id,
+        highest_epoch=msg.highest_epoch,
+        phase=phase,
+        position=position,
+        energy_wh=0.0 if math.isnan(msg.energy_wh) else msg.energy_wh,
+        message_id=msg.message_id or None,
+        attempt=msg.attempt,
+        package_on_board=msg.package_on_board,
+        outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
+    )
+
+
+def ack_to_msg(ack: AcknowledgeOutcome) -> OutcomeAck:
+    return OutcomeAck(
+        drone_id=ack.drone_id,
+        journal_id=ack.journal_id,
+        message_id=ack.message_id,
+        attempt=ack.attempt,
+        outcome=int(ack.outcome),
+    )
+
+
+def ack_from_msg(msg: OutcomeAck) -> AcknowledgeOutcome | None:
+    """``None`` where the message says that it is to be ignored."""
+    named = msg.drone_id and msg.journal_id and msg.message_id and msg.attempt
+    if not named or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
+        return None
+    return AcknowledgeOutcome(msg.drone_id, msg.journal_id, msg.message_id, msg.attempt, _outcome(msg.outcome))
+
+
+def clearance_to_msg(answer: AnswerClearance) -> RequestClearance.Response:
+    """The leader's answer, addressed to the goal and the journal that asked."""
+    return RequestClearance.Response(
+        verdict=int(answer.verdict),
+        reason=answer.reason,
+        epoch=answer.epoch,
+        message_id=answer.message_id,
+        attempt=answer.attempt,
+        journal_id=answer.journal_id,
+    )
+
+
+def _decimal(value: float) -> float:
+    """The shortest decimal that is this float32: 1.2 went in, so 1.2 comes out, and the same order stays the same."""
+    return float(str(np.float32(value)))
+
+
+def _priority(value: int) -> Priority:
+    if value == OrderMsg.UNSPECIFIED:
+        return Priority.NORMAL
+    try:
+        return Priority(value)
+    except ValueError:
+        raise InvalidMessage("priority", f"{value} is not a priority") from None
+
+
+def _outcome(value: int) -> Outcome:
+    try:
+        return Outcome(value)
+    except ValueError:
+        raise InvalidMessage("outcome", f"{value} is not an outcome") from None

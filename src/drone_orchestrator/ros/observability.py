@@ -1,0 +1,38 @@
+"""What every node process has for those who watch it: the parameters and the endpoint of its metrics, its tracer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..telemetry import tracing
+from ..telemetry.endpoint import EndpointTaken, MetricsEndpoint
+from ..telemetry.metrics import Metrics
+from .params import Param
+from .process import ConfigurationError
+
+PARAMETERS = (
+    Param("metrics_host", "127.0.0.1", "address of the metrics endpoint; 0.0.0.0 for every network"),
+    Param("metrics_port", 0, "port on which /metrics is served to Prometheus; 0: not at all", "", 0, 65535),
+)
+
+
+def serve(metrics: Metrics, values: Mapping[str, Any]) -> MetricsEndpoint | None:
+    """The endpoint that ``values`` (of :data:`PARAMETERS`) asks for; ``None``: none.
+
+    Raises :class:`ConfigurationError` where the port is taken.
+    """
+    if not values["metrics_port"]:
+        return None
+    try:
+        return MetricsEndpoint(metrics.registry, values["metrics_host"], values["metrics_port"])
+    except EndpointTaken as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def tracer(service: str, instance: str, region: str) -> tracing.Tracer:
+    """The tracer that the environment asks for; raises :class:`ConfigurationError` where that cannot be had."""
+    try:
+        return tracing.from_environment(service, instance, region)
+    except tracing.TracingError as error:
+        raise ConfigurationError(str(error)) from error

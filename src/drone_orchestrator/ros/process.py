@@ -1,0 +1,155 @@
+"""The frame in which every node process runs: start, spin, stop, exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import Executor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from ..runtime import gc_tuning
+from ..telemetry.logs import LogFormatError
+from . import executors
+from .log_bridge import prepare_console
+
+
+class ConfigurationError(Exception):
+    """The process cannot start as it was told to; the text is one line that says what to change. Exit code 2."""
+
+
+class Application(Protocol):
+    """What :func:`run_node` runs."""
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The nodes to spin, on one executor."""
+
+    def close(self) -> None:
+        """Release everything and destroy the nodes. The ROS context is still valid; nothing spins any more."""
+
+
+class StartAgain(BaseException):
+    """Raised in a callback: this process must begin anew; the text says why. No ``Exception``, as :class:`_Terminated`.
+
+    The process closes as on SIGTERM and then becomes a new one under its own id, with the same command line: it does
+    not take a supervisor, and none sees an end.
+    """
+
+
+class _Terminated(BaseException):
+    """SIGINT or SIGTERM arrived; not an ``Exception``, so that no handler of errors takes it for one."""
+
+
+def run_node(
+    start: Callable[[], Application],
+    args: Sequence[str] | None = None,
+    executor_type: Callable[[], Executor] = executors.classic,
+) -> int:
+    """Initialise ROS, ``start`` the application, spin until SIGINT or SIGTERM, close it; the process's exit code.
+
+    0: asked to end; 1: an unexpected exception, in a callback or elsewhere, with its traceback on stderr; 2: a
+    :class:`ConfigurationError`, as one line on stderr. ROS's own signal handlers are not used: they invalidate the
+    context first, and a node could not say good-bye on it. Must be called on the main thread. On :class:`StartAgain` it
+    does not return, unless a signal has come as well.
+    """
+    stopped = threading.Event()
+    try:
+        return _run(start, args, executor_type, stopped)
+    except StartAgain as reason:
+        print(f"{_program()}: starting again: {reason}", file=sys.stderr, flush=True)
+    # From here on a signal ends the process at once: nothing is open any more, and none may be lost on the way.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
+    if stopped.is_set():
+        return 0
+    sys.stdout.flush()
+    # DDS leaves sockets open where spinning was broken off; unread, they would hold its ports under the new process.
+    for fd in map(int, os.listdir("/dev/fd")):
+        if fd > 2:
+            with suppress(OSError):  # the one that listed them is closed by now
+                os.set_inheritable(fd, False)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _program() -> str:
+    return sys.argv[0].rsplit("/", 1)[-1]
+
+
+def _run(
+    start: Callable[[], Application],
+    args: Sequence[str] | None,
+    executor_type: Callable[[], Executor],
+    stopped: threading.Event,
+) -> int:
+    application: Application | None = None
+    try:
+        try:
+            prepare_console()
+        except LogFormatError as error:
+            raise ConfigurationError(str(error)) from error
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            executor = executor_type()
+        except executors.UnknownExecutor as error:
+            raise ConfigurationError(str(error)) from error
+        with _signals_end(executor, stopped):
+            application = start()
+            for node in application.nodes:
+                executor.add_node(node)
+            gc_tuning.calm()
+            executors.spin(executor)
+        return 0
+    except _Terminated:
+        return 0
+    except ConfigurationError as error:
+        print(f"{_program()}: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        traceback.print_exc()
+        return 1
+    finally:
+        if application is not None:
+            application.close()
+        rclpy.try_shutdown()
+
+
+@contextmanager
+def _signals_end(executor: Executor, stopped: threading.Event) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM raise :class:`_Terminated` out of ``executor.spin``, between two callbacks.
+
+    A Python signal handler would not run while the main thread waits inside DDS. So the interpreter's C handler writes
+    to a socket at once, a thread reads it and hands the executor a task that raises. Later signals change nothing.
+    Each sets ``stopped``, also after the block.
+    """
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+
+    def end() -> None:
+        raise _Terminated
+
+    def watch() -> None:
+        if receiver.recv(1):
+            executor.create_task(end)
+
+    previous_fd = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda signum, frame: stopped.set())
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous_fd)
+        sender.close()
+        watcher.join()
+        receiver.close()

@@ -1,0 +1,127 @@
+"""The lanes of a simulated process: calls to the store and turns of the driver, in virtual time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+
+from ..core.leader.events import Event
+from ..runtime.driver import Call, Lane
+from .profile import Conditions
+from .scheduler import Process, Scheduler, SimulatedClock
+
+#: However soon the core wants to be called again, a thread needs so long to get round.
+SHORTEST_TURN_S = 0.01
+
+
+class _Job:
+    """A call, and what it returned once it was made: the answer may still be on its way when the process dies."""
+
+    __slots__ = ("call", "events")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.events: list[Event] | None = None
+
+    def make(self) -> list[Event]:
+        if self.events is None:
+            self.events = list(self.call())
+        return self.events
+
+
+class SimulatedLanes:
+    """Implements :class:`~drone_orchestrator.runtime.driver.Lanes`.
+
+    A call takes time before it reaches the store and after that until its answer is there; the process may be killed
+    or hang at any moment of it. ``turn_delay_s()`` is the longest time (s) from an event to the turn that takes it.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        process: Process,
+        clock: SimulatedClock,
+        rng: Random,
+        conditions: Callable[[], Conditions],
+        turn_delay_s: Callable[[], float],
+    ) -> None:
+        self._scheduler = scheduler
+        self._process = process
+        self._clock = clock
+        self._rng = rng
+        self._conditions = conditions
+        self._turn_delay_s = turn_delay_s
+        self._inbox: list[Event] = []
+        self._halted = False
+        self._armed_s: float | None = None
+        self._queues: dict[Lane, deque[tuple[_Job, float]]] = {lane: deque() for lane in Lane}
+        self._under_way: dict[Lane, list[_Job]] = {lane: [] for lane in Lane}
+
+    def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
+        self._turn = turn
+        self._deadline = deadline
+        self._arm(self._scheduler.now_s)
+
+    def post(self, event: Event) -> None:
+        self._inbox.append(event)
+        if len(self._inbox) == 1:
+            self._arm(self._scheduler.now_s + self._rng.random() * self._turn_delay_s())
+
+    def run(self, lane: Lane, call: Call, after_s: float = 0.0) -> None:
+        job = _Job(call)
+        if len(self._under_way[lane]) < lane.workers:
+            self._begin(lane, job, after_s)
+        else:
+            self._queues[lane].append((job, after_s))
+
+    def halt(self) -> None:
+        self._halted = True
+
+    def stop(self) -> list[Event]:
+        """Make every call that was asked for, at once, and those that they ask for."""
+        self._halted = True
+        left, self._inbox = self._inbox, []
+        for lane in Lane:
+            for job in self._under_way[lane]:
+                left += job.make()
+            while self._queues[lane]:
+                job, _ = self._queues[lane].popleft()
+                left += job.make()
+        return left
+
+    def _arm(self, at_s: float) -> None:
+        """Take a turn at ``at_s``; of two wishes the earlier one counts."""
+        if self._armed_s is None or at_s < self._armed_s:
+            self._armed_s = at_s
+            self._process.at(at_s, lambda: self._take_turn(at_s))
+
+    def _take_turn(self, armed_s: float) -> None:
+        if self._halted or self._armed_s != armed_s:
+            return
+        self._armed_s = None
+        events, self._inbox = self._inbox, []
+        self._turn(events)
+        now_s, wish_s = self._scheduler.now_s, self._deadline()
+        if wish_s is not None:
+            self._arm(max(self._clock.at_mono(wish_s), now_s + SHORTEST_TURN_S))
+        if self._inbox:
+            self._arm(now_s + self._rng.random() * self._turn_delay_s())
+
+    def _begin(self, lane: Lane, job: _Job, after_s: float) -> None:
+        self._under_way[lane].append(job)
+        self._process.after(after_s + self._delay_s(), lambda: self._reach(lane, job))
+
+    def _reach(self, lane: Lane, job: _Job) -> None:
+        job.make()
+        self._process.after(self._delay_s(), lambda: self._answer(lane, job))
+
+    def _answer(self, lane: Lane, job: _Job) -> None:
+        self._under_way[lane].remove(job)
+        for event in job.make():
+            self.post(event)
+        if self._queues[lane]:
+            self._begin(lane, *self._queues[lane].popleft())
+
+    def _delay_s(self) -> float:
+        return 0.001 + self._rng.random() * self._conditions().store_delay_s

@@ -1,0 +1,175 @@
+"""What the launch files are made of, as far as it can be tried without launch."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from drone_orchestrator.bringup import launch_arguments
+from drone_orchestrator.bringup.launch_arguments import ArgumentError, fleet_options
+from drone_orchestrator.bringup.plan import READY_STATES, STOP_ORDER, FleetOptions, processes
+from drone_orchestrator.ros import names
+
+LAUNCH = Path(__file__).resolve().parents[3] / "launch"
+OURS = sorted(path.name.removesuffix(".launch.py") for path in LAUNCH.glob("*.launch.py"))
+
+
+def defaults(file: str, **given: str) -> dict[str, str]:
+    return {each.name: each.default or "" for each in launch_arguments.of(file)} | given
+
+
+def calls(tree: ast.AST, function: str) -> list[ast.Call]:
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in found if isinstance(call.func, ast.Name) and call.func.id == function]
+
+
+def test_every_file_has_its_arguments_and_every_argument_a_file() -> None:
+    assert set(OURS) == set(launch_arguments.FILES)
+    assert {name for names in launch_arguments.FILES.values() for name in names} == set(launch_arguments.ARGUMENTS)
+
+
+@pytest.mark.parametrize("file", OURS)
+def test_a_launch_file_says_what_it_starts_and_declares_its_own_arguments(file: str) -> None:
+    tree = ast.parse((LAUNCH / f"{file}.launch.py").read_text(encoding="utf-8"))
+    documentation = ast.get_docstring(tree) or ""
+    assert f"ros2 launch drone_orchestrator {file}.launch.py" in documentation
+    assert [ast.literal_eval(call.args[0]) for call in calls(tree, "description")] == [file]
+    assert len((LAUNCH / f"{file}.launch.py").read_text(encoding="utf-8").splitlines()) < 40
+
+
+@pytest.mark.parametrize("file", OURS)
+def test_a_launch_file_passes_on_all_that_what_it_includes_takes(file: str) -> None:
+    text = (LAUNCH / f"{file}.launch.py").read_text(encoding="utf-8")
+    included = [other for other in OURS if other != file and f'"{other}"' in text and "include(" in text]
+    single = {"replica"} if "replicas" in launch_arguments.FILES[file] else {"replicas"}
+    taken = set(launch_arguments.FILES[file])
+    for other in included:
+        assert set(launch_arguments.FILES[other]) - single <= taken, f"{file} includes {other}"
+
+
+@pytest.mark.parametrize("file", OURS)
+def test_every_argument_is_described(file: str) -> None:
+    for argument in launch_arguments.of(file):
+        assert argument.description.endswith("."), argument
+        assert not argument.choices or argument.default in argument.choices
+
+
+@pytest.mark.parametrize("file", OURS)
+def test_the_defaults_of_a_file_are_a_fleet(file: str) -> None:
+    if file != "rviz":
+        assert processes(fleet_options(defaults(file, drone_id="drone_7" if file == "drone" else "")))
+
+
+def test_a_value_comes_from_the_environment_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoints = launch_arguments.ARGUMENTS["etcd_endpoints"]
+    monkeypatch.delenv("ETCD_ENDPOINTS", raising=False)
+    assert endpoints.value == "127.0.0.1:2379"
+    monkeypatch.setenv("ETCD_ENDPOINTS", "store:2379")
+    assert endpoints.value == "store:2379"
+    assert next(each for each in launch_arguments.of("fleet") if each.name == "etcd_endpoints").value == "store:2379"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"drones": "many"}, "drones: a whole number"),
+        ({"drones": "-1"}, "drones: 0 to 1000"),
+        ({"time_scale": "fast"}, "time_scale: a number"),
+        ({"time_scale": "0"}, "time_scale: a positive number"),
+        ({"use_sim_time": "perhaps"}, "use_sim_time: true or false"),
+        ({"params_file": "/nowhere.yaml"}, "params_file: /nowhere.yaml: No such file"),
+        ({"fleet_config": "/nowhere.yaml"}, "/nowhere.yaml: No such file"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(given: dict[str, str], named: str) -> None:
+    with pytest.raises(ArgumentError, match=named) as refused:
+        fleet_options(defaults("fleet", **given))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_holds_no_parameters_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("- just a list\n", encoding="utf-8")
+    with pytest.raises(ArgumentError, match="no file of ROS parameters"):
+        fleet_options(defaults("fleet", params_file=str(path)))
+
+
+def test_a_drone_on_its_own_is_one_executor_for_it() -> None:
+    values = defaults("drone", drone_id="drone_7", drone_class="heavy", flight="mine", namespace="/north/")
+    [spec] = [each for each in processes(fleet_options(values)) if each.role == "drones"]
+    assert spec.parameters["drone_ids"] == ["drone_7"]
+    assert (spec.parameters["drone_class"], spec.parameters["flight"], spec.namespace) == ("heavy", "mine", "north")
+    assert spec.lifecycle_nodes == ("drone_7",)
+
+
+def test_the_replica_of_a_ground_station_is_named_after_its_host() -> None:
+    assert launch_arguments.host_replica("Ground-2.example.org") == "orchestrator_ground_2_example_org"
+    assert launch_arguments.host_replica("--") == "orchestrator_here"
+    values = {each.name: each.value or "" for each in launch_arguments.of("ground_station")}
+    specs = [each for each in processes(fleet_options(values)) if each.role == "orchestrator"]
+    assert [spec.node_name for spec in specs] == [launch_arguments.host_replica()]
+
+
+def test_a_file_of_parameters_sets_what_nobody_set(tmp_path: Path) -> None:
+    """For every replica, whatever its name; what the launch's arguments say wins."""
+    path = tmp_path / "mine.yaml"
+    wanted = {"lease_ttl_s": 3.0, "max_attempts": 4, "region": "elsewhere"}
+    path.write_text(yaml.safe_dump({"/**/orchestrator": {"ros__parameters": wanted}}), encoding="utf-8")
+    options = FleetOptions(params_file=str(path), max_attempts=5, region="here")
+    replicas = [each for each in processes(options) if each.role == "orchestrator"]
+    assert len(replicas) == 3
+    for spec in replicas:
+        assert (spec.parameters["lease_ttl_s"], spec.parameters["max_attempts"]) == (3.0, 5)
+        assert spec.parameters["region"] == "here"
+        assert ["--params-file", str(path)] == spec.arguments()[-2 * len(spec.parameters) - 2 :][:2]
+
+
+def test_settings_left_alone_are_the_nodes_own_defaults() -> None:
+    """Why the plan may leave them out."""
+    options = {each.name: each.default for each in dataclasses.fields(FleetOptions)}
+    own = {"region", "etcd_endpoints", "drone_ids", "drone_class", "log_level"}  # always said, the last as --log-level
+    for name in ("orchestrator.node", "drone_executor.host", "order_gateway.node", "saga_monitor.node"):
+        for param in import_module(f"drone_orchestrator.nodes.{name}").PARAMETERS:
+            if param.name in options and param.name not in own:
+                assert param.default == options[param.name], param.name
+
+
+def test_a_fleet_comes_up_in_the_order_in_which_it_does_not_shut_down() -> None:
+    roles = list(dict.fromkeys(spec.role for spec in processes(FleetOptions())))
+    assert roles == list(reversed(STOP_ORDER))
+    for spec in processes(FleetOptions()):
+        assert bool(spec.lifecycle_nodes) == (spec.role in READY_STATES)
+
+
+PAGES = [*LAUNCH.parent.glob("*.md"), *(LAUNCH.parent / "docs").rglob("*.md"), *LAUNCH.glob("*.py")]
+COMMANDS = [
+    (page.name, *match.groups())
+    for page in PAGES
+    for match in re.finditer(
+        r"ros2 launch drone_orchestrator (\w+)\.launch\.py((?:[^\n`#]|\\\n)*)", page.read_text(encoding="utf-8")
+    )
+]
+
+
+@pytest.mark.parametrize(("page", "file", "rest"), COMMANDS, ids=lambda each: each.strip()[:40])
+def test_a_command_in_the_documentation_names_arguments_that_there_are(page: str, file: str, rest: str) -> None:
+    assert file in OURS, f"{page}: there is no {file}.launch.py"
+    if file in OURS:
+        assert set(re.findall(r"(\w+):=", rest)) <= set(launch_arguments.FILES[file]), f"{page}: {file}.launch.py{rest}"
+
+
+def test_a_recording_has_every_topic_but_the_heartbeat() -> None:
+    lines = (LAUNCH.parent / "config" / "bag_topics.txt").read_text(encoding="utf-8").splitlines()
+    recorded = re.compile(f"/({'|'.join(line for line in lines if not line.startswith('#'))})$")
+    other = {names.REQUEST_CLEARANCE, names.SUBMIT_ORDER, names.CANCEL_ORDER, names.MAP_FRAME}
+    said = {v for k, v in vars(names).items() if k.isupper() and isinstance(v, str) and re.fullmatch(r"/?[a-z_]+", v)}
+    shown = {name("drone_12") for name in (names.drone_telemetry, names.drone_pose, names.drone_path)}
+    topics = {*(said - other), *shown}
+    assert {names.LEADER, names.DIAGNOSTICS} < topics
+    assert {t for t in topics if not recorded.search(f"/north/{t.strip('/')}")} == {names.LEADER_HEARTBEAT}

@@ -1,0 +1,145 @@
+"""Each check of the machine, with the trouble that it is for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from drone_orchestrator import __version__
+from drone_orchestrator.bringup.running_fleets import RunningFleet
+from drone_orchestrator.cli.doctor import machine
+from drone_orchestrator.cli.doctor.finding import ERROR, OK, WARNING, Finding
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ROOT / "src" / "drone_interfaces"
+
+
+def fleet(domain: str = "42", url: str = "http://127.0.0.1:8080") -> RunningFleet:
+    return RunningFleet(os.getpid(), "r", "e", url, "", {"ROS_DOMAIN_ID": domain}, time.time())
+
+
+def bad(finding: Finding, level: str, *says: str) -> None:
+    assert finding.level == level, finding
+    assert finding.hint, "it says nothing of what to do"
+    for text in says:
+        assert text in finding.detail, finding
+
+
+def test_a_python_without_wheels() -> None:
+    bad(machine.python_version((3, 14)), ERROR, "3.14")
+    assert machine.python_version((3, 12)).level == OK
+
+
+def built(tmp_path: Path, version: str = __version__) -> Path:
+    share = tmp_path / "share"
+    for kind in ("msg", "srv", "action"):
+        shutil.copytree(SOURCES / kind, share / kind)
+    (share / "package.xml").write_text(f"<package><version>{version}</version></package>")
+    return share
+
+
+def test_interfaces_that_are_not_built_of_another_version_or_outdated(tmp_path: Path) -> None:
+    bad(machine.interfaces(None, SOURCES), ERROR, "not built")
+    share = built(tmp_path)
+    assert machine.interfaces(share, SOURCES).level == OK
+    bad(machine.interfaces(share, SOURCES, version="9.9.9"), ERROR, "9.9.9")
+    (share / "msg" / "DroneState.msg").write_text("string drone_id\n")
+    (share / "srv" / "SubmitOrder.srv").unlink()
+    bad(machine.interfaces(share, SOURCES), ERROR, "msg/DroneState.msg", "srv/SubmitOrder.srv")
+    assert machine.interfaces(share, None).level == OK  # installed without sources: the version decides
+    (share / "package.xml").write_text("<package>")
+    bad(machine.interfaces(share, None), ERROR)
+
+
+def test_the_package_of_messages_has_the_version_of_the_program() -> None:
+    assert f"<version>{__version__}</version>" in (SOURCES / "package.xml").read_text()
+
+
+def test_no_etcd_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETCD_BIN", "/nowhere/etcd")
+    bad(machine.etcd_binary(), ERROR, "/nowhere/etcd")
+
+
+def test_a_fleet_description_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("region: [")
+    bad(machine.fleet_description(str(path)), ERROR, "not YAML")
+    path.write_bytes(b"x" * (2 << 20))
+    bad(machine.fleet_description(str(path)), ERROR, "no fleet description")
+    assert machine.fleet_description().level == OK
+
+
+@pytest.mark.parametrize(
+    ("environment", "level", "says"),
+    [
+        ({"ROS_DOMAIN_ID": "300"}, ERROR, "300"),
+        ({"ROS_DOMAIN_ID": "one"}, ERROR, "one"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "off"}, ERROR, "nobody hears anybody"),
+        ({"ROS_LOCALHOST_ONLY": "1"}, WARNING, "other machines"),
+    ],
+)
+def test_an_environment_in_which_nobody_is_heard(environment: dict[str, str], level: str, says: str) -> None:
+    bad(machine.ros_domain(environment), level, says)
+
+
+def test_another_domain_than_that_of_the_local_fleet_is_told() -> None:
+    assert machine.ros_domain({}).level == OK
+    found = machine.ros_domain({"ROS_DOMAIN_ID": "1"}, [fleet("42")])
+    assert (found.level, "42" in found.detail, "ROS_DOMAIN_ID=42" in found.hint) == (OK, True, True)
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.data_folder(tmp_path / "not" / "there" / "yet").level == OK
+    (tmp_path / "file").write_text("")
+    bad(machine.data_folder(tmp_path / "file" / "below"), ERROR, "no folder")
+    if os.getuid():
+        (tmp_path / "locked").mkdir(mode=0o500)
+        bad(machine.data_folder(tmp_path / "locked"), ERROR, "cannot be written")
+    else:  # root may write anywhere but where the kernel itself says no
+        bad(machine.data_folder(Path("/proc/1/fd")), ERROR)
+    usage = shutil.disk_usage(tmp_path)
+    for free, level in ((1 << 20, ERROR), (500 << 20, WARNING)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        bad(machine.temporary_folder(tmp_path), level, "MiB free")
+
+
+def test_segments_of_shared_memory_that_nobody_uses(tmp_path: Path) -> None:
+    assert machine.shared_memory(tmp_path).level == OK
+    for name in ("fastrtps_port7410", "sem.fastrtps_port7410_mutex", "somebody_elses"):
+        (tmp_path / name).write_bytes(b"x")
+    bad(machine.shared_memory(tmp_path), WARNING, "2 files", "fastrtps_port7410")
+    with (tmp_path / "fastrtps_port7410").open("rb"):
+        assert machine.left_in_shared_memory(tmp_path) == []
+    bad(machine.shared_memory(tmp_path / "away"), WARNING)
+
+
+def test_too_few_open_files_allowed() -> None:
+    bad(machine.open_files(128), ERROR, "128")
+    bad(machine.open_files(512), WARNING, "512")
+    assert machine.open_files(1024).level == OK
+
+
+def test_a_port_that_somebody_has() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = machine.http_port(port, [])
+        bad(found, WARNING, str(port), f"pid {os.getpid()}")
+        assert machine.http_port(port, [fleet(url=f"http://127.0.0.1:{port}")]).level == OK  # it is our own gateway
+    assert machine.http_port(port, []).level == OK
+
+
+def test_no_setpriv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    bad(machine.supervision(), WARNING, "not found")
+
+
+def test_loopback_and_local_fleets() -> None:
+    assert machine.loopback().level == OK
+    assert machine.local_fleets([fleet()]).detail == f"pid {os.getpid()} at http://127.0.0.1:8080"

@@ -1,0 +1,438 @@
+"""Parked orders: the compensation itself has failed, so a person decides, unless the drone can tell after all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from scenes import (
+    assign,
+    cancel,
+    carrying,
+    command,
+    dispatch,
+    done,
+    fly,
+    flying,
+    load,
+    nothing_is_left,
+    reports,
+    run_by_deadlines,
+    say,
+    sound,
+)
+from world import World, make_order, make_report
+
+from drone_orchestrator.core.leader.effects import AcknowledgeOutcome, Commit, RecallGoal
+from drone_orchestrator.core.leader.events import CommitDone, Fate
+from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.types import (
+    CancelRequest,
+    CommandAction,
+    OperatorCommand,
+    Order,
+    Outcome,
+    Phase,
+    SagaStatus,
+)
+from drone_orchestrator.store.kv import Put
+from drone_orchestrator.store.memory import MemoryDriver
+
+S = SagaStatus
+GRACE_S = 30.0
+
+
+def make_world() -> World:
+    return World(dispatch=DispatchPolicy(lost_grace_s=GRACE_S, max_recall_tries=3, recall_cap_s=2.0))
+
+
+# --- the reasons ----------------------------------------------------------------------------------------------------
+
+
+def grounded(world: World, order: Order) -> None:
+    fly(world, order)
+    world.pass_time(GRACE_S + 2.0, hear=[flying(order, phase=Phase.GROUNDED)])
+
+
+def journal_lost(world: World, order: Order) -> None:
+    fly(world, order)
+    say(world, make_report(journal_id="fresh"))
+
+
+def package_missing(world: World, order: Order) -> None:
+    fly(world, order)
+    say(world, done(order, Outcome.PACKAGE_MISSING))
+
+
+def disobedient(world: World, order: Order) -> None:
+    fly(world, order)
+    cancel(world, order)
+    world.pass_time(15.0, hear=[flying(order)])
+
+
+REASONS: dict[str, Callable[[World, Order], None]] = {
+    "drone_grounded_with_package": grounded,
+    "journal_lost_with_package": journal_lost,
+    "package_missing": package_missing,
+    "recall_not_obeyed": disobedient,
+}
+
+
+def parked(world: World, reason: str) -> Order:
+    order = make_order()
+    REASONS[reason](world, order)
+    saga = world.saga(order)
+    assert (saga.status, saga.parked, saga.reason) == (S.COMPENSATING, True, reason)
+    return order
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_an_order_that_cannot_be_undone_is_parked_and_a_person_is_called_once(reason: str) -> None:
+    world = make_world()
+    order = parked(world, reason)
+    assert [text for text in reports(world, "error") if reason in text and order.order_id in text]
+    world.pass_time(3 * GRACE_S, hear=[make_report("drone_2")], step_s=2.0)
+    assert reports(world, "error") == []
+    assert world.saga(order).parked
+    assert world.saga(order).target is (S.CANCELLED if reason == "recall_not_obeyed" else S.PENDING)
+    sound(world)
+
+
+def test_a_cancelled_order_is_parked_on_its_way_to_cancelled() -> None:
+    world, order = make_world(), make_order()
+    fly(world, order)
+    world.pass_time(10.0)
+    cancel(world, order)  # the drone is silent: nothing can be recalled
+    say(world, make_report(journal_id="fresh"))
+    assert (world.saga(order).parked, world.saga(order).target) == (True, S.CANCELLED)
+
+
+@pytest.mark.parametrize("reason", ["journal_lost_with_package", "package_missing"])
+def test_a_drone_that_cannot_help_any_more_is_free_for_other_orders(reason: str) -> None:
+    world, other = make_world(), make_order(2)
+    parked(world, reason)
+    world.intake.submit(other)
+    say(world, make_report(journal_id="fresh"))
+    assert world.saga(other).drone_id == "drone_1"
+    sound(world)
+
+
+@pytest.mark.parametrize("reason", ["drone_grounded_with_package", "recall_not_obeyed"])
+def test_a_drone_that_may_have_the_package_stays_reserved(reason: str) -> None:
+    world = make_world()
+    parked(world, reason)
+    assert list(world.leader.core.view.reservations) == ["drone_1"]
+
+
+def test_a_drone_that_flies_again_before_its_grace_is_over_is_not_parked_and_the_grace_starts_again() -> None:
+    world, order = make_world(), make_order()
+    fly(world, order)
+    for _ in range(3):
+        world.pass_time(GRACE_S - 5.0, hear=[flying(order, phase=Phase.GROUNDED)])
+        say(world, flying(order))
+    assert world.saga(order).status is S.IN_TRANSIT
+
+
+def test_a_grounded_drone_is_parked_at_the_end_of_its_grace_without_any_other_occasion() -> None:
+    world, order = make_world(), make_order()
+    fly(world, order)
+    say(world, flying(order, phase=Phase.GROUNDED))
+    for _ in range(50):
+        say(world, flying(order, phase=Phase.GROUNDED))
+        run_by_deadlines(world, world.mono_s + 1.0)
+    assert world.saga(order).parked
+
+
+# --- the commands ---------------------------------------------------------------------------------------------------
+
+#: What a person may say, and where it leads an order whose target is PENDING.
+DECISIONS = {
+    CommandAction.RETURNED: S.PENDING,
+    CommandAction.DELIVERED: S.DELIVERED,
+    CommandAction.LOST: S.FAILED,
+}
+LAST_WORD = {
+    "drone_grounded_with_package": lambda order: carrying(order, phase=Phase.GROUNDED),
+    "journal_lost_with_package": lambda order: make_report(journal_id="fresh"),
+    "package_missing": lambda order: done(order, Outcome.PACKAGE_MISSING),
+    "recall_not_obeyed": lambda order: carrying(order, phase=Phase.GROUNDED),
+}
+
+
+@pytest.mark.parametrize("action", DECISIONS)
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_person_decides(reason: str, action: CommandAction) -> None:
+    world = make_world()
+    order = parked(world, reason)
+    target = world.saga(order).target
+    say(world, LAST_WORD[reason](order))
+    world.pass_time(GRACE_S, step_s=2.0)  # silent ever after: its last word counts
+    command(world, order, action)
+    saga = world.saga(order)
+    wanted = target if action is CommandAction.RETURNED else DECISIONS[action]
+    assert (saga.status, saga.parked, saga.reason) == (wanted, False, f"{action.value} by ops")
+    assert world.leader.core.view.reservations == {}
+    assert world.leader.core.view.commands == {}
+    if saga.status.is_terminal:
+        nothing_is_left(world, order)
+    else:
+        world.pass_time(1.0, hear=[make_report("drone_2")])
+        assert (world.saga(order).drone_id, world.saga(order).attempt) == ("drone_2", 2)
+    sound(world)
+
+
+def test_who_decided_is_on_record_even_without_a_name() -> None:
+    world = make_world()
+    order = parked(world, "journal_lost_with_package")
+    command(world, order, CommandAction.LOST, by="")
+    assert world.saga(order).reason == "lost by an operator"
+
+
+def test_retry_recalls_again_with_a_fresh_budget() -> None:
+    world = make_world()
+    order = parked(world, "recall_not_obeyed")
+    world.leader.take(RecallGoal)
+    say(world, flying(order))
+    command(world, order, CommandAction.RETRY)
+    assert (world.saga(order).status, world.saga(order).parked) == (S.COMPENSATING, False)
+    assert len(world.leader.take(RecallGoal)) == 1
+    say(world, flying(order, phase=Phase.BRINGING_BACK))
+    say(world, done(order, Outcome.RETURNED))
+    assert world.saga(order).status is S.CANCELLED
+    nothing_is_left(world, order)
+    sound(world)
+
+
+def test_retry_that_fails_again_is_parked_again() -> None:
+    world = make_world()
+    order = parked(world, "recall_not_obeyed")
+    command(world, order, CommandAction.RETRY)
+    world.pass_time(15.0, hear=[flying(order)])
+    assert (world.saga(order).parked, world.saga(order).reason) == (True, "recall_not_obeyed")
+    kinds = [e.type for e in world.intake.events(order.message_id)]
+    assert (kinds.count("parked"), kinds.count("retried")) == (2, 1)
+    sound(world)
+
+
+@pytest.mark.parametrize("action", [CommandAction.RETURNED])
+@pytest.mark.parametrize("phase", [Phase.TO_PICKUP, Phase.AWAITING_CLEARANCE, Phase.LOADING, Phase.TO_DESTINATION])
+def test_returned_is_refused_while_the_drone_may_still_load(phase: Phase, action: CommandAction) -> None:
+    world = make_world()
+    order = parked(world, "recall_not_obeyed")
+    say(world, carrying(order, phase=phase, package_on_board=phase is Phase.TO_DESTINATION))
+    reports(world, "warning")
+    command(world, order, action)
+    assert (world.saga(order).status, world.saga(order).parked) == (S.COMPENSATING, True)
+    assert len(reports(world, "warning")) == 1
+    assert world.leader.core.view.commands == {}, "a refused command leaves the inbox"
+    say(world, carrying(order, phase=Phase.GROUNDED))
+    command(world, order, action)
+    assert world.saga(order).status is S.CANCELLED, "and may be given again"
+    sound(world)
+
+
+def test_returned_is_refused_by_a_leader_that_has_never_heard_the_drone() -> None:
+    world = make_world()
+    order = parked(world, "recall_not_obeyed")
+    world.crash(world.leader)
+    world.add_replica("successor")
+    world.pass_time(8.0)
+    command(world, order, CommandAction.RETURNED)
+    assert world.saga(order).parked
+    assert any("never heard" in text for text in reports(world, "warning"))
+    assert world.leader.core.view.commands == {}
+
+
+@pytest.mark.parametrize("reach", [assign, dispatch, load, fly])
+@pytest.mark.parametrize("action", CommandAction)
+def test_a_command_for_an_order_that_is_not_parked_is_refused_and_leaves_the_inbox(
+    reach: Callable[[World, Order], Order], action: CommandAction
+) -> None:
+    world = make_world()
+    order = reach(world, make_order())
+    before = world.saga(order)
+    reports(world, "warning")
+    command(world, order, action)
+    assert world.saga(order) == before
+    assert world.leader.core.view.commands == {}
+    assert len(reports(world, "warning")) == 1
+    sound(world)
+
+
+def test_a_command_that_comes_after_the_end_or_for_no_order_leaves_the_inbox() -> None:
+    world = make_world()
+    order = fly(world, make_order())
+    say(world, done(order, Outcome.DELIVERED))
+    command(world, order, CommandAction.LOST)
+    assert world.saga(order).status is S.DELIVERED
+    nothing_is_left(world, order)
+    world.intake.request_command(OperatorCommand("nobody", CommandAction.LOST, 0.0))
+    world.run()
+    assert world.leader.core.view.commands == {}
+
+
+def test_a_command_that_nobody_can_read_does_not_stand_in_the_way_of_the_next() -> None:
+    world = make_world()
+    order = parked(world, "journal_lost_with_package")
+    key = f"/drone_orchestrator/sf/inbox/commands/{order.message_id}"
+    MemoryDriver(world.backend, "somebody").txn([], [Put(key, b'{"action": "teleport"}')])
+    world.run()
+    assert world.leader.core.view.commands == {}
+    command(world, order, CommandAction.LOST)
+    assert world.saga(order).status is S.FAILED
+
+
+def test_a_command_that_was_given_while_nobody_led_is_obeyed_by_the_next_leader() -> None:
+    world = make_world()
+    order = parked(world, "journal_lost_with_package")
+    world.crash(world.leader)
+    world.intake.request_command(OperatorCommand(order.message_id, CommandAction.DELIVERED, 0.0, "ops"))
+    world.add_replica("successor")
+    world.pass_time(8.0)
+    assert world.saga(order).status is S.DELIVERED
+    nothing_is_left(world, order)
+    sound(world)
+
+
+def test_a_parked_order_that_is_cancelled_ends_cancelled_when_its_package_is_back() -> None:
+    world = make_world()
+    order = parked(world, "journal_lost_with_package")
+    cancel(world, order)
+    assert world.saga(order).parked
+    command(world, order, CommandAction.RETURNED)
+    assert world.saga(order).status is S.CANCELLED
+    nothing_is_left(world, order)
+    sound(world)
+
+
+# --- it heals by itself ---------------------------------------------------------------------------------------------
+
+
+#: A missing package closes the goal in the journal: there will be no other outcome.
+@pytest.mark.parametrize("reason", sorted(REASONS.keys() - {"package_missing"}))
+@pytest.mark.parametrize(
+    ("outcome", "ends"),
+    [(Outcome.DELIVERED, "delivered"), (Outcome.RETURNED, "target"), (Outcome.NOT_LOADED, "target")],
+)
+def test_a_drone_that_reports_after_all_ends_the_parking(reason: str, outcome: Outcome, ends: str) -> None:
+    world = make_world()
+    order = parked(world, reason)
+    target = world.saga(order).target
+    world.leader.take(AcknowledgeOutcome)
+    say(world, done(order, outcome))
+    assert world.saga(order).status is (S.DELIVERED if ends == "delivered" else target)
+    assert [a.outcome for a in world.leader.take(AcknowledgeOutcome)][:1] == [outcome]
+    assert world.leader.core.view.reservations == {}
+    sound(world)
+
+
+def test_another_journal_s_word_ends_no_parking() -> None:
+    world = make_world()
+    order = parked(world, "journal_lost_with_package")
+    say(world, done(order, Outcome.DELIVERED, journal_id="fresh"))
+    assert world.saga(order).parked
+
+
+def test_a_missing_package_is_parked_first_and_acknowledged_afterwards() -> None:
+    world = make_world()
+    order = fly(world, make_order())
+    world.leader.take(AcknowledgeOutcome)
+    world.backend.set_available(False, "orchestrator_0")
+    say(world, done(order, Outcome.PACKAGE_MISSING))
+    assert world.leader.take(AcknowledgeOutcome) == []
+    world.backend.set_available(True, "orchestrator_0")
+    world.pass_time(2.0, hear=[done(order, Outcome.PACKAGE_MISSING)])
+    assert world.saga(order).parked
+    assert Outcome.PACKAGE_MISSING in [a.outcome for a in world.leader.take(AcknowledgeOutcome)]
+
+
+def test_a_parked_order_costs_no_wakes() -> None:
+    world = make_world()
+    parked(world, "journal_lost_with_package")
+    world.pass_time(GRACE_S)
+    assert run_by_deadlines(world, world.mono_s + 60.0) < 100  # lease refreshes, once a second
+
+
+# --- what the drone has to do with it ---------------------------------------------------------------------------------
+
+
+def test_returned_is_refused_while_a_grounded_drone_says_that_it_has_the_package() -> None:
+    """Whoever lifts the grounding would send it on its way with the package."""
+    world = make_world()
+    order = parked(world, "drone_grounded_with_package")
+    reports(world, "warning")
+    command(world, order, CommandAction.RETURNED)
+    assert world.saga(order).parked
+    assert len(reports(world, "warning")) == 1
+    say(world, carrying(order, phase=Phase.GROUNDED))  # somebody took it off
+    command(world, order, CommandAction.RETURNED)
+    assert world.saga(order).status is S.PENDING
+    sound(world)
+
+
+def test_a_drone_that_closes_the_goal_while_the_order_is_parked_is_free() -> None:
+    world = make_world()
+    order = parked(world, "drone_grounded_with_package")
+    reports(world, "error")
+    say(world, done(order, Outcome.PACKAGE_MISSING))
+    assert Outcome.PACKAGE_MISSING in [a.outcome for a in world.leader.take(AcknowledgeOutcome)]
+    world.pass_time(2.0, hear=[make_report()])
+    assert world.saga(order).parked
+    assert world.leader.core.view.reservations == {}
+    assert reports(world, "error") == [], "the person who is called already is not called again"
+    sound(world)
+
+
+def test_a_drone_that_lost_its_journal_while_the_order_is_parked_is_free() -> None:
+    world = make_world()
+    order = parked(world, "drone_grounded_with_package")
+    world.pass_time(2.0, hear=[make_report(journal_id="fresh")])
+    assert world.saga(order).parked
+    assert world.leader.core.view.reservations == {}
+    sound(world)
+
+
+def test_nobody_is_called_before_the_order_is_parked() -> None:
+    world = make_world()
+    order = fly(world, make_order())
+    leader = world.leader
+    world.backend.set_available(False, leader.name)
+    world.pass_time(3.0, hear=[make_report(journal_id="fresh")], step_s=0.1)
+    assert reports(world, "error") == []
+    world.backend.set_available(True, leader.name)
+    world.pass_time(3.0, hear=[make_report(journal_id="fresh")], step_s=0.1)
+    assert world.saga(order).parked
+    assert len(reports(world, "error")) == 1
+
+
+@pytest.mark.parametrize("reach", [load, fly])
+def test_a_healthy_drone_that_knows_nothing_of_its_order_does_not_leave_it_hanging(
+    reach: Callable[[World, Order], Order],
+) -> None:
+    world = make_world()
+    order = reach(world, make_order())
+    world.pass_time(GRACE_S - 5.0, hear=[make_report()])
+    say(world, flying(order))
+    world.pass_time(GRACE_S - 5.0, hear=[make_report()])
+    assert not world.saga(order).parked, "it had known in between"
+    world.pass_time(10.0, hear=[make_report()])
+    assert (world.saga(order).parked, world.saga(order).reason) == (True, "drone_knows_nothing_of_it")
+    sound(world)
+
+
+def test_a_wish_to_cancel_that_comes_before_its_order_is_not_taken_for_one_about_nothing() -> None:
+    """The leader saw the wish alone; the order is there by the time that its commit arrives."""
+    world = World()
+    world.run()
+    order = make_order()
+    leader = world.leader
+    world.intake.request_cancel(CancelRequest(order.message_id, 1.0))
+    world.backend.pump()
+    events, leader.inbox = leader.inbox, []
+    (discard,) = (e for e in leader.core.step(events, world.now) if isinstance(e, Commit))
+    world.intake.submit(order)
+    result = leader.store.commit(discard.epoch, [discard.transition])[0]
+    assert result.fate is Fate.CONFLICT
+    leader.inbox.append(CommitDone(discard, result.fate))
+    world.advance(1.0)
+    assert world.saga(order).status is S.CANCELLED

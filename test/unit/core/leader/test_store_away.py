@@ -1,0 +1,192 @@
+"""The store is away: nothing is decided until a pause has passed, people are told once, and then everything goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scenes import carrying, dispatch, done, fly, reports, say, sound
+from world import Replica, World, make_order, make_report
+
+from drone_orchestrator.core.leader.effects import AnswerClearance, Commit, Effect, KeepReservation, Report, SendGoal
+from drone_orchestrator.core.leader.events import CommitDone, Fate
+from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.types import Outcome, SagaStatus, Verdict
+
+S = SagaStatus
+
+
+class Outage(World):
+    """A world whose leader keeps its lease while its commits meet ``fate``; they are counted."""
+
+    def __init__(self, **changes: object) -> None:
+        self.fate: Fate | None = None
+        self.asked: list[float] = []
+        super().__init__(dispatch=replace(DispatchPolicy(), **changes))  # type: ignore[arg-type]
+
+    def _carry_out(self, replica: Replica, effect: Effect) -> None:
+        if isinstance(effect, Commit):
+            self.asked.append(self.mono_s)
+            if self.fate is not None:
+                replica.inbox.append(CommitDone(effect, self.fate))
+                return
+        if isinstance(effect, KeepReservation) and self.fate is not None:
+            return
+        super()._carry_out(replica, effect)
+
+
+def submit(world: World, count: int, first: int = 1) -> None:
+    for number in range(first, first + count):
+        world.intake.submit(make_order(number))
+
+
+def test_a_store_that_takes_no_commits_is_asked_ever_more_rarely_however_many_orders_wait() -> None:
+    world = Outage(plan_orders=100, accept_orders=1)
+    world.run()
+    world.fate = Fate.UNAVAILABLE
+    submit(world, 50)
+    world.run()
+    world.asked.clear()
+    world.pass_time(30.0, hear=[make_report()], step_s=0.05)
+    tries = sorted(set(world.asked))
+    assert len(tries) <= 25, "a try about every 2 s at most, once the pauses have grown"
+    assert tries[-1] - tries[-2] >= 0.9
+    assert tries[1] - tries[0] <= 0.5
+
+
+def test_people_are_told_once_when_it_goes_and_once_when_it_is_back() -> None:
+    world = Outage()
+    world.run()
+    world.fate = Fate.UNAVAILABLE
+    submit(world, 5)
+    world.pass_time(20.0, hear=[make_report()], step_s=0.25)
+    assert len(reports(world, "warning")) == 1
+    world.fate = None
+    world.pass_time(5.0, hear=[make_report()], step_s=0.25)
+    assert len(reports(world, "info")) == 1
+    assert reports(world, "warning") == []
+    world.fate = Fate.UNAVAILABLE
+    submit(world, 1, first=9)
+    world.pass_time(3.0, step_s=0.25)
+    assert len(reports(world, "warning")) == 1, "the next outage is another one"
+
+
+def test_when_it_is_back_everything_goes_on_by_itself() -> None:
+    world = Outage()
+    world.run()
+    world.fate = Fate.UNAVAILABLE
+    submit(world, 3)
+    say(world, make_report("drone_1"), make_report("drone_2"), make_report("drone_3"))
+    world.pass_time(20.0, hear=[make_report(f"drone_{n}") for n in (1, 2, 3)], step_s=0.5)
+    assert world.intake.find("m1").saga is None  # type: ignore[union-attr]
+    world.fate = None
+    world.pass_time(3.0, hear=[make_report(f"drone_{n}") for n in (1, 2, 3)], step_s=0.25)
+    assert {world.saga(make_order(n)).status for n in (1, 2, 3)} == {S.ASSIGNED}
+    office = world.leader.core.dispatcher._office
+    assert office is not None
+    assert (office.accepting, office.reserving) == ({}, {})
+    sound(world)
+
+
+def test_no_goal_is_accepted_and_no_outcome_recorded_meanwhile_and_none_is_lost() -> None:
+    world = Outage()
+    order = fly(world, make_order())
+    world.fate = Fate.UNAVAILABLE
+    world.pass_time(10.0, hear=[done(order, Outcome.DELIVERED)], step_s=0.25)
+    assert world.saga(order).status is S.IN_TRANSIT
+    world.fate = None
+    world.pass_time(3.0, hear=[done(order, Outcome.DELIVERED)], step_s=0.25)
+    assert world.saga(order).status is S.DELIVERED
+    sound(world)
+
+
+def test_a_goal_s_acceptance_that_comes_meanwhile_is_recorded_later() -> None:
+    world = Outage()
+    world.run()
+    order = make_order()
+    say(world, make_report())
+    world.intake.submit(order)
+    world.run()
+    world.fate = Fate.UNAVAILABLE
+    world.accept_goals()
+    asked = len(world.asked)
+    world.accept_goals()
+    assert len(world.asked) == asked
+    world.fate = None
+    world.pass_time(2.0, hear=[carrying(order)], step_s=0.25)
+    assert world.saga(order).status is S.DISPATCHED
+
+
+def test_clearance_is_answered_ask_again_at_once_and_nothing_is_promised() -> None:
+    world = Outage()
+    order = dispatch(world, make_order())
+    world.fate = Fate.UNAVAILABLE
+    world.leader.take(AnswerClearance)
+    for request in (1, 2, 3):
+        world.ask_clearance(request, "drone_1", order, 1)
+    answers = world.leader.take(AnswerClearance)
+    assert [(a.request_id, a.verdict) for a in answers] == [(n, Verdict.ASK_AGAIN) for n in (1, 2, 3)]
+    world.fate = None
+    world.pass_time(1.0, hear=[carrying(order)], step_s=0.25)
+    world.ask_clearance(4, "drone_1", order, 1)
+    assert [a.verdict for a in world.leader.take(AnswerClearance)] == [Verdict.GRANTED]
+
+
+def test_goals_that_are_on_record_are_sent_before_the_store_goes_and_not_while_it_is_away() -> None:
+    world = Outage()
+    world.run()
+    order = make_order()
+    say(world, make_report())
+    world.intake.submit(order)
+    world.run()
+    assert len(world.leader.take(SendGoal)) == 1
+    world.fate = Fate.UNAVAILABLE
+    submit(world, 1, first=2)
+    world.run()
+    world.pass_time(2.0, hear=[make_report()], step_s=0.1)
+    world.leader.take(SendGoal)
+    world.advance(0.01)
+    assert world.leader.take(SendGoal) == []
+
+
+def test_a_conflict_shows_that_the_store_answers() -> None:
+    world = Outage()
+    world.run()
+    world.fate = Fate.UNAVAILABLE
+    submit(world, 1)
+    world.pass_time(1.0, step_s=0.1)
+    world.fate = Fate.CONFLICT
+    world.pass_time(5.0, step_s=0.1)
+    assert any(isinstance(r, Report) and r.level == "info" for r in world.leader.sent)
+    world.fate = None
+    world.pass_time(4.0, step_s=0.1)
+    assert world.saga(make_order()).status is S.PENDING
+
+
+@pytest.mark.parametrize("fate", [Fate.UNKNOWN, Fate.CONFLICT])
+def test_a_commit_that_fails_again_and_again_is_no_hot_loop(fate: Fate) -> None:
+    world = Outage()
+    world.run()
+    world.fate = fate
+    submit(world, 1)
+    world.pass_time(30.0, step_s=0.05)
+    assert 10 <= len(world.asked) <= 60
+    world.fate = None
+    world.pass_time(3.0, step_s=0.05)
+    assert world.saga(make_order()).status is S.PENDING
+
+
+def test_an_answer_to_a_commit_of_an_earlier_office_is_not_heard() -> None:
+    world = Outage()
+    world.run()
+    held: list[Effect] = []
+    leader = world.leader
+    world.intake.submit(make_order())
+    world.backend.pump()
+    events, leader.inbox = leader.inbox, []
+    held = [e for e in leader.core.step(events, world.now) if isinstance(e, Commit)]
+    assert held
+    stale = replace(held[0], epoch=held[0].epoch - 1)
+    leader.inbox.append(CommitDone(stale, Fate.SUCCEEDED, 99))
+    world.step_once(leader)
+    assert leader.core.view.sagas == {}

@@ -1,0 +1,127 @@
+"""The view: entries only ever get newer, whatever order snapshot, own commits and their echoes come in."""
+
+from __future__ import annotations
+
+from world import make_order
+
+from drone_orchestrator.core import saga as sagas
+from drone_orchestrator.core.leader.effects import BreakerChange, Consume, Discard, Release, Reserve, Transition
+from drone_orchestrator.core.types import (
+    Breaker,
+    BreakerState,
+    CancelRequest,
+    Corrupt,
+    Entry,
+    Kind,
+    LeaderRecord,
+    Reservation,
+    Saga,
+    SagaStatus,
+    Snapshot,
+    StoreChange,
+)
+from drone_orchestrator.core.view import FleetView
+
+ORDER = make_order()
+FIRST = sagas.begin(ORDER, now_s=1.0, epoch=3)
+PENDING = sagas.apply(None, FIRST)
+
+
+def assignment() -> Transition:
+    event = sagas.record(PENDING, sagas.ASSIGNED, SagaStatus.ASSIGNED, now_s=2.0, epoch=3, drone_id="d")
+    breaker = Breaker("d", BreakerState.HALF_OPEN, 3)
+    saga = sagas.apply(PENDING, event)
+    return Transition(saga, (event,), 5, Reserve("d"), breaker=BreakerChange(breaker, 0))
+
+
+def view(*entries: Entry, revision: int = 5) -> FleetView:
+    loaded = FleetView()
+    loaded.load(Snapshot(revision, entries))
+    return loaded
+
+
+def saga_entry(revision: int, saga: Saga | Corrupt | None = PENDING) -> Entry:
+    return Entry(Kind.SAGA, ORDER.message_id, saga, revision)
+
+
+def change(revision: int, *entries: Entry) -> StoreChange:
+    return StoreChange(revision, entries)
+
+
+def test_an_own_commit_counts_at_once_and_its_echo_is_no_news() -> None:
+    mine = view(saga_entry(5))
+    step = assignment()
+    mine.apply_commit(step, 6)
+    assert mine.saga_of("m1") == step.saga
+    assert mine.reservation_of(step.saga) is not None
+    assert mine.breaker_of("d") == Breaker("d", BreakerState.HALF_OPEN, 3)
+    held = Entry(Kind.ASSIGNMENT, "d", Reservation("d", "m1", 1, 3, True), 6)
+    assert mine.apply(change(6, saga_entry(6, step.saga), held)) == []
+
+
+def test_a_commit_s_answer_that_comes_after_the_watch_changes_nothing() -> None:
+    mine = view(saga_entry(5))
+    step = assignment()
+    mine.apply(change(6, saga_entry(6, step.saga)))
+    mine.apply(change(7, Entry(Kind.ASSIGNMENT, "d", None, 7)))
+    mine.apply_commit(step, 6)
+    assert mine.reservations == {}
+
+
+def test_what_was_deleted_ahead_of_the_watch_is_not_brought_back_by_older_news() -> None:
+    mine = view(Entry(Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 1.0), 4))
+    mine.apply_commit(Discard("m1", (Consume(Kind.INBOX_CANCEL, "m1", 4),)), 9)
+    assert mine.cancels == {}
+    assert mine.apply(change(6, Entry(Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 1.0), 6))) == []
+    assert mine.cancel_of("m1") is None
+    assert mine.apply(change(10, Entry(Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 9.0), 10)))
+    assert mine.cancel_of("m1") == CancelRequest("m1", 9.0)
+
+
+def test_a_release_frees_the_drone() -> None:
+    step = assignment()
+    mine = view(saga_entry(5))
+    mine.apply_commit(step, 6)
+    gone = sagas.record(step.saga, sagas.ABANDONED, SagaStatus.COMPENSATING, now_s=3.0, epoch=3, reason="why")
+    mine.apply_commit(Transition(sagas.apply(step.saga, gone), (gone,), 6, Release("d", 6)), 7)
+    assert mine.reservations == {}
+
+
+def test_the_leader_key_only_gets_newer_and_a_deleted_one_stays_visible() -> None:
+    mine = view(Entry(Kind.LEADER, "", LeaderRecord("a", "a-1", 0.0), 4))
+    older = Entry(Kind.LEADER, "", LeaderRecord("b", "b-1", 0.0), 3)
+    assert mine.apply(change(6, older)) == []
+    assert mine.leader is not None and mine.leader.mod_revision == 4
+    assert mine.apply(change(7, Entry(Kind.LEADER, "", None, 7)))
+    assert mine.leader.value is None
+
+
+def test_what_cannot_be_read_is_set_aside_until_it_is_mended_or_gone() -> None:
+    mine = view(saga_entry(5, Corrupt(b"?", "no json")))
+    assert mine.is_corrupt("m1") and mine.saga_of("m1") is None
+    mine.apply(change(6, saga_entry(6)))
+    assert not mine.is_corrupt("m1")
+    mine.apply(change(7, saga_entry(7, Corrupt(b"?", "no json"))))
+    mine.apply(change(8, saga_entry(8, None)))
+    assert mine.corrupt == {}
+
+
+def test_events_are_news_but_not_kept_and_unknown_kinds_are_neither() -> None:
+    mine = view()
+    stored = Entry(Kind.EVENT, "m1/1", FIRST, 6)
+    assert mine.apply(change(6, stored, Entry(Kind.OTHER, "x", "y", 6))) == [stored]
+
+
+def test_deletions_are_forgotten_once_their_echoes_have_passed() -> None:
+    mine = view(saga_entry(5))
+    for revision in range(6, 2000):
+        mine.apply(change(revision, Entry(Kind.ASSIGNMENT, f"d{revision}", None, revision)))
+    assert mine._deleted == {} and not mine._forgettable
+
+
+def test_a_saga_of_another_attempt_is_not_the_one_that_was_asked_for() -> None:
+    mine = view(saga_entry(5))
+    assert mine.saga_of("m1", 0) == PENDING
+    assert mine.saga_of("m1", 1) is None
+    assert mine.order_of("m1") == ORDER
+    assert mine.order_of("nobody") is None

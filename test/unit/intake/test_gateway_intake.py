@@ -1,0 +1,99 @@
+"""The intake by itself: which failures it tries again, and what it says when that was of no use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from gateway_fixtures import Gateway, order_document
+
+from drone_orchestrator.core.types import CancelRequest, Order
+from drone_orchestrator.intake.intake import Result
+from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable, Submitted
+from drone_orchestrator.store.region import CorruptRecord
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    made = Gateway(loaded=False)
+    yield made
+    made.close()
+
+
+def failing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[Order]:
+    """Let the next submissions fail so; the orders that the store is asked to take in."""
+    asked: list[Order] = []
+    submit, left = gateway.store.submit, list(errors)
+
+    def wrapped(order: Order, *, asked_before: bool = False) -> Submitted:
+        asked.append(order)
+        if left:
+            raise left.pop(0)
+        return submit(order, asked_before=asked_before)
+
+    monkeypatch.setattr(gateway.store, "submit", wrapped)
+    return asked
+
+
+def test_an_unknown_fate_is_tried_again_with_the_very_same_order(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = failing(gateway, monkeypatch, FateUnknown("timed out"), FateUnknown("timed out"))
+
+    answer = gateway.intake.accept(order_document(), "dds")
+
+    assert answer.result is Result.ACCEPTED
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
+
+
+def test_trying_again_has_an_end(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = failing(gateway, monkeypatch, *[FateUnknown("timed out")] * 100)
+
+    answer = gateway.intake.accept(order_document(), "dds")
+
+    assert answer.result is Result.STORE_UNAVAILABLE
+    assert answer.retry_after_s == gateway.breaker.reset_s
+    assert 1 < len(asked) <= 4
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreDenied("no permission")])
+def test_what_changed_nothing_is_left_to_the_client_to_repeat(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    asked = failing(gateway, monkeypatch, error)
+
+    answer = gateway.intake.accept(order_document(), "dds")
+
+    assert answer.result is Result.STORE_UNAVAILABLE
+    assert len(asked) == 1
+    assert gateway.count("store_unavailable", "dds") == 1
+
+
+def test_a_record_that_cannot_be_read_is_no_reason_to_come_back(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(gateway, monkeypatch, CorruptRecord("sagas/x is not JSON"))
+
+    answer = gateway.intake.accept(order_document(), "http")
+
+    assert (answer.result, answer.retry_after_s) == (Result.UNREADABLE, 0.0)
+    assert "sagas/x" in answer.reason
+
+
+def test_an_unknown_fate_of_a_cancellation_is_tried_again(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = order_document()
+    gateway.intake.accept(document, "http")
+    request_cancel, left = gateway.store.request_cancel, [FateUnknown("timed out")]
+
+    def wrapped(request: CancelRequest) -> bool:
+        if left:
+            raise left.pop()
+        return request_cancel(request)
+
+    monkeypatch.setattr(gateway.store, "request_cancel", wrapped)
+
+    answer = gateway.intake.cancel(document["order_id"], "http")
+
+    assert (answer.result, answer.repeated) == (Result.CANCEL_REQUESTED, False)
+    assert gateway.intake.cancel(document["order_id"], "http").repeated is True

@@ -1,0 +1,300 @@
+"""The drone's journal on disk: what survives, what is cut off, and what is owned up to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drone_orchestrator.core.drone.events import (
+    Acknowledged,
+    Cleared,
+    Closed,
+    Dropping,
+    Entry,
+    EpochRaised,
+    GoalAccepted,
+    Grounded,
+    GroundingLifted,
+    Loaded,
+    Recalled,
+    Unloading,
+)
+from drone_orchestrator.core.drone.state import fold
+from drone_orchestrator.core.types import GeoPoint, Order, Outcome, Priority
+from drone_orchestrator.runtime.drone_journal import DroneJournal, decode, encode, read_entries
+from drone_orchestrator.runtime.journal import (
+    FORMAT,
+    VERSION,
+    Journal,
+    JournalCorrupt,
+    JournalLocked,
+    JournalUnusable,
+    JournalWriteFailed,
+    read,
+    record_line,
+)
+
+RECORDS = [{"n": 1}, {"n": 2, "text": "größer\n"}, {"n": 3, "nested": {"a": [1.5, None]}}]
+
+ORDER = Order(
+    "m",
+    "o-1",
+    GeoPoint(37.5, -122.25),
+    1.2,
+    submitted_at=17.5,
+    pickup=GeoPoint(37.0, -122.0),
+    priority=Priority.HIGH,
+    deadline_s=600.0,
+    drone_class="courier",
+    trace_context="00-abc-def-01",
+)
+ENTRIES: list[Entry] = [
+    EpochRaised(3),
+    GoalAccepted(ORDER, 1, 4),
+    Cleared("m", 1, 5),
+    Loaded("m", 1),
+    Recalled("m", 1),
+    Unloading("m", 1),
+    Closed("m", 1, Outcome.RETURNED, 12.5, "recalled"),
+    Acknowledged("m", 1),
+    GoalAccepted(Order("n", "o-2", GeoPoint(0.0, 0.0), 1.0, submitted_at=0.0), 1, 5),
+    Cleared("n", 1, 5),
+    Loaded("n", 1),
+    Dropping("n", 1),
+    Closed("n", 1, Outcome.DELIVERED, 13.5),
+    Grounded("motor"),
+    GroundingLifted(),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "drones" / "d1.journal"
+
+
+def written(path: Path) -> bytes:
+    """A journal of ``RECORDS`` at ``path``, closed; its bytes."""
+    journal = Journal.open(path)
+    for record in RECORDS:
+        journal.append(record)
+    journal.close()
+    return path.read_bytes()
+
+
+def test_a_new_journal_begins_with_an_identity_that_stays(path: Path) -> None:
+    first = Journal.open(path)
+    first.close()
+    again = Journal.open(path)
+    assert again.identity == first.identity
+    assert (again.records, again.damage) == ((), None)
+    again.close()
+
+
+def test_what_was_appended_is_read_again(path: Path) -> None:
+    written(path)
+    journal = Journal.open(path)
+    assert list(journal.records) == RECORDS
+    journal.close()
+
+
+def test_an_append_is_on_disk_when_it_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.open(path)
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def recording_fsync(fd: int) -> None:
+        fsync(fd)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    journal.append({"n": 1})
+    assert synced == [path.stat().st_size]
+    assert read(path).records == ({"n": 1},)
+    journal.close()
+
+
+def test_a_torn_last_record_is_cut_off_wherever_it_was_torn(path: Path) -> None:
+    whole = written(path)
+    start_of_last = whole.rindex(b"\n", 0, len(whole) - 1) + 1
+    for length in range(start_of_last, len(whole)):
+        path.write_bytes(whole[:length])
+        journal = Journal.open(path)
+        assert list(journal.records) == RECORDS[:-1], length
+        assert (journal.damage is None) == (length == start_of_last)
+        assert journal.damage is None or not journal.damage.memory_lost
+        journal.append({"after": "repair"})
+        journal.close()
+        assert list(read(path).records) == [*RECORDS[:-1], {"after": "repair"}], length
+
+
+@pytest.mark.parametrize("garbage", [b"\0" * 40, b"\xff\xfe", b"00000000 {}", b"00000000 {}\n"])
+def test_garbage_of_an_unfinished_write_is_cut_off(path: Path, garbage: bytes) -> None:
+    path.write_bytes(written(path) + garbage)
+    journal = Journal.open(path)
+    assert list(journal.records) == RECORDS
+    assert journal.damage is not None
+    assert not journal.damage.memory_lost
+    journal.close()
+
+
+def test_any_flipped_byte_before_the_last_record_ends_the_identity(path: Path) -> None:
+    whole = written(path)
+    identity = read(path).identity
+    start_of_last = whole.rindex(b"\n", 0, len(whole) - 1) + 1
+    for position in range(start_of_last):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x04
+        path.write_bytes(damaged)
+        journal = Journal.open(path)
+        assert journal.identity != identity, position
+        assert journal.records == ()
+        assert journal.damage is not None
+        assert journal.damage.kept_as is not None
+        assert journal.damage.kept_as.read_bytes() == damaged
+        journal.close()
+        journal.damage.kept_as.unlink()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"not a journal", b"a\nb\nc\n"])
+def test_a_file_without_a_header_is_kept_aside(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    journal = Journal.open(path)
+    assert journal.damage is not None
+    assert journal.damage.kept_as == path.with_name("d1.journal.corrupt-1")
+    journal.close()
+
+
+def test_files_kept_aside_do_not_replace_each_other(path: Path) -> None:
+    path.parent.mkdir()
+    for number in (1, 2, 3):
+        path.write_bytes(b"damaged %d" % number)
+        Journal.open(path).close()
+        assert path.with_name(f"d1.journal.corrupt-{number}").read_bytes() == b"damaged %d" % number
+
+
+def test_a_journal_of_a_newer_program_is_left_alone(path: Path) -> None:
+    written(path)
+    journal = Journal.open(path)
+    journal.close()
+    header = record_line({"format": FORMAT, "version": VERSION + 1, "identity": "x"})
+    path.write_bytes(header)
+    with pytest.raises(JournalUnusable, match="format 2"):
+        Journal.open(path)
+    assert path.read_bytes() == header
+
+
+def test_two_processes_never_share_a_journal(path: Path) -> None:
+    journal = Journal.open(path)
+    code = (
+        "import sys, pathlib\n"
+        "from drone_orchestrator.runtime.journal import Journal, JournalLocked\n"
+        "try: Journal.open(pathlib.Path(sys.argv[1]))\n"
+        "except JournalLocked as error: print(error)\n"
+    )
+    other = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert other.stdout == f"{path}: another process has this journal open\n"
+    journal.close()
+    Journal.open(path).close()
+
+
+def test_the_lock_outlives_compaction(path: Path) -> None:
+    journal = Journal.open(path)
+    journal.rewrite([{"n": 9}])
+    with pytest.raises(JournalLocked):
+        Journal.open(path)
+    journal.append({"n": 10})
+    journal.close()
+    assert read(path).records == ({"n": 9}, {"n": 10})
+    assert read(path).identity == journal.identity
+
+
+def test_after_a_failed_write_nothing_more_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.open(path)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(JournalWriteFailed, match="No space left"):
+            journal.append({"n": 1})
+    with pytest.raises(JournalWriteFailed):
+        journal.append({"n": 2})
+    journal.close()
+
+
+def test_an_unusable_folder_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalUnusable) as caught:
+        Journal.open(tmp_path / "file" / "d1.journal")
+    assert "\n" not in str(caught.value)
+
+
+# --- the drone's entries in it ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
+def test_every_entry_comes_back_equal(entry: Entry) -> None:
+    assert decode(encode(entry)) == entry
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"entry": "Unheard"}, {"entry": "Loaded"}, {"entry": "EpochRaised", "x": 1}], ids=str
+)
+def test_a_record_that_is_no_entry_is_corrupt(record: dict[str, object]) -> None:
+    with pytest.raises(JournalCorrupt):
+        decode(record)
+
+
+def test_a_reopened_journal_folds_to_the_same_state(path: Path) -> None:
+    journal = DroneJournal.open(path)
+    for entry in ENTRIES:
+        journal.append(entry)
+    identity = journal.identity
+    assert read_entries(path) == (identity, ENTRIES)  # while it is in use
+    journal.close()
+    again = DroneJournal.open(path)
+    assert again.durable == fold(ENTRIES)
+    assert again.identity == identity
+    again.close()
+
+
+def test_every_interrupted_prefix_folds(path: Path) -> None:
+    for length in range(len(ENTRIES)):
+        journal = DroneJournal.open(path)
+        assert journal.durable == fold(ENTRIES[:length])
+        journal.append(ENTRIES[length])
+        journal.close()
+
+
+def test_a_long_journal_is_compacted_without_loss(path: Path) -> None:
+    journal = DroneJournal.open(path)
+    for epoch in range(1, 50):
+        journal.append(EpochRaised(epoch))
+    for entry in ENTRIES:
+        journal.append(entry)
+    journal.close()
+    size = path.stat().st_size
+    compacted = DroneJournal.open(path, compact_above=20)
+    identity, entries = read_entries(path)
+    assert identity == journal.identity == compacted.identity
+    assert fold(entries) == compacted.durable
+    assert path.stat().st_size < size / 2
+    compacted.close()
+
+
+def test_entries_that_do_not_follow_end_the_identity(path: Path) -> None:
+    journal = DroneJournal.open(path)
+    journal.append(Dropping("m", 1))
+    journal.close()
+    again = DroneJournal.open(path)
+    assert again.identity != journal.identity
+    assert again.damage is not None
+    assert again.damage.memory_lost
+    again.append(EpochRaised(1))
+    again.close()

@@ -92,7 +92,8 @@ def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
 
 def test_nothing_of_a_network_is_left_in_the_namespace_that_it_came_from() -> None:
     before = os.listdir("/sys/class/net")
-    run_inside("import json\nnetwork = network_namespaces.Network()\nnetwork.add('host')\nprint(json.dumps({}))\n", 60.0)
+    program = "import json\nnetwork = network_namespaces.Network()\nnetwork.add('host')\nprint(json.dumps({}))\n"
+    run_inside(program, 60.0)
     assert os.listdir("/sys/class/net") == before
 
 

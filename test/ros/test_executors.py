@@ -205,8 +205,8 @@ _PROGRAM = """
 import time
 from rclpy.node import Node
 from rclpy.task import Future
-from drone_orchestrator.nodes import executors
-from drone_orchestrator.nodes.process import run_node
+from drone_orchestrator.ros import executors
+from drone_orchestrator.ros.process import run_node
 class Application:
     def __init__(self):
         self.nodes = (Node("n"),)

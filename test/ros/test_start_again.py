@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ros
 _PROGRAM = """
 import os, signal, sys
 from rclpy.node import Node
-from drone_orchestrator.nodes.process import StartAgain, run_node
+from drone_orchestrator.ros.process import StartAgain, run_node
 
 class Application:
     def __init__(self):

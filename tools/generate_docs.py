@@ -151,7 +151,8 @@ fit the node, as far as discovery knows it: with `ros2 topic info -v <topic>` yo
 
 _PARAMETERS = """A node takes them from the command line (`--ros-args -p name:=value`), from a parameters file
 (`--params-file`), or from a launch file. One that it does not know, of a wrong type or out of range ends it with exit
-code 2 and one line.
+code 2 and one line. `--help` of each program prints the same tables; arguments other than it, `--version` and those
+after `--ros-args` are refused.
 
 Those marked *live* can be changed while the node runs, the others are read-only:
 

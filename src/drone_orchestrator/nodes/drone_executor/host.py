@@ -56,7 +56,7 @@ from ...core.types import (
     Verdict,
 )
 from ...flight.controller import FlightController, FlightError, FlightSetup, FlightState
-from ...ros import executors, messages, names, observability, qos
+from ...ros import command_line, executors, messages, names, observability, qos
 from ...ros.diagnostics import Reporter, of_node
 from ...ros.interface_watch import NetworkWatch, usable_addresses
 from ...ros.log_bridge import bridge
@@ -73,6 +73,7 @@ from ...telemetry.metrics import Metrics
 from .endpoints import DroneEnds
 from .flight_plugins import FlightFactory, FlightNode, load_flight
 
+ABOUT = "Flies one or many drones: takes their goals, keeps their journals, and tells where they are."
 PARAMETERS = (
     Param("drone_ids", (), "Names of the drones that this process flies; each becomes a node of that name."),
     Param("drone_class", "", "Class of these drones in the fleet configuration; empty: the first class there."),
@@ -748,6 +749,7 @@ def _checked_ids(ids: Sequence[str]) -> Sequence[str]:
 
 def main() -> int:
     """Entry point; the exit code is that of :func:`.process.run_node`."""
+    command_line.answer("drone_executor", ABOUT, PARAMETERS)
     at_start = usable_addresses()
     return run_node(
         lambda: DroneHost(NetworkWatch(at_start, time.monotonic())),

@@ -28,7 +28,7 @@ from ...core.leader.memory import DispatchPolicy
 from ...core.leader.orchestrator import Orchestrator
 from ...core.leader.retention import RetentionPolicy
 from ...core.types import LeaderRecord
-from ...ros import executors, names, observability
+from ...ros import command_line, executors, names, observability
 from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge, debugs
 from ...ros.params import LOG_LEVEL, Param, declare, keep_live
@@ -46,6 +46,7 @@ from ...telemetry.tracing import OrderTraces
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
 
+ABOUT = "One replica: it decides which drone does which order while it leads, and stands by otherwise."
 PARAMETERS = (
     Param("region", "san_francisco", "shard that this replica works for: part of every key in the store"),
     Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
@@ -321,5 +322,6 @@ class _Application:
 
 
 def main() -> None:
+    command_line.answer("orchestrator", ABOUT, PARAMETERS)
     # A leader of many drones has hundreds of entities.
     raise SystemExit(run_node(_Application, executor_type=executors.events))

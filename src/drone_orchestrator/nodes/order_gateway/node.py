@@ -28,7 +28,7 @@ from ...gateway.live_drones import LivePicture
 from ...gateway.tracing import TraceRequests
 from ...intake.bulkheads import Bulkheads
 from ...intake.intake import Answer, Intake, Result
-from ...ros import executors, messages, names, observability
+from ...ros import command_line, executors, messages, names, observability
 from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge
 from ...ros.params import LOG_LEVEL, Param, declare, keep_live
@@ -45,6 +45,7 @@ from . import order_topic
 from .leader_control import LifecycleControl
 from .live_drones import listen_to_drones
 
+ABOUT = "Takes orders in over HTTP, DDS services and a topic, and serves the dashboard."
 PARAMETERS = (
     Param("region", "san_francisco", "shard that orders are taken in for: part of every key in the store"),
     Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
@@ -292,4 +293,5 @@ class _Application:
 
 
 def main() -> None:
+    command_line.answer("order_gateway", ABOUT, PARAMETERS)
     raise SystemExit(run_node(_Application, executor_type=executors.events))

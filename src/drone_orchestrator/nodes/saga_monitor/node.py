@@ -23,7 +23,7 @@ from ...bringup import fleet_config
 from ...core.lanes import Ledger, Level, Pressure, PressureGauge
 from ...core.types import Saga, SagaEvent, SagaStatus, StoreChange
 from ...core.view import FleetView
-from ...ros import executors, messages, names, observability, qos
+from ...ros import command_line, executors, messages, names, observability, qos
 from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge
 from ...ros.params import LOG_LEVEL, Param, declare, keep_live
@@ -39,6 +39,7 @@ from ...telemetry.metrics import Metrics
 from ...telemetry.region_metrics import Census, RegionTelemetry
 from .fleet_markers import FleetMarkers
 
+ABOUT = "Shows what the store says: saga table, saga events, back-pressure and diagnostics."
 PARAMETERS = (
     Param("region", "san_francisco", "shard that is shown: part of every key in the store"),
     Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
@@ -288,4 +289,5 @@ class _Application:
 
 
 def main() -> None:
+    command_line.answer("saga_monitor", ABOUT, PARAMETERS)
     raise SystemExit(run_node(_Application, executor_type=executors.events))

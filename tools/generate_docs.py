@@ -18,6 +18,7 @@ from drone_orchestrator.core import saga
 from drone_orchestrator.core.admission import Code
 from drone_orchestrator.core.drone import machine
 from drone_orchestrator.core.leader import breakers, election
+from drone_orchestrator.core.policies import BreakerPolicy
 from drone_orchestrator.core.types import Breaker, BreakerState
 from drone_orchestrator.ros import qos
 
@@ -54,7 +55,7 @@ def state_machines() -> str:
 
 def breaker_steps() -> list[tuple[str, str, str]]:
     """What the functions of ``core.breakers`` make of each state: ``(from, to, why)``."""
-    policy = breakers.BreakerPolicy(failures=2)
+    policy = BreakerPolicy(failures=2)
     steps: list[tuple[str, str, str]] = []
     for state in BreakerState:
         for failures in (0, 1):

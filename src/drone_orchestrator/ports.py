@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .core.leader.effects import Change
-from .core.leader.events import Fate
+from .core.changes import Change, Fate
 from .core.types import (
     ArchivedOrder,
     CancelRequest,

@@ -15,7 +15,7 @@ import pytest
 
 from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess, find_etcd
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.leader.effects import Consume, Release, Reserve, Transition
+from drone_orchestrator.core.changes import Consume, Release, Reserve, Transition
 from drone_orchestrator.core.types import (
     Entry,
     GeoPoint,

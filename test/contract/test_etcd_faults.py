@@ -11,7 +11,7 @@ import uuid
 import pytest
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
-from drone_orchestrator.core.leader.events import Fate
+from drone_orchestrator.core.changes import Fate
 from drone_orchestrator.core.types import Kind
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable
 from drone_orchestrator.store import EtcdStore

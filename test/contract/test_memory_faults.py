@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drone_orchestrator.core.leader.events import Fate
+from drone_orchestrator.core.changes import Fate
 from drone_orchestrator.core.types import CancelRequest, Kind
 from drone_orchestrator.ports import FateUnknown, StoreUnavailable
 from drone_orchestrator.store import MemoryBackend, MemoryStore

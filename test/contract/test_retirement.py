@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.leader.effects import Consume, Retirement
-from drone_orchestrator.core.leader.events import Fate
+from drone_orchestrator.core.changes import Consume, Fate, Retirement
 from drone_orchestrator.core.types import CancelRequest, Kind, Order, Saga, SagaStatus
 from drone_orchestrator.ports import FateUnknown
 from drone_orchestrator.store import RegionStore

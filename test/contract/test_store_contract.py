@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.leader.effects import BreakerChange, Consume, Discard, MakeFirm, Release
-from drone_orchestrator.core.leader.events import Fate
+from drone_orchestrator.core.changes import BreakerChange, Consume, Discard, Fate, MakeFirm, Release
 from drone_orchestrator.core.types import (
     Breaker,
     BreakerState,

@@ -12,8 +12,7 @@ from typing import Any
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.leader.effects import Change, Consume, MakeFirm, Release, Reserve, Transition
-from drone_orchestrator.core.leader.events import Fate
+from drone_orchestrator.core.changes import Change, Consume, Fate, MakeFirm, Release, Reserve, Transition
 from drone_orchestrator.core.types import GeoPoint, Kind, LeaderRecord, Order, Saga, SagaStatus
 from drone_orchestrator.store import EtcdStore
 

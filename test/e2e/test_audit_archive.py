@@ -17,8 +17,8 @@ from etcd3 import etcdrpc
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.cli.audit import audit_store
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.leader.effects import Archive, Consume, Ended, Retirement, Transition
-from drone_orchestrator.core.leader.events import Fate
+from drone_orchestrator.core.changes import Consume, Fate, Retirement, Transition
+from drone_orchestrator.core.leader.effects import Archive, Ended
 from drone_orchestrator.core.types import GeoPoint, Kind, LeaderRecord, Order, Saga, SagaStatus
 from drone_orchestrator.runtime import archive as archives
 from drone_orchestrator.runtime.framing import parse_line, record_line

@@ -18,7 +18,7 @@ from etcd3 import etcdrpc
 from gateway_process import REGION, GatewayProcess, eventually, order_document
 
 from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess, find_etcd
-from drone_orchestrator.core.leader.effects import Transition
+from drone_orchestrator.core.changes import Transition
 from drone_orchestrator.core.saga import ASSIGNED, FAILED, apply, begin, record
 from drone_orchestrator.core.types import LeaderRecord, Saga, SagaStatus
 from drone_orchestrator.store import EtcdStore

@@ -29,7 +29,7 @@ from drone_orchestrator.bringup.etcd_process import (  # noqa: E402
     find_etcd,
 )
 from drone_orchestrator.bringup.paths import default_fleet_config  # noqa: E402
-from drone_orchestrator.core.leader.transition import build  # noqa: E402
+from drone_orchestrator.core.leader.steps import build_transition  # noqa: E402
 from drone_orchestrator.core.saga import CANCELLED, apply, begin, record  # noqa: E402
 from drone_orchestrator.core.types import LeaderRecord, SagaStatus  # noqa: E402
 from drone_orchestrator.core.view import FleetView  # noqa: E402
@@ -151,7 +151,7 @@ def cancel_all_couriers(etcd: EtcdProcess) -> None:
                 first = begin(order, now_s=1.0, epoch=epoch)
                 saga = apply(None, first)
                 second = record(saga, CANCELLED, SagaStatus.CANCELLED, now_s=2.0, epoch=epoch, reason="because")
-                assert store.commit(epoch, [build(view, (first, second), None)])[0].revision > 0
+                assert store.commit(epoch, [build_transition(view, (first, second), None)])[0].revision > 0
     finally:
         store.close()
 

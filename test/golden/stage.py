@@ -13,35 +13,30 @@ from typing import Any
 
 from world import COURIER, FLEET, Replica, World, make_order, make_report
 
-from drone_orchestrator.core.leader.breakers import BreakerPolicy
+from drone_orchestrator.core.changes import Discard, Fate, MakeFirm, Reserve, Transition
 from drone_orchestrator.core.leader.effects import (
-    AcknowledgeOutcome,
     AnswerClearance,
     Campaign,
     Commit,
-    Discard,
     Effect,
     KeepReservation,
     LeaveOffice,
-    MakeFirm,
     RecallGoal,
     Report,
-    Reserve,
     Resign,
     SendGoal,
     TakeOffice,
-    Transition,
 )
 from drone_orchestrator.core.leader.events import (
     ClearanceRequested,
     CommitDone,
-    Fate,
     GoalAnswered,
     OperatorCampaign,
     OperatorResign,
 )
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.policies import BreakerPolicy, DispatchPolicy
 from drone_orchestrator.core.types import (
+    AcknowledgeOutcome,
     BreakerState,
     CancelRequest,
     CommandAction,

@@ -26,8 +26,9 @@ from drone_orchestrator.core.drone.events import (
     Unloading,
     WriteJournal,
 )
-from drone_orchestrator.core.drone.machine import DroneMachine, DronePolicy
+from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.drone.state import DurableState, apply, fold
+from drone_orchestrator.core.policies import DronePolicy
 from drone_orchestrator.core.types import DroneClass, DroneReport, GeoPoint, Instant, Verdict
 
 DEPOT, CUSTOMER, LOST = "depot", "customer", "lost"

@@ -25,9 +25,7 @@ from drone_orchestrator.core.drone.events import (
     LiftGrounding,
     RecallRequested,
 )
-from drone_orchestrator.core.leader.breakers import BreakerPolicy
 from drone_orchestrator.core.leader.effects import (
-    AcknowledgeOutcome,
     AnswerClearance,
     Campaign,
     Commit,
@@ -36,7 +34,6 @@ from drone_orchestrator.core.leader.effects import (
     RecallGoal,
     SendGoal,
 )
-from drone_orchestrator.core.leader.election import ElectionPolicy
 from drone_orchestrator.core.leader.events import (
     CampaignDone,
     ClearanceRequested,
@@ -47,9 +44,17 @@ from drone_orchestrator.core.leader.events import (
     StoreChanged,
     ViewLoaded,
 )
-from drone_orchestrator.core.leader.memory import DispatchPolicy
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
-from drone_orchestrator.core.types import CommandAction, LeaderRecord, OperatorCommand, Phase, Saga, StoreChange
+from drone_orchestrator.core.policies import BreakerPolicy, DispatchPolicy, ElectionPolicy
+from drone_orchestrator.core.types import (
+    AcknowledgeOutcome,
+    CommandAction,
+    LeaderRecord,
+    OperatorCommand,
+    Phase,
+    Saga,
+    StoreChange,
+)
 from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.ports import StoreError
 from drone_orchestrator.store import MemoryBackend, MemoryStore

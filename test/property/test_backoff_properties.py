@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from records import breakers
 
 from drone_orchestrator.core import backoff
-from drone_orchestrator.core.leader.breakers import BreakerPolicy, after_failure, after_success, on_trial
+from drone_orchestrator.core.leader.breakers import after_failure, after_success, on_trial
+from drone_orchestrator.core.policies import BreakerPolicy
 from drone_orchestrator.core.types import Breaker, BreakerState
 
 seconds = st.floats(0.01, 1_000.0)

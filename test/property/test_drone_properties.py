@@ -24,8 +24,7 @@ from drone_orchestrator.core.drone.events import (
 )
 from drone_orchestrator.core.drone.machine import STAGES
 from drone_orchestrator.core.drone.state import MAX_CLOSED, compact, fold
-from drone_orchestrator.core.leader.effects import AcknowledgeOutcome
-from drone_orchestrator.core.types import Instant, Outcome, Phase, Verdict
+from drone_orchestrator.core.types import AcknowledgeOutcome, Instant, Outcome, Phase, Verdict
 
 ORDERS = [make_order(1), make_order(2, pickup=make_order(1).destination), make_order(3, package_weight_kg=99.0)]
 orders = st.sampled_from(ORDERS)

@@ -30,8 +30,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from drone_orchestrator.core.drone.events import EpochRaised
-from drone_orchestrator.core.leader.effects import AcknowledgeOutcome
-from drone_orchestrator.core.types import DroneReport, GeoPoint, Order, Outcome, Phase, Verdict
+from drone_orchestrator.core.types import AcknowledgeOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Verdict
 from drone_orchestrator.ros import messages, names, qos
 from drone_orchestrator.runtime.drone_journal import DroneJournal, read_entries
 

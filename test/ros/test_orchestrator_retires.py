@@ -16,8 +16,7 @@ import pytest
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.bringup.local_fleet import DomainReservation
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.leader.effects import Transition
-from drone_orchestrator.core.leader.events import Fate
+from drone_orchestrator.core.changes import Fate, Transition
 from drone_orchestrator.core.types import GeoPoint, LeaderRecord, Order, SagaStatus
 from drone_orchestrator.store import EtcdStore
 from drone_orchestrator.store.archive import ArchiveFile, find_archives

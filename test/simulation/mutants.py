@@ -13,27 +13,19 @@ from typing import Any
 from unittest import mock
 
 from drone_orchestrator.core import saga as sagas
+from drone_orchestrator.core.changes import Discard, Fate, Transition
 from drone_orchestrator.core.drone.events import Cleared, DroneEffect, Load, WriteJournal
 from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader import steps as steps_module
 from drone_orchestrator.core.leader.after_loading import Aftermath
 from drone_orchestrator.core.leader.dispatch import Dispatcher
-from drone_orchestrator.core.leader.effects import (
-    AcknowledgeOutcome,
-    AnswerClearance,
-    Archive,
-    Commit,
-    Discard,
-    Effect,
-    Send,
-    Transition,
-)
+from drone_orchestrator.core.leader.effects import AnswerClearance, Archive, Commit, Effect, Send
 from drone_orchestrator.core.leader.election import Election
-from drone_orchestrator.core.leader.events import Archived, Fate
+from drone_orchestrator.core.leader.events import Archived
 from drone_orchestrator.core.leader.retention import Retention
 from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.leader.steps import Steps
-from drone_orchestrator.core.types import Kind, Outcome, Phase, Saga, SagaStatus, Verdict
+from drone_orchestrator.core.types import AcknowledgeOutcome, Kind, Outcome, Phase, Saga, SagaStatus, Verdict
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.ports import CommitResult, Submitted
 from drone_orchestrator.runtime.drone_journal import DroneJournal
@@ -485,7 +477,7 @@ def state_changed_beside_its_events(patch: Patch) -> None:
         made = honest(*args)
         return replace(made, saga=replace(made.saga, not_before=0.0))
 
-    patch.around(steps_module, "build", build)
+    patch.around(steps_module, "build_transition", build)
 
 
 # --- I7 idempotent ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from drone_orchestrator.core.leader.effects import Transition
+from drone_orchestrator.core.changes import Transition
 from drone_orchestrator.core.saga import apply, begin, record
 from drone_orchestrator.core.types import (
     DroneClass,

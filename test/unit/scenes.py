@@ -12,7 +12,7 @@ from world import COURIER, FLEET, Replica, World, make_order, make_report
 
 from drone_orchestrator.core.leader.effects import Commit, Effect, Report
 from drone_orchestrator.core.leader.events import CommitDone
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import (
     CancelRequest,
     CommandAction,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from drone_orchestrator.core.leader.effects import (
-    AcknowledgeOutcome,
     AnswerClearance,
     Archive,
     Campaign,
@@ -22,7 +21,6 @@ from drone_orchestrator.core.leader.effects import (
     SendGoal,
     TakeOffice,
 )
-from drone_orchestrator.core.leader.election import ElectionPolicy
 from drone_orchestrator.core.leader.events import (
     CampaignDone,
     ClearanceRequested,
@@ -36,10 +34,10 @@ from drone_orchestrator.core.leader.events import (
     Tick,
     ViewLoaded,
 )
-from drone_orchestrator.core.leader.memory import DispatchPolicy
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
-from drone_orchestrator.core.leader.retention import RetentionPolicy
+from drone_orchestrator.core.policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from drone_orchestrator.core.types import (
+    AcknowledgeOutcome,
     ArchivedOrder,
     DroneClass,
     DroneReport,

@@ -280,6 +280,17 @@ class DeliveryOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class AcknowledgeOutcome:
+    """Tell the drone that its outcome is on record."""
+
+    drone_id: str
+    journal_id: str
+    message_id: str
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class DroneReport:
     """What a drone says of itself (``drone_states``)."""
 

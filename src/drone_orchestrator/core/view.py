@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .leader.effects import Change, Release, Reserve, Transition
+from .changes import Change, Release, Reserve, Transition
 from .types import (
     Breaker,
     CancelRequest,

@@ -19,8 +19,8 @@ from drone_interfaces.srv import RequestClearance
 from unique_identifier_msgs.msg import UUID
 
 from ..core.lanes import Pressure
-from ..core.leader.effects import AcknowledgeOutcome, AnswerClearance
-from ..core.types import DeliveryOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Priority
+from ..core.leader.effects import AnswerClearance
+from ..core.types import AcknowledgeOutcome, DeliveryOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Priority
 
 #: Namespace of goal ids: any constant UUID will do, but it must never change, or a repeated goal is not recognised.
 _GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")

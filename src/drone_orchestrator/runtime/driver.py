@@ -18,12 +18,11 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from ..core import backoff
+from ..core.changes import Change, Fate, Reserve, Retirement, Transition
 from ..core.leader.effects import (
-    AcknowledgeOutcome,
     AnswerClearance,
     Archive,
     Campaign,
-    Change,
     Commit,
     Effect,
     Heartbeat,
@@ -32,26 +31,14 @@ from ..core.leader.effects import (
     RecallGoal,
     RefreshLease,
     Report,
-    Reserve,
     Resign,
-    Retirement,
     SendGoal,
     TakeOffice,
-    Transition,
 )
 from ..core.leader.election import Role
-from ..core.leader.events import (
-    CampaignDone,
-    CommitDone,
-    Event,
-    Fate,
-    LeaseLost,
-    LeaseRefreshed,
-    StoreChanged,
-    ViewLoaded,
-)
+from ..core.leader.events import CampaignDone, CommitDone, Event, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
 from ..core.leader.orchestrator import Orchestrator
-from ..core.types import Instant, Snapshot, StoreChange
+from ..core.types import AcknowledgeOutcome, Instant, Snapshot, StoreChange
 from ..ports import OrderArchive, Store, StoreError, WatchHandle
 from . import archive as archives
 from .workers import ThreadLanes

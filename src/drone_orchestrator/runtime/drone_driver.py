@@ -24,8 +24,9 @@ from ..core.drone.events import (
     Notice,
     WriteJournal,
 )
-from ..core.drone.machine import DroneMachine, DronePolicy
+from ..core.drone.machine import DroneMachine
 from ..core.drone.state import DurableState
+from ..core.policies import DronePolicy
 from ..core.types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Phase
 from .drone_journal import DroneJournal
 

@@ -17,8 +17,8 @@ from ..core.drone.events import (
     LiftGrounding,
     RecallRequested,
 )
-from ..core.drone.machine import DronePolicy
 from ..core.leader.effects import SendGoal
+from ..core.policies import DronePolicy
 from ..core.types import DeliveryOutcome, DroneClass, DroneReport, Phase
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal

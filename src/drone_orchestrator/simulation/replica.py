@@ -6,8 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core.drone.events import AskClearance, ClearanceAnswered, LeaderHeard
-from ..core.leader.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
-from ..core.leader.election import ElectionPolicy
+from ..core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ..core.leader.events import (
     ClearanceRequested,
     DroneHeard,
@@ -19,8 +18,8 @@ from ..core.leader.events import (
     OperatorResign,
 )
 from ..core.leader.orchestrator import Orchestrator
-from ..core.leader.retention import RetentionPolicy
-from ..core.types import DroneReport, LeaderRecord
+from ..core.policies import ElectionPolicy, RetentionPolicy
+from ..core.types import AcknowledgeOutcome, DroneReport, LeaderRecord
 from ..planning.planner import AssignmentPlanner
 from ..runtime.driver import FULL_GROUP, Driver
 from .cached import CachedStore

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from ..core.leader.breakers import BreakerPolicy
-from ..core.leader.memory import DispatchPolicy
+from ..core.policies import BreakerPolicy, DispatchPolicy
 from ..core.saga import CLEARED
 from ..core.types import (
     DroneClass,

@@ -10,8 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..core.leader.effects import Change, ReservationChange, Reserve, Transition
-from ..core.leader.events import Fate
+from ..core.changes import Change, Fate, ReservationChange, Reserve, Transition
 from ..core.types import (
     CancelRequest,
     Corrupt,

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..core.leader.effects import Change, Consume, Discard, Release, ReservationChange, Reserve, Retirement, Transition
-from ..core.leader.events import Fate
+from ..core.changes import Change, Consume, Discard, Fate, Release, ReservationChange, Reserve, Retirement, Transition
 from ..core.types import Kind, Reservation, Saga, Value
 from ..ports import CommitResult
 from .codec import encode

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from prometheus_client import Counter
 
 from ..core import saga as sagas
-from ..core.leader.effects import Transition
-from ..core.leader.events import CommitDone, Fate
+from ..core.changes import Fate, Transition
+from ..core.leader.events import CommitDone
 from ..core.planner import Pairing, PlannedOrder, Planner
 from ..core.types import DroneReport, FleetSpec, Instant, Order, SagaEvent, SagaStatus
 from .metrics import BREAKER_STATES, Metrics

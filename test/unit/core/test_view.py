@@ -5,7 +5,7 @@ from __future__ import annotations
 from world import make_order
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.leader.effects import BreakerChange, Consume, Discard, Release, Reserve, Transition
+from drone_orchestrator.core.changes import BreakerChange, Consume, Discard, Release, Reserve, Transition
 from drone_orchestrator.core.types import (
     Breaker,
     BreakerState,

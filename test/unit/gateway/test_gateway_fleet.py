@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gateway_fixtures import Clock, Gateway, Leader, order_document
 
-from drone_orchestrator.core.leader.effects import BreakerChange, Reserve
+from drone_orchestrator.core.changes import BreakerChange, Reserve
 from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, FAILED, PARKED
 from drone_orchestrator.core.types import Breaker, BreakerState, GeoPoint, Phase, SagaStatus
 from drone_orchestrator.gateway.live_drones import FORGOTTEN_AFTER_S, MAX_DRONES, LiveDrone, LivePicture

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gateway_fixtures import Gateway, order_document
 
-from drone_orchestrator.core.leader.effects import Transition
+from drone_orchestrator.core.changes import Transition
 from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, CANCELLED, FAILED, PARKED, apply, begin, record
 from drone_orchestrator.core.types import Kind, LeaderRecord, SagaStatus
 from drone_orchestrator.gateway.app import GatewaySettings

@@ -12,24 +12,9 @@ from typing import Any
 import pytest
 from world import DEPOT, FLEET, make_order, make_report
 
-from drone_orchestrator.core.leader.effects import (
-    Campaign,
-    Commit,
-    Effect,
-    KeepReservation,
-    Reserve,
-    Resign,
-    Transition,
-)
-from drone_orchestrator.core.leader.events import (
-    CampaignDone,
-    CommitDone,
-    DroneHeard,
-    Event,
-    Fate,
-    StoreChanged,
-    ViewLoaded,
-)
+from drone_orchestrator.core.changes import Fate, Reserve, Transition
+from drone_orchestrator.core.leader.effects import Campaign, Commit, Effect, KeepReservation, Resign
+from drone_orchestrator.core.leader.events import CampaignDone, CommitDone, DroneHeard, Event, StoreChanged, ViewLoaded
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
 from drone_orchestrator.core.saga import apply, begin
 from drone_orchestrator.core.types import Instant, Kind, LeaderRecord, StoreChange

@@ -14,9 +14,10 @@ from world import COURIER, FLEET, make_order, make_report
 
 from drone_orchestrator.bringup.plan import FleetOptions, processes
 from drone_orchestrator.core import saga as sagas
+from drone_orchestrator.core.changes import Change, Fate, Release, Reserve, Transition
 from drone_orchestrator.core.lanes import Ledger
-from drone_orchestrator.core.leader.effects import Change, Commit, Release, Reserve, Transition
-from drone_orchestrator.core.leader.events import CommitDone, Fate
+from drone_orchestrator.core.leader.effects import Commit
+from drone_orchestrator.core.leader.events import CommitDone
 from drone_orchestrator.core.types import (
     Breaker,
     BreakerState,

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ...core.leader.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
+from ...core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ...core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered
-from ...core.types import DeliveryOutcome, DroneReport, Outcome, Phase, Verdict
+from ...core.types import AcknowledgeOutcome, DeliveryOutcome, DroneReport, Outcome, Phase, Verdict
 
 #: A drone is heard so often, if nothing happens; as real ones.
 HEARTBEAT_S = 1.0

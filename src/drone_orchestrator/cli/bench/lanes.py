@@ -23,8 +23,8 @@ import numpy as np
 
 from ...bringup import fleet_config, town
 from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess
-from ...core.leader.effects import Transition
-from ...core.leader.events import CommitDone, Fate
+from ...core.changes import Fate, Transition
+from ...core.leader.events import CommitDone
 from ...core.leader.orchestrator import Orchestrator
 from ...core.types import DroneReport, FleetSpec, LeaderRecord, Phase, SagaStatus
 from ...intake.bulkheads import Bulkheads

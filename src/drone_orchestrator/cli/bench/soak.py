@@ -29,10 +29,10 @@ import psutil
 
 from ...bringup import fleet_config
 from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess
-from ...core.leader.effects import Retirement, Transition
-from ...core.leader.events import CommitDone, Fate
+from ...core.changes import Fate, Retirement, Transition
+from ...core.leader.events import CommitDone
 from ...core.leader.orchestrator import Orchestrator
-from ...core.leader.retention import RetentionPolicy
+from ...core.policies import RetentionPolicy
 from ...core.types import DroneReport, FleetSpec, LeaderRecord, Order, Phase
 from ...planning.planner import AssignmentPlanner
 from ...ports import StoreError

@@ -35,8 +35,8 @@ from ...bringup import fleet_config, town
 from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess
 from ...bringup.plan import FleetOptions
 from ...core.admission import parse_order
-from ...core.leader.effects import Change, Transition
-from ...core.leader.events import CommitDone, Fate
+from ...core.changes import Change, Fate, Transition
+from ...core.leader.events import CommitDone
 from ...core.leader.orchestrator import Orchestrator
 from ...core.saga import apply
 from ...core.types import DroneReport, FleetSpec, LeaderRecord, Phase, SagaStatus

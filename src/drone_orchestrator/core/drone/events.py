@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..leader.effects import AcknowledgeOutcome
-from ..types import DeliveryOutcome, GeoPoint, Order, Outcome, Verdict
+from ..types import AcknowledgeOutcome, DeliveryOutcome, GeoPoint, Order, Outcome, Verdict
 
 # --- events -----------------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,7 @@ where the package is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..policies import DronePolicy
 from ..types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Outcome, Phase, Verdict
 from .events import (
     Acknowledged,
@@ -80,17 +79,6 @@ MAX_UNACKNOWLEDGED = 64
 
 class IllegalStage(RuntimeError):
     """The machine was about to make a step that :data:`STAGES` does not allow: a defect, never an input's fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class DronePolicy:
-    """``clearance_retry_s``: how long after asking for clearance the drone asks again."""
-
-    clearance_retry_s: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not self.clearance_retry_s > 0:
-            raise ValueError("clearance_retry_s must be greater than 0")
 
 
 class DroneMachine:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from .. import backoff
 from .. import saga as sagas
+from ..changes import BreakerChange
+from ..policies import DispatchPolicy
 from ..types import (
+    AcknowledgeOutcome,
     CommandAction,
     DeliveryOutcome,
     DroneReport,
@@ -23,8 +26,8 @@ from ..types import (
     SagaStatus,
 )
 from ..view import FleetView
-from .effects import AcknowledgeOutcome, BreakerChange, Effect, RecallGoal, Report
-from .memory import Agenda, DispatchPolicy, Drone, Retry
+from .effects import Effect, RecallGoal, Report
+from .memory import Agenda, Drone, Retry
 from .steps import Steps
 
 S = SagaStatus

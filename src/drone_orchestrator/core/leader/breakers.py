@@ -7,23 +7,11 @@ grow with every opening in a row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .. import backoff
+from ..policies import BreakerPolicy
 from ..types import Breaker, BreakerState
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerPolicy:
-    """``failures`` in a row open a breaker, for ``open_s`` at first and up to ``open_cap_s``. Raises ``ValueError``."""
-
-    failures: int = 3
-    open_s: float = 30.0
-    open_cap_s: float = 600.0
-
-    def __post_init__(self) -> None:
-        if self.failures < 1 or not 0.0 < self.open_s <= self.open_cap_s:
-            raise ValueError("breakers: at least 1 failure, and 0 < open_s <= open_cap_s are wanted")
 
 
 def after_failure(

@@ -15,9 +15,12 @@ from dataclasses import replace
 
 from .. import backoff
 from .. import saga as sagas
+from ..changes import BreakerChange, Fate, MakeFirm, Reserve, Transition
 from ..lanes import Ledger
 from ..planner import Planner
+from ..policies import DispatchPolicy
 from ..types import (
+    AcknowledgeOutcome,
     DeliveryOutcome,
     DroneReport,
     Entry,
@@ -36,22 +39,10 @@ from ..types import (
 from ..view import FleetView
 from ..zones import blocked_way
 from .after_loading import Aftermath, deadline_of, outcome_of
-from .effects import (
-    AcknowledgeOutcome,
-    AnswerClearance,
-    BreakerChange,
-    Effect,
-    KeepReservation,
-    MakeFirm,
-    RecallGoal,
-    Report,
-    Reserve,
-    SendGoal,
-    Transition,
-)
-from .events import ClearanceRequested, CommitDone, Fate, GoalAnswered, GoalUnreachable
+from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report, SendGoal
+from .events import ClearanceRequested, CommitDone, GoalAnswered, GoalUnreachable
 from .lane_sharing import allot
-from .memory import Agenda, DispatchPolicy, Drone, Office, Retry
+from .memory import Agenda, Drone, Office, Retry
 from .roster import Roster, is_free
 from .steps import Steps
 from .waiting_orders import Waiting

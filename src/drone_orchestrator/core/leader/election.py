@@ -16,10 +16,10 @@ others try first for ``cold_pause_s``, counted from when it saw that a leader is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from .. import backoff
+from ..policies import ElectionPolicy
 from ..types import Entry, Instant, LeaderRecord
 from .effects import Campaign, Effect, Heartbeat, LeaveOffice, RefreshLease, Report, Resign, TakeOffice
 from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
@@ -43,35 +43,6 @@ TRANSITIONS: dict[Role, frozenset[Role]] = {
     Role.LEADER: frozenset({Role.STANDBY, Role.RETIRED}),
     Role.RETIRED: frozenset({Role.STANDBY}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ElectionPolicy:
-    """Timing, in s. Raises ``ValueError`` where the relations do not hold that make it safe."""
-
-    lease_ttl_s: float = 5.0
-    refresh_period_s: float = 1.0
-    safety_margin_s: float = 1.0
-    retry_base_s: float = 0.2
-    retry_cap_s: float = 3.0
-    heartbeat_period_s: float | None = None  # None: no heartbeats, the lease alone tells of a death
-    suspicion_pause_s: float = 30.0
-    suspicion_cap_s: float = 600.0
-    cold_pause_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.lease_ttl_s < 2.0:
-            raise ValueError("lease_ttl_s must be at least 2 s: etcd grants no shorter lease")
-        if not 0.0 < self.safety_margin_s < self.lease_ttl_s / 2:
-            raise ValueError("safety_margin_s must be positive and less than half of lease_ttl_s")
-        if not 0.0 < self.refresh_period_s <= (self.lease_ttl_s - self.safety_margin_s) / 3:
-            raise ValueError("refresh_period_s must leave room for three refreshes before the leader steps down")
-        if self.heartbeat_period_s is not None and not 0.0 < self.heartbeat_period_s < self.lease_ttl_s:
-            raise ValueError("heartbeat_period_s must be positive and less than lease_ttl_s")
-        if not 0.0 < self.suspicion_pause_s <= self.suspicion_cap_s:
-            raise ValueError("suspicion_pause_s must be positive, and suspicion_cap_s not below it")
-        if not 0.0 <= self.cold_pause_s < self.lease_ttl_s:
-            raise ValueError("cold_pause_s must not be negative, and less than lease_ttl_s")
 
 
 class Election:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
 
+from ..changes import Fate
+from ..policies import DispatchPolicy, RetentionPolicy
 from ..types import DroneReport, Snapshot, StoreChange
 from .effects import Archive, Commit
-
-if TYPE_CHECKING:  # both import this module
-    from .memory import DispatchPolicy
-    from .retention import RetentionPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +22,6 @@ class StoreChanged:
     """The watch delivered one revision."""
 
     change: StoreChange
-
-
-class Fate(str, Enum):
-    """What became of a commit."""
-
-    SUCCEEDED = "succeeded"  # durable at ``revision``
-    CONFLICT = "conflict"  # did not happen: something it builds on has changed
-    FENCED = "fenced"  # did not happen: somebody else is leader
-    UNKNOWN = "unknown"  # it may have happened, or happen yet; the watch will tell
-    UNAVAILABLE = "unavailable"  # did not happen: it was never sent
 
 
 @dataclass(frozen=True, slots=True)

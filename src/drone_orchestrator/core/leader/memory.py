@@ -5,49 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..types import DroneReport
-from .breakers import BreakerPolicy
 from .events import ClearanceRequested
 from .waiting_orders import Waiting
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchPolicy:
-    """Bounds and periods of the leader's decisions; durations in s. Raises ``ValueError`` where they contradict.
-
-    ``plan_orders``, ``plan_drones`` and ``accept_orders`` bound what one round of planning looks at and takes in, per
-    lane. A lane none of whose drones was heard for ``desertion_s`` may borrow without bound.
-    """
-
-    max_attempts: int = 10
-    retry_base_s: float = 0.2
-    retry_cap_s: float = 10.0
-    goal_retry_s: float = 1.0
-    max_goal_tries: int = 5
-    recall_retry_s: float = 1.0
-    recall_cap_s: float = 30.0
-    max_recall_tries: int = 20
-    commit_retry_s: float = 0.1
-    commit_cap_s: float = 2.0
-    drone_fresh_s: float = 3.0
-    keep_reservation_s: float = 1.0
-    lost_grace_s: float = 1800.0
-    desertion_s: float = 10.0
-    replan_period_s: float = 1.0
-    plan_orders: int = 256
-    plan_drones: int = 512
-    accept_orders: int = 64
-    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
-
-    def __post_init__(self) -> None:
-        tries = (self.max_attempts, self.max_goal_tries, self.max_recall_tries)
-        if min(*tries, self.plan_orders, self.plan_drones, self.accept_orders) < 1:
-            raise ValueError("max_attempts, max_*_tries, plan_orders, plan_drones, accept_orders must be at least 1")
-        retries = (self.retry_base_s, self.goal_retry_s, self.recall_retry_s, self.commit_retry_s)
-        if min(*retries, self.keep_reservation_s) <= 0.0:
-            raise ValueError("periods must be positive")
-        caps = ((self.retry_base_s, self.retry_cap_s), (self.recall_retry_s, self.recall_cap_s))
-        if any(cap < base for base, cap in (*caps, (self.commit_retry_s, self.commit_cap_s))):
-            raise ValueError("retry_cap_s, recall_cap_s and commit_cap_s must not be below what they cap")
 
 
 @dataclass(slots=True)

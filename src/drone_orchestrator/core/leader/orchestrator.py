@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+from ..changes import Fate, Retirement, Transition
 from ..planner import Planner
+from ..policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ..types import FleetSpec, Instant, Kind, LeaderRecord
 from ..view import FleetView
 from .dispatch import Dispatcher
-from .effects import Effect, Report, Retirement, TakeOffice, Transition
-from .election import Election, ElectionPolicy, Role
+from .effects import Effect, Report, TakeOffice
+from .election import Election, Role
 from .events import (
     Archived,
     CampaignDone,
@@ -22,7 +24,6 @@ from .events import (
     CommitDone,
     DroneHeard,
     Event,
-    Fate,
     GoalAnswered,
     GoalUnreachable,
     LeaderAlive,
@@ -36,8 +37,7 @@ from .events import (
     Tick,
     ViewLoaded,
 )
-from .memory import DispatchPolicy
-from .retention import Retention, RetentionPolicy
+from .retention import Retention
 
 
 class Orchestrator:

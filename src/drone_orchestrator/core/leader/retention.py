@@ -11,33 +11,18 @@ The retention is therefore also the window within which an order's id is known t
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 
 from .. import backoff
+from ..changes import Fate, Retirement
+from ..policies import RetentionPolicy
 from ..types import Instant, Saga
 from ..view import FleetView
-from .effects import Archive, Commit, Effect, Ended, Report, Retirement
-from .events import Archived, CommitDone, Fate
-from .transition import requests
+from .effects import Archive, Commit, Effect, Ended, Report
+from .events import Archived, CommitDone
+from .steps import requests_about
 
 #: The wall clock may be set: it is looked at again after this long, whatever it said.
 MAX_LOOK_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionPolicy:
-    """``retention_s``: how long an order stays in the store after its end. Raises ``ValueError`` for what cannot be."""
-
-    retention_s: float = 24 * 3600.0
-    max_under_way: int = 50
-    retry_base_s: float = 1.0
-    retry_cap_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not self.retention_s > 0.0 or self.max_under_way < 1:
-            raise ValueError("retention_s must be positive, and max_under_way at least 1")
-        if not 0.0 < self.retry_base_s <= self.retry_cap_s:
-            raise ValueError("retry_base_s must be positive, and retry_cap_s not below it")
 
 
 class Retention:
@@ -144,7 +129,7 @@ class Retention:
         saga = ended.saga
         commit_id = self._new_id()
         self._deleting[commit_id] = ended
-        left = requests(self._view, saga.message_id)
+        left = requests_about(self._view, saga.message_id)
         return Commit(commit_id, self._epoch, Retirement(saga.message_id, saga.order_id, ended.revision, left))
 
     def _put_off(self, orders: tuple[Ended, ...], now: Instant) -> None:

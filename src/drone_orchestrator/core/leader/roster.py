@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..lanes import Ledger
+from ..policies import DispatchPolicy
 from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase, Reservation
 from ..view import FleetView
 from . import breakers
 from .lane_sharing import Lane
-from .memory import DispatchPolicy, Drone, Office
+from .memory import Drone, Office
 
 #: The drones that are heard are counted so often (s), not in every round of planning.
 CENSUS_PERIOD_S = 0.25

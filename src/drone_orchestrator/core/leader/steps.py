@@ -9,25 +9,13 @@ import heapq
 
 from .. import backoff
 from .. import saga as sagas
+from ..changes import BreakerChange, Change, Consume, Discard, Release, ReservationChange, Reserve, Transition
+from ..policies import DispatchPolicy
 from ..types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
 from ..view import FleetView
 from . import breakers
-from .effects import (
-    BreakerChange,
-    Change,
-    Commit,
-    Discard,
-    Effect,
-    RecallGoal,
-    Release,
-    Report,
-    ReservationChange,
-    Reserve,
-    Send,
-    Transition,
-)
-from .memory import DispatchPolicy, Office, Retry
-from .transition import build, requests
+from .effects import Commit, Effect, RecallGoal, Report, Send
+from .memory import Office, Retry
 
 S = SagaStatus
 
@@ -179,13 +167,13 @@ class Steps:
     ) -> list[Effect]:
         """Ask for ``before`` and ``event`` as one transaction; inbox entries that it answers leave with it. ``base``:
         the saga after ``before``."""
-        return self._ask(build(self._view, (*before, event), reservation, breaker, base), then)
+        return self._ask(build_transition(self._view, (*before, event), reservation, breaker, base), then)
 
     def discard(
         self, message_id: str, kinds: tuple[Kind, ...] = (Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
     ) -> list[Effect]:
         """Take requests about an order out of the inbox without a step; nothing where there is none."""
-        consume = tuple(used for used in requests(self._view, message_id) if used.kind in kinds)
+        consume = tuple(used for used in requests_about(self._view, message_id) if used.kind in kinds)
         # A wish may come before its order does, by another way or a retry.
         unknown = message_id not in self._view.sagas and message_id not in self._view.inbox
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
@@ -212,3 +200,40 @@ class Steps:
             # Orders that ended, or were looked at earlier, have left wakes behind.
             office.wakes = [(a.wake_at_s, m) for m, a in office.agenda.items() if a.wake_at_s is not None]
             heapq.heapify(office.wakes)
+
+
+def build_transition(
+    view: FleetView,
+    events: tuple[SagaEvent, ...],
+    reservation: ReservationChange | None,
+    breaker: BreakerChange | None = None,
+    base: Saga | None = None,
+) -> Transition:
+    """``events`` (at least one) on top of the saga as ``view`` has it; inbox entries that they answer leave with them.
+    ``base``: the saga after all of them but the last, for whoever had to find out already.
+
+    Raises :class:`~drone_orchestrator.core.saga.IllegalTransition` where they do not follow.
+    """
+    message_id = events[0].message_id
+    saga = base or view.saga_of(message_id)
+    for event in events[-1:] if base else events:
+        saga = sagas.apply(saga, event)
+    assert saga is not None
+    consume: tuple[Consume, ...] = ()
+    inbox, command = view.inbox.get(message_id), view.commands.get(message_id)
+    if inbox is not None:
+        consume = (Consume(Kind.INBOX_ORDER, message_id, inbox.mod_revision),)
+    if saga.status.is_terminal:
+        consume += requests_about(view, message_id)
+    elif command is not None and events[-1].type in (sagas.RETRIED, sagas.RESOLVED):
+        consume += (Consume(Kind.INBOX_COMMAND, message_id, command.mod_revision),)
+    entry = view.sagas.get(message_id)
+    return Transition(saga, events, entry.mod_revision if entry else 0, reservation, consume, breaker)
+
+
+def requests_about(view: FleetView, message_id: str) -> tuple[Consume, ...]:
+    """Whatever lies in the inbox about an order, besides the order itself."""
+    tables = ((Kind.INBOX_CANCEL, view.cancels), (Kind.INBOX_COMMAND, view.commands))
+    return tuple(
+        Consume(kind, message_id, table[message_id].mod_revision) for kind, table in tables if message_id in table
+    )

@@ -42,9 +42,9 @@ from ...core.drone.events import (
     LiftGrounding,
     RecallRequested,
 )
-from ...core.drone.machine import DronePolicy
-from ...core.leader.effects import AcknowledgeOutcome
+from ...core.policies import DronePolicy
 from ...core.types import (
+    AcknowledgeOutcome,
     DeliveryOutcome,
     DroneClass,
     DroneReport,

@@ -17,9 +17,9 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.task import Future
 
-from ...core.leader.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
+from ...core.leader.effects import AnswerClearance, RecallGoal, SendGoal
 from ...core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
-from ...core.types import Verdict
+from ...core.types import AcknowledgeOutcome, Verdict
 from ...ros import executors, messages, names, qos
 from ...ros.deferred_service import DeferredService, Reply
 from ...ros.goal_client import GoalClient

@@ -21,13 +21,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from ...bringup import fleet_config
 from ...bringup.paths import default_data_dir
 from ...bringup.plan import ARCHIVE_FOLDER
-from ...core.leader.effects import AcknowledgeOutcome, AnswerClearance, Heartbeat, RecallGoal, SendGoal
-from ...core.leader.election import ElectionPolicy
+from ...core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ...core.leader.events import DroneHeard, Event, LeaderAlive, OperatorCampaign, OperatorResign, PoliciesChanged
-from ...core.leader.memory import DispatchPolicy
 from ...core.leader.orchestrator import Orchestrator
-from ...core.leader.retention import RetentionPolicy
-from ...core.types import LeaderRecord
+from ...core.policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
+from ...core.types import AcknowledgeOutcome, LeaderRecord
 from ...ros import command_line, executors, names, observability
 from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge, debugs

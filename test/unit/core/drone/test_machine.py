@@ -31,10 +31,11 @@ from drone_orchestrator.core.drone.events import (
     RecallRequested,
     WriteJournal,
 )
-from drone_orchestrator.core.drone.machine import MAX_UNACKNOWLEDGED, STAGES, DroneMachine, DronePolicy, IllegalStage
+from drone_orchestrator.core.drone.machine import MAX_UNACKNOWLEDGED, STAGES, DroneMachine, IllegalStage
 from drone_orchestrator.core.drone.state import DurableState, fold
-from drone_orchestrator.core.leader.effects import AcknowledgeOutcome
+from drone_orchestrator.core.policies import DronePolicy
 from drone_orchestrator.core.types import (
+    AcknowledgeOutcome,
     DeliveryOutcome,
     DroneClass,
     GeoPoint,

@@ -34,8 +34,16 @@ from drone_orchestrator.core.drone.events import (
 )
 from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.drone.state import MAX_CLOSED, DurableState, IllegalEntry, apply, compact, fold
-from drone_orchestrator.core.leader.effects import AcknowledgeOutcome
-from drone_orchestrator.core.types import DroneClass, GeoPoint, Instant, Order, Outcome, Phase, Verdict
+from drone_orchestrator.core.types import (
+    AcknowledgeOutcome,
+    DroneClass,
+    GeoPoint,
+    Instant,
+    Order,
+    Outcome,
+    Phase,
+    Verdict,
+)
 
 DEPOT, CUSTOMER = GeoPoint(37.0, -122.0), GeoPoint(37.02, -122.0)
 COURIER = DroneClass("courier", 3.0, 20.0, 5.0, 60.0, 550.0, 6.0, 700.0)

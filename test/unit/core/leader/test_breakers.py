@@ -8,9 +8,9 @@ import pytest
 from scenes import cancel, carrying, dispatch, done, fly, load, say, sound
 from world import World, make_order, make_report
 
-from drone_orchestrator.core.leader.breakers import BreakerPolicy, after_failure, after_success, on_trial, pause_s
+from drone_orchestrator.core.leader.breakers import after_failure, after_success, on_trial, pause_s
 from drone_orchestrator.core.leader.effects import SendGoal
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.policies import BreakerPolicy, DispatchPolicy
 from drone_orchestrator.core.types import Breaker, BreakerState, Corrupt, Order, Outcome, Phase, SagaStatus
 from drone_orchestrator.store.codec import encode
 from drone_orchestrator.store.kv import Put

@@ -10,7 +10,7 @@ from scenes import HEAVY, LIGHT, LaneWorld, done, drone, heavy_order, light_orde
 from world import World, make_order, make_report
 
 from drone_orchestrator.core.leader.events import ViewLoaded
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import (
     DroneReport,
     GeoPoint,

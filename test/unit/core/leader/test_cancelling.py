@@ -23,9 +23,9 @@ from scenes import (
 )
 from world import World, make_order, make_report
 
-from drone_orchestrator.core.leader.effects import AcknowledgeOutcome, AnswerClearance, RecallGoal, SendGoal
-from drone_orchestrator.core.leader.memory import DispatchPolicy
-from drone_orchestrator.core.types import CancelRequest, Order, Outcome, Phase, SagaStatus, Verdict
+from drone_orchestrator.core.leader.effects import AnswerClearance, RecallGoal, SendGoal
+from drone_orchestrator.core.policies import DispatchPolicy
+from drone_orchestrator.core.types import AcknowledgeOutcome, CancelRequest, Order, Outcome, Phase, SagaStatus, Verdict
 
 S = SagaStatus
 

@@ -13,8 +13,9 @@ from drone_orchestrator.core.leader.effects import (
     Resign,
     TakeOffice,
 )
-from drone_orchestrator.core.leader.election import TRANSITIONS, Election, ElectionPolicy, Role
+from drone_orchestrator.core.leader.election import TRANSITIONS, Election, Role
 from drone_orchestrator.core.leader.events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
+from drone_orchestrator.core.policies import ElectionPolicy
 from drone_orchestrator.core.types import Entry, Instant, Kind, LeaderRecord
 
 ME = LeaderRecord("me", "me-1", 0.0)

@@ -21,7 +21,7 @@ from scenes import (
 from world import World, make_order
 
 from drone_orchestrator.core.leader.events import ViewLoaded
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import CommandAction, DeliveryOutcome, Outcome, Phase, SagaStatus
 
 S = SagaStatus

@@ -8,8 +8,9 @@ import pytest
 from world import World, make_order, make_report
 
 from drone_orchestrator.core.leader.effects import Heartbeat
-from drone_orchestrator.core.leader.election import Election, ElectionPolicy, Role
+from drone_orchestrator.core.leader.election import Election, Role
 from drone_orchestrator.core.leader.events import CampaignDone, LeaderAlive, LeaderSilent
+from drone_orchestrator.core.policies import ElectionPolicy
 from drone_orchestrator.core.types import Entry, Instant, Kind, LeaderRecord, SagaStatus
 from drone_orchestrator.verification.checker import check
 

@@ -7,14 +7,7 @@ from dataclasses import replace
 import pytest
 from world import COURIER, DEPOT, FLEET, World, make_order, make_report
 
-from drone_orchestrator.core.leader.effects import (
-    AcknowledgeOutcome,
-    AnswerClearance,
-    LeaveOffice,
-    RecallGoal,
-    Report,
-    SendGoal,
-)
+from drone_orchestrator.core.leader.effects import AnswerClearance, LeaveOffice, RecallGoal, Report, SendGoal
 from drone_orchestrator.core.leader.events import (
     ClearanceRequested,
     CommitDone,
@@ -22,8 +15,9 @@ from drone_orchestrator.core.leader.events import (
     OperatorCampaign,
     OperatorResign,
 )
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import (
+    AcknowledgeOutcome,
     CancelRequest,
     Corrupt,
     DeliveryOutcome,

@@ -23,10 +23,12 @@ from scenes import (
 )
 from world import World, make_order, make_report
 
-from drone_orchestrator.core.leader.effects import AcknowledgeOutcome, Commit, RecallGoal
-from drone_orchestrator.core.leader.events import CommitDone, Fate
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.changes import Fate
+from drone_orchestrator.core.leader.effects import Commit, RecallGoal
+from drone_orchestrator.core.leader.events import CommitDone
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import (
+    AcknowledgeOutcome,
     CancelRequest,
     CommandAction,
     OperatorCommand,

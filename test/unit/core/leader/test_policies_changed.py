@@ -7,8 +7,7 @@ from scenes import fly, flying
 from world import World, make_order, make_report
 
 from drone_orchestrator.core.leader.events import PoliciesChanged
-from drone_orchestrator.core.leader.memory import DispatchPolicy
-from drone_orchestrator.core.leader.retention import RetentionPolicy
+from drone_orchestrator.core.policies import DispatchPolicy, RetentionPolicy
 from drone_orchestrator.core.types import CancelRequest, DeliveryOutcome, Outcome, SagaStatus
 
 S = SagaStatus

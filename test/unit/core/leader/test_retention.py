@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from world import FLEET, ArchiveInMemory, Replica, World, make_order, make_report
 
-from drone_orchestrator.core.leader.effects import Archive, Commit, Ended, Report, Retirement
-from drone_orchestrator.core.leader.events import Archived, CommitDone, DroneHeard, Fate
+from drone_orchestrator.core.changes import Fate, Retirement
+from drone_orchestrator.core.leader.effects import Archive, Commit, Ended, Report
+from drone_orchestrator.core.leader.events import Archived, CommitDone, DroneHeard
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
-from drone_orchestrator.core.leader.retention import Retention, RetentionPolicy
+from drone_orchestrator.core.leader.retention import Retention
+from drone_orchestrator.core.policies import RetentionPolicy
 from drone_orchestrator.core.types import (
     ArchivedOrder,
     CancelRequest,

@@ -8,9 +8,10 @@ import pytest
 from scenes import carrying, dispatch, done, fly, reports, say, sound
 from world import Replica, World, make_order, make_report
 
+from drone_orchestrator.core.changes import Fate
 from drone_orchestrator.core.leader.effects import AnswerClearance, Commit, Effect, KeepReservation, Report, SendGoal
-from drone_orchestrator.core.leader.events import CommitDone, Fate
-from drone_orchestrator.core.leader.memory import DispatchPolicy
+from drone_orchestrator.core.leader.events import CommitDone
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import Outcome, SagaStatus, Verdict
 
 S = SagaStatus

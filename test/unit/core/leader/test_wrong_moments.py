@@ -18,8 +18,8 @@ from drone_orchestrator.core.leader.events import (
     OperatorResign,
     ViewLoaded,
 )
-from drone_orchestrator.core.leader.memory import DispatchPolicy
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import (
     CancelRequest,
     Instant,

@@ -1,0 +1,120 @@
+"""Every setting of the core, next to the check that it makes sense.
+
+A policy that contradicts itself raises ``ValueError`` when it is made. Durations are in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """Settings of a drone's circuit breaker.
+
+    ``failures`` in a row open it: for ``open_s`` the first time, longer each time after that, up to ``open_cap_s``.
+    """
+
+    failures: int = 3
+    open_s: float = 30.0
+    open_cap_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.failures < 1 or not 0.0 < self.open_s <= self.open_cap_s:
+            raise ValueError("breakers: at least 1 failure, and 0 < open_s <= open_cap_s are wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchPolicy:
+    """Bounds and periods of the leader's decisions.
+
+    ``plan_orders``, ``plan_drones`` and ``accept_orders`` bound what one planning round considers and accepts, per
+    lane. A lane none of whose drones was heard for ``desertion_s`` may borrow without limit.
+    """
+
+    max_attempts: int = 10
+    retry_base_s: float = 0.2
+    retry_cap_s: float = 10.0
+    goal_retry_s: float = 1.0
+    max_goal_tries: int = 5
+    recall_retry_s: float = 1.0
+    recall_cap_s: float = 30.0
+    max_recall_tries: int = 20
+    commit_retry_s: float = 0.1
+    commit_cap_s: float = 2.0
+    drone_fresh_s: float = 3.0
+    keep_reservation_s: float = 1.0
+    lost_grace_s: float = 1800.0
+    desertion_s: float = 10.0
+    replan_period_s: float = 1.0
+    plan_orders: int = 256
+    plan_drones: int = 512
+    accept_orders: int = 64
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+
+    def __post_init__(self) -> None:
+        tries = (self.max_attempts, self.max_goal_tries, self.max_recall_tries)
+        if min(*tries, self.plan_orders, self.plan_drones, self.accept_orders) < 1:
+            raise ValueError("max_attempts, max_*_tries, plan_orders, plan_drones, accept_orders must be at least 1")
+        retries = (self.retry_base_s, self.goal_retry_s, self.recall_retry_s, self.commit_retry_s)
+        if min(*retries, self.keep_reservation_s) <= 0.0:
+            raise ValueError("periods must be positive")
+        caps = ((self.retry_base_s, self.retry_cap_s), (self.recall_retry_s, self.recall_cap_s))
+        if any(cap < base for base, cap in (*caps, (self.commit_retry_s, self.commit_cap_s))):
+            raise ValueError("retry_cap_s, recall_cap_s and commit_cap_s must not be below what they cap")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """Settings of the archive. ``retention_s``: how long an order stays in the store after its end."""
+
+    retention_s: float = 24 * 3600.0
+    max_under_way: int = 50
+    retry_base_s: float = 1.0
+    retry_cap_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.retention_s > 0.0 or self.max_under_way < 1:
+            raise ValueError("retention_s must be positive, and max_under_way at least 1")
+        if not 0.0 < self.retry_base_s <= self.retry_cap_s:
+            raise ValueError("retry_base_s must be positive, and retry_cap_s not below it")
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionPolicy:
+    """Timing of the election. The relations that it checks are those that make the lease safe."""
+
+    lease_ttl_s: float = 5.0
+    refresh_period_s: float = 1.0
+    safety_margin_s: float = 1.0
+    retry_base_s: float = 0.2
+    retry_cap_s: float = 3.0
+    heartbeat_period_s: float | None = None  # None: no heartbeats; a death shows only when the lease expires
+    suspicion_pause_s: float = 30.0
+    suspicion_cap_s: float = 600.0
+    cold_pause_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.lease_ttl_s < 2.0:
+            raise ValueError("lease_ttl_s must be at least 2 s: etcd grants no shorter lease")
+        if not 0.0 < self.safety_margin_s < self.lease_ttl_s / 2:
+            raise ValueError("safety_margin_s must be positive and less than half of lease_ttl_s")
+        if not 0.0 < self.refresh_period_s <= (self.lease_ttl_s - self.safety_margin_s) / 3:
+            raise ValueError("refresh_period_s must leave room for three refreshes before the leader steps down")
+        if self.heartbeat_period_s is not None and not 0.0 < self.heartbeat_period_s < self.lease_ttl_s:
+            raise ValueError("heartbeat_period_s must be positive and less than lease_ttl_s")
+        if not 0.0 < self.suspicion_pause_s <= self.suspicion_cap_s:
+            raise ValueError("suspicion_pause_s must be positive, and suspicion_cap_s not below it")
+        if not 0.0 <= self.cold_pause_s < self.lease_ttl_s:
+            raise ValueError("cold_pause_s must not be negative, and less than lease_ttl_s")
+
+
+@dataclass(frozen=True, slots=True)
+class DronePolicy:
+    """Settings of a drone's machine. ``clearance_retry_s``: pause before it asks for clearance again."""
+
+    clearance_retry_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.clearance_retry_s > 0:
+            raise ValueError("clearance_retry_s must be greater than 0")

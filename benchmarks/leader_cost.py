@@ -166,7 +166,7 @@ class Leader:
                 commits += self._carry_out(group)
 
     def _carry_out(self, group: list[Commit]) -> list[Commit]:
-        changes = [commit.transition for commit in group]
+        changes = [commit.change for commit in group]
         results = self.timed("commit", self.store.commit, EPOCH, changes)
         done = [CommitDone(each, r.fate, r.revision) for each, r in zip(group, results, strict=True)]
         more = _commits(self.timed("committed", self.step, done))

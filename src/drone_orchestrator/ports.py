@@ -48,7 +48,7 @@ class StoreDenied(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """Fate of one transition; ``revision`` is set when it succeeded."""
+    """Fate of one change; ``revision`` is set when it succeeded."""
 
     fate: Fate
     revision: int = 0
@@ -118,7 +118,7 @@ class Store(Protocol):
         the others wake nobody; a snapshot has them all the same.
         """
 
-    def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:
+    def commit(self, epoch: int, changes: Sequence[Change]) -> list[CommitResult]:
         """Commit changes under the fence, several in one transaction where that fits.
 
         One that conflicts never fails its neighbours. Never raises for a store that is away: the fates say so.

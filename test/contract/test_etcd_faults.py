@@ -122,11 +122,11 @@ def _has_leader(cluster, victim):
 def test_a_commit_whose_answer_is_lost_is_found_to_have_succeeded(etcd, proxy, connect, make):
     store = connect(proxy.endpoint, etcd.endpoints[0])
     epoch = store.campaign(make.leader(), 60.0)
-    transitions = [make.accepting(make.order(), epoch) for _ in range(3)]
+    changes = [make.accepting(make.order(), epoch) for _ in range(3)]
     proxy.answers.clear()
-    results = store.commit(epoch, transitions)
+    results = store.commit(epoch, changes)
     assert [result.fate for result in results] == [Fate.SUCCEEDED] * 3
-    saga = make.entry_of(store.snapshot(), Kind.SAGA, transitions[0].saga.message_id)
+    saga = make.entry_of(store.snapshot(), Kind.SAGA, changes[0].saga.message_id)
     assert results[0].revision == saga.mod_revision
 
 

@@ -46,10 +46,10 @@ def epoch(store, make):
 
 def test_a_commit_with_a_lost_answer_is_found_by_reading(backend, store, make, epoch):
     backend.lose_answers(applied=True)
-    transitions = [make.accepting(make.order(), epoch, drone=d) for d in ("d1", "d2")]
-    results = store.commit(epoch, transitions)
+    changes = [make.accepting(make.order(), epoch, drone=d) for d in ("d1", "d2")]
+    results = store.commit(epoch, changes)
     assert {result.fate for result in results} == {Fate.SUCCEEDED}
-    assert results[0].revision == store.find(transitions[0].saga.message_id).revision
+    assert results[0].revision == store.find(changes[0].saga.message_id).revision
     assert store.keep_reservations(["d1"])
 
 

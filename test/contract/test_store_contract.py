@@ -327,14 +327,14 @@ def test_each_kind_of_conflict_stops_its_own_transition_only(twin, store, make, 
 
 def test_one_bad_among_fifty(store, make, epoch):
     store.commit(epoch, [make.accepting(make.order(), epoch, drone="taken")])
-    transitions = [make.accepting(make.order(), epoch, drone=f"d{i}") for i in range(50)]
-    transitions[23] = make.accepting(make.order(), epoch, drone="taken")
-    results = store.commit(epoch, transitions)
+    changes = [make.accepting(make.order(), epoch, drone=f"d{i}") for i in range(50)]
+    changes[23] = make.accepting(make.order(), epoch, drone="taken")
+    results = store.commit(epoch, changes)
     assert [i for i, result in enumerate(results) if result.fate is not Fate.SUCCEEDED] == [23]
     assert results[23].fate is Fate.CONFLICT
     assert len({result.revision for result in results}) < 10, "they were to share transactions"
     sagas_there = {e.id for e in store.snapshot().entries if e.kind is Kind.SAGA}
-    assert transitions[23].saga.message_id not in sagas_there and len(sagas_there) == 50
+    assert changes[23].saga.message_id not in sagas_there and len(sagas_there) == 50
 
 
 def test_transitions_on_the_same_drone_happen_in_their_order(store, make, epoch):

@@ -334,7 +334,7 @@ def _value(value: Any) -> str:
 
 def _effect(effect: Effect) -> str:  # noqa: PLR0912 - one branch per kind
     match effect:
-        case Commit(transition=Transition() as change):
+        case Commit(change=Transition() as change):
             steps = ", ".join(event.type for event in change.events)
             held = change.reservation
             if isinstance(held, Reserve):
@@ -345,7 +345,7 @@ def _effect(effect: Effect) -> str:  # noqa: PLR0912 - one branch per kind
                 steps += f" + release {held.drone_id}"
             taken = [f" - {used.kind.value}" for used in change.consume]
             return f"commit {change.message_id}: {steps}{''.join(taken)}"
-        case Commit(transition=Discard(message_id, consume)):
+        case Commit(change=Discard(message_id, consume)):
             return f"commit {message_id}: {' '.join(f'- {used.kind.value}' for used in consume)}"
         case SendGoal(drone_id, order, attempt):
             return f"goal to {drone_id}: {order.message_id}/{attempt}"

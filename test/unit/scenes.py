@@ -163,7 +163,7 @@ class LaneWorld(World):
         """The store works off a part of its queue, then time passes."""
         for _ in range(min(self.commits_per_step, len(self.queued))):
             replica, commit = self.queued.popleft()
-            result = replica.store.commit(commit.epoch, [commit.transition])[0]
+            result = replica.store.commit(commit.epoch, [commit.change])[0]
             replica.inbox.append(CommitDone(commit, result.fate, result.revision))
         super().advance(seconds)
 

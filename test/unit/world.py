@@ -217,7 +217,7 @@ class World:
         store, inbox = replica.store, replica.inbox
         match effect:
             case Commit():
-                result = store.commit(effect.epoch, [effect.transition])[0]
+                result = store.commit(effect.epoch, [effect.change])[0]
                 inbox.append(CommitDone(effect, result.fate, result.revision))
             case Archive():
                 inbox.append(archives.carry_out(effect, store, self.archive))

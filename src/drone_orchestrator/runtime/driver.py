@@ -302,7 +302,7 @@ class Driver:
     # --- calls: they may block, and return the events to post -----------------------------------------------------
 
     def _queue_commit(self, commit: Commit) -> None:
-        lane = Lane.RETIRE if isinstance(commit.transition, Retirement) else Lane.COMMIT
+        lane = Lane.RETIRE if isinstance(commit.change, Retirement) else Lane.COMMIT
         with self._lock:
             self._commits[lane].append(commit)
             begin = self._begin_writing(lane)
@@ -338,11 +338,11 @@ class Driver:
 
     def _write_group(self, epoch: int, group: list[Commit]) -> list[CommitDone]:
         began = self._clock.now()
-        results = self._store.commit(epoch, [commit.transition for commit in group])
+        results = self._store.commit(epoch, [commit.change for commit in group])
         took_s = self._clock.now().mono_s - began.mono_s
         if any(result.fate is Fate.SUCCEEDED for result in results):
             self._committed_at_s = began.mono_s + took_s
-            if any(_reserves(commit.transition) for commit in group):
+            if any(_reserves(commit.change) for commit in group):
                 self._queue_freshen()
         lost = next((result.fate for result in results if result.fate not in _SENT), None)
         self._outages.note("commit", lost and f"the store answers {lost.value}")

@@ -278,7 +278,7 @@ class RegionStore:
 
     # --- the leader's writes -----------------------------------------------------------------------------------------
 
-    def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:
+    def commit(self, epoch: int, changes: Sequence[Change]) -> list[CommitResult]:
         """See :meth:`drone_orchestrator.ports.Store.commit`. Raises only ``StoreDenied`` and programming errors.
 
         After a group that was fenced or not answered for sure, the rest is not sent any more: its fate is then
@@ -286,12 +286,12 @@ class RegionStore:
         """
         if epoch <= 0:
             raise ValueError(f"epoch {epoch} was never anybody's")
-        reserved = [_reserved(change) for change in transitions]
+        reserved = [_reserved(change) for change in changes]
         try:
             leases = self._leases.take([drone for drone in reserved if drone])
         except (StoreUnavailable, FateUnknown):
-            return [CommitResult(Fate.UNAVAILABLE)] * len(transitions)
-        plans = [plan(t, self.keys, leases.get(drone, 0)) for t, drone in zip(transitions, reserved, strict=True)]
+            return [CommitResult(Fate.UNAVAILABLE)] * len(changes)
+        plans = [plan(c, self.keys, leases.get(drone, 0)) for c, drone in zip(changes, reserved, strict=True)]
         self._remember(plans)
         results = [CommitResult(Fate.UNAVAILABLE)] * len(plans)
         for group in grouped(plans):
@@ -305,7 +305,7 @@ class RegionStore:
                 break
             if fates & {Fate.UNKNOWN, Fate.UNAVAILABLE}:
                 break
-        for change, result in zip(transitions, results, strict=True):
+        for change, result in zip(changes, results, strict=True):
             held = _reservation(change)
             if held is not None and result.fate is Fate.SUCCEEDED:
                 lease = leases.get(held.drone_id, 0) if isinstance(held, Reserve) else 0

@@ -1,7 +1,7 @@
 """Transitions as compares, puts and deletes: pure, and the same for etcd and for memory.
 
-A group of transitions becomes one fenced transaction: the leader key's mod revision equals the epoch, and every
-compare of every transition holds. Where it fails, the compared keys as found tell whose fault it was.
+A group of changes becomes one fenced transaction: the leader key's mod revision equals the epoch, and every
+compare of every change holds. Where it fails, the compared keys as found tell whose fault it was.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _plan_reservation(
 def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int]]:
     """Indices of ``plans`` in consecutive groups: each fits ``limit``, and no key occurs twice within one.
 
-    Order is kept, so of two transitions that touch the same key the first one is committed first.
+    Order is kept, so of two changes that touch the same key the first one is committed first.
     """
     groups: list[list[int]] = []
     used: set[str] = set()

@@ -83,7 +83,7 @@ class ReplicaTelemetry:
         listeners = [each for each in self._listeners if each.wants_all()]
         assigned: dict[str, int] = {}
         for each in done:
-            change = each.commit.transition
+            change = each.commit.change
             if each.fate is not Fate.SUCCEEDED or not isinstance(change, Transition):
                 continue
             goes_well = True

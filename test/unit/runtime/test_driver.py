@@ -102,11 +102,11 @@ class Held(MemoryStore):
         self.resigned.append(epoch)
         self.freed.set()
 
-    def commit(self, epoch: int, transitions: Any) -> list[CommitResult]:
-        self.groups.append(len(transitions))
-        self.begun.put(len(transitions))
+    def commit(self, epoch: int, changes: Any) -> list[CommitResult]:
+        self.groups.append(len(changes))
+        self.begun.put(len(changes))
         self.wait()
-        return [CommitResult(Fate.SUCCEEDED, 7)] * len(transitions)
+        return [CommitResult(Fate.SUCCEEDED, 7)] * len(changes)
 
     def freshen_leases(self) -> None:
         self.freshened.put(None)
@@ -308,7 +308,7 @@ def test_leases_are_looked_at_once_a_while_after_reservations_and_not_after_othe
 
     def reserving(number: int, kind: str) -> Commit:
         plain = commit(number)
-        return replace(plain, transition=replace(plain.transition, reservation=steps[kind]))
+        return replace(plain, change=replace(plain.change, reservation=steps[kind]))
 
     wanted = iter([[reserving(1, "recorded")], [reserving(2, "reserved"), reserving(3, "reserved")]])
     core = Script(lambda event: next(wanted) if isinstance(event, DroneHeard) else [])

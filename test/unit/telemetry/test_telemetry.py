@@ -331,7 +331,7 @@ def test_a_leader_that_takes_over_continues_the_trace() -> None:
     order = make_order(submitted_at=100.0, trace_context=ROOT)
     life, first = Life(order), Told()
     before = tracing.OrderTraces(first, "orchestrator_a")
-    assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.transition
+    assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.change
     assert isinstance(assigned, Transition)
     before(Committed(order, assigned.events, 103.0, 103.1))
     assert (first.spans["queue wait"]["began_s"], first.spans["queue wait"]["ended_s"]) == (100.0, 103.1)
@@ -341,7 +341,7 @@ def test_a_leader_that_takes_over_continues_the_trace() -> None:
     view.load(Snapshot(9, (Entry(Kind.SAGA, order.message_id, life.saga, 9),)))
     successor = tracing.OrderTraces(second, "orchestrator_b")
     successor.take_office(view)
-    accepted = life.step(sagas.GOAL_ACCEPTED, S.DISPATCHED, 110.0).commit.transition
+    accepted = life.step(sagas.GOAL_ACCEPTED, S.DISPATCHED, 110.0).commit.change
     assert isinstance(accepted, Transition)
     successor(Committed(order, accepted.events, 110.0, 110.2))
 
@@ -353,7 +353,7 @@ def test_a_leader_that_takes_over_continues_the_trace() -> None:
 
 def test_an_order_without_a_context_is_not_traced() -> None:
     told, life = Told(), Life(make_order(submitted_at=100.0))
-    assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.transition
+    assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.change
     assert isinstance(assigned, Transition)
     tracing.OrderTraces(told, "orchestrator_a")(Committed(life.saga.order, assigned.events, 103.0, 103.1))
     assert not told.spans

@@ -213,7 +213,7 @@ class _Bench:
         return pipe.recv()
 
     def _committed(self, done: CommitDone, took_s: float) -> None:
-        change = done.commit.transition
+        change = done.commit.change
         if done.fate is Fate.SUCCEEDED and isinstance(change, Transition) and change.saga.status is SagaStatus.ASSIGNED:
             with self._changed:
                 self._assigned.setdefault(change.message_id, time.monotonic())

@@ -318,7 +318,7 @@ class Soak:
     def _committed(self, done: CommitDone, took_s: float) -> None:
         if done.fate is not Fate.SUCCEEDED:
             return
-        change = done.commit.transition
+        change = done.commit.change
         with self._changed:
             if isinstance(change, Transition) and change.saga.status.is_terminal:
                 self._delivered += 1

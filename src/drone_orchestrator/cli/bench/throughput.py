@@ -139,8 +139,8 @@ def _unbounded(fleet: FleetSpec, drones: int) -> FleetSpec:
 class _OneByOne(EtcdStore):
     """What a store without group commit does: each transition is a transaction, and waits for the one before."""
 
-    def commit(self, epoch: int, transitions: Sequence[Change]) -> list[CommitResult]:
-        return [self._commit_alone(epoch, change) for change in transitions]
+    def commit(self, epoch: int, changes: Sequence[Change]) -> list[CommitResult]:
+        return [self._commit_alone(epoch, change) for change in changes]
 
     def _commit_alone(self, epoch: int, change: Change) -> CommitResult:
         if not isinstance(change, Transition) or len(change.events) < 2 or change.expected_revision:
@@ -262,7 +262,7 @@ class _Bench:
                     raise Failure(f"only {have} of {self._handed_in} orders became {status.value} in time")
 
     def _committed(self, done: CommitDone, took_s: float) -> None:
-        change = done.commit.transition
+        change = done.commit.change
         if done.fate is not Fate.SUCCEEDED or not isinstance(change, Transition):
             return
         status = change.saga.status

@@ -222,7 +222,7 @@ class Dispatcher:
         office, commit = self._office, event.commit
         if office is None or commit.epoch != office.epoch:
             return []
-        change, message_id = commit.transition, commit.transition.message_id
+        change, message_id = commit.change, commit.change.message_id
         agenda = office.of(message_id)
         agenda.busy = False
         office.accepting.pop(message_id, None)

@@ -75,11 +75,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Make ``transition`` durable under the fence ``epoch``; ``then`` is released by its success only."""
+    """Make ``change`` durable under the fence ``epoch``; ``then`` is released by its success only."""
 
     commit_id: int
     epoch: int
-    transition: Change
+    change: Change
     then: tuple[Send | Report, ...] = ()
 
 

@@ -131,7 +131,7 @@ class Orchestrator:
     def _commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
         if event.fate is Fate.FENCED and event.commit.epoch == self.election.epoch:
             return self._lead(self.election.step_down("a write was fenced: somebody else leads", now), now)
-        change = event.commit.transition
+        change = event.commit.change
         if isinstance(change, Retirement):
             return self.retention.commit_done(event, now)
         effects = self.dispatcher.commit_done(event, now)

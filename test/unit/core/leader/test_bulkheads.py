@@ -277,7 +277,7 @@ def test_a_view_that_is_loaded_again_forgets_no_commit_that_is_under_way() -> No
     world.leader.inbox.append(ViewLoaded(world.leader.store.snapshot()))
     world.intake.submit(light_order(2))
     world.run()
-    asked = [commit.transition.message_id for _, commit in world.queued]
+    asked = [commit.change.message_id for _, commit in world.queued]
     assert len(asked) == len(set(asked)), "two commits of one order under way"
     world.pass_time(1.0, step_s=0.1)
     assert flights(world) == 1

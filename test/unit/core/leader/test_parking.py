@@ -433,7 +433,7 @@ def test_a_wish_to_cancel_that_comes_before_its_order_is_not_taken_for_one_about
     events, leader.inbox = leader.inbox, []
     (discard,) = (e for e in leader.core.step(events, world.now) if isinstance(e, Commit))
     world.intake.submit(order)
-    result = leader.store.commit(discard.epoch, [discard.transition])[0]
+    result = leader.store.commit(discard.epoch, [discard.change])[0]
     assert result.fate is Fate.CONFLICT
     leader.inbox.append(CommitDone(discard, result.fate))
     world.advance(1.0)

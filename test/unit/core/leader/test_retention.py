@@ -269,10 +269,10 @@ def test_a_deposed_leader_deletes_nothing(world: World) -> None:
     [archive] = leader.core.retention.tick(world.now)
     assert isinstance(archive, Archive)
     [commit] = leader.core.retention.archived(Archived(archive), world.now)
-    assert isinstance(commit, Commit) and isinstance(commit.transition, Retirement)
+    assert isinstance(commit, Commit) and isinstance(commit.change, Retirement)
     world.intake.resign(stale)
     world.intake.campaign(leader.core.election.record, 60.0)
-    leader.store.commit(stale, [commit.transition])
+    leader.store.commit(stale, [commit.change])
     assert world.saga(order).status is S.CANCELLED
 
 

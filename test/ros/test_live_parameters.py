@@ -58,7 +58,7 @@ def test_what_cannot_be_is_refused_with_a_reason_and_changes_nothing(
 
 
 def test_every_parameter_describes_itself(operator: Operator, orchestrator: NodeProcess) -> None:
-    from drone_orchestrator.nodes.orchestrator.node import PARAMETERS
+    from drone_orchestrator.nodes.orchestrator.parameters import PARAMETERS
 
     found: list[ParameterDescriptor] = operator.describe("/orchestrator", [each.name for each in PARAMETERS])
     for param, described in zip(PARAMETERS, found, strict=True):

@@ -32,7 +32,7 @@ def context() -> Iterator[Context]:
 
 @pytest.mark.parametrize("name", NODES)
 def test_the_packaged_file_says_every_default(name: str, context: Context) -> None:
-    table = import_module(f"drone_orchestrator.nodes.{name}").PARAMETERS
+    table = import_module(f"drone_orchestrator.nodes.{name}.parameters").PARAMETERS
     file = CONFIG / f"{name}.param.yaml"
     node = rclpy.create_node(
         name, context=context, namespace="north", cli_args=["--ros-args", "--params-file", str(file)]

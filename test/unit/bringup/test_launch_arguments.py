@@ -134,8 +134,8 @@ def test_settings_left_alone_are_the_nodes_own_defaults() -> None:
     """Why the plan may leave them out."""
     options = {each.name: each.default for each in dataclasses.fields(FleetOptions)}
     own = {"region", "etcd_endpoints", "drone_ids", "drone_class", "log_level"}  # always said, the last as --log-level
-    for name in ("orchestrator.node", "drone_executor.host", "order_gateway.node", "saga_monitor.node"):
-        for param in import_module(f"drone_orchestrator.nodes.{name}").PARAMETERS:
+    for name in ("orchestrator", "drone_executor", "order_gateway", "saga_monitor"):
+        for param in import_module(f"drone_orchestrator.nodes.{name}.parameters").PARAMETERS:
             if param.name in options and param.name not in own:
                 assert param.default == options[param.name], param.name
 

@@ -21,7 +21,7 @@ from .pose import DronePose
 RESULT_TIMEOUT_S = 60
 
 
-class DroneEnds:
+class DroneEndpoints:
     """The publishers and the action server of a drone, made when it is first configured, kept as long as its process.
 
     They outlive a clean-up: what DDS has told of an entity waits in the events executor's queue, which owns nothing of

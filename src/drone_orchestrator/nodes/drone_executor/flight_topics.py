@@ -18,7 +18,7 @@ class FlightTopics:
     """Publishers and subscriptions of ``node`` by topic; what is asked for again is what is there already.
 
     A flight controller comes and goes with its drone's configuration, its topics do not: an entity that is destroyed
-    while the events executor spins can end the process (see :mod:`.drone_ends`). All calls on the executor's thread.
+    while the events executor spins can end the process (see :mod:`.endpoints`). All calls on the executor's thread.
     """
 
     def __init__(self, node: Node, watch: QosWatch) -> None:

@@ -8,7 +8,6 @@ failure, because it does not make a leader by itself).
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -24,13 +23,12 @@ from ...bringup.plan import ARCHIVE_FOLDER
 from ...core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ...core.leader.events import DroneHeard, Event, LeaderAlive, OperatorCampaign, OperatorResign, PoliciesChanged
 from ...core.leader.orchestrator import Orchestrator
-from ...core.policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ...core.types import AcknowledgeOutcome, LeaderRecord
 from ...ros import command_line, executors, names, observability
 from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge, debugs
-from ...ros.params import LOG_LEVEL, Param, declare, keep_live
-from ...ros.planner_plugins import PLANNER_GROUP, load_planner
+from ...ros.params import declare, keep_live
+from ...ros.planner_plugins import load_planner
 from ...ros.process import ConfigurationError, run_node
 from ...ros.qos_watch import QosWatch
 from ...runtime.driver import Driver
@@ -43,47 +41,7 @@ from ...telemetry.replica_metrics import ReplicaTelemetry, TimedPlanner
 from ...telemetry.tracing import OrderTraces
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
-
-ABOUT = "One replica: it decides which drone does which order while it leads, and stands by otherwise."
-PARAMETERS = (
-    Param("region", "san_francisco", "shard that this replica works for: part of every key in the store"),
-    Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
-    Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
-    Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP} that pairs drones with orders"),
-    Param("lease_ttl_s", 5.0, "the leader's lease: the latest time after which a dead one is replaced", "s", 2.0, 60.0),
-    Param("heartbeat_period_s", 0.1, "time between two heartbeats of the leader", "s", 0.02, 5.0),
-    Param(
-        "heartbeat_timeout_s", 0.4, "a leader silent for so long is replaced before its lease is over", "s", 0.1, 30.0
-    ),
-    Param("reservation_ttl_s", 10.0, "a drone silent for so long before loading loses its order", "s", 2.0, 600.0),
-    Param(
-        "lost_grace_s",
-        1800.0,
-        "silence after loading, after which the order counts as failed",
-        "s",
-        1.0,
-        86400.0,
-        read_only=False,
-    ),
-    Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000, read_only=False),
-    Param(
-        "retention_s",
-        86400.0,
-        "an order that ended so long ago leaves the store for the archive",
-        "s",
-        1.0,
-        read_only=False,
-    ),
-    Param("archive_dir", "", "folder of the archive; empty: $ROS_HOME/drone_orchestrator/archive"),
-    Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
-    Param("autostart", True, "configure at start; without it a lifecycle manager does"),
-    LOG_LEVEL,
-    *observability.PARAMETERS,
-)
-
-
-#: How long (s) a standby that hears no drone yet lets others take over: one that hears them is much faster.
-COLD_PAUSE_S = 0.5
+from .parameters import ABOUT, PARAMETERS, election_policy, policies
 
 
 class OrchestratorNode(LifecycleNode):
@@ -92,7 +50,7 @@ class OrchestratorNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("orchestrator")
         self.values: dict[str, Any] = declare(self, PARAMETERS)
-        keep_live(self, PARAMETERS, self.values, check=_policies, apply=self._set_policies)
+        keep_live(self, PARAMETERS, self.values, check=policies, apply=self._set_policies)
         self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())
         self._metrics = Metrics("orchestrator", self.values["region"])
         self._tracer = observability.tracer("orchestrator", self.get_fully_qualified_name(), self.values["region"])
@@ -192,18 +150,8 @@ class OrchestratorNode(LifecycleNode):
 
     def _start(self) -> None:
         values = self.values
-        ttl = values["lease_ttl_s"]
-        period_s, timeout_s = values["heartbeat_period_s"], values["heartbeat_timeout_s"]
-        if timeout_s < 3.0 * period_s:
-            raise ConfigurationError("heartbeat_timeout_s must be at least three times heartbeat_period_s")
-        election = ElectionPolicy(
-            lease_ttl_s=ttl,
-            refresh_period_s=ttl / 5.0,
-            safety_margin_s=ttl / 5.0,
-            heartbeat_period_s=period_s,
-            cold_pause_s=COLD_PAUSE_S,
-        )
-        dispatch, retention = _policies(values)
+        election = election_policy(values)
+        dispatch, retention = policies(values)
         record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)
         fleet = fleet_config.load(values["fleet_config"])
         core = Orchestrator(
@@ -218,7 +166,7 @@ class OrchestratorNode(LifecycleNode):
             values["etcd_endpoints"].split(","),
             values["region"],
             reservation_ttl_s=values["reservation_ttl_s"],
-            timeout_s=min(values["store_timeout_s"], ttl / 2.0),
+            timeout_s=min(values["store_timeout_s"], election.lease_ttl_s / 2.0),
         )
         archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
         self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
@@ -235,7 +183,7 @@ class OrchestratorNode(LifecycleNode):
     def _set_policies(self, values: Mapping[str, Any]) -> None:
         """Parameters were set: the core hears of it like of everything else, on the deciding thread."""
         if self._driver is not None:
-            dispatch, retention = _policies(values)
+            dispatch, retention = policies(values)
             self._driver.post(PoliciesChanged(dispatch, retention))
 
     def _heard(self, event: Event) -> None:
@@ -295,16 +243,6 @@ class OrchestratorNode(LifecycleNode):
             self._endpoint.close()
         self._tracer.close()
         super().destroy_node()
-
-
-def _policies(values: Mapping[str, Any]) -> tuple[DispatchPolicy, RetentionPolicy]:
-    """Raises ``ValueError`` for values that do not go together."""
-    dispatch = DispatchPolicy(
-        max_attempts=values["max_attempts"],
-        lost_grace_s=values["lost_grace_s"],
-        keep_reservation_s=values["reservation_ttl_s"] / 5.0,
-    )
-    return dispatch, RetentionPolicy(values["retention_s"])
 
 
 class _Application:

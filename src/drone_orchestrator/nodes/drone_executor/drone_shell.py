@@ -1,0 +1,342 @@
+"""A configured drone: journal, driver, flight controller and ROS interfaces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from drone_interfaces.action import ExecuteDelivery
+from drone_interfaces.msg import DroneTelemetry
+from drone_interfaces.srv import RequestClearance
+from geometry_msgs.msg import Point, Vector3
+from rclpy.action import CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.task import Future
+
+from ...core.drone.events import (
+    AnswerGoal,
+    AnswerRecall,
+    AskClearance,
+    ClearanceAnswered,
+    DroneEffect,
+    DroneEvent,
+    GoalRequested,
+    LeaderHeard,
+    RecallRequested,
+)
+from ...core.policies import DronePolicy
+from ...core.types import DeliveryOutcome, DroneReport, Instant, Outcome, Phase, Verdict
+from ...flight.controller import FlightController, FlightError, FlightSetup, FlightState
+from ...ros import messages
+from ...ros.log_bridge import bridge
+from ...runtime.drone_driver import DroneDriver
+from ...runtime.drone_journal import DroneJournal
+from ...telemetry.logs import FieldLogger, order_fields
+from .endpoints import DroneEndpoints
+from .flight_plugins import FlightNode
+from .parameters import TICK_S, Settings
+
+FEEDBACK_PERIOD_S = 0.5
+
+AskLeader = Callable[[RequestClearance.Request], "Future | None"]
+
+
+class DroneShell:
+    """A configured drone, from ``on_configure`` to ``on_cleanup`` of its node.
+
+    ``endpoints`` is called once journal and flight are open. Raises
+    :class:`~drone_orchestrator.runtime.journal.JournalError` or
+    :class:`~drone_orchestrator.flight.controller.FlightError` if one of them cannot be opened.
+    """
+
+    def __init__(
+        self,
+        node: FlightNode,
+        settings: Settings,
+        ask_leader: AskLeader,
+        is_active: Callable[[], bool],
+        endpoints: Callable[[], DroneEndpoints],
+    ) -> None:
+        self._node = node
+        self._drone_id = drone_id = node.get_name()
+        base = settings.data_dir / "drones" / drone_id
+        self._settings = settings
+        self._ask_leader = ask_leader
+        self._is_active = is_active
+        self._is_closed = False
+        self._log = FieldLogger(bridge(f"drone_orchestrator.{drone_id}", node.get_logger()), drone=drone_id)
+        journal = DroneJournal.open(base.with_suffix(".journal"))
+        try:
+            path = base.with_suffix(".flight.json")
+            setup = FlightSetup(drone_id, settings.drone_class, settings.depot, path, settings.time_scale)
+            self._flight: FlightController = settings.make_flight(setup, node)
+        except FlightError:
+            journal.close()
+            raise
+        self._driver = DroneDriver(
+            drone_id,
+            settings.drone_class,
+            settings.depot,
+            journal,
+            self._flight,
+            self,
+            policy=DronePolicy(clearance_retry_s=settings.clearance_retry_s),
+            state_period_s=settings.state_period_s,
+            now=_now,
+        )
+        self._tell_damage(journal)
+        goal = self._driver.durable.goal
+        self._watched = settings.telemetry.drone(drone_id)
+        self._watched.begin(
+            self._driver.phase,
+            goal.order if goal is not None else None,
+            goal.attempt if goal is not None else 0,
+            self._driver.durable.highest_epoch,
+        )
+        self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
+        self._asked: tuple[AskClearance, Future, float] | None = None
+        self._ready = self._in_service = False
+        self._stepped_at_s = self._seconds()
+        self._telemetry_due_s = self._feedback_due_s = 0.0
+        self._endpoints = endpoints()
+
+    @property
+    def phase(self) -> Phase:
+        return self._driver.phase
+
+    @property
+    def highest_epoch(self) -> int:
+        return self._driver.durable.highest_epoch
+
+    def tune(self, settings: Settings) -> None:
+        self._settings = settings
+        self._driver.tune(DronePolicy(clearance_retry_s=settings.clearance_retry_s), settings.state_period_s)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something that a leader must hear of, or that is under way."""
+        return self._driver.is_busy
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._driver.close()
+        self._watched.end()
+
+    def _tell_damage(self, journal: DroneJournal) -> None:
+        damage = journal.damage
+        if damage is None:
+            return
+        if damage.memory_lost:
+            self._log.error(
+                f"JOURNAL LOST: {damage.reason}; kept as {damage.kept_as}. New journal {journal.identity}: this "
+                "drone cannot vouch for what it did before, and orders that it had loaded need a person"
+            )
+        else:
+            self._log.warning(damage.reason)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        now_s = self._seconds()
+        # Simulation time is 0 until the first clock message, which may say anything: no time has passed then.
+        dt_s = max(0.0, now_s - self._stepped_at_s) if self._stepped_at_s else 0.0
+        self._stepped_at_s = now_s
+        if not self._ready:
+            self._flight.step(dt_s)
+            self._ready, dt_s = self._flight.ready, 0.0
+            if not self._ready:
+                return  # its machine refuses goals until it has sensed something; nobody hears of the drone before
+        self._driver.sense(dt_s)
+        self.speak()
+
+    def speak(self) -> None:
+        """Publish what is due. A drone out of service finishes what it carries and comes home; then it says, once, that
+        it takes no goal, so that no leader assigns it an order before it counts as silent."""
+        at_rest = self.phase in (Phase.IDLE, Phase.GROUNDED) and not self.is_busy
+        if self._is_active() or not at_rest:
+            if self._ready:
+                self._in_service = self._in_service or self._is_active()
+                self._publish()
+        elif self._in_service:
+            self._in_service = False
+            self._publish_state(replace(self._driver.report(), phase=Phase.GROUNDED))
+
+    def goal_requested(self, goal: ExecuteDelivery.Goal) -> GoalResponse:
+        try:
+            order = messages.order_from_msg(goal.order, goal.message_id, trace_context=goal.trace_context)
+        except messages.InvalidMessage as error:
+            self._log.error(f"goal of {goal.instance_id} refused: {error}")
+            return GoalResponse.REJECT
+        fields = order_fields(order, goal.attempt, goal.epoch)
+        if not self._is_active():
+            self._log.info(f"goal {goal.message_id}/{goal.attempt} refused: not active", extra=fields)
+            return GoalResponse.REJECT
+        answers = self.step(GoalRequested(order, goal.attempt, goal.epoch))
+        answer = next(effect for effect in answers if isinstance(effect, AnswerGoal))
+        verb = "accepted" if answer.accepted else "refused"
+        said = f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip()
+        self._log.info(said, extra=fields)
+        if not answer.accepted:
+            return GoalResponse.REJECT
+        self._watched.goal_accepted(order, goal.attempt, goal.epoch)
+        return GoalResponse.ACCEPT
+
+    def cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
+        goal = handle.request
+        # A cancel request carries no epoch; whoever has the goal's id may recall it.
+        epoch = self._driver.durable.highest_epoch
+        answers = self.step(RecallRequested(goal.message_id, goal.attempt, epoch))
+        answer = next(effect for effect in answers if isinstance(effect, AnswerRecall))
+        verb = "accepted" if answer.accepted else "refused"
+        said = f"recall of {goal.message_id}/{goal.attempt} {verb} {answer.reason}".rstrip()
+        self._log.info(said, extra={"message_id": goal.message_id, "attempt": goal.attempt, "epoch": epoch})
+        return CancelResponse.ACCEPT if answer.accepted else CancelResponse.REJECT
+
+    def goal_begun(self, handle: ServerGoalHandle) -> None:
+        key = (handle.request.message_id, handle.request.attempt)
+        self._goal_handles[key] = handle
+        for outcome in self._driver.durable.outcomes:
+            if (outcome.message_id, outcome.attempt) == key:  # it ended as soon as it was accepted
+                self._finish(outcome)
+
+    def _finish(self, outcome: DeliveryOutcome) -> None:
+        handle = self._goal_handles.pop((outcome.message_id, outcome.attempt), None)
+        if handle is not None:
+            self._endpoints.action.finish(handle, lambda handle: self._conclude(handle, outcome))
+
+    def _conclude(self, handle: ServerGoalHandle, outcome: DeliveryOutcome) -> ExecuteDelivery.Result:
+        if outcome.outcome is Outcome.DELIVERED:
+            handle.succeed()
+        elif handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        return ExecuteDelivery.Result(
+            outcome=int(outcome.outcome),
+            message_id=outcome.message_id,
+            attempt=outcome.attempt,
+            journal_id=self._driver.journal_id,
+            reason=outcome.reason,
+        )
+
+    def _clearance_answered(self, future: Future) -> None:
+        answer: RequestClearance.Response = future.result()
+        try:
+            verdict = Verdict(answer.verdict)
+        except ValueError:
+            self._log.error(f"clearance answer with verdict {answer.verdict} ignored")
+            return
+        self.step(
+            ClearanceAnswered(
+                verdict, answer.epoch, answer.message_id, answer.attempt, answer.journal_id, answer.reason
+            )
+        )
+
+    def step(self, event: DroneEvent) -> list[DroneEffect]:
+        """Let the drone take in ``event``; what its machine said."""
+        effects = self._driver.step(event)
+        if isinstance(event, LeaderHeard):
+            self._watched.acknowledged((each.message_id, each.attempt) for each in self._driver.durable.outcomes)
+        return effects
+
+    # --- what the driver tells --------------------------------------------------------------------------------------
+
+    def phase_changed(self, before: Phase, after: Phase) -> None:
+        goal = self._driver.durable.goal
+        fields = order_fields(goal.order, goal.attempt, self._driver.durable.highest_epoch) if goal is not None else {}
+        self._log.info(f"{before.name} -> {after.name}", extra=fields)
+        self._watched.phase_changed(after)
+
+    def goal_ended(self, outcome: DeliveryOutcome) -> None:
+        self._watched.goal_ended(outcome)
+        self._log.info(
+            f"{outcome.message_id}/{outcome.attempt} ended: {outcome.outcome.name} {outcome.reason}",
+            extra={"message_id": outcome.message_id, "attempt": outcome.attempt, "reason": outcome.reason},
+        )
+        self._finish(outcome)
+
+    def notice(self, level: str, text: str) -> None:
+        getattr(self._log, level)(text)
+
+    def ask_clearance(self, question: AskClearance) -> None:
+        """Ask, unless the same question is still on its way."""
+        now_s = time.monotonic()
+        if self._asked is not None:
+            asked, future, at_s = self._asked
+            if asked == question and not future.done() and now_s - at_s < self._settings.clearance_timeout_s:
+                return
+            future.cancel()
+            self._asked = None
+        request = RequestClearance.Request(
+            drone_id=self._drone_id,
+            message_id=question.message_id,
+            attempt=question.attempt,
+            journal_id=question.journal_id,
+            highest_epoch=question.highest_epoch,
+        )
+        sent = self._ask_leader(request)
+        if sent is not None:
+            sent.add_done_callback(self._clearance_done)
+            self._asked = (question, sent, now_s)
+
+    def _clearance_done(self, future: Future) -> None:
+        if not future.cancelled() and not self._is_closed:
+            self._clearance_answered(future)
+
+    # --- publishing ---------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        now_s, sensed, phase = time.monotonic(), self._flight.state, self._driver.phase
+        due = self._driver.due_report()
+        if due is not None:
+            self._publish_state(due)
+        if now_s >= self._telemetry_due_s:
+            # Half a tick of slack, or a tick that comes a little early would halve the rate.
+            self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
+            self._watched.charged(sensed.energy_wh)
+            stamp_s = self._stamp_s()
+            if self._endpoints.telemetry.get_subscription_count():
+                self._endpoints.telemetry.publish(self._telemetry(stamp_s, sensed, phase))
+            self._endpoints.pose.publish(stamp_s, sensed, phase, self._driver.durable.goal)
+        goal = self._driver.durable.goal
+        handle = self._goal_handles.get(goal.key) if goal is not None else None
+        if handle is not None and now_s >= self._feedback_due_s:
+            self._feedback_due_s = now_s + FEEDBACK_PERIOD_S
+            handle.publish_feedback(
+                ExecuteDelivery.Feedback(
+                    phase=int(phase),
+                    position=messages.position_to_msg(sensed.position, sensed.local_position_m[2]),
+                    energy_wh=sensed.energy_wh,
+                    remaining_s=self._flight.remaining_s(),
+                )
+            )
+
+    def _telemetry(self, stamp_s: float, sensed: FlightState, phase: Phase) -> DroneTelemetry:
+        return DroneTelemetry(
+            stamp=messages.time_to_msg(stamp_s),
+            drone_id=self._drone_id,
+            position=messages.position_to_msg(sensed.position, sensed.local_position_m[2]),
+            local_position=Point(**dict(zip("xyz", sensed.local_position_m, strict=True))),
+            local_velocity=Vector3(**dict(zip("xyz", sensed.local_velocity_mps, strict=True))),
+            heading_rad=sensed.heading_rad,
+            energy_wh=sensed.energy_wh,
+            energy_fraction=sensed.energy_wh / self._settings.drone_class.battery_wh,
+            phase=int(phase),
+        )
+
+    def _publish_state(self, report: DroneReport) -> None:
+        height_m = self._flight.state.local_position_m[2]
+        self._endpoints.state.publish(messages.report_to_msg(report, self._stamp_s(), height_m))
+
+    def _stamp_s(self) -> float:
+        return self._node.get_clock().now().nanoseconds * 1e-9
+
+    def _seconds(self) -> float:
+        """The clock by which drones fly: simulation time where there is one, else one that never jumps."""
+        clock = self._node.get_clock()
+        return clock.now().nanoseconds * 1e-9 if clock.ros_time_is_active else time.monotonic()
+
+
+def _now() -> Instant:
+    return Instant(time.monotonic(), time.time())

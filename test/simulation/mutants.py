@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
+from weakref import WeakKeyDictionary
 
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.changes import Discard, Fate, Transition
@@ -28,6 +29,7 @@ from drone_orchestrator.core.leader.steps import Steps
 from drone_orchestrator.core.types import AcknowledgeOutcome, Kind, Outcome, Phase, Saga, SagaStatus, Verdict
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.ports import CommitResult, Submitted
+from drone_orchestrator.runtime.acknowledgements import Acknowledgements
 from drone_orchestrator.runtime.drone_journal import DroneJournal
 from drone_orchestrator.store import region
 from drone_orchestrator.store.kv import Delete, Expect
@@ -166,6 +168,22 @@ def outcome_acknowledged_before_the_commit(patch: Patch) -> None:
     knows any more how the order ended. Two guards: an order that its drone knows nothing of is parked after a while."""
     _sent_early(patch, AcknowledgeOutcome)
     patch.replace(Aftermath, "_ignorant", lambda aftermath, saga, agenda, now: [])
+
+
+@mutant("I3")
+def acknowledgement_not_repeated(patch: Patch) -> None:
+    """An acknowledgement is published once, and the drone never lets go of its outcome if that message is lost. Two
+    guards: it is kept while the drone reports the outcome, and the leader adds it again at each of these reports."""
+    added: WeakKeyDictionary[Acknowledgements, set[AcknowledgeOutcome]] = WeakKeyDictionary()
+
+    def add(honest: Any, book: Acknowledgements, ack: AcknowledgeOutcome) -> bool:
+        before = added.setdefault(book, set())
+        is_new = ack not in before and honest(book, ack)
+        before.add(ack)
+        return is_new
+
+    patch.around(Acknowledgements, "add", add)
+    patch.around(Acknowledgements, "heard", lambda honest, book, report: honest(book, replace(report, outcomes=())))
 
 
 @mutant("I3")

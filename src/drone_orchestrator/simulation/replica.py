@@ -21,6 +21,7 @@ from ..core.leader.orchestrator import Orchestrator
 from ..core.policies import ElectionPolicy, RetentionPolicy
 from ..core.types import AcknowledgeOutcome, DroneReport, LeaderRecord
 from ..planning.planner import AssignmentPlanner
+from ..runtime.acknowledgements import Acknowledgements
 from ..runtime.driver import FULL_GROUP, Driver
 from .cached import CachedStore
 from .scheduler import Process, SimulatedClock
@@ -61,7 +62,7 @@ class Replica:
         self.retired, self.epoch = False, 0
         self._pump_due = False
         self._asked: dict[int, str] = {}
-        self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
+        self._acks = Acknowledgements()
         self._told: dict[str, LeaderHeard] = {}
         self._next_request = 1
         self._heartbeats_heard = 0
@@ -148,10 +149,7 @@ class Replica:
         self.process.do(lambda: self._drone_heard(report))
 
     def _drone_heard(self, report: DroneReport) -> None:
-        if self._acks:
-            listed = {(report.drone_id, o.message_id, o.attempt) for o in report.outcomes}
-            for key in [k for k in self._acks if k[0] == report.drone_id and k not in listed]:
-                del self._acks[key]  # the drone has it
+        self._acks.heard(report)
         self.driver.post(DroneHeard(report))
 
     def clearance_asked(self, drone_id: str, question: AskClearance) -> None:
@@ -229,9 +227,7 @@ class Replica:
         self._world.network.send(self.name, drone_id, lambda: self._world.drones[drone_id].clearance_answered(answer))
 
     def acknowledge(self, effect: AcknowledgeOutcome) -> None:
-        key = (effect.drone_id, effect.message_id, effect.attempt)
-        if self._acks.get(key) != effect:
-            self._acks[key] = effect
+        if self._acks.add(effect):
             self._publish()
 
     def office_taken(self, epoch: int) -> None:
@@ -256,11 +252,8 @@ class Replica:
         """Tell each drone what of the leader's state concerns it, where that is news to it."""
         if not self.epoch:
             return
-        acks: dict[str, list[AcknowledgeOutcome]] = {}
-        for ack in self._acks.values():
-            acks.setdefault(ack.drone_id, []).append(ack)
         for drone in self._world.drones.values():
-            message = LeaderHeard(self.epoch, tuple(acks.get(drone.id, ())))
+            message = LeaderHeard(self.epoch, self._acks.of(drone.id))
             if self._told.get(drone.id) != message and not drone.knows(message):
                 self._told[drone.id] = message
                 self._tell(drone.id, message)

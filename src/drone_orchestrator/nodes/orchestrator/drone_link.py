@@ -24,6 +24,7 @@ from ...ros import executors, messages, names, qos
 from ...ros.deferred_service import DeferredService, Reply
 from ...ros.goal_client import GoalClient
 from ...ros.qos_watch import QosWatch
+from ...runtime.acknowledgements import Acknowledgements
 
 FLEET_DEPTH = 1000
 GOAL_TIMEOUT_S = 3.0
@@ -85,7 +86,7 @@ class DroneLink:
         self._held: collections.deque[_PendingClearance] = collections.deque(maxlen=HELD_AT_MOST)
         self._next_request_id = 1
         self._unmet: dict[str, None] = {}
-        self._acks: dict[tuple[str, str, int], AcknowledgeOutcome] = {}
+        self._acks = Acknowledgements()
         self._acks_told = True
         self._leader_pub: Publisher | None = None
         self._published_at_s = 0.0
@@ -254,15 +255,11 @@ class DroneLink:
             return
         if report.drone_id not in self._clients:
             self._unmet[report.drone_id] = None
-        listed = {(report.drone_id, o.message_id, o.attempt) for o in report.outcomes}
-        for key in [k for k in self._acks if k[0] == report.drone_id and k not in listed]:
-            del self._acks[key]  # the drone has it
+        self._acks.heard(report)
         self._post(DroneHeard(report))
 
     def _acknowledge(self, effect: AcknowledgeOutcome) -> None:
-        key = (effect.drone_id, effect.message_id, effect.attempt)
-        if self._acks.get(key) != effect:
-            self._acks[key] = effect
+        if self._acks.add(effect):
             self._acks_told = False
 
     def _publish_leader(self) -> None:
@@ -276,7 +273,7 @@ class DroneLink:
                 instance_id=self._instance_id,
                 epoch=self._epoch,
                 region=self._region,
-                acknowledged=[messages.ack_to_msg(ack) for ack in self._acks.values()],
+                acknowledged=[messages.ack_to_msg(ack) for ack in self._acks.all()],
             )
         )
 

@@ -1,7 +1,33 @@
-"""What the drivers of the core need from the outside, as protocols.
+"""Protocols of what the core's drivers need from the outside.
 
-Store semantics, for every implementation: a method either returns, or raises :class:`StoreUnavailable` (nothing was
-changed) or :class:`FateUnknown` (it may have happened). Every call has a deadline. Nothing blocks for ever.
+The store of a region is three protocols, one per role; each part of the system declares the one it needs:
+
+* :class:`StoreReader`: reads the region. The monitor's role.
+* :class:`StoreInbox`: also creates orders and requests. The gateway's role.
+* :class:`StoreLeader`: reads, campaigns, and commits under a fence. The orchestrator's role.
+
+Compare-and-swap. Every key has a *mod revision*: the revision that changed it last, 0 if it does not exist. A write
+names the mod revisions that it was decided on and is applied only if all of them still hold. The store applies it as a
+whole or not at all.
+
+* An inbox write expects its keys not to exist. Repeating one is therefore harmless.
+* A leader's write also expects the leader key's mod revision to equal its *epoch*, the fencing token. Once another
+  leader is elected, no write of an earlier epoch can be applied, however late it arrives.
+
+Unreachable is not lost. Every call has a deadline; nothing blocks forever. A call returns or raises one of::
+
+    StoreError
+    |-- StoreUnavailable   never sent, or certainly not applied: nothing changed; retry later
+    |   `-- BreakerOpen    (runtime.breaker) not sent, because earlier calls failed
+    |-- FateUnknown        sent but not answered: it may have happened, or may still happen
+    |-- StoreDenied        credentials or permission refused: nothing changed; retrying does not help
+    |-- HistoryGone        part of the requested history is compacted
+    `-- CorruptRecord      (store.reader) the requested record exists but cannot be read
+    ArchiveUnavailable     the archive cannot be written; none of the orders counts as archived
+
+After :class:`FateUnknown` the caller must read, or repeat a write that is harmless to repeat, before it acts on either
+outcome. :meth:`StoreLeader.commit` reports the same difference in its fates: ``UNAVAILABLE`` is not applied,
+``UNKNOWN`` may be.
 """
 
 from __future__ import annotations
@@ -27,28 +53,28 @@ from .core.types import (
 
 
 class StoreError(Exception):
-    """Base of what a store raises."""
+    """Base class of store errors."""
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or has no quorum; the call changed nothing."""
+    """The store is unreachable or has no quorum. The call was not applied and will not be."""
 
 
 class FateUnknown(StoreError):
-    """The call timed out or the connection broke after it was sent: it may have happened."""
+    """The call timed out, or the connection broke, after it was sent: it may have happened, or may still happen."""
 
 
 class HistoryGone(StoreError):
-    """Part of the history that was asked for is compacted."""
+    """Part of the requested history is compacted."""
 
 
 class StoreDenied(StoreError):
-    """The store refused the credentials or the permission; trying again does not help."""
+    """The store refused the credentials or the permission. Retrying does not help."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """Fate of one change; ``revision`` is set when it succeeded."""
+    """Fate of one change. ``revision`` is set if it succeeded."""
 
     fate: Fate
     revision: int = 0
@@ -56,8 +82,8 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Answer of intake. ``created`` false: the very same order was there already. ``conflict`` names the id that is
-    taken by another order (``message_id`` or ``order_id``), else ``""``."""
+    """Answer to a submitted order. ``created`` false: the same order was there already. ``conflict`` names the id that
+    another order has taken (``message_id`` or ``order_id``), else ``""``."""
 
     message_id: str
     created: bool
@@ -66,7 +92,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """What a reader sees of one order: its saga if it has one, else the inbox entry alone."""
+    """One order as a reader sees it: with its saga if it has one, else the inbox entry alone."""
 
     order: Order
     saga: Saga | None
@@ -75,29 +101,31 @@ class OrderView:
 
 
 class ArchiveUnavailable(Exception):
-    """The archive cannot be written; none of the orders counts as archived."""
+    """The archive cannot be written. None of the orders counts as archived."""
 
 
 class OrderArchive(Protocol):
-    """Where histories go that leave the store. Used by one thread."""
+    """Destination of histories that leave the store. Used by one thread."""
 
     def append(self, orders: Sequence[ArchivedOrder]) -> None:
-        """Return when all of ``orders`` are on disk. Raises :class:`ArchiveUnavailable`."""
+        """Write ``orders`` and return once all of them are on disk. Raises :class:`ArchiveUnavailable`."""
 
     def close(self) -> None:
-        """Release what is open."""
+        """Close open files."""
 
 
 class WatchHandle(Protocol):
+    """A running watch."""
+
     def close(self) -> None:
         """Stop the watch; no callback runs after this returns."""
 
 
-class Store(Protocol):
-    """One region's durable state."""
+class StoreReader(Protocol):
+    """Read access to one region's durable state. Reads are linearizable unless stated otherwise."""
 
     def snapshot(self) -> Snapshot:
-        """All keys but events, at one revision."""
+        """Read all keys except events, at one revision."""
 
     def watch(
         self,
@@ -109,70 +137,88 @@ class Store(Protocol):
         with_events: bool = True,
         only: Kind | None = None,
     ) -> WatchHandle:
-        """Deliver every change after ``after_revision``, in order, without gaps, on a thread of the store's.
+        """Deliver every change after ``after_revision``, in order and without gaps, on a thread of the store.
 
-        A broken stream is resumed from the next revision by itself, with back-off. Where that revision is compacted,
-        ``on_snapshot`` gets a fresh snapshot and the watch goes on after it.
-        ``on_health`` hears of loss and return. Without ``with_events`` the sagas' events are left out of the changes,
-        as they are of a snapshot, and so is the index of order ids. ``only``: changes of one kind of records, so that
-        the others wake nobody; a snapshot has them all the same.
+        A broken stream resumes at the next revision by itself, with back-off. If that revision is compacted,
+        ``on_snapshot`` gets a fresh snapshot, and the watch continues after it. ``on_health`` reports loss and return
+        of the connection. Without ``with_events`` the changes leave out the sagas' events and the index of order ids,
+        as a snapshot does. ``only`` restricts the changes to one kind of record; snapshots stay complete.
         """
-
-    def commit(self, epoch: int, changes: Sequence[Change]) -> list[CommitResult]:
-        """Commit changes under the fence, several in one transaction where that fits.
-
-        One that conflicts never fails its neighbours. Never raises for a store that is away: the fates say so.
-        """
-
-    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0) -> int:
-        """Put the leader key on a fresh lease: the epoch, or 0 where somebody else holds it.
-
-        ``over_epoch`` 0: only if there is no leader; else replace the leader of exactly that epoch.
-        """
-
-    def refresh_lease(self, epoch: int) -> bool:
-        """Keep the lease of the own leadership alive; ``False``: the store knows it no more."""
-
-    def resign(self, epoch: int) -> None:
-        """Delete the leader key if it still has this epoch; revoke its lease."""
-
-    def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
-        """Prolong the leases of drones' reservations. The drones whose was; the others have none to prolong."""
-
-    def freshen_leases(self) -> None:
-        """See that the next reservations of drones that are busy need no new leases: to be called every second or so,
-        off the way of any commit. Raises what the store raises; nothing is lost then but the time."""
-
-    def submit(self, order: Order) -> Submitted:
-        """Intake: put the order in the inbox, once. Resolves an unknown fate by reading."""
-
-    def submit_all(self, orders: Sequence[Order]) -> Sequence[Submitted | StoreError]:
-        """The answers of :meth:`submit` to many orders, in order, in few transactions; what it would raise stands in
-        the place of the answer. One order never fails its neighbours."""
-
-    def request_cancel(self, request: CancelRequest) -> bool:
-        """Intake: put the cancellation in the inbox; ``False`` where it was there already."""
-
-    def request_command(self, command: OperatorCommand) -> bool:
-        """Put a person's decision about a parked order in the inbox; ``False`` where one waits already."""
 
     def find(self, order_or_message_id: str) -> OrderView | None:
-        """One order by either id, strongly consistent."""
+        """Find one order by either id."""
 
     def events(self, message_id: str) -> list[SagaEvent]:
-        """The events of one order, in order."""
+        """Return the events of one order, oldest first."""
 
     def histories(self, message_ids: Sequence[str]) -> list[list[SagaEvent | Corrupt]]:
-        """The events of many orders, order by order; each whole, or with what cannot be read in its place."""
+        """Return the events of many orders, order by order. An unreadable event stands in its place as ``Corrupt``."""
 
     def history(self, after_revision: int = 0, *, gapless: bool = False) -> Iterable[StoreChange]:
-        """Every change from ``after_revision`` (or from the oldest revision that is not compacted) until now.
+        """Yield every change after ``after_revision`` (0: from the oldest revision that is not compacted) until now.
 
-        With ``gapless`` it raises :class:`HistoryGone` where any of it is compacted.
+        With ``gapless``, raises :class:`HistoryGone` if any of it is compacted.
         """
 
     def status(self) -> dict[str, object]:
-        """Reachable endpoints, version, database size, revision; for people and health checks."""
+        """Return reachable endpoints, version, database size and revision, for people and health checks."""
 
     def close(self) -> None:
         """Close connections and stop threads."""
+
+
+class StoreInbox(StoreReader, Protocol):
+    """Reads, and creates orders and requests for the leader to answer."""
+
+    def submit(self, order: Order) -> Submitted:
+        """Put the order in the inbox, once.
+
+        Creates only: an order that is already there is not touched. An unanswered request is repeated once, which
+        resolves its fate; :class:`FateUnknown` means that the repetition was not answered either.
+        """
+
+    def submit_all(self, orders: Sequence[Order]) -> Sequence[Submitted | StoreError]:
+        """Submit many orders in few transactions. Returns the answers of :meth:`submit`, in order.
+
+        An error that :meth:`submit` would raise takes the place of the answer. One order never fails its neighbours.
+        """
+
+    def request_cancel(self, request: CancelRequest) -> bool:
+        """Put the cancellation in the inbox. ``False``: there is one already."""
+
+    def request_command(self, command: OperatorCommand) -> bool:
+        """Put an operator's command about a parked order in the inbox. ``False``: another one is waiting."""
+
+
+class StoreLeader(StoreReader, Protocol):
+    """Reads, campaigns for leadership, and commits changes while leading."""
+
+    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0) -> int:
+        """Put the leader key on a fresh lease of ``ttl_s``. Returns the epoch, or 0 if another replica holds the key.
+
+        ``over_epoch`` 0: expects no leader key; else replaces the leader of exactly that epoch. After
+        :class:`FateUnknown` this replica may lead without knowing it, until the lease expires.
+        """
+
+    def refresh_lease(self, epoch: int) -> bool:
+        """Renew the leader's lease. ``False``: expired, revoked, or not this epoch's."""
+
+    def resign(self, epoch: int) -> None:
+        """Delete the leader key if it still has this epoch, and revoke its lease."""
+
+    def commit(self, epoch: int, changes: Sequence[Change]) -> list[CommitResult]:
+        """Commit changes under the fence of ``epoch``, several in one transaction if they fit.
+
+        A change that conflicts never fails its neighbours. Does not raise :class:`StoreUnavailable` or
+        :class:`FateUnknown`: the fate of each change says so. A change that was not answered is read back first;
+        ``UNKNOWN`` means that reading it back did not settle it.
+        """
+
+    def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
+        """Renew reservation leases. Returns the drones whose lease was renewed; the rest hold none."""
+
+    def freshen_leases(self) -> None:
+        """Renew idle leases of busy drones, so that their next reservations need no new ones.
+
+        Call it every second or so, off the commit path. Raises :class:`StoreError`; safe to retry.
+        """

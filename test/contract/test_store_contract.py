@@ -297,7 +297,7 @@ def test_a_deposed_leader_changes_nothing(twin, make):
 def test_without_a_leader_key_nobody_commits(store, make, epoch):
     store.resign(epoch)
     assert store.commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.FENCED
-    with pytest.raises(ValueError, match="epoch 0"):
+    with pytest.raises(ValueError, match="epoch must be above 0, got 0"):
         store.commit(0, [make.accepting(make.order(), epoch)])
 
 

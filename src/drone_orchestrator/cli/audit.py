@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..bringup.plan import ARCHIVE_FOLDER
-from ..ports import Store
+from ..ports import StoreReader
 from ..runtime.drone_journal import read_entries
 from ..runtime.journal import JournalError
 from ..store.archive import SUFFIX, ArchiveFile, NoArchive, find_archives
@@ -68,7 +68,7 @@ def read_journals(folder: Path) -> tuple[list[JournalHistory], list[str]]:
 
 
 def audit_store(
-    store: Store,
+    store: StoreReader,
     journals: Sequence[JournalHistory],
     *,
     complete: bool,

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ..bringup import running_fleets
-from ..ports import Store, StoreError
+from ..ports import StoreError, StoreInbox
 from ..store import EtcdStore
 from .output import Failure, Output
 
@@ -47,7 +47,7 @@ def find_target(endpoints: str | None, region: str | None) -> Target:
 
 
 @contextmanager
-def open_store(target: Target) -> Iterator[Store]:
+def open_store(target: Target) -> Iterator[StoreInbox]:
     """The region's store; what goes wrong with it becomes one line that names the endpoints."""
     try:
         store = EtcdStore(target.endpoints.split(","), target.region)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ..core.types import Breaker, BreakerState, DroneReport, LeaderRecord, Reservation
 from ..core.view import FleetView
-from ..ports import Store
+from ..ports import StoreReader
 from .completion import drone_ids, leader_ids
 from .context import Target, json_option, open_store, positive, ros_environment, target_options
 from .live_view import Follower, following, show, stale
@@ -34,7 +34,7 @@ Heard = Mapping[str, tuple[DroneReport, float]]
 namespace_option = click.option("--namespace", default="/", show_default=True, help="ROS namespace of the fleet.")
 
 
-def _view(store: Store) -> FleetView:
+def _view(store: StoreReader) -> FleetView:
     view = FleetView()
     view.load(store.snapshot())
     return view
@@ -266,7 +266,9 @@ def _bring_back(out: Output, target: Target, name: str, namespace: str) -> None:
     out.say(f"{shown(name)} campaigns again")
 
 
-def _hand_over(store: Store, target: Target, before: dict[str, Any], namespace: str) -> tuple[dict[str, Any], float]:
+def _hand_over(
+    store: StoreReader, target: Target, before: dict[str, Any], namespace: str
+) -> tuple[dict[str, Any], float]:
     """The next leader, and how long after the request (s) it held the office."""
     with operating(target, namespace) as operator:
         operator.find(before["holder"])

@@ -14,7 +14,7 @@ from rich.live import Live
 
 from ..core.types import StoreChange
 from ..core.view import FleetView
-from ..ports import Store, StoreUnavailable
+from ..ports import StoreReader, StoreUnavailable
 from ..runtime.projection import Freshness, Projection
 from ..store import EtcdStore
 from .context import Target, open_store
@@ -31,7 +31,7 @@ _REST_S = 0.1
 class Follower:
     """A store and an up-to-date view of it; :meth:`wait` returns when something changed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StoreReader) -> None:
         self.store = store
         self._changed = threading.Event()
         self._projection = Projection(store, listener=self._hear)

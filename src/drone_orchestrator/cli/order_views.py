@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..core.types import Order, Saga, SagaEvent, SagaStatus
 from ..core.view import FleetView
-from ..ports import OrderView, Store
+from ..ports import OrderView, StoreReader
 from ..store.codec import event_to_dict, order_to_dict, saga_to_dict
 from .output import Failure, Output, duration, shown
 
@@ -24,7 +24,7 @@ _BAR_CELLS = 16
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def find(store: Store, order_id: str) -> OrderView:
+def find(store: StoreReader, order_id: str) -> OrderView:
     """One order by either id; a :class:`Failure` where there is none."""
     view = store.find(order_id)
     if view is None:

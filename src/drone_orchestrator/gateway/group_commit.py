@@ -37,7 +37,7 @@ class GroupCommit:
         self._tasks: set[asyncio.Task[None]] = set()  # nobody else keeps them
 
     async def submit(self, order: Order) -> Submitted:
-        """See :meth:`drone_orchestrator.ports.Store.submit`. Waits for two calls of the store at most, unless more
+        """See :meth:`drone_orchestrator.ports.StoreInbox.submit`. Waits for two calls of the store at most, unless more
         orders wait than fit in the ways."""
         loop = asyncio.get_running_loop()
         mine: asyncio.Future[Submitted] = loop.create_future()

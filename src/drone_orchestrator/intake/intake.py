@@ -15,7 +15,7 @@ import tenacity
 
 from ..core.admission import Code, InvalidOrder, check_serviceable, message_id_from_key, parse_order
 from ..core.types import CancelRequest, FleetSpec, Order, SagaEvent, SagaStatus, StoreChange
-from ..ports import FateUnknown, OrderView, Store, StoreDenied, StoreError, Submitted
+from ..ports import FateUnknown, OrderView, StoreDenied, StoreError, StoreInbox, Submitted
 from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
 from ..telemetry import tracing
@@ -84,7 +84,7 @@ class Intake:
 
     def __init__(
         self,
-        store: Store,
+        store: StoreInbox,
         fleet: FleetSpec,
         capable: Callable[[FleetSpec, Order], bool],
         metrics: Metrics,

@@ -8,14 +8,14 @@ from ..core.leader.effects import Archive, Ended
 from ..core.leader.events import Archived
 from ..core.saga import IllegalTransition, fold
 from ..core.types import ArchivedOrder, Corrupt, SagaEvent
-from ..ports import ArchiveUnavailable, OrderArchive, Store, StoreError
+from ..ports import ArchiveUnavailable, OrderArchive, StoreError, StoreReader
 
 
 class BrokenHistory(Exception):
     """The events do not lead to the saga: deleting them would destroy the evidence."""
 
 
-def carry_out(effect: Archive, store: Store, archive: OrderArchive) -> Archived:
+def carry_out(effect: Archive, store: StoreReader, archive: OrderArchive) -> Archived:
     """Read, verify and archive the orders of one batch; the answer for the core. Blocks on store and disk."""
     orders: list[ArchivedOrder] = []
     refused: list[tuple[str, str]] = []
@@ -34,7 +34,7 @@ def carry_out(effect: Archive, store: Store, archive: OrderArchive) -> Archived:
     return Archived(effect, refused=tuple(refused))
 
 
-def _is_there(ended: Ended, store: Store) -> bool:
+def _is_there(ended: Ended, store: StoreReader) -> bool:
     """Whether it is still in the store: a deletion that was not answered may have happened."""
     view = store.find(ended.saga.message_id)
     return view is not None and view.saga is not None and view.revision == ended.revision

@@ -39,7 +39,7 @@ from ..core.leader.election import Role
 from ..core.leader.events import CampaignDone, CommitDone, Event, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
 from ..core.leader.orchestrator import Orchestrator
 from ..core.types import AcknowledgeOutcome, Instant, Snapshot, StoreChange
-from ..ports import OrderArchive, Store, StoreError, WatchHandle
+from ..ports import OrderArchive, StoreError, StoreLeader, WatchHandle
 from . import archive as archives
 from .workers import ThreadLanes
 
@@ -159,7 +159,7 @@ class Driver:
     def __init__(
         self,
         core: Orchestrator,
-        store: Store,
+        store: StoreLeader,
         fleet: Fleet,
         logger: logging.Logger,
         *,

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..ports import Store, StoreError
+from ..ports import StoreError, StoreReader
 
 #: No order has this id, and to know that takes a quorum.
 _NOBODY = str(uuid.UUID(int=0))
@@ -28,7 +28,7 @@ class Probe:
 class StoreProbe:
     """``latest`` is the newest :class:`Probe`, ``None`` before the first one. ``start`` and ``close`` once each."""
 
-    def __init__(self, store: Store, period_s: float = 5.0) -> None:
+    def __init__(self, store: StoreReader, period_s: float = 5.0) -> None:
         self._store = store
         self._period_s = period_s
         self._closing = threading.Event()
@@ -50,7 +50,7 @@ class StoreProbe:
             self._closing.wait(self._period_s)
 
 
-def look(store: Store) -> Probe:
+def look(store: StoreReader) -> Probe:
     """Ask ``store`` once; blocks for its time-outs at worst."""
     latency_s = 0.0
     began_s = time.monotonic()

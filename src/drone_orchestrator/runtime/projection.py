@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from ..core.backoff import delay_s
 from ..core.types import Entry, Snapshot, StoreChange
 from ..core.view import FleetView
-from ..ports import Store, StoreError, WatchHandle
+from ..ports import StoreError, StoreReader, WatchHandle
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Projection:
 
     def __init__(
         self,
-        store: Store,
+        store: StoreReader,
         *,
         listener: Callable[[StoreChange], None] | None = None,
         folds: Sequence[Fold] = (),

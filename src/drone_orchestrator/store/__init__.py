@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from . import codec, keys
 from .memory import MemoryBackend, MemoryStore
-from .region import CorruptRecord, RegionStore
+from .reader import CorruptRecord
+from .region import RegionStore
 
 if TYPE_CHECKING:
     from .etcd import EtcdStore

@@ -10,7 +10,7 @@ from gateway_fixtures import Gateway, order_document
 from drone_orchestrator.core.types import CancelRequest, Order
 from drone_orchestrator.intake.intake import Result
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable, Submitted
-from drone_orchestrator.store.region import CorruptRecord
+from drone_orchestrator.store.reader import CorruptRecord
 
 
 @pytest.fixture

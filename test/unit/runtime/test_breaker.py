@@ -10,7 +10,7 @@ from gateway_fixtures import Clock
 
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable
 from drone_orchestrator.runtime.breaker import BreakerOpen, StoreBreaker
-from drone_orchestrator.store.region import CorruptRecord
+from drone_orchestrator.store.reader import CorruptRecord
 from drone_orchestrator.telemetry.metrics import Metrics
 
 

@@ -20,12 +20,12 @@ from drone_orchestrator.core.leader.effects import (
     Commit,
     Effect,
     KeepReservation,
-    LeaveOffice,
     RecallGoal,
     Report,
     Resign,
     SendGoal,
-    TakeOffice,
+    StartLeading,
+    StopLeading,
 )
 from drone_orchestrator.core.leader.events import (
     ClearanceRequested,
@@ -358,9 +358,9 @@ def _effect(effect: Effect) -> str:  # noqa: PLR0912 - one branch per kind
             return f"acknowledge to {effect.drone_id}: {effect.message_id}/{effect.attempt} {effect.outcome.name}"
         case Campaign():
             return "campaign"
-        case TakeOffice(epoch):
+        case StartLeading(epoch):
             return f"take office, epoch {epoch}"
-        case LeaveOffice(_, reason):
+        case StopLeading(_, reason):
             return f"leave office: {reason}"
         case Resign(epoch):
             return f"resign epoch {epoch}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drone_orchestrator.core.leader.waiting_orders import AGEING_S, Waiting
+from drone_orchestrator.core.leader.waiting_orders import AGEING_S, WaitingOrders
 from drone_orchestrator.core.types import GeoPoint, Order, Priority
 
 PLACE = GeoPoint(37.76, -122.39)
@@ -27,7 +27,7 @@ steps = st.lists(
 def test_the_most_pressing_orders_of_a_lane_come_first_whatever_came_and_went(
     script: list[tuple[str, int, str, Priority, int, bool]], now_s: int, most: int
 ) -> None:
-    waiting = Waiting()
+    waiting = WaitingOrders()
     model: dict[str, tuple[Order, str, bool]] = {}
     for action, number, lane, priority, submitted_at, begun in script:
         id_ = f"m{number}"

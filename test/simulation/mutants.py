@@ -147,9 +147,9 @@ def drone_free_by_its_own_word(patch: Patch) -> None:
     order is parked, and it takes no other while it is reserved, in planning and in the transaction that reserves it."""
     _uncompared(patch, Kind.ASSIGNMENT)
 
-    def look(honest: Any, aftermath: Aftermath, saga: Saga, agenda: Any, drone: Any, silent: bool, now: Any) -> Any:
+    def look(honest: Any, aftermath: Aftermath, saga: Saga, memory: Any, drone: Any, silent: bool, now: Any) -> Any:
         changed = drone is not None and saga.journal_id not in (None, drone.report.journal_id)
-        return [] if changed and not saga.parked else honest(aftermath, saga, agenda, drone, silent, now)
+        return [] if changed and not saga.parked else honest(aftermath, saga, memory, drone, silent, now)
 
     def look_at_drone(honest: Any, roster: Roster, *args: Any) -> None:
         with mock.patch.object(roster._view, "reservations", {}):
@@ -167,7 +167,7 @@ def outcome_acknowledged_before_the_commit(patch: Patch) -> None:
     """A drone's outcome is acknowledged when it is heard, not when it is on record: where the commit fails, nobody
     knows any more how the order ended. Two guards: an order that its drone knows nothing of is parked after a while."""
     _sent_early(patch, AcknowledgeOutcome)
-    patch.replace(Aftermath, "_ignorant", lambda aftermath, saga, agenda, now: [])
+    patch.replace(Aftermath, "_ignorant", lambda aftermath, saga, memory, now: [])
 
 
 @mutant("I3")
@@ -217,13 +217,13 @@ def order_never_looked_at_again(patch: Patch) -> None:
 
 @mutant("I3")
 def new_leader_adopts_nothing(patch: Patch) -> None:
-    """A leader that takes office waits for news instead of looking at what its predecessor left."""
+    """A leader that begins its term waits for news instead of looking at what its predecessor left."""
 
-    def take_office(honest: Any, dispatcher: Dispatcher, epoch: int, now: Any) -> list[Effect]:
+    def begin_term(honest: Any, dispatcher: Dispatcher, epoch: int, now: Any) -> list[Effect]:
         with mock.patch.object(Dispatcher, "reconcile", lambda *args: []):
             return honest(dispatcher, epoch, now)
 
-    patch.around(Dispatcher, "take_office", take_office)
+    patch.around(Dispatcher, "begin_term", begin_term)
 
 
 @mutant("I3")
@@ -258,9 +258,9 @@ def ended_order_changed_again(patch: Patch) -> None:
 
     def heard(honest: Any, dispatcher: Dispatcher, report: Any, outcome: Any, now: Any) -> list[Effect]:
         saga = dispatcher._view.saga_of(outcome.message_id, outcome.attempt)
-        office = dispatcher._steps.held
+        term = dispatcher._steps.held
         late = saga is not None and saga.status is S.FAILED and outcome.outcome is Outcome.DELIVERED
-        if late and not office.of(outcome.message_id).busy:
+        if late and not term.of(outcome.message_id).busy:
             return dispatcher._steps.commit(dispatcher._steps.record(saga, sagas.DELIVERED, S.DELIVERED, now))
         return honest(dispatcher, report, outcome, now)
 
@@ -359,8 +359,8 @@ def loading_leaves_the_reservation_leased(patch: Patch) -> None:
 def silent_drone_gives_up_its_package(patch: Patch) -> None:
     """An order past LOADING goes to another drone when its own has not been heard for its grace."""
 
-    def silent(honest: Any, aftermath: Aftermath, saga: Saga, agenda: Any, drone: Any, now: Any) -> list[Effect]:
-        effects = honest(aftermath, saga, agenda, drone, now)
+    def silent(honest: Any, aftermath: Aftermath, saga: Saga, memory: Any, drone: Any, now: Any) -> list[Effect]:
+        effects = honest(aftermath, saga, memory, drone, now)
         if not any(isinstance(effect, Commit) for effect in effects):
             return effects
         return aftermath._steps.compensated(*_abandoned(aftermath, saga, now))
@@ -372,10 +372,10 @@ def silent_drone_gives_up_its_package(patch: Patch) -> None:
 def another_journal_counts_as_not_loaded(patch: Patch) -> None:
     """A drone that comes back with another journal is believed that it has not loaded."""
 
-    def look(honest: Any, aftermath: Aftermath, saga: Saga, agenda: Any, drone: Any, silent: bool, now: Any) -> Any:
+    def look(honest: Any, aftermath: Aftermath, saga: Saga, memory: Any, drone: Any, silent: bool, now: Any) -> Any:
         changed = drone is not None and saga.journal_id not in (None, drone.report.journal_id)
         if not changed or silent or saga.parked:
-            return honest(aftermath, saga, agenda, drone, silent, now)
+            return honest(aftermath, saga, memory, drone, silent, now)
         return aftermath._steps.compensated(*_abandoned(aftermath, saga, now))
 
     patch.around(Aftermath, "look", look)

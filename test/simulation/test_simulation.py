@@ -156,13 +156,13 @@ def test_who_is_free_as_noted_change_by_change_is_what_a_look_at_every_drone_fin
     def noted(roster):
         return dict(roster._free), dict(roster._lent), {place: list(row) for place, row in roster._places.items()}
 
-    def checked(roster, office, now):
+    def checked(roster, term, now):
         nonlocal rounds
         rounds += 1
-        found = lanes(roster, office, now)
+        found = lanes(roster, term, now)
         before = noted(roster)
         roster.touch_all()
-        lanes(roster, office, now)
+        lanes(roster, term, now)
         assert noted(roster) == before
         return found
 

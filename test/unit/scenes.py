@@ -123,10 +123,10 @@ def nothing_is_left(world: World, order: Order) -> None:
     held = [e.value for e in view.reservations.values()]
     assert order.message_id not in [getattr(r, "message_id", None) for r in held]
     assert order.message_id not in {**view.inbox, **view.cancels, **view.commands}
-    office = world.leader.core.dispatcher._office
-    assert office is not None
-    assert not any(order.message_id in held for held in (office.agenda, office.waiting, office.accepting))
-    assert office.reserving == {}
+    term = world.leader.core.dispatcher._term
+    assert term is not None
+    assert not any(order.message_id in held for held in (term.orders, term.waiting, term.accepting))
+    assert term.reserving == {}
 
 
 def sound(world: World) -> None:

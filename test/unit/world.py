@@ -13,13 +13,13 @@ from drone_orchestrator.core.leader.effects import (
     Effect,
     Heartbeat,
     KeepReservation,
-    LeaveOffice,
     RecallGoal,
     RefreshLease,
     Report,
     Resign,
     SendGoal,
-    TakeOffice,
+    StartLeading,
+    StopLeading,
 )
 from drone_orchestrator.core.leader.events import (
     CampaignDone,
@@ -241,7 +241,7 @@ class World:
                     return
             case KeepReservation():
                 store.keep_reservations([effect.drone_id])
-            case SendGoal() | RecallGoal() | AnswerClearance() | AcknowledgeOutcome() | TakeOffice() | LeaveOffice():
+            case SendGoal() | RecallGoal() | AnswerClearance() | AcknowledgeOutcome() | StartLeading() | StopLeading():
                 replica.sent.append(effect)
             case Heartbeat() | Report():
                 replica.sent.append(effect)

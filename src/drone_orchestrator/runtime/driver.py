@@ -27,13 +27,13 @@ from ..core.leader.effects import (
     Effect,
     Heartbeat,
     KeepReservation,
-    LeaveOffice,
     RecallGoal,
     RefreshLease,
     Report,
     Resign,
     SendGoal,
-    TakeOffice,
+    StartLeading,
+    StopLeading,
 )
 from ..core.leader.election import Role
 from ..core.leader.events import CampaignDone, CommitDone, Event, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
@@ -57,7 +57,7 @@ _SENT = (Fate.SUCCEEDED, Fate.CONFLICT, Fate.FENCED)
 
 T = TypeVar("T")
 Call = Callable[[], Iterable[Event]]
-ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartbeat | TakeOffice | LeaveOffice
+ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartbeat | StartLeading | StopLeading
 
 
 class Lane(Enum):
@@ -277,9 +277,9 @@ class Driver:
                 self._fleet.acknowledge(effect)
             case Heartbeat():
                 self._fleet.heartbeat(effect)
-            case TakeOffice():
+            case StartLeading():
                 self._fleet.office_taken(effect.epoch)
-            case LeaveOffice():
+            case StopLeading():
                 self._fleet.office_left(effect.epoch, effect.reason)
 
     def _guarded(self, call: Callable[..., T], *args: object) -> T | None:

@@ -27,7 +27,7 @@ from ..types import (
 )
 from ..view import FleetView
 from .effects import Effect, RecallGoal, Report
-from .memory import Agenda, Drone, Retry
+from .memory import Drone, OrderMemory, Retry
 from .steps import Steps
 
 S = SagaStatus
@@ -45,15 +45,15 @@ class Aftermath:
         """Another policy holds from now on."""
         self._policy = policy
 
-    def look(self, saga: Saga, agenda: Agenda, drone: Drone | None, silent: bool, now: Instant) -> list[Effect]:
+    def look(self, saga: Saga, memory: OrderMemory, drone: Drone | None, silent: bool, now: Instant) -> list[Effect]:
         """The step that follows; ``drone`` is the saga's, ``silent`` says that it has not been heard of late."""
         if saga.journal_id is None:
             return self._steps.compensated(saga, now)
         if saga.parked:
             return self._look_at_parked(saga, drone, now)
         if drone is None or silent:
-            return self._silent(saga, agenda, drone, now)
-        agenda.silent_since_s = None
+            return self._silent(saga, memory, drone, now)
+        memory.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
             # It cannot vouch for what its predecessor did, but it can fly other orders.
             return self._park(saga, "journal_lost_with_package", now, release=True)
@@ -61,19 +61,19 @@ class Aftermath:
         if outcome is not None:
             return self._settle(saga, outcome, now)
         if drone.report.phase is Phase.GROUNDED:
-            return self._grounded(saga, agenda, now)
-        agenda.grounded_since_s = None
+            return self._grounded(saga, memory, now)
+        memory.grounded_since_s = None
         if _is_current(drone.report, saga):
-            agenda.ignorant_since_s = None
+            memory.ignorant_since_s = None
         self._steps.wake(saga.message_id, drone.heard_at_s + self._policy.drone_fresh_s + self._policy.commit_retry_s)
         if saga.status is S.COMPENSATING:
-            return self._recall(saga, agenda, drone.report, now)
+            return self._recall(saga, memory, drone.report, now)
         cancel = self._view.cancel_of(saga.message_id)
         if cancel:
             return self._steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         if saga.status is S.LOADING and drone.report.package_on_board and _is_current(drone.report, saga):
             return self._steps.commit(self._steps.record(saga, sagas.LOADED, S.IN_TRANSIT, now))
-        return [] if _is_current(drone.report, saga) else self._ignorant(saga, agenda, now)
+        return [] if _is_current(drone.report, saga) else self._ignorant(saga, memory, now)
 
     def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
         """The drone says how it ended."""
@@ -103,12 +103,12 @@ class Aftermath:
 
     # --- out of action ------------------------------------------------------------------------------------------
 
-    def _silent(self, saga: Saga, agenda: Agenda, drone: Drone | None, now: Instant) -> list[Effect]:
+    def _silent(self, saga: Saga, memory: OrderMemory, drone: Drone | None, now: Instant) -> list[Effect]:
         """The drone that may have the package is not heard: wait for it, but not for ever."""
-        agenda.grounded_since_s = None
-        if agenda.silent_since_s is None:
-            agenda.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
-        give_up_s = agenda.silent_since_s + self._policy.lost_grace_s
+        memory.grounded_since_s = None
+        if memory.silent_since_s is None:
+            memory.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
+        give_up_s = memory.silent_since_s + self._policy.lost_grace_s
         if now.mono_s < give_up_s:
             self._steps.wake(saga.message_id, give_up_s)
             return []
@@ -117,36 +117,36 @@ class Aftermath:
         called = Report("error", f"{saga.order_id}: {reason}, last with {saga.drone_id}; find the package")
         return self._steps.commit(step, self._steps.release(saga), then=(called,))
 
-    def _grounded(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+    def _grounded(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Somebody may let it fly again soon; if nobody does, nobody knew: park it, and call somebody."""
-        if agenda.grounded_since_s is None:
-            agenda.grounded_since_s = now.mono_s
-        give_up_s = agenda.grounded_since_s + self._policy.lost_grace_s
+        if memory.grounded_since_s is None:
+            memory.grounded_since_s = now.mono_s
+        give_up_s = memory.grounded_since_s + self._policy.lost_grace_s
         if now.mono_s >= give_up_s:
             return self._park(saga, "drone_grounded_with_package", now)
         self._steps.wake(saga.message_id, give_up_s)
         return []
 
-    def _ignorant(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+    def _ignorant(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """The drone is well, has its journal, and knows neither the goal nor how it ended. Its news may be late; but
         where none comes, something is wrong that nobody thought of, and it must not be waited for in silence."""
-        if agenda.ignorant_since_s is None:
-            agenda.ignorant_since_s = now.mono_s
-        give_up_s = agenda.ignorant_since_s + self._policy.lost_grace_s
+        if memory.ignorant_since_s is None:
+            memory.ignorant_since_s = now.mono_s
+        give_up_s = memory.ignorant_since_s + self._policy.lost_grace_s
         if now.mono_s >= give_up_s:
             return self._park(saga, "drone_knows_nothing_of_it", now)
         self._steps.wake(saga.message_id, give_up_s)
         return []
 
-    def _recall(self, saga: Saga, agenda: Agenda, report: DroneReport, now: Instant) -> list[Effect]:
+    def _recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
         """Have the package brought back. Asked for again, with growing pauses, until the drone obeys."""
         assert saga.drone_id is not None
         if _is_current(report, saga) and report.phase in (Phase.BRINGING_BACK, Phase.DROPPING):
-            agenda.recall = None  # it obeys, or it is too late: its outcome will tell
+            memory.recall = None  # it obeys, or it is too late: its outcome will tell
             return []
-        if agenda.recall is None or agenda.recall.attempt != saga.attempt:
-            agenda.recall = Retry(saga.attempt)
-        recall = agenda.recall
+        if memory.recall is None or memory.recall.attempt != saga.attempt:
+            memory.recall = Retry(saga.attempt)
+        recall = memory.recall
         if now.mono_s < recall.next_try_s:
             # Asked for again at every look: an earlier wake, for another reason, may have stood in for this one.
             self._steps.wake(saga.message_id, recall.next_try_s)
@@ -193,9 +193,9 @@ class Aftermath:
         match command.action:
             case CommandAction.RETRY:
                 step = self._steps.record(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
-                agenda = self._steps.held.of(saga.message_id)
-                agenda.recall = agenda.grounded_since_s = agenda.ignorant_since_s = None
-                agenda.silent_since_s = now.mono_s  # a try has the whole grace before it
+                memory = self._steps.held.of(saga.message_id)
+                memory.recall = memory.grounded_since_s = memory.ignorant_since_s = None
+                memory.silent_since_s = now.mono_s  # a try has the whole grace before it
                 return self._steps.commit(step)
             case CommandAction.DELIVERED:
                 return self._steps.resolve(saga, S.DELIVERED, by, now)

@@ -42,16 +42,16 @@ from .after_loading import Aftermath, deadline_of, outcome_of
 from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report, SendGoal
 from .events import ClearanceRequested, CommitDone, GoalAnswered, GoalUnreachable
 from .lane_sharing import allot
-from .memory import Agenda, Drone, Office, Retry
+from .memory import Drone, OrderMemory, Retry, Term
 from .roster import Roster, is_free
 from .steps import Steps
-from .waiting_orders import Waiting
+from .waiting_orders import WaitingOrders
 
 S = SagaStatus
 
 
 class Dispatcher:
-    """Decides for all orders of a region while in office; listens to drones at all times, so that it starts warm."""
+    """Decides for all orders of a region while it leads; listens to drones at all times, so that it starts warm."""
 
     def __init__(self, view: FleetView, fleet: FleetSpec, planner: Planner, policy: DispatchPolicy) -> None:
         self._view = view
@@ -65,35 +65,35 @@ class Dispatcher:
         self._roster = Roster(view, fleet, policy, self._ledger, self._drones)
 
     @property
-    def _office(self) -> Office | None:
-        return self._steps.office
+    def _term(self) -> Term | None:
+        return self._steps.term
 
-    # --- office -------------------------------------------------------------------------------------------------
+    # --- terms --------------------------------------------------------------------------------------------------
 
     def view_loaded(self) -> None:
         """The view was replaced by a snapshot."""
         self._ledger.load(self._view)
         self._roster.touch_all()
 
-    def take_office(self, epoch: int, now: Instant) -> list[Effect]:
+    def begin_term(self, epoch: int, now: Instant) -> list[Effect]:
         """Adopt everything that is in flight: look at every order as if it had just changed."""
-        self._steps.office = Office(epoch, now.mono_s)
+        self._steps.term = Term(epoch, now.mono_s)
         self._roster.touch_all()
         return self._look_at_all(now)
 
     def start_over(self, now: Instant) -> list[Effect]:
-        """The same office on a fresh view. What this leader has seen itself is kept: graces, budgets and commits under
+        """The same term on a fresh view. What this leader has seen itself is kept: graces, budgets and commits under
         way do not begin anew because a watch lost its place."""
-        office, view = self._steps.held, self._view
+        term, view = self._steps.held, self._view
         effects: list[Effect] = []
-        for message_id, agenda in list(office.agenda.items()):
-            if agenda.clearance:
-                effects.append(_answer(agenda.clearance, Verdict.ASK_AGAIN, office.epoch))
-            agenda.clearance = agenda.wake_at_s = None
-            if not agenda.busy and message_id not in view.sagas and message_id not in view.inbox:
-                del office.agenda[message_id]
-        office.waiting = Waiting()
-        office.wakes.clear()
+        for message_id, memory in list(term.orders.items()):
+            if memory.clearance:
+                effects.append(_answer(memory.clearance, Verdict.ASK_AGAIN, term.epoch))
+            memory.clearance = memory.wake_at_s = None
+            if not memory.busy and message_id not in view.sagas and message_id not in view.inbox:
+                del term.orders[message_id]
+        term.waiting = WaitingOrders()
+        term.wakes.clear()
         return effects + self._look_at_all(now)
 
     def hears_drones(self, now: Instant) -> bool:
@@ -106,7 +106,7 @@ class Dispatcher:
         self._steps.adopt(policy)
         self._aftermath.adopt(policy)
         self._roster.adopt(policy)
-        return self.start_over(now) if self._office is not None else []
+        return self.start_over(now) if self._term is not None else []
 
     def _look_at_all(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
@@ -117,40 +117,40 @@ class Dispatcher:
             effects += self._keep_reservation(drone, now)
         return effects
 
-    def leave_office(self) -> list[Effect]:
+    def end_term(self) -> list[Effect]:
         """Forget what was under way; drones that wait for an answer are told to ask again."""
-        office, self._steps.office = self._steps.office, None
-        if office is None:
+        term, self._steps.term = self._steps.term, None
+        if term is None:
             return []
-        asked = [a.clearance for a in office.agenda.values() if a.clearance]
-        return [_answer(request, Verdict.NOT_LEADER, office.epoch) for request in asked]
+        asked = [a.clearance for a in term.orders.values() if a.clearance]
+        return [_answer(request, Verdict.NOT_LEADER, term.epoch) for request in asked]
 
     def next_deadline(self) -> float | None:
-        office = self._office
-        if office is None:
+        term = self._term
+        if term is None:
             return None
-        deadlines = [office.wakes[0][0]] if office.wakes else []
-        if office.waiting and office.plan_due:
-            deadlines.append(max(office.planned_at_s, office.store_retry_at_s))
-        elif office.waiting and self._drones:
-            deadlines.append(max(office.planned_at_s + self._policy.replan_period_s, office.store_retry_at_s))
+        deadlines = [term.wakes[0][0]] if term.wakes else []
+        if term.waiting and term.plan_due:
+            deadlines.append(max(term.planned_at_s, term.store_retry_at_s))
+        elif term.waiting and self._drones:
+            deadlines.append(max(term.planned_at_s + self._policy.replan_period_s, term.store_retry_at_s))
         return min(deadlines, default=None)
 
     def tick(self, now: Instant) -> list[Effect]:
         """Whatever is due: orders to look at again, and one round of planning."""
-        office = self._office
-        if office is None:
+        term = self._term
+        if term is None:
             return []
         effects: list[Effect] = []
-        while office.wakes and office.wakes[0][0] <= now.mono_s:
-            at_s, message_id = heapq.heappop(office.wakes)
-            agenda = office.agenda.get(message_id)
-            if agenda is not None and agenda.wake_at_s == at_s:
-                agenda.wake_at_s = None
+        while term.wakes and term.wakes[0][0] <= now.mono_s:
+            at_s, message_id = heapq.heappop(term.wakes)
+            memory = term.orders.get(message_id)
+            if memory is not None and memory.wake_at_s == at_s:
+                memory.wake_at_s = None
                 effects += self.reconcile(message_id, now)
-        replan = now.mono_s >= office.planned_at_s + self._policy.replan_period_s
-        if office.waiting and (office.plan_due or replan) and now.mono_s >= office.store_retry_at_s:
-            effects += self._plan(office, now)
+        replan = now.mono_s >= term.planned_at_s + self._policy.replan_period_s
+        if term.waiting and (term.plan_due or replan) and now.mono_s >= term.store_retry_at_s:
+            effects += self._plan(term, now)
         return effects
 
     # --- what is heard ------------------------------------------------------------------------------------------
@@ -161,12 +161,12 @@ class Dispatcher:
             self._ledger.look(self._view, entry.id)
         elif entry.kind in (Kind.ASSIGNMENT, Kind.BREAKER):
             self._roster.touch(entry.id)
-        if self._office is None:
+        if self._term is None:
             return []
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER, Kind.INBOX_CANCEL, Kind.INBOX_COMMAND):
             return self.reconcile(entry.id, now)
         if entry.kind in (Kind.ASSIGNMENT, Kind.BREAKER):
-            self._office.plan_due = True
+            self._term.plan_due = True
         return self._reconcile_drone(entry.id, now) if entry.kind is Kind.ASSIGNMENT else []
 
     def drone_heard(self, report: DroneReport, now: Instant) -> list[Effect]:
@@ -180,9 +180,9 @@ class Dispatcher:
             drone.report, drone.heard_at_s = report, now.mono_s
         if changed:  # most say once a second that nothing has
             self._roster.touch(report.drone_id)
-        if self._office is None:
+        if self._term is None:
             return []
-        self._office.plan_due = self._office.plan_due or news
+        self._term.plan_due = self._term.plan_due or news
         effects = self._keep_reservation(drone, now)
         effects += self._reconcile_drone(report.drone_id, now)
         for outcome in report.outcomes:
@@ -191,78 +191,78 @@ class Dispatcher:
 
     def goal_answered(self, event: GoalAnswered, now: Instant) -> list[Effect]:
         saga = self._view.saga_of(event.message_id, event.attempt)
-        office = self._office
-        if office is None or saga is None or office.of(event.message_id).busy:
+        term = self._term
+        if term is None or saga is None or term.of(event.message_id).busy:
             return []
-        if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= office.store_retry_at_s:
+        if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= term.store_retry_at_s:
             return self._steps.commit(self._steps.record(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
         # A refusal may mean that the drone has the goal already; its next report tells. Until then it counts as a try.
         return self.reconcile(event.message_id, now)
 
     def goal_unreachable(self, event: GoalUnreachable, now: Instant) -> list[Effect]:
-        return self.reconcile(event.message_id, now) if self._office else []
+        return self.reconcile(event.message_id, now) if self._term else []
 
     def clearance_requested(self, request: ClearanceRequested, now: Instant) -> list[Effect]:
         """A drone at its pickup asks to load. ``LOADING`` is committed first, answered afterwards."""
-        office = self._office
-        if office is None:
+        term = self._term
+        if term is None:
             return [_answer(request, Verdict.NOT_LEADER, 0)]
         if not request.journal_id:
             # Without an identity nobody could later say who has the package.
-            return [_answer(request, Verdict.REFUSED, office.epoch, "no_journal")]
-        agenda = office.of(request.message_id)
+            return [_answer(request, Verdict.REFUSED, term.epoch, "no_journal")]
+        memory = term.of(request.message_id)
         effects: list[Effect] = []
-        if agenda.clearance:
-            effects.append(_answer(agenda.clearance, Verdict.ASK_AGAIN, office.epoch))
-        agenda.clearance = request
+        if memory.clearance:
+            effects.append(_answer(memory.clearance, Verdict.ASK_AGAIN, term.epoch))
+        memory.clearance = request
         return effects + self.reconcile(request.message_id, now)
 
     def commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
         """Only here, on success, does a decision become state."""
-        office, commit = self._office, event.commit
-        if office is None or commit.epoch != office.epoch:
+        term, commit = self._term, event.commit
+        if term is None or commit.epoch != term.epoch:
             return []
         change, message_id = commit.change, commit.change.message_id
-        agenda = office.of(message_id)
-        agenda.busy = False
-        office.accepting.pop(message_id, None)
+        memory = term.of(message_id)
+        memory.busy = False
+        term.accepting.pop(message_id, None)
         if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
-            office.reserving.pop(change.reservation.drone_id, None)
+            term.reserving.pop(change.reservation.drone_id, None)
         touched = change.reservation or change.saga if isinstance(change, Transition) else None
         if touched is not None and touched.drone_id is not None:
             self._roster.touch(touched.drone_id)
         if event.fate is Fate.SUCCEEDED:
             if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
                 self._kept(change.reservation.drone_id, now)
-            agenda.failed_commits = 0
+            memory.failed_commits = 0
             self._view.apply_commit(change, event.revision)
             self._ledger.look(self._view, message_id)
-            office.plan_due = True
-            return [*self._store_answered(office), *commit.then, *self.reconcile(message_id, now)]
+            term.plan_due = True
+            return [*self._store_answered(term), *commit.then, *self.reconcile(message_id, now)]
         effects: list[Effect] = [
             replace(send, verdict=Verdict.ASK_AGAIN) for send in commit.then if isinstance(send, AnswerClearance)
         ]
         if event.fate is Fate.UNAVAILABLE:
-            effects += self._store_away(office, now)
+            effects += self._store_away(term, now)
         elif event.fate is Fate.CONFLICT:
-            effects += self._store_answered(office)
-        agenda.failed_commits += 1
-        self._steps.wake(message_id, now.mono_s + self._commit_pause_s(agenda.failed_commits, message_id))
+            effects += self._store_answered(term)
+        memory.failed_commits += 1
+        self._steps.wake(message_id, now.mono_s + self._commit_pause_s(memory.failed_commits, message_id))
         return effects
 
-    def _store_away(self, office: Office, now: Instant) -> list[Effect]:
+    def _store_away(self, term: Term, now: Instant) -> list[Effect]:
         """Nothing is asked of a store that is away until a pause has passed, which grows with every try."""
-        if now.mono_s < office.store_retry_at_s:
+        if now.mono_s < term.store_retry_at_s:
             return []
-        office.store_failures += 1
-        office.store_retry_at_s = now.mono_s + self._commit_pause_s(office.store_failures, "store")
-        first = office.store_failures == 1
+        term.store_failures += 1
+        term.store_retry_at_s = now.mono_s + self._commit_pause_s(term.store_failures, "store")
+        first = term.store_failures == 1
         return [Report("warning", "the store takes no commits; deciding stops until it does")] if first else []
 
     @staticmethod
-    def _store_answered(office: Office) -> list[Effect]:
-        was_away, office.store_failures = office.store_failures > 0, 0
-        office.store_retry_at_s = float("-inf")
+    def _store_answered(term: Term) -> list[Effect]:
+        was_away, term.store_failures = term.store_failures > 0, 0
+        term.store_retry_at_s = float("-inf")
         return [Report("info", "the store takes commits again")] if was_away else []
 
     def _commit_pause_s(self, failures: int, seed: str) -> float:
@@ -272,37 +272,37 @@ class Dispatcher:
 
     def reconcile(self, message_id: str, now: Instant) -> list[Effect]:
         """Ask for the step that follows from the committed state and the drone's last word, if any."""
-        office = self._office
-        if office is None:
+        term = self._term
+        if term is None:
             return []
-        agenda = office.of(message_id)
-        office.waiting.remove(message_id)
-        if agenda.busy or self._view.is_corrupt(message_id):
+        memory = term.of(message_id)
+        term.waiting.remove(message_id)
+        if memory.busy or self._view.is_corrupt(message_id):
             return []
-        if now.mono_s < office.store_retry_at_s:
-            return self._postpone(message_id, agenda, office)
+        if now.mono_s < term.store_retry_at_s:
+            return self._postpone(message_id, memory, term)
         entry = self._view.sagas.get(message_id)
         if entry is None or not isinstance(entry.value, Saga):
-            return self._look_at_inbox(message_id, agenda)
+            return self._look_at_inbox(message_id, memory)
         saga = entry.value
         effects: list[Effect] = []
-        if agenda.clearance and saga.status not in (S.ASSIGNED, S.DISPATCHED):
-            effects.append(_answer_settled(office, saga, agenda))
+        if memory.clearance and saga.status not in (S.ASSIGNED, S.DISPATCHED):
+            effects.append(_answer_settled(term, saga, memory))
         if saga.status.is_terminal:
             discard = self._steps.discard(message_id)
             if not discard:
-                office.agenda.pop(message_id, None)
+                term.orders.pop(message_id, None)
             return effects + discard
         useless = self._useless_requests(saga)
         if useless:
             return effects + useless
         if saga.status is S.PENDING:
-            return effects + self._pending(saga, agenda, now)
+            return effects + self._pending(saga, memory, now)
         if saga.status in (S.ASSIGNED, S.DISPATCHED):
-            return effects + self._before_loading(saga, agenda, now)
+            return effects + self._before_loading(saga, memory, now)
         drone = self._drones.get(saga.drone_id or "")
         silent = drone is None or self._roster.is_silent(drone, now)
-        return effects + self._aftermath.look(saga, agenda, drone, silent, now)
+        return effects + self._aftermath.look(saga, memory, drone, silent, now)
 
     def _useless_requests(self, saga: Saga) -> list[Effect]:
         """Take out of the inbox what cannot be read or obeyed, so that somebody can ask again."""
@@ -319,44 +319,44 @@ class Dispatcher:
         told = Report("warning", f"{saga.order_id}: what lay in {names} is set aside: {why}")
         return [told, *self._steps.discard(message_id, tuple(kinds))]
 
-    def _postpone(self, message_id: str, agenda: Agenda, office: Office) -> list[Effect]:
+    def _postpone(self, message_id: str, memory: OrderMemory, term: Term) -> list[Effect]:
         """The store is away: no step can be taken, so none is decided on."""
-        self._steps.wake(message_id, office.store_retry_at_s)
-        request, agenda.clearance = agenda.clearance, None
-        return [_answer(request, Verdict.ASK_AGAIN, office.epoch)] if request else []
+        self._steps.wake(message_id, term.store_retry_at_s)
+        request, memory.clearance = memory.clearance, None
+        return [_answer(request, Verdict.ASK_AGAIN, term.epoch)] if request else []
 
-    def _look_at_inbox(self, message_id: str, agenda: Agenda) -> list[Effect]:
-        office = self._steps.held
+    def _look_at_inbox(self, message_id: str, memory: OrderMemory) -> list[Effect]:
+        term = self._steps.held
         entry = self._view.inbox.get(message_id)
         if entry is not None and isinstance(entry.value, Order):
             self._seek_drone(entry.value, begun=False)
             return []
         # Not in the inbox and without a saga: it ended long ago or never was. No drone may load for it.
-        request, agenda.clearance = agenda.clearance, None
+        request, memory.clearance = memory.clearance, None
         effects: list[Effect] = []
         if request:
-            effects.append(_answer(request, Verdict.REFUSED, office.epoch, "unknown_order"))
+            effects.append(_answer(request, Verdict.REFUSED, term.epoch, "unknown_order"))
         discard = self._steps.discard(message_id)
         if not discard:
-            office.agenda.pop(message_id, None)
+            term.orders.pop(message_id, None)
         return effects + discard
 
     def _seek_drone(self, order: Order, *, begun: bool) -> None:
-        office = self._steps.held
-        office.waiting.add(order, self._ledger.lane(order.message_id) or "", begun=begun)
-        office.plan_due = True
+        term = self._steps.held
+        term.waiting.add(order, self._ledger.lane(order.message_id) or "", begun=begun)
+        term.plan_due = True
 
-    def _pending(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
-        agenda.silent_since_s = agenda.grounded_since_s = agenda.ignorant_since_s = None  # of the attempt that is over
+    def _pending(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
+        memory.silent_since_s = memory.grounded_since_s = memory.ignorant_since_s = None  # of the attempt that is over
         end = self._end_of_waiting(saga, now)
         if end is not None:
             return self._steps.commit(end)
-        if agenda.pause is None or agenda.pause[0] != saga.event_count:
+        if memory.pause is None or memory.pause[0] != saga.event_count:
             # Read off the wall clock once: a clock that is set back must not prolong the pause.
             pause_s = min(max(saga.not_before - now.wall_s, 0.0), self._policy.retry_cap_s)
-            agenda.pause = (saga.event_count, now.mono_s + pause_s)
-        if now.mono_s < agenda.pause[1]:
-            self._steps.wake(saga.message_id, agenda.pause[1])
+            memory.pause = (saga.event_count, now.mono_s + pause_s)
+        if now.mono_s < memory.pause[1]:
+            self._steps.wake(saga.message_id, memory.pause[1])
             return []
         self._seek_drone(saga.order, begun=True)
         self._wake_at_deadline(saga, now)
@@ -381,7 +381,7 @@ class Dispatcher:
             reason = "no_fly_zone" if blocked_way(self._fleet, saga.order) else "no_capable_drone"
         return self._steps.record(saga, sagas.FAILED, S.FAILED, now, reason=reason) if reason else None
 
-    def _before_loading(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+    def _before_loading(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """``ASSIGNED`` or ``DISPATCHED``: the package is in the depot for certain."""
         steps, drone_id = self._steps, saga.drone_id or ""
         reservation = self._view.reservation_of(saga)
@@ -402,40 +402,42 @@ class Dispatcher:
         if _is_late(saga.order, now):
             return steps.abandon(saga, "deadline_exceeded", S.FAILED, now)
         self._wake_at_deadline(saga, now)
-        if agenda.clearance:
-            return self._clear(saga, agenda, reservation, drone, now)
+        if memory.clearance:
+            return self._clear(saga, memory, reservation, drone, now)
         if drone is None or self._roster.is_silent(drone, now):
             return []  # the lease of its reservation decides
         if _carries_goal(drone.report, saga):
-            agenda.goal = None
+            memory.goal = None
             if saga.status is S.ASSIGNED:
                 return steps.commit(steps.record(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
             return []
         if drone.report.phase is Phase.GROUNDED:
             # It takes no goal, and says so: no need to try, and nothing that its breaker must count.
             return steps.abandon(saga, "drone_grounded", S.PENDING, now)
-        return self._send_goal(saga, agenda, now)
+        return self._send_goal(saga, memory, now)
 
-    def _clear(self, saga: Saga, agenda: Agenda, reservation: Entry, drone: Drone | None, now: Instant) -> list[Effect]:
-        office = self._steps.held
-        assert agenda.clearance is not None
-        request, agenda.clearance = agenda.clearance, None
+    def _clear(
+        self, saga: Saga, memory: OrderMemory, reservation: Entry, drone: Drone | None, now: Instant
+    ) -> list[Effect]:
+        term = self._steps.held
+        assert memory.clearance is not None
+        request, memory.clearance = memory.clearance, None
         if request.attempt > saga.attempt:
-            return [_answer(request, Verdict.ASK_AGAIN, office.epoch)]  # this leader's news is older than the drone's
+            return [_answer(request, Verdict.ASK_AGAIN, term.epoch)]  # this leader's news is older than the drone's
         if (request.drone_id, request.attempt) != (saga.drone_id, saga.attempt):
-            return [_answer(request, Verdict.REFUSED, office.epoch, "superseded")]
+            return [_answer(request, Verdict.REFUSED, term.epoch, "superseded")]
         if drone is not None and drone.report.journal_id != request.journal_id:
             # Either the question or the report is of a journal that is lost; the drone's next words will agree.
-            return [_answer(request, Verdict.ASK_AGAIN, office.epoch)]
-        granted = _answer(request, Verdict.GRANTED, office.epoch)
+            return [_answer(request, Verdict.ASK_AGAIN, term.epoch)]
+        granted = _answer(request, Verdict.GRANTED, term.epoch)
         step = self._steps.record(saga, sagas.CLEARED, S.LOADING, now, journal_id=request.journal_id)
         return self._steps.commit(step, MakeFirm(request.drone_id, reservation.mod_revision), then=(granted,))
 
-    def _send_goal(self, saga: Saga, agenda: Agenda, now: Instant) -> list[Effect]:
+    def _send_goal(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         assert saga.drone_id is not None
-        if agenda.goal is None or agenda.goal.attempt != saga.attempt:
-            agenda.goal = Retry(saga.attempt)
-        goal = agenda.goal
+        if memory.goal is None or memory.goal.attempt != saga.attempt:
+            memory.goal = Retry(saga.attempt)
+        goal = memory.goal
         if now.mono_s < goal.next_try_s:
             self._steps.wake(saga.message_id, goal.next_try_s)
             return []
@@ -449,10 +451,10 @@ class Dispatcher:
 
     # --- planning -----------------------------------------------------------------------------------------------
 
-    def _plan(self, office: Office, now: Instant) -> list[Effect]:
+    def _plan(self, term: Term, now: Instant) -> list[Effect]:
         """Pair free drones with waiting orders, lane by lane; what stays without a drone is at least accepted."""
-        office.plan_due, office.planned_at_s = False, now.mono_s
-        lanes = self._roster.lanes(office, now)
+        term.plan_due, term.planned_at_s = False, now.mono_s
+        lanes = self._roster.lanes(term, now)
         pairs = allot(self._fleet, self._planner, lanes)
         effects: list[Effect] = []
         for pair in pairs:
@@ -462,18 +464,18 @@ class Dispatcher:
         taken = {pair.drone_id for pair in pairs}
         full = [lane for lane in lanes if len(lane.orders) == self._policy.plan_orders] if pairs else []
         again = [lane.drone_class.name for lane in full if any(r.drone_id not in taken for r in lane.free)]
-        office.plan_due = bool(again)
-        for name in office.waiting.lanes:
+        term.plan_due = bool(again)
+        for name in term.waiting.lanes:
             if name not in again:
-                effects += self._accept(name, office, now)
+                effects += self._accept(name, term, now)
         return effects
 
-    def _accept(self, lane: str, office: Office, now: Instant) -> list[Effect]:
+    def _accept(self, lane: str, term: Term, now: Instant) -> list[Effect]:
         """Begin the sagas of orders that wait in the inbox, a bounded number at a time."""
-        under_way = sum(1 for each in office.accepting.values() if each == lane)
+        under_way = sum(1 for each in term.accepting.values() if each == lane)
         effects: list[Effect] = []
-        for message_id in office.waiting.not_begun(lane, self._policy.accept_orders - under_way):
-            office.accepting[message_id] = lane
+        for message_id in term.waiting.not_begun(lane, self._policy.accept_orders - under_way):
+            term.accepting[message_id] = lane
             effects += self._steps.commit(self._begin(message_id, now))
         return effects
 
@@ -572,18 +574,18 @@ def _answer(request: ClearanceRequested, verdict: Verdict, epoch: int, reason: s
     )
 
 
-def _answer_settled(office: Office, saga: Saga, agenda: Agenda) -> AnswerClearance:
+def _answer_settled(term: Term, saga: Saga, memory: OrderMemory) -> AnswerClearance:
     """Answer a request for an order that is not waiting for clearance."""
-    assert agenda.clearance is not None
-    request, agenda.clearance = agenda.clearance, None
+    assert memory.clearance is not None
+    request, memory.clearance = memory.clearance, None
     same_goal = (request.drone_id, request.attempt) == (saga.drone_id, saga.attempt)
     if same_goal and saga.status is S.LOADING:
         if request.journal_id == saga.journal_id:
-            return _answer(request, Verdict.GRANTED, office.epoch)
-        return _answer(request, Verdict.REFUSED, office.epoch, "cleared_to_another_journal")
+            return _answer(request, Verdict.GRANTED, term.epoch)
+        return _answer(request, Verdict.REFUSED, term.epoch, "cleared_to_another_journal")
     if (same_goal and saga.status is S.IN_TRANSIT) or request.attempt > saga.attempt:
-        return _answer(request, Verdict.ASK_AGAIN, office.epoch)
-    return _answer(request, Verdict.REFUSED, office.epoch, "superseded")
+        return _answer(request, Verdict.ASK_AGAIN, term.epoch)
+    return _answer(request, Verdict.REFUSED, term.epoch, "superseded")
 
 
 def _carries_goal(report: DroneReport, saga: Saga) -> bool:

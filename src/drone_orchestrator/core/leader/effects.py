@@ -133,18 +133,18 @@ class Resign:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOffice:
+class StartLeading:
     """The election is won and the view is caught up: become active."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class LeaveOffice:
+class StopLeading:
     """No longer the leader: become inactive. ``reason`` is for people."""
 
     epoch: int
     reason: str
 
 
-Effect = Send | Commit | Archive | Campaign | Heartbeat | RefreshLease | Resign | TakeOffice | LeaveOffice | Report
+Effect = Send | Commit | Archive | Campaign | Heartbeat | RefreshLease | Resign | StartLeading | StopLeading | Report

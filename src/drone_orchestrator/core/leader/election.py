@@ -21,7 +21,7 @@ from enum import Enum
 from .. import backoff
 from ..policies import ElectionPolicy
 from ..types import Entry, Instant, LeaderRecord
-from .effects import Campaign, Effect, Heartbeat, LeaveOffice, RefreshLease, Report, Resign, TakeOffice
+from .effects import Campaign, Effect, Heartbeat, RefreshLease, Report, Resign, StartLeading, StopLeading
 from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
 
 
@@ -217,7 +217,7 @@ class Election:
         if self.role is Role.ELECTED and leader is not None and leader.mod_revision == self.epoch:
             # Everything that predecessors wrote has a lower revision than this key: the view holds all of it now.
             self._become(Role.LEADER)
-            effects.append(TakeOffice(self.epoch))
+            effects.append(StartLeading(self.epoch))
         period_s = self._policy.heartbeat_period_s
         if self.role is Role.LEADER and period_s is not None and now.mono_s >= self._heartbeat_at_s:
             self._heartbeat_at_s = now.mono_s + period_s
@@ -231,7 +231,7 @@ class Election:
     def _leave(self, reason: str) -> list[Effect]:
         epoch, was_leader = self.epoch, self.role is Role.LEADER
         self.epoch = 0
-        leave: list[Effect] = [LeaveOffice(epoch, reason)] if was_leader else []
+        leave: list[Effect] = [StopLeading(epoch, reason)] if was_leader else []
         return [*leave, Resign(epoch)]
 
     def _extend(self, sent_mono_s: float) -> None:

@@ -18,7 +18,7 @@ FEWEST_ORDERS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class LaneRound:
     """One lane in one round of planning.
 
     ``free``: its own drones that could take an order now. ``orders``: the most pressing ones that wait, in order.
@@ -34,7 +34,7 @@ class Lane:
     deserted: bool = False
 
 
-def allot(fleet: FleetSpec, planner: Planner, lanes: Sequence[Lane]) -> list[Pairing]:
+def allot(fleet: FleetSpec, planner: Planner, lanes: Sequence[LaneRound]) -> list[Pairing]:
     """At most one order per drone and one drone per order; within every lane's bounds."""
     pairs: list[Pairing] = []
     left = {lane.drone_class.name: lane.room for lane in lanes}
@@ -51,8 +51,8 @@ def allot(fleet: FleetSpec, planner: Planner, lanes: Sequence[Lane]) -> list[Pai
 def _borrow(
     fleet: FleetSpec,
     planner: Planner,
-    borrower: Lane,
-    lanes: Sequence[Lane],
+    borrower: LaneRound,
+    lanes: Sequence[LaneRound],
     pairs: Sequence[Pairing],
     lent: dict[str, int],
     room: int,

@@ -1,4 +1,4 @@
-"""What a leader keeps in mind between two looks at an order. It may be lost with the leader, and is not missed."""
+"""In-memory state of the leader. It is never persisted: a new leader rebuilds what it needs from the store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..types import DroneReport
 from .events import ClearanceRequested
-from .waiting_orders import Waiting
+from .waiting_orders import WaitingOrders
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Drone:
 
 @dataclass(slots=True)
 class Retry:
-    """Tries at telling a drone something about one attempt of an order."""
+    """Tries to tell a drone something about one attempt at an order."""
 
     attempt: int
     tries: int = 0
@@ -28,8 +28,8 @@ class Retry:
 
 
 @dataclass(slots=True)
-class Agenda:
-    """What one order waits for in this leader's memory. Lost with the leader, and not missed."""
+class OrderMemory:
+    """What the leader remembers of one order, and what the order waits for."""
 
     busy: bool = False
     failed_commits: int = 0
@@ -44,15 +44,17 @@ class Agenda:
 
 
 @dataclass(slots=True)
-class Office:
-    """One leadership. ``waiting``: orders that a drone may be sought for; ``accepting`` and ``reserving``: orders and
-    drones in commits under way, with the lanes of the orders. Dictionaries instead of sets, because their order is
-    always that of insertion."""
+class Term:
+    """State of one term as leader.
+
+    ``waiting``: orders that need a drone. ``accepting`` and ``reserving``: orders and drones of commits in flight, each
+    with the lane of its order. Dictionaries stand in for sets because they iterate in insertion order.
+    """
 
     epoch: int
-    taken_at_s: float = float("-inf")
-    agenda: dict[str, Agenda] = field(default_factory=dict)
-    waiting: Waiting = field(default_factory=Waiting)
+    began_at_s: float = float("-inf")
+    orders: dict[str, OrderMemory] = field(default_factory=dict)
+    waiting: WaitingOrders = field(default_factory=WaitingOrders)
     accepting: dict[str, str] = field(default_factory=dict)
     reserving: dict[str, str] = field(default_factory=dict)
     wakes: list[tuple[float, str]] = field(default_factory=list)
@@ -62,8 +64,8 @@ class Office:
     store_retry_at_s: float = float("-inf")
     told_late: dict[tuple[str, int], None] = field(default_factory=dict)
 
-    def of(self, message_id: str) -> Agenda:
-        agenda = self.agenda.get(message_id)
-        if agenda is None:
-            agenda = self.agenda[message_id] = Agenda()
-        return agenda
+    def of(self, message_id: str) -> OrderMemory:
+        memory = self.orders.get(message_id)
+        if memory is None:
+            memory = self.orders[message_id] = OrderMemory()
+        return memory

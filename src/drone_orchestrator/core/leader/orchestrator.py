@@ -15,7 +15,7 @@ from ..policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ..types import FleetSpec, Instant, Kind, LeaderRecord
 from ..view import FleetView
 from .dispatch import Dispatcher
-from .effects import Effect, Report, TakeOffice
+from .effects import Effect, Report, StartLeading
 from .election import Election, Role
 from .events import (
     Archived,
@@ -98,12 +98,12 @@ class Orchestrator:
         out: list[Effect] = []
         for effect in effects:
             out.append(effect)
-            if isinstance(effect, TakeOffice):
-                self.retention.take_office(effect.epoch)
-                out += self.dispatcher.take_office(effect.epoch, now)
+            if isinstance(effect, StartLeading):
+                self.retention.begin_term(effect.epoch)
+                out += self.dispatcher.begin_term(effect.epoch, now)
         if self.election.role is not Role.LEADER:
-            self.retention.leave_office()
-            out += self.dispatcher.leave_office()
+            self.retention.end_term()
+            out += self.dispatcher.end_term()
         return out
 
     # --- one method per kind of event ---------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class Orchestrator:
         effects = self._report_corrupt()
         if self.election.role is Role.LEADER:
             # The watch lost its place. Nothing of the own knowledge is trusted over the fresh snapshot.
-            self.retention.take_office(self.election.epoch)
+            self.retention.begin_term(self.election.epoch)
             effects += self.dispatcher.start_over(now)
         return effects
 

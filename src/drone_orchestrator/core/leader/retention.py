@@ -51,15 +51,15 @@ class Retention:
             raise ValueError("this orchestrator keeps all orders: it has no retention to change")
         self._policy = policy
 
-    def take_office(self, epoch: int) -> None:
-        self.leave_office()
+    def begin_term(self, epoch: int) -> None:
+        self.end_term()
         if self._keeps_all:
             return
         self._epoch = epoch
         for message_id in self._view.sagas:
             self.look_at(message_id)
 
-    def leave_office(self) -> None:
+    def end_term(self) -> None:
         """Forget everything; what is under way is harmless, for it is fenced."""
         self._epoch = self._failures = 0
         self._ended, self._known, self._archiving, self._deleting = [], {}, None, {}

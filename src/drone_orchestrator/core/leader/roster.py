@@ -13,8 +13,8 @@ from ..policies import DispatchPolicy
 from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase, Reservation
 from ..view import FleetView
 from . import breakers
-from .lane_sharing import Lane
-from .memory import Drone, Office
+from .lane_sharing import LaneRound
+from .memory import Drone, Term
 
 #: The drones that are heard are counted so often (s), not in every round of planning.
 CENSUS_PERIOD_S = 0.25
@@ -61,28 +61,28 @@ class Roster:
         known = (*self._drones, *self._view.reservations, *self._free, *self._lent)
         self._touched.update(dict.fromkeys(known))
 
-    def lanes(self, office: Office, now: Instant) -> list[Lane]:
+    def lanes(self, term: Term, now: Instant) -> list[LaneRound]:
         """What each lane has and wants, counting what is still on its way to the store."""
         for drone_id in self._touched:
-            self._look(drone_id, office)
+            self._look(drone_id, term)
             if drone_id in self._free:
                 # The pause of its breaker begins when it is heard of, not when the drone is wanted.
                 self._is_barred(self._drones[drone_id], now)
         self._touched.clear()
         self._count(now)
-        free = self._able(len(office.waiting), now)
+        free = self._able(len(term.waiting), now)
         lent = Counter(self._lent.values())
-        reserving = Counter(office.reserving.values())
-        settled = office.taken_at_s <= now.mono_s - self._policy.desertion_s
-        lanes: list[Lane] = []
+        reserving = Counter(term.reserving.values())
+        settled = term.began_at_s <= now.mono_s - self._policy.desertion_s
+        lanes: list[LaneRound] = []
         for drone_class in self._fleet.classes:
             name = drone_class.name
             allowed = math.floor(drone_class.lend_fraction * self._living.get(name, 0))
             # A lane that nobody could be found for is not looked through: it may be the one that is flooded.
-            wanted = name in free or (bool(free) and office.waiting.any_open(name))
-            orders = office.waiting.pressing(name, self._policy.plan_orders, now.wall_s) if wanted else []
+            wanted = name in free or (bool(free) and term.waiting.any_open(name))
+            orders = term.waiting.pressing(name, self._policy.plan_orders, now.wall_s) if wanted else []
             lanes.append(
-                Lane(
+                LaneRound(
                     drone_class,
                     self._fittest(free.get(name, [])),
                     orders,
@@ -116,10 +116,10 @@ class Roster:
             return free
         return heapq.nsmallest(most, free, key=lambda report: (-report.energy_wh, report.drone_id))
 
-    def _look(self, drone_id: str, office: Office) -> None:
+    def _look(self, drone_id: str, term: Term) -> None:
         """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
         self._lent.pop(drone_id, None)
-        drone, served = self._drones.get(drone_id), office.reserving.get(drone_id)
+        drone, served = self._drones.get(drone_id), term.reserving.get(drone_id)
         if drone is None:
             self._keep(drone_id, None)
             return

@@ -15,7 +15,7 @@ from ..types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
 from ..view import FleetView
 from . import breakers
 from .effects import Commit, Effect, RecallGoal, Report, Send
-from .memory import Office, Retry
+from .memory import Retry, Term
 
 S = SagaStatus
 
@@ -26,10 +26,10 @@ SPARE_WAKES = 8
 
 
 class Steps:
-    """Makes commits on top of the view for the office that is held. ``office`` is ``None`` outside one."""
+    """Makes commits on top of the view for the current term; ``term`` is ``None`` outside one."""
 
     def __init__(self, view: FleetView, policy: DispatchPolicy) -> None:
-        self.office: Office | None = None
+        self.term: Term | None = None
         self._view = view
         self._policy = policy
         self._next_commit_id = 1
@@ -39,10 +39,10 @@ class Steps:
         self._policy = policy
 
     @property
-    def held(self) -> Office:
-        """The office; asking for a step outside one is a defect."""
-        assert self.office is not None
-        return self.office
+    def held(self) -> Term:
+        """The term; asking for a step outside one is a defect."""
+        assert self.term is not None
+        return self.term
 
     # --- the saga's steps ---------------------------------------------------------------------------------------
 
@@ -179,27 +179,27 @@ class Steps:
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
     def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
-        office = self.held
-        office.of(change.message_id).busy = True
-        lane = office.waiting.remove(change.message_id)
+        term = self.held
+        term.of(change.message_id).busy = True
+        lane = term.waiting.remove(change.message_id)
         if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
-            office.reserving[change.reservation.drone_id] = lane
+            term.reserving[change.reservation.drone_id] = lane
         commit_id, self._next_commit_id = self._next_commit_id, self._next_commit_id + 1
-        return [Commit(commit_id, office.epoch, change, then)]
+        return [Commit(commit_id, term.epoch, change, then)]
 
     def wake(self, message_id: str, at_mono_s: float) -> None:
         """Look at the order again then. One that is looked at earlier anyway needs no second wake."""
-        office = self.held
-        agenda = office.of(message_id)
+        term = self.held
+        memory = term.of(message_id)
         # Deadlines are read off the wall clock, which drifts: a little earlier each time is no news.
-        if agenda.wake_at_s is not None and at_mono_s >= agenda.wake_at_s - SAME_TIME_S:
+        if memory.wake_at_s is not None and at_mono_s >= memory.wake_at_s - SAME_TIME_S:
             return
-        agenda.wake_at_s = at_mono_s
-        heapq.heappush(office.wakes, (at_mono_s, message_id))
-        if len(office.wakes) > 2 * len(office.agenda) + SPARE_WAKES:
+        memory.wake_at_s = at_mono_s
+        heapq.heappush(term.wakes, (at_mono_s, message_id))
+        if len(term.wakes) > 2 * len(term.orders) + SPARE_WAKES:
             # Orders that ended, or were looked at earlier, have left wakes behind.
-            office.wakes = [(a.wake_at_s, m) for m, a in office.agenda.items() if a.wake_at_s is not None]
-            heapq.heapify(office.wakes)
+            term.wakes = [(a.wake_at_s, m) for m, a in term.orders.items() if a.wake_at_s is not None]
+            heapq.heapify(term.wakes)
 
 
 def build_transition(

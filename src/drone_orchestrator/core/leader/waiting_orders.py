@@ -18,7 +18,7 @@ from ..types import Order, Priority
 AGEING_S = 300.0
 
 
-class Waiting:
+class WaitingOrders:
     """Orders by message id, each in a lane. Iteration is always in an order that depends on the calls alone."""
 
     def __init__(self) -> None:

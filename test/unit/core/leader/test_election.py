@@ -7,11 +7,11 @@ import pytest
 from drone_orchestrator.core.leader.effects import (
     Campaign,
     Heartbeat,
-    LeaveOffice,
     RefreshLease,
     Report,
     Resign,
-    TakeOffice,
+    StartLeading,
+    StopLeading,
 )
 from drone_orchestrator.core.leader.election import TRANSITIONS, Election, Role
 from drone_orchestrator.core.leader.events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
@@ -39,7 +39,7 @@ def leader(epoch: int = 7) -> Election:
     assert [type(effect) for effect in e.tick(None, at(0.0))] == [Campaign]
     assert e.campaign_done(CampaignDone(epoch, 0.0), at(0.1)) == []
     assert e.role is Role.ELECTED
-    assert TakeOffice(epoch) in e.tick(key(epoch), at(0.2))
+    assert StartLeading(epoch) in e.tick(key(epoch), at(0.2))
     assert e.role is Role.LEADER
     return e
 
@@ -69,15 +69,15 @@ def test_an_elected_replica_waits_until_its_view_shows_its_own_key() -> None:
     e = election()
     e.tick(None, at(0.0))
     e.campaign_done(CampaignDone(7, 0.0), at(0.1))
-    assert not any(isinstance(effect, TakeOffice) for effect in e.tick(key(5, OTHER), at(0.2)))
-    assert not any(isinstance(effect, TakeOffice) for effect in e.tick(None, at(0.3)))
-    assert TakeOffice(7) in e.tick(key(7), at(0.4))
+    assert not any(isinstance(effect, StartLeading) for effect in e.tick(key(5, OTHER), at(0.2)))
+    assert not any(isinstance(effect, StartLeading) for effect in e.tick(None, at(0.3)))
+    assert StartLeading(7) in e.tick(key(7), at(0.4))
 
 
 def test_a_key_of_a_later_revision_ends_a_leadership() -> None:
     e = leader(7)
     effects = e.tick(key(9, OTHER), at(0.3))
-    assert [type(effect) for effect in effects] == [LeaveOffice, Resign]
+    assert [type(effect) for effect in effects] == [StopLeading, Resign]
     assert (e.role, e.epoch) == (Role.STANDBY, 0)
 
 
@@ -123,7 +123,7 @@ def test_what_was_won_after_retiring_is_given_back() -> None:
 
 def test_retiring_twice_is_retiring_once_and_only_the_retired_return() -> None:
     e = leader(7)
-    assert [type(effect) for effect in e.retire()] == [LeaveOffice, Resign]
+    assert [type(effect) for effect in e.retire()] == [StopLeading, Resign]
     assert e.retire() == []
     e.return_to_service()
     assert [type(effect) for effect in e.tick(None, at(1.0))] == [Campaign]
@@ -145,7 +145,7 @@ def test_news_of_another_leadership_s_lease_is_not_heard() -> None:
     assert e.next_deadline() == before
     assert e.lease_lost(LeaseLost(6), at(0.5)) == []
     assert e.role is Role.LEADER
-    assert [type(effect) for effect in e.lease_lost(LeaseLost(7), at(0.6))] == [LeaveOffice, Resign]
+    assert [type(effect) for effect in e.lease_lost(LeaseLost(7), at(0.6))] == [StopLeading, Resign]
     assert e.lease_lost(LeaseLost(7), at(0.7)) == []
 
 
@@ -155,7 +155,7 @@ def test_a_lease_counts_from_when_its_refresh_was_sent() -> None:
     e.lease_refreshed(LeaseRefreshed(7, 0.5))  # an older answer that comes late takes nothing away
     end_s = 1.0 + policy.lease_ttl_s - policy.safety_margin_s
     assert e.expire(at(end_s - 0.01)) == []
-    assert [type(effect) for effect in e.expire(at(end_s))] == [LeaveOffice, Resign]
+    assert [type(effect) for effect in e.expire(at(end_s))] == [StopLeading, Resign]
     assert e.expire(at(end_s + 1.0)) == []
 
 

@@ -8,7 +8,7 @@ from fleets import FLEET, HEAVY, LIGHT, drone, wanted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drone_orchestrator.core.leader.lane_sharing import FEWEST_ORDERS, Lane, allot, may_carry
+from drone_orchestrator.core.leader.lane_sharing import FEWEST_ORDERS, LaneRound, allot, may_carry
 from drone_orchestrator.core.planner import Pairing, PlannedOrder
 from drone_orchestrator.core.types import DroneClass, DroneReport, FleetSpec, Order
 from drone_orchestrator.planning.planner import AssignmentPlanner
@@ -24,9 +24,9 @@ def lane(
     room: int = 1000,
     lendable: int = 1000,
     deserted: bool = False,
-) -> Lane:
+) -> LaneRound:
     free = [drone(f"{drone_class.name}-{n}", drone_class) for n in range(drones)]
-    return Lane(drone_class, free, orders, room, lendable, deserted)
+    return LaneRound(drone_class, free, orders, room, lendable, deserted)
 
 
 def some(count: int, kind: str = "a", **fields: object) -> list[PlannedOrder]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from world import COURIER, DEPOT, FLEET, World, make_order, make_report
 
-from drone_orchestrator.core.leader.effects import AnswerClearance, LeaveOffice, RecallGoal, Report, SendGoal
+from drone_orchestrator.core.leader.effects import AnswerClearance, RecallGoal, Report, SendGoal, StopLeading
 from drone_orchestrator.core.leader.events import (
     ClearanceRequested,
     CommitDone,
@@ -287,7 +287,7 @@ def test_a_drone_is_sought_where_it_was_heard_last():
     world.run()
     assert {world.saga(first).drone_id, world.saga(second).drone_id} == {"rock", "rover"}
     dispatcher = world.leader.core.dispatcher
-    assert not any(lane.free for lane in dispatcher._roster.lanes(dispatcher._office, world.now))
+    assert not any(lane.free for lane in dispatcher._roster.lanes(dispatcher._term, world.now))
 
 
 def test_a_drone_whose_energy_is_not_a_number_gets_no_order():
@@ -305,7 +305,7 @@ def test_one_order_in_flight_needs_one_wake_however_often_its_drone_speaks(world
     order = make_order()
     load(world, order)
     world.pass_time(300, hear=[flying(order)])
-    assert len(world.leader.core.dispatcher._office.wakes) < 5
+    assert len(world.leader.core.dispatcher._term.wakes) < 5
 
 
 def test_an_expired_reservation_whose_drone_flies_for_another_order_holds_nobody_up(world):
@@ -606,7 +606,7 @@ def test_a_deposed_leader_changes_nothing_and_steps_down_at_its_first_write():
     world.step_once(old)
     world.step_once(old)
     assert old.core.role.value == "standby"
-    assert old.take(LeaveOffice)
+    assert old.take(StopLeading)
     assert [e.epoch for e in world.intake.events(order.message_id)] == []
 
 

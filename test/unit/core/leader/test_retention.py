@@ -72,12 +72,12 @@ def keys(world: World) -> list[str]:
 
 
 def one_ended(policy: RetentionPolicy) -> tuple[Retention, Saga]:
-    """In office, with one order in view that ended at 1000 s."""
+    """A term has begun, with one order in view that ended at 1000 s."""
     view = FleetView()
     saga = Saga("m1", make_order(1), S.CANCELLED, created_at=1000.0, updated_at=1000.0)
     view.load(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
     retention = Retention(view, policy)
-    retention.take_office(3)
+    retention.begin_term(3)
     return retention, saga
 
 
@@ -294,7 +294,7 @@ def test_an_answer_that_belongs_to_an_earlier_office_is_ignored(world: World) ->
     until_due(world)
     [archive] = retention.tick(world.now)
     assert isinstance(archive, Archive)
-    retention.take_office(archive.epoch)
+    retention.begin_term(archive.epoch)
     assert retention.archived(Archived(archive), world.now) == []
 
 
@@ -340,10 +340,10 @@ class Ground:
     """A fleet that only notes who leads."""
 
     def __init__(self) -> None:
-        self.office = threading.Event()
+        self.term = threading.Event()
 
     def office_taken(self, epoch: int) -> None:
-        self.office.set()
+        self.term.set()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args: None
@@ -370,7 +370,7 @@ def test_deciding_never_waits_for_a_slow_disk() -> None:
     driver = Driver(core, store, ground, logging.getLogger("test"), archive=disk)
     driver.start()
     try:
-        assert ground.office.wait(10.0)
+        assert ground.term.wait(10.0)
         intake.submit(make_order(1, submitted_at=time.time(), deadline_s=0.1))  # it ends by itself: too late
         driver.post(DroneHeard(make_report()))
         assert disk.asked.wait(10.0)

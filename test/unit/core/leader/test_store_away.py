@@ -83,9 +83,9 @@ def test_when_it_is_back_everything_goes_on_by_itself() -> None:
     world.fate = None
     world.pass_time(3.0, hear=[make_report(f"drone_{n}") for n in (1, 2, 3)], step_s=0.25)
     assert {world.saga(make_order(n)).status for n in (1, 2, 3)} == {S.ASSIGNED}
-    office = world.leader.core.dispatcher._office
-    assert office is not None
-    assert (office.accepting, office.reserving) == ({}, {})
+    term = world.leader.core.dispatcher._term
+    assert term is not None
+    assert (term.accepting, term.reserving) == ({}, {})
     sound(world)
 
 

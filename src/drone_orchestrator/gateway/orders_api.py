@@ -8,7 +8,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from ..core.types import SagaStatus
-from ..intake.intake import Answer, Result
+from ..intake.answers import Answer, Result
 from . import representation, schemas
 from .feed import saga_event_json
 from .problems import Problem

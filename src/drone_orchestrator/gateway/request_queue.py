@@ -25,7 +25,8 @@ from fastapi import Request
 
 from ..core.types import FleetSpec, Order
 from ..core.view import FleetView
-from ..intake.intake import Admitted, Answer, Intake, Result
+from ..intake.answers import Answer, Result
+from ..intake.intake import Intake
 from ..ports import StoreError, Submitted
 from ..runtime.breaker import FAILURES
 from ..runtime.projection import Freshness, Projection
@@ -98,7 +99,30 @@ class Service:
         self.handover.close()
 
     async def accept(self, document: dict[str, Any], key: str | None) -> Answer:
-        """``Intake.accept`` without blocking the event loop; a class may take up three quarters of the line."""
+        """Take in an order without blocking the event loop. Raises :class:`Problem` if too many requests wait."""
+        with (
+            self._share_of_class(document),
+            self._place_in_line(),
+            self.intake.open(document, key, SOURCE) as submission,
+        ):
+            submitted = await self._submit(submission.order) if submission.order else None
+            answer = submission.answer(submitted)
+            return answer if answer is not None else await self._run(submission.resolve)
+
+    async def _submit(self, order: Order) -> Submitted | None:
+        """Submit ``order`` in a group with others. ``None``: its fate is not known."""
+        try:
+            with tracing.step("store commit"):
+                return await self._group.submit(order)
+        except StoreError:
+            return None
+
+    async def _submit_all(self, orders: Sequence[Order]) -> Sequence[Submitted | StoreError]:
+        return await anyio.to_thread.run_sync(self.intake.submit_all, orders, limiter=self._ways)
+
+    @contextmanager
+    def _share_of_class(self, document: dict[str, Any]) -> Iterator[None]:
+        """Count an order by its drone class, which may take 3/4 of the line. Raises :class:`Problem` beyond that."""
         named = document.get("drone_class")
         lane = named if isinstance(named, str) and self.fleet.drone_class(named) else ""
         line = self.settings.store_threads + self.settings.max_waiting
@@ -107,31 +131,9 @@ class Service:
             raise Problem(503, "overloaded", detail, retry_after_s=1.0)
         self._orders_in_line[lane] += 1
         try:
-            answer = await self._accept_with_others(document, key)
-            if answer is None:
-                answer = await self.on_thread(lambda: self.intake.accept(document, SOURCE, key))
-            return answer
+            yield
         finally:
             self._orders_in_line[lane] -= 1
-
-    async def _accept_with_others(self, document: dict[str, Any], key: str | None) -> Answer | None:
-        """The answer to an order that can share a transaction with others; ``None``: it needs a call of its own."""
-        with self._place_in_line():
-            admitted = self.intake.admit(document, SOURCE, key)
-            if not isinstance(admitted, Admitted):
-                return admitted
-            submitted: Submitted | None = None
-            try:
-                with tracing.step("store commit"):
-                    submitted = await self._group.submit(admitted.order)
-            except StoreError:
-                pass  # a closer look finds out what is the matter
-            finally:
-                answer = self.intake.settle(admitted, submitted, SOURCE)
-            return answer
-
-    async def _submit_all(self, orders: Sequence[Order]) -> Sequence[Submitted | StoreError]:
-        return await anyio.to_thread.run_sync(self.intake.submit_all, orders, limiter=self._ways)
 
     @contextmanager
     def _place_in_line(self) -> Iterator[None]:
@@ -148,7 +150,7 @@ class Service:
         """``call()`` on a thread; a :class:`Problem` where too many wait already, or where the store is away."""
         try:
             with self._place_in_line():
-                return await anyio.to_thread.run_sync(call, limiter=self._threads)
+                return await self._run(call)
         except FAILURES as error:
             retry_after_s = self.intake.breaker.reset_s
             detail = f"The store cannot be reached: {error}"
@@ -156,6 +158,9 @@ class Service:
         except StoreError as error:
             log.error("asking the store again will not help: %s", error)
             raise Problem(500, "unreadable", str(error)) from error
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(call, limiter=self._threads)
 
     def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
         """What the projection shows; a :class:`Problem` where it has never been loaded: nothing is not an answer."""

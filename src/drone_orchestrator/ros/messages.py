@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -24,6 +25,9 @@ from ..core.types import AcknowledgeOutcome, DeliveryOutcome, DroneReport, GeoPo
 
 #: Namespace of goal ids: any constant UUID will do, but it must never change, or a repeated goal is not recognised.
 _GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")
+
+#: Names of a point's fields in a document, and in ``GeoPosition.msg``.
+_POINT_FIELDS = {"lat": "latitude_deg", "lon": "longitude_deg"}
 
 
 class InvalidMessage(ValueError):
@@ -96,12 +100,39 @@ def order_to_msg(order: Order) -> OrderMsg:
     )
 
 
-def order_from_msg(msg: OrderMsg, message_id: str, submitted_at: float = 0.0, trace_context: str = "") -> Order:
-    """The core's order. Raises :class:`InvalidMessage` where a field breaks the rule that ``Order.msg`` states."""
+def order_document(msg: OrderMsg, message_id: str = "") -> dict[str, Any]:
+    """Return the order as the JSON document of ``POST /orders``, unchecked: admission judges it as it does any other.
+
+    What the message leaves unset is left out.
+    """
+    document: dict[str, Any] = {
+        "message_id": message_id or None,
+        "order_id": msg.order_id,
+        "package_weight_kg": _decimal(msg.package_weight_kg),
+        "priority": msg.priority or None,
+        "deadline_s": _decimal(msg.deadline_s) or None,
+        "drone_class": msg.drone_class or None,
+    }
+    if not math.isnan(msg.destination.latitude_deg):
+        document["destination"] = _point(msg.destination)
+    if msg.has_pickup:
+        document["pickup"] = _point(msg.pickup)
+    return document
+
+
+def message_field(field: str) -> str:
+    """Return the path in ``Order.msg`` of a field of :func:`order_document`."""
+    name, _, part = field.partition(".")
+    return f"{name}.{_POINT_FIELDS[part]}" if part in _POINT_FIELDS else field
+
+
+def order_from_msg(msg: OrderMsg, message_id: str, trace_context: str = "") -> Order:
+    """Return the order of a goal. Raises :class:`InvalidMessage` if a drone could not fly it.
+
+    The intake has judged the order before; these are the rules that a drone must not take on trust.
+    """
     if not message_id:
         raise InvalidMessage("message_id", "is empty")
-    if not 1 <= len(msg.order_id) <= 64:
-        raise InvalidMessage("order_id", "must have 1 .. 64 characters")
     destination = position_from_msg(msg.destination, "destination")
     if destination is None:
         raise InvalidMessage("destination", "is not set")
@@ -117,7 +148,7 @@ def order_from_msg(msg: OrderMsg, message_id: str, submitted_at: float = 0.0, tr
         order_id=msg.order_id,
         destination=destination,
         package_weight_kg=_decimal(msg.package_weight_kg),
-        submitted_at=submitted_at,
+        submitted_at=0.0,
         pickup=pickup,
         priority=_priority(msg.priority),
         deadline_s=_decimal(msg.deadline_s) or None,
@@ -233,6 +264,10 @@ def clearance_to_msg(answer: AnswerClearance) -> RequestClearance.Response:
         attempt=answer.attempt,
         journal_id=answer.journal_id,
     )
+
+
+def _point(msg: GeoPosition) -> dict[str, float]:
+    return {"lat": msg.latitude_deg, "lon": msg.longitude_deg}
 
 
 def _decimal(value: float) -> float:

@@ -8,7 +8,7 @@ import pytest
 from gateway_fixtures import Gateway, order_document
 
 from drone_orchestrator.core.types import CancelRequest, Order
-from drone_orchestrator.intake.intake import Result
+from drone_orchestrator.intake.answers import Result
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable, Submitted
 from drone_orchestrator.store.reader import CorruptRecord
 

@@ -29,8 +29,8 @@ from drone_orchestrator.core.types import (
 )
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.gateway.app import GatewaySettings
+from drone_orchestrator.intake.answers import Answer, Result
 from drone_orchestrator.intake.bulkheads import Bulkheads, LaneClosed, Place, TokenBucket
-from drone_orchestrator.intake.intake import Answer, Result
 from drone_orchestrator.ports import FateUnknown
 
 BOUND = 50

@@ -11,6 +11,8 @@ import pytest
 from gateway_fixtures import Gateway, order_document
 
 from drone_orchestrator.core.types import Order
+from drone_orchestrator.intake.answers import Answer
+from drone_orchestrator.intake.submission import Submission
 from drone_orchestrator.ports import FateUnknown, StoreUnavailable
 
 M1, M2 = (str(uuid.UUID(int=number)) for number in (1, 2))
@@ -23,26 +25,26 @@ def gateway() -> Iterator[Gateway]:
     made.close()
 
 
-def counting(gateway: Gateway) -> list[str]:
-    """Which of the intake's ways were taken, as they are taken."""
+def counting(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which ways the orders take, as they take them."""
     ways: list[str] = []
-    accept, submit_all = gateway.intake.accept, gateway.intake.submit_all
+    resolve, submit_all = Submission.resolve, gateway.intake.submit_all
 
-    def alone(*args: Any, **kwargs: Any) -> Any:
+    def alone(submission: Submission) -> Answer:
         ways.append("alone")
-        return accept(*args, **kwargs)
+        return resolve(submission)
 
     def together(orders: Any) -> Any:
         ways.append("together")
         return submit_all(orders)
 
-    gateway.intake.accept = alone  # type: ignore[method-assign]
+    monkeypatch.setattr(Submission, "resolve", alone)
     gateway.intake.submit_all = together  # type: ignore[method-assign]
     return ways
 
 
-def test_a_plain_order_and_its_repeat_share(gateway: Gateway) -> None:
-    ways, document = counting(gateway), order_document(message_id=M1)
+def test_a_plain_order_and_its_repeat_share(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways, document = counting(gateway, monkeypatch), order_document(message_id=M1)
 
     answers = [gateway.http.post("/orders", json=document) for _ in range(2)]
 
@@ -52,8 +54,10 @@ def test_a_plain_order_and_its_repeat_share(gateway: Gateway) -> None:
     assert gateway.count("accepted") == gateway.count("already_accepted") == 1
 
 
-def test_a_repeat_without_a_message_id_is_known_by_a_closer_look(gateway: Gateway) -> None:
-    ways, document = counting(gateway), order_document(message_id=None)
+def test_a_repeat_without_a_message_id_is_known_by_a_closer_look(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways, document = counting(gateway, monkeypatch), order_document(message_id=None)
 
     answers = [gateway.http.post("/orders", json=document) for _ in range(2)]
 
@@ -73,8 +77,8 @@ def test_taken_ids_are_conflicts(gateway: Gateway) -> None:
     assert gateway.count("conflict") == 2
 
 
-def test_what_breaks_a_rule_asks_nobody(gateway: Gateway) -> None:
-    ways = counting(gateway)
+def test_what_breaks_a_rule_asks_nobody(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = counting(gateway, monkeypatch)
 
     answer = gateway.http.post("/orders", json=order_document(package_weight_kg=-1))
 
@@ -83,8 +87,10 @@ def test_what_breaks_a_rule_asks_nobody(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("error", [FateUnknown("no answer"), StoreUnavailable("away")])
-def test_an_order_whose_group_failed_is_tried_alone_and_is_there_once(gateway: Gateway, error: Exception) -> None:
-    ways, submit_all = counting(gateway), gateway.store.submit_all
+def test_an_order_whose_group_failed_is_tried_alone_and_is_there_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    ways, submit_all = counting(gateway, monkeypatch), gateway.store.submit_all
     landed: list[Order] = []
 
     def unanswered(orders: Any) -> Any:

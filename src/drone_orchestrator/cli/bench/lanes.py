@@ -27,8 +27,9 @@ from ...core.changes import Fate, Transition
 from ...core.leader.events import CommitDone
 from ...core.leader.orchestrator import Orchestrator
 from ...core.types import DroneReport, FleetSpec, LeaderRecord, Phase, SagaStatus
+from ...intake.answers import Result
 from ...intake.bulkheads import Bulkheads
-from ...intake.intake import Intake, Result
+from ...intake.intake import Intake
 from ...planning.planner import AssignmentPlanner
 from ...runtime.breaker import StoreBreaker
 from ...runtime.driver import Driver

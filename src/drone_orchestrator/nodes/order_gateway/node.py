@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from rclpy.node import Node
 
 from ...bringup import fleet_config
-from ...core import admission
 from ...gateway.app import GatewaySettings, create_app
 from ...gateway.connections import ACCEPT_AT_A_TIME, BACKLOG, Server, guarded
 from ...gateway.feed import Feed
@@ -26,8 +25,8 @@ from ...gateway.fleet_document import FleetPicture
 from ...gateway.live_drones import LivePicture
 from ...gateway.tracing import TraceRequests
 from ...intake.bulkheads import Bulkheads
-from ...intake.intake import Answer, Intake, Result
-from ...ros import command_line, executors, messages, names, observability
+from ...intake.intake import Intake
+from ...ros import command_line, executors, names, observability
 from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge
 from ...ros.params import declare, keep_live
@@ -37,36 +36,16 @@ from ...ros.qos_watch import QosWatch
 from ...runtime.breaker import StoreBreaker
 from ...runtime.projection import Projection
 from ...store import EtcdStore
-from ...store.codec import order_to_dict
 from ...telemetry.diagnostics import Status, intake_status
 from ...telemetry.metrics import Metrics
 from . import order_topic
 from .leader_control import LifecycleControl
 from .live_drones import listen_to_drones
+from .order_services import OrderServices
 from .parameters import ABOUT, PARAMETERS
 
-SOURCE = "dds"
 #: Longer than a load balancer's usual 60 s: who closes first must be the client, or its next request can get lost.
 KEEP_ALIVE_S = 75
-
-_SUBMIT_RESULTS = {
-    Result.ACCEPTED: SubmitOrder.Response.ACCEPTED,
-    Result.ALREADY_ACCEPTED: SubmitOrder.Response.ALREADY_ACCEPTED,
-    Result.CONFLICT: SubmitOrder.Response.CONFLICT,
-    Result.INVALID: SubmitOrder.Response.INVALID,
-    Result.LANE_FULL: SubmitOrder.Response.LANE_FULL,
-    Result.STORE_UNAVAILABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
-    Result.UNREADABLE: SubmitOrder.Response.STORE_UNAVAILABLE,
-}
-_CANCEL_RESULTS = {
-    Result.ALREADY_CANCELLED: CancelOrder.Response.ALREADY_REQUESTED,
-    Result.NOT_FOUND: CancelOrder.Response.NOT_FOUND,
-    Result.TOO_LATE: CancelOrder.Response.TOO_LATE,
-    Result.STORE_UNAVAILABLE: CancelOrder.Response.STORE_UNAVAILABLE,
-    Result.UNREADABLE: CancelOrder.Response.STORE_UNAVAILABLE,
-}
-#: Stands for the id that a request leaves to the server, while the rest of the message is checked.
-_UNNAMED = "-"
 
 
 class OrderGateway(Node):
@@ -126,8 +105,9 @@ class OrderGateway(Node):
         watch = QosWatch(self)
         listen_to_drones(self, live, watch)
         self._http = _HttpServer(self, app, listener, values["shutdown_grace_s"])
-        self.create_service(SubmitOrder, names.SUBMIT_ORDER, self._on_submit)
-        self.create_service(CancelOrder, names.CANCEL_ORDER, self._on_cancel)
+        services = OrderServices(self._intake)
+        self.create_service(SubmitOrder, names.SUBMIT_ORDER, services.submit)
+        self.create_service(CancelOrder, names.CANCEL_ORDER, services.cancel)
         order_topic.OrderTopic(self, opener, self._intake, metrics, watch)
         self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
         host, port = listener.getsockname()[:2]
@@ -145,35 +125,6 @@ class OrderGateway(Node):
         self._store.close()
         self._tracer.close()
         super().destroy_node()
-
-    def _on_submit(self, request: SubmitOrder.Request, response: SubmitOrder.Response) -> SubmitOrder.Response:
-        try:
-            order = messages.order_from_msg(request.order, request.message_id or _UNNAMED)
-        except messages.InvalidMessage as error:
-            refusal = Answer(Result.INVALID, order_id=request.order.order_id, field=error.field, reason=error.reason)
-            answer = self._intake.count(refusal, SOURCE)
-        else:
-            document = {name: value for name, value in order_to_dict(order).items() if name in admission.FIELDS}
-            document["message_id"] = request.message_id or None
-            answer = self._intake.accept(document, SOURCE)
-        response.result = _SUBMIT_RESULTS[answer.result]
-        response.message_id = answer.message_id
-        response.order_id = request.order.order_id
-        response.field = answer.field
-        response.reason = answer.reason
-        response.retry_after_s = answer.retry_after_s
-        return response
-
-    def _on_cancel(self, request: CancelOrder.Request, response: CancelOrder.Response) -> CancelOrder.Response:
-        answer = self._intake.cancel(request.id, SOURCE)
-        if answer.result is Result.CANCEL_REQUESTED:
-            asked_before = CancelOrder.Response.ALREADY_REQUESTED
-            response.result = asked_before if answer.repeated else CancelOrder.Response.REQUESTED
-        else:
-            response.result = _CANCEL_RESULTS[answer.result]
-        response.message_id = answer.message_id
-        response.reason = answer.reason
-        return response
 
 
 class _HttpServer:

@@ -14,7 +14,8 @@ from typing import Any
 from drone_interfaces.msg import OrderRequest
 from rclpy.node import Node
 
-from ...intake.intake import Answer, Intake, Result
+from ...intake.answers import Answer, Result
+from ...intake.intake import Intake
 from ...ros import names, qos
 from ...ros.params import Param, ParameterError
 from ...ros.qos_watch import QosWatch

@@ -1,0 +1,199 @@
+"""Every order is parsed once and admitted once, whichever door it comes through and whatever becomes of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from gateway_fixtures import FLEET, Gateway, order_document
+
+from drone_orchestrator.core import admission
+from drone_orchestrator.core.types import Order
+from drone_orchestrator.intake import intake as intake_module
+from drone_orchestrator.intake.answers import Result
+from drone_orchestrator.intake.bulkheads import Bulkheads
+from drone_orchestrator.ports import FateUnknown
+
+M1 = str(uuid.UUID(int=1))
+ONCE = {"parsed": 1, "checked": 1, "entered": 1}
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    made = Gateway()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often orders were parsed, checked against the fleet, and let into a lane."""
+    found: Counter[str] = Counter()
+
+    def count(name: str, call: Any) -> Any:
+        def counting(*args: Any, **options: Any) -> Any:
+            found[name] += 1
+            return call(*args, **options)
+
+        return counting
+
+    monkeypatch.setattr(intake_module, "parse_order", count("parsed", admission.parse_order))
+    monkeypatch.setattr(intake_module, "check_serviceable", count("checked", admission.check_serviceable))
+    monkeypatch.setattr(Bulkheads, "enter", count("entered", Bulkheads.enter))
+    return found
+
+
+def group_fails(gateway: Gateway, *, committed: bool) -> None:
+    """Let every group end without an answer, after or instead of its commit."""
+    submit_all = gateway.store.submit_all
+
+    def unanswered(orders: Any) -> Any:
+        if committed:
+            submit_all(orders)
+        return [FateUnknown("no answer")] * len(orders)
+
+    gateway.store.submit_all = unanswered  # type: ignore[method-assign]
+
+
+def places_held(gateway: Gateway) -> int:
+    return sum(gateway.bulkheads.depth(lane) for lane in gateway.bulkheads.lanes)
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_goes_in_a_group(gateway: Gateway, counts: Counter[str]) -> None:
+    assert gateway.http.post("/orders", json=order_document()).status_code == 202
+
+    assert counts == ONCE
+
+
+@pytest.mark.parametrize("message_id", [None, M1])
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_order_whose_group_gave_no_answer(
+    gateway: Gateway, counts: Counter[str], committed: bool, message_id: str | None
+) -> None:
+    group_fails(gateway, committed=committed)
+
+    answer = gateway.http.post("/orders", json=order_document(order_id="o-1", message_id=message_id))
+
+    assert answer.status_code == (200 if committed else 202)
+    assert counts == ONCE
+    found = gateway.store.find("o-1")
+    assert found is not None and found.order.message_id == answer.json()["message_id"]
+    gateway.wait_shown()
+    assert places_held(gateway) == 1  # the order itself
+
+
+def test_a_repeat_that_only_its_order_id_gives_away(gateway: Gateway, counts: Counter[str]) -> None:
+    document = order_document()
+    gateway.http.post("/orders", json=document)
+    counts.clear()
+
+    assert gateway.http.post("/orders", json=document).status_code == 200
+
+    assert counts == ONCE
+
+
+def test_an_order_that_no_drone_can_fly(gateway: Gateway, counts: Counter[str]) -> None:
+    assert gateway.http.post("/orders", json=order_document(package_weight_kg=100.0)).status_code == 422
+
+    assert counts == {"parsed": 1, "checked": 1}
+
+
+def test_an_order_whose_lane_is_full(counts: Counter[str]) -> None:
+    fleet = replace(FLEET, classes=tuple(replace(each, max_waiting=1) for each in FLEET.classes))
+    gateway = Gateway(fleet=fleet)
+    gateway.http.post("/orders", json=order_document())
+    gateway.wait_shown()
+    counts.clear()
+
+    assert gateway.http.post("/orders", json=order_document()).status_code == 429
+
+    assert counts == ONCE
+    gateway.close()
+
+
+def test_an_order_that_meets_an_open_breaker(gateway: Gateway, counts: Counter[str]) -> None:
+    gateway.backend.set_available(False)
+    while gateway.breaker.state != "open":
+        gateway.http.get("/orders/o-1")
+
+    assert gateway.http.post("/orders", json=order_document()).status_code == 503
+
+    assert counts == ONCE
+    assert places_held(gateway) == 0
+
+
+def test_a_document_that_is_no_order(gateway: Gateway, counts: Counter[str]) -> None:
+    assert gateway.http.post("/orders", json={"colour": "red"}).status_code == 422
+
+    assert counts == {"parsed": 1}
+
+
+# --- ROS --------------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_over_the_service(gateway: Gateway, counts: Counter[str]) -> None:
+    pytest.importorskip("rclpy")
+    from drone_interfaces.msg import GeoPosition
+    from drone_interfaces.msg import Order as OrderMsg
+    from drone_interfaces.srv import SubmitOrder
+
+    from drone_orchestrator.nodes.order_gateway.order_services import OrderServices
+
+    point = order_document()["destination"]
+    destination = GeoPosition(latitude_deg=point["lat"], longitude_deg=point["lon"])
+    message = OrderMsg(order_id="o-1", destination=destination, package_weight_kg=1.2, priority=OrderMsg.HIGH)
+
+    answer = OrderServices(gateway.intake).submit(SubmitOrder.Request(order=message), SubmitOrder.Response())
+
+    assert answer.result == SubmitOrder.Response.ACCEPTED
+    assert counts == ONCE
+    shown = gateway.http.get("/orders/o-1").json()["order"]
+    assert (shown["package_weight_kg"], shown["priority"], shown["deadline_s"]) == (1.2, "high", None)
+
+
+def test_an_order_from_the_topic(gateway: Gateway, counts: Counter[str]) -> None:
+    pytest.importorskip("rclpy")
+    from builtin_interfaces.msg import Time
+    from drone_interfaces.msg import OrderRequest
+
+    from drone_orchestrator.nodes.order_gateway.order_topic import OrderTopic
+    from drone_orchestrator.ros.qos_watch import QosWatch
+    from drone_orchestrator.security.envelope import Opener
+
+    node, watch = _Node(), cast(QosWatch, _Watch())
+    opener = Opener({}, window_s=30.0, allow_unsigned=True)
+    OrderTopic(cast(Any, node), opener, gateway.intake, gateway.metrics, watch)
+    payload = json.dumps(order_document(order_id="o-1"))
+    stamp = Time(sec=int(time.time()))
+
+    node.publish(OrderRequest(message_id=M1, type="order.submit", payload=payload, timestamp=stamp))
+
+    assert gateway.count(Result.ACCEPTED.value, "dds_topic") == 1
+    assert counts == ONCE
+    found = gateway.store.find("o-1")
+    assert found is not None and isinstance(found.order, Order) and found.order.message_id == M1
+
+
+class _Node:
+    """A node whose only subscription gets what :meth:`publish` is given."""
+
+    def create_subscription(self, _type: Any, _topic: str, callback: Any, _qos: Any, **_options: Any) -> None:
+        self.publish = callback
+
+    def get_logger(self) -> Any:
+        return logging.getLogger("test")
+
+
+class _Watch:
+    def subscribing(self, _topic: str, _qos: Any) -> dict[str, Any]:
+        return {}

@@ -21,8 +21,6 @@ from rclpy.validate_namespace import validate_namespace
 from ..core.types import DroneReport
 from . import messages, names, qos
 
-FLEET_DEPTH = 1000
-
 
 class Unreachable(RuntimeError):
     """The node that was asked for did not answer in time."""
@@ -73,7 +71,7 @@ def drones(*, namespace: str = "/", timeout_s: float = 2.0, expected: int | None
             return  # the drone cannot be shown; the orchestrator's log says why
 
     with _Session(namespace) as session:
-        session.node.create_subscription(DroneState, names.DRONE_STATES, on_state, qos.state(FLEET_DEPTH))
+        session.node.create_subscription(DroneState, names.DRONE_STATES, on_state, qos.drone_states())
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and (expected is None or len(heard) < expected):
             session.executor.spin_once(timeout_sec=0.05)
@@ -243,7 +241,7 @@ class FleetEar:
 
     def _listen(self) -> None:
         with self._session as session:
-            session.node.create_subscription(DroneState, names.DRONE_STATES, self._on_state, qos.state(FLEET_DEPTH))
+            session.node.create_subscription(DroneState, names.DRONE_STATES, self._on_state, qos.drone_states())
             session.node.create_subscription(LeaderState, names.LEADER, self._on_leader, qos.state())
             while not self._closing.is_set():
                 session.executor.spin_once(timeout_sec=0.1)

@@ -19,10 +19,6 @@ FLEET_MARKERS = "fleet_markers"
 MAP_FRAME = "map"
 DIAGNOSTICS = "/diagnostics"  # absolute by ROS convention (REP 107)
 
-#: Said in a replica's log once it hears a leader's heartbeats: from then on it would notice that they stop.
-HEARS_DRONES = "drones are heard"
-STANDING_BY = "standing by for the leader of epoch {epoch}"
-
 #: ROS names allow no more than this in one token; the id is a node name and part of topic names.
 DRONE_ID_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

@@ -28,6 +28,8 @@ STATE_LIVELINESS_S = 2.0
 TELEMETRY_LIFESPAN_S = 1.0
 TELEMETRY_DEADLINE_S = 0.5
 EVENTS_DEPTH = 1000
+#: Drones of the largest supported fleet.
+FLEET_DEPTH = 1000
 
 _OVERRIDABLE = (
     QoSPolicyKind.HISTORY,
@@ -62,9 +64,9 @@ def heartbeat(timeout_s: float = HEARTBEAT_LIVELINESS_S) -> QoSProfile:
 def state(depth: int = 1) -> QoSProfile:
     """Latest state of something: drones, leader, saga table, back-pressure.
 
-    Reliable and transient-local, so a leader that has just been elected hears every drone's state at once. Writers keep
-    one sample. A reader of a topic that many write (``drone_states``) passes at least the number of writers as
-    ``depth``: without keys, DDS counts a reader's history over all writers together.
+    Reliable and transient-local, so that a newly elected leader hears every drone's state at once. Writers keep one
+    sample. A reader of a topic with many writers needs a ``depth`` of at least their number: these topics have no
+    keys, so DDS counts a reader's history over all writers together.
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
@@ -74,6 +76,14 @@ def state(depth: int = 1) -> QoSProfile:
         liveliness=LivelinessPolicy.AUTOMATIC,
         liveliness_lease_duration=Duration(seconds=STATE_LIVELINESS_S),
     )
+
+
+def drone_states() -> QoSProfile:
+    """State of all drones, for readers of ``drone_states``; each drone writes with the profile ``state``.
+
+    The depth is that of the largest supported fleet, so that the newest sample of every drone fits.
+    """
+    return state(FLEET_DEPTH)
 
 
 def telemetry() -> QoSProfile:
@@ -163,6 +173,7 @@ PROFILES = (
             "drones/<id>/path",
         ),
     ),
+    (drone_states, (names.DRONE_STATES,)),
     (telemetry, ("drones/<id>/telemetry", "drones/<id>/pose")),
     (odometry, ("drones/<id>/odometry",)),
     (set_points, ("drones/<id>/cmd_vel",)),

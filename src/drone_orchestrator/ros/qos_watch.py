@@ -26,10 +26,11 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from ..telemetry.diagnostics import Severity, Status
 from . import qos
 
-#: A missed deadline or a lost liveliness is shown for so long.
+#: How long (s) a missed deadline or a lost liveliness is reported.
 SHOWN_S = 10.0
-#: Durations of DDS from here on mean "not limited".
+#: Node name that rclpy gives a peer until discovery has named it.
 _NOT_YET_KNOWN = "_NODE_NAME_UNKNOWN_"
+#: DDS durations of this length and more mean "not limited".
 _ENDLESS_NS = 10**17
 
 

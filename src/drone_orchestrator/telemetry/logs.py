@@ -21,6 +21,10 @@ from .replica_metrics import Committed
 
 FORMAT_VARIABLE = "DRONE_ORCHESTRATOR_LOG_FORMAT"
 FORMATS = ("text", "json")
+#: A replica logs this when it hears the first drone.
+HEARS_DRONES = "drones are heard"
+#: A standby logs this at a leader's first heartbeat: from then on it notices when they stop.
+STANDING_BY = "standing by for the leader of epoch {epoch}"
 #: The fields that a record may have, in the order in which they are written.
 FIELDS = ("order_id", "message_id", "drone", "attempt", "epoch", "status", "reason", "trace_id", "span_id")
 

@@ -35,7 +35,7 @@ from ...bringup.fleet_config import FleetConfigError, load, save
 from ...bringup.plan import FleetOptions
 from ...core import saga as sagas
 from ...core.types import Entry, SagaEvent, SagaStatus, StoreChange
-from ...ros import names
+from ...telemetry.logs import HEARS_DRONES, STANDING_BY
 from ..audit import print_report
 from ..context import json_option
 from ..output import Failure, Output
@@ -347,10 +347,10 @@ class _Run:
         return found
 
     def _stands_by(self, name: str, epoch: int) -> bool:
-        return self._said(name, self._logs_from, names.STANDING_BY.format(epoch=epoch))
+        return self._said(name, self._logs_from, STANDING_BY.format(epoch=epoch))
 
     def _hears_drones(self, name: str) -> bool:
-        return self._said(name, self._lives_from, names.HEARS_DRONES)
+        return self._said(name, self._lives_from, HEARS_DRONES)
 
     def _said(self, name: str, marks: Mapping[str, int], words: str) -> bool:
         """Whether the process has said so since ``marks``, bytes of its log."""

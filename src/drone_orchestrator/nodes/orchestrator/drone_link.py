@@ -26,7 +26,6 @@ from ...ros.goal_client import GoalClient
 from ...ros.qos_watch import QosWatch
 from ...runtime.acknowledgements import Acknowledgements
 
-FLEET_DEPTH = 1000
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
 #: A standby keeps a drone's question for so long, should it become the leader: a drone waits no longer for an answer.
@@ -91,7 +90,7 @@ class DroneLink:
         self._leader_pub: Publisher | None = None
         self._published_at_s = 0.0
         self._watch = watch
-        profile = qos.state(FLEET_DEPTH)
+        profile = qos.drone_states()
         node.create_subscription(
             DroneState,
             names.DRONE_STATES,

@@ -21,6 +21,7 @@ from ...core.leader.events import Event, LeaderAlive, LeaderSilent
 from ...ros import names, qos
 from ...ros.log_bridge import bridge
 from ...ros.qos_watch import QosWatch
+from ...telemetry.logs import STANDING_BY
 
 
 class HeartbeatLink:
@@ -101,7 +102,7 @@ class HeartbeatLink:
         if message.epoch < self._last_epoch:
             return  # of a leader that has been replaced and does not know it yet
         if message.epoch != self._last_epoch:
-            self._log.info(names.STANDING_BY.format(epoch=message.epoch), extra={"epoch": message.epoch})
+            self._log.info(STANDING_BY.format(epoch=message.epoch), extra={"epoch": message.epoch})
         self._last_epoch = message.epoch
         self._post(LeaderAlive(message.epoch))
 

@@ -24,7 +24,7 @@ from ...core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendG
 from ...core.leader.events import DroneHeard, Event, LeaderAlive, OperatorCampaign, OperatorResign, PoliciesChanged
 from ...core.leader.orchestrator import Orchestrator
 from ...core.types import AcknowledgeOutcome, LeaderRecord
-from ...ros import command_line, executors, names, observability
+from ...ros import command_line, executors, observability
 from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge, debugs
 from ...ros.params import declare, keep_live
@@ -35,7 +35,7 @@ from ...runtime.driver import Driver
 from ...store import EtcdStore
 from ...store.archive import ArchiveWriter
 from ...telemetry.diagnostics import Status, replica_status
-from ...telemetry.logs import OrderLog
+from ...telemetry.logs import HEARS_DRONES, OrderLog
 from ...telemetry.metrics import Metrics
 from ...telemetry.replica_metrics import ReplicaTelemetry, TimedPlanner
 from ...telemetry.tracing import OrderTraces
@@ -191,7 +191,7 @@ class OrchestratorNode(LifecycleNode):
         if isinstance(event, DroneHeard):
             if not self._hears_drones:
                 self._hears_drones = True
-                self._log.info(names.HEARS_DRONES)
+                self._log.info(HEARS_DRONES)
             self._telemetry.drone_heard(event.report)
         elif isinstance(event, LeaderAlive):
             self._telemetry.leader_alive()

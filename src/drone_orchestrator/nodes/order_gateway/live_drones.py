@@ -13,13 +13,10 @@ from ...gateway.live_drones import LiveDrone, LivePicture
 from ...ros import messages, names, qos
 from ...ros.qos_watch import QosWatch
 
-#: Readers of the shared topic keep at least the fleet's size: DDS counts their history over all writers together.
-FLEET_DEPTH = 1000
-
 
 def listen_to_drones(node: Node, picture: LivePicture, watch: QosWatch) -> None:
     """Tell ``picture`` whatever a drone says from now on, and what it said last before."""
-    profile = qos.state(FLEET_DEPTH)
+    profile = qos.drone_states()
     node.create_subscription(
         DroneState,
         names.DRONE_STATES,

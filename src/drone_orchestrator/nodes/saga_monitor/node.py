@@ -40,8 +40,6 @@ from .fleet_markers import FleetMarkers
 from .parameters import ABOUT, PARAMETERS
 
 EVENT_BACKLOG = 10_000
-#: Readers of `drone_states` keep at least the fleet's size.
-FLEET_DEPTH = 1000
 #: Back-pressure is published at once when a lane's level changes, and else after so long, in step with ``period_s``.
 PRESSURE_PERIOD_S = 5.0
 
@@ -100,7 +98,7 @@ class SagaMonitor(Node):
         self._probe.start()
 
     def _hear(self, watch: QosWatch) -> None:
-        profile = qos.state(FLEET_DEPTH)
+        profile = qos.drone_states()
         self.create_subscription(
             DroneState,
             names.DRONE_STATES,

@@ -1,11 +1,12 @@
-"""What an order costs its leader until a drone is reserved, stage by stage, on one thread and without a store.
+"""Time a leader's work on an order until a drone is reserved, stage by stage, on one thread and without a store.
 
     .venv/bin/python benchmarks/leader_cost.py --orders 1000 --rounds 8
 
-Core, planner, records and requests are those of production; a connection that answers at once stands in for etcd, so
-that nothing waits and nothing else takes the processor: this finds what `fleetctl bench throughput` cannot tell from
-noise. Each stage is the best of the rounds. The baseline of the same run writes and reads records by Python's own JSON.
-Not counted: gRPC itself, threads, leases. The last line of stdout is the figures as JSON, in µs per order.
+Core, planner, records and requests are those of production. A connection that answers at once replaces etcd, so that
+nothing waits and nothing else uses the processor: this shows differences that `fleetctl bench throughput` cannot
+distinguish from noise. Each stage is the best of the rounds. The baseline of the same run writes and reads records with
+Python's own JSON. gRPC, threads and leases are not counted. The last line of stdout has the figures as JSON, in µs per
+order.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ T = TypeVar("T")
 
 
 class Nowhere:
-    """Stands in for :class:`Connection`, to an etcd that does whatever it is asked, at once, and remembers it."""
+    """Replacement for :class:`Connection`: an etcd that carries out every request at once and records it."""
 
     names = "nowhere"
     timeout_s = 2.0
@@ -80,7 +81,7 @@ class Nowhere:
         return answer
 
     def take_echoes(self) -> list[bytes]:
-        """What the watch tells of all that was asked since the last call, as it comes over the wire."""
+        """Return the watch responses to all requests since the last call, in wire format."""
         asked, self.asked = self.asked, []
         return [_watch_response(revision, request) for revision, request in asked]
 
@@ -100,7 +101,7 @@ def _watch_response(revision: int, request: Any) -> bytes:
 
 
 class LeasesOfNowhere(EtcdDriver):
-    """Leases are not what is measured."""
+    """Leases that cost nothing: they are not measured."""
 
     granted = 0
 
@@ -111,7 +112,7 @@ class LeasesOfNowhere(EtcdDriver):
 
 
 class Stream(WatchStream):
-    """A watch stream of responses that are at hand."""
+    """Watch stream of prepared responses."""
 
     def __init__(self, responses: Sequence[bytes], without: tuple[str, ...]) -> None:
         self._responses = responses
@@ -124,7 +125,7 @@ class Stream(WatchStream):
 
 
 class Leader:
-    """A leader in office, its store on nowhere, and a stopwatch for each stage."""
+    """Acting leader without a real store, and a stopwatch for each stage."""
 
     def __init__(self, fleet: FleetSpec) -> None:
         self.fleet = fleet
@@ -155,7 +156,7 @@ class Leader:
         return [StoreChanged(self.store._change(raw)) for raw in Stream(echoes, self._without)]
 
     def assign_all(self, orders: Sequence[Order]) -> None:
-        """From what the watch tells of new orders to what it tells of their reservations."""
+        """Run from the watch responses of new orders to those of their reservations."""
         self.store.submit_all(orders)
         for response in self.nowhere.take_echoes():
             events = self.timed("orders in", self.hear_of, [response])
@@ -180,7 +181,7 @@ def _commits(effects: Sequence[Effect]) -> list[Commit]:
 
 
 def measure(orders: int, rounds: int) -> dict[str, float]:
-    """µs per order of each stage, the best of ``rounds``."""
+    """Return the best time of each stage over ``rounds`` (µs per order)."""
     fleet = fleet_config.load()
     first = replace(fleet.classes[0], max_waiting=orders * rounds, max_in_flight=orders * rounds)
     leader = Leader(replace(fleet, classes=(first,)))

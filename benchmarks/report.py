@@ -1,7 +1,7 @@
-"""Runs every bench and writes docs/benchmarks.md: figures, pictures, and the machine that they were measured on.
+"""Run every benchmark and write docs/benchmarks.md: figures, pictures, and the machine they were measured on.
 
-``make bench`` calls it. It takes about twenty minutes and wants the machine for itself. ``--only NAME …`` repeats
-some of the benches and keeps the figures of the others.
+``make bench`` calls it. It takes about twenty minutes and needs the machine to itself. ``--only NAME …`` repeats
+some of the benchmarks and keeps the figures of the others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _failover(f: Figures) -> str:
             ("kill", "`SIGKILL` of the leader"),
             ("hang", "`SIGSTOP` of the leader"),
             ("handover", "planned handover"),
-            ("lease_only", "baseline: `SIGKILL`, found out by the 5 s lease alone"),
+            ("lease_only", "baseline: `SIGKILL`, detected by the 5 s lease alone"),
         )
     ]
     return "\n".join(
@@ -52,10 +52,10 @@ def _throughput(f: Figures) -> str:
             "| | orders/s |",
             "|---|---|",
             f"| accepted and assigned, {f['orders']} orders, {f['drones']} drones | {f['orders_per_s']:,.0f} |",
-            f"| baseline: one transaction a transition | {f['baseline_orders_per_s']:,.0f} |",
+            f"| baseline: one transaction per transition | {f['baseline_orders_per_s']:,.0f} |",
             f"| through all steps to delivered | {f['delivered_per_s']:,.0f} |",
             "",
-            f"Ratio to the baseline: {f['ratio']:.1f}. etcd synced its log {f['wal_fsyncs']} times meanwhile.",
+            f"Ratio to the baseline: {f['ratio']:.1f}. etcd synced its log {f['wal_fsyncs']} times.",
         ]
     )
 
@@ -68,7 +68,7 @@ def _latency(f: Figures) -> str:
             "|---|---|---|",
             f"| `POST` sent to `ASSIGNED` committed, {f['rate']:g} orders/s, {f['n']} orders | {f['p50_ms']} | "
             f"{f['p99_ms']} |",
-            f"| baseline: the same clients write four transactions, one after the other | {base['p50_ms']} | "
+            f"| baseline: the same clients write four transactions in sequence | {base['p50_ms']} | "
             f"{base['p99_ms']} |",
         ]
     )
@@ -86,9 +86,9 @@ def _scale(f: Figures) -> str:
 
 def _plan(f: Figures) -> str:
     return (
-        f"{f['drones']} drones × {f['orders']} orders: p50 {f['p50_ms']:.0f} ms, p99 {f['p99_ms']:.0f} ms. Mean time "
-        f"to deliver against the greedy planner: {f['delivery_time_ratio']:.3f}; late orders {f['late_orders']} "
-        f"against {f['late_orders_greedy']}."
+        f"{f['drones']} drones × {f['orders']} orders: p50 {f['p50_ms']:.0f} ms, p99 {f['p99_ms']:.0f} ms. Mean "
+        f"delivery time relative to the greedy planner: {f['delivery_time_ratio']:.3f}; late orders: "
+        f"{f['late_orders']} (greedy: {f['late_orders_greedy']})."
     )
 
 
@@ -96,7 +96,7 @@ def _lanes(f: Figures) -> str:
     quiet, flooded = f["quiet"], f["flooded"]
     return (
         f"Assignment in one lane: p50 {quiet['p50_ms']} ms while the other is quiet, {flooded['p50_ms']} ms while it "
-        f"is flooded ({f['flood_refused']} orders of the flood refused): {f['ratio_p50']:.2f} times."
+        f"is flooded ({f['flood_refused']} orders of the flood refused): a ratio of {f['ratio_p50']:.2f}."
     )
 
 
@@ -106,12 +106,12 @@ def _soak(f: Figures) -> str:
             "| | |",
             "|---|---|",
             f"| orders, all delivered, archived and accounted for | {f['archived']:,} at {f['orders_per_s']:.0f}/s |",
-            f"| the leader's memory, last quarter against the first of the steady part | {f['memory_growth']:.2f} × |",
-            f"| etcd's data, the same | {f['etcd_growth']:.2f} × |",
-            f"| most that etcd held | {f['peak_bytes'] / 1e6:.0f} MB |",
-            f"| baseline: what it would hold if nothing were retired | {f['baseline_bytes'] / 1e6:.0f} MB |",
+            f"| the leader's memory, last quarter of the steady part over the first | {f['memory_growth']:.2f} × |",
+            f"| etcd's data, likewise | {f['etcd_growth']:.2f} × |",
+            f"| peak size of etcd's data | {f['peak_bytes'] / 1e6:.0f} MB |",
+            f"| baseline: its size if nothing were retired | {f['baseline_bytes'] / 1e6:.0f} MB |",
             "",
-            f"Orders lost: {f['missing']}; invariants broken: {f['violations']}; keys left in the end: "
+            f"Orders lost: {f['missing']}; invariants broken: {f['violations']}; keys left at the end: "
             f"{f['left_keys']}, the leader's own.",
         ]
     )
@@ -119,7 +119,7 @@ def _soak(f: Figures) -> str:
 
 @dataclass(frozen=True)
 class Bench:
-    """One section: ``command`` after ``fleetctl bench``, what it shows, and its figures as Markdown."""
+    """Section of the page: the arguments of ``fleetctl bench``, an explanation, and the figures as Markdown."""
 
     title: str
     command: str
@@ -129,7 +129,7 @@ class Bench:
 
     @property
     def name(self) -> str:
-        """That of its files, and after ``--only``."""
+        """Return the name of its files, also used with ``--only``."""
         words = self.command.split()
         ways = [word.strip("-") for word in words if word in ("--http", "--fleet")]
         return "-".join([words[0], *ways])
@@ -139,55 +139,55 @@ BENCHES = (
     Bench(
         "Failover",
         "failover --kills 20",
-        "From the fault to the first assignment that the next leader commits, under load, three replicas.",
+        "Time from the fault to the first assignment that the next leader commits. Three replicas, under load.",
         _failover,
     ),
     Bench(
         "Throughput",
         "throughput",
-        "Orders from intake to a reserved drone, in etcd with fsync, drones that need no time. Intake, leader and etcd "
-        "share the machine.",
+        "Orders from intake to a reserved drone, in etcd with fsync, with drones that take no time. Intake, leader and "
+        "etcd share the machine.",
         _throughput,
     ),
     Bench(
         "Throughput over HTTP",
         "throughput --http --rounds 3",
-        "The same, handed in one by one by 32 clients at a gateway, on the same machine too.",
+        "The same, submitted one by one by 32 clients of a gateway on the same machine.",
         _throughput,
     ),
     Bench(
         "Latency",
         "latency --rate 50",
-        "The way of an order: a gateway, a leader and etcd, each a process of its own, and drones that need no time, "
-        "as above. The time of the commit is that at which a watch of etcd shows it.",
+        "Gateway, leader and etcd are separate processes; drones take no time, as above. A commit counts from the "
+        "moment when a watch of etcd shows it.",
         _latency,
     ),
     Bench(
         "Latency in a whole fleet",
         "latency --rate 50 --fleet",
-        "The same with a standby, and with drones that fly and talk over DDS. All of it shares this machine: a third "
-        "of its time is then the drones', which would elsewhere have computers of their own, and hardly any is left.",
+        "The same with a standby and with drones that fly and talk over DDS. Everything shares this machine, which is "
+        "nearly saturated: a third of its time goes to the drones, which have their own computers in a real fleet.",
         _latency,
     ),
     Bench(
         "Scale",
         "scale --drones 10,50,100,200",
-        "One leader against the number of drones, all of them on DDS, under a light load of orders.",
+        "One leader with a growing number of drones on DDS, under a light load of orders.",
         _scale,
     ),
     Bench(
         "Soak",
         "soak",
-        "An hour's worth of orders, one after another, through one region that retires what has ended.",
+        "An hour's worth of orders through one region that retires ended orders.",
         _soak,
     ),
-    Bench("Planning", "plan --drones 1000 --orders 1000", "One round of planning by itself.", _plan, False),
-    Bench("Bulkheads", "lanes", "What a flood in one lane costs another.", _lanes, False),
+    Bench("Planning", "plan --drones 1000 --orders 1000", "A single planning round.", _plan, False),
+    Bench("Bulkheads", "lanes", "The effect of a flood in one lane on another.", _lanes, False),
 )
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on."""
+    """Return the facts about the machine and the code that the figures depend on."""
     model = next(
         (
             line.split(":", 1)[1].strip()
@@ -215,7 +215,7 @@ def _output(*command: str) -> str:
 
 
 def run(bench: Bench) -> bool:
-    """Run one bench and keep its figures with the machine's facts; whether it says that all is well."""
+    """Run one benchmark and keep its figures with the facts of the machine. Return True if it reports no problem."""
     command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", *bench.command.split(), "--json"]
     if bench.has_picture:
         command += ["--picture", str(FOLDER / f"{bench.name}.svg")]
@@ -230,13 +230,13 @@ def run(bench: Bench) -> bool:
 
 
 def page() -> str:
-    """docs/benchmarks.md from the figures that are kept."""
+    """Return docs/benchmarks.md, written from the kept figures."""
     parts = [
         "# Benchmarks",
         "",
         "Written by `make bench` from the figures in [benchmarks/](benchmarks/): do not edit. Absolute figures hold "
-        "for the machine that each section names; what carries over is the ratio to the baseline of the same run. How "
-        "the design comes by them is in [architecture.md](architecture.md).",
+        "for the machine that each section names; ratios to the baseline of the same run carry over to others. "
+        "[performance.md](performance.md) explains how the design achieves them.",
     ]
     for bench in BENCHES:
         kept = FOLDER / f"{bench.name}.json"
@@ -253,7 +253,7 @@ def page() -> str:
 
 
 def main() -> int:
-    """Exit code 1 where a bench failed or says that something is wrong; the page is written in any case."""
+    """Return 1 if a benchmark failed or reported a problem. The page is written in any case."""
     names = [bench.name for bench in BENCHES]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="run these only")

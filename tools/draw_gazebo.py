@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/images/gazebo.png from the SDF files themselves: the town from above and aslant, and a quadrotor.
+"""Draw docs/images/gazebo.png from the SDF files: the town from above and at an angle, and a quadrotor.
 
 Not what Gazebo would render, but the same boxes and cylinders in the same places: to see what a change does.
 """
@@ -29,7 +29,7 @@ LIGHT = np.array([0.4, -0.5, 0.75]) / np.linalg.norm([0.4, -0.5, 0.75])
 
 @dataclass(frozen=True)
 class Solid:
-    """The outline of something, extruded upwards: corners of its base, of its top, and how it looks."""
+    """Outline extruded upwards: corners of its base and top, and its colour."""
 
     name: str
     base: np.ndarray
@@ -45,13 +45,13 @@ class Solid:
 
 
 def pose(element: ElementTree.Element) -> tuple[np.ndarray, float]:
-    """Position and yaw; nothing here is tilted."""
+    """Return position and yaw. No model is tilted."""
     numbers = [float(each) for each in (element.findtext("pose") or "0 0 0 0 0 0").split()]
     return np.array(numbers[:3]), numbers[5]
 
 
 def solids(models: list[ElementTree.Element]) -> list[Solid]:
-    """Every visual of the models that is a box, a cylinder or a sphere (drawn as a short cylinder)."""
+    """Yield every box, cylinder and sphere (drawn as a short cylinder) of the models."""
     return [
         made
         for model in models
@@ -78,7 +78,7 @@ def solid(model: ElementTree.Element, link: ElementTree.Element, visual: Element
 
 
 def shape(visual: ElementTree.Element) -> tuple[np.ndarray, float] | None:
-    """Corners of the outline around the middle, and the height."""
+    """Return the corners of the outline around the centre, and the height."""
     size, geometry = visual.findtext("geometry/box/size"), visual.find("geometry")
     assert geometry is not None
     outline = [[float(x) for x in (each.text or "").split()] for each in geometry.iterfind("polyline/point")]
@@ -127,7 +127,7 @@ def draw_from_above(axes: Axes, shown: list[Solid]) -> None:
 
 
 def draw_region(axes: Axes, shown: list[Solid]) -> None:
-    """The no-fly zones, kilometres away, and where the town is."""
+    """Draw the no-fly zones, kilometres away, and the town's position."""
     axes.set_facecolor("#dfe6d8")
     for each in shown:
         name = each.name.split("/", 1)[0]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes config/gazebo: the world, and a quadrotor for each drone class of config/fleet.yaml. A test compares them.
+"""Generate config/gazebo: the world, and a quadrotor for each drone class of config/fleet.yaml. A test compares them.
 
 Masses and speeds come from the fleet configuration. The rest follows from geometry: inertias are those of boxes and
 cylinders, thrust is that of a propeller (T = C_T ρ n² D⁴, torque C_P ρ n² D⁵ / 2π), and the gains of Gazebo's velocity
@@ -32,7 +32,7 @@ MAX_ACCELERATION_MPS2 = 4.0
 
 @dataclass(frozen=True)
 class Airframe:
-    """Sizes of a quadrotor in metres; ``max_rpm`` of its propellers."""
+    """Dimensions of a quadrotor (m), and ``max_rpm`` of its propellers."""
 
     body: tuple[float, float, float]
     arm: float  # from the middle to a rotor's axis
@@ -60,7 +60,7 @@ ROOF_COLOR = "0.45 0.25 0.20 1"
 
 
 def numbers(*values: float) -> str:
-    """As SDF writes vectors; six significant digits are more than anything here is known to."""
+    """Return a vector as SDF writes it, with six significant digits, more than any value here is known to."""
     return " ".join(f"{0.0 if abs(value) < 1e-12 else value:.6g}" for value in values)
 
 
@@ -68,7 +68,7 @@ def numbers(*values: float) -> str:
 
 
 def quadrotor(drone_class: DroneClass, frame: Airframe) -> str:
-    """The SDF of one class. The model's origin is where its legs stand, so its height is 0 on the ground."""
+    """Return the SDF of one class. The model's origin is at its feet, so its height is 0 on the ground."""
     rotor_kg = ROTOR_SHARE * drone_class.empty_mass_kg
     body_kg = drone_class.empty_mass_kg - 4 * rotor_kg
     length, width, height = frame.body
@@ -133,33 +133,33 @@ def quadrotor(drone_class: DroneClass, frame: Airframe) -> str:
 
 
 def rotor_places(frame: Airframe) -> list[tuple[float, float]]:
-    """Forward and left of each rotor: front right, back left, front left, back right, as autopilots number them."""
+    """Return each rotor's position (forward, left): front right, back left, front left, back right, as in autopilots."""
     along = frame.arm / math.sqrt(2)
     return [(along, -along), (-along, along), (along, along), (-along, -along)]
 
 
 def direction(index: int) -> int:
-    """Rotors across from each other turn alike: 1 counter-clockwise, -1 clockwise."""
+    """Return the direction of rotation, 1 counter-clockwise or -1 clockwise; opposite rotors turn alike."""
     return 1 if index < 2 else -1
 
 
 def motor_constant(frame: Airframe) -> float:
-    """Newtons of thrust per (rad/s)²."""
+    """Return the thrust coefficient (N per (rad/s)²)."""
     return THRUST_COEFFICIENT * AIR_KG_PER_M3 * frame.propeller**4 / (2 * math.pi) ** 2
 
 
 def moment_constant(frame: Airframe) -> float:
-    """Newton metres of torque per newton of thrust."""
+    """Return the torque per thrust (N m per N)."""
     return POWER_COEFFICIENT * frame.propeller / (2 * math.pi * THRUST_COEFFICIENT)
 
 
 def max_speed(frame: Airframe) -> float:
-    """The fastest that a rotor turns, in rad/s."""
+    """Return the maximum speed of a rotor (rad/s)."""
     return frame.max_rpm * 2 * math.pi / 60
 
 
 def box_inertia(mass_kg: float, x: float, y: float, z: float) -> tuple[float, float, float]:
-    """Moments of a box about its middle in kg m²."""
+    """Return the moments of inertia of a box about its centre (kg m²)."""
     return mass_kg * (y * y + z * z) / 12, mass_kg * (x * x + z * z) / 12, mass_kg * (x * x + y * y) / 12
 
 
@@ -184,7 +184,7 @@ def arm_visual(index: int, x: float, y: float, height: float) -> str:
 
 
 def leg(index: int, y: float, length: float, height: float, up: float) -> str:
-    """A skid: what the drone stands on."""
+    """Return a skid, on which the drone stands."""
     pose, size = numbers(0, y, 0.015 - up, 0, 0, 0), numbers(length * 1.1, 0.03, 0.03)
     strut, strut_size = numbers(0, y, (height + 0.03) / 2 - up, 0, 0, 0), numbers(0.03, 0.03, height - 0.03)
     return f"""      <collision name="skid_{index}_collision">
@@ -287,7 +287,7 @@ def velocity_plugin(drone_class: DroneClass, frame: Airframe, inertia: list[floa
 
 
 def model_config(name: str) -> str:
-    """What Gazebo's resource finder shows of a model."""
+    """Return the description that Gazebo's resource finder shows for a model."""
     return f"""<?xml version="1.0"?>
 {HEAD}
 <model>
@@ -303,7 +303,7 @@ def model_config(name: str) -> str:
 
 
 def world(fleet: FleetSpec) -> str:
-    """Depot at the origin, x east, y north."""
+    """Return the world: depot at the origin, x east, y north."""
     depot = fleet.depot
     houses = "".join(house(i + 1, *each) for i, each in enumerate(HOUSES))
     zones = "".join(zone(each, depot) for each in fleet.no_fly_zones)
@@ -414,14 +414,14 @@ def house(number: int, east: float, north: float, length: float, width: float, h
 
 
 def zone(of: NoFlyZone, depot: GeoPoint) -> str:
-    """As the launch file writes it for another fleet."""
+    """Return the zones as the launch file writes them for another fleet."""
     model = zone_model(of, depot)
     ElementTree.indent(model, "  ", level=2)
     return f"    {ElementTree.tostring(model, encoding='unicode').rstrip()}\n"
 
 
 def files() -> dict[Path, str]:
-    """Every generated file and its content."""
+    """Return every generated file with its content."""
     fleet = fleet_config.load(ROOT / "config" / "fleet.yaml")
     out = {GAZEBO / "worlds" / "town.sdf": world(fleet)}
     for drone_class in fleet.classes:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the ``fleet_markers`` of a running fleet without rviz or a screen: the very messages, by matplotlib.
+"""Draw the ``fleet_markers`` messages of a running fleet with matplotlib, without rviz or a screen.
 
     tools/render_markers.py fleet.png --view orbit --when 'NEW LEADER'
 
@@ -58,7 +58,7 @@ CAMERAS = {"top": Camera(math.radians(90.0), 0.0), "orbit": Camera(math.radians(
 
 
 def capture(namespace: str, when: str, timeout_s: float) -> list[Marker]:
-    """The living markers of the first message after which a text matches ``when``."""
+    """Return the live markers of the first message after which a text matches ``when``."""
     living: dict[tuple[str, int], Marker] = {}
     done: list[bool] = []
 
@@ -111,7 +111,7 @@ def render(markers: list[Marker], camera: Camera, path: str) -> None:
 
 
 def _grid(axes: Axes, camera: Camera, half_m: float) -> None:
-    """As the Grid display of config/rviz/fleet.rviz: a line every kilometre."""
+    """Draw a line every kilometre, like the Grid display of config/rviz/fleet.rviz."""
     reach = 10_000.0
     steps = np.arange(-reach, reach + 1.0, 1000.0)
     lines = [camera(np.array([[s, -reach, 0.0], [s, reach, 0.0]])) for s in steps]
@@ -125,7 +125,7 @@ def _place(marker: Marker) -> Array:
 
 
 def _in_map(marker: Marker) -> Array:
-    """The marker's points in the map: turned about the vertical and moved by its pose. Without points, its place."""
+    """Return the marker's points in the map frame, rotated and moved by its pose; its position if it has no points."""
     if not marker.points:
         return _place(marker)
     q = marker.pose.orientation
@@ -163,7 +163,7 @@ def _triangles(axes: Axes, marker: Marker, camera: Camera, points_per_m: float) 
 
 
 def _round(axes: Axes, marker: Marker, camera: Camera, points_per_m: float) -> None:
-    """A sphere, or a flat cylinder as its upper face."""
+    """Draw a sphere, or a flat cylinder as its upper face."""
     angles = np.linspace(0.0, 2.0 * math.pi, 48)
     if marker.type == Marker.SPHERE:
         rim = camera(_place(marker)) + marker.scale.x / 2.0 * np.column_stack([np.cos(angles), np.sin(angles)])

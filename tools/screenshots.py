@@ -1,4 +1,4 @@
-"""Takes the pictures of the dashboard for the documentation, from a real fleet in a real browser.
+"""Take the documentation's pictures of the dashboard, from a real fleet in a real browser.
 
     .venv/bin/python tools/screenshots.py [--out docs/images]
 
@@ -41,14 +41,14 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 class Scene:
-    """A fleet at work, as its gateway tells of it."""
+    """Running fleet, seen through its gateway."""
 
     def __init__(self, fleet: LocalFleet) -> None:
         self._fleet = fleet
         self._http = httpx.Client(base_url=fleet.url, timeout=10.0, trust_env=False)
 
     def read(self) -> dict[str, Any]:
-        """The body of ``GET /fleet``; empty while nobody answers."""
+        """Return the body of ``GET /fleet``; empty while the gateway does not answer."""
         try:
             answer = self._http.get("/fleet")
         except httpx.HTTPError:
@@ -56,7 +56,7 @@ class Scene:
         return answer.json() if answer.status_code == 200 else {}
 
     def until(self, what: str, true: Callable[[dict[str, Any]], object], timeout_s: float = 120.0) -> dict[str, Any]:
-        """The first body that ``true`` holds for."""
+        """Wait for and return the first body for which ``true`` holds."""
         deadline, pause = time.monotonic() + timeout_s, threading.Event()
         while time.monotonic() < deadline:
             self._fleet.check()
@@ -66,7 +66,7 @@ class Scene:
         raise SystemExit(f"not within {timeout_s:.0f} s: {what}")
 
     def hand_in(self, documents: Iterator[dict[str, object]], count: int) -> list[str]:
-        """Order so many; the message ids. What the fleet does not take is left out."""
+        """Submit this many orders and return the message ids of those that were accepted."""
         taken: list[str] = []
         while len(taken) < count:
             answer = self._http.post("/orders", json=next(documents))
@@ -78,19 +78,19 @@ class Scene:
         self._http.delete(f"/orders/{message_id}").raise_for_status()
 
     def kill_leader(self) -> None:
-        """Kill who leads, and wait for the successor."""
+        """Kill the leader and wait for its successor."""
         old = self.until("somebody leads", lambda body: body["leader"])["leader"]
         self._fleet.kill(old["holder"])
         self.until("another leads", lambda body: (body["leader"] or old)["epoch"] > old["epoch"])
 
 
 def flying(body: dict[str, Any], *phases: str) -> list[dict[str, Any]]:
-    """The drones in one of ``phases``."""
+    """Return the drones in one of ``phases``."""
     return [drone for drone in body["drones"] if drone["phase"] in phases]
 
 
 def play(scene: Scene) -> str:
-    """The scene; the message id of an order that a drone carries when it is worth a picture."""
+    """Set the scene. Return the message id of an order that a drone carries when it is worth a picture."""
     documents = iter(town.orders(ORDERS, SEED))
     scene.hand_in(documents, 6)
     scene.until("four orders under way", lambda body: len(flying(body, "TO_DESTINATION")) >= 4)
@@ -106,7 +106,7 @@ def play(scene: Scene) -> str:
 
 
 def open_page(browser: Browser, url: str, kind: str) -> Page:
-    """A page that follows the fleet."""
+    """Open a page that follows the fleet."""
     page = browser.new_context(**KINDS[kind], reduced_motion="reduce").new_page()
     page.goto(url)
     expect(page.get_by_test_id("freshness")).to_have_text("Live", timeout=30_000)
@@ -114,7 +114,7 @@ def open_page(browser: Browser, url: str, kind: str) -> Page:
 
 
 def photograph(page: Page, message_id: str, theme: str, path: Path) -> None:
-    """One picture with an order chosen; refuses one that is too large for the documentation."""
+    """Take one picture with an order selected. Refuse a file too large for the documentation."""
     page.emulate_media(color_scheme="light" if theme == "light" else "dark")
     page.evaluate("id => { location.hash = `order=${id}` }", message_id)
     expect(page.get_by_role("list", name="What happened")).to_be_visible(timeout=30_000)
@@ -129,7 +129,7 @@ def photograph(page: Page, message_id: str, theme: str, path: Path) -> None:
 
 
 def main() -> int:
-    """Exit code 2: something is missing."""
+    """Take all pictures. Return 2 if a program is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
     arguments = parser.parse_args()

@@ -133,7 +133,7 @@ def quadrotor(drone_class: DroneClass, frame: Airframe) -> str:
 
 
 def rotor_places(frame: Airframe) -> list[tuple[float, float]]:
-    """Return each rotor's position (forward, left): front right, back left, front left, back right, as in autopilots."""
+    """Return each rotor's place (forward, left): front right, back left, front left, back right, as autopilots do."""
     along = frame.arm / math.sqrt(2)
     return [(along, -along), (-along, along), (along, along), (-along, -along)]
 

@@ -45,11 +45,11 @@ from .core.types import (
     LeaderRecord,
     OperatorCommand,
     Order,
-    Saga,
     SagaEvent,
     Snapshot,
     StoreChange,
 )
+from .core.view import OrderView
 
 
 class StoreError(Exception):
@@ -88,16 +88,6 @@ class Submitted:
     message_id: str
     created: bool
     conflict: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """One order as a reader sees it: with its saga if it has one, else the inbox entry alone."""
-
-    order: Order
-    saga: Saga | None
-    cancel_requested: bool = False
-    revision: int = 0
 
 
 class ArchiveUnavailable(Exception):

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
-from ..core.types import Order, Saga, SagaEvent, SagaStatus
-from ..core.view import FleetView
-from ..ports import OrderView, StoreReader
+from ..core.types import SagaEvent, SagaStatus
+from ..core.view import FleetView, OrderView
+from ..ports import StoreReader
 from ..store.codec import event_to_dict, order_to_dict, saga_to_dict
 from .output import Failure, Output, duration, shown
 
@@ -30,11 +30,6 @@ def find(store: StoreReader, order_id: str) -> OrderView:
     if view is None:
         raise Failure(f"there is no order {order_id} (fleetctl order list shows those that there are)")
     return view
-
-
-def status(view: OrderView) -> SagaStatus:
-    """Where the order stands; in the inbox it is pending."""
-    return view.saga.status if view.saga else SagaStatus.PENDING
 
 
 def coloured(state: SagaStatus, text: str = "") -> str:
@@ -63,24 +58,16 @@ def as_dict(view: OrderView) -> dict[str, object]:
     return document
 
 
-def orders_of(view: FleetView) -> list[OrderView]:
-    """Every readable order of the region, the newest last."""
-    rows: list[OrderView] = []
-    for entry in view.sagas.values():
-        if isinstance(entry.value, Saga):
-            rows.append(OrderView(entry.value.order, entry.value, entry.id in view.cancels, entry.mod_revision))
-    for entry in view.inbox.values():
-        if isinstance(entry.value, Order):
-            rows.append(OrderView(entry.value, None, entry.id in view.cancels, entry.mod_revision))
-    rows.sort(key=lambda row: (row.order.submitted_at, row.order.message_id))
-    return rows
+def by_age(view: FleetView) -> list[OrderView]:
+    """Return every readable order of the region, the oldest first."""
+    return sorted(view.orders(), key=lambda row: (row.order.submitted_at, row.order.message_id))
 
 
 def orders_table(rows: Iterable[OrderView], now_s: float) -> Table:
     """A line per order; ages as of ``now_s`` by the wall clock."""
     table = Table("order", "status", "drone", "attempt", "kg", "priority", "in state", "age", box=None)
     for row in rows:
-        saga, state = row.saga, status(row)
+        saga, state = row.saga, row.status
         notes = [" (parked)"] if saga and saga.parked else []
         if row.cancel_requested and not state.is_terminal:
             notes.append(" (cancelling)")
@@ -108,7 +95,7 @@ def order_table(view: OrderView) -> Table:
 
     row("order_id", order.order_id)
     row("message_id", order.message_id)
-    table.add_row("[bold]status", coloured(status(view)))
+    table.add_row("[bold]status", coloured(view.status))
     for name in ("parked", "attempt", "drone_id", "reason", "cancel_requested"):
         row(name, document.get(name))
     row("destination", f"{order.destination.lat_deg:.5f}, {order.destination.lon_deg:.5f}")
@@ -166,10 +153,10 @@ def print_timeline(out: Output, view: OrderView, history: Sequence[SagaEvent]) -
         return
     now_s = time.time()
     out.console.print(timeline(history, now_s))
-    whole_s = (history[-1].at if status(view).is_terminal else now_s) - history[0].at
-    word = "after" if status(view).is_terminal else "for"
+    whole_s = (history[-1].at if view.status.is_terminal else now_s) - history[0].at
+    word = "after" if view.status.is_terminal else "for"
     attempts = f", {history[-1].attempt} attempts" if history[-1].attempt > 1 else ""
-    out.say(f"{coloured(status(view))} {word} {duration(max(0.0, whole_s))}{attempts}")
+    out.say(f"{coloured(view.status)} {word} {duration(max(0.0, whole_s))}{attempts}")
 
 
 def event_line(event: SagaEvent, order_id: str = "") -> str:

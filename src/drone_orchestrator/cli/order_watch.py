@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from ..core.types import Corrupt, SagaEvent, SagaStatus
-from ..core.view import FleetView
-from ..ports import OrderView, StoreError
+from ..core.view import FleetView, OrderView
+from ..ports import StoreError
 from .completion import order_ids
 from .context import Target, json_option, open_store, positive, target_options
 from .live_view import Follower, following, stale
-from .order_views import as_dict, event_line, find, orders_of, status
+from .order_views import as_dict, by_age, event_line, find
 from .output import Output, shown
 
 #: So many histories are read in one request.
@@ -36,19 +36,19 @@ def watch(out: Output, target: Target, order_id: str | None, timeout_s: float) -
     if order_id is not None:
         with open_store(target) as store:
             one = find(store, order_id)
-            if status(one).is_terminal:  # nothing to follow: tell what there was
+            if one.status.is_terminal:  # nothing to follow: tell what there was
                 for event in store.events(one.order.message_id):
                     out.say(event_line(event))
                 out.result(as_dict(one))
-                raise SystemExit(0 if status(one) is SagaStatus.DELIVERED else 1)
+                raise SystemExit(0 if one.status is SagaStatus.DELIVERED else 1)
     with following(target) as follower:
         watched = Watched(follower, out, one.order.message_id if order_id is not None else None)
         ended = watched.run(deadline)
         orders = watched.orders()
-    delivered = all(status(view) is SagaStatus.DELIVERED for view in orders)
+    delivered = all(view.status is SagaStatus.DELIVERED for view in orders)
     document: dict[str, Any] = as_dict(orders[0]) if order_id and orders else {"orders": [as_dict(v) for v in orders]}
     if not ended:
-        left = sum(not status(view).is_terminal for view in orders)
+        left = sum(not view.status.is_terminal for view in orders)
         out.say(f"[yellow]not ended within {timeout_s:g} s: {left} of {len(orders)}[/yellow]")
     elif order_id is None:
         out.say(f"{len(orders)} orders ended" if orders else "no order is open")
@@ -79,7 +79,7 @@ class Watched:
             else:
                 self._warned = False
                 self._print(news)
-                if all(status(row).is_terminal or key in self._gone for key, row in self._last.items()):
+                if all(row.status.is_terminal or key in self._gone for key, row in self._last.items()):
                     return True
             remaining_s = deadline_s - time.monotonic()
             if remaining_s <= 0:
@@ -92,10 +92,10 @@ class Watched:
 
     def _news(self, view: FleetView) -> list[OrderView]:
         """Orders that have events not shown yet. What leaves the store has ended, whether or not that was seen."""
-        rows = {row.order.message_id: row for row in orders_of(view)}
+        rows = {row.order.message_id: row for row in by_age(view)}
         for message_id, row in rows.items():
             known = message_id in self._last
-            if known or message_id == self._only or (self._only is None and not status(row).is_terminal):
+            if known or message_id == self._only or (self._only is None and not row.status.is_terminal):
                 self._last[message_id] = row
         self._gone = self._last.keys() - rows.keys()
         return [r for m, r in self._last.items() if r.saga and r.saga.event_count > self._shown.get(m, 0)]

@@ -16,22 +16,20 @@ import click
 from ..bringup import fleet_config
 from ..core.admission import KEY_NAMESPACE, InvalidOrder, check_serviceable, parse_order
 from ..core.types import CancelRequest, CommandAction, OperatorCommand, Order, SagaStatus
-from ..core.view import FleetView
+from ..core.view import FleetView, OrderView
 from ..planning.planner import AssignmentPlanner
-from ..ports import OrderView
 from .completion import order_ids, parked_ids
 from .context import Target, json_option, open_store, target_options
 from .live_view import following, show, stale
 from .order_views import (
     as_dict,
+    by_age,
     coloured,
     events_as_dicts,
     find,
     order_table,
-    orders_of,
     orders_table,
     print_timeline,
-    status,
 )
 from .order_watch import watch
 from .output import Failure, Output, shown
@@ -139,8 +137,8 @@ def list_(out: Output, target: Target, wanted: str | None, is_open: bool, parked
     """List orders, the newest last."""
 
     def chosen(view: FleetView) -> list[OrderView]:
-        rows = [row for row in orders_of(view) if wanted is None or status(row).value == wanted.upper()]
-        rows = [row for row in rows if not is_open or not status(row).is_terminal]
+        rows = [row for row in by_age(view) if wanted is None or row.status.value == wanted.upper()]
+        rows = [row for row in rows if not is_open or not row.status.is_terminal]
         return [row for row in rows if not parked or (row.saga is not None and row.saga.parked)][-limit:]
 
     if live:
@@ -171,7 +169,7 @@ def _list_live(out: Output, target: Target, chosen: Any) -> None:
         def lines() -> list[str]:
             news = []
             for row in follower.look(chosen)[0]:
-                word = f"{coloured(status(row))} {shown(row.saga.drone_id or '') if row.saga else ''}".rstrip()
+                word = f"{coloured(row.status)} {shown(row.saga.drone_id or '') if row.saga else ''}".rstrip()
                 if told.get(row.order.message_id) != word:
                     told[row.order.message_id] = word
                     news.append(f"{shown(row.order.order_id)}  {word}")
@@ -188,8 +186,8 @@ def cancel(out: Output, target: Target, order_id: str) -> None:
     """Ask for an order to be cancelled; what comes of it shows in its status."""
     with open_store(target) as store:
         view = find(store, order_id)
-        if status(view).is_terminal:
-            raise Failure(f"{order_id} is {status(view).value} already")
+        if view.status.is_terminal:
+            raise Failure(f"{order_id} is {view.status.value} already")
         created = store.request_cancel(CancelRequest(view.order.message_id, time.time()))
         view = store.find(view.order.message_id) or view
     out.say("cancellation requested" if created else "cancellation was requested before")
@@ -230,7 +228,7 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
     with open_store(target) as store:
         before = find(store, order_id)
         if before.saga is None or not before.saga.parked:
-            raise Failure(f"{order_id} is {status(before).value} and not parked: there is nothing to decide")
+            raise Failure(f"{order_id} is {before.status.value} and not parked: there is nothing to decide")
         command = OperatorCommand(before.order.message_id, action, time.time(), getpass.getuser())
         if not store.request_command(command):
             out.say("a decision waits already; it is carried out first")
@@ -241,7 +239,7 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
             saga = view.saga_of(before.order.message_id)
             if saga is None or saga.event_count > before.saga.event_count:
                 after = find(store, order_id)
-                out.say(f"{shown(order_id)} is {status(after).value} now")
+                out.say(f"{shown(order_id)} is {after.status.value} now")
                 out.result(as_dict(after))
                 return
             if before.order.message_id not in view.commands:

@@ -16,7 +16,7 @@ from ..core.view import FleetView
 from .context import Target, json_option, target_options
 from .drones import drone_rows, drones_table, hearing, leader_document, leader_line, namespace_option, order_names
 from .live_view import Follower, following, show, stale
-from .order_views import coloured, orders_of, orders_table, status
+from .order_views import by_age, coloured, orders_table
 from .output import Output
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ class _Screen:
         return [f"{time.strftime('%H:%M:%S')}  {line}"]
 
     def _picture(self, view: FleetView) -> dict[str, Any]:
-        everything = orders_of(view)
+        everything = by_age(view)
         rows = drone_rows(view, self._ear.drones())
         return {
             "leader": leader_document(view),
             "drones": rows,
             "busy": sum(1 for row in rows if row["message_id"]),
             "names": order_names(view),
-            "orders": [row for row in everything if not status(row).is_terminal],
-            "counts": Counter(status(row) for row in everything),
+            "orders": [row for row in everything if not row.status.is_terminal],
+            "counts": Counter(row.status for row in everything),
         }

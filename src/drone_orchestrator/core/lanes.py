@@ -102,11 +102,13 @@ class Ledger:
 
     def look(self, view: FleetView, message_id: str) -> None:
         """Count one order as ``view`` has it: by its saga, else by its inbox entry, else (or unreadable) as gone."""
-        entry = view.sagas.get(message_id) or view.inbox.get(message_id)
-        if entry is not None and isinstance(entry.value, Saga):
-            self.set(entry.value.order, load_of(entry.value))
-        elif entry is not None and isinstance(entry.value, Order):
-            self.set(entry.value, Load.WAITING)
+        saga = view.saga_of(message_id)
+        if saga is not None:
+            self.set(saga.order, load_of(saga))
+            return
+        order = view.order_of(message_id)
+        if order is not None:
+            self.set(order, Load.WAITING)
         else:
             self.drop(message_id)
 

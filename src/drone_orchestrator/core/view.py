@@ -1,12 +1,15 @@
 """The projection of a region's store that every reader folds from a snapshot and the changes after it.
 
-The leader decides on it, standbys keep it warm, the monitor and the gateway show it. It is disposable: throwing it away
-and loading a snapshot gives the same view.
+The leader decides on it, standbys keep it warm, the monitor and the gateway show it. It is disposable: a new view of a
+snapshot is as good.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from .changes import Change, Release, Reserve, Transition
 from .types import (
@@ -15,37 +18,87 @@ from .types import (
     Corrupt,
     Entry,
     Kind,
+    LeaderRecord,
     OperatorCommand,
     Order,
     Reservation,
     Saga,
+    SagaStatus,
     Snapshot,
     StoreChange,
-    Value,
 )
+
+T_co = TypeVar("T_co", covariant=True)
+
+#: The kinds of records that name an order by its message id.
+_OF_ORDERS = (Kind.SAGA, Kind.INBOX_ORDER, Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
+
+
+class Stored(Protocol[T_co]):
+    """A living, readable record: an ``Entry`` of a known kind, and therefore with a value of a known type.
+
+    The store decodes each kind of key to its own type, or to ``Corrupt``, which never gets into a table.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def value(self) -> T_co: ...
+
+    @property
+    def mod_revision(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """One order as a reader sees it: its saga if it has one, else the inbox entry alone."""
+
+    order: Order
+    saga: Saga | None
+    cancel_requested: bool = False
+    revision: int = 0
+
+    @property
+    def status(self) -> SagaStatus:
+        """The saga's status; an order that still waits in the inbox is pending."""
+        return self.saga.status if self.saga is not None else SagaStatus.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentLeader:
+    """The replica that holds the leader key. ``epoch`` is the key's mod revision, ``since`` wall clock in s."""
+
+    holder: str
+    epoch: int
+    instance_id: str
+    since: float
 
 
 class FleetView:
-    """Living keys by kind, each with its mod revision. Entries only ever get newer.
+    """Living records by kind, each with its mod revision. Records only ever get newer.
 
-    ``revision`` is the newest revision up to which *everything* is applied. The own commits of a leader may be applied
-    before the watch delivers them (``apply_commit``); their echo is known by its revision and changes nothing.
+    ``revision`` is the newest revision up to which *everything* is applied. A leader may apply its commits before the
+    watch delivers them (``apply_commit``); their echo is known by its revision and changes nothing.
+
+    The tables hold what can be read. A record that cannot is in ``corrupt`` alone, by ``<kind>/<id>``, until somebody
+    repairs or removes it: nothing is decided on it.
     """
 
     def __init__(self) -> None:
         self.revision = 0
-        self.inbox: dict[str, Entry] = {}
-        self.cancels: dict[str, Entry] = {}
-        self.commands: dict[str, Entry] = {}
-        self.sagas: dict[str, Entry] = {}
-        self.reservations: dict[str, Entry] = {}
-        self.breakers: dict[str, Entry] = {}
+        self.inbox: dict[str, Stored[Order]] = {}
+        self.cancels: dict[str, Stored[CancelRequest]] = {}
+        self.commands: dict[str, Stored[OperatorCommand]] = {}
+        self.sagas: dict[str, Stored[Saga]] = {}
+        self.reservations: dict[str, Stored[Reservation]] = {}
+        self.breakers: dict[str, Stored[Breaker]] = {}
         self.by_drone: dict[str, dict[str, None]] = {}  # living orders that name the drone, in a fixed order
-        self.leader: Entry | None = None
+        self.leader: Entry | None = None  # a deleted key stays visible as an entry without value
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
         self._forgettable: deque[tuple[int, tuple[Kind, str]]] = deque()  # deletions, nearly by revision
-        self._tables: dict[Kind, dict[str, Entry]] = {
+        self._tables: dict[Kind, dict[str, Any]] = {
             Kind.INBOX_ORDER: self.inbox,
             Kind.INBOX_CANCEL: self.cancels,
             Kind.INBOX_COMMAND: self.commands,
@@ -54,9 +107,24 @@ class FleetView:
             Kind.ASSIGNMENT: self.reservations,
         }
 
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> FleetView:
+        """Return a view of ``snapshot``."""
+        view = cls()
+        view.load(snapshot)
+        return view
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
     def load(self, snapshot: Snapshot) -> None:
         """Replace everything by ``snapshot``."""
-        self.__init__()  # type: ignore[misc]
+        for table in self._tables.values():
+            table.clear()
+        self.by_drone.clear()
+        self.corrupt.clear()
+        self._deleted.clear()
+        self._forgettable.clear()
+        self.leader = None
         for entry in snapshot.entries:
             self._put(entry)
         self.revision = snapshot.revision
@@ -73,10 +141,10 @@ class FleetView:
         return fresh
 
     def apply_commit(self, change: Change, revision: int) -> None:
-        """Apply what an own commit is known to have written, ahead of the watch.
+        """Apply a commit of this replica ahead of the watch.
 
-        Where the watch is past that revision already, it has shown the commit and what came after it, such as the end
-        of the reservation's lease: applying it once more would bring the dead back.
+        Do nothing if the watch is past ``revision``: it has shown the commit and what came after it, such as the end of
+        the reservation's lease, and applying it again would resurrect an expired reservation.
         """
         if revision <= self.revision:
             return
@@ -94,73 +162,137 @@ class FleetView:
         if breaker is not None:
             self._put(Entry(Kind.BREAKER, breaker.breaker.drone_id, breaker.breaker, revision))
 
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def leadership(self) -> CurrentLeader | None:
+        """The leader by the store; ``None`` if the key is free or cannot be read."""
+        key = self.leader
+        if key is None or not isinstance(key.value, LeaderRecord):
+            return None
+        return CurrentLeader(key.value.holder, key.mod_revision, key.value.instance_id, key.value.since)
+
+    def orders(self) -> Iterator[OrderView]:
+        """Yield every readable order: those with a saga, then those that still wait in the inbox."""
+        for id_, saga in self.sagas.items():
+            yield OrderView(saga.value.order, saga.value, id_ in self.cancels, saga.mod_revision)
+        for id_, order in self.inbox.items():
+            if not self._begun(id_):
+                yield OrderView(order.value, None, id_ in self.cancels, order.mod_revision)
+
+    def order_view(self, message_id: str) -> OrderView | None:
+        """Return one of :meth:`orders`."""
+        saga, cancelled = self.sagas.get(message_id), message_id in self.cancels
+        if saga is not None:
+            return OrderView(saga.value.order, saga.value, cancelled, saga.mod_revision)
+        order = self.inbox.get(message_id)
+        if order is None or self._begun(message_id):
+            return None
+        return OrderView(order.value, None, cancelled, order.mod_revision)
+
+    def waiting(self) -> Iterator[Order]:
+        """Yield the readable orders in the inbox for which no leader has begun a saga."""
+        return (order.value for id_, order in self.inbox.items() if not self._begun(id_))
+
+    def counts(self) -> dict[SagaStatus, int]:
+        """Count :meth:`orders` by status, with a 0 for a status that no order has."""
+        counts = dict.fromkeys(SagaStatus, 0)
+        for saga in self.sagas.values():
+            counts[saga.value.status] += 1
+        counts[SagaStatus.PENDING] += sum(1 for _ in self.waiting())
+        return counts
+
+    def message_ids(self) -> list[str]:
+        """Return the message ids of all orders and of all requests about orders, unreadable ones included."""
+        prefixes = tuple(f"{kind.value}/" for kind in _OF_ORDERS)
+        corrupt = (entry.id for name, entry in self.corrupt.items() if name.startswith(prefixes))
+        return list(dict.fromkeys([*self.sagas, *self.inbox, *self.cancels, *self.commands, *corrupt]))
+
+    def has_order(self, message_id: str) -> bool:
+        """Return whether the store has this order, be it unreadable."""
+        return message_id in self.sagas or message_id in self.inbox or self.is_corrupt(message_id)
+
     def saga_of(self, message_id: str, attempt: int | None = None) -> Saga | None:
-        """The order's saga, if there is a readable one (and it is at ``attempt``)."""
-        entry = self.sagas.get(message_id)
-        saga = entry.value if entry is not None and isinstance(entry.value, Saga) else None
-        return saga if saga is not None and attempt in (None, saga.attempt) else None
+        """Return the order's saga if there is a readable one (and it is at ``attempt``)."""
+        stored = self.sagas.get(message_id)
+        if stored is None or (attempt is not None and stored.value.attempt != attempt):
+            return None
+        return stored.value
 
     def order_of(self, message_id: str) -> Order | None:
-        """The order, wherever it is: in its saga or still in the inbox."""
-        saga = self.saga_of(message_id)
+        """Return the order from its saga or, before it has one, from the inbox."""
+        saga = self.sagas.get(message_id)
         if saga is not None:
-            return saga.order
-        entry = self.inbox.get(message_id)
-        return entry.value if entry is not None and isinstance(entry.value, Order) else None
+            return saga.value.order
+        order = self.inbox.get(message_id)
+        return order.value if order is not None else None
 
     def cancel_of(self, message_id: str) -> CancelRequest | None:
-        entry = self.cancels.get(message_id)
-        return entry.value if entry is not None and isinstance(entry.value, CancelRequest) else None
+        stored = self.cancels.get(message_id)
+        return stored.value if stored is not None else None
 
     def command_of(self, message_id: str) -> OperatorCommand | None:
-        entry = self.commands.get(message_id)
-        return entry.value if entry is not None and isinstance(entry.value, OperatorCommand) else None
+        stored = self.commands.get(message_id)
+        return stored.value if stored is not None else None
 
     def breaker_of(self, drone_id: str) -> Breaker | None:
-        entry = self.breakers.get(drone_id)
-        return entry.value if entry is not None and isinstance(entry.value, Breaker) else None
+        stored = self.breakers.get(drone_id)
+        return stored.value if stored is not None else None
 
-    def reservation_of(self, saga: Saga) -> Entry | None:
-        """The reservation of the saga's drone, if it is for this order and attempt."""
-        entry = self.reservations.get(saga.drone_id or "")
-        if entry is None or not isinstance(entry.value, Reservation):
+    def reservation_of(self, saga: Saga) -> Stored[Reservation] | None:
+        """Return the reservation of the saga's drone, if it is for this order and attempt."""
+        held = self.reservations.get(saga.drone_id or "")
+        if held is None or held.value.message_id != saga.message_id or held.value.attempt != saga.attempt:
             return None
-        return entry if (entry.value.message_id, entry.value.attempt) == (saga.message_id, saga.attempt) else None
+        return held
+
+    def revision_of(self, kind: Kind, id_: str) -> int:
+        """Return the mod revision of a living record, readable or not; 0 if there is none."""
+        stored = self._tables[kind].get(id_)
+        if stored is None and self.corrupt:
+            stored = self.corrupt.get(f"{kind.value}/{id_}")
+        return stored.mod_revision if stored is not None else 0
 
     def is_corrupt(self, id_: str, kinds: tuple[Kind, ...] = (Kind.SAGA, Kind.INBOX_ORDER)) -> bool:
-        """Whether something that the order of this message (or what ``kinds`` say) is made of cannot be read."""
+        """Return whether the order of this message id (or a record of ``kinds``) cannot be read."""
         return bool(self.corrupt) and any(f"{kind.value}/{id_}" in self.corrupt for kind in kinds)
 
-    def _index(self, message_id: str, before: Value | None, after: Value | None) -> None:
-        if isinstance(before, Saga) and before.drone_id in self.by_drone:
-            self.by_drone[before.drone_id].pop(message_id, None)
+    def _begun(self, message_id: str) -> bool:
+        return message_id in self.sagas or self.is_corrupt(message_id, (Kind.SAGA,))
+
+    def _index(self, message_id: str, before: Stored[Saga] | None, after: object) -> None:
+        if before is not None and before.value.drone_id in self.by_drone:
+            self.by_drone[before.value.drone_id].pop(message_id, None)
         if isinstance(after, Saga) and after.drone_id is not None and not after.status.is_terminal:
             self.by_drone.setdefault(after.drone_id, {})[message_id] = None
 
     def _put(self, entry: Entry) -> bool:
-        if entry.kind is Kind.LEADER:
-            if self.leader is not None and entry.mod_revision <= self.leader.mod_revision:
+        kind, id_, value, revision = entry
+        if kind is Kind.LEADER:
+            if self.leader is not None and revision <= self.leader.mod_revision:
                 return False
-            self.leader = entry  # a deleted key stays visible as an entry without value
+            self.leader = entry
             return True
-        table = self._tables.get(entry.kind)
+        table = self._tables.get(kind)
         if table is None:
-            return entry.kind is Kind.EVENT
-        known = table.get(entry.id)
-        newest = max(known.mod_revision if known else 0, self._deleted.get((entry.kind, entry.id), 0))
-        if entry.mod_revision <= newest:
+            return kind is Kind.EVENT
+        before = known = table.get(id_)
+        if known is None and self.corrupt:
+            known = self.corrupt.get(f"{kind.value}/{id_}")
+        newest = known.mod_revision if known is not None else self._deleted.get((kind, id_), 0)
+        if revision <= newest:
             return False
-        if entry.kind is Kind.SAGA:
-            self._index(entry.id, known.value if known else None, entry.value)
-        if isinstance(entry.value, Corrupt):
-            # What cannot be read is set aside: nothing is decided on it, and it is reported until somebody mends it.
-            self.corrupt[f"{entry.kind.value}/{entry.id}"] = entry
-        elif self.corrupt:
-            self.corrupt.pop(f"{entry.kind.value}/{entry.id}", None)
-        if entry.value is None:
-            table.pop(entry.id, None)
-            self._deleted[entry.kind, entry.id] = entry.mod_revision
-            self._forgettable.append((entry.mod_revision, (entry.kind, entry.id)))
+        if kind is Kind.SAGA:
+            self._index(id_, before, value)
+        if self.corrupt:
+            self.corrupt.pop(f"{kind.value}/{id_}", None)
+        if value is None:
+            table.pop(id_, None)
+            self._deleted[kind, id_] = revision
+            self._forgettable.append((revision, (kind, id_)))
+        elif isinstance(value, Corrupt):
+            table.pop(id_, None)
+            self.corrupt[f"{kind.value}/{id_}"] = entry
         else:
-            table[entry.id] = entry
+            table[id_] = entry
         return True

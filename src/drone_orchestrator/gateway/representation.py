@@ -6,12 +6,11 @@ import base64
 import binascii
 import heapq
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from ..core.types import Order, Saga, SagaStatus
-from ..core.view import FleetView
-from ..ports import OrderView
+from ..core.types import Order, SagaStatus
+from ..core.view import FleetView, OrderView
 from ..runtime.projection import Freshness
 from ..store.codec import order_to_dict
 from .problems import Problem
@@ -26,7 +25,7 @@ def order_json(view: OrderView) -> dict[str, Any]:
     return {
         "message_id": order.message_id,
         "order_id": order.order_id,
-        "status": _status(view).value,
+        "status": view.status.value,
         "parked": saga is not None and saga.parked,
         "attempt": saga.attempt if saga else 0,
         "drone_id": saga.drone_id if saga else None,
@@ -48,7 +47,7 @@ def select_orders(
     part = text.lower()
 
     def wanted(each: OrderView) -> bool:
-        if statuses and _status(each) not in statuses:
+        if statuses and each.status not in statuses:
             return False
         if part and part not in each.order.order_id.lower() and part not in each.order.message_id.lower():
             return False
@@ -57,7 +56,7 @@ def select_orders(
 
     def select(view: FleetView) -> list[OrderView]:
         first = heapq.nlargest if newest else heapq.nsmallest
-        return first(limit + 1, filter(wanted, _orders(view)), key=lambda each: _place(each.order))
+        return first(limit + 1, filter(wanted, view.orders()), key=lambda each: _place(each.order))
 
     return select
 
@@ -86,20 +85,6 @@ def decode_cursor(text: str) -> Place:
     except (binascii.Error, ValueError, TypeError, RecursionError):
         pass  # answered below, like a cursor of the wrong form
     raise Problem(422, "bad_cursor", "the cursor is not one that a listing gave", field="cursor")
-
-
-def _orders(view: FleetView) -> Iterable[OrderView]:
-    """Every readable order: those with a saga, and those that wait in the inbox."""
-    for id_, entry in view.sagas.items():
-        if isinstance(entry.value, Saga):
-            yield OrderView(entry.value.order, entry.value, id_ in view.cancels, entry.mod_revision)
-    for id_, entry in view.inbox.items():
-        if isinstance(entry.value, Order) and id_ not in view.sagas:
-            yield OrderView(entry.value, None, id_ in view.cancels, entry.mod_revision)
-
-
-def _status(view: OrderView) -> SagaStatus:
-    return view.saga.status if view.saga else SagaStatus.PENDING
 
 
 def _place(order: Order) -> Place:

@@ -16,7 +16,8 @@ from typing import Any
 
 from ..core.admission import Code, InvalidOrder, check_serviceable, message_id_from_key, parse_order
 from ..core.types import CancelRequest, FleetSpec, Order, SagaEvent, SagaStatus, StoreChange
-from ..ports import OrderView, StoreError, StoreInbox, Submitted
+from ..core.view import OrderView
+from ..ports import StoreError, StoreInbox, Submitted
 from ..runtime.breaker import StoreBreaker
 from ..telemetry import tracing
 from ..telemetry.metrics import Metrics

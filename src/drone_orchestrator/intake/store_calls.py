@@ -9,7 +9,8 @@ from typing import TypeVar
 import tenacity
 
 from ..core.types import CancelRequest, Order, SagaEvent
-from ..ports import FateUnknown, OrderView, StoreDenied, StoreError, StoreInbox, Submitted
+from ..core.view import OrderView
+from ..ports import FateUnknown, StoreDenied, StoreError, StoreInbox, Submitted
 from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
 from .answers import Answer, Result

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..core.types import Corrupt, Entry, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
-from ..ports import HistoryGone, OrderView, StoreError, StoreUnavailable, WatchHandle
+from ..core.view import OrderView
+from ..ports import HistoryGone, StoreError, StoreUnavailable, WatchHandle
 from .codec import decode
 from .keys import InvalidId, Keys, range_end
 from .kv import Compacted, Driver, KeyValue, RawChange, WatchSink

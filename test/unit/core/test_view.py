@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from world import make_order
 
 from drone_orchestrator.core import saga as sagas
@@ -20,7 +22,7 @@ from drone_orchestrator.core.types import (
     Snapshot,
     StoreChange,
 )
-from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.core.view import CurrentLeader, FleetView, OrderView
 
 ORDER = make_order()
 FIRST = sagas.begin(ORDER, now_s=1.0, epoch=3)
@@ -35,9 +37,7 @@ def assignment() -> Transition:
 
 
 def view(*entries: Entry, revision: int = 5) -> FleetView:
-    loaded = FleetView()
-    loaded.load(Snapshot(revision, entries))
-    return loaded
+    return FleetView.of(Snapshot(revision, entries))
 
 
 def saga_entry(revision: int, saga: Saga | Corrupt | None = PENDING) -> Entry:
@@ -104,6 +104,69 @@ def test_what_cannot_be_read_is_set_aside_until_it_is_mended_or_gone() -> None:
     mine.apply(change(7, saga_entry(7, Corrupt(b"?", "no json"))))
     mine.apply(change(8, saga_entry(8, None)))
     assert mine.corrupt == {}
+
+
+def test_what_cannot_be_read_is_in_no_table_but_its_revision_is_known() -> None:
+    mine = view(saga_entry(5), Entry(Kind.INBOX_CANCEL, "m1", Corrupt(b"?", "no json"), 4))
+    mine.apply(change(7, saga_entry(7, Corrupt(b"?", "no json"))))
+    assert mine.sagas == mine.cancels == {}
+    assert sorted(mine.corrupt) == ["inbox/cancels/m1", "sagas/m1"]
+    assert mine.revision_of(Kind.SAGA, "m1") == 7
+    assert mine.revision_of(Kind.INBOX_CANCEL, "m1") == 4
+    assert mine.revision_of(Kind.INBOX_COMMAND, "m1") == 0
+    assert mine.has_order("m1") and not mine.has_order("m2")
+    assert mine.message_ids() == ["m1"]
+    assert mine.apply(change(8, saga_entry(6))) == [], "older than the unreadable one"
+
+
+def test_an_unreadable_record_takes_the_order_off_its_drone() -> None:
+    step = assignment()
+    mine = view(saga_entry(5, step.saga))
+    assert mine.by_drone == {"d": {"m1": None}}
+    mine.apply(change(6, saga_entry(6, Corrupt(b"?", "no json"))))
+    assert mine.by_drone == {"d": {}}
+
+
+def test_orders_are_those_with_a_saga_and_those_that_wait() -> None:
+    second, third = make_order(2), make_order(3)
+    mine = view(
+        saga_entry(5),
+        Entry(Kind.INBOX_ORDER, ORDER.message_id, ORDER, 3),
+        Entry(Kind.INBOX_ORDER, second.message_id, second, 4),
+        Entry(Kind.INBOX_CANCEL, second.message_id, CancelRequest(second.message_id, 1.0), 5),
+        Entry(Kind.SAGA, third.message_id, Corrupt(b"?", "no json"), 5),
+        Entry(Kind.INBOX_ORDER, third.message_id, third, 4),
+    )
+    begun, waiting = OrderView(ORDER, PENDING, False, 5), OrderView(second, None, True, 4)
+    assert list(mine.orders()) == [begun, waiting]
+    assert [mine.order_view(each.message_id) for each in (ORDER, second, third)] == [begun, waiting, None]
+    assert list(mine.waiting()) == [second]
+
+
+def test_counts_are_of_all_statuses_and_agree_with_the_orders() -> None:
+    second, step = make_order(2), assignment()
+    mine = view(saga_entry(5, step.saga), Entry(Kind.INBOX_ORDER, second.message_id, second, 4))
+    counts = mine.counts()
+    assert list(counts) == list(SagaStatus)
+    assert {status: n for status, n in counts.items() if n} == {SagaStatus.ASSIGNED: 1, SagaStatus.PENDING: 1}
+    assert Counter(each.status for each in mine.orders()) == Counter(counts)
+
+
+def test_leadership_is_that_of_a_readable_living_key() -> None:
+    record = LeaderRecord("a", "a-1", 2.0)
+    assert view().leadership is None
+    assert view(Entry(Kind.LEADER, "", record, 4)).leadership == CurrentLeader("a", 4, "a-1", 2.0)
+    assert view(Entry(Kind.LEADER, "", None, 4)).leadership is None
+    assert view(Entry(Kind.LEADER, "", Corrupt(b"?", "no json"), 4)).leadership is None
+
+
+def test_a_snapshot_replaces_everything() -> None:
+    mine = view(saga_entry(5, assignment().saga), Entry(Kind.BREAKER, "d", Corrupt(b"?", "no json"), 5))
+    mine.apply(
+        change(6, Entry(Kind.LEADER, "", LeaderRecord("a", "a-1", 0.0), 6), Entry(Kind.ASSIGNMENT, "d", None, 9))
+    )
+    mine.load(Snapshot(3))
+    assert vars(mine) == vars(FleetView.of(Snapshot(3)))
 
 
 def test_events_are_news_but_not_kept_and_unknown_kinds_are_neither() -> None:

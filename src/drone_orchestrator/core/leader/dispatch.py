@@ -36,7 +36,7 @@ from ..types import (
     SagaStatus,
     Verdict,
 )
-from ..view import FleetView
+from ..view import FleetView, Stored
 from ..zones import blocked_way
 from .after_loading import Aftermath, deadline_of, outcome_of
 from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report, SendGoal
@@ -84,13 +84,13 @@ class Dispatcher:
     def start_over(self, now: Instant) -> list[Effect]:
         """The same term on a fresh view. What this leader has seen itself is kept: graces, budgets and commits under
         way do not begin anew because a watch lost its place."""
-        term, view = self._steps.held, self._view
+        term = self._steps.held
         effects: list[Effect] = []
         for message_id, memory in list(term.orders.items()):
             if memory.clearance:
                 effects.append(_answer(memory.clearance, Verdict.ASK_AGAIN, term.epoch))
             memory.clearance = memory.wake_at_s = None
-            if not memory.busy and message_id not in view.sagas and message_id not in view.inbox:
+            if not memory.busy and not self._view.has_order(message_id):
                 del term.orders[message_id]
         term.waiting = WaitingOrders()
         term.wakes.clear()
@@ -110,8 +110,7 @@ class Dispatcher:
 
     def _look_at_all(self, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
-        view = self._view
-        for message_id in dict.fromkeys([*view.sagas, *view.inbox, *view.cancels, *view.commands]):
+        for message_id in self._view.message_ids():
             effects += self.reconcile(message_id, now)
         for drone in list(self._drones.values()):
             effects += self._keep_reservation(drone, now)
@@ -281,10 +280,9 @@ class Dispatcher:
             return []
         if now.mono_s < term.store_retry_at_s:
             return self._postpone(message_id, memory, term)
-        entry = self._view.sagas.get(message_id)
-        if entry is None or not isinstance(entry.value, Saga):
+        saga = self._view.saga_of(message_id)
+        if saga is None:
             return self._look_at_inbox(message_id, memory)
-        saga = entry.value
         effects: list[Effect] = []
         if memory.clearance and saga.status not in (S.ASSIGNED, S.DISPATCHED):
             effects.append(_answer_settled(term, saga, memory))
@@ -308,9 +306,9 @@ class Dispatcher:
         """Take out of the inbox what cannot be read or obeyed, so that somebody can ask again."""
         view, message_id = self._view, saga.message_id
         kinds: list[Kind] = []
-        if message_id in view.cancels and view.cancel_of(message_id) is None:
+        if view.is_corrupt(message_id, (Kind.INBOX_CANCEL,)):
             kinds.append(Kind.INBOX_CANCEL)
-        if message_id in view.commands and (not saga.parked or view.command_of(message_id) is None):
+        if view.is_corrupt(message_id, (Kind.INBOX_COMMAND,)) or (message_id in view.commands and not saga.parked):
             kinds.append(Kind.INBOX_COMMAND)
         if not kinds:
             return []
@@ -327,9 +325,9 @@ class Dispatcher:
 
     def _look_at_inbox(self, message_id: str, memory: OrderMemory) -> list[Effect]:
         term = self._steps.held
-        entry = self._view.inbox.get(message_id)
-        if entry is not None and isinstance(entry.value, Order):
-            self._seek_drone(entry.value, begun=False)
+        waiting = self._view.inbox.get(message_id)
+        if waiting is not None:
+            self._seek_drone(waiting.value, begun=False)
             return []
         # Not in the inbox and without a saga: it ended long ago or never was. No drone may load for it.
         request, memory.clearance = memory.clearance, None
@@ -417,7 +415,7 @@ class Dispatcher:
         return self._send_goal(saga, memory, now)
 
     def _clear(
-        self, saga: Saga, memory: OrderMemory, reservation: Entry, drone: Drone | None, now: Instant
+        self, saga: Saga, memory: OrderMemory, reservation: Stored[Reservation], drone: Drone | None, now: Instant
     ) -> list[Effect]:
         term = self._steps.held
         assert memory.clearance is not None
@@ -480,11 +478,9 @@ class Dispatcher:
         return effects
 
     def _assign(self, message_id: str, drone_id: str, now: Instant) -> list[Effect]:
-        entry = self._view.sagas.get(message_id)
+        saga = self._view.saga_of(message_id)
         before: tuple[SagaEvent, ...] = ()
-        if entry is not None and isinstance(entry.value, Saga):
-            saga = entry.value
-        else:
+        if saga is None:
             before = (self._begin(message_id, now),)
             saga = sagas.apply(None, before[0])
         step = self._steps.record(saga, sagas.ASSIGNED, S.ASSIGNED, now, drone_id=drone_id)
@@ -503,9 +499,9 @@ class Dispatcher:
     def _reconcile_drone(self, drone_id: str, now: Instant) -> list[Effect]:
         """Look at the order that a drone is reserved for, and at the one it says it has."""
         names: list[str] = []
-        entry = self._view.reservations.get(drone_id)
-        if entry is not None and isinstance(entry.value, Reservation):
-            names.append(entry.value.message_id)
+        held = self._view.reservations.get(drone_id)
+        if held is not None:
+            names.append(held.value.message_id)
         drone = self._drones.get(drone_id)
         if drone is not None and drone.report.message_id and drone.report.message_id not in names:
             names.append(drone.report.message_id)
@@ -556,10 +552,10 @@ class Dispatcher:
             self._drones[drone_id].kept_at_s = now.mono_s
 
     def _keep_reservation(self, drone: Drone, now: Instant) -> list[Effect]:
-        entry = self._view.reservations.get(drone.report.drone_id)
-        leased = entry is not None and isinstance(entry.value, Reservation) and entry.value.leased
+        held = self._view.reservations.get(drone.report.drone_id)
         if (
-            not leased
+            held is None
+            or not held.value.leased
             or self._roster.is_silent(drone, now)
             or now.mono_s < drone.kept_at_s + self._policy.keep_reservation_s
         ):

@@ -15,7 +15,7 @@ import heapq
 from .. import backoff
 from ..changes import Fate, Retirement
 from ..policies import RetentionPolicy
-from ..types import Instant, Saga
+from ..types import Instant
 from ..view import FleetView
 from .effects import Archive, Commit, Effect, Ended, Report
 from .events import Archived, CommitDone
@@ -67,12 +67,12 @@ class Retention:
 
     def look_at(self, message_id: str) -> None:
         """The order's saga may have changed."""
-        entry = self._view.sagas.get(message_id)
-        if not self._epoch or entry is None or not isinstance(entry.value, Saga):
+        stored = self._view.sagas.get(message_id)
+        if not self._epoch or stored is None:
             self._known.pop(message_id, None)
-        elif entry.value.status.is_terminal and self._known.get(message_id) != entry.mod_revision:
-            self._known[message_id] = entry.mod_revision
-            heapq.heappush(self._ended, (entry.value.updated_at, message_id, entry.mod_revision))
+        elif stored.value.status.is_terminal and self._known.get(message_id) != stored.mod_revision:
+            self._known[message_id] = stored.mod_revision
+            heapq.heappush(self._ended, (stored.value.updated_at, message_id, stored.mod_revision))
 
     def next_deadline(self) -> float | None:
         """When to tick next, by the monotonic clock."""
@@ -89,9 +89,9 @@ class Retention:
         batch: list[Ended] = []
         while self._ended and len(batch) < self._policy.max_under_way and self._due_in_s(now) <= 0.0:
             _, message_id, revision = heapq.heappop(self._ended)
-            entry = self._view.sagas.get(message_id)
-            if entry is not None and entry.mod_revision == revision and isinstance(entry.value, Saga):
-                batch.append(Ended(entry.value, revision))
+            stored = self._view.sagas.get(message_id)
+            if stored is not None and stored.mod_revision == revision:
+                batch.append(Ended(stored.value, revision))
         if batch:
             self._archiving = Archive(self._new_id(), self._epoch, tuple(batch))
             return [self._archiving]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..lanes import Ledger
 from ..policies import DispatchPolicy
-from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase, Reservation
+from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase
 from ..view import FleetView
 from . import breakers
 from .lane_sharing import LaneRound
@@ -123,9 +123,9 @@ class Roster:
         if drone is None:
             self._keep(drone_id, None)
             return
-        entry = self._view.reservations.get(drone_id)
-        if entry is not None and isinstance(entry.value, Reservation):
-            served = self._ledger.lane(entry.value.message_id) or ""
+        held = self._view.reservations.get(drone_id)
+        if held is not None:
+            served = self._ledger.lane(held.value.message_id) or ""
         report = drone.report
         if served is not None and served != report.drone_class:
             self._lent[drone_id] = report.drone_class
@@ -160,17 +160,15 @@ class Roster:
 
     def _is_barred(self, drone: Drone, now: Instant) -> bool:
         """Whether the drone's breaker is open, and its pause not over by the monotonic clock."""
-        entry = self._view.breakers.get(drone.report.drone_id)
-        if entry is None:
+        stored = self._view.breakers.get(drone.report.drone_id)
+        if stored is None or stored.value.state is not BreakerState.OPEN:
             return False
-        breaker = self._view.breaker_of(drone.report.drone_id)
-        if breaker is None or breaker.state is not BreakerState.OPEN:
-            return False
-        if drone.breaker_pause is None or drone.breaker_pause[0] != entry.mod_revision:
+        breaker = stored.value
+        if drone.breaker_pause is None or drone.breaker_pause[0] != stored.mod_revision:
             # Whatever the clock of the leader that opened it said, no pause is longer than the policy's.
             longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._policy.breaker)
             pause_s = min(max(breaker.open_until - now.wall_s, 0.0), longest_s)
-            drone.breaker_pause = (entry.mod_revision, now.mono_s + pause_s)
+            drone.breaker_pause = (stored.mod_revision, now.mono_s + pause_s)
         return now.mono_s < drone.breaker_pause[1]
 
     def is_silent(self, drone: Drone, now: Instant) -> bool:

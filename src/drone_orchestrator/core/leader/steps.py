@@ -151,8 +151,7 @@ class Steps:
         return self._breaker_change(drone_id, after) if after else None
 
     def _breaker_change(self, drone_id: str, after: Breaker) -> BreakerChange:
-        entry = self._view.breakers.get(drone_id)
-        return BreakerChange(after, entry.mod_revision if entry else 0)
+        return BreakerChange(after, self._view.revision_of(Kind.BREAKER, drone_id))
 
     # --- commits ------------------------------------------------------------------------------------------------
 
@@ -173,9 +172,9 @@ class Steps:
         self, message_id: str, kinds: tuple[Kind, ...] = (Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
     ) -> list[Effect]:
         """Take requests about an order out of the inbox without a step; nothing where there is none."""
-        consume = tuple(used for used in requests_about(self._view, message_id) if used.kind in kinds)
+        consume = requests_about(self._view, message_id, kinds)
         # A wish may come before its order does, by another way or a retry.
-        unknown = message_id not in self._view.sagas and message_id not in self._view.inbox
+        unknown = not self._view.has_order(message_id)
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
     def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
@@ -220,20 +219,19 @@ def build_transition(
         saga = sagas.apply(saga, event)
     assert saga is not None
     consume: tuple[Consume, ...] = ()
-    inbox, command = view.inbox.get(message_id), view.commands.get(message_id)
-    if inbox is not None:
-        consume = (Consume(Kind.INBOX_ORDER, message_id, inbox.mod_revision),)
+    waited_at = view.revision_of(Kind.INBOX_ORDER, message_id)
+    if waited_at:
+        consume = (Consume(Kind.INBOX_ORDER, message_id, waited_at),)
     if saga.status.is_terminal:
         consume += requests_about(view, message_id)
-    elif command is not None and events[-1].type in (sagas.RETRIED, sagas.RESOLVED):
-        consume += (Consume(Kind.INBOX_COMMAND, message_id, command.mod_revision),)
-    entry = view.sagas.get(message_id)
-    return Transition(saga, events, entry.mod_revision if entry else 0, reservation, consume, breaker)
+    elif events[-1].type in (sagas.RETRIED, sagas.RESOLVED):
+        consume += requests_about(view, message_id, (Kind.INBOX_COMMAND,))
+    return Transition(saga, events, view.revision_of(Kind.SAGA, message_id), reservation, consume, breaker)
 
 
-def requests_about(view: FleetView, message_id: str) -> tuple[Consume, ...]:
-    """Whatever lies in the inbox about an order, besides the order itself."""
-    tables = ((Kind.INBOX_CANCEL, view.cancels), (Kind.INBOX_COMMAND, view.commands))
-    return tuple(
-        Consume(kind, message_id, table[message_id].mod_revision) for kind, table in tables if message_id in table
-    )
+def requests_about(
+    view: FleetView, message_id: str, kinds: tuple[Kind, ...] = (Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
+) -> tuple[Consume, ...]:
+    """Return the requests about an order that are in the inbox, unreadable ones included."""
+    revisions = [(kind, view.revision_of(kind, message_id)) for kind in kinds]
+    return tuple(Consume(kind, message_id, revision) for kind, revision in revisions if revision)

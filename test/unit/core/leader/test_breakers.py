@@ -11,7 +11,7 @@ from world import World, make_order, make_report
 from drone_orchestrator.core.leader.breakers import after_failure, after_success, on_trial, pause_s
 from drone_orchestrator.core.leader.effects import SendGoal
 from drone_orchestrator.core.policies import BreakerPolicy, DispatchPolicy
-from drone_orchestrator.core.types import Breaker, BreakerState, Corrupt, Order, Outcome, Phase, SagaStatus
+from drone_orchestrator.core.types import Breaker, BreakerState, Order, Outcome, Phase, SagaStatus
 from drone_orchestrator.store.codec import encode
 from drone_orchestrator.store.kv import Put
 from drone_orchestrator.store.memory import MemoryDriver
@@ -267,7 +267,7 @@ def test_an_unreadable_breaker_keeps_its_drone_out_of_planning() -> None:
     world.run()
     MemoryDriver(world.backend, "somebody").txn([], [Put(BREAKER_KEY, b"{not json")])
     world.run()
-    assert isinstance(world.leader.core.view.breakers["drone_1"].value, Corrupt)
+    assert list(world.leader.core.view.corrupt) == ["breakers/drone_1"]
     world.intake.submit(order)
     world.pass_time(3.0, hear=[make_report()])
     assert world.saga(order).status is S.PENDING

@@ -19,7 +19,6 @@ from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import (
     AcknowledgeOutcome,
     CancelRequest,
-    Corrupt,
     DeliveryOutcome,
     GeoPoint,
     NoFlyZone,
@@ -654,7 +653,7 @@ def test_an_unreadable_saga_is_set_aside_and_the_others_go_on(world, request):
     world.hear(make_report("drone_2"))
     world.run()
     assert world.saga(second).status is S.ASSIGNED
-    assert isinstance(world.leader.core.view.sagas[first.message_id].value, Corrupt)
+    assert list(world.leader.core.view.corrupt) == [f"sagas/{first.message_id}"]
     report = check(world.intake.history(), complete=False)
     assert report.invariants["I6"] >= 1
 

@@ -32,15 +32,19 @@ outcome. :meth:`StoreLeader.commit` reports the same difference in its fates: ``
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from .core.changes import Change, Fate
+from .core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from .core.types import (
+    AcknowledgeOutcome,
     ArchivedOrder,
     CancelRequest,
     Corrupt,
+    Instant,
     Kind,
     LeaderRecord,
     OperatorCommand,
@@ -212,3 +216,36 @@ class StoreLeader(StoreReader, Protocol):
 
         Call it every second or so, off the commit path. Raises :class:`StoreError`; safe to retry.
         """
+
+
+class Fleet(Protocol):
+    """The drones and the other replicas, as the driver reaches them. No method may block."""
+
+    def send_goal(self, effect: SendGoal) -> None:
+        """Send a goal to its drone. Answered by ``GoalAnswered`` or ``GoalUnreachable``."""
+
+    def recall(self, effect: RecallGoal) -> None:
+        """Recall a goal. Best effort: the result shows in the drone's state."""
+
+    def answer_clearance(self, effect: AnswerClearance) -> None:
+        """Answer a drone's request for clearance."""
+
+    def acknowledge(self, effect: AcknowledgeOutcome) -> None:
+        """Acknowledge a drone's outcome until the drone no longer reports it."""
+
+    def heartbeat(self, effect: Heartbeat) -> None:
+        """Send a heartbeat to the standbys, on the calling thread: silence then means that the driver's loop hangs."""
+
+    def office_taken(self, epoch: int) -> None:
+        """Begin to act as the leader of ``epoch``."""
+
+    def office_left(self, epoch: int, reason: str) -> None:
+        """Cease to act as the leader of ``epoch``."""
+
+
+class Clock:
+    """The monotonic and the wall clock of this machine."""
+
+    def now(self) -> Instant:
+        """Read both clocks."""
+        return Instant(time.monotonic(), time.time())

@@ -1,21 +1,18 @@
 """Runs an orchestrator's core: takes events in, steps the core, carries its effects out.
 
-The driver decides in *turns* and never waits for the store: commits, leases and elections are *calls*, given to lanes
-that run them elsewhere and post what they return. Commits that pile up while one transaction is under way share the
-next one (group commit), which costs nothing when load is low. What runs the turns and calls is a :class:`Lanes`:
-threads in a real process (:mod:`.threads`), virtual time in the simulation. The driver is the same in both.
+The driver decides in *turns* and never waits for the store. Commits, leases and elections are *calls*: pools of workers
+make them and post the events that they return. Commits that pile up while a transaction is in flight share the next one
+(group commit), which costs nothing at low load. :class:`~.workers.Workers` run the turns and calls, with threads in a
+real process and in virtual time in the simulation. The driver is the same in both.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ..core import backoff
 from ..core.changes import Change, Fate, Reserve, Retirement, Transition
@@ -35,13 +32,14 @@ from ..core.leader.effects import (
     StartLeading,
     StopLeading,
 )
-from ..core.leader.election import Role
 from ..core.leader.events import CampaignDone, CommitDone, Event, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
 from ..core.leader.orchestrator import Orchestrator
-from ..core.types import AcknowledgeOutcome, Instant, Snapshot, StoreChange
-from ..ports import OrderArchive, StoreError, StoreLeader, WatchHandle
+from ..core.types import AcknowledgeOutcome, Snapshot, StoreChange
+from ..ports import Clock, Fleet, OrderArchive, StoreError, StoreLeader, WatchHandle
 from . import archive as archives
-from .workers import ThreadLanes
+from .outages import Outages
+from .vitals import DriverObserver, Vitals
+from .workers import Call, Pool, ThreadWorkers, Workers
 
 #: Steps that go to the store together: so many assignments fit one transaction of etcd. While a group is under way,
 #: smaller ones wait for its answer and each other; whoever is full need not wait.
@@ -56,98 +54,7 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 _SENT = (Fate.SUCCEEDED, Fate.CONFLICT, Fate.FENCED)
 
 T = TypeVar("T")
-Call = Callable[[], Iterable[Event]]
 ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartbeat | StartLeading | StopLeading
-
-
-class Lane(Enum):
-    """What must not wait for what. The value is how many calls of a lane may be under way at a time."""
-
-    COMMIT = ("commit", 3)
-    LEAD = ("lead", 1)  # leadership never waits behind the leases of drones,
-    LEASE = ("lease", 2)  # nor those behind a slow election
-    FOLLOW = ("follow", 1)
-    RETIRE = ("retire", 1)  # and nothing at all behind history that leaves
-
-    @property
-    def workers(self) -> int:
-        return self.value[1]
-
-
-class Lanes(Protocol):
-    """Runs turns and calls. No two turns at a time; the calls of a lane begin in the order in which they came."""
-
-    def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
-        """Call ``turn`` with what was posted, and without anything at ``deadline()`` (monotonic, s) at the latest."""
-
-    def post(self, event: Event) -> None:
-        """Hand ``event`` to the next turn. Any thread may."""
-
-    def run(self, lane: Lane, call: Call, after_s: float = 0.0) -> None:
-        """Make ``call`` on ``lane``, not before ``after_s`` have passed, and post the events that it returns."""
-
-    def halt(self) -> None:
-        """No more turns. From any thread, and more than once."""
-
-    def stop(self) -> list[Event]:
-        """No more turns; return when every call is done. The events that no turn has taken are returned."""
-
-
-class Fleet(Protocol):
-    """The drones and the outside world, as the shell reaches them. No method may block."""
-
-    def send_goal(self, effect: SendGoal) -> None:
-        """Answered by ``GoalAnswered`` or ``GoalUnreachable``."""
-
-    def recall(self, effect: RecallGoal) -> None:
-        """Best effort; what comes of it shows in the drone's state."""
-
-    def answer_clearance(self, effect: AnswerClearance) -> None: ...
-
-    def acknowledge(self, effect: AcknowledgeOutcome) -> None: ...
-
-    def heartbeat(self, effect: Heartbeat) -> None:
-        """Tell the standbys, from this very thread: whatever else the process does, a loop that hangs sends none."""
-
-    def office_taken(self, epoch: int) -> None:
-        """This replica leads from now on."""
-
-    def office_left(self, epoch: int, reason: str) -> None:
-        """It does not any more."""
-
-
-class Observer(Protocol):
-    """Counts and shows what a replica does. Called on the threads that work: it must be quick, and must not raise."""
-
-    def committed(self, done: Sequence[CommitDone], began: Instant, took_s: float) -> None:
-        """One group went to the store, and what became of each. On the threads of commits, but the steps of one order
-        one after another."""
-
-    def turned(self, events: int, took_s: float, late_s: float) -> None:
-        """A turn took in so many events. ``late_s``: how much later than due it came. On the deciding thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """How a replica is, for people.
-
-    ``queued``: commits that wait; ``committed_at_s``: when the last one succeeded, by the monotonic clock; ``failing``:
-    what it could not do the last time it tried.
-    """
-
-    role: Role
-    epoch: int
-    revision: int
-    queued: int
-    committed_at_s: float | None
-    failing: tuple[str, ...]
-
-
-class Clock:
-    """Both clocks of the machine."""
-
-    def now(self) -> Instant:
-        return Instant(time.monotonic(), time.time())
 
 
 class Driver:
@@ -166,8 +73,8 @@ class Driver:
         clock: Clock | None = None,
         on_commit: Callable[[CommitDone, float], None] | None = None,
         on_crash: Callable[[BaseException], None] | None = None,
-        observer: Observer | None = None,
-        lanes: Lanes | None = None,
+        observer: DriverObserver | None = None,
+        workers: Workers | None = None,
         archive: OrderArchive | None = None,
         full_group: int = FULL_GROUP,
     ) -> None:
@@ -181,14 +88,14 @@ class Driver:
         self._on_commit = on_commit
         self._on_crash = on_crash
         self._observer = observer
-        self._lanes: Lanes = lanes or ThreadLanes(self._clock.now, {lane: lane.workers for lane in Lane})
+        self._workers: Workers = workers or ThreadWorkers(self._clock.now)
         self._lock = threading.Lock()
-        self._commits: dict[Lane, deque[Commit]] = {Lane.COMMIT: deque(), Lane.RETIRE: deque()}
-        self._writing: dict[Lane, int] = dict.fromkeys(self._commits, 0)
+        self._commits: dict[Pool, deque[Commit]] = {Pool.COMMIT: deque(), Pool.RETIRE: deque()}
+        self._writing: dict[Pool, int] = dict.fromkeys(self._commits, 0)
         self._full_group = full_group
         self._keeping: dict[str, None] = {}
         self._freshening = False
-        self._outages = _Outages(logger)
+        self._outages = Outages(logger)
         self._committed_at_s: float | None = None
         self._stopping = False
         self._watch: WatchHandle | None = None
@@ -201,12 +108,12 @@ class Driver:
 
     def start(self) -> None:
         """Load the view, follow the store, and begin to decide."""
-        self._lanes.start(lambda events: self._guarded(self._turn, events), self.core.next_deadline)
-        self._run(Lane.FOLLOW, self._follow)
+        self._workers.start(lambda events: self._guarded(self._turn, events), self.core.next_deadline)
+        self._run(Pool.FOLLOW, self._follow)
 
     def post(self, event: Event) -> None:
         """Tell the core that something happened."""
-        self._lanes.post(event)
+        self._workers.post(event)
 
     def vitals(self) -> Vitals:
         """How it is. Any thread may ask; the parts may be of moments that are a turn apart."""
@@ -224,11 +131,11 @@ class Driver:
         if self._stopping:
             return
         self._stopping = True
-        self._lanes.halt()
+        self._workers.halt()
         held = self.core.epoch
         if held:
             self._resign(held)
-        left = self._lanes.stop()
+        left = self._workers.stop()
         if self._watch is not None:
             self._watch.close()
         won = {event.epoch for event in left if isinstance(event, CampaignDone)}
@@ -251,15 +158,15 @@ class Driver:
             case Commit():
                 self._queue_commit(effect)
             case Archive():
-                self._run(Lane.RETIRE, lambda: self._archive_orders(effect))
+                self._run(Pool.RETIRE, lambda: self._archive_orders(effect))
             case KeepReservation():
                 self._queue_keep(effect.drone_id)
             case Campaign():
-                self._run(Lane.LEAD, lambda: self._campaign(effect))
+                self._run(Pool.LEAD, lambda: self._campaign(effect))
             case RefreshLease():
-                self._run(Lane.LEAD, lambda: self._refresh(effect))
+                self._run(Pool.LEAD, lambda: self._refresh(effect))
             case Resign():
-                self._run(Lane.LEAD, lambda: self._resign(effect.epoch))
+                self._run(Pool.LEAD, lambda: self._resign(effect.epoch))
             case Report():
                 self._log.log(_LEVELS[effect.level], "%s", effect.text)
             case _:
@@ -291,38 +198,38 @@ class Driver:
         except BaseException as error:
             self.crash = error
             self._log.critical("%s died: %r", threading.current_thread().name, error, exc_info=error)
-            self._lanes.halt()
+            self._workers.halt()
             if self._on_crash:
                 self._on_crash(error)
             return None
 
-    def _run(self, lane: Lane, call: Call, after_s: float = 0.0) -> None:
-        self._lanes.run(lane, lambda: self._guarded(call) or (), after_s)
+    def _run(self, pool: Pool, call: Call, after_s: float = 0.0) -> None:
+        self._workers.run(pool, lambda: self._guarded(call) or (), after_s)
 
     # --- calls: they may block, and return the events to post -----------------------------------------------------
 
     def _queue_commit(self, commit: Commit) -> None:
-        lane = Lane.RETIRE if isinstance(commit.change, Retirement) else Lane.COMMIT
+        pool = Pool.RETIRE if isinstance(commit.change, Retirement) else Pool.COMMIT
         with self._lock:
-            self._commits[lane].append(commit)
-            begin = self._begin_writing(lane)
+            self._commits[pool].append(commit)
+            begin = self._begin_writing(pool)
         if begin:
-            self._run(lane, lambda: self._write(lane))
+            self._run(pool, lambda: self._write(pool))
 
-    def _begin_writing(self, lane: Lane) -> bool:
+    def _begin_writing(self, pool: Pool) -> bool:
         """Whether a call is to begin for what has piled up: if none is under way, or a full group need not wait for it.
 
         Steps that the core asks for before it knows how others ended touch neither their orders nor their drones, so
         it does not matter which are committed first.
         """
-        writing, waiting = self._writing[lane], len(self._commits[lane])
-        due = waiting > 0 and (not writing or (writing < lane.workers and waiting >= self._full_group))
-        self._writing[lane] += due
+        writing, waiting = self._writing[pool], len(self._commits[pool])
+        due = waiting > 0 and (not writing or (writing < pool.size and waiting >= self._full_group))
+        self._writing[pool] += due
         return due
 
-    def _write(self, lane: Lane) -> list[Event]:
+    def _write(self, pool: Pool) -> list[Event]:
         """Commit what has piled up, as one group for each epoch."""
-        commits = self._commits[lane]
+        commits = self._commits[pool]
         with self._lock:
             group = [commits.popleft() for _ in range(min(len(commits), self._full_group))]
         done: list[Event] = []
@@ -330,10 +237,10 @@ class Driver:
             for epoch in dict.fromkeys(commit.epoch for commit in group):
                 done += self._write_group(epoch, [commit for commit in group if commit.epoch == epoch])
         with self._lock:
-            self._writing[lane] -= 1
-            again = sum(iter(lambda: self._begin_writing(lane), False))
+            self._writing[pool] -= 1
+            again = sum(iter(lambda: self._begin_writing(pool), False))
         for _ in range(again):
-            self._run(lane, lambda: self._write(lane))
+            self._run(pool, lambda: self._write(pool))
         return done
 
     def _write_group(self, epoch: int, group: list[Commit]) -> list[CommitDone]:
@@ -376,7 +283,7 @@ class Driver:
                 cap_s=FOLLOW_RETRY_CAP_S,
                 seed=self.core.election.record.instance_id,
             )
-            self._run(Lane.FOLLOW, self._follow, pause_s)
+            self._run(Pool.FOLLOW, self._follow, pause_s)
             return []
         self._outages.note("follow the store", None)
         # Posted here, not returned: it must come before the first change.
@@ -436,7 +343,7 @@ class Driver:
             begin = not self._keeping
             self._keeping[drone_id] = None
         if begin:
-            self._run(Lane.LEASE, self._keep_reservations, KEEP_TOGETHER_S)
+            self._run(Pool.LEASE, self._keep_reservations, KEEP_TOGETHER_S)
 
     def _keep_reservations(self) -> list[Event]:
         with self._lock:
@@ -455,7 +362,7 @@ class Driver:
         with self._lock:
             begin, self._freshening = not self._freshening, True
         if begin:
-            self._run(Lane.LEASE, self._freshen, FRESHEN_AFTER_S)
+            self._run(Pool.LEASE, self._freshen, FRESHEN_AFTER_S)
 
     def _freshen(self) -> list[Event]:
         with self._lock:
@@ -470,28 +377,3 @@ class Driver:
 
 def _reserves(change: Change) -> bool:
     return isinstance(change, Transition) and isinstance(change.reservation, Reserve)
-
-
-class _Outages:
-    """Says once when a kind of call begins to fail, and once when it works again: an outage must not flood the log."""
-
-    def __init__(self, logger: logging.Logger) -> None:
-        self._log = logger
-        self._failing: set[str] = set()
-        self.last_failed = False  # not whether any kind fails: a replica that left office tries some never again
-
-    @property
-    def failing(self) -> list[str]:
-        """What fails now; nothing where the last try worked, for who left office tries some kinds never again."""
-        return sorted(self._failing) if self.last_failed else []
-
-    def note(self, kind: str, error: object | None) -> None:
-        """``kind`` has failed with ``error``, or worked (``None``). Two threads at once say it twice at worst."""
-        self.last_failed = error is not None
-        if error is None:
-            if kind in self._failing:
-                self._failing.discard(kind)
-                self._log.info("works again: %s", kind)
-        elif kind not in self._failing:
-            self._failing.add(kind)
-            self._log.warning("could not %s: %s", kind, error)

@@ -1,4 +1,4 @@
-"""The lanes of a real process: a thread that decides, and a few that wait for the store."""
+"""Runs the turns and calls of a driver: the protocol, and its implementation with threads."""
 
 from __future__ import annotations
 
@@ -6,41 +6,77 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from typing import Protocol
 
 from ..core.leader.events import Event, Tick
 from ..core.types import Instant
 
 QUEUE_BOUND = 100_000
-#: Whoever posts looks so often (s) whether a full queue has room again.
+#: Poll interval (s) while the queue is full.
 FULL_RETRY_S = 0.01
 MAX_BATCH = 1024
-#: Without any deadline the core is looked at so often.
+#: Without an earlier deadline, take a turn at least this often (s).
 IDLE_S = 1.0
 
-_Job = tuple[float, Callable[[], Iterable[Event]]]
+Call = Callable[[], Iterable[Event]]
 
 
-class ThreadLanes:
-    """Implements :class:`.driver.Lanes`; ``workers`` has the number of threads of each lane.
+class Pool(Enum):
+    """Worker pools, kept apart so that one cannot delay another. ``size`` is the pool's maximum concurrency."""
 
-    ``turn`` and calls must not raise: whoever gives them has wrapped them.
+    COMMIT = ("commit", 3)
+    LEAD = ("lead", 1)  # separate from LEASE: renewals must not delay an election,
+    LEASE = ("lease", 2)  # nor the reverse
+    FOLLOW = ("follow", 1)
+    RETIRE = ("retire", 1)  # archiving delays nothing
+
+    def __init__(self, label: str, size: int) -> None:
+        self.label = label
+        self.size = size
+
+
+class Workers(Protocol):
+    """Runs turns and calls. Turns never overlap; the calls of one pool begin in the order in which they were given."""
+
+    def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
+        """Call ``turn`` with the posted events, and with none at ``deadline()`` (monotonic, s) at the latest."""
+
+    def post(self, event: Event) -> None:
+        """Give ``event`` to the next turn. Safe to call from any thread."""
+
+    def run(self, pool: Pool, call: Call, after_s: float = 0.0) -> None:
+        """Make ``call`` in ``pool`` after at least ``after_s``, and post the events that it returns."""
+
+    def halt(self) -> None:
+        """Take no more turns. Safe to call from any thread, and more than once."""
+
+    def stop(self) -> list[Event]:
+        """Take no more turns, wait for every call, and return the events that no turn has taken."""
+
+
+class ThreadWorkers:
+    """Implements :class:`Workers` with one thread that takes turns, and threads that wait for the store.
+
+    ``sizes`` replaces the number of threads of each pool. ``turn`` and calls must not raise: the caller wraps them.
     """
 
-    def __init__(self, now: Callable[[], Instant], workers: Mapping[Enum, int]) -> None:
+    def __init__(self, now: Callable[[], Instant], sizes: Mapping[Pool, int] | None = None) -> None:
         self._now = now
-        # Thousands of events a second pass it, which Python's own Queue takes microseconds for each way.
+        # queue.Queue takes microseconds to put and to get, too much for thousands of events per second.
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._jobs: dict[Enum, queue.SimpleQueue[_Job | None]] = {lane: queue.SimpleQueue() for lane in workers}
-        self._workers = dict(workers)
+        self._sizes = dict(sizes or {pool: pool.size for pool in Pool})
+        self._jobs: dict[Pool, queue.SimpleQueue[tuple[float, Call] | None]] = {
+            pool: queue.SimpleQueue() for pool in self._sizes
+        }
         self._halted = threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, args=(self._jobs[lane],), name=lane.name.lower(), daemon=True)
-            for lane, count in workers.items()
-            for _ in range(count)
+            threading.Thread(target=self._work, args=(self._jobs[pool],), name=pool.label, daemon=True)
+            for pool, size in self._sizes.items()
+            for _ in range(size)
         ]
 
     def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
-        """See :meth:`.driver.Lanes.start`."""
+        """See :meth:`Workers.start`."""
         self._threads.insert(
             0, threading.Thread(target=self._decide, args=(turn, deadline), name="decide", daemon=True)
         )
@@ -54,24 +90,24 @@ class ThreadLanes:
                 return
         self._events.put(event)
 
-    def run(self, lane: Enum, call: Callable[[], Iterable[Event]], after_s: float = 0.0) -> None:
-        """See :meth:`.driver.Lanes.run`."""
-        self._jobs[lane].put((after_s, call))
+    def run(self, pool: Pool, call: Call, after_s: float = 0.0) -> None:
+        """See :meth:`Workers.run`."""
+        self._jobs[pool].put((after_s, call))
 
     def halt(self) -> None:
-        """See :meth:`.driver.Lanes.halt`."""
+        """See :meth:`Workers.halt`."""
         self._halted.set()
         self._events.put(Tick())  # it may be asleep
 
     def stop(self) -> list[Event]:
-        """See :meth:`.driver.Lanes.stop`."""
+        """See :meth:`Workers.stop`."""
         self.halt()
         decide, *workers = self._threads
         if decide.ident is not None and decide is not threading.current_thread():
             decide.join()
-        for lane, count in self._workers.items():
-            for _ in range(count):
-                self._jobs[lane].put(None)  # behind everything that the last turn has asked for
+        for pool, size in self._sizes.items():
+            for _ in range(size):
+                self._jobs[pool].put(None)  # behind everything that the last turn has asked for
         for thread in workers:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
@@ -102,7 +138,7 @@ class ThreadLanes:
                 break
         return events
 
-    def _work(self, jobs: queue.SimpleQueue[_Job | None]) -> None:
+    def _work(self, jobs: queue.SimpleQueue[tuple[float, Call] | None]) -> None:
         while (job := jobs.get()) is not None:
             after_s, call = job
             if after_s:

@@ -25,7 +25,7 @@ from ..runtime.acknowledgements import Acknowledgements
 from ..runtime.driver import FULL_GROUP, Driver
 from .cached import CachedStore
 from .scheduler import Process, SimulatedClock
-from .workers import SimulatedLanes
+from .workers import SimulatedWorkers
 
 if TYPE_CHECKING:
     from .world import World
@@ -87,7 +87,7 @@ class Replica:
             dispatch=world.dispatch_policy(),
             retention=RetentionPolicy(retention_s) if retention_s is not None else None,
         )
-        lanes = SimulatedLanes(
+        workers = SimulatedWorkers(
             world.scheduler, self.process, self.clock, world.rng, lambda: world.conditions, self._turn_delay_s
         )
         self.driver = Driver(
@@ -97,7 +97,7 @@ class Replica:
             world.logger(self.name),
             clock=self.clock,
             on_crash=self._on_crash,
-            lanes=lanes,
+            workers=workers,
             archive=world.archive,
             full_group=world.rng.choice(FULL_GROUPS),
         )

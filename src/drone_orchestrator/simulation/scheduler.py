@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..core.types import Instant
-from ..runtime.driver import Clock
+from ..ports import Clock
 
 Action = Callable[[], object]
 

@@ -1,4 +1,4 @@
-"""The lanes of a simulated process: calls to the store and turns of the driver, in virtual time."""
+"""The workers of a simulated process: calls to the store and turns of the driver, in virtual time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from ..core.leader.events import Event
-from ..runtime.driver import Call, Lane
+from ..runtime.workers import Call, Pool
 from .profile import Conditions
 from .scheduler import Process, Scheduler, SimulatedClock
 
@@ -30,8 +30,8 @@ class _Job:
         return self.events
 
 
-class SimulatedLanes:
-    """Implements :class:`~drone_orchestrator.runtime.driver.Lanes`.
+class SimulatedWorkers:
+    """Implements :class:`~drone_orchestrator.runtime.workers.Workers`.
 
     A call takes time before it reaches the store and after that until its answer is there; the process may be killed
     or hang at any moment of it. ``turn_delay_s()`` is the longest time (s) from an event to the turn that takes it.
@@ -55,8 +55,8 @@ class SimulatedLanes:
         self._inbox: list[Event] = []
         self._halted = False
         self._armed_s: float | None = None
-        self._queues: dict[Lane, deque[tuple[_Job, float]]] = {lane: deque() for lane in Lane}
-        self._under_way: dict[Lane, list[_Job]] = {lane: [] for lane in Lane}
+        self._queues: dict[Pool, deque[tuple[_Job, float]]] = {pool: deque() for pool in Pool}
+        self._under_way: dict[Pool, list[_Job]] = {pool: [] for pool in Pool}
 
     def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
         self._turn = turn
@@ -68,12 +68,12 @@ class SimulatedLanes:
         if len(self._inbox) == 1:
             self._arm(self._scheduler.now_s + self._rng.random() * self._turn_delay_s())
 
-    def run(self, lane: Lane, call: Call, after_s: float = 0.0) -> None:
+    def run(self, pool: Pool, call: Call, after_s: float = 0.0) -> None:
         job = _Job(call)
-        if len(self._under_way[lane]) < lane.workers:
-            self._begin(lane, job, after_s)
+        if len(self._under_way[pool]) < pool.size:
+            self._begin(pool, job, after_s)
         else:
-            self._queues[lane].append((job, after_s))
+            self._queues[pool].append((job, after_s))
 
     def halt(self) -> None:
         self._halted = True
@@ -82,11 +82,11 @@ class SimulatedLanes:
         """Make every call that was asked for, at once, and those that they ask for."""
         self._halted = True
         left, self._inbox = self._inbox, []
-        for lane in Lane:
-            for job in self._under_way[lane]:
+        for pool in Pool:
+            for job in self._under_way[pool]:
                 left += job.make()
-            while self._queues[lane]:
-                job, _ = self._queues[lane].popleft()
+            while self._queues[pool]:
+                job, _ = self._queues[pool].popleft()
                 left += job.make()
         return left
 
@@ -108,20 +108,20 @@ class SimulatedLanes:
         if self._inbox:
             self._arm(now_s + self._rng.random() * self._turn_delay_s())
 
-    def _begin(self, lane: Lane, job: _Job, after_s: float) -> None:
-        self._under_way[lane].append(job)
-        self._process.after(after_s + self._delay_s(), lambda: self._reach(lane, job))
+    def _begin(self, pool: Pool, job: _Job, after_s: float) -> None:
+        self._under_way[pool].append(job)
+        self._process.after(after_s + self._delay_s(), lambda: self._reach(pool, job))
 
-    def _reach(self, lane: Lane, job: _Job) -> None:
+    def _reach(self, pool: Pool, job: _Job) -> None:
         job.make()
-        self._process.after(self._delay_s(), lambda: self._answer(lane, job))
+        self._process.after(self._delay_s(), lambda: self._answer(pool, job))
 
-    def _answer(self, lane: Lane, job: _Job) -> None:
-        self._under_way[lane].remove(job)
+    def _answer(self, pool: Pool, job: _Job) -> None:
+        self._under_way[pool].remove(job)
         for event in job.make():
             self.post(event)
-        if self._queues[lane]:
-            self._begin(lane, *self._queues[lane].popleft())
+        if self._queues[pool]:
+            self._begin(pool, *self._queues[pool].popleft())
 
     def _delay_s(self) -> float:
         return 0.001 + self._rng.random() * self._conditions().store_delay_s

@@ -14,9 +14,9 @@ from ..core.lanes import Level, Pressure
 from ..core.leader.election import Role
 from ..core.types import Breaker, BreakerState, DroneReport, FleetSpec, LeaderRecord, Phase, Saga, SagaStatus
 from ..core.view import FleetView
-from ..runtime.driver import Vitals
 from ..runtime.probe import Probe
 from ..runtime.projection import Freshness
+from ..runtime.vitals import Vitals
 
 #: A drone says something every half second; an orchestrator counts it as silent after the same time.
 SILENT_AFTER_S = 3.0

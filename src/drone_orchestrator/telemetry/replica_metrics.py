@@ -49,7 +49,7 @@ class Listener(Protocol):
 
 
 class ReplicaTelemetry:
-    """Implements :class:`~drone_orchestrator.runtime.driver.Observer`. ``listeners`` hear of durable steps."""
+    """Implements :class:`~drone_orchestrator.runtime.vitals.DriverObserver`. ``listeners`` hear of durable steps."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class ReplicaTelemetry:
         self._lateness = metrics.loop_lateness_seconds()
         metrics.is_leader().set(0)
 
-    # --- Observer -----------------------------------------------------------------------------------------------
+    # --- DriverObserver -----------------------------------------------------------------------------------------------
 
     def committed(self, done: Sequence[CommitDone], began: Instant, took_s: float) -> None:
-        """See :meth:`~drone_orchestrator.runtime.driver.Observer.committed`."""
+        """See :meth:`~drone_orchestrator.runtime.vitals.DriverObserver.committed`."""
         self._commit.observe(took_s)
         ended_s = began.wall_s + took_s
         listeners = [each for each in self._listeners if each.wants_all()]
@@ -105,7 +105,7 @@ class ReplicaTelemetry:
             self._success(drone_class).inc(number)
 
     def turned(self, events: int, took_s: float, late_s: float) -> None:
-        """See :meth:`~drone_orchestrator.runtime.driver.Observer.turned`."""
+        """See :meth:`~drone_orchestrator.runtime.vitals.DriverObserver.turned`."""
         self._turn.observe(took_s)
         self._turn_events.set(events)
         if not events:

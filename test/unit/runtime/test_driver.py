@@ -229,7 +229,7 @@ def test_a_campaign_that_is_won_while_the_replica_stops_is_given_back(store):
     assert store.entered.wait(DEADLINE_S)
     stopping = threading.Thread(target=driver.stop)
     stopping.start()
-    driver._lanes._halted.wait(DEADLINE_S)  # type: ignore[attr-defined]
+    driver._workers._halted.wait(DEADLINE_S)  # type: ignore[attr-defined]
     store.gate.set()
     stopping.join(DEADLINE_S)
     assert len(store.resigned) == 1

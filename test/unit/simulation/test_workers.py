@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from drone_orchestrator.core.leader.events import Event, Tick
-from drone_orchestrator.runtime.driver import Lane
-from drone_orchestrator.simulation.workers import SimulatedLanes
+from drone_orchestrator.runtime.workers import Pool
+from drone_orchestrator.simulation.workers import SimulatedWorkers
 
 
 class NoProcess:
@@ -25,25 +25,25 @@ class NoProcess:
 def test_a_call_that_asks_for_another_while_the_process_stops_does_not_stop_the_others() -> None:
     nobody: Any = NoProcess()
     conditions: Any = type("Calm", (), {"__getattr__": lambda self, name: 0.0})()
-    lanes = SimulatedLanes(nobody, nobody, nobody, Random(1), lambda: conditions, lambda: 0.0)
+    workers = SimulatedWorkers(nobody, nobody, nobody, Random(1), lambda: conditions, lambda: 0.0)
     made: list[str] = []
 
     def call(name: str, *then: str) -> Any:
         def run() -> Iterable[Event]:
             made.append(name)
             for each in then:
-                lanes.run(Lane.COMMIT, call(each))
+                workers.run(Pool.COMMIT, call(each))
             return [Tick()]
 
         return run
 
-    under_way = [f"under way {number}" for number in range(Lane.COMMIT.workers)]
+    under_way = [f"under way {number}" for number in range(Pool.COMMIT.size)]
     for name in under_way:
-        lanes.run(Lane.COMMIT, call(name))
-    lanes.run(Lane.COMMIT, call("waits", "asked for at the end"))
-    lanes.run(Lane.COMMIT, call("waits, too"))
+        workers.run(Pool.COMMIT, call(name))
+    workers.run(Pool.COMMIT, call("waits", "asked for at the end"))
+    workers.run(Pool.COMMIT, call("waits, too"))
 
-    left = lanes.stop()
+    left = workers.stop()
 
     assert made == [*under_way, "waits", "waits, too", "asked for at the end"]
     assert left == [Tick()] * len(made)

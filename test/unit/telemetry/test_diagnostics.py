@@ -12,9 +12,9 @@ from drone_orchestrator.core.lanes import Level, Pressure
 from drone_orchestrator.core.leader.election import Role
 from drone_orchestrator.core.types import Breaker, BreakerState, Corrupt, Entry, Kind, Phase
 from drone_orchestrator.core.view import FleetView
-from drone_orchestrator.runtime.driver import Vitals
 from drone_orchestrator.runtime.probe import Probe, look
 from drone_orchestrator.runtime.projection import Freshness
+from drone_orchestrator.runtime.vitals import Vitals
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry import diagnostics as d
 from drone_orchestrator.telemetry.diagnostics import HeardDrone, Severity, Status

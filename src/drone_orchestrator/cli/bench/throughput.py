@@ -41,10 +41,10 @@ from ...core.leader.orchestrator import Orchestrator
 from ...core.saga import apply
 from ...core.types import DroneReport, FleetSpec, LeaderRecord, Phase, SagaStatus
 from ...planning.planner import AssignmentPlanner
-from ...ports import CommitResult, StoreError
+from ...ports import Clock, CommitResult, StoreError
 from ...runtime import gc_tuning
-from ...runtime.driver import Clock, Driver, Lane
-from ...runtime.workers import ThreadLanes
+from ...runtime.driver import Driver
+from ...runtime.workers import Pool, ThreadWorkers
 from ...store import EtcdStore
 from ...store.transactions import SUBMITTED_TOGETHER
 from ..context import json_option
@@ -201,10 +201,10 @@ class _Bench:
         ]
         self._instant = InstantFleet(reports)
         core = Orchestrator(LeaderRecord("bench", uuid.uuid4().hex, 0.0), self._fleet, AssignmentPlanner())
-        lanes = None
+        workers = None
         if not self._grouped:
-            lanes = ThreadLanes(Clock().now, dict.fromkeys(Lane, 1))
-        self._driver = Driver(core, store, self._instant, log, on_commit=self._committed, lanes=lanes)
+            workers = ThreadWorkers(Clock().now, dict.fromkeys(Pool, 1))
+        self._driver = Driver(core, store, self._instant, log, on_commit=self._committed, workers=workers)
         self._driver.start()
         self._instant.start(self._driver.post)
         stack.callback(self._instant.stop)

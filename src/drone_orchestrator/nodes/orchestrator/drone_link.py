@@ -57,7 +57,7 @@ class _PendingClearance:
 
 
 class DroneLink:
-    """Implements :class:`~drone_orchestrator.runtime.driver.Fleet`'s drone part on ROS 2.
+    """Implements :class:`~drone_orchestrator.ports.Fleet`'s drone part on ROS 2.
 
     It lives as long as its node. ``begin`` and ``end`` frame the life of a replica of some identity, ``open_office``
     and ``close_office`` its time as leader. Only the leader publishes ``leader`` and answers on ``request_clearance``:

@@ -1,0 +1,30 @@
+"""Log lines about calls that fail: one when a kind of call begins to fail, one when it works again."""
+
+from __future__ import annotations
+
+import logging
+
+
+class Outages:
+    """Kinds of calls that fail now. Each is logged once when it begins to fail and once when it works again."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._log = logger
+        self._failing: set[str] = set()
+        self.last_failed = False  # the latest call only: a replica that left office never repeats some kinds
+
+    @property
+    def failing(self) -> list[str]:
+        """Kinds of calls that fail now. Empty if the latest call worked, whatever its kind."""
+        return sorted(self._failing) if self.last_failed else []
+
+    def note(self, kind: str, error: object | None) -> None:
+        """Note that a call of ``kind`` failed with ``error``, or worked (``None``). A race at worst logs it twice."""
+        self.last_failed = error is not None
+        if error is None:
+            if kind in self._failing:
+                self._failing.discard(kind)
+                self._log.info("works again: %s", kind)
+        elif kind not in self._failing:
+            self._failing.add(kind)
+            self._log.warning("could not %s: %s", kind, error)

@@ -1,0 +1,37 @@
+"""The state of a replica's driver, for people and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..core.leader.election import Role
+from ..core.leader.events import CommitDone
+from ..core.types import Instant
+
+
+class DriverObserver(Protocol):
+    """Counts and shows the work of a driver. Called on the driver's threads: it must be quick and must not raise."""
+
+    def committed(self, done: Sequence[CommitDone], began: Instant, took_s: float) -> None:
+        """Note the fates of one group of commits. Called on commit threads, but in order for the steps of one order."""
+
+    def turned(self, events: int, took_s: float, late_s: float) -> None:
+        """Note a turn that took ``events`` events and began ``late_s`` after its deadline. On the deciding thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """State of a replica, for people.
+
+    ``queued`` counts the commits that wait, ``committed_at_s`` is the monotonic time of the last one that succeeded,
+    and ``failing`` names the kinds of calls that failed when they were last tried.
+    """
+
+    role: Role
+    epoch: int
+    revision: int
+    queued: int
+    committed_at_s: float | None
+    failing: tuple[str, ...]

@@ -79,13 +79,13 @@ def parameters() -> str:
     for name in NODES:
         lines += [f"## `{name}`\n", "| name | type | default | range | live | what |", "|---|---|---|---|---|---|"]
         for param in _table(name):
-            low = "" if param.minimum is None else f"{param.minimum:g}"
-            high = "" if param.maximum is None else f"{param.maximum:g}"
+            low = "" if param.lo is None else f"{param.lo:g}"
+            high = "" if param.hi is None else f"{param.hi:g}"
             span = f"{low} … {high} {param.unit}".strip() if low or high else ", ".join(param.choices)
             default = "`[]`" if param.default == () else f"`{param.default!r}`"
             kind = param.ros_type.name.lower()
             live = "" if param.read_only else "live"
-            lines.append(f"| `{param.name}` | {kind} | {default} | {span} | {live} | {param.description.rstrip('.')} |")
+            lines.append(f"| `{param.name}` | {kind} | {default} | {span} | {live} | {_cell(param.text)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -245,10 +245,10 @@ def param_file(name: str) -> str:
     text = _PARAM_FILE_HEAD.format(name=name, file=_IN_LAUNCH.get(name, "fleet.launch.py"))
     for param in _table(name):
         bounds = [
-            f"{word} {bound:g}" for word, bound in (("from", param.minimum), ("to", param.maximum)) if bound is not None
+            f"{word} {bound:g}" for word, bound in (("from", param.lo), ("to", param.hi)) if bound is not None
         ]
         span = " ".join([*bounds, param.unit]).strip()
-        what = param.description.rstrip(".")
+        what = param.text.rstrip(".")
         notes = [span, "one of: " + ", ".join(param.choices) if param.choices else ""]
         notes.append("" if param.read_only else "can be changed while it runs")
         told = "; ".join(note for note in notes if note)

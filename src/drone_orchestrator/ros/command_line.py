@@ -60,19 +60,19 @@ def _lines(param: Param, width: int) -> Iterator[str]:
     facts = [f"{kind}, default {_as_yaml(param.default)}{unit}"]
     if param.choices:
         facts.append(f"one of {', '.join(param.choices)}")
-    if param.minimum is not None and param.maximum is not None:
-        facts.append(f"{param.minimum:g} to {param.maximum:g}{unit}")
-    elif param.minimum is not None:
-        facts.append(f"at least {param.minimum:g}{unit}")
-    elif param.maximum is not None:
-        facts.append(f"at most {param.maximum:g}{unit}")
+    if param.lo is not None and param.hi is not None:
+        facts.append(f"{param.lo:g} to {param.hi:g}{unit}")
+    elif param.lo is not None:
+        facts.append(f"at least {param.lo:g}{unit}")
+    elif param.hi is not None:
+        facts.append(f"at most {param.hi:g}{unit}")
     yield from textwrap.wrap(
         f"{param.name}{'' if param.read_only else ' *'}: {'; '.join(facts)}",
         width,
         initial_indent="  ",
         subsequent_indent="      ",
     )
-    yield from textwrap.wrap(param.description, width, initial_indent="      ", subsequent_indent="      ")
+    yield from textwrap.wrap(param.text, width, initial_indent="      ", subsequent_indent="      ")
 
 
 def _as_yaml(value: ParamValue) -> str:

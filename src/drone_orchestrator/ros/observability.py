@@ -12,8 +12,8 @@ from .params import Param
 from .process import ConfigurationError
 
 PARAMETERS = (
-    Param("metrics_host", "127.0.0.1", "address of the metrics endpoint; 0.0.0.0 for every network"),
-    Param("metrics_port", 0, "port on which /metrics is served to Prometheus; 0: not at all", "", 0, 65535),
+    Param("metrics_host", "127.0.0.1", "Address of the metrics endpoint. 0.0.0.0: every network."),
+    Param("metrics_port", 0, "Port that serves /metrics to Prometheus. 0: none.", lo=0, hi=65535),
 )
 
 

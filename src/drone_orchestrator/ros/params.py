@@ -11,7 +11,7 @@ import difflib
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -43,15 +43,17 @@ class ParameterError(ConfigurationError):
 class Param:
     """One parameter. Its type is that of ``default`` (``bool``, ``int``, ``float``, ``str``, ``tuple`` of ``str``).
 
-    One that is not ``read_only`` is live: the node must take in changes, see :func:`keep_live`.
+    ``text`` is what a user reads: sentences, without the unit. ``lo`` and ``hi`` are the bounds, both included.
+    A parameter that is not ``read_only`` is live: the node must apply changes, see :func:`keep_live`.
     """
 
     name: str
     default: ParamValue
-    description: str
+    text: str
+    _: KW_ONLY
     unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
+    lo: float | None = None
+    hi: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = True
 
@@ -61,18 +63,18 @@ class Param:
 
     def descriptor(self) -> ParameterDescriptor:
         """What ``ros2 param describe`` shows."""
-        text = f"{self.description} [{self.unit}]" if self.unit else self.description
+        text = f"{self.text.removesuffix('.')} [{self.unit}]." if self.unit else self.text
         described = ParameterDescriptor(name=self.name, description=text, read_only=self.read_only)
         if self.choices:
             described.additional_constraints = "one of: " + ", ".join(self.choices)
-        if self.minimum is not None or self.maximum is not None:
+        if self.lo is not None or self.hi is not None:
             if self.ros_type is Parameter.Type.INTEGER:
-                low = -(2**63) if self.minimum is None else int(self.minimum)
-                high = 2**63 - 1 if self.maximum is None else int(self.maximum)
+                low = -(2**63) if self.lo is None else int(self.lo)
+                high = 2**63 - 1 if self.hi is None else int(self.hi)
                 described.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
             else:
-                low_f = -sys.float_info.max if self.minimum is None else float(self.minimum)
-                high_f = sys.float_info.max if self.maximum is None else float(self.maximum)
+                low_f = -sys.float_info.max if self.lo is None else float(self.lo)
+                high_f = sys.float_info.max if self.hi is None else float(self.hi)
                 described.floating_point_range = [FloatingPointRange(from_value=low_f, to_value=high_f, step=0.0)]
         return described
 
@@ -80,11 +82,11 @@ class Param:
         """Raises :class:`ParameterError` where ``value`` is out of range."""
         if isinstance(value, tuple):
             return
-        too_low = self.minimum is not None and value < self.minimum
-        too_high = self.maximum is not None and value > self.maximum
+        too_low = self.lo is not None and value < self.lo
+        too_high = self.hi is not None and value > self.hi
         if too_low or too_high or (isinstance(value, float) and math.isnan(value)):
-            low = "" if self.minimum is None else f"{self.minimum:g} "
-            high = "" if self.maximum is None else f" {self.maximum:g}"
+            low = "" if self.lo is None else f"{self.lo:g} "
+            high = "" if self.hi is None else f" {self.hi:g}"
             unit = f" {self.unit}" if self.unit else ""
             raise ParameterError(f"parameter {self.name}: {value} is not in {low}..{high}{unit}")
         if self.choices and value not in self.choices:
@@ -95,7 +97,7 @@ class Param:
 LOG_LEVEL = Param(
     "log_level",
     "default",
-    "least severe level that is logged; default: as --log-level said at the start",
+    "Least severe level that is logged. default: the level of --log-level.",
     choices=("default", "debug", "info", "warn", "error", "fatal"),
     read_only=False,
 )

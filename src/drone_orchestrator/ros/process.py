@@ -38,6 +38,22 @@ class Application(Protocol):
         """Release everything and destroy the nodes. The ROS context is still valid; nothing spins any more."""
 
 
+class _SingleNode:
+    """An application that is one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.nodes = (node,)
+
+    def close(self) -> None:
+        self._node.destroy_node()
+
+
+def single_node(make: Callable[[], Node]) -> Callable[[], Application]:
+    """Return what :func:`run_node` starts for the one node that ``make`` creates."""
+    return lambda: _SingleNode(make())
+
+
 class StartAgain(BaseException):
     """Raised in a callback: this process must begin anew; the text says why. No ``Exception``, as :class:`_Terminated`.
 

@@ -47,7 +47,7 @@ def test_help_names_every_parameter(
     for param in module_of(program).PARAMETERS:
         kind = param.ros_type.name.lower().replace("_", " ")
         assert f" {param.name}{'' if param.read_only else ' *'}: {kind}, default " in flat
-        assert " ".join(param.description.split()) in flat
+        assert " ".join(param.text.split()) in flat
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -89,9 +89,9 @@ def test_what_ros_takes_starts_the_node(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("param", "line"),
     [
-        (Param("a", 0.5, "d", "s", 0.1, 30.0), "a: double, default 0.5 s; 0.1 to 30 s"),
-        (Param("a", 0.5, "d", "s", 1.0), "a: double, default 0.5 s; at least 1 s"),
-        (Param("a", 5, "d", maximum=9, read_only=False), "a *: integer, default 5; at most 9"),
+        (Param("a", 0.5, "d", unit="s", lo=0.1, hi=30.0), "a: double, default 0.5 s; 0.1 to 30 s"),
+        (Param("a", 0.5, "d", unit="s", lo=1.0), "a: double, default 0.5 s; at least 1 s"),
+        (Param("a", 5, "d", hi=9, read_only=False), "a *: integer, default 5; at most 9"),
         (Param("a", True, "d"), "a: bool, default true"),
         (Param("a", "x", "d", choices=("x", "y")), "a: string, default 'x'; one of x, y"),
         (Param("a", ("x", "y"), "d"), "a: string array, default [x, y]"),

@@ -12,42 +12,43 @@ from ...bringup.fleet_config import load as load_fleet
 from ...bringup.paths import default_data_dir
 from ...core.types import DroneClass, FleetSpec, GeoPoint
 from ...ros import names, observability
+from ...ros.common_parameters import FLEET_CONFIG
 from ...ros.params import LOG_LEVEL, Param, ParameterError
 from ...telemetry.drone_metrics import HostTelemetry
 from .flight_plugins import FlightFactory
 
 ABOUT = "Flies one or many drones: takes their goals, keeps their journals, and tells where they are."
 PARAMETERS = (
-    Param("drone_ids", (), "Names of the drones that this process flies; each becomes a node of that name."),
-    Param("drone_class", "", "Class of these drones in the fleet configuration; empty: the first class there."),
-    Param("data_dir", "", "Folder of journals and flight states; empty: $ROS_HOME/drone_orchestrator."),
-    Param("fleet_config", "", "Fleet configuration (YAML); empty: the packaged one."),
-    Param("region", "", "Only leaders of this region count; empty: any in this namespace."),
-    Param("flight", "kinematic", "What flies the drones: kinematic, gazebo, or what another package has registered."),
-    Param("time_scale", 1.0, "Simulated seconds of flight in a second of wall time.", minimum=0.001, maximum=1000.0),
+    Param("drone_ids", (), "Ids of the drones that this process flies. Each becomes a node of that name."),
+    Param("drone_class", "", "Class of these drones in the fleet configuration. Empty: the first class there."),
+    Param("data_dir", "", "Folder of journals and flight states. Empty: $ROS_HOME/drone_orchestrator."),
+    FLEET_CONFIG,
+    Param("region", "", "Listen to leaders of this region only. Empty: to any leader in the namespace."),
+    Param("flight", "kinematic", "Flight stack: kinematic, gazebo, or one that another package registers."),
+    Param("time_scale", 1.0, "Speed-up factor of simulated flight.", lo=0.001, hi=1000.0),
     Param(
         "telemetry_rate_hz",
         5.0,
-        "Rate of telemetry; below 2 its QoS deadline would pass.",
-        "Hz",
-        2.0,
-        10.0,
+        "Rate of telemetry. A lower rate would miss the deadline of its QoS.",
+        unit="Hz",
+        lo=2.0,
+        hi=10.0,
         read_only=False,
     ),
     Param(
-        "state_period_s", 1.0, "A state without change is repeated after this long.", "s", 0.05, 2.0, read_only=False
-    ),
-    Param("clearance_retry_s", 0.5, "Time between two requests for clearance.", "s", 0.05, 10.0, read_only=False),
-    Param(
-        "clearance_timeout_s",
+        "state_period_s",
         1.0,
-        "A request not answered for this long is given up.",
-        "s",
-        0.05,
-        60.0,
+        "Longest time between two state messages of a drone.",
+        unit="s",
+        lo=0.05,
+        hi=2.0,
         read_only=False,
     ),
-    Param("autostart", True, "Configure and activate the drones without being told to."),
+    Param(
+        "clearance_retry_s", 0.5, "Retry interval of clearance requests.", unit="s", lo=0.05, hi=10.0, read_only=False
+    ),
+    Param("clearance_timeout_s", 1.0, "Timeout of a clearance request.", unit="s", lo=0.05, hi=60.0, read_only=False),
+    Param("autostart", True, "Configure and activate the drones at start."),
     LOG_LEVEL,
     *observability.PARAMETERS,
 )

@@ -29,7 +29,7 @@ from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge, debugs
 from ...ros.params import declare, keep_live
 from ...ros.planner_plugins import load_planner
-from ...ros.process import ConfigurationError, run_node
+from ...ros.process import ConfigurationError, run_node, single_node
 from ...ros.qos_watch import QosWatch
 from ...runtime.driver import Driver
 from ...store import EtcdStore
@@ -70,7 +70,8 @@ class OrchestratorNode(LifecycleNode):
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._epoch = 0  # of the office that the lifecycle shows or is about to show
         self._is_active = False
-        self._hears_drones = False  # told once
+        self._hears_drones = False  # logged once
+        self.failure = ""  # why the last attempt to configure failed
 
     # --- lifecycle ----------------------------------------------------------------------------------------------
 
@@ -78,12 +79,14 @@ class OrchestratorNode(LifecycleNode):
         try:
             self._start()
         except (ConfigurationError, ValueError) as error:
+            self.failure = str(error)
             self._log.error("cannot configure: %s", error)
             self._release()
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             # rclpy would turn it into a failed transition without a word.
-            self._log.critical("defect while configuring: %r", error, exc_info=error)
+            self.failure = f"unexpected {type(error).__name__}: {error}"
+            self._log.critical("cannot configure: %s", self.failure, exc_info=error)
             self._release()
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
@@ -245,19 +248,16 @@ class OrchestratorNode(LifecycleNode):
         super().destroy_node()
 
 
-class _Application:
-    def __init__(self) -> None:
-        self._node = OrchestratorNode()
-        self.nodes = (self._node,)
-        if self._node.values["autostart"] and self._node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
-            self.close()
-            raise ConfigurationError("could not be configured; the reason is logged above")
-
-    def close(self) -> None:
-        self._node.destroy_node()
+def started() -> OrchestratorNode:
+    """Create the node, and configure it unless ``autostart`` is off. Raises :class:`ConfigurationError`."""
+    node = OrchestratorNode()
+    if node.values["autostart"] and node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
+        node.destroy_node()
+        raise ConfigurationError(f"cannot configure: {node.failure}")
+    return node
 
 
 def main() -> None:
     command_line.answer("orchestrator", ABOUT, PARAMETERS)
     # A leader of many drones has hundreds of entities.
-    raise SystemExit(run_node(_Application, executor_type=executors.events))
+    raise SystemExit(run_node(single_node(started), executor_type=executors.events))

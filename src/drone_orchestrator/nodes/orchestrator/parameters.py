@@ -2,49 +2,67 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ...core.policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ...ros import observability
+from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGION, STORE_TIMEOUT_S
 from ...ros.params import LOG_LEVEL, Param
-from ...ros.planner_plugins import PLANNER_GROUP
 from ...ros.process import ConfigurationError
 
 ABOUT = "One replica: it decides which drone does which order while it leads, and stands by otherwise."
 PARAMETERS = (
-    Param("region", "san_francisco", "shard that this replica works for: part of every key in the store"),
-    Param("etcd_endpoints", os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"), "host:port, several with commas"),
-    Param("fleet_config", "", "path of the fleet description; empty: the one that comes with the package"),
-    Param("planner", "assignment", f"entry point of the group {PLANNER_GROUP} that pairs drones with orders"),
-    Param("lease_ttl_s", 5.0, "the leader's lease: the latest time after which a dead one is replaced", "s", 2.0, 60.0),
-    Param("heartbeat_period_s", 0.1, "time between two heartbeats of the leader", "s", 0.02, 5.0),
+    REGION,
+    ETCD_ENDPOINTS,
+    FLEET_CONFIG,
+    PLANNER,
     Param(
-        "heartbeat_timeout_s", 0.4, "a leader silent for so long is replaced before its lease is over", "s", 0.1, 30.0
+        "lease_ttl_s",
+        5.0,
+        "Time to live of the leader's lease. A dead leader is replaced at the latest when it expires.",
+        unit="s",
+        lo=2.0,
+        hi=60.0,
     ),
-    Param("reservation_ttl_s", 10.0, "a drone silent for so long before loading loses its order", "s", 2.0, 600.0),
+    Param("heartbeat_period_s", 0.1, "Period of the leader's heartbeat.", unit="s", lo=0.02, hi=5.0),
+    Param(
+        "heartbeat_timeout_s",
+        0.4,
+        "Replace a leader that was not heard for this long, before its lease expires.",
+        unit="s",
+        lo=0.1,
+        hi=30.0,
+    ),
+    Param(
+        "reservation_ttl_s",
+        10.0,
+        "Reassign the order of a drone that is silent for this long before loading.",
+        unit="s",
+        lo=2.0,
+        hi=600.0,
+    ),
     Param(
         "lost_grace_s",
         1800.0,
-        "silence after loading, after which the order counts as failed",
-        "s",
-        1.0,
-        86400.0,
+        "Fail the order of a drone that is silent for this long after loading.",
+        unit="s",
+        lo=1.0,
+        hi=86400.0,
         read_only=False,
     ),
-    Param("max_attempts", 10, "assignments of one order before it fails", "", 1, 1000, read_only=False),
+    Param("max_attempts", 10, "Assignments of one order before it fails.", lo=1, hi=1000, read_only=False),
     Param(
         "retention_s",
         86400.0,
-        "an order that ended so long ago leaves the store for the archive",
-        "s",
-        1.0,
+        "Age at which finished orders are archived and removed from etcd.",
+        unit="s",
+        lo=1.0,
         read_only=False,
     ),
-    Param("archive_dir", "", "folder of the archive; empty: $ROS_HOME/drone_orchestrator/archive"),
-    Param("store_timeout_s", 2.0, "deadline of one call to the store", "s", 0.1, 30.0),
-    Param("autostart", True, "configure at start; without it a lifecycle manager does"),
+    Param("archive_dir", "", "Folder of the archive. Empty: $ROS_HOME/drone_orchestrator/archive."),
+    STORE_TIMEOUT_S,
+    Param("autostart", True, "Configure at start. Otherwise a lifecycle manager must configure the node."),
     LOG_LEVEL,
     *observability.PARAMETERS,
 )

@@ -31,7 +31,7 @@ from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge
 from ...ros.params import declare, keep_live
 from ...ros.planner_plugins import load_planner
-from ...ros.process import ConfigurationError, run_node
+from ...ros.process import ConfigurationError, run_node, single_node
 from ...ros.qos_watch import QosWatch
 from ...runtime.breaker import StoreBreaker
 from ...runtime.projection import Projection
@@ -189,15 +189,6 @@ def _listen(host: str, port: int, client_timeout_s: float) -> socket.socket:
     return listener
 
 
-class _Application:
-    def __init__(self) -> None:
-        self._node = OrderGateway()
-        self.nodes = (self._node,)
-
-    def close(self) -> None:
-        self._node.destroy_node()
-
-
 def main() -> None:
     command_line.answer("order_gateway", ABOUT, PARAMETERS)
-    raise SystemExit(run_node(_Application, executor_type=executors.events))
+    raise SystemExit(run_node(single_node(OrderGateway), executor_type=executors.events))

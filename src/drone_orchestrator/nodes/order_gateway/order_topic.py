@@ -27,9 +27,20 @@ from ...telemetry.metrics import Metrics
 KEYS_VARIABLE = "DRONE_ORCHESTRATOR_ORDER_KEYS"
 
 PARAMETERS = (
-    Param("order_keys_file", "", f"keys of signed orders, one id:hex a line; empty: what ${KEYS_VARIABLE} says"),
-    Param("replay_window_s", 30.0, "a signed order counts this long before and after its timestamp", "s", 1.0, 3600.0),
-    Param("allow_unsigned_orders", False, "take orders from the topic without a signature: anybody can make them"),
+    Param("order_keys_file", "", f"Keys of signed orders, one ID:HEX per line. Empty: the pairs in ${KEYS_VARIABLE}."),
+    Param(
+        "replay_window_s",
+        30.0,
+        "Accept a signed order for this long before and after its timestamp.",
+        unit="s",
+        lo=1.0,
+        hi=3600.0,
+    ),
+    Param(
+        "allow_unsigned_orders",
+        False,
+        "Accept orders from the topic without a signature. Then anybody in the DDS domain can submit them.",
+    ),
 )
 SOURCE = "dds_topic"
 SUBMIT, CANCEL = "order.submit", "order.cancel"

@@ -27,7 +27,7 @@ from ...ros.diagnostics import Reporter
 from ...ros.log_bridge import bridge
 from ...ros.params import declare, keep_live
 from ...ros.planner_plugins import load_planner
-from ...ros.process import ConfigurationError, run_node
+from ...ros.process import ConfigurationError, run_node, single_node
 from ...ros.qos_watch import QosWatch
 from ...runtime.probe import StoreProbe
 from ...runtime.projection import Freshness, Projection
@@ -239,15 +239,6 @@ def _event_msg(event: SagaEvent, revision: int) -> SagaEventMsg:
     )
 
 
-class _Application:
-    def __init__(self) -> None:
-        self._node = SagaMonitor()
-        self.nodes = (self._node,)
-
-    def close(self) -> None:
-        self._node.destroy_node()
-
-
 def main() -> None:
     command_line.answer("saga_monitor", ABOUT, PARAMETERS)
-    raise SystemExit(run_node(_Application, executor_type=executors.events))
+    raise SystemExit(run_node(single_node(SagaMonitor), executor_type=executors.events))

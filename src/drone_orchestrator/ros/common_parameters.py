@@ -1,0 +1,23 @@
+"""Parameters that several nodes declare, each with one default and one text."""
+
+from __future__ import annotations
+
+import os
+
+from .params import Param
+from .planner_plugins import PLANNER_GROUP
+
+REGION = Param("region", "san_francisco", "Region of the orders; part of every key in the store.")
+ETCD_ENDPOINTS = Param(
+    "etcd_endpoints",
+    os.environ.get("ETCD_ENDPOINTS", "127.0.0.1:2379"),
+    "Endpoints of etcd, HOST:PORT, separated by commas.",
+)
+FLEET_CONFIG = Param("fleet_config", "", "Path of the fleet configuration (YAML). Empty: the packaged one.")
+PLANNER = Param(
+    "planner",
+    "assignment",
+    "Planner that pairs drones with orders and tells which drone class can fly an order: "
+    f"an entry point of the group {PLANNER_GROUP}.",
+)
+STORE_TIMEOUT_S = Param("store_timeout_s", 2.0, "Timeout of one call to the store.", unit="s", lo=0.1, hi=30.0)

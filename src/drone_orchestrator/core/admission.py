@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TypeVar
 
 from .types import FleetSpec, GeoPoint, Order, Priority
+from .wire import rounded_to_float32
 from .zones import blocked_way
 
 MAX_WEIGHT_KG = 1000.0
@@ -172,11 +173,11 @@ def _optional(document: Mapping[str, object], name: str, parse: Callable[[object
 
 
 def _weight_kg(value: object) -> float:
-    return _number(value, "package_weight_kg", above=0.0, upto=MAX_WEIGHT_KG)
+    return _float32(value, "package_weight_kg", above=0.0, upto=MAX_WEIGHT_KG)
 
 
 def _deadline_s(value: object) -> float:
-    return _number(value, "deadline_s", above=0.0, upto=MAX_DEADLINE_S)
+    return _float32(value, "deadline_s", above=0.0, upto=MAX_DEADLINE_S)
 
 
 def _order_id(value: object) -> str:
@@ -234,6 +235,15 @@ def _number(value: object, field: str, *, upto: float, least: float = -math.inf,
         bounds = f"above {above:g} and at most {upto:g}" if least == -math.inf else f"from {least:g} to {upto:g}"
         raise InvalidOrder(field, f"must be {bounds}", Code.OUT_OF_RANGE)
     return float(value)
+
+
+def _float32(value: object, field: str, *, above: float, upto: float) -> float:
+    """Return the number as messages carry it. The bounds hold for it before and after rounding."""
+    number = rounded_to_float32(_number(value, field, above=above, upto=upto))
+    if not above < number <= upto:
+        reason = f"must be above {above:g} and at most {upto:g} in single precision"
+        raise InvalidOrder(field, reason, Code.OUT_OF_RANGE)
+    return number
 
 
 def _text(value: object, field: str) -> str:

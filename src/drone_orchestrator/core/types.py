@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import NamedTuple
+
+from .wire import rounded_to_float32
 
 
 class SagaStatus(str, Enum):
@@ -127,9 +129,12 @@ class Order:
     trace_context: str = ""
 
     def same_request(self, other: Order) -> bool:
-        """Whether both ask for the same thing (idempotency compares everything but when and by which trace)."""
-        mine, theirs = self._payload(), other._payload()
-        return mine == theirs
+        """Whether both ask for the same thing. Time and trace do not count, nor what rounding for messages removes."""
+        return self._payload() == other._payload() or self._rounded()._payload() == other._rounded()._payload()
+
+    def _rounded(self) -> Order:
+        deadline_s = None if self.deadline_s is None else rounded_to_float32(self.deadline_s)
+        return replace(self, package_weight_kg=rounded_to_float32(self.package_weight_kg), deadline_s=deadline_s)
 
     def _payload(self) -> tuple[object, ...]:
         return (

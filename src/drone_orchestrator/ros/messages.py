@@ -10,7 +10,6 @@ import math
 import uuid
 from typing import Any
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from drone_interfaces.action import ExecuteDelivery
 from drone_interfaces.msg import BackPressure, DroneState, GeoPosition, OutcomeAck
@@ -22,6 +21,7 @@ from unique_identifier_msgs.msg import UUID
 from ..core.lanes import Pressure
 from ..core.leader.effects import AnswerClearance
 from ..core.types import AcknowledgeOutcome, DeliveryOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Priority
+from ..core.wire import rounded_to_float32
 
 #: Namespace of goal ids: any constant UUID will do, but it must never change, or a repeated goal is not recognised.
 _GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")
@@ -108,9 +108,9 @@ def order_document(msg: OrderMsg, message_id: str = "") -> dict[str, Any]:
     document: dict[str, Any] = {
         "message_id": message_id or None,
         "order_id": msg.order_id,
-        "package_weight_kg": _decimal(msg.package_weight_kg),
+        "package_weight_kg": rounded_to_float32(msg.package_weight_kg),
         "priority": msg.priority or None,
-        "deadline_s": _decimal(msg.deadline_s) or None,
+        "deadline_s": rounded_to_float32(msg.deadline_s) or None,
         "drone_class": msg.drone_class or None,
     }
     if not math.isnan(msg.destination.latitude_deg):
@@ -147,11 +147,11 @@ def order_from_msg(msg: OrderMsg, message_id: str, trace_context: str = "") -> O
         message_id=message_id,
         order_id=msg.order_id,
         destination=destination,
-        package_weight_kg=_decimal(msg.package_weight_kg),
+        package_weight_kg=rounded_to_float32(msg.package_weight_kg),
         submitted_at=0.0,
         pickup=pickup,
         priority=_priority(msg.priority),
-        deadline_s=_decimal(msg.deadline_s) or None,
+        deadline_s=rounded_to_float32(msg.deadline_s) or None,
         drone_class=msg.drone_class or None,
         trace_context=trace_context,
     )
@@ -268,11 +268,6 @@ def clearance_to_msg(answer: AnswerClearance) -> RequestClearance.Response:
 
 def _point(msg: GeoPosition) -> dict[str, float]:
     return {"lat": msg.latitude_deg, "lon": msg.longitude_deg}
-
-
-def _decimal(value: float) -> float:
-    """The shortest decimal that is this float32: 1.2 went in, so 1.2 comes out, and the same order stays the same."""
-    return float(str(np.float32(value)))
 
 
 def _priority(value: int) -> Priority:

@@ -102,6 +102,19 @@ def test_order_ids_that_are_taken(order_id: str) -> None:
     assert parse(order_id=order_id).order_id == order_id
 
 
+def test_numbers_are_rounded_as_messages_carry_them() -> None:
+    order = parse(package_weight_kg=2.26796185, deadline_s=1e-45)
+    assert (order.package_weight_kg, order.deadline_s) == (2.2679617, 1e-45)
+
+
+def test_an_order_that_was_accepted_unrounded_is_the_same_order() -> None:
+    order = parse(package_weight_kg=2.26796185, deadline_s=600.00001)
+    older = replace(order, package_weight_kg=2.26796185, deadline_s=600.00001)
+    assert order.same_request(older) and older.same_request(order)
+    assert not order.same_request(replace(older, package_weight_kg=2.26797))
+    assert not order.same_request(replace(older, deadline_s=None))
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +163,8 @@ BAD: list[tuple[str, object, str, Code]] = [
     ("package_weight_kg", -0.0, "package_weight_kg", Code.OUT_OF_RANGE),
     ("package_weight_kg", -HUGE, "package_weight_kg", Code.OUT_OF_RANGE),
     ("package_weight_kg", 1000.1, "package_weight_kg", Code.OUT_OF_RANGE),
+    ("package_weight_kg", 1e-46, "package_weight_kg", Code.OUT_OF_RANGE),
+    ("package_weight_kg", 1000.00001, "package_weight_kg", Code.OUT_OF_RANGE),
     ("package_weight_kg", float("inf"), "package_weight_kg", Code.NOT_FINITE),
     ("priority", "asap", "priority", Code.BAD_FORMAT),
     ("priority", 0, "priority", Code.OUT_OF_RANGE),
@@ -157,6 +172,7 @@ BAD: list[tuple[str, object, str, Code]] = [
     ("priority", True, "priority", Code.WRONG_TYPE),
     ("priority", 2.0, "priority", Code.WRONG_TYPE),
     ("deadline_s", 0, "deadline_s", Code.OUT_OF_RANGE),
+    ("deadline_s", 1e-46, "deadline_s", Code.OUT_OF_RANGE),
     ("deadline_s", 7 * 24 * 3600 + 1, "deadline_s", Code.OUT_OF_RANGE),
     ("deadline_s", float("nan"), "deadline_s", Code.NOT_FINITE),
     ("drone_class", 1, "drone_class", Code.WRONG_TYPE),

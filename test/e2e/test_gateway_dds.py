@@ -13,7 +13,7 @@ rclpy = pytest.importorskip("rclpy")
 
 from drone_interfaces.msg import GeoPosition, Order  # noqa: E402
 from drone_interfaces.srv import CancelOrder, SubmitOrder  # noqa: E402
-from gateway_process import DEPOT, GatewayProcess, order_document  # noqa: E402
+from gateway_process import DEADLINE_S, DEPOT, GatewayProcess, eventually, order_document  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 from drone_orchestrator.bringup import dds  # noqa: E402
@@ -26,6 +26,8 @@ from drone_orchestrator.bringup.etcd_process import (  # noqa: E402
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 R = SubmitOrder.Response
+#: Time (s) after which an unanswered request is sent again.
+AGAIN_S = 2.0
 #: In the no-fly zone of the packaged fleet.
 ON_THE_ISLAND = GeoPosition(latitude_deg=37.81, longitude_deg=-122.365)
 
@@ -41,7 +43,13 @@ class Client:
         self._executor.add_node(self._node)
         self._submit = self._node.create_client(SubmitOrder, "submit_order")
         self._cancel = self._node.create_client(CancelOrder, "cancel_order")
-        assert self._submit.wait_for_service(30.0) and self._cancel.wait_for_service(30.0)
+        for service, nothing in (
+            (self._submit, SubmitOrder.Request(order=Order())),
+            (self._cancel, CancelOrder.Request()),
+        ):
+            assert service.wait_for_service(DEADLINE_S)
+            # The gateway may discover this client later than this client discovers it; its answers are lost till then.
+            eventually("the gateway answers", lambda ask=(service, nothing): self._ask(*ask, AGAIN_S))
 
     def submit(self, order: Order, message_id: str = "") -> Any:
         return self._call(self._submit, SubmitOrder.Request(message_id=message_id, order=order))
@@ -54,10 +62,15 @@ class Client:
         self._context.try_shutdown()
 
     def _call(self, service: Any, request: Any) -> Any:
+        answer = self._ask(service, request, DEADLINE_S)
+        assert answer is not None
+        return answer
+
+    def _ask(self, service: Any, request: Any, timeout_s: float) -> Any:
+        """Return the answer, or ``None`` if there is none in time."""
         future = service.call_async(request)
-        self._executor.spin_until_future_complete(future, timeout_sec=30.0)
-        assert future.done()
-        return future.result()
+        self._executor.spin_until_future_complete(future, timeout_sec=timeout_s)
+        return future.result() if future.done() else None
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ rclpy = pytest.importorskip("rclpy")
 import yaml  # noqa: E402
 from drone_interfaces.msg import BackPressure, GeoPosition, Order  # noqa: E402
 from drone_interfaces.srv import SubmitOrder  # noqa: E402
-from gateway_process import DEADLINE_S, REGION, GatewayProcess, order_document  # noqa: E402
+from gateway_process import DEADLINE_S, REGION, GatewayProcess, eventually, order_document  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 from drone_orchestrator.bringup import dds  # noqa: E402
@@ -40,6 +40,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 R = SubmitOrder.Response
 BOUND = 3
+#: Time (s) after which an unanswered request is sent again.
+AGAIN_S = 2.0
 
 
 class Robot:
@@ -56,16 +58,15 @@ class Robot:
         self._node.create_subscription(BackPressure, names.BACK_PRESSURE, self._on_pressure, qos.state(10))
 
     def submit(self, drone_class: str) -> Any:
-        assert self._submit.wait_for_service(DEADLINE_S)
+        self._meet()
         document = order_document(f"order-{uuid.uuid4().hex[:12]}")
         where = document["destination"]
         destination = GeoPosition(latitude_deg=where["lat"], longitude_deg=where["lon"], altitude_m=math.nan)
         order = Order(order_id=document["order_id"], destination=destination, package_weight_kg=0.5)
         order.drone_class = drone_class
-        future = self._submit.call_async(SubmitOrder.Request(message_id=str(uuid.uuid4()), order=order))
-        self._executor.spin_until_future_complete(future, timeout_sec=DEADLINE_S)
-        assert future.done()
-        return future.result()
+        answer = self._ask(SubmitOrder.Request(message_id=str(uuid.uuid4()), order=order), DEADLINE_S)
+        assert answer is not None
+        return answer
 
     def hears(self, what: Callable[[dict[str, BackPressure]], bool]) -> bool:
         """Whether ``back_pressure`` comes to say so within the deadline."""
@@ -78,6 +79,18 @@ class Robot:
         self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()
+
+    def _meet(self) -> None:
+        """Ask until the gateway answers: it may discover this client later than this client discovers it."""
+        assert self._submit.wait_for_service(DEADLINE_S)
+        no_order = SubmitOrder.Request(order=Order())
+        eventually("the gateway answers", lambda: self._ask(no_order, AGAIN_S))
+
+    def _ask(self, request: SubmitOrder.Request, timeout_s: float) -> Any:
+        """Return the answer, or ``None`` if there is none in time."""
+        future = self._submit.call_async(request)
+        self._executor.spin_until_future_complete(future, timeout_sec=timeout_s)
+        return future.result() if future.done() else None
 
     def _on_pressure(self, msg: BackPressure) -> None:
         self.pressure[msg.drone_class] = msg

@@ -15,7 +15,7 @@ import grpc
 import httpx
 import pytest
 from etcd3 import etcdrpc
-from gateway_process import REGION, GatewayProcess, eventually, order_document
+from gateway_process import DEADLINE_S, REGION, GatewayProcess, eventually, order_document
 
 from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess, find_etcd
 from drone_orchestrator.core.changes import Transition
@@ -107,7 +107,7 @@ class Stream:
     """Reads a stream as a browser's ``EventSource`` does; a context manager."""
 
     def __init__(self, url: str, last_event_id: str = "", **parameters: str) -> None:
-        self._client = httpx.Client(timeout=20.0, trust_env=False)
+        self._client = httpx.Client(timeout=DEADLINE_S, trust_env=False)
         headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
         self._context = self._client.stream("GET", f"{url}/events", params=parameters, headers=headers)
         self.last_event_id = last_event_id
@@ -127,7 +127,7 @@ class Stream:
     def until(self, name: str, **data: Any) -> list[Event]:
         """All events up to the first of this name with these data."""
         found = []
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + DEADLINE_S
         for event in self.events:
             found.append(event)
             if event.name == name and all(event.data.get(key) == value for key, value in data.items()):
@@ -259,16 +259,15 @@ def test_one_stream_too_many_is_turned_away_and_may_come_back(etcd: EtcdProcess)
 
 
 def test_streams_end_at_once_when_the_gateway_does(etcd: EtcdProcess) -> None:
-    with GatewayProcess(etcd.endpoints[0]) as gateway:
+    # Longer than anything here waits: streams that lasted as long as the grace would fail the test.
+    with GatewayProcess(etcd.endpoints[0], shutdown_grace_s=300.0) as gateway:
         gateway.wait_ready()
         with Stream(gateway.url) as stream, Stream(gateway.url) as other:
             stream.until("fleet")
             other.until("fleet")
-            began_s = time.monotonic()
             gateway.process.send_signal(signal.SIGTERM)
             list(stream.events), list(other.events)  # they end, and properly: a broken one raises
             assert gateway.wait() == 0
-            assert time.monotonic() - began_s < 4.0  # and not after the grace of 8 s
         assert not [line for line in gateway.said if "Traceback" in line or "rror" in line], gateway.said
 
 
@@ -287,4 +286,4 @@ def test_a_client_that_does_not_read_is_cut_off(etcd: EtcdProcess) -> None:
                 with gateway.http.stream("GET", "/events") as response:
                     return response.status_code == 200
 
-            eventually("the place of a client that does not read is free again", free, 60.0)
+            eventually("the place of a client that does not read is free again", free)

@@ -20,7 +20,7 @@ from drone_orchestrator.bringup.local_fleet import DomainReservation
 
 T = TypeVar("T")
 
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 DEPOT = fleet_config.load().depot
 REGION = fleet_config.load().region
 

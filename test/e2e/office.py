@@ -79,7 +79,7 @@ class Office:
         """A command on this region, run to its end."""
         environment = {**self.environment(), **options.pop("env", {})}
         return subprocess.run(
-            [*FLEETCTL, *args], env=environment, capture_output=True, text=True, timeout=60, check=False, **options
+            [*FLEETCTL, *args], env=environment, capture_output=True, text=True, timeout=180, check=False, **options
         )
 
     def document(self, *args: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import yaml
 from drone_orchestrator.bringup.local_fleet import dies_with_parent, free_port
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "observability"
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 
 
 def tool(name: str) -> str:
@@ -70,12 +70,12 @@ class Prometheus:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(DEADLINE_S)
 
     def ask(self, path: str, **query: str) -> Any:
         """The data of an answer of Prometheus's API; ``None`` while it is not there yet."""
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self._port}/api/v1/{path}", params=query, timeout=5.0)
+            answer = httpx.get(f"http://127.0.0.1:{self._port}/api/v1/{path}", params=query, timeout=DEADLINE_S)
         except httpx.TransportError:
             assert self._process.poll() is None, (self._folder / "prometheus.log").read_text()
             return None

@@ -16,7 +16,7 @@ def test_a_round_of_each_kind_without_an_aborted_delivery(tmp_path: Path) -> Non
     picture = tmp_path / "failover.svg"
     command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "failover", "--json"]
     command += ["--kills", "1", "--drones", "6", "--picture", str(picture)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=570, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1, "one JSON object, alone"

@@ -25,7 +25,7 @@ def test_leadership_goes_there_and_back_over_http() -> None:
     died: list[str] = []
     with (
         LocalFleet(options, on_exit=lambda name, code: died.append(name)) as fleet,
-        httpx.Client(base_url=fleet.url, timeout=20.0, trust_env=False) as gateway,
+        httpx.Client(base_url=fleet.url, timeout=90.0, trust_env=False) as gateway,
     ):
 
         def body() -> dict[str, Any]:

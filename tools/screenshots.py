@@ -117,7 +117,7 @@ def photograph(page: Page, message_id: str, theme: str, path: Path) -> None:
     """Take one picture with an order selected. Refuse a file too large for the documentation."""
     page.emulate_media(color_scheme="light" if theme == "light" else "dark")
     page.evaluate("id => { location.hash = `order=${id}` }", message_id)
-    expect(page.get_by_role("list", name="What happened")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("list", name="History")).to_be_visible(timeout=30_000)
     picture = Image.open(io.BytesIO(page.screenshot(timeout=60_000))).convert("RGB")
     data = io.BytesIO()
     # Not the default method, which gives small marks the colours of large areas.

@@ -1,6 +1,6 @@
-// Requests to the gateway that the page came from.
+// Requests to the gateway that served the page.
 
-/** A request that was refused or not answered; `problem` is the gateway's document, `null` where it was not reached. */
+/** A refused or unanswered request; `problem` is the gateway's document, `null` if it was not reached. */
 export class Refusal extends Error {
   constructor(problem) {
     super(problem?.detail ?? 'unreachable');
@@ -8,7 +8,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The JSON of an answer below 400; throws Refusal for any other, and after `timeoutMs` without one. */
+/** Returns the JSON of an answer below 400. Throws Refusal for any other, and after `timeoutMs` without an answer. */
 export async function request(path, { method = 'GET', body, token, timeoutMs = 8000 } = {}) {
   let response;
   let document;
@@ -28,7 +28,7 @@ export async function request(path, { method = 'GET', body, token, timeoutMs = 8
   return document;
 }
 
-/** Newest orders first, of `statuses` (all where empty) and with `text` in one of their ids. */
+/** Returns orders, newest first, filtered by `statuses` (all if empty) and by `text` in one of their ids. */
 export function listOrders({ statuses, text, limit }) {
   const query = new URLSearchParams({ newest: 'true', limit: String(limit) });
   for (const status of statuses) query.append('status', status);

@@ -32,7 +32,7 @@ export const App = () => (
   </>
 );
 
-/** The address bar keeps naming the order that is shown. */
+/** Keeps the address bar linked to the shown order. */
 function jump(event, id) {
   event.preventDefault();
   const panel = document.getElementById(id);

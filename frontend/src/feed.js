@@ -1,10 +1,10 @@
-// The stream of events: one connection that resumes where it broke off, and comes back with patience.
+// The event stream: one connection that resumes where it broke and backs off between attempts.
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15000;
 const KINDS = ['saga', 'leader', 'fleet', 'reset'];
 
-/** Milliseconds before try `n` (from 1) of connecting again: doubling, and up to a quarter off at random. */
+/** Returns the pause (ms) before reconnection attempt `n` (from 1): doubling, with up to a quarter of jitter. */
 export function pauseMs(n, random = Math.random) {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (n - 1)) * (1 - random() / 4);
 }
@@ -19,13 +19,13 @@ export class Feed {
     this.connect = connect;
     this.timers = timers;
     this.random = random;
-    this.revision = 0; // the latest seen: what the next connection resumes after
+    this.revision = 0; // the latest seen; the next connection resumes after it
     this.failures = 0;
     this.source = null;
     this.timer = null;
   }
 
-  /** Begin after `revision`. */
+  /** Begins after `revision`. */
   start(revision) {
     this.stop();
     this.revision = revision;
@@ -38,7 +38,7 @@ export class Feed {
     this.timers.clearTimeout(this.timer);
   }
 
-  /** Connect now instead of at the end of the pause, e.g. because the machine is online again. */
+  /** Connects now instead of after the pause, for example because the machine is online again. */
   hurry() {
     if (this.source === null && this.failures > 0) {
       this.timers.clearTimeout(this.timer);
@@ -70,7 +70,7 @@ export class Feed {
 
   #broken(source) {
     if (source !== this.source) return;
-    source.close(); // EventSource would come back by itself, but at once and for ever
+    source.close(); // EventSource would reconnect by itself, but at once and forever
     this.source = null;
     this.failures += 1;
     const pause = pauseMs(this.failures, this.random);

@@ -1,4 +1,4 @@
-// Positions on the ground in local metres: east and north of an origin, as the rest of the program counts them.
+// Positions on the ground in local metres, east and north of an origin.
 
 const A_M = 6378137.0; // WGS 84, semi-major axis
 const E2 = 6.69437999014e-3; // first eccentricity, squared
@@ -19,16 +19,16 @@ export function projection(origin) {
   };
 }
 
-/** Metres between two points of the plane. */
+/** Returns the distance between two points of the plane (m). */
 export const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
 
-/** The largest of 1, 2 or 5 times a power of ten that is not above `limit`. */
+/** Returns the largest of 1, 2 or 5 times a power of ten that is at most `limit`. */
 export function roundStep(limit) {
   const power = 10 ** Math.floor(Math.log10(limit));
   return [5, 2, 1].find((m) => m * power <= limit) * power;
 }
 
-/** `850 m`, `1.2 km`, `12 km`. */
+/** Formats a distance: `850 m`, `1.2 km`, `12 km`. */
 export function metresText(metres) {
   if (metres < 1000) return `${Math.round(metres)} m`;
   const km = metres / 1000;

@@ -1,14 +1,14 @@
-// Leadership as the stream tells it: a list of terms, newest first.
+// History of leaders from the event stream: a list of terms, newest first.
 //
-// A term is {holder, epoch, since, lastStepAt, vacantAt, gap}. `vacantAt` is when its end was seen, with nobody in office
-// after it. `gap` is how long nobody decided before it: {seconds, exact}, `null` where nothing is known. A leader that is
-// replaced because it fell silent leaves no trace of when it died; then its last step is taken, and the gap is a bound.
+// A term is {holder, epoch, since, lastStepAt, vacantAt, gap}. `vacantAt` is when its end was seen without a
+// successor. `gap` is the time without a leader before it: {seconds, exact}, `null` if unknown. A leader that is replaced
+// because it fell silent leaves no trace of when it died; then the gap counts from its last step and is an upper bound.
 // Times are seconds since 1970, UTC.
 
-/** How many terms are kept. */
+/** Number of terms kept. */
 export const KEPT = 50;
 
-/** Terms after one more event `leader`. `at`: when it was received; `null` where it is replayed history. */
+/** Returns the terms after another event `leader`, received at `at` (`null` for replayed history). */
 export function foldLeader(terms, event, at) {
   const [latest, ...older] = terms;
   if (!event.holder) {
@@ -20,7 +20,7 @@ export function foldLeader(terms, event, at) {
   return [term, ...terms].slice(0, KEPT);
 }
 
-/** Terms after one more event `saga`: a step that the leader of its epoch has decided. */
+/** Returns the terms after another event `saga`: a step decided by the leader of its epoch. */
 export function foldStep(terms, event) {
   const [latest, ...older] = terms;
   if (!latest || latest.epoch !== event.epoch || latest.lastStepAt >= event.at) return terms;

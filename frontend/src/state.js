@@ -1,4 +1,4 @@
-// What the page knows, as signals. Only store.js changes it; everything else reads.
+// The page's state as signals. Only store.js changes it; everything else reads it.
 
 import { computed, signal } from '@preact/signals';
 
@@ -10,15 +10,15 @@ export const fleetAtMs = signal(0);
 export const stream = signal({ open: null, retryAtMs: null });
 /** Why the gateway did not answer last time, `null` if it did. */
 export const trouble = signal(null);
-/** A wall clock for ages, ticking each second. */
+/** Wall clock for ages, ticking every second. */
 export const nowMs = signal(Date.now());
 
 /** Leadership terms, newest first (leaders.js). */
 export const terms = signal([]);
-/** Where drones were: drone id to a list of {lat, lon}, oldest first. */
+/** Past positions: drone id to a list of {lat, lon}, oldest first. */
 export const trails = signal(new Map());
 
-/** What the orders list is asked for. */
+/** Filters of the orders list. */
 export const statuses = signal(new Set());
 export const searched = signal('');
 export const limit = signal(50);
@@ -26,28 +26,28 @@ export const limit = signal(50);
 export const page = signal(null);
 export const pageProblem = signal(null);
 
-/** message_id of the order that is shown in full, `null`: none. */
+/** message_id of the order shown in full, `null` for none. */
 export const selectedOrder = signal(null);
 /** {order, events} of it, or {problem}; `null` while it is loaded. */
 export const detail = signal(null);
 export const selectedDrone = signal(null);
 
-/** What the right column is for: `order`, or `new` while an order is made up. */
+/** Content of the right column: `order`, or `new` while a new order is entered. */
 export const drafting = signal(false);
 export const draftPoint = signal(null);
 
-/** What to confirm: {kind: 'cancel', order} or {kind: 'handover'}; `null`: nothing. */
+/** Action to confirm: {kind: 'cancel', order} or {kind: 'handover'}; `null` for none. */
 export const question = signal(null);
-/** The last thing that was done, for the notice: {text, tone, id}. */
+/** Notice of the last action: {text, tone, id}. */
 export const notice = signal(null);
 
-/** Seconds since what is shown was true; `null` before anything is shown. */
+/** Age of the shown data (s); `null` before the first data. */
 export const ageS = computed(() => {
   nowMs.value;
   if (!fleet.value) return null;
   return (performance.now() - fleetAtMs.value) / 1000 + (fleet.value.stale_s ?? 0);
 });
 
-/** Data older than this (s) is called stale. */
+/** Data older than this (s) is stale. */
 export const STALE_S = 3;
 export const isStale = computed(() => ageS.value !== null && ageS.value > STALE_S);

@@ -1,4 +1,4 @@
-// Keeps the state up to date: one stream, and what has to be asked for besides.
+// Keeps the state up to date from one event stream and a few requests.
 
 import { batch, effect } from '@preact/signals';
 
@@ -8,14 +8,14 @@ import { foldLeader, foldStep } from './leaders.js';
 import * as state from './state.js';
 import { hasEnded } from './words.js';
 
-/** How far back (revisions) the first stream begins, for the history of leaders. */
+/** Number of revisions that the first stream goes back, for the history of leaders. */
 const LOOK_BACK = 5000;
 const TRAIL = 40;
 const LIST_PAUSE_MS = 700;
 const DETAIL_PAUSE_MS = 250;
 const LARGEST_PAGE = 1000;
 
-/** Calls `work` soon, at most once per `pauseMs`, and never twice at a time. */
+/** Calls `work` soon, at most once per `pauseMs`, and never concurrently. */
 function throttled(work, pauseMs) {
   let wanted = false;
   let running = false;
@@ -43,7 +43,7 @@ function showFleet(body) {
   });
 }
 
-/** The trails with one more place for each drone that moved; a drone at rest has none. */
+/** Returns the trails, extended for each drone that moved; a drone at rest has none. */
 function extend(trails, drones) {
   const next = new Map();
   for (const { drone_id: id, position, phase } of drones) {
@@ -87,7 +87,7 @@ const reloadDetail = throttled(async () => {
     const [order, { events }] = await Promise.all([api.readOrder(id), api.readEvents(id)]);
     if (id === state.selectedOrder.peek()) state.detail.value = { order, events };
   } catch (refusal) {
-    // What was shown stays: an order does not change because nobody can ask for it.
+    // Keep what is shown: a failed request does not change the order.
     if (id === state.selectedOrder.peek() && !state.detail.peek()?.order) {
       state.detail.value = { problem: refusal.problem };
     }
@@ -121,7 +121,7 @@ function refreshAll() {
   reloadDetail();
 }
 
-/** Load everything and follow from there; with `history` the stream begins earlier, to tell of leaders of the past. */
+/** Loads everything and follows from there. With `history` the stream begins earlier, to include past leaders. */
 async function begin(history) {
   feed.stop();
   try {
@@ -139,12 +139,12 @@ async function begin(history) {
   }
 }
 
-/** Start everything; called once. */
+/** Starts everything; called once. */
 export function start() {
   begin(true);
   setInterval(() => {
     state.nowMs.value = Date.now();
-    // The stream is silent though it looks open: ask, so that the page can say who is to blame.
+    // The stream is silent although it looks open: send a request, so that the page can name the cause.
     if (state.isStale.peek()) reloadFleet();
   }, 1000);
   window.addEventListener('online', () => feed.hurry());
@@ -171,7 +171,7 @@ function select(id) {
   reloadDetail();
 }
 
-/** Show this order in full (`null`: none); the address bar names it. */
+/** Shows this order in full (`null`: none) and links to it in the address bar. */
 export function showOrder(id) {
   history.pushState(null, '', id ? `#order=${encodeURIComponent(id)}` : location.pathname);
   select(id);
@@ -204,7 +204,7 @@ export function say(text, tone = 'good') {
   }, 8000);
 }
 
-/** Ask for the order's cancellation; resolves with what to tell. Throws Refusal. */
+/** Requests the order's cancellation. Resolves with a notice; throws Refusal. */
 export async function cancel(order) {
   const answer = await api.cancelOrder(order.message_id);
   reloadPage();
@@ -214,14 +214,14 @@ export async function cancel(order) {
     : `Order ${order.order_id} will be cancelled; a drone that has the package brings it back.`;
 }
 
-/** Ask the leader to hand over, with the operator's token if one is wanted; resolves with what to tell. Throws Refusal. */
+/** Asks the leader to hand over, with the operator's token if required. Resolves with a notice; throws Refusal. */
 export async function handOver(token) {
   const answer = await api.handOver(token);
   reloadFleet();
   return `${answer.holder} was asked to hand over.`;
 }
 
-/** Hand in an order and show it. Throws Refusal. */
+/** Submits an order and shows it. Throws Refusal. */
 export async function submit(order) {
   const answer = await api.submitOrder(order);
   batch(() => ((state.drafting.value = false), (state.draftPoint.value = null)));

@@ -1,4 +1,4 @@
-// What the page calls things: codes of the program in words for people.
+// The page's vocabulary: program codes in words.
 
 export const STATUSES = [
   'PENDING', 'ASSIGNED', 'DISPATCHED', 'LOADING', 'IN_TRANSIT', 'COMPENSATING', 'DELIVERED', 'CANCELLED', 'FAILED',
@@ -20,24 +20,24 @@ const PHASE_WORDS = {
 export const phaseWords = (phase) => PHASE_WORDS[phase] ?? humble(phase ?? 'unknown');
 
 const REASON_WORDS = {
-  attempts_exhausted: 'every attempt was used up',
+  attempts_exhausted: 'all attempts were used up',
   battery_empty: 'the battery ran empty',
   cleared_to_another_journal: 'the drone came back with another journal',
-  customer_request: 'the customer asked for it',
+  customer_request: 'requested by the customer',
   deadline_exceeded: 'its deadline has passed',
   drone_grounded: 'the drone was taken out of service before loading',
   drone_grounded_with_package: 'the drone is grounded with the package',
-  drone_knows_nothing_of_it: 'the drone knows nothing of it',
+  drone_knows_nothing_of_it: 'the drone does not know the order',
   drone_lost_with_package: 'the drone was lost with the package',
-  goal_not_accepted: 'the drone did not take the goal',
+  goal_not_accepted: 'the drone did not accept the goal',
   journal_lost_with_package: 'the drone lost its journal while it had the package',
   no_capable_drone: 'no drone of the fleet can fly it',
-  package_missing: 'nobody can say where the package is',
+  package_missing: 'the location of the package is unknown',
   recall_not_obeyed: 'the drone did not come back when recalled',
   reservation_expired: 'the drone fell silent before loading',
-  too_many_unacknowledged_outcomes: 'the drone has too many reports that nobody has acknowledged',
+  too_many_unacknowledged_outcomes: 'the drone has too many unacknowledged reports',
 };
-/** A reason code in plain words; `null` stays `null`. A colon parts a code from its detail. */
+/** Returns a reason code in plain words; `null` stays `null`. A colon separates a code from its detail. */
 export function reasonWords(reason) {
   if (!reason) return null;
   const [code, ...rest] = reason.split(/:\s*/);
@@ -45,7 +45,7 @@ export function reasonWords(reason) {
   return rest.length ? `${words} (${rest.join(': ')})` : words;
 }
 
-/** What one saga event means, as a sentence without a full stop. */
+/** Returns the meaning of a saga event, as a sentence without a full stop. */
 export function eventWords(event) {
   const drone = event.drone_id ?? 'the drone';
   const reason = reasonWords(event.reason);
@@ -53,16 +53,16 @@ export function eventWords(event) {
   switch (event.type) {
     case 'accepted': return 'Accepted';
     case 'assigned': return `${drone} reserved, attempt ${event.attempt}`;
-    case 'goal_accepted': return `${drone} took the goal`;
+    case 'goal_accepted': return `${drone} accepted the goal`;
     case 'cleared': return `${drone} cleared to load`;
-    case 'loaded': return `Package on board of ${drone}`;
+    case 'loaded': return `Package on board ${drone}`;
     case 'delivered': return `Delivered by ${drone}`;
     case 'abandoned': return `Given up${because}`;
-    case 'compensated': return event.to_status === 'PENDING' ? 'Undone; waits for another drone' : `Undone${because}`;
+    case 'compensated': return event.to_status === 'PENDING' ? 'Undone; waiting for another drone' : `Undone${because}`;
     case 'cancelled': return `Cancelled${because}`;
     case 'failed': return `Failed${because}`;
-    case 'parked': return `Waits for a person’s decision${because}`;
-    case 'retried': return 'A person had it tried again';
+    case 'parked': return `Waiting for a person’s decision${because}`;
+    case 'retried': return 'Retried by a person';
     case 'resolved': return `Settled by a person as ${statusWords(event.to_status).toLowerCase()}`;
     default: return humble(event.type) + because;
   }
@@ -74,10 +74,10 @@ export const breakerWords = (state) => BREAKER_WORDS[state] ?? humble(state);
 const LEVEL_WORDS = { CLEAR: 'yes', SLOW_DOWN: 'filling', FULL: 'full' };
 export const levelWords = (level) => LEVEL_WORDS[level] ?? humble(String(level));
 
-/** `SOME_CODE` as `some code`. */
+/** Turns `SOME_CODE` into `some code`. */
 const humble = (code) => code.replaceAll('_', ' ').toLowerCase();
 
-/** A span of time, short: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`. */
+/** Formats a duration briefly: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`. */
 export function spanText(seconds) {
   const s = Math.max(0, seconds);
   if (s < 9.95) return `${s.toFixed(1)} s`;
@@ -89,7 +89,7 @@ export function spanText(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
-/** An age for people: no tenths, `now` below a second. */
+/** Formats an age: no tenths, `now` below a second. */
 export function ageText(seconds) {
   if (seconds < 1) return 'now';
   if (seconds < 60) return `${Math.floor(seconds)} s`;
@@ -98,7 +98,7 @@ export function ageText(seconds) {
   return `${Math.floor(seconds / 86400)} d`;
 }
 
-/** Time of day in the reader's zone, `HH:MM:SS`; the date before it where that is not today. */
+/** Formats a time of day in the reader's zone, `HH:MM:SS`, preceded by the date unless it is today. */
 export function timeText(epochSeconds, now = new Date()) {
   const at = new Date(epochSeconds * 1000);
   const two = (n) => String(n).padStart(2, '0');
@@ -107,7 +107,7 @@ export function timeText(epochSeconds, now = new Date()) {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock}`;
 }
 
-/** What a refusal says: the detail of a problem+json document, or the status line of what has none. */
+/** Returns the text of a refusal: the detail of a problem+json document, or else its status line. */
 export function problemText(problem) {
   if (!problem) return 'The gateway cannot be reached.';
   const text = problem.detail || problem.title || `The gateway answered ${problem.status}.`;

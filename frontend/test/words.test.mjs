@@ -3,7 +3,7 @@ import { test } from 'node:test';
 
 import { ageText, eventWords, problemText, reasonWords, spanText, statusWords } from '../src/words.js';
 
-test('codes become words, also those that nobody has thought of', () => {
+test('codes become words, even unknown ones', () => {
   assert.equal(statusWords('IN_TRANSIT'), 'In transit');
   assert.equal(statusWords('SOMETHING_NEW'), 'something new');
   assert.equal(reasonWords(null), null);
@@ -11,11 +11,11 @@ test('codes become words, also those that nobody has thought of', () => {
   assert.equal(reasonWords('wind_too_strong: 17 m/s'), 'wind too strong (17 m/s)');
 });
 
-test('an event says who, what and why', () => {
+test('an event becomes a sentence with its reason', () => {
   const event = { type: 'abandoned', drone_id: 'drone_2', attempt: 1, reason: 'customer_request', to_status: 'COMPENSATING' };
-  assert.equal(eventWords(event), 'Given up: the customer asked for it');
+  assert.equal(eventWords(event), 'Given up: requested by the customer');
   assert.equal(eventWords({ ...event, type: 'assigned', reason: null }), 'drone_2 reserved, attempt 1');
-  assert.equal(eventWords({ ...event, type: 'compensated', to_status: 'PENDING' }), 'Undone; waits for another drone');
+  assert.equal(eventWords({ ...event, type: 'compensated', to_status: 'PENDING' }), 'Undone; waiting for another drone');
 });
 
 test('spans and ages', () => {
@@ -28,7 +28,7 @@ test('spans and ages', () => {
   assert.equal(ageText(59.9), '59 s');
 });
 
-test('a refusal is said in the words of the gateway, and its silence is named', () => {
+test('a refusal has the text of the gateway, or says that it cannot be reached', () => {
   assert.equal(problemText({ status: 409, detail: 'order x is DELIVERED already' }), 'Order x is DELIVERED already');
   assert.equal(problemText({ status: 502 }), 'The gateway answered 502.');
   assert.equal(problemText(null), 'The gateway cannot be reached.');

@@ -65,7 +65,7 @@ class Dashboard:
 
     @property
     def timeline(self) -> Locator:
-        return self.page.get_by_role("list", name="What happened")
+        return self.page.get_by_role("list", name="History")
 
     @property
     def dialog(self) -> Locator:

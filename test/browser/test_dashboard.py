@@ -119,7 +119,7 @@ def test_an_order_is_cancelled_with_the_keyboard_alone(fleet: LocalFleet, browse
         page.keyboard.press("Enter")
         expect(page.locator(".notice")).to_contain_text("will be cancelled")
         expect(desk.order_state).to_contain_text("Cancelled", timeout=SLOW_MS)
-        expect(desk.timeline).to_contain_text("the customer asked for it")
+        expect(desk.timeline).to_contain_text("requested by the customer")
         assert desk.complaints == []
 
 
@@ -149,11 +149,11 @@ def test_an_order_is_handed_in_at_the_desk(desk: Dashboard) -> None:
     form.get_by_label("Weight, kg").fill("99")
     desk.page.locator(".map").click(position={"x": 400, "y": 200})
     form.get_by_label("Order id").fill("desk-1")
-    form.get_by_role("button", name="Hand in").click()
+    form.get_by_role("button", name="Submit").click()
     expect(form.get_by_role("alert")).not_to_be_empty()
     expect(form.get_by_label("Weight, kg")).to_have_attribute("aria-invalid", "true")
     form.get_by_label("Weight, kg").fill("0.5")
-    form.get_by_role("button", name="Hand in").click()
+    form.get_by_role("button", name="Submit").click()
     expect(desk.page.get_by_role("heading", name="Order desk-1")).to_be_visible()
     desk.complaints.clear()  # the refusal of 99 kg
 

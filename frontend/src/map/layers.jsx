@@ -1,4 +1,4 @@
-// The layers of the map. Places are metres; `scale` makes pixels of them; north is up, so y turns around.
+// The layers of the map. Positions are metres; `scale` converts them to pixels. North is up, so y is inverted.
 
 import { metresText, roundStep } from '../geo.js';
 import { phaseWords } from '../words.js';
@@ -7,7 +7,7 @@ import { LOW_BATTERY, arc } from './picture.js';
 const at = (place, scale) => `translate(${place.x * scale} ${-place.y * scale})`;
 const outline = (points, scale) => points.map((p) => `${(p.x * scale).toFixed(1)},${(-p.y * scale).toFixed(1)}`).join(' ');
 
-/** What does not move: distances from the depot, the service area, no-fly zones, the depot itself. */
+/** Static layer: distance rings, the service area, no-fly zones, the depot. */
 export function Ground({ body, ground, scale, resting }) {
   const radius = body.service_radius_m;
   const step = roundStep(110 / scale);
@@ -77,12 +77,12 @@ export function Target({ place, scale, chosen, label }) {
   );
 }
 
-/** A drone: its nose to where it heads, filled with a package on board, around it what is left of its battery. */
+/** Drone symbol: points to its target, filled with a package on board, ringed by its remaining charge. */
 export function Drone({ drone, scale, chosen, shift }) {
   const { place, phase, energy_fraction: energy, breaker } = drone;
   const low = energy !== null && energy < LOW_BATTERY;
   const classes = ['drone', chosen && 'chosen', drone.package_on_board && 'loaded', phase === 'GROUNDED' && 'grounded', drone.heard_s > 5 && 'silent'];
-  // Only the transition of a style moves smoothly, so the place is a style and no attribute.
+  // Only style transitions are smooth, so the position is a style and not an attribute.
   return (
     <g class={classes.filter(Boolean).join(' ')} data-drone={drone.drone_id} style={{ transform: `translate(${place.x * scale}px, ${-place.y * scale}px)` }}>
       <circle class="grip" r="16" />

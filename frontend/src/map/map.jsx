@@ -11,7 +11,7 @@ import { Legend } from './legend.jsx';
 import { sortDrones, spread } from './picture.js';
 import { attach, following, groundAt, onKey, size, view, zoom } from './view.js';
 
-/** The live map, in metres around the depot. All that it shows stands in the tables, too. */
+/** Live map in metres around the depot. The tables show everything on it, too. */
 export function FleetMap() {
   const frame = useRef(null);
   const ground = useComputed(() => state.fleet.value?.depot && projection(state.fleet.value.depot));
@@ -55,7 +55,7 @@ function measure(element) {
   return () => observer.disconnect();
 }
 
-/** Keep everything that moves in view, and change the view only when it does not fit, or is far too wide. */
+/** Keeps everything that moves in view. Changes the view only if it no longer fits or is far too wide. */
 function follow(ground) {
   const { width } = size.value;
   const body = state.fleet.value;
@@ -71,7 +71,7 @@ function follow(ground) {
   if (!inside || wanted.scale > now.scale * 1.8) view.value = wanted;
 }
 
-/** Drones glide from place to place; while the map itself moves they must keep up with it. */
+/** Drones glide between positions, except while the map itself moves. */
 function holdStill(frame, _) {
   if (!frame) return;
   frame.classList.add('moving');

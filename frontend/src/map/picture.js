@@ -1,10 +1,10 @@
-// What the map draws, worked out from the fleet: places in metres, no pixels of the page, no markup.
+// The contents of the map, computed from the fleet: positions in metres, no pixels, no markup.
 
 const AT_DEPOT_M = 40;
-/** Below this part of a full battery a drone is marked. */
+/** Charge below which a drone is marked (part of a full battery). */
 export const LOW_BATTERY = 0.25;
 
-/** The drones with their place and target in metres, those at rest in the depot apart. */
+/** Returns the drones with position and target in metres, those at rest in the depot separately. */
 export function sortDrones(drones, toMetres) {
   const flying = [];
   const resting = [];
@@ -20,7 +20,7 @@ export function sortDrones(drones, toMetres) {
 const HOMEWARD = new Set(['RETURNING', 'BRINGING_BACK', 'TO_PICKUP']);
 const OUTWARD = new Set(['TO_DESTINATION', 'DROPPING']);
 
-/** Where the drone goes: {x, y, sure}; `sure` is false for a destination that it does not fly to yet. */
+/** Returns the drone's target {x, y, sure}; `sure` is false if it is not flying there yet. */
 function targetOf(drone, toMetres) {
   if (HOMEWARD.has(drone.phase)) return { x: 0, y: 0, sure: true };
   if (!drone.destination) return null;
@@ -29,7 +29,7 @@ function targetOf(drone, toMetres) {
 
 const ROUNDING_PX = 1e-6;
 
-/** Where labels of `width` × `height` pixels go so that they do not cover each other: an offset down for each point. */
+/** Returns a downward offset for each label of `width` × `height` pixels, so that labels do not overlap. */
 export function spread(points, width, height) {
   const placed = [];
   const order = points.map((p, i) => [p, i]).sort(([a], [b]) => a.y - b.y || a.x - b.x);
@@ -39,7 +39,7 @@ export function spread(points, width, height) {
     for (let moved = true; moved; ) {
       moved = false;
       for (const other of placed) {
-        // Below `other` may, rounded, come out a hair too near to it: without this it would be moved there for ever.
+        // Rounding may leave the label slightly too near to `other`; without this it would be moved forever.
         if (Math.abs(other.x - point.x) < width && Math.abs(other.y - y) < height - ROUNDING_PX) {
           y = other.y + height;
           moved = true;
@@ -52,7 +52,7 @@ export function spread(points, width, height) {
   return shift;
 }
 
-/** A path (SVG) for an arc around the origin: `part` of a full circle, clockwise from the top. */
+/** Returns an SVG path for an arc around the origin: `part` of a full circle, clockwise from the top. */
 export function arc(radius, part) {
   const turn = Math.min(0.9999, Math.max(0, part)) * 2 * Math.PI;
   const [x, y] = [radius * Math.sin(turn), -radius * Math.cos(turn)];

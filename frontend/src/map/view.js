@@ -1,4 +1,4 @@
-// What part of the ground the map shows, and how fingers, wheel and keys move it.
+// The visible part of the ground, and how touch, wheel and keys move it.
 
 import { signal } from '@preact/signals';
 
@@ -8,16 +8,16 @@ const CLOSEST = 2; // pixels per metre
 const FURTHEST = 0.002;
 const STEP_PX = 60;
 
-/** {x, y, scale}: the middle in metres, and pixels per metre; `null` until the map is measured. */
+/** {x, y, scale}: centre (m) and pixels per metre; `null` until the map is measured. */
 export const view = signal(null);
-/** Whether the view follows the fleet; moving it by hand ends that. */
+/** True while the view follows the fleet; moving it by hand ends that. */
 export const following = signal(true);
 /** {width, height} in pixels. */
 export const size = signal({ width: 0, height: 0 });
 
 const clamp = (scale) => Math.min(CLOSEST, Math.max(FURTHEST, scale));
 
-/** Ground below a point of the map (pixels from its corner). */
+/** Returns the ground position below a point of the map (pixels from its corner). */
 export function groundAt(px, py) {
   const { x, y, scale } = view.peek();
   const { width, height } = size.peek();
@@ -30,7 +30,7 @@ export function pan(dx, dy) {
   view.value = { ...now, x: now.x - dx / now.scale, y: now.y + dy / now.scale };
 }
 
-/** Zoom by `factor`; what lies below the point (default: the middle) stays there. */
+/** Zooms by `factor` around a point (default: the centre). */
 export function zoom(factor, px = size.peek().width / 2, py = size.peek().height / 2) {
   const now = view.peek();
   const fixed = groundAt(px, py);
@@ -40,7 +40,7 @@ export function zoom(factor, px = size.peek().width / 2, py = size.peek().height
   view.value = { x: fixed.x + (now.x - fixed.x) * k, y: fixed.y + (now.y - fixed.y) * k, scale };
 }
 
-/** Look at `place` (metres) from as near as now. */
+/** Centres the view on `place` (m) at the current scale. */
 export function centre(place) {
   following.value = false;
   view.value = { ...view.peek(), x: place.x, y: place.y };

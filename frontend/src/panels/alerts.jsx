@@ -9,7 +9,7 @@ import { culprit } from './head.jsx';
 
 const SHOWN = 100;
 const key = (alert) => `${alert.code} ${alert.subject}`;
-/** The gateway's summary as a sentence, with a code of the program at its end in words. */
+/** Returns the gateway's summary as a sentence, with a code at its end in words. */
 const words = (summary) => {
   const text = summary.replace(/: ([a-z]+(?:_[a-z]+)+)$/, (_, code) => `: ${reasonWords(code)}`);
   return text.charAt(0).toUpperCase() + text.slice(1);
@@ -50,7 +50,7 @@ function opener({ code, subject }) {
   return null;
 }
 
-/** Tells a screen reader of alerts that are new, and of what was done; and shows the latter for a while. */
+/** Announces new alerts and completed actions to screen readers, and shows the latter for a while. */
 export function Announcer() {
   const known = useRef(null);
   const [news, setNews] = useState('');
@@ -65,7 +65,7 @@ export function Announcer() {
   return (
     <>
       <div class="unseen" aria-live="polite">{news}</div>
-      <div class="unseen" role="status">{state.isStale.value ? `What is shown is old. ${culprit()}` : ''}</div>
+      <div class="unseen" role="status">{state.isStale.value ? `The data is stale. ${culprit()}` : ''}</div>
       <div class="notices" aria-live="polite">{notice && <p key={notice.id} class={`notice ${notice.tone}`}>{notice.text}</p>}</div>
     </>
   );

@@ -9,7 +9,7 @@ import { problemText } from '../words.js';
 const PRIORITIES = ['low', 'normal', 'high', 'urgent'];
 const freshId = () => `desk-${new Date().toISOString().slice(2, 19).replace(/\D/g, '')}`;
 
-/** An order handed in at the desk; the gateway checks it, and says what is wrong with which field. */
+/** Form for a new order. The gateway validates it and names the field that is wrong. */
 export function Draft() {
   const form = useRef(null);
   const [problem, setProblem] = useState(null);
@@ -33,7 +33,7 @@ export function Draft() {
     <Panel id="order" title="New order" aside={close}>
       <Scroll label="New order">
         <form class="draft" ref={form} onSubmit={send}>
-          <p class="quiet wide">Click the map, or type where to deliver.</p>
+          <p class="quiet wide">Click the map or type the destination.</p>
           <Field name="Latitude"><input name="lat" type="number" step="any" min="-90" max="90" required onInput={typed} {...wrong('destination.lat')} /></Field>
           <Field name="Longitude"><input name="lon" type="number" step="any" min="-180" max="180" required onInput={typed} {...wrong('destination.lon')} /></Field>
           <Field name="Weight, kg"><input name="weight" type="number" step="any" min="0.001" required defaultValue="1" {...wrong('package_weight_kg')} /></Field>
@@ -41,7 +41,7 @@ export function Draft() {
           <Field name="Drone class"><select name="class"><option value="">any</option>{lanes.map((l) => <option key={l.drone_class}>{l.drone_class}</option>)}</select></Field>
           <Field name="Order id"><input name="id" required pattern="[A-Za-z0-9._\-]+" maxLength={64} defaultValue={freshId()} {...wrong('order_id')} /></Field>
           <p class="refusal wide" id="draft-refusal" role="alert">{problem && problemText(problem.status ? problem : null)}</p>
-          <button type="submit" class="primary wide" disabled={busy}>{busy ? 'One moment…' : 'Hand in'}</button>
+          <button type="submit" class="primary wide" disabled={busy}>{busy ? 'One moment…' : 'Submit'}</button>
         </form>
       </Scroll>
     </Panel>
@@ -50,14 +50,14 @@ export function Draft() {
 
 const Field = ({ name, children }) => <label><span>{name}</span>{children}</label>;
 
-/** What was typed shows on the map as soon as it is a place. */
+/** Shows the typed coordinates on the map once they are valid. */
 function typed(event) {
   const { lat, lon } = event.currentTarget.form.elements;
   const point = { lat: lat.valueAsNumber, lon: lon.valueAsNumber, typed: true };
   state.draftPoint.value = Number.isFinite(point.lat) && Number.isFinite(point.lon) ? point : null;
 }
 
-/** What was clicked on the map shows in the form; what is being typed there stays as it is. */
+/** Copies a click on the map into the form. Text being typed stays as it is. */
 function fillIn(form, point) {
   if (!form || !point || point.typed) return;
   form.elements.lat.value = point.lat;

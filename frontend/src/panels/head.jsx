@@ -31,7 +31,7 @@ function Leader({ leader }) {
   return <p class="leader-now">Led by <b>{leader.holder}</b></p>;
 }
 
-/** Says how old the data is, always at the same place; loud when it is old. For ears: the Announcer. */
+/** Shows the age of the data, prominently when it is stale. The Announcer does it for screen readers. */
 function Freshness() {
   const age = state.ageS.value;
   const stale = state.isStale.value || (age === null && state.trouble.value);
@@ -43,7 +43,7 @@ function Freshness() {
 }
 
 function staleWords(age) {
-  const shown = age === null ? 'Nothing to show yet' : `Stale: shown as of ${ageText(age)} ago`;
+  const shown = age === null ? 'Nothing to show yet' : `Stale: data from ${ageText(age)} ago`;
   return `${shown}. ${culprit()}${retryWords()}`;
 }
 
@@ -51,8 +51,8 @@ export function culprit() {
   const trouble = state.trouble.value;
   if (trouble?.detail) return `The gateway says: ${trouble.detail}`;
   if (trouble || state.stream.value.open === false) return 'The gateway cannot be reached.';
-  if ((state.fleet.value?.stale_s ?? 0) > state.STALE_S) return 'The gateway does not hear the store.';
-  return 'The gateway sends nothing.';
+  if ((state.fleet.value?.stale_s ?? 0) > state.STALE_S) return 'The gateway cannot reach the store.';
+  return 'The gateway sends no data.';
 }
 
 function retryWords() {

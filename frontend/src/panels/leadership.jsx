@@ -2,7 +2,7 @@ import { Panel, Scroll } from '../parts/panel.jsx';
 import * as state from '../state.js';
 import { ageText, spanText, timeText } from '../words.js';
 
-/** Who leads, and who did before. */
+/** Shows the leader and its predecessors. */
 export function Leadership() {
   const leader = state.fleet.value?.leader;
   const past = state.terms.value;
@@ -12,7 +12,7 @@ export function Leadership() {
         <p class="in-office">
           {leader
             ? <><b>{leader.holder}</b><span>epoch {leader.epoch}, for {ageText(state.nowMs.value / 1000 - leader.since)}</span></>
-            : <b class="alarm">{state.fleet.value ? 'Nobody leads' : 'Not known yet'}</b>}
+            : <b class="alarm">{state.fleet.value ? 'No leader' : 'Not known yet'}</b>}
         </p>
         {past.length > 0 && (
           <table class="terms">
@@ -25,7 +25,7 @@ export function Leadership() {
             </tbody>
           </table>
         )}
-        {past.some((t) => t.gap && !t.gap.exact) && <p class="footnote">≤: the leader before fell silent; counted from its last step.</p>}
+        {past.some((t) => t.gap && !t.gap.exact) && <p class="footnote">≤: the previous leader fell silent; counted from its last step.</p>}
       </Scroll>
     </Panel>
   );

@@ -5,12 +5,12 @@ import * as state from '../state.js';
 import { showOrder } from '../store.js';
 import { eventWords, hasEnded, problemText, reasonWords, spanText, statusWords, timeText } from '../words.js';
 
-/** One order in full: what was asked for, and everything that happened to it. */
+/** Shows one order in full: the request and every event. */
 export function Order() {
   const id = state.selectedOrder.value;
   const detail = state.detail.value;
   if (!id) {
-    return <Panel id="order" title="Order"><p class="quiet">Choose an order to see what happened to it.</p></Panel>;
+    return <Panel id="order" title="Order"><p class="quiet">Select an order to see its history.</p></Panel>;
   }
   if (!detail?.order) {
     const text = detail ? problemText(detail.problem) : 'Loading…';
@@ -52,7 +52,7 @@ function Facts({ order }) {
     <>
       <p class="state" data-testid="order-state">
         <StatusMark status={order.status} /><b>{statusWords(order.status)}</b>
-        {order.parked && <span class="tag">waits for a person’s decision</span>}
+        {order.parked && <span class="tag">waiting for a person’s decision</span>}
         {reason && <span class="reason">{reason}</span>}
       </p>
       <dl class="facts">
@@ -80,9 +80,9 @@ function whereText(asked) {
 }
 
 function Timeline({ order, events }) {
-  if (events.length === 0) return <p class="quiet">Handed in {timeText(order.created_at)}; no leader has taken it up yet.</p>;
+  if (events.length === 0) return <p class="quiet">Submitted {timeText(order.created_at)}; no leader has accepted it yet.</p>;
   return (
-    <ol class="timeline" aria-label="What happened">
+    <ol class="timeline" aria-label="History">
       {events.map((event, i) => <Step key={event.sequence} event={event} before={events[i - 1]} start={order.created_at} />)}
       {!hasEnded(order.status) && <li class="now"><span class="gap">{spanText(state.nowMs.value / 1000 - events.at(-1).at)}</span><span class="what">so far in this state</span></li>}
     </ol>
@@ -94,7 +94,7 @@ function Step({ event, before, start }) {
   const another = before && before.epoch !== event.epoch;
   return (
     <>
-      {another && <li class="epoch"><span class="what">Another leader from here on, epoch {event.epoch}</span></li>}
+      {another && <li class="epoch"><span class="what">New leader from here on, epoch {event.epoch}</span></li>}
       <li class={`s-${event.to_status}`}>
         <time>{timeText(event.at)}</time>
         <StatusMark status={event.to_status} />

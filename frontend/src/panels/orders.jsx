@@ -71,7 +71,7 @@ function List() {
       <table class="orders">
         <caption class="unseen">Orders, newest first</caption>
         <thead>
-          <tr><th scope="col">Order</th><th scope="col">State</th><th scope="col">Drone</th><th scope="col" class="right">Handed in</th><th scope="col" class="right">Since</th></tr>
+          <tr><th scope="col">Order</th><th scope="col">State</th><th scope="col">Drone</th><th scope="col" class="right">Submitted</th><th scope="col" class="right">Since</th></tr>
         </thead>
         <tbody>{page.orders.map((order) => <Row key={order.message_id} order={order} />)}</tbody>
       </table>

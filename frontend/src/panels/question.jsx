@@ -4,7 +4,7 @@ import * as state from '../state.js';
 import { cancel, handOver, say } from '../store.js';
 import { problemText, statusWords } from '../words.js';
 
-/** Asks before something is done that cannot be undone, and says why it was refused. */
+/** Asks for confirmation before an action that cannot be undone, and shows why it was refused. */
 export function Question() {
   const asked = state.question.value;
   return asked && <Dialog key={asked.kind} {...wording(asked)} />;

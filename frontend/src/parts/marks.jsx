@@ -1,8 +1,8 @@
-// Small drawn marks: their shape tells what their colour tells, too.
+// Small drawn marks: their shape carries the same information as their colour.
 
 const STAGE = { PENDING: 0, ASSIGNED: 0.25, DISPATCHED: 0.4, LOADING: 0.55, IN_TRANSIT: 0.75 };
 
-/** How far an order is, as a filling circle; its end as a tick, a dash or a cross; undoing as an arrow back. */
+/** Progress of an order as a filling circle; its end as a tick, dash or cross; compensation as an arrow back. */
 export function StatusMark({ status }) {
   return (
     <svg class={`mark s-${status}`} viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
@@ -36,7 +36,7 @@ const End = ({ status }) => (
   </>
 );
 
-/** A bar from 0 to 1. Decoration of a figure that stands beside it. */
+/** Bar from 0 to 1; decorates the figure beside it. */
 export function Bar({ part, tone = '' }) {
   return (
     <span class={`bar ${tone}`} aria-hidden="true">

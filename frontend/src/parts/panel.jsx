@@ -1,4 +1,4 @@
-/** A part of the page with a heading that names it; `aside` stands opposite of it. */
+/** Part of the page with a heading; `aside` is shown opposite the heading. */
 export function Panel({ id, title, aside, class: extra = '', children }) {
   return (
     <section id={id} class={`panel ${extra}`} aria-labelledby={`${id}-title`} tabIndex={-1}>
@@ -11,7 +11,7 @@ export function Panel({ id, title, aside, class: extra = '', children }) {
   );
 }
 
-/** What scrolls inside a panel; reached by keyboard, as a region with a name of its own. */
+/** Scrollable content of a panel; a named region that the keyboard can reach. */
 export const Scroll = ({ label, class: extra = '', children }) => (
   <div class={`scroll ${extra}`} tabIndex={0} role="region" aria-label={label}>
     {children}

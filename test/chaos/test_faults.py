@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from drone_orchestrator.bringup.plan import FleetOptions, processes
-from drone_orchestrator.cli.trial import faults
+from drone_orchestrator.cli.trial import fault_kinds, faults
 
 FLEET = processes(FleetOptions(drones=6))
-KINDS = tuple(faults.KINDS)
+KINDS = tuple(fault_kinds.KINDS)
 
 
 def test_a_seed_is_a_schedule_and_another_seed_is_another() -> None:

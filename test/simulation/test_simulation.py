@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 from hunt import SUITE_SEEDS
 
-from drone_orchestrator.cli.simulate import replay_command, simulate
+from drone_orchestrator.cli.commands.simulate import simulate
+from drone_orchestrator.cli.simulate import replay_command
 from drone_orchestrator.core.drone.events import Cleared, Load
 from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader.after_loading import Aftermath

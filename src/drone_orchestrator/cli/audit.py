@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-import click
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,7 +18,7 @@ from ..verification.archives import ArchiveRecord
 from ..verification.checker import check
 from ..verification.journals import journal_history
 from ..verification.records import INVARIANTS, JournalHistory, Report
-from .context import Target, json_option, open_store, target_options
+from .context import Target, open_store
 from .output import Failure, Output
 
 
@@ -107,23 +106,10 @@ def _say_scope(out: Output, report: Report, journals: int, archive: Archives | N
         out.say(f"[yellow]left out[/yellow] {escape(line)}")
 
 
-@click.command()
-@click.option("--journals", "folder", type=click.Path(path_type=Path, file_okay=False), help="Drones' journals.")
-@click.option("--complete", is_flag=True, help="The run is over: every order must have reached its end.")
-@click.option(
-    "--archive",
-    "archives",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Archive of orders that left the store: a file or a folder; repeat it until all are named.",
-)
-@click.option("--offline", is_flag=True, help="Ask no store: check the archive, and journals against it.")
-@target_options
-@json_option
 def audit(
     out: Output, target: Target, folder: Path | None, complete: bool, archives: tuple[Path, ...], offline: bool
 ) -> None:
-    """Check that no order was lost, doubled or left hanging; exit code 1 where one was."""
+    """Carry out ``fleetctl audit``."""
     if folder is not None and not folder.is_dir():
         raise Failure(f"--journals: {folder} is no folder")
     if offline and not archives:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bringup import running_fleets
-from ..ports import StoreError, StoreInbox
-from ..store import EtcdStore
 from .output import Failure, Output
+
+if TYPE_CHECKING:
+    from ..ports import StoreInbox
 
 DEFAULT_ENDPOINTS = "127.0.0.1:2379"
 DEFAULT_REGION = "san_francisco"
@@ -33,6 +33,8 @@ class Target:
 
 def find_target(endpoints: str | None, region: str | None) -> Target:
     """Resolve where the fleet is. An endpoint that is given always wins."""
+    from ..bringup import running_fleets
+
     local = running_fleets.running()
     if endpoints is None and local:
         fleet = local[0]
@@ -49,6 +51,9 @@ def find_target(endpoints: str | None, region: str | None) -> Target:
 @contextmanager
 def open_store(target: Target) -> Iterator[StoreInbox]:
     """The region's store; what goes wrong with it becomes one line that names the endpoints."""
+    from ..ports import StoreError
+    from ..store import EtcdStore  # gRPC takes a while to import, and --help needs none
+
     try:
         store = EtcdStore(target.endpoints.split(","), target.region)
     except ValueError as error:
@@ -81,6 +86,9 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     etcd = click.option("--etcd", "endpoints", envvar="ETCD_ENDPOINTS", help="host:port, several with commas.")
     shard = click.option("--region", envvar="DRONE_ORCHESTRATOR_REGION", help="Shard to work on.")
     return etcd(shard(wrapped))
+
+
+namespace_option = click.option("--namespace", default="/", show_default=True, help="ROS namespace of the fleet.")
 
 
 class _Number(click.ParamType):

@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from ..core.types import Breaker, BreakerState, DroneReport, LeaderRecord, Reservation
 from ..core.view import FleetView
 from ..ports import StoreReader
-from .completion import drone_ids, leader_ids
-from .context import Target, json_option, open_store, positive, ros_environment, target_options
+from .context import Target, open_store, ros_environment
 from .live_view import Follower, following, show, stale
 from .output import Failure, Output, duration, shown
 
@@ -30,9 +28,6 @@ SUCCESSOR_WITHIN_S = 30.0
 SILENT_AFTER_S = 5.0
 
 Heard = Mapping[str, tuple[DroneReport, float]]
-
-namespace_option = click.option("--namespace", default="/", show_default=True, help="ROS namespace of the fleet.")
-
 
 def _view(store: StoreReader) -> FleetView:
     view = FleetView()
@@ -132,15 +127,6 @@ def order_names(view: FleetView) -> dict[str, str]:
     return {message_id: order.order_id for message_id, order in orders.items() if order is not None}
 
 
-@click.command()
-@click.argument("names", metavar="[DRONE]...", nargs=-1, shell_complete=drone_ids)
-@click.option("--take-out", is_flag=True, help="The named drones take no new order; what they carry they finish.")
-@click.option("--bring-back", is_flag=True, help="The named drones take orders again; lifts a grounding.")
-@click.option("--watch", "live", is_flag=True, help="Go on showing them until Ctrl-C.")
-@click.option("--wait", "wait_s", default=3.0, show_default=True, type=positive(), help="Seconds to listen for drones.")
-@namespace_option
-@target_options
-@json_option
 def drones(
     out: Output,
     target: Target,
@@ -151,7 +137,7 @@ def drones(
     wait_s: float,
     namespace: str,
 ) -> None:
-    """Show every drone, or those named: what it says of itself, and what it is reserved for."""
+    """Carry out ``fleetctl drones``."""
     if take_out or bring_back:
         if take_out and bring_back:
             raise Failure("--take-out or --bring-back, not both")
@@ -229,17 +215,8 @@ def operating(target: Target, namespace: str) -> Iterator[Any]:
         raise Failure(f"--namespace: {error}") from error
 
 
-@click.command()
-@click.option("--handover", is_flag=True, help="Make the leader hand over, and wait for its successor.")
-@click.option(
-    "--bring-back", metavar="NAME", shell_complete=leader_ids, help="Let one campaign again that handed over."
-)
-@click.option("--watch", "live", is_flag=True, help="Go on showing who leads until Ctrl-C.")
-@namespace_option
-@target_options
-@json_option
 def leader(out: Output, target: Target, handover: bool, bring_back: str | None, live: bool, namespace: str) -> None:
-    """Show who leads, since when and with which epoch; hand leadership over."""
+    """Carry out ``fleetctl leader``."""
     if live:
         if handover or bring_back:
             raise Failure("--watch only looks: leave --handover and --bring-back out")

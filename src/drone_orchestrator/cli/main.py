@@ -16,18 +16,18 @@ from .output import Failure
 
 #: Command to the module that has it, and what it does: a command loads only what it needs, the overview nothing.
 COMMANDS = {
-    "demo": ("trial.demo", "Run a fleet under faults, and check what came of it."),
+    "demo": ("demo", "Run a fleet under faults, and check what came of it."),
     "up": ("up", "Run a local fleet in the foreground until Ctrl-C."),
     "order": ("orders", "Submit, follow and cancel orders."),
     "events": ("orders", "Show every event of one order, and how long each state lasted."),
     "drones": ("drones", "Show every drone; take one out, bring it back."),
     "leader": ("drones", "Show who leads; hand leadership over."),
     "top": ("top", "Show the whole fleet, live."),
-    "doctor": ("doctor.command", "Find what is wrong with this machine or its fleet, and what to do."),
+    "doctor": ("doctor", "Find what is wrong with this machine or its fleet, and what to do."),
     "audit": ("audit", "Check that no order was lost, doubled or left hanging."),
     "simulate": ("simulate", "Run fleets in virtual time under faults that a seed decides on."),
-    "chaos": ("trial.chaos", "Run a fleet while a seed decides what is killed, hung and cut off."),
-    "bench": ("bench.command", "Measure the fleet's parts."),
+    "chaos": ("chaos", "Run a fleet while a seed decides what is killed, hung and cut off."),
+    "bench": ("bench", "Measure the fleet's parts."),
     "completion": ("completion", "Print what makes a shell complete fleetctl's arguments."),
 }
 
@@ -39,7 +39,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{COMMANDS[name][0]}", __package__)
+        module = importlib.import_module(f"{__package__}.commands.{COMMANDS[name][0]}")
         command: click.Command = getattr(module, name)
         return command
 

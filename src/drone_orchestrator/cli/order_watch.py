@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import click
-
 from ..core.types import Corrupt, SagaEvent, SagaStatus
 from ..core.view import FleetView, OrderView
 from ..ports import StoreError
-from .completion import order_ids
-from .context import Target, json_option, open_store, positive, target_options
+from .context import Target, open_store
 from .live_view import Follower, following, stale
 from .order_views import as_dict, by_age, event_line, find
 from .output import Output, shown
@@ -20,18 +17,8 @@ from .output import Output, shown
 _BATCH = 50
 
 
-@click.command()
-@click.argument("order_id", required=False, shell_complete=order_ids)
-@click.option(
-    "--timeout", "timeout_s", default=3600.0, show_default=True, type=positive(), help="Give up after so many s."
-)
-@target_options
-@json_option
 def watch(out: Output, target: Target, order_id: str | None, timeout_s: float) -> None:
-    """Follow an order to its end; without ORDER_ID all that are open, until none is.
-
-    Exit code 0 if all of them were delivered, 1 if one failed, was cancelled, or has not ended when time is up.
-    """
+    """Carry out ``fleetctl order watch``."""
     deadline = time.monotonic() + timeout_s
     if order_id is not None:
         with open_store(target) as store:

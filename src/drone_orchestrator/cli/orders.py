@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..bringup import fleet_config
 from ..core.admission import KEY_NAMESPACE, InvalidOrder, check_serviceable, parse_order
-from ..core.types import CancelRequest, CommandAction, OperatorCommand, Order, SagaStatus
+from ..core.types import CancelRequest, CommandAction, OperatorCommand, Order
 from ..core.view import FleetView, OrderView
 from ..planning.planner import AssignmentPlanner
-from .completion import order_ids, parked_ids
-from .context import Target, json_option, open_store, target_options
+from .context import Target, open_store
 from .live_view import following, show, stale
 from .order_views import (
     as_dict,
@@ -31,7 +28,6 @@ from .order_views import (
     orders_table,
     print_timeline,
 )
-from .order_watch import watch
 from .output import Failure, Output, shown
 
 #: How long a leader may take to act on a person's decision.
@@ -40,32 +36,8 @@ _DECISION_S = 15.0
 _MAX_FILE_BYTES = 32 << 20
 
 
-@click.group()
-def order() -> None:
-    """Submit, follow and cancel orders."""
-
-
-order.add_command(watch)
-
-
-@order.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--to", "destination", metavar="LAT,LON", help="Destination, in degrees.")
-@click.option("--weight", "weight_kg", metavar="KG", type=float, help="Weight of the package.")
-@click.option("--id", "order_id", help="Your name for the order; made up where it is missing.")
-@click.option("--priority", type=click.Choice(["low", "normal", "high", "urgent"]))
-@click.option("--class", "drone_class", help="Class of drone that shall fly it.")
-@click.option("--deadline", "deadline_s", metavar="S", type=float, help="Seconds after which it is worth nothing.")
-@click.option("--message-id", help="UUID that makes a repeat harmless; made from the order's id where it is missing.")
-@click.option("--config", "config", help="Fleet description to check against.")
-@target_options
-@json_option
 def submit(out: Output, target: Target, file: Path | None, config: str | None, **fields: Any) -> None:
-    """Submit one order, or those of a JSON FILE (an order, or a list of them; - is standard input).
-
-    All of them are checked before the first one is sent. The same order again is the same order: sending a file twice
-    does no harm.
-    """
+    """Carry out ``fleetctl order submit``."""
     if file is not None and any(value is not None for value in fields.values()):
         raise Failure("give a FILE, or one order by --to and --weight, not both")
     documents = _read_orders(file) if file else [_from_options(fields)]
@@ -110,12 +82,8 @@ def _message_id(document: object) -> str:
     return str(uuid.uuid5(KEY_NAMESPACE, f"fleetctl {name!a}"))
 
 
-@order.command("show")
-@click.argument("order_id", shell_complete=order_ids)
-@target_options
-@json_option
 def show_(out: Output, target: Target, order_id: str) -> None:
-    """Show one order by order id or message id."""
+    """Carry out ``fleetctl order show``."""
     with open_store(target) as store:
         view = find(store, order_id)
         history = store.events(view.order.message_id)
@@ -125,16 +93,8 @@ def show_(out: Output, target: Target, order_id: str) -> None:
     out.result(as_dict(view))
 
 
-@order.command("list")
-@click.option("--status", "wanted", type=click.Choice([s.value for s in SagaStatus], case_sensitive=False))
-@click.option("--open", "is_open", is_flag=True, help="Only those that have not ended.")
-@click.option("--parked", is_flag=True, help="Only those that wait for a person's decision.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="The newest so many.")
-@click.option("--watch", "live", is_flag=True, help="Go on showing them until Ctrl-C.")
-@target_options
-@json_option
 def list_(out: Output, target: Target, wanted: str | None, is_open: bool, parked: bool, limit: int, live: bool) -> None:
-    """List orders, the newest last."""
+    """Carry out ``fleetctl order list``."""
 
     def chosen(view: FleetView) -> list[OrderView]:
         rows = [row for row in by_age(view) if wanted is None or row.status.value == wanted.upper()]
@@ -178,12 +138,8 @@ def _list_live(out: Output, target: Target, chosen: Any) -> None:
         show(out, follower, draw, lines)
 
 
-@order.command()
-@click.argument("order_id", shell_complete=order_ids)
-@target_options
-@json_option
 def cancel(out: Output, target: Target, order_id: str) -> None:
-    """Ask for an order to be cancelled; what comes of it shows in its status."""
+    """Carry out ``fleetctl order cancel``."""
     with open_store(target) as store:
         view = find(store, order_id)
         if view.status.is_terminal:
@@ -194,32 +150,13 @@ def cancel(out: Output, target: Target, order_id: str) -> None:
     out.result(as_dict(view))
 
 
-@order.command()
-@click.argument("order_id", shell_complete=parked_ids)
-@target_options
-@json_option
 def retry(out: Output, target: Target, order_id: str) -> None:
-    """Have the compensation of a parked order tried again, say after its drone was mended."""
+    """Carry out ``fleetctl order retry``."""
     _decide(out, target, order_id, CommandAction.RETRY)
 
 
-@order.command()
-@click.argument("order_id", shell_complete=parked_ids)
-@click.option(
-    "--package",
-    "where",
-    required=True,
-    type=click.Choice([a.value for a in CommandAction if a is not CommandAction.RETRY]),
-    help="What became of the package: back in its depot, with the customer, or not to be found.",
-)
-@target_options
-@json_option
 def resolve(out: Output, target: Target, order_id: str, where: str) -> None:
-    """Say what became of a parked order's package, having looked.
-
-    `returned` lets the order be flown again (or ends it, if it was cancelled); it is refused while its drone could
-    still load the package: ground the drone first.
-    """
+    """Carry out ``fleetctl order resolve``."""
     _decide(out, target, order_id, CommandAction(where))
 
 
@@ -248,12 +185,8 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
     raise Failure(f"no leader acted within {_DECISION_S:g} s; the decision stays on record and will be carried out")
 
 
-@click.command()
-@click.argument("order_id", shell_complete=order_ids)
-@target_options
-@json_option
 def events(out: Output, target: Target, order_id: str) -> None:
-    """Show every event of one order, and how long each state lasted."""
+    """Carry out ``fleetctl events``."""
     with open_store(target) as store:
         view = find(store, order_id)
         history = store.events(view.order.message_id)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-#: What is not read by a person at a terminal is not broken into lines of a terminal's width.
-_WIDE = 1000
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
 #: What a person can take in of what was typed wrongly.
 _SHOWN_CHARS = 400
 
@@ -28,19 +28,18 @@ class Failure(click.ClickException):
         print(f"fleetctl: {printable(text)[:_SHOWN_CHARS]}", file=sys.stderr)
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # for `main`, which ends quietly
-
-
 class Output:
     """With ``as_json``, people's output goes to stderr and stdout carries the JSON object only."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = _Console(stderr=as_json, highlight=False)
-        if not self.console.is_terminal and "COLUMNS" not in os.environ:
-            self.console.width = _WIDE
+
+    @cached_property
+    def console(self) -> Console:
+        """What people's output is printed on."""
+        from . import consoles  # rich takes a while to import, and --help needs none
+
+        return consoles.of_people(stderr=self.as_json)
 
     def say(self, text: str) -> None:
         """Print a line; ``text`` is rich's markup, so what comes from outside is escaped first."""
@@ -48,16 +47,9 @@ class Output:
 
     def progress(self, total: int | None, what: str) -> Progress:
         """A bar on stderr with one task, for what takes long; nothing where that is no terminal. A context manager."""
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=_Console(stderr=True, highlight=False),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
+        from . import consoles
+
+        bar = consoles.progress_bar()
         bar.add_task(what, total=total)
         return bar
 
@@ -76,6 +68,8 @@ def printable(text: str) -> str:
 
 def shown(text: object) -> str:
     """What came from outside, safe in rich's markup and on a terminal."""
+    from rich.markup import escape
+
     return escape(printable(str(text)))
 
 

@@ -17,7 +17,6 @@ from ..simulation.profile import PROFILES, Profile
 from ..simulation.seeds import Summary, run_seeds
 from ..simulation.world import Result, World
 from ..verification.records import INVARIANTS
-from .context import json_option
 from .output import Output
 
 #: A failing seed shows so many of its problems.
@@ -26,14 +25,6 @@ SHOWN_PROBLEMS = 3
 SHOWN_SEEDS = 10
 
 
-@click.command()
-@click.option("--seeds", type=click.IntRange(1, 1_000_000), help="How many seeds to run.  [default: 100]")
-@click.option("--start", type=click.IntRange(0), help="The first of them.  [default: 0]")
-@click.option("--seed", type=click.IntRange(0), help="Run this one alone.")
-@click.option("--trace", is_flag=True, help="With --seed: tell everything that happens.")
-@click.option("--profile", "profile_name", type=click.Choice(list(PROFILES)), default="standard", show_default=True)
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes.  [default: one for each core]")
-@json_option
 def simulate(
     out: Output,
     seeds: int | None,
@@ -43,7 +34,7 @@ def simulate(
     profile_name: str,
     jobs: int | None,
 ) -> None:
-    """Run fleets in virtual time under faults that a seed decides on; exit code 1 where an invariant broke."""
+    """Carry out ``fleetctl simulate``."""
     if seed is not None and (seeds is not None or start is not None):
         raise click.UsageError("--seed is one seed; --seeds and --start are for several")
     if trace and seed is None:

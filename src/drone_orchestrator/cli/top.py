@@ -6,15 +6,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import click
 from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.rule import Rule
 
 from ..core.types import SagaStatus
 from ..core.view import FleetView
-from .context import Target, json_option, target_options
-from .drones import drone_rows, drones_table, hearing, leader_document, leader_line, namespace_option, order_names
+from .context import Target
+from .drones import drone_rows, drones_table, hearing, leader_document, leader_line, order_names
 from .live_view import Follower, following, show, stale
 from .order_views import by_age, coloured, orders_table
 from .output import Output
@@ -26,15 +25,8 @@ if TYPE_CHECKING:
 _FRAME_LINES = 11
 
 
-@click.command()
-@namespace_option
-@target_options
-@json_option
 def top(out: Output, target: Target, namespace: str) -> None:
-    """Show the whole fleet, live: who leads, where the orders stand, what each drone does. Ctrl-C ends it.
-
-    Where the output is no terminal, a line is printed whenever the counts change.
-    """
+    """Carry out ``fleetctl top``."""
     with following(target) as follower, hearing(target, namespace) as ear:
         screen = _Screen(out, target, follower, ear)
         show(out, follower, screen.draw, screen.lines)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
 import httpx
 from rich.table import Table
 
@@ -19,7 +18,6 @@ from ..bringup.fleet_config import FleetConfigError, load
 from ..bringup.local_fleet import FleetError, LocalFleet, Wiring
 from ..bringup.plan import FleetOptions
 from ..ports import StoreError
-from .context import json_option, positive
 from .output import Failure, Output
 
 READY_TIMEOUT_S = 60.0
@@ -27,21 +25,8 @@ READY_TIMEOUT_S = 60.0
 ETCD_HISTORY = "1h"
 
 
-@click.command()
-@click.option("--drones", default=6, show_default=True, type=click.IntRange(0, 1000), help="How many.")
-@click.option("--replicas", default=3, show_default=True, type=click.IntRange(0, 9), help="Orchestrators.")
-@click.option(
-    "--time-scale",
-    default=1.0,
-    show_default=True,
-    type=positive(0.001, 1000),
-    help="Flight so many times faster than life.",
-)
-@click.option("--http-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--config", "config", default="", help="Fleet description (config/fleet.yaml).")
-@json_option
 def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: int, config: str) -> None:
-    """Run a local fleet in the foreground until Ctrl-C: etcd, orchestrators, drones, monitor, gateway."""
+    """Carry out ``fleetctl up``."""
     try:
         region = load(config).region
         options = FleetOptions(

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from drone_orchestrator.cli.bench import latency, scale
-from drone_orchestrator.cli.bench.command import bench
 from drone_orchestrator.cli.bench.order_probe import percentile_ms
+from drone_orchestrator.cli.commands.bench import bench
 
 MACHINE = {"cpus": 2}
 

@@ -9,19 +9,17 @@ A picture is a title and one panel or several, each its own axes::
         note="2 cores, fsync on",
     )
 
-:func:`picture_option` gives a command its ``--picture FILE``, :func:`save` writes it. Lettering becomes outlines, so a
+:func:`save` writes what a command's ``--picture FILE`` asks for. Lettering becomes outlines, so a
 picture looks the same wherever it is opened; the same data give the same bytes.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import click
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -186,17 +184,6 @@ def save(path: Path, svg: str) -> None:
         path.write_text(svg)
     except OSError as error:
         raise Failure(f"--picture {path}: {error.strerror}") from error
-
-
-def picture_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--picture FILE``, handed to the command as ``picture_path``, ``None`` where it is not wanted."""
-    return click.option(
-        "--picture",
-        "picture_path",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Draw the result as SVG.",
-    )(command)
 
 
 def _cycle(count: int) -> list[str]:

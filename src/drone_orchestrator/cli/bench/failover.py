@@ -37,7 +37,6 @@ from ...core import saga as sagas
 from ...core.types import Entry, SagaEvent, SagaStatus, StoreChange
 from ...telemetry.logs import HEARS_DRONES, STANDING_BY
 from ..audit import print_report
-from ..context import json_option
 from ..output import Failure, Output
 from ..trial.run_record import Chronicle, Observer
 from ..trial.shop import Document, Habits, Shop
@@ -74,14 +73,8 @@ class Broken(click.ClickException):
     exit_code = 1
 
 
-@click.command()
-@click.option("--kills", default=10, show_default=True, type=click.IntRange(1, 1000), help="Rounds of each kind.")
-@click.option("--drones", default=9, show_default=True, type=click.IntRange(3, 100))
-@click.option("--seed", default=1, show_default=True, help="Of the orders.")
-@charts.picture_option
-@json_option
 def failover(out: Output, kills: int, drones: int, seed: int, picture_path: Path | None) -> None:
-    """Time from a leader's end to the next one's first assignment: killed, hung, handed over; and by lease alone."""
+    """Carry out ``fleetctl bench failover``."""
     with tempfile.TemporaryDirectory() as folder:
         document = _measure(out, kills, drones, seed, Path(folder))
     _summarise(out, document)

@@ -18,7 +18,6 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-import click
 import numpy as np
 
 from ...bringup import fleet_config, town
@@ -36,7 +35,6 @@ from ...runtime.driver import Driver
 from ...runtime.projection import Projection
 from ...store import EtcdStore
 from ...telemetry.metrics import Metrics
-from ..context import json_option, positive
 from ..output import Failure, Output
 from .instant_fleet import InstantFleet
 
@@ -48,15 +46,8 @@ DRONES_PER_LANE = 12
 ASSIGNED_WITHIN_S = 20.0
 
 
-@click.command()
-@click.option("--seconds", default=10.0, show_default=True, type=positive(1.0, 600.0), help="Of each phase.")
-@click.option("--flood-rate", default=1000.0, show_default=True, type=positive(1.0, 100_000.0), help="Orders/s.")
-@click.option(
-    "--waiting", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Bound of the flooded lane."
-)
-@json_option
 def lanes(out: Output, seconds: float, flood_rate: float, waiting: int) -> None:
-    """Time from submission to assignment in one lane, while another is quiet and while it is flooded."""
+    """Carry out ``fleetctl bench lanes``."""
     try:
         fleet = fleet_config.load()
         if len(fleet.classes) < 2:

@@ -24,8 +24,6 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ...bringup.fleet_config import FleetConfigError, load
 from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions
@@ -36,7 +34,6 @@ from ...ports import StoreError
 from ...runtime import gc_tuning
 from ...runtime.driver import Driver
 from ...store import EtcdStore
-from ..context import json_option, positive
 from ..output import Failure, Output
 from . import charts
 from .instant_fleet import InstantFleet
@@ -53,15 +50,8 @@ LEADS_WITHIN_S = 20.0
 STEPS = ("order", "saga", "reservation", "assignment")
 
 
-@click.command()
-@click.option("--rate", default=50.0, show_default=True, type=positive(0.1, 200.0), help="Orders per second.")
-@click.option("--seconds", default=20.0, show_default=True, type=positive(1.0, 600.0))
-@click.option("--drones", default=0, type=click.IntRange(0, 200), help="Default: as many as the rate needs.")
-@click.option("--fleet", "whole", is_flag=True, help="With a standby, and drones that fly and talk over DDS.")
-@charts.picture_option
-@json_option
 def latency(out: Output, rate: float, seconds: float, drones: int, whole: bool, picture_path: Path | None) -> None:
-    """Time from an order's POST to its assignment at a steady rate of orders."""
+    """Carry out ``fleetctl bench latency``."""
     try:
         fleet_spec = load()
         options = FleetOptions(

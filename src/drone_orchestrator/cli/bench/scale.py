@@ -16,13 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import psutil
 
 from ...bringup.fleet_config import FleetConfigError, load
 from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions
-from ..context import json_option, positive
 from ..output import Failure, Output
 from . import charts
 from .order_probe import OrderProbe, benched, percentile_ms
@@ -41,28 +39,8 @@ ASSIGNED_WITHIN_S = 20.0
 LIMITS = {"leader_cpu_pct": 60.0, "heartbeat_jitter_p99_ms": 100.0, "assign_p99_ms": 250.0}
 
 
-class _Sizes(click.ParamType[Any]):
-    name = "N,N,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(int(each) for each in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r}: whole numbers with commas between them are wanted", param, ctx)
-        if not all(1 <= size <= 1000 for size in sizes):
-            self.fail(f"{value}: each must be 1 to 1000", param, ctx)
-        return sizes
-
-
-@click.command()
-@click.option("--drones", "sizes", default="10,50,100,200", show_default=True, type=_Sizes(), help="Fleet sizes.")
-@click.option("--seconds", default=12.0, show_default=True, type=positive(1.0, 600.0), help="Of each point.")
-@charts.picture_option
-@json_option
 def scale(out: Output, sizes: tuple[int, ...], seconds: float, picture_path: Path | None) -> None:
-    """CPU, memory, heartbeat jitter and time to assignment of the leader over the number of drones."""
+    """Carry out ``fleetctl bench scale``."""
     points = [_measure(out, drones, seconds) for drones in sizes]
     document = {"points": points, "machine": machine()}
     if picture_path is not None:

@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import click
 import psutil
 
 from ...bringup import fleet_config
@@ -43,7 +42,6 @@ from ...store.archive import ArchiveFile, ArchiveWriter, find_archives
 from ...store.transactions import SUBMITTED_TOGETHER
 from ...verification.archives import ArchiveRecord
 from ...verification.checker import check
-from ..context import json_option, positive
 from ..output import Failure, Output
 from . import charts
 from .instant_fleet import InstantFleet
@@ -65,15 +63,6 @@ _GAUGE = re.compile(rf"^({_KEYS}|{_IN_USE}) (\S+)$", re.MULTILINE)
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
 
 
-@click.command()
-@click.option("--orders", default=100_000, show_default=True, type=click.IntRange(100, 10_000_000))
-@click.option("--baseline-orders", default=2_000, show_default=True, type=click.IntRange(100, 100_000))
-@click.option("--retention", default=10.0, show_default=True, type=positive(0.1, 86_400.0), help="Seconds.")
-@click.option("--drones", default=100, show_default=True, type=click.IntRange(1, 5000))
-@click.option("--outstanding", default=400, show_default=True, type=click.IntRange(1, 10_000), help="Orders at a time.")
-@click.option("--compaction", default=10, show_default=True, type=click.IntRange(1, 86_400), help="Seconds of history.")
-@charts.picture_option
-@json_option
 def soak(
     out: Output,
     orders: int,
@@ -84,7 +73,7 @@ def soak(
     compaction: int,
     picture_path: Path | None,
 ) -> None:
-    """Run very many orders through one region: memory and etcd must not grow with them."""
+    """Carry out ``fleetctl bench soak``."""
     try:
         with tempfile.TemporaryDirectory(prefix="drone_orchestrator_") as folder:
             kept = Soak(Path(folder) / "kept", drones=drones, outstanding=outstanding, compaction=compaction).run(

@@ -15,14 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import click
 import numpy as np
 
 from ...bringup import town
 from ...bringup.fleet_config import FleetConfigError, load
 from ...bringup.local_fleet import LocalFleet, dies_with_parent
 from ...bringup.plan import FleetOptions, heaviest_kg
-from ..context import json_option, positive
 from ..output import Failure, Output
 from ..trial.run_record import Observer
 from ..trial.shop import Habits, Shop
@@ -34,13 +32,8 @@ REPORT_EVERY_S = 30.0
 _BUSY = "while True: pass"
 
 
-@click.command()
-@click.option("--minutes", default=10.0, show_default=True, type=positive(0.05, 1440.0))
-@click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100))
-@click.option("--busy", "hogs", type=click.IntRange(0, 1024), help="Busy processes; one per core by default.")
-@json_option
 def steadiness(out: Output, minutes: float, drones: int, hogs: int | None) -> None:
-    """Keep every core busy, and count how often a living leader is replaced: it must not happen."""
+    """Carry out ``fleetctl bench steadiness``."""
     hogs = len(os.sched_getaffinity(0)) if hogs is None else hogs
     try:
         options = FleetOptions(drones=drones, region=load().region, http_port=0, time_scale=TIME_SCALE)

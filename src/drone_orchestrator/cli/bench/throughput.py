@@ -29,8 +29,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ...bringup import fleet_config, town
 from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess
 from ...bringup.plan import FleetOptions
@@ -47,7 +45,6 @@ from ...runtime.driver import Driver
 from ...runtime.workers import Pool, ThreadWorkers
 from ...store import EtcdStore
 from ...store.transactions import SUBMITTED_TOGETHER
-from ..context import json_option
 from ..output import Failure, Output
 from ..up import running
 from . import charts
@@ -59,18 +56,10 @@ WEIGHT_KG = 1.0
 _FSYNCS = re.compile(r"^etcd_disk_wal_fsync_duration_seconds_count (\d+)", re.MULTILINE)
 
 
-@click.command()
-@click.option("--drones", default=1000, show_default=True, type=click.IntRange(1, 5000), help="And orders in a round.")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--baseline-rounds", default=1, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--http", is_flag=True, help="Hand the orders in by POST /orders, at a gateway.")
-@click.option("--clients", default=32, show_default=True, type=click.IntRange(1, 256), help="Connections with --http.")
-@charts.picture_option
-@json_option
 def throughput(
     out: Output, drones: int, rounds: int, baseline_rounds: int, http: bool, clients: int, picture_path: Path | None
 ) -> None:
-    """Orders a second from intake to assignment, durable, with drones that need no time."""
+    """Carry out ``fleetctl bench throughput``."""
     try:
         fleet = _unbounded(fleet_config.load(), drones)
         # The baseline in the same run, but first: it must not profit from what the other has warmed up.

@@ -8,13 +8,12 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-import click
 from rich.table import Table
 
 from ...bringup import paths, running_fleets
 from ...core.view import FleetView
-from ..context import DEFAULT_ENDPOINTS, Target, json_option, positive, target_options
-from ..drones import hearing, namespace_option
+from ..context import DEFAULT_ENDPOINTS, Target
+from ..drones import hearing
 from ..output import Failure, Output, shown
 from . import machine
 from .dds import Heard, check_dds
@@ -24,20 +23,8 @@ from .store import check_store, read_view
 _MARKS = {OK: "[green]✓", WARNING: "[yellow]!", ERROR: "[red]✗"}
 
 
-@click.command()
-@click.option("--listen", "listen_s", default=3.0, show_default=True, type=positive(), help="Seconds to listen to DDS.")
-@click.option(
-    "--http-port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Port of the gateway."
-)
-@namespace_option
-@target_options
-@json_option
 def doctor(out: Output, target: Target, listen_s: float, http_port: int, namespace: str) -> None:
-    """Check this machine and, if there is one, the running fleet; exit code 1 where something is wrong.
-
-    With --json: healthy, and findings, each with name, level (ok, warning, error), detail and hint, which says what to
-    do. What each check means is in docs/howto/find_trouble.md.
-    """
+    """Carry out ``fleetctl doctor``."""
     fleets = running_fleets.running()
     with out.console.status("looking at this machine …"):
         findings = check_machine(fleets, http_port)

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.markup import escape
 
 from ...bringup import dds, town
@@ -27,10 +26,10 @@ from ...core.types import SagaStatus
 from ...store.codec import event_to_dict
 from ...verification.records import Report
 from ..audit import print_report
-from ..context import json_option, positive
 from ..output import Failure, Output
 from ..up import cause, running
 from . import faults, network_namespaces, progress, timeline
+from .fault_kinds import KINDS
 from .network_namespaces import Network, NoNamespace
 from .run_record import Fault, Observer
 from .shop import Habits, Shop
@@ -47,60 +46,6 @@ MAX_ORDERS = 20_000
 _TICK_S = 0.05
 
 
-class Kinds(click.ParamType):
-    """A list of kinds of faults, separated by commas."""
-
-    name = "kind,kind,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        chosen = tuple(dict.fromkeys(word.strip() for word in str(value).split(",") if word.strip()))
-        for kind in chosen:
-            if kind not in faults.KINDS:
-                self.fail(f"{kind!r} is none of {', '.join(faults.KINDS)}", param, ctx)
-        if not chosen:
-            self.fail(f"at least one of {', '.join(faults.KINDS)} is wanted", param, ctx)
-        return chosen
-
-
-_KINDS_HELP = "\n\n\b\nKinds of faults:\n" + "\n".join(f"  {kind:<11} {text}" for kind, text in faults.KINDS.items())
-
-
-@click.command(
-    help="Run a fleet, inject faults on its processes while orders come in, let it heal, and check that nothing was "
-    "lost or doubled and that every order was delivered." + _KINDS_HELP
-)
-@click.option("--seconds", default=60.0, show_default=True, type=positive(5.0, 86_400.0), help="Of faults.")
-@click.option("--seed", default=1, show_default=True, help="Of the faults, the orders and the shop's habits.")
-@click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100))
-@click.option("--etcd-members", default="1", show_default=True, type=click.Choice(["1", "3"]))
-@click.option("--faults", "kinds", type=Kinds(), help="Which kinds; all by default.")
-@click.option("--cancels", is_flag=True, help="Some orders are cancelled on their way.")
-@click.option(
-    "--time-scale",
-    default=50.0,
-    show_default=True,
-    type=positive(0.001, 1000),
-    help="Flight so many times faster than life.",
-)
-@click.option(
-    "--settle",
-    "settle_s",
-    default=180.0,
-    show_default=True,
-    type=positive(),
-    help="Seconds for it all to come right, after.",
-)
-@click.option(
-    "--report",
-    "folder",
-    default=Path("reports/chaos"),
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the report.",
-)
-@json_option
 def chaos(
     out: Output,
     seconds: float,
@@ -113,8 +58,9 @@ def chaos(
     settle_s: float,
     folder: Path,
 ) -> None:
+    """Carry out ``fleetctl chaos``."""
     began = time.monotonic()
-    kinds = kinds or tuple(faults.KINDS)
+    kinds = kinds or tuple(KINDS)
     network = None
     if "dds_cut" in kinds:
         network = own_network(out)

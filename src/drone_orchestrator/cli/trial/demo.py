@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.markup import escape
 
 from ...bringup import town
@@ -21,7 +20,6 @@ from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions, heaviest_kg
 from ...core.types import SagaStatus
 from ..audit import print_report
-from ..context import json_option, positive
 from ..output import Failure, Output
 from ..up import running
 from . import progress, timeline
@@ -35,27 +33,6 @@ DOWN_S = 5.0
 FLIGHT_STATES = (SagaStatus.ASSIGNED, SagaStatus.DISPATCHED, SagaStatus.LOADING, SagaStatus.IN_TRANSIT)
 
 
-@click.command()
-@click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100), help="How many.")
-@click.option("--orders", default=24, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
-@click.option("--seed", default=1, show_default=True, help="Of the orders and of whom to kill.")
-@click.option(
-    "--leader-kills", default=1, show_default=True, type=click.IntRange(0, 20), help="SIGKILLs to the leader."
-)
-@click.option("--drone-kills", default=1, show_default=True, type=click.IntRange(0, 20), help="SIGKILLs to drones.")
-@click.option("--time-scale", default=50.0, show_default=True, type=positive(0.001, 1000), help="As with `up`.")
-@click.option(
-    "--timeout", "timeout_s", default=240.0, show_default=True, type=positive(), help="Give up after so many s."
-)
-@click.option(
-    "--report",
-    "folder",
-    default=Path("reports/demo"),
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the report.",
-)
-@json_option
 def demo(
     out: Output,
     drones: int,
@@ -67,7 +44,7 @@ def demo(
     timeout_s: float,
     folder: Path,
 ) -> None:
-    """Run a fleet, submit orders, kill the leader and a drone process, and check that nothing was lost or doubled."""
+    """Carry out ``fleetctl demo``."""
     began = time.monotonic()
     try:
         options = FleetOptions(

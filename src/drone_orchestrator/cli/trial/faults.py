@@ -15,18 +15,6 @@ from .network_namespaces import Network
 from .run_record import Fault
 from .tcp_proxy import Mode, TcpProxy
 
-#: Kind to what it does.
-KINDS = {
-    "kill": "SIGKILL to an orchestrator (often the leader), a drone process, the monitor or the gateway; started again",
-    "hang": "SIGSTOP to one of these, SIGCONT after a while",
-    "restart": "SIGTERM to one of these: it ends in order and is started again",
-    "etcd_cut": "TCP between etcd and one orchestrator, the monitor or the gateway is reset, or swallowed",
-    "etcd_slow": "latency on the connections to etcd of one of these, or of all",
-    "etcd_kill": "SIGKILL to etcd; of three members to the leader, to one, to two (no quorum) in turn; started again",
-    "etcd_pause": "SIGSTOP to the same, SIGCONT after a while",
-    "dds_cut": "the network of one drone process is cut off while it lives",
-}
-
 #: How long a fault of a kind lasts, in s: from much shorter to much longer than the lease of 3 s.
 _HOLD_S = {
     "kill": (0.5, 6.0),

@@ -1,4 +1,4 @@
-"""``fleetctl bench``: measurements, each against a baseline in the same run."""
+"""``fleetctl bench plan``: how long a round of planning takes, and how good its plans are."""
 
 from __future__ import annotations
 
@@ -16,43 +16,15 @@ from ...core.types import DroneReport, FleetSpec, GeoPoint, Order, Phase
 from ...planning.cost import delivery_times_s
 from ...planning.legs import measure
 from ...planning.planner import AssignmentPlanner, GreedyPlanner
-from ..context import json_option
 from ..output import Output
-from .failover import failover
-from .lanes import lanes
-from .latency import latency
-from .scale import scale
-from .soak import soak
-from .steadiness import steadiness
-from .throughput import throughput
 
 #: Share of the benchmark's orders that have a deadline, and how tight those are.
 DEADLINE_SHARE = 0.3
 DEADLINES_S = (240.0, 900.0)
 
 
-@click.group()
-def bench() -> None:
-    """Measure the fleet's parts."""
-
-
-bench.add_command(failover)
-bench.add_command(lanes)
-bench.add_command(throughput)
-bench.add_command(steadiness)
-bench.add_command(latency)
-bench.add_command(scale)
-bench.add_command(soak)
-
-
-@bench.command()
-@click.option("--drones", default=256, show_default=True, type=click.IntRange(1, 5000))
-@click.option("--orders", default=256, show_default=True, type=click.IntRange(1, 5000))
-@click.option("--rounds", default=20, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--seed", default=1, show_default=True)
-@json_option
 def plan(out: Output, drones: int, orders: int, rounds: int, seed: int) -> None:
-    """Time one round of planning, and compare its plans with the greedy planner's."""
+    """Carry out ``fleetctl bench plan``."""
     fleet = fleet_config.load()
     rng = random.Random(seed)
     took_ms: list[float] = []

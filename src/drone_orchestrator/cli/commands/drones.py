@@ -1,0 +1,37 @@
+"""``fleetctl drones`` and ``fleetctl leader``."""
+
+from __future__ import annotations
+
+import click
+
+from ..completion import drone_ids, leader_ids
+from ..context import json_option, namespace_option, positive, target_options
+from .deferred import runs
+
+
+@click.command()
+@click.argument("names", metavar="[DRONE]...", nargs=-1, shell_complete=drone_ids)
+@click.option("--take-out", is_flag=True, help="The named drones take no new order; what they carry they finish.")
+@click.option("--bring-back", is_flag=True, help="The named drones take orders again; lifts a grounding.")
+@click.option("--watch", "live", is_flag=True, help="Go on showing them until Ctrl-C.")
+@click.option("--wait", "wait_s", default=3.0, show_default=True, type=positive(), help="Seconds to listen for drones.")
+@namespace_option
+@target_options
+@json_option
+@runs("drones")
+def drones() -> None:
+    """Show every drone, or those named: what it says of itself, and what it is reserved for."""
+
+
+@click.command()
+@click.option("--handover", is_flag=True, help="Make the leader hand over, and wait for its successor.")
+@click.option(
+    "--bring-back", metavar="NAME", shell_complete=leader_ids, help="Let one campaign again that handed over."
+)
+@click.option("--watch", "live", is_flag=True, help="Go on showing who leads until Ctrl-C.")
+@namespace_option
+@target_options
+@json_option
+@runs("drones")
+def leader() -> None:
+    """Show who leads, since when and with which epoch; hand leadership over."""

@@ -1,0 +1,20 @@
+"""``fleetctl top``."""
+
+from __future__ import annotations
+
+import click
+
+from ..context import json_option, namespace_option, target_options
+from .deferred import runs
+
+
+@click.command()
+@namespace_option
+@target_options
+@json_option
+@runs("top")
+def top() -> None:
+    """Show the whole fleet, live: who leads, where the orders stand, what each drone does. Ctrl-C ends it.
+
+    Where the output is no terminal, a line is printed whenever the counts change.
+    """

@@ -1,0 +1,26 @@
+"""``fleetctl up``."""
+
+from __future__ import annotations
+
+import click
+
+from ..context import json_option, positive
+from .deferred import runs
+
+
+@click.command()
+@click.option("--drones", default=6, show_default=True, type=click.IntRange(0, 1000), help="How many.")
+@click.option("--replicas", default=3, show_default=True, type=click.IntRange(0, 9), help="Orchestrators.")
+@click.option(
+    "--time-scale",
+    default=1.0,
+    show_default=True,
+    type=positive(0.001, 1000),
+    help="Flight so many times faster than life.",
+)
+@click.option("--http-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--config", "config", default="", help="Fleet description (config/fleet.yaml).")
+@json_option
+@runs("up")
+def up() -> None:
+    """Run a local fleet in the foreground until Ctrl-C: etcd, orchestrators, drones, monitor, gateway."""

@@ -1,0 +1,101 @@
+"""The commands as declared: their bodies take what they declare, and their help imports nothing that is slow."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from drone_orchestrator.cli.commands.deferred import body_of
+from drone_orchestrator.cli.main import fleetctl
+
+#: Most of them take longer to import than all that help needs. None may be imported for help.
+SLOW = {
+    *("drone_interfaces", "etcd3", "fastapi", "google", "grpc", "httpx", "matplotlib", "numpy", "opentelemetry"),
+    *("orjson", "prometheus_client", "psutil", "pybreaker", "pydantic", "rclpy", "rich", "scipy", "starlette"),
+    *("tenacity", "uvicorn", "yaml"),
+    *("asyncio", "concurrent.futures", "multiprocessing", "ssl", "urllib.request", "xml.etree"),
+}
+#: What of our own help may import: the declarations, and plain data that they name.
+OURS = (
+    "drone_orchestrator.cli.commands",
+    "drone_orchestrator.cli.completion",
+    "drone_orchestrator.cli.context",
+    "drone_orchestrator.cli.main",
+    "drone_orchestrator.cli.output",
+    "drone_orchestrator.cli.trial.fault_kinds",
+    "drone_orchestrator.core.types",
+    "drone_orchestrator.simulation.profile",
+)
+#: Run in a process of its own: prints the modules that one command line after the other has imported by its end.
+PROGRAM = """
+import json, sys
+from click.testing import CliRunner
+before = set(sys.modules)
+from drone_orchestrator.cli.main import fleetctl
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(fleetctl, words, prog_name="fleetctl")
+    print(json.dumps([done.exit_code, done.output, sorted(set(sys.modules) - before)]))
+"""
+
+
+def commands(group: click.Group = fleetctl, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command of ``fleetctl``, with its names; groups too."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        yield (*names, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+
+
+COMMANDS = dict(commands())
+LEAVES = {names: each for names, each in COMMANDS.items() if not isinstance(each, click.Group)}
+
+
+@pytest.fixture(scope="module")
+def helped() -> dict[tuple[str, ...], tuple[int, str, set[str]]]:
+    """Exit code, output and imported modules of ``fleetctl --help``, ``--version``, each command's help."""
+    lines = [["--help"], ["--version"], *([*names, "--help"] for names in COMMANDS)]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(lines)], capture_output=True, text=True, timeout=60, check=True
+    )
+    answers = map(json.loads, done.stdout.splitlines())
+    return {
+        tuple(words): (code, said, set(modules))
+        for words, (code, said, modules) in zip(lines, answers, strict=True)
+    }
+
+
+def test_help_is_answered_and_imports_nothing_slow(helped: dict[tuple[str, ...], tuple[int, str, set[str]]]) -> None:
+    for words, (code, said, modules) in helped.items():
+        assert (code, "Traceback" in said) == (0, False), (words, said)
+        found = {slow for slow in SLOW for module in modules if f"{module}.".startswith(f"{slow}.")}
+        assert not found, f"fleetctl {' '.join(words)} imports {', '.join(sorted(found))}"
+
+
+def test_help_imports_declarations_only(helped: dict[tuple[str, ...], tuple[int, str, set[str]]]) -> None:
+    for words, (_, _, modules) in helped.items():
+        packages = {each.rpartition(".")[0] for each in OURS}
+        packages |= {parent.rpartition(".")[0] for parent in packages}
+        ours = {module for module in modules if module.startswith("drone_orchestrator") and module not in packages}
+        assert not {module for module in ours if not f"{module}.".startswith(tuple(f"{each}." for each in OURS))}, words
+
+
+@pytest.mark.parametrize("names", [names for names in LEAVES if names != ("completion",)], ids=" ".join)
+def test_a_body_takes_what_its_command_declares(names: tuple[str, ...]) -> None:
+    command = LEAVES[names]
+    assert command.callback is not None
+    declared = {param.name for param in command.params}
+    if {"endpoints", "region"} <= declared:
+        declared = declared - {"endpoints", "region"} | {"target"}
+    declared = declared - {"as_json"} | {"out"}
+    parameters = inspect.signature(body_of(command.callback)).parameters
+    takes_more = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    named = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
+    assert named == declared or (takes_more and named < declared)

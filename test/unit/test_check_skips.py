@@ -1,4 +1,4 @@
-"""What CI makes of skipped tests (tools/check_skips.py)."""
+"""CI accepts a skipped test only for a reason that the system cannot help (tools/check_skips.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What completes the ids of orders, drones and orchestrators from the running fleet.
+"""Shell completion of the ids of orders, drones and orchestrators, from the running fleet.
 
 A shell waits for the answer while somebody types: it comes within a second or not at all, and never with an error.
 """

@@ -1,4 +1,4 @@
-"""What :mod:`.output` makes with rich: consoles and progress bars."""
+"""Consoles and progress bars of rich, for :mod:`.output`."""
 
 from __future__ import annotations
 

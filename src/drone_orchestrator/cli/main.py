@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import __version__
+from .command_group import CommandGroup
 from .output import Failure
 
 #: Command to the module that has it, and what it does: a command loads only what it needs, the overview nothing.
@@ -32,7 +33,7 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from drone_orchestrator.cli.commands.deferred import body_of
 from drone_orchestrator.cli.main import fleetctl
@@ -24,6 +25,7 @@ SLOW = {
 #: What of our own help may import: the declarations, and plain data that they name.
 OURS = (
     "drone_orchestrator.cli.commands",
+    "drone_orchestrator.cli.command_group",
     "drone_orchestrator.cli.completion",
     "drone_orchestrator.cli.context",
     "drone_orchestrator.cli.main",
@@ -60,8 +62,8 @@ LEAVES = {names: each for names, each in COMMANDS.items() if not isinstance(each
 
 @pytest.fixture(scope="module")
 def helped() -> dict[tuple[str, ...], tuple[int, str, set[str]]]:
-    """Exit code, output and imported modules of ``fleetctl --help``, ``--version``, each command's help."""
-    lines = [["--help"], ["--version"], *([*names, "--help"] for names in COMMANDS)]
+    """Exit code, output and imported modules of ``fleetctl``, its ``--help`` and ``--version``, each command's help."""
+    lines = [[], ["--help"], ["--version"], *([*names, "--help"] for names in COMMANDS)]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(lines)], capture_output=True, text=True, timeout=60, check=True
     )
@@ -74,7 +76,7 @@ def helped() -> dict[tuple[str, ...], tuple[int, str, set[str]]]:
 
 def test_help_is_answered_and_imports_nothing_slow(helped: dict[tuple[str, ...], tuple[int, str, set[str]]]) -> None:
     for words, (code, said, modules) in helped.items():
-        assert (code, "Traceback" in said) == (0, False), (words, said)
+        assert (code, "Traceback" in said) == (0 if words else 2, False), (words, said)
         found = {slow for slow in SLOW for module in modules if f"{module}.".startswith(f"{slow}.")}
         assert not found, f"fleetctl {' '.join(words)} imports {', '.join(sorted(found))}"
 
@@ -99,3 +101,20 @@ def test_a_body_takes_what_its_command_declares(names: tuple[str, ...]) -> None:
     takes_more = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     named = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
     assert named == declared or (takes_more and named < declared)
+
+
+@pytest.mark.parametrize("words", [[], ["order"], ["bench"]], ids=lambda words: " ".join(["fleetctl", *words]))
+def test_without_a_command_the_help_is_shown_as_it_is(words: list[str]) -> None:
+    runner = CliRunner()
+    told = runner.invoke(fleetctl, words, prog_name="fleetctl")
+    helped = runner.invoke(fleetctl, [*words, "--help"], prog_name="fleetctl")
+    assert (told.exit_code, told.stdout, told.stderr) == (2, "", helped.stdout)
+
+
+def test_without_a_command_the_process_ends_as_after_a_usage_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "drone_orchestrator.cli.main"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: fleetctl [OPTIONS] COMMAND [ARGS]...\n\n")
+    assert done.stderr.count("\n") > 10

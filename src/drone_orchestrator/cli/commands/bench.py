@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..command_group import CommandGroup
 from ..context import json_option, positive
 from .deferred import runs
 
@@ -38,7 +39,7 @@ def picture_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def bench() -> None:
     """Measure the fleet's parts."""
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from ...core.types import CommandAction, SagaStatus
+from ..command_group import CommandGroup
 from ..completion import order_ids, parked_ids
 from ..context import json_option, positive, target_options
 from .deferred import runs
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def order() -> None:
     """Submit, follow and cancel orders."""
 

@@ -202,13 +202,13 @@ def _on_its_own() -> list[str]:
     return [setsid, setpriv, "--pdeathsig", "TERM", "--"] if setsid and setpriv else []
 
 
-class Refused(RuntimeError):
+class SettingsRefused(RuntimeError):
     """A process cannot start as it was told to: launch says so, shuts down, and ends with code 1."""
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> None:
     if event.returncode == REFUSED and not context.is_shutdown:
-        raise Refused(f"{event.action.spec.name} refused its settings; its last line says why")
+        raise SettingsRefused(f"{event.action.spec.name} refused its settings; its last line says why")
 
 
 # --- order ------------------------------------------------------------------------------------------------------------

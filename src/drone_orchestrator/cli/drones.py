@@ -21,7 +21,7 @@ from .output import Failure, Output, duration, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..ros.fleet_client import FleetEar
+    from ..ros.fleet_client import FleetListener
 
 SUCCESSOR_WITHIN_S = 30.0
 #: A drone repeats its state twice a second by default; one that is silent for so long is not heard any more.
@@ -36,7 +36,7 @@ def _view(store: StoreReader) -> FleetView:
 
 
 @contextmanager
-def hearing(target: Target, namespace: str) -> Iterator[FleetEar]:
+def hearing(target: Target, namespace: str) -> Iterator[FleetListener]:
     """The fleet's DDS traffic, from now on; a :class:`Failure` where ROS is missing or refuses to start."""
     ros_environment(target)
     try:
@@ -47,7 +47,7 @@ def hearing(target: Target, namespace: str) -> Iterator[FleetEar]:
         namespace = fleet_client.full_namespace(namespace)
     except ValueError as error:
         raise Failure(f"--namespace: {error}") from error
-    with fleet_client.FleetEar(namespace) as ear:
+    with fleet_client.FleetListener(namespace) as ear:
         yield ear
 
 
@@ -162,7 +162,7 @@ def drones(
     out.result({"drones": rows})
 
 
-def _drones_live(out: Output, follower: Follower, ear: FleetEar, names: tuple[str, ...]) -> None:
+def _drones_live(out: Output, follower: Follower, ear: FleetListener, names: tuple[str, ...]) -> None:
     told: dict[str, str] = {}
 
     def draw() -> RenderableType:
@@ -203,13 +203,13 @@ def operating(target: Target, namespace: str) -> Iterator[Any]:
     """Something that changes nodes' lifecycle; who does not answer is a :class:`Failure`."""
     ros_environment(target)
     try:
-        from ..ros import fleet_client
+        from ..ros import fleet_client, lifecycle_client
     except ImportError as error:
         raise Failure(f"ROS 2 is not there ({error}): fleetctl doctor says what to do") from error
     try:
-        with fleet_client.Operator(fleet_client.full_namespace(namespace)) as operator:
+        with fleet_client.LifecycleSession(fleet_client.full_namespace(namespace)) as operator:
             yield operator
-    except fleet_client.Unreachable as error:
+    except lifecycle_client.Unreachable as error:
         raise Failure(str(error)) from error
     except ValueError as error:
         raise Failure(f"--namespace: {error}") from error

@@ -19,7 +19,7 @@ from .order_views import by_age, coloured, orders_table
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..ros.fleet_client import FleetEar
+    from ..ros.fleet_client import FleetListener
 
 #: Lines of the screen that are neither a drone nor an order.
 _FRAME_LINES = 11
@@ -33,7 +33,7 @@ def top(out: Output, target: Target, namespace: str) -> None:
 
 
 class _Screen:
-    def __init__(self, out: Output, target: Target, follower: Follower, ear: FleetEar) -> None:
+    def __init__(self, out: Output, target: Target, follower: Follower, ear: FleetListener) -> None:
         self._out = out
         self._target = target
         self._follower = follower

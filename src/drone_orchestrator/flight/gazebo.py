@@ -23,7 +23,7 @@ from ..planning.energy import MIN_LEG_M, power_w
 from ..planning.geo import enu_from_geo, geo_from_enu
 from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaining_s
 from .controller import FlightError, FlightSetup, FlightState
-from .guidance import Guidance, Kinematics, Stage, Vector
+from .guidance import Guidance, Kinematics, LegStage, Vector
 from .kept import SAVE_PERIOD_S, KeptFile
 
 HOVER_AFTER_S = 0.5
@@ -71,7 +71,7 @@ class SetPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _QuadrotorState:
     """What the file holds; ``payload_kg`` is ``None`` for an empty drone, the pad for one never seen at the depot."""
 
     energy_wh: float
@@ -93,8 +93,8 @@ class GazeboFlight:
                 f"time_scale {setup.time_scale:g}: with flight 'gazebo' time is the world's, leave it at 1"
             )
         self._class, self._depot, self._send = setup.drone_class, setup.depot, send
-        self._file = KeptFile(setup.path, _Kept)
-        kept = self._file.read() or _Kept(self._class.battery_wh)
+        self._file = KeptFile(setup.path, _QuadrotorState)
+        kept = self._file.read() or _QuadrotorState(self._class.battery_wh)
         self._energy_wh, self._payload_kg = kept.energy_wh, kept.payload_kg
         self._pad: tuple[float, float] | None = None
         if kept.pad_east_m is not None and kept.pad_north_m is not None:
@@ -150,7 +150,7 @@ class GazeboFlight:
 
     def _feel_for_ground(self, dt_s: float) -> None:
         """Whether the drone has landed: told to go down, and not getting lower any more."""
-        still = self._guidance.stage is Stage.DESCEND and abs(self._now.velocity_mps[2]) < STILL_MPS
+        still = self._guidance.stage is LegStage.DESCEND and abs(self._now.velocity_mps[2]) < STILL_MPS
         asked_down = self._guidance.asked_up_mps < -STILL_MPS
         self._still_s = self._still_s + dt_s if still and asked_down else 0.0
         if self._still_s >= TOUCHDOWN_S:
@@ -291,7 +291,7 @@ class GazeboFlight:
     def _save(self, *, durable: bool) -> None:
         self._unsaved_s = 0.0
         east, north = self._pad or (None, None)
-        self._file.save(_Kept(self._energy_wh, self._payload_kg, east, north), durable=durable)
+        self._file.save(_QuadrotorState(self._energy_wh, self._payload_kg, east, north), durable=durable)
 
 
 def _axes(orientation: tuple[float, float, float, float]) -> tuple[Vector, Vector, Vector]:

@@ -44,7 +44,7 @@ TURN_DISTANCE_M = 5.0
 Vector = tuple[float, float, float]
 
 
-class Stage(Enum):
+class LegStage(Enum):
     """What the drone is about."""
 
     HOVER = auto()  #: stay where it is
@@ -75,7 +75,7 @@ class Guidance:
 
     def __init__(self, drone_class: DroneClass) -> None:
         self._class = drone_class
-        self.stage = Stage.HOVER
+        self.stage = LegStage.HOVER
         self._target: tuple[float, float] | None = None
         self._asked: Vector | None = None  # what was asked for last, without the integral
         self._integral = (0.0, 0.0)
@@ -83,17 +83,17 @@ class Guidance:
     def fly(self, target: tuple[float, float]) -> None:
         """Climb, cruise to ``target`` (east, north) and land there."""
         self._target, self._integral = target, (0.0, 0.0)
-        self.stage = Stage.CLIMB
+        self.stage = LegStage.CLIMB
 
     def land(self) -> None:
         """Brake and land on the spot."""
         self._target, self._integral = None, (0.0, 0.0)
-        self.stage = Stage.DESCEND
+        self.stage = LegStage.DESCEND
 
     def rest(self) -> None:
         """The drone stands on the ground."""
         self.forget()
-        self._integral, self.stage = (0.0, 0.0), Stage.HOVER
+        self._integral, self.stage = (0.0, 0.0), LegStage.HOVER
 
     def forget(self) -> None:
         """Go on from the velocity that the drone will have, not from the one asked for last."""
@@ -132,19 +132,19 @@ class Guidance:
         if self._target is None:
             return
         over_target = distance_m <= OVER_TARGET_M and speed <= OVER_TARGET_MPS
-        if self.stage in (Stage.CLIMB, Stage.CRUISE) and over_target:
-            self.stage = Stage.DESCEND
-        elif self.stage is Stage.DESCEND and distance_m > LOST_TARGET_M:
-            self.stage = Stage.CLIMB
-        elif self.stage is Stage.CLIMB and below_m <= LEVEL_M:
-            self.stage = Stage.CRUISE
-        elif self.stage is Stage.CRUISE and below_m > SUNK_M:
-            self.stage = Stage.CLIMB
+        if self.stage in (LegStage.CLIMB, LegStage.CRUISE) and over_target:
+            self.stage = LegStage.DESCEND
+        elif self.stage is LegStage.DESCEND and distance_m > LOST_TARGET_M:
+            self.stage = LegStage.CLIMB
+        elif self.stage is LegStage.CLIMB and below_m <= LEVEL_M:
+            self.stage = LegStage.CRUISE
+        elif self.stage is LegStage.CRUISE and below_m > SUNK_M:
+            self.stage = LegStage.CLIMB
 
     def _horizontal(
         self, now: Kinematics, distance_m: float, bearing: tuple[float, float], dt_s: float
     ) -> tuple[float, float]:
-        if self._target is None or self.stage in (Stage.HOVER, Stage.CLIMB):
+        if self._target is None or self.stage in (LegStage.HOVER, LegStage.CLIMB):
             return 0.0, 0.0
         if distance_m <= INTEGRAL_RADIUS_M:
             gain = INTEGRAL_GAIN_PER_S2 * distance_m * dt_s
@@ -156,9 +156,9 @@ class Guidance:
 
     def _vertical(self, now: Kinematics, distance_m: float) -> float:
         climb, up = self._class.climb_speed_mps, now.position_m[2]
-        if self.stage is Stage.HOVER:
+        if self.stage is LegStage.HOVER:
             return 0.0
-        if self.stage is not Stage.DESCEND:
+        if self.stage is not LegStage.DESCEND:
             off_m = self._class.cruise_altitude_m - up
             return math.copysign(min(_approach_mps(abs(off_m)), climb), off_m)
         moving = math.hypot(*now.velocity_mps[:2]) > OVER_TARGET_MPS
@@ -167,7 +167,7 @@ class Guidance:
         return -min(max(_approach_mps(max(up, 0.0)), TOUCHDOWN_MPS), climb)
 
     def _yaw_rate(self, now: Kinematics, distance_m: float, bearing: tuple[float, float]) -> float:
-        if distance_m < TURN_DISTANCE_M or self.stage not in (Stage.CLIMB, Stage.CRUISE):
+        if distance_m < TURN_DISTANCE_M or self.stage not in (LegStage.CLIMB, LegStage.CRUISE):
             return 0.0
         off = math.atan2(bearing[1], bearing[0]) - now.heading_rad
         off = math.atan2(math.sin(off), math.cos(off))

@@ -30,7 +30,7 @@ _ARRIVAL_M = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _PointMassState:
     """What the file holds. Local metres from the depot, Wh, kg; ``payload_kg`` is ``None`` for an empty drone."""
 
     east_m: float
@@ -55,9 +55,9 @@ class KinematicFlight:
             raise ValueError("time_scale must be greater than 0")
         self._class = drone_class
         self._depot = depot
-        self._file = KeptFile(path, _Kept)
+        self._file = KeptFile(path, _PointMassState)
         self._time_scale = time_scale
-        kept = self._file.read() or _Kept(0.0, 0.0, 0.0, 0.0, drone_class.battery_wh, None)
+        kept = self._file.read() or _PointMassState(0.0, 0.0, 0.0, 0.0, drone_class.battery_wh, None)
         self._east, self._north, self._up = kept.east_m, kept.north_m, kept.up_m
         self._heading, self._energy_wh = kept.heading_rad, kept.energy_wh
         self._carry(kept.payload_kg)
@@ -256,5 +256,5 @@ class KinematicFlight:
     def _save(self, *, durable: bool) -> None:
         """Replace the file in one step; ``durable``: also against power loss."""
         self._unsaved_s = 0.0
-        kept = _Kept(self._east, self._north, self._up, self._heading, self._energy_wh, self._payload_kg)
+        kept = _PointMassState(self._east, self._north, self._up, self._heading, self._energy_wh, self._payload_kg)
         self._file.save(kept, durable=durable)

@@ -34,8 +34,8 @@ class LeaderControl(Protocol):
     def deactivate(self, holder: str) -> bool:
         """Make ``holder`` hand over; whether it did. Raises :class:`LeaderUnreachable`."""
 
-    def activate(self, holder: str) -> bool:
-        """Tell ``holder`` to campaign again; whether it does. Raises :class:`LeaderUnreachable`."""
+    def activate(self, holder: str) -> None:
+        """Tell ``holder`` to campaign again. Raises :class:`LeaderUnreachable`."""
 
 
 class Handover:
@@ -93,8 +93,8 @@ class Handover:
             while time.monotonic() < until_s and self._leader()[1] in (0, epoch):
                 if self._closing.wait(_POLL_S):
                     break
-            if not self._control.activate(holder):
-                log.error("%s handed over and does not campaign again; activate it", holder)
+            self._control.activate(holder)
+            log.info("%s handed over and was told to campaign again", holder)
         except LeaderUnreachable as error:
             log.error("%s handed over and could not be told to campaign again: %s", holder, error)
         finally:

@@ -32,10 +32,7 @@ class Reporter:
         self._fleet = list(fleet)
         self._publisher = node.create_publisher(DiagnosticArray, names.DIAGNOSTICS, qos.diagnostics(), **qos.options())
         # By a clock that goes on while simulated time stands still.
-        self._timer = node.create_timer(PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
-
-    def set_period(self, period_s: float) -> None:
-        self._timer.timer_period_ns = round(period_s * 1e9)
+        node.create_timer(PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
         """Say everything now."""

@@ -1,4 +1,4 @@
-"""A short look at a running fleet over DDS, for programs that are no ROS nodes themselves."""
+"""Client of a running fleet over DDS, for programs that are not ROS nodes themselves."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from itertools import pairwise
 
 import rclpy
 from drone_interfaces.msg import DroneState, LeaderHeartbeat, LeaderState
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
-from rclpy.client import Client
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 from rclpy.validate_namespace import validate_namespace
 
 from ..core.types import DroneReport
 from . import messages, names, qos
-
-
-class Unreachable(RuntimeError):
-    """The node that was asked for did not answer in time."""
+from .lifecycle_client import LifecycleClient
 
 
 def installation() -> str:
@@ -78,63 +73,33 @@ def drones(*, namespace: str = "/", timeout_s: float = 2.0, expected: int | None
     return [heard[drone_id] for drone_id in sorted(heard)]
 
 
-class Operator:
-    """Changes nodes' lifecycle as ``ros2 lifecycle set`` does. A context manager.
-
-    Finding a node takes DDS a while: :meth:`find` it before it matters how long a change takes.
-    """
+class LifecycleSession:
+    """A :class:`LifecycleClient` with an rclpy context of its own. A context manager that gives the client."""
 
     def __init__(self, namespace: str = "/") -> None:
-        self._namespace = namespace.rstrip("/")
-        self._clients: dict[str, Client] = {}
+        self._namespace = namespace
 
-    def __enter__(self) -> Operator:
-        self._session = _Session(self._namespace or "/")
-        return self
+    def __enter__(self) -> LifecycleClient:
+        self._session = _Session(self._namespace)
+        return LifecycleClient(self._session.node, self._wait)
 
     def __exit__(self, *_: object) -> None:
         self._session.__exit__()
 
-    def find(self, node_name: str, timeout_s: float = 5.0) -> None:
-        """Return when the node can be asked. Raises :class:`Unreachable`."""
-        if not self._client(node_name).wait_for_service(timeout_sec=timeout_s):
-            raise Unreachable(f"{node_name} offers no lifecycle service in this DDS domain")
-
-    def deactivate(self, node_name: str) -> bool:
-        """Whether the node did it. Raises :class:`Unreachable`."""
-        return self._change(node_name, "deactivate")
-
-    def activate(self, node_name: str) -> bool:
-        """Whether the node did it: an orchestrator is told to campaign, and refuses to be active by that alone."""
-        return self._change(node_name, "activate")
-
-    def _change(self, node_name: str, transition: str, timeout_s: float = 5.0) -> bool:
-        # By label, as ros2's own tool does: to a label that does not fit the state rclpy answers "no", but an id that
-        # does not fit is an exception in the node, which ends it.
-        request = ChangeState.Request(transition=Transition(label=transition))
-        future = self._client(node_name).call_async(request)
+    def _wait(self, future: Future, timeout_s: float) -> None:
         self._session.executor.spin_until_future_complete(future, timeout_sec=timeout_s)
-        if not future.done():
-            raise Unreachable(f"{node_name} did not answer")
-        return bool(future.result().success)
-
-    def _client(self, node_name: str) -> Client:
-        if node_name not in self._clients:
-            name = f"{self._namespace}/{node_name}/change_state"
-            self._clients[node_name] = self._session.node.create_client(ChangeState, name)
-        return self._clients[node_name]
 
 
-class HeartbeatEar:
+class HeartbeatListener:
     """Hears the leader's heartbeats on a thread of its own. A context manager."""
 
     def __init__(self, namespace: str = "/") -> None:
         self._namespace = namespace
         self._heard_at_s: list[float] = []
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="ear", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="heartbeats", daemon=True)
 
-    def __enter__(self) -> HeartbeatEar:
+    def __enter__(self) -> HeartbeatListener:
         self._thread.start()
         return self
 
@@ -164,7 +129,7 @@ class HeartbeatEar:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaderHeard:
+class HeardLeader:
     """The latest ``LeaderState``. ``skew_s``: the leader's clock minus this machine's, the way here included."""
 
     instance_id: str
@@ -173,18 +138,18 @@ class LeaderHeard:
     skew_s: float
 
 
-class FleetEar:
+class FleetListener:
     """Hears drones and the leader on a thread of its own. A context manager; what was heard stays readable."""
 
     def __init__(self, namespace: str = "/") -> None:
         self._drones: dict[str, tuple[DroneReport, float]] = {}
-        self._leader: tuple[LeaderHeard, float] | None = None
+        self._leader: tuple[HeardLeader, float] | None = None
         self._heard = threading.Condition()
         self._closing = threading.Event()
         self._session = _Session(namespace)
-        self._thread = threading.Thread(target=self._listen, name="fleet ear", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="fleet listener", daemon=True)
 
-    def __enter__(self) -> FleetEar:
+    def __enter__(self) -> FleetListener:
         self._thread.start()
         return self
 
@@ -198,7 +163,7 @@ class FleetEar:
         with self._heard:
             return {name: (report, now_s - at_s) for name, (report, at_s) in self._drones.items()}
 
-    def leader(self) -> tuple[LeaderHeard, float] | None:
+    def leader(self) -> tuple[HeardLeader, float] | None:
         """The leader's latest word, and how long ago (s) it came."""
         with self._heard:
             return None if self._leader is None else (self._leader[0], time.monotonic() - self._leader[1])
@@ -236,7 +201,7 @@ class FleetEar:
     def _on_leader(self, msg: LeaderState) -> None:
         skew_s = messages.time_from_msg(msg.stamp) - time.time()
         with self._heard:
-            self._leader = (LeaderHeard(msg.instance_id, msg.epoch, msg.region, skew_s), time.monotonic())
+            self._leader = (HeardLeader(msg.instance_id, msg.epoch, msg.region, skew_s), time.monotonic())
             self._heard.notify_all()
 
     def _listen(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import re
 import sys
 import threading
@@ -180,7 +181,8 @@ def test_the_leader_steps_down_and_stands_by_again_once_there_is_another(gateway
     assert gateway.control.asked[1] == ("activate", "orchestrator_a")
 
 
-def test_the_only_replica_leads_again_when_the_gateway_ends(gateway: Gateway) -> None:
+def test_the_only_replica_leads_again_when_the_gateway_ends(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     Leader(gateway)
     gateway.wait_shown()
     assert client(gateway).post("/leader/handover").status_code == 202
@@ -188,6 +190,8 @@ def test_the_only_replica_leads_again_when_the_gateway_ends(gateway: Gateway) ->
     gateway.app.state.close()
 
     assert gateway.control.asked == [("deactivate", "orchestrator_a"), ("activate", "orchestrator_a")]
+    said = [record for record in caplog.records if record.name.endswith("gateway.handover")]
+    assert said and all(record.levelno == logging.INFO for record in said)
 
 
 def test_without_a_leader_or_a_way_to_it_nothing_is_done(gateway: Gateway) -> None:

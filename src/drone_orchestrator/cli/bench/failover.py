@@ -227,14 +227,14 @@ class _Run:
 
     def go(self, rounds: int) -> dict[str, list[float]]:
         """``rounds`` of each kind in turn; the times of each, in s."""
-        from ...ros import fleet_client
+        from ...ros import fleet_client, lifecycle_client
 
         samples_s: dict[str, list[float]] = {kind: [] for kind in self._kinds}
         with ExitStack() as stack:
             self._fleet = stack.enter_context(running(self._options, self._out, on_exit=self._exited))
             os.environ.update(self._fleet.environment)
             self._observer = stack.enter_context(Observer(self._fleet, self._chronicle))
-            self._operator: fleet_client.Operator = stack.enter_context(fleet_client.Operator())
+            self._operator: lifecycle_client.LifecycleClient = stack.enter_context(fleet_client.LifecycleSession())
             if len(fleet_client.drones(timeout_s=READY_WITHIN_S, expected=self._options.drones)) < self._options.drones:
                 raise Broken(f"not every drone was heard within {READY_WITHIN_S:g} s")
             shop = stack.enter_context(self._shop())

@@ -93,7 +93,7 @@ def _point(fleet: LocalFleet, drones: int, seconds: float) -> dict[str, Any]:
     with OrderProbe(fleet, DESTINATION, "scale") as probe:
         probe.latencies_s(probe.send(rate, WARM_UP_S), ASSIGNED_WITHIN_S)
         leader = probe.leader()
-        with fleet_client.HeartbeatEar() as ear:
+        with fleet_client.HeartbeatListener() as ear:
             if not ear.wait(HEARD_WITHIN_S):
                 raise Failure(f"no heartbeat of the leader was heard within {HEARD_WITHIN_S:.0f} s")
             before, began_s = _times_s(fleet), time.monotonic()

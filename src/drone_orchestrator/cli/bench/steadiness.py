@@ -51,14 +51,14 @@ def steadiness(out: Output, minutes: float, drones: int, hogs: int | None) -> No
 
 def _measure(fleet: LocalFleet, out: Output, seconds: float, hogs: int) -> dict[str, Any]:
     os.environ.update(fleet.environment)
-    from ...ros.fleet_client import HeartbeatEar
+    from ...ros.fleet_client import HeartbeatListener
 
     options = fleet.options
     number = int(seconds * ORDERS_PER_S) + 1
     documents = town.orders(number, 1, heaviest_kg=heaviest_kg(options))
     with ExitStack() as stack:
         observer = stack.enter_context(Observer(fleet))
-        ear = stack.enter_context(HeartbeatEar())
+        ear = stack.enter_context(HeartbeatListener())
         stack.enter_context(
             Shop(fleet.url, documents, name="bench", seed=1, period_s=1.0 / ORDERS_PER_S, habits=Habits(again=0.0))
         )

@@ -4,62 +4,41 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.client import Client
 from rclpy.node import Node
+from rclpy.task import Future
 
 from ...gateway.handover import LeaderUnreachable
-
-FIND_WITHIN_S = 5.0
-ANSWER_WITHIN_S = 5.0
+from ...ros.lifecycle_client import LifecycleClient, Unreachable
 
 
 class LifecycleControl:
-    """See :class:`~drone_orchestrator.gateway.handover.LeaderControl`. ``node`` is spun by another thread."""
+    """See :class:`~drone_orchestrator.gateway.handover.LeaderControl`. Another thread spins ``node``."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
-        self._group = ReentrantCallbackGroup()
-        self._lock = threading.Lock()
-        self._clients: dict[str, Client] = {}
         self._closing = threading.Event()
+        self._client = LifecycleClient(node, self._wait, ReentrantCallbackGroup())
 
     def close(self) -> None:
-        """Wait for no answer any more: the node is not spun. What is asked is sent still."""
+        """Stop waiting for answers, because the node is not spun any more. Requests are still sent."""
         self._closing.set()
 
     def deactivate(self, holder: str) -> bool:
-        return self._change(holder, "deactivate")
+        try:
+            return self._client.deactivate(holder)
+        except Unreachable as error:
+            raise LeaderUnreachable(str(error)) from error
 
-    def activate(self, holder: str) -> bool:
-        return self._change(holder, "activate")
+    def activate(self, holder: str) -> None:
+        try:
+            self._client.activate(holder)
+        except Unreachable as error:
+            raise LeaderUnreachable(str(error)) from error
 
-    def _change(self, holder: str, transition: str) -> bool:
-        client = self._client(holder)
-        if not client.wait_for_service(timeout_sec=FIND_WITHIN_S):
-            raise LeaderUnreachable(f"{holder} offers no lifecycle service in this DDS domain")
+    def _wait(self, future: Future, timeout_s: float) -> None:
         answered = threading.Event()
-        # By label, see observer.Operator: an id that does not fit the node's state would end the node.
-        future = client.call_async(ChangeState.Request(transition=Transition(label=transition)))
         future.add_done_callback(lambda _: answered.set())
-        until_s = time.monotonic() + ANSWER_WITHIN_S
+        until_s = time.monotonic() + timeout_s
         while not answered.wait(0.05) and time.monotonic() < until_s and not self._closing.is_set():
             pass
-        if not answered.is_set():
-            client.remove_pending_request(future)
-            raise LeaderUnreachable(f"{holder} did not answer within {ANSWER_WITHIN_S:g} s")
-        answer: Any = future.result()
-        return bool(answer.success)
-
-    def _client(self, holder: str) -> Client:
-        """The client of one orchestrator, a sibling in this node's namespace."""
-        with self._lock:
-            if holder not in self._clients:
-                self._clients[holder] = self._node.create_client(
-                    ChangeState, f"{holder}/change_state", callback_group=self._group
-                )
-            return self._clients[holder]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -140,6 +141,23 @@ def test_an_order_is_found_by_either_id(store, make, epoch):
     view = store.find(running.message_id)
     assert (view.order, view.saga.status) == (running, S.PENDING)
     assert view.revision == make.entry_of(store.snapshot(), Kind.SAGA, running.message_id).mod_revision
+
+
+def test_an_order_is_found_by_its_message_id_in_capitals(store, make, epoch):
+    waiting, running = (make.order(message_id=str(uuid.uuid4())) for _ in range(2))
+    store.submit(waiting)
+    store.commit(epoch, [make.accepting(running, epoch)])
+    for order in (waiting, running):
+        assert store.find(order.message_id.upper()).order == order
+
+
+def test_an_order_id_that_is_a_uuid_keeps_its_capitals(store, make):
+    small, capital = (make.order(order_id=text) for text in (f"{uuid.uuid4()}", f"{uuid.uuid4()}".upper()))
+    store.submit(small)
+    store.submit(capital)
+    assert store.find(small.order_id).order == small
+    assert store.find(capital.order_id).order == capital
+    assert store.find(small.order_id.upper()) is store.find(capital.order_id.lower()) is None
 
 
 def test_an_order_that_became_a_saga_is_found_by_its_order_id(store, make, epoch):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
 
+from .ids import canonical_id, is_uuid
 from .types import FleetSpec, GeoPoint, Order, Priority
 from .wire import rounded_to_float32
 from .zones import blocked_way
@@ -42,7 +43,6 @@ T = TypeVar("T")
 
 _ORDER_ID = re.compile(r"[A-Za-z0-9._-]+")
 _CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EARTH_MEAN_RADIUS_M = 6_371_008.8
 
 
@@ -106,9 +106,9 @@ def parse_order(
 def parse_message_id(value: object, field: str = "message_id") -> str:
     """A UUID in canonical text form, any case, as lower case. Raises :class:`InvalidOrder`."""
     text = _text(value, field)
-    if not _UUID.fullmatch(text):
+    if not is_uuid(text):
         raise InvalidOrder(field, "must be a UUID such as 123e4567-e89b-42d3-a456-426614174000", Code.BAD_FORMAT)
-    return text.lower()
+    return canonical_id(text)
 
 
 def message_id_from_key(key: str) -> str:
@@ -125,7 +125,7 @@ def message_id_from_key(key: str) -> str:
         raise InvalidOrder(field, f"must have at most {MAX_KEY_LENGTH} characters", Code.TOO_LONG)
     if not text.isprintable():
         raise InvalidOrder(field, "must have printable characters only", Code.BAD_FORMAT)
-    return text.lower() if _UUID.fullmatch(text) else str(uuid.uuid5(KEY_NAMESPACE, text))
+    return canonical_id(text) if is_uuid(text) else str(uuid.uuid5(KEY_NAMESPACE, text))
 
 
 def check_serviceable(order: Order, fleet: FleetSpec, capable: Callable[[FleetSpec, Order], bool]) -> None:

@@ -9,6 +9,7 @@ import anyio.to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from ..core.ids import canonical_id
 from ..telemetry.metrics import CONTENT_TYPE
 from . import docs_page, schemas
 from .handover import check_operator
@@ -59,7 +60,7 @@ def add_operations(app: FastAPI, gateway: Service) -> None:
     ) -> Response:
         refuse_unknown_parameters(request, "last_event_id", "message_id")
         after = revision_of(request.headers.get("last-event-id"), last_event_id)
-        return gateway.streams.response(after, message_id)
+        return gateway.streams.response(after, canonical_id(message_id))
 
     @app.post(
         "/leader/handover",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from ..core.ids import canonical_id
 from ..core.types import Corrupt, Entry, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
 from ..core.view import OrderView
 from ..ports import HistoryGone, StoreError, StoreUnavailable, WatchHandle
@@ -86,13 +87,13 @@ class Reader:
     def find(self, order_or_message_id: str) -> OrderView | None:
         """Find an order by message id, else by order id. ``revision`` is that of its saga, else of its inbox entry.
 
-        Raises :class:`CorruptRecord` if the order exists but cannot be read.
+        A message id may be in capitals. Raises :class:`CorruptRecord` if the order exists but cannot be read.
         """
         try:
             index = self.keys.order_index(order_or_message_id)
         except InvalidId:
             return None
-        view, found = self._view(order_or_message_id, index)
+        view, found = self._view(canonical_id(order_or_message_id), index)
         if view is not None or index not in found:
             return view
         message_id = self._require(found[index])

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from gateway_fixtures import FLEET, Gateway, order_document
 
 from drone_orchestrator.core import admission
-from drone_orchestrator.core.types import Order
 from drone_orchestrator.intake import intake as intake_module
-from drone_orchestrator.intake.answers import Result
 from drone_orchestrator.intake.bulkheads import Bulkheads
 from drone_orchestrator.ports import FateUnknown
 
@@ -143,19 +138,14 @@ def test_a_document_that_is_no_order(gateway: Gateway, counts: Counter[str]) -> 
 
 def test_an_order_over_the_service(gateway: Gateway, counts: Counter[str]) -> None:
     pytest.importorskip("rclpy")
-    from drone_interfaces.msg import GeoPosition
-    from drone_interfaces.msg import Order as OrderMsg
-    from drone_interfaces.srv import SubmitOrder
+    import ros_doors
 
-    from drone_orchestrator.nodes.order_gateway.order_services import OrderServices
+    message = ros_doors.order_msg(order_document(order_id="o-1"))
+    message.priority = message.HIGH
 
-    point = order_document()["destination"]
-    destination = GeoPosition(latitude_deg=point["lat"], longitude_deg=point["lon"])
-    message = OrderMsg(order_id="o-1", destination=destination, package_weight_kg=1.2, priority=OrderMsg.HIGH)
+    answer = ros_doors.submit_by_service(gateway, message)
 
-    answer = OrderServices(gateway.intake).submit(SubmitOrder.Request(order=message), SubmitOrder.Response())
-
-    assert answer.result == SubmitOrder.Response.ACCEPTED
+    assert answer.result == answer.ACCEPTED
     assert counts == ONCE
     shown = gateway.http.get("/orders/o-1").json()["order"]
     assert (shown["package_weight_kg"], shown["priority"], shown["deadline_s"]) == (1.2, "high", None)
@@ -163,37 +153,11 @@ def test_an_order_over_the_service(gateway: Gateway, counts: Counter[str]) -> No
 
 def test_an_order_from_the_topic(gateway: Gateway, counts: Counter[str]) -> None:
     pytest.importorskip("rclpy")
-    from builtin_interfaces.msg import Time
-    from drone_interfaces.msg import OrderRequest
+    import ros_doors
 
-    from drone_orchestrator.nodes.order_gateway.order_topic import OrderTopic
-    from drone_orchestrator.ros.qos_watch import QosWatch
-    from drone_orchestrator.security.envelope import Opener
+    ros_doors.publish(gateway, "order.submit", order_document(order_id="o-1"), M1)
 
-    node, watch = _Node(), cast(QosWatch, _Watch())
-    opener = Opener({}, window_s=30.0, allow_unsigned=True)
-    OrderTopic(cast(Any, node), opener, gateway.intake, gateway.metrics, watch)
-    payload = json.dumps(order_document(order_id="o-1"))
-    stamp = Time(sec=int(time.time()))
-
-    node.publish(OrderRequest(message_id=M1, type="order.submit", payload=payload, timestamp=stamp))
-
-    assert gateway.count(Result.ACCEPTED.value, "dds_topic") == 1
+    assert gateway.count("accepted", "dds_topic") == 1
     assert counts == ONCE
     found = gateway.store.find("o-1")
-    assert found is not None and isinstance(found.order, Order) and found.order.message_id == M1
-
-
-class _Node:
-    """A node whose only subscription gets what :meth:`publish` is given."""
-
-    def create_subscription(self, _type: Any, _topic: str, callback: Any, _qos: Any, **_options: Any) -> None:
-        self.publish = callback
-
-    def get_logger(self) -> Any:
-        return logging.getLogger("test")
-
-
-class _Watch:
-    def subscribing(self, _topic: str, _qos: Any) -> dict[str, Any]:
-        return {}
+    assert found is not None and found.order.message_id == M1

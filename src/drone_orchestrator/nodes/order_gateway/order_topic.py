@@ -14,6 +14,7 @@ from typing import Any
 from drone_interfaces.msg import OrderRequest
 from rclpy.node import Node
 
+from ...core.ids import canonical_id
 from ...intake.answers import Answer, Result
 from ...intake.intake import Intake
 from ...ros import names, qos
@@ -84,7 +85,9 @@ class OrderTopic:
 
     def _carry_out(self, envelope: Envelope, payload: dict[str, Any]) -> Answer:
         if envelope.type == SUBMIT:
-            if payload.get("message_id") not in (None, envelope.message_id):
+            stated = payload.get("message_id")
+            stated = canonical_id(stated) if isinstance(stated, str) else stated
+            if stated not in (None, canonical_id(envelope.message_id)):
                 raise Refused(Refusal.MALFORMED, "the message_id of the payload is not that of the envelope")
             return self._intake.accept({**payload, "message_id": envelope.message_id}, SOURCE)
         if envelope.type == CANCEL:

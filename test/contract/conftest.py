@@ -185,7 +185,9 @@ def accepting(order: Order, epoch: int, inbox_revision: int = 0, drone: str = ""
     if drone:
         pending = sagas.fold(events)
         assert pending is not None
-        event = sagas.record(pending, sagas.ASSIGNED, SagaStatus.ASSIGNED, now_s=2001.0, epoch=epoch, drone_id=drone)
+        event = sagas.next_event(
+            pending, sagas.ASSIGNED, SagaStatus.ASSIGNED, now_s=2001.0, epoch=epoch, drone_id=drone
+        )
         events.append(event)
     saga = sagas.fold(events)
     assert saga is not None
@@ -198,18 +200,18 @@ def stepping(
 ) -> Transition:
     """One further step of a stored saga."""
     fields = {"now_s": 3000.0, "epoch": saga.epoch, **fields}
-    event = sagas.record(saga, type_, to, **fields)
+    event = sagas.next_event(saga, type_, to, **fields)
     return Transition(sagas.apply(saga, event), (event,), revision, change)
 
 
 def releasing(saga: Saga, revision: int, reservation_revision: int) -> Transition:
     """Abandon and compensate an assigned saga, giving its drone back."""
     drone = saga.drone_id
-    first = sagas.record(
+    first = sagas.next_event(
         saga, sagas.ABANDONED, SagaStatus.COMPENSATING, now_s=1.0, epoch=saga.epoch, target=SagaStatus.PENDING
     )
     middle = sagas.apply(saga, first)
-    second = sagas.record(middle, sagas.COMPENSATED, SagaStatus.PENDING, now_s=2.0, epoch=saga.epoch)
+    second = sagas.next_event(middle, sagas.COMPENSATED, SagaStatus.PENDING, now_s=2.0, epoch=saga.epoch)
     return Transition(sagas.apply(middle, second), (first, second), revision, Release(drone, reservation_revision))
 
 

@@ -47,7 +47,7 @@ class Office:
         saga = sagas.apply(None, events[0])
         if drone_id:
             fields = {"now_s": now_s, "epoch": self.epoch, "drone_id": drone_id}
-            events.append(sagas.record(saga, sagas.ASSIGNED, SagaStatus.ASSIGNED, **fields))
+            events.append(sagas.next_event(saga, sagas.ASSIGNED, SagaStatus.ASSIGNED, **fields))
             saga = sagas.apply(saga, events[1])
         used = (Consume(Kind.INBOX_ORDER, order.message_id, view.revision),)
         self._commit(Transition(saga, tuple(events), 0, Reserve(drone_id) if drone_id else None, used))
@@ -57,7 +57,7 @@ class Office:
         """One more event; clearance makes the reservation firm, a terminal one gives the drone back."""
         view = self.store.find(saga.message_id)
         assert view is not None
-        event = sagas.record(saga, type_, to, **{"now_s": time.time(), "epoch": self.epoch, **fields})
+        event = sagas.next_event(saga, type_, to, **{"now_s": time.time(), "epoch": self.epoch, **fields})
         after = sagas.apply(saga, event)
         held = [e for e in self.store.snapshot().entries if e.kind is Kind.ASSIGNMENT and e.id == saga.drone_id]
         drone: Release | MakeFirm | None = None

@@ -51,7 +51,7 @@ class Town:
         saga = sagas.apply(None, begun)
         used = (Consume(Kind.INBOX_ORDER, order.message_id, view.revision),)
         revision = self._commit(Transition(saga, (begun,), 0, consume=used))
-        ended = sagas.record(saga, sagas.CANCELLED, SagaStatus.CANCELLED, now_s=time.time(), epoch=self.epoch)
+        ended = sagas.next_event(saga, sagas.CANCELLED, SagaStatus.CANCELLED, now_s=time.time(), epoch=self.epoch)
         saga = sagas.apply(saga, ended)
         return Ended(saga, self._commit(Transition(saga, (ended,), revision)))
 

@@ -19,7 +19,7 @@ from gateway_process import DEADLINE_S, REGION, GatewayProcess, eventually, orde
 
 from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess, find_etcd
 from drone_orchestrator.core.changes import Transition
-from drone_orchestrator.core.saga import ASSIGNED, FAILED, apply, begin, record
+from drone_orchestrator.core.saga import ASSIGNED, FAILED, apply, begin, next_event
 from drone_orchestrator.core.types import LeaderRecord, Saga, SagaStatus
 from drone_orchestrator.store import EtcdStore
 
@@ -77,17 +77,17 @@ class Leader:
         assert view is not None
         first = begin(view.order, now_s=1.0, epoch=self.epoch)
         saga = apply(None, first)
-        second = record(saga, ASSIGNED, S.ASSIGNED, now_s=2.0, epoch=self.epoch, drone_id="drone_1")
+        second = next_event(saga, ASSIGNED, S.ASSIGNED, now_s=2.0, epoch=self.epoch, drone_id="drone_1")
         saga = apply(saga, second)
         revision = self.commit(Transition(saga, (first, second), 0))
-        third = record(saga, "abandoned", S.COMPENSATING, now_s=3.0, epoch=self.epoch, target=S.FAILED)
+        third = next_event(saga, "abandoned", S.COMPENSATING, now_s=3.0, epoch=self.epoch, target=S.FAILED)
         saga = apply(saga, third)
         revision = self.commit(Transition(saga, (third,), revision))
         self.finish(saga, revision)
         return message_id
 
     def finish(self, saga: Saga, revision: int) -> None:
-        last = record(saga, FAILED, S.FAILED, now_s=4.0, epoch=self.epoch, reason="test")
+        last = next_event(saga, FAILED, S.FAILED, now_s=4.0, epoch=self.epoch, reason="test")
         self.commit(Transition(apply(saga, last), (last,), revision))
 
     def commit(self, change: Transition) -> int:

@@ -30,7 +30,7 @@ from drone_orchestrator.bringup.etcd_process import (  # noqa: E402
 )
 from drone_orchestrator.bringup.paths import default_fleet_config  # noqa: E402
 from drone_orchestrator.core.leader.steps import build_transition  # noqa: E402
-from drone_orchestrator.core.saga import CANCELLED, apply, begin, record  # noqa: E402
+from drone_orchestrator.core.saga import CANCELLED, apply, begin, next_event  # noqa: E402
 from drone_orchestrator.core.types import LeaderRecord, SagaStatus  # noqa: E402
 from drone_orchestrator.core.view import FleetView  # noqa: E402
 from drone_orchestrator.ros import names, qos  # noqa: E402
@@ -163,7 +163,7 @@ def cancel_all_couriers(etcd: EtcdProcess) -> None:
             if order is not None and order.drone_class == "courier":
                 first = begin(order, now_s=1.0, epoch=epoch)
                 saga = apply(None, first)
-                second = record(saga, CANCELLED, SagaStatus.CANCELLED, now_s=2.0, epoch=epoch, reason="because")
+                second = next_event(saga, CANCELLED, SagaStatus.CANCELLED, now_s=2.0, epoch=epoch, reason="because")
                 assert store.commit(epoch, [build_transition(view, (first, second), None)])[0].revision > 0
     finally:
         store.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from records import EVENT_TYPES, events, numbers, orders, sagas
 
 from drone_orchestrator.core import saga as core
-from drone_orchestrator.core.saga import TRANSITIONS, IllegalTransition, apply, begin, fold, record
+from drone_orchestrator.core.saga import TRANSITIONS, IllegalTransition, apply, begin, fold, next_event
 from drone_orchestrator.core.types import GeoPoint, Order, Saga, SagaEvent, SagaStatus
 
 S = SagaStatus
@@ -36,7 +36,7 @@ def histories(draw: st.DrawFn, most: int = 25) -> list[SagaEvent]:
             break
         type_, to = draw(st.sampled_from(steps))
         undoing = draw(st.sampled_from([S.PENDING, S.CANCELLED, S.FAILED])) if type_ == core.ABANDONED else saga.target
-        event = record(
+        event = next_event(
             saga,
             type_,
             to,
@@ -137,7 +137,7 @@ def test_another_order_s_event_is_refused(history: list[SagaEvent], other: Order
 def test_an_event_that_names_another_status_before_it_is_refused() -> None:
     first = begin(Order("m1", "o1", GeoPoint(0.0, 0.0), 1.0, 0.0), now_s=0.0, epoch=1)
     saga = apply(None, first)
-    step = record(saga, core.ASSIGNED, S.ASSIGNED, now_s=0.0, epoch=1, drone_id="d1")
+    step = next_event(saga, core.ASSIGNED, S.ASSIGNED, now_s=0.0, epoch=1, drone_id="d1")
     with pytest.raises(IllegalTransition):
         apply(saga, replace(step, from_status=S.LOADING))
 

@@ -52,7 +52,7 @@ def end_an_order(store: EtcdStore) -> str:
     order = Order(str(uuid.uuid4()), "ORD-1", GeoPoint(37.77, -122.42), 1.0, time.time())
     first = sagas.begin(order, now_s=time.time(), epoch=epoch)
     pending = sagas.apply(None, first)
-    last = sagas.record(pending, sagas.CANCELLED, SagaStatus.CANCELLED, now_s=time.time(), epoch=epoch)
+    last = sagas.next_event(pending, sagas.CANCELLED, SagaStatus.CANCELLED, now_s=time.time(), epoch=epoch)
     [result] = store.commit(epoch, [Transition(sagas.apply(pending, last), (first, last), 0)])
     assert result.fate is Fate.SUCCEEDED
     store.resign(epoch)

@@ -18,7 +18,7 @@ from drone_orchestrator.core.changes import Discard, Fate, Transition
 from drone_orchestrator.core.drone.events import Cleared, DroneEffect, Load, WriteJournal
 from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader import steps as steps_module
-from drone_orchestrator.core.leader.after_loading import Aftermath
+from drone_orchestrator.core.leader.after_loading import AfterLoading
 from drone_orchestrator.core.leader.dispatch import Dispatcher
 from drone_orchestrator.core.leader.effects import AnswerClearance, Archive, Commit, Effect, Send
 from drone_orchestrator.core.leader.election import Election
@@ -116,12 +116,12 @@ def _unfenced(patch: Patch) -> None:
 def _sent_early(patch: Patch, kind: type[Send]) -> None:
     """Send what is of ``kind`` before the commit that it depends on."""
 
-    def commit(honest: Callable[..., list[Effect]], steps: Steps, *args: Any, then: Any = (), **kwargs: Any) -> Any:
+    def record(honest: Callable[..., list[Effect]], steps: Steps, *args: Any, then: Any = (), **kwargs: Any) -> Any:
         early = [send for send in then if isinstance(send, kind)]
         late = tuple(send for send in then if not isinstance(send, kind))
         return [*early, *honest(steps, *args, then=late, **kwargs)]
 
-    patch.around(Steps, "commit", commit)
+    patch.around(Steps, "record", record)
 
 
 # --- I1 one_drone_per_order -------------------------------------------------------------------------------------------
@@ -147,16 +147,17 @@ def drone_free_by_its_own_word(patch: Patch) -> None:
     order is parked, and it takes no other while it is reserved, in planning and in the transaction that reserves it."""
     _uncompared(patch, Kind.ASSIGNMENT)
 
-    def look(honest: Any, aftermath: Aftermath, saga: Saga, memory: Any, drone: Any, silent: bool, now: Any) -> Any:
+    def reconcile(honest: Any, after_loading: AfterLoading, saga: Saga, memory: Any, now: Any) -> Any:
+        drone = after_loading._state.drones.get(saga.drone_id or "")
         changed = drone is not None and saga.journal_id not in (None, drone.report.journal_id)
-        return [] if changed and not saga.parked else honest(aftermath, saga, memory, drone, silent, now)
+        return [] if changed and not saga.parked else honest(after_loading, saga, memory, now)
 
-    def look_at_drone(honest: Any, roster: Roster, *args: Any) -> None:
+    def update_drone(honest: Any, roster: Roster, *args: Any) -> None:
         with mock.patch.object(roster._view, "reservations", {}):
             honest(roster, *args)
 
-    patch.around(Aftermath, "look", look)
-    patch.around(Roster, "_look", look_at_drone)
+    patch.around(AfterLoading, "reconcile", reconcile)
+    patch.around(Roster, "_update", update_drone)
 
 
 # --- I3 nothing_lost --------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def outcome_acknowledged_before_the_commit(patch: Patch) -> None:
     """A drone's outcome is acknowledged when it is heard, not when it is on record: where the commit fails, nobody
     knows any more how the order ended. Two guards: an order that its drone knows nothing of is parked after a while."""
     _sent_early(patch, AcknowledgeOutcome)
-    patch.replace(Aftermath, "_ignorant", lambda aftermath, saga, memory, now: [])
+    patch.replace(AfterLoading, "_goal_unknown_to_drone", lambda after_loading, saga, memory, now: [])
 
 
 @mutant("I3")
@@ -212,7 +213,7 @@ def inbox_entry_deleted_first(patch: Patch) -> None:
 @mutant("I3")
 def order_never_looked_at_again(patch: Patch) -> None:
     """Nothing wakes an order: a commit that failed, a pause or a deadline is never followed by another look."""
-    patch.replace(Steps, "wake", lambda steps, message_id, at_mono_s: None)
+    patch.replace(Steps, "schedule", lambda steps, message_id, at_mono_s: None)
 
 
 @mutant("I3")
@@ -258,10 +259,10 @@ def ended_order_changed_again(patch: Patch) -> None:
 
     def heard(honest: Any, dispatcher: Dispatcher, report: Any, outcome: Any, now: Any) -> list[Effect]:
         saga = dispatcher._view.saga_of(outcome.message_id, outcome.attempt)
-        term = dispatcher._steps.held
+        term = dispatcher._state.current_term
         late = saga is not None and saga.status is S.FAILED and outcome.outcome is Outcome.DELIVERED
         if late and not term.of(outcome.message_id).busy:
-            return dispatcher._steps.commit(dispatcher._steps.record(saga, sagas.DELIVERED, S.DELIVERED, now))
+            return dispatcher._steps.record(dispatcher._steps.event(saga, sagas.DELIVERED, S.DELIVERED, now))
         return honest(dispatcher, report, outcome, now)
 
     patch.around(Dispatcher, "_outcome_heard", heard)
@@ -271,7 +272,7 @@ def ended_order_changed_again(patch: Patch) -> None:
 def retired_before_the_end(patch: Patch) -> None:
     """The retention takes every order that is old enough, whether it has ended or not."""
 
-    def look_at(honest: Any, retention: Retention, message_id: str) -> None:
+    def saga_changed(honest: Any, retention: Retention, message_id: str) -> None:
         entry = retention._view.sagas.get(message_id)
         if entry is not None and isinstance(entry.value, Saga):
             ended = replace(entry.value, status=S.FAILED, updated_at=entry.value.created_at - 1e6)
@@ -281,7 +282,7 @@ def retired_before_the_end(patch: Patch) -> None:
         else:
             honest(retention, message_id)
 
-    patch.around(Retention, "look_at", look_at)
+    patch.around(Retention, "saga_changed", saga_changed)
 
 
 @mutant("I3")
@@ -349,43 +350,44 @@ def clearance_before_the_commit(patch: Patch) -> None:
 def loading_leaves_the_reservation_leased(patch: Patch) -> None:
     """LOADING neither compares the reservation nor makes it firm, so it may run out with the package on board."""
 
-    def commit(honest: Any, steps: Steps, event: Any, reservation: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def record(honest: Any, steps: Steps, event: Any, reservation: Any = None, *args: Any, **kwargs: Any) -> Any:
         return honest(steps, event, None if event.type == sagas.CLEARED else reservation, *args, **kwargs)
 
-    patch.around(Steps, "commit", commit)
+    patch.around(Steps, "record", record)
 
 
 @mutant("I5")
 def silent_drone_gives_up_its_package(patch: Patch) -> None:
     """An order past LOADING goes to another drone when its own has not been heard for its grace."""
 
-    def silent(honest: Any, aftermath: Aftermath, saga: Saga, memory: Any, drone: Any, now: Any) -> list[Effect]:
-        effects = honest(aftermath, saga, memory, drone, now)
+    def silent(honest: Any, after_loading: AfterLoading, saga: Saga, memory: Any, drone: Any, now: Any) -> list[Effect]:
+        effects = honest(after_loading, saga, memory, drone, now)
         if not any(isinstance(effect, Commit) for effect in effects):
             return effects
-        return aftermath._steps.compensated(*_abandoned(aftermath, saga, now))
+        return after_loading._steps.complete_compensation(*_abandoned(after_loading, saga, now))
 
-    patch.around(Aftermath, "_silent", silent)
+    patch.around(AfterLoading, "_silent", silent)
 
 
 @mutant("I5")
 def another_journal_counts_as_not_loaded(patch: Patch) -> None:
     """A drone that comes back with another journal is believed that it has not loaded."""
 
-    def look(honest: Any, aftermath: Aftermath, saga: Saga, memory: Any, drone: Any, silent: bool, now: Any) -> Any:
+    def reconcile(honest: Any, after_loading: AfterLoading, saga: Saga, memory: Any, now: Any) -> Any:
+        drone = after_loading._state.drones.get(saga.drone_id or "")
         changed = drone is not None and saga.journal_id not in (None, drone.report.journal_id)
-        if not changed or silent or saga.parked:
-            return honest(aftermath, saga, memory, drone, silent, now)
-        return aftermath._steps.compensated(*_abandoned(aftermath, saga, now))
+        if drone is None or not changed or after_loading._state.is_silent(drone, now) or saga.parked:
+            return honest(after_loading, saga, memory, now)
+        return after_loading._steps.complete_compensation(*_abandoned(after_loading, saga, now))
 
-    patch.around(Aftermath, "look", look)
+    patch.around(AfterLoading, "reconcile", reconcile)
 
 
-def _abandoned(aftermath: Aftermath, saga: Saga, now: Any) -> tuple[Any, ...]:
+def _abandoned(after_loading: AfterLoading, saga: Saga, now: Any) -> tuple[Any, ...]:
     """Arguments that compensate ``saga`` at once, from wherever it is."""
     if saga.status is S.COMPENSATING:
         return saga, now
-    event = aftermath._steps.abandoned(saga, "believed_not_loaded", S.PENDING, now)
+    event = after_loading._steps.abandoned(saga, "believed_not_loaded", S.PENDING, now)
     return sagas.apply(saga, event), now, (), (event,)
 
 

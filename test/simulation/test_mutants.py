@@ -52,7 +52,7 @@ def _does_nothing(patch: Patch) -> None:
 
 def _dies(patch: Patch) -> None:
     """An exception where there must be none."""
-    patch.replace(Steps, "wake", None)
+    patch.replace(Steps, "schedule", None)
 
 
 @pytest.mark.parametrize(("apply", "why"), [(_does_nothing, "survived"), (_dies, "exception")])

@@ -19,7 +19,7 @@ from drone_orchestrator.cli.commands.simulate import simulate
 from drone_orchestrator.cli.simulate import replay_command
 from drone_orchestrator.core.drone.events import Cleared, Load
 from drone_orchestrator.core.drone.machine import DroneMachine
-from drone_orchestrator.core.leader.after_loading import Aftermath
+from drone_orchestrator.core.leader.after_loading import AfterLoading
 from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.types import Phase
 from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, MESSAGE_FAULTS, STANDARD
@@ -131,7 +131,7 @@ def test_a_drone_that_loads_without_clearance_is_caught(monkeypatch):
 
 
 def test_a_leader_that_forgets_orders_on_board_is_caught(monkeypatch):
-    monkeypatch.setattr(Aftermath, "look", lambda self, *args: [])
+    monkeypatch.setattr(AfterLoading, "reconcile", lambda self, *args: [])
     assert _failures(1)["I3"]
 
 
@@ -139,7 +139,7 @@ def test_an_exception_in_the_core_is_caught(monkeypatch):
     def die(self, *args):
         raise AssertionError("no such thing")
 
-    monkeypatch.setattr(Aftermath, "_settle", die)
+    monkeypatch.setattr(AfterLoading, "_settle", die)
     assert _failures(1)["I3"]
 
 
@@ -191,7 +191,7 @@ def test_one_seed_is_traced_and_names_its_hash():
 
 
 def test_a_failing_seed_exits_with_1_and_prints_the_command_that_replays_it(monkeypatch):
-    monkeypatch.setattr(Aftermath, "look", lambda self, *args: [])
+    monkeypatch.setattr(AfterLoading, "reconcile", lambda self, *args: [])
     done = CliRunner().invoke(simulate, ["--seeds", "1", "--start", "4", "--profile", "intense", "--jobs", "1"])
     assert done.exit_code == 1
     shown = " ".join(done.stdout.split())

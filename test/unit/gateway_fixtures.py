@@ -12,7 +12,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from drone_orchestrator.core.changes import Transition
-from drone_orchestrator.core.saga import apply, begin, record
+from drone_orchestrator.core.saga import apply, begin, next_event
 from drone_orchestrator.core.types import (
     DroneClass,
     FleetSpec,
@@ -179,7 +179,7 @@ class Leader:
     def step(self, saga: Saga, kind: str, status: SagaStatus, **more: Any) -> Saga:
         held, breaker = more.pop("reservation", None), more.pop("breaker", None)
         revision = self.revision_of(saga)
-        event = record(saga, kind, status, epoch=self.epoch, **{"now_s": self.gateway.wall(), **more})
+        event = next_event(saga, kind, status, epoch=self.epoch, **{"now_s": self.gateway.wall(), **more})
         after = apply(saga, event)
         self.commit(Transition(after, (event,), revision, reservation=held, breaker=breaker))
         return after

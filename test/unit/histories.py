@@ -72,7 +72,7 @@ class History:
 
     def event(self, message_id: str, type_: str, to: SagaStatus, **fields: Any) -> SagaEvent:
         fields.setdefault("epoch", self.epoch)
-        return sagas.record(self.sagas[message_id], type_, to, now_s=100.0 + self.revision, **fields)
+        return sagas.next_event(self.sagas[message_id], type_, to, now_s=100.0 + self.revision, **fields)
 
     def accept(self, wanted: Order) -> None:
         first = sagas.begin(wanted, now_s=100.0 + self.revision, epoch=self.epoch)

@@ -123,7 +123,7 @@ def nothing_is_left(world: World, order: Order) -> None:
     held = [e.value for e in view.reservations.values()]
     assert order.message_id not in [getattr(r, "message_id", None) for r in held]
     assert order.message_id not in {**view.inbox, **view.cancels, **view.commands}
-    term = world.leader.core.dispatcher._term
+    term = world.leader.core.dispatcher._state.term
     assert term is not None
     assert not any(order.message_id in held for held in (term.orders, term.waiting, term.accepting))
     assert term.reserving == {}

@@ -92,15 +92,15 @@ class Ledger:
         """Agree with all of ``view``, as after a snapshot. What is not in it is gone."""
         gone = [id_ for id_ in self._orders if id_ not in view.sagas and id_ not in view.inbox]
         for message_id in [*gone, *view.sagas, *view.inbox]:
-            self.look(view, message_id)
+            self.update(view, message_id)
 
     def apply(self, view: FleetView, fresh: Iterable[Entry]) -> None:
         """Follow ``view``, to which a change was applied; ``fresh`` is what ``FleetView.apply`` returned."""
         for entry in fresh:
             if entry.kind in (Kind.INBOX_ORDER, Kind.SAGA):
-                self.look(view, entry.id)
+                self.update(view, entry.id)
 
-    def look(self, view: FleetView, message_id: str) -> None:
+    def update(self, view: FleetView, message_id: str) -> None:
         """Count one order as ``view`` has it: by its saga, else by its inbox entry, else (or unreadable) as gone."""
         saga = view.saga_of(message_id)
         if saga is not None:

@@ -1,8 +1,8 @@
 """The saga of one order as a transition table, and the fold that makes state out of events.
 
 :data:`TRANSITIONS` is the single place that says which step may follow which. ``apply`` refuses everything else, so an
-illegal step cannot reach the store. ``record`` makes the next event of a saga; state is only ever changed by applying
-one, which is what makes a history replayable (invariant I6).
+illegal step cannot reach the store. ``next_event`` makes a saga's next event; state only ever changes by applying one,
+which is what makes a history replayable (invariant I6).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def begin(order: Order, *, now_s: float, epoch: int) -> SagaEvent:
     return SagaEvent(order.message_id, 1, ACCEPTED, now_s, epoch, S.PENDING, order=order)
 
 
-def record(
+def next_event(
     saga: Saga,
     type_: str,
     to_status: SagaStatus,
@@ -80,7 +80,7 @@ def record(
     target: SagaStatus | None = None,
     not_before: float = 0.0,
 ) -> SagaEvent:
-    """The next event of ``saga``; ``drone_id`` and ``journal_id`` default to the saga's own."""
+    """Return the event that follows in ``saga``; ``drone_id`` and ``journal_id`` default to the saga's."""
     attempt = saga.attempt + 1 if type_ == ASSIGNED else saga.attempt
     return SagaEvent(
         message_id=saga.message_id,

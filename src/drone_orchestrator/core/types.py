@@ -128,6 +128,11 @@ class Order:
     drone_class: str | None = None
     trace_context: str = ""
 
+    @property
+    def deadline_at(self) -> float | None:
+        """Wall clock time, in s, after which the order is useless; ``None`` without a deadline."""
+        return None if self.deadline_s is None else self.submitted_at + self.deadline_s
+
     def same_request(self, other: Order) -> bool:
         """Whether both ask for the same thing. Time and trace do not count, nor what rounding for messages removes."""
         return self._payload() == other._payload() or self._rounded()._payload() == other._rounded()._payload()
@@ -310,6 +315,15 @@ class DroneReport:
     attempt: int = 0
     package_on_board: bool = False
     outcomes: tuple[DeliveryOutcome, ...] = ()
+
+    def carries(self, saga: Saga) -> bool:
+        """Return whether the drone's current goal is the saga's current attempt."""
+        return self.message_id == saga.message_id and self.attempt == saga.attempt
+
+    def outcome_of(self, saga: Saga) -> DeliveryOutcome | None:
+        """Return the outcome that the drone reports for the saga's current attempt, if any."""
+        key = (saga.message_id, saga.attempt)
+        return next((o for o in self.outcomes if (o.message_id, o.attempt) == key), None)
 
 
 @dataclass(frozen=True, slots=True)

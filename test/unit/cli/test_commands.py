@@ -69,8 +69,7 @@ def helped() -> dict[tuple[str, ...], tuple[int, str, set[str]]]:
     )
     answers = map(json.loads, done.stdout.splitlines())
     return {
-        tuple(words): (code, said, set(modules))
-        for words, (code, said, modules) in zip(lines, answers, strict=True)
+        tuple(words): (code, said, set(modules)) for words, (code, said, modules) in zip(lines, answers, strict=True)
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from world import make_order
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.saga import TRANSITIONS, IllegalTransition, apply, begin, fold, record
+from drone_orchestrator.core.saga import TRANSITIONS, IllegalTransition, apply, begin, fold, next_event
 from drone_orchestrator.core.types import Saga, SagaEvent, SagaStatus
 
 S = SagaStatus
@@ -24,7 +24,7 @@ def step(saga: Saga, type_: str, to: SagaStatus, **fields: object) -> Saga:
 
 
 def event(saga: Saga, type_: str, to: SagaStatus, **fields: object) -> SagaEvent:
-    return record(saga, type_, to, now_s=2.0, epoch=4, **fields)  # type: ignore[arg-type]
+    return next_event(saga, type_, to, now_s=2.0, epoch=4, **fields)  # type: ignore[arg-type]
 
 
 def loading() -> Saga:

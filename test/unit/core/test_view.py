@@ -30,7 +30,7 @@ PENDING = sagas.apply(None, FIRST)
 
 
 def assignment() -> Transition:
-    event = sagas.record(PENDING, sagas.ASSIGNED, SagaStatus.ASSIGNED, now_s=2.0, epoch=3, drone_id="d")
+    event = sagas.next_event(PENDING, sagas.ASSIGNED, SagaStatus.ASSIGNED, now_s=2.0, epoch=3, drone_id="d")
     breaker = Breaker("d", BreakerState.HALF_OPEN, 3)
     saga = sagas.apply(PENDING, event)
     return Transition(saga, (event,), 5, Reserve("d"), breaker=BreakerChange(breaker, 0))
@@ -82,7 +82,7 @@ def test_a_release_frees_the_drone() -> None:
     step = assignment()
     mine = view(saga_entry(5))
     mine.apply_commit(step, 6)
-    gone = sagas.record(step.saga, sagas.ABANDONED, SagaStatus.COMPENSATING, now_s=3.0, epoch=3, reason="why")
+    gone = sagas.next_event(step.saga, sagas.ABANDONED, SagaStatus.COMPENSATING, now_s=3.0, epoch=3, reason="why")
     mine.apply_commit(Transition(sagas.apply(step.saga, gone), (gone,), 6, Release("d", 6)), 7)
     assert mine.reservations == {}
 

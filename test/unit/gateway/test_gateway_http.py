@@ -14,7 +14,7 @@ import pytest
 from gateway_fixtures import Gateway, order_document
 
 from drone_orchestrator.core.changes import Transition
-from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, CANCELLED, FAILED, PARKED, apply, begin, record
+from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, CANCELLED, FAILED, PARKED, apply, begin, next_event
 from drone_orchestrator.core.types import Kind, LeaderRecord, SagaStatus
 from drone_orchestrator.gateway.app import GatewaySettings
 
@@ -51,7 +51,7 @@ def finish(gateway: Gateway, message_id: str, how: str) -> None:
     first = begin(view.order, now_s=1.0, epoch=epoch)
     saga = apply(None, first)
     status = SagaStatus.CANCELLED if how == CANCELLED else SagaStatus.FAILED
-    second = record(saga, how, status, now_s=2.0, epoch=epoch, reason="because")
+    second = next_event(saga, how, status, now_s=2.0, epoch=epoch, reason="because")
     result = gateway.store.commit(epoch, [Transition(apply(saga, second), (first, second), 0)])
     assert result[0].revision > 0
 
@@ -381,7 +381,7 @@ def test_an_order_that_waits_for_a_person_says_so(gateway: Gateway) -> None:
     steps = ((ASSIGNED, S.ASSIGNED), (ABANDONED, S.COMPENSATING), (PARKED, S.COMPENSATING))
     for trigger, status in steps:
         target = S.PENDING if status is S.COMPENSATING else None
-        events.append(record(saga, trigger, status, now_s=2.0, epoch=epoch, drone_id="drone_1", target=target))
+        events.append(next_event(saga, trigger, status, now_s=2.0, epoch=epoch, drone_id="drone_1", target=target))
         saga = apply(saga, events[-1])
     assert gateway.store.commit(epoch, [Transition(saga, tuple(events), 0)])[0].revision > 0
 

@@ -14,7 +14,7 @@ import pytest
 from gateway_fixtures import FLEET, Clock, Gateway, anything_flies, order_document
 
 from drone_orchestrator.core.leader.steps import build_transition
-from drone_orchestrator.core.saga import CANCELLED, apply, begin, record
+from drone_orchestrator.core.saga import CANCELLED, apply, begin, next_event
 from drone_orchestrator.core.types import (
     Entry,
     FleetSpec,
@@ -81,7 +81,9 @@ def cancel_all(gateway: Gateway, documents: list[dict[str, Any]]) -> None:
         wanted = view.order_of(document["message_id"])
         assert wanted is not None
         first = begin(wanted, now_s=1.0, epoch=epoch)
-        second = record(apply(None, first), CANCELLED, SagaStatus.CANCELLED, now_s=2.0, epoch=epoch, reason="because")
+        second = next_event(
+            apply(None, first), CANCELLED, SagaStatus.CANCELLED, now_s=2.0, epoch=epoch, reason="because"
+        )
         assert gateway.store.commit(epoch, [build_transition(view, (first, second), None)])[0].revision > 0
     seen(gateway)
 

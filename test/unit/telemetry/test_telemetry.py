@@ -67,7 +67,7 @@ class Life:
         self.saga: Saga = sagas.apply(None, sagas.begin(order, now_s=order.submitted_at, epoch=5))
 
     def step(self, type_: str, to: SagaStatus, at: float, fate: Fate = Fate.SUCCEEDED, **more: Any) -> CommitDone:
-        event: SagaEvent = sagas.record(self.saga, type_, to, now_s=at, epoch=5, **more)
+        event: SagaEvent = sagas.next_event(self.saga, type_, to, now_s=at, epoch=5, **more)
         self.saga = sagas.apply(self.saga, event)
         held = Reserve("drone_1") if type_ == sagas.ASSIGNED else None
         if type_ == sagas.COMPENSATED:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from .. import backoff
 from .. import saga as sagas
 from ..changes import BreakerChange
-from ..policies import DispatchPolicy
 from ..types import (
     AcknowledgeOutcome,
     CommandAction,
@@ -19,7 +18,6 @@ from ..types import (
     Instant,
     Kind,
     OperatorCommand,
-    Order,
     Outcome,
     Phase,
     Saga,
@@ -27,53 +25,51 @@ from ..types import (
 )
 from ..view import FleetView
 from .effects import Effect, RecallGoal, Report
-from .memory import Drone, OrderMemory, Retry
+from .memory import Drone, LeaderState, OrderMemory, Retry
 from .steps import Steps
 
 S = SagaStatus
 
 
-class Aftermath:
-    """Looks at orders in ``LOADING``, ``IN_TRANSIT`` and ``COMPENSATING``."""
+class AfterLoading:
+    """The half of the leader that handles orders in ``LOADING``, ``IN_TRANSIT`` and ``COMPENSATING``."""
 
-    def __init__(self, view: FleetView, policy: DispatchPolicy, steps: Steps) -> None:
+    def __init__(self, view: FleetView, state: LeaderState, steps: Steps) -> None:
         self._view = view
-        self._policy = policy
+        self._state = state
         self._steps = steps
 
-    def adopt(self, policy: DispatchPolicy) -> None:
-        """Another policy holds from now on."""
-        self._policy = policy
-
-    def look(self, saga: Saga, memory: OrderMemory, drone: Drone | None, silent: bool, now: Instant) -> list[Effect]:
-        """The step that follows; ``drone`` is the saga's, ``silent`` says that it has not been heard of late."""
+    def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
+        """Ask for the step that follows, if any."""
+        drone = self._state.drones.get(saga.drone_id or "")
         if saga.journal_id is None:
-            return self._steps.compensated(saga, now)
+            return self._steps.complete_compensation(saga, now)
         if saga.parked:
-            return self._look_at_parked(saga, drone, now)
-        if drone is None or silent:
+            return self._parked(saga, drone, now)
+        if drone is None or self._state.is_silent(drone, now):
             return self._silent(saga, memory, drone, now)
         memory.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
             # It cannot vouch for what its predecessor did, but it can fly other orders.
             return self._park(saga, "journal_lost_with_package", now, release=True)
-        outcome = outcome_of(drone, saga)
+        outcome = drone.report.outcome_of(saga)
         if outcome is not None:
             return self._settle(saga, outcome, now)
         if drone.report.phase is Phase.GROUNDED:
             return self._grounded(saga, memory, now)
         memory.grounded_since_s = None
-        if _is_current(drone.report, saga):
-            memory.ignorant_since_s = None
-        self._steps.wake(saga.message_id, drone.heard_at_s + self._policy.drone_fresh_s + self._policy.commit_retry_s)
+        if drone.report.carries(saga):
+            memory.unknown_since_s = None
+        policy = self._state.policy
+        self._steps.schedule(saga.message_id, drone.heard_at_s + policy.drone_fresh_s + policy.commit_retry_s)
         if saga.status is S.COMPENSATING:
-            return self._recall(saga, memory, drone.report, now)
+            return self._send_recall(saga, memory, drone.report, now)
         cancel = self._view.cancel_of(saga.message_id)
         if cancel:
             return self._steps.abandon(saga, cancel.reason, S.CANCELLED, now)
-        if saga.status is S.LOADING and drone.report.package_on_board and _is_current(drone.report, saga):
-            return self._steps.commit(self._steps.record(saga, sagas.LOADED, S.IN_TRANSIT, now))
-        return [] if _is_current(drone.report, saga) else self._ignorant(saga, memory, now)
+        if saga.status is S.LOADING and drone.report.package_on_board and drone.report.carries(saga):
+            return self._steps.record(self._steps.event(saga, sagas.LOADED, S.IN_TRANSIT, now))
+        return [] if drone.report.carries(saga) else self._goal_unknown_to_drone(saga, memory, now)
 
     def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
         """The drone says how it ended."""
@@ -84,16 +80,16 @@ class Aftermath:
         ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
         breaker = self._breaker(saga.drone_id, outcome.outcome, now)
         if outcome.outcome is Outcome.DELIVERED:
-            step = self._steps.record(saga, sagas.DELIVERED, S.DELIVERED, now)
-            return self._steps.commit(step, self._steps.release(saga), then=(ack,), breaker=breaker)
+            step = self._steps.event(saga, sagas.DELIVERED, S.DELIVERED, now)
+            return self._steps.record(step, self._steps.release(saga), then=(ack,), breaker=breaker)
         # The package is in the depot: undone already, so what is left of the compensation shares one transaction.
         if saga.status is S.COMPENSATING:
-            return self._steps.compensated(saga, now, then=(ack,), breaker=breaker)
+            return self._steps.complete_compensation(saga, now, then=(ack,), breaker=breaker)
         cancel = self._view.cancel_of(saga.message_id)
         reason = cancel.reason if cancel else outcome.reason or outcome.outcome.name.lower()
         abandoned = self._steps.abandoned(saga, reason, S.CANCELLED if cancel else S.PENDING, now)
         undone = sagas.apply(saga, abandoned)
-        return self._steps.compensated(undone, now, then=(ack,), before=(abandoned,), breaker=breaker)
+        return self._steps.complete_compensation(undone, now, then=(ack,), before=(abandoned,), breaker=breaker)
 
     def _breaker(self, drone_id: str, outcome: Outcome, now: Instant) -> BreakerChange | None:
         """What an outcome says of the drone: one that it never came to load says nothing."""
@@ -108,40 +104,40 @@ class Aftermath:
         memory.grounded_since_s = None
         if memory.silent_since_s is None:
             memory.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
-        give_up_s = memory.silent_since_s + self._policy.lost_grace_s
+        give_up_s = memory.silent_since_s + self._state.policy.lost_grace_s
         if now.mono_s < give_up_s:
-            self._steps.wake(saga.message_id, give_up_s)
+            self._steps.schedule(saga.message_id, give_up_s)
             return []
         reason = "drone_lost_with_package"
-        step = self._steps.record(saga, sagas.FAILED, S.FAILED, now, reason=reason)
+        step = self._steps.event(saga, sagas.FAILED, S.FAILED, now, reason=reason)
         called = Report("error", f"{saga.order_id}: {reason}, last with {saga.drone_id}; find the package")
-        return self._steps.commit(step, self._steps.release(saga), then=(called,))
+        return self._steps.record(step, self._steps.release(saga), then=(called,))
 
     def _grounded(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Somebody may let it fly again soon; if nobody does, nobody knew: park it, and call somebody."""
         if memory.grounded_since_s is None:
             memory.grounded_since_s = now.mono_s
-        give_up_s = memory.grounded_since_s + self._policy.lost_grace_s
+        give_up_s = memory.grounded_since_s + self._state.policy.lost_grace_s
         if now.mono_s >= give_up_s:
             return self._park(saga, "drone_grounded_with_package", now)
-        self._steps.wake(saga.message_id, give_up_s)
+        self._steps.schedule(saga.message_id, give_up_s)
         return []
 
-    def _ignorant(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
+    def _goal_unknown_to_drone(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """The drone is well, has its journal, and knows neither the goal nor how it ended. Its news may be late; but
         where none comes, something is wrong that nobody thought of, and it must not be waited for in silence."""
-        if memory.ignorant_since_s is None:
-            memory.ignorant_since_s = now.mono_s
-        give_up_s = memory.ignorant_since_s + self._policy.lost_grace_s
+        if memory.unknown_since_s is None:
+            memory.unknown_since_s = now.mono_s
+        give_up_s = memory.unknown_since_s + self._state.policy.lost_grace_s
         if now.mono_s >= give_up_s:
             return self._park(saga, "drone_knows_nothing_of_it", now)
-        self._steps.wake(saga.message_id, give_up_s)
+        self._steps.schedule(saga.message_id, give_up_s)
         return []
 
-    def _recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
+    def _send_recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
         """Have the package brought back. Asked for again, with growing pauses, until the drone obeys."""
         assert saga.drone_id is not None
-        if _is_current(report, saga) and report.phase in (Phase.BRINGING_BACK, Phase.DROPPING):
+        if report.carries(saga) and report.phase in (Phase.BRINGING_BACK, Phase.DROPPING):
             memory.recall = None  # it obeys, or it is too late: its outcome will tell
             return []
         if memory.recall is None or memory.recall.attempt != saga.attempt:
@@ -149,19 +145,17 @@ class Aftermath:
         recall = memory.recall
         if now.mono_s < recall.next_try_s:
             # Asked for again at every look: an earlier wake, for another reason, may have stood in for this one.
-            self._steps.wake(saga.message_id, recall.next_try_s)
+            self._steps.schedule(saga.message_id, recall.next_try_s)
             return []
-        if recall.tries >= self._policy.max_recall_tries:
+        policy = self._state.policy
+        if recall.tries >= policy.max_recall_tries:
             return self._park(saga, "recall_not_obeyed", now)
         recall.tries += 1
         recall.next_try_s = now.mono_s + backoff.delay_s(
-            recall.tries,
-            base_s=self._policy.recall_retry_s,
-            cap_s=self._policy.recall_cap_s,
-            seed=saga.message_id,
+            recall.tries, base_s=policy.recall_retry_s, cap_s=policy.recall_cap_s, seed=saga.message_id
         )
-        self._steps.wake(saga.message_id, recall.next_try_s)
-        return [RecallGoal(saga.drone_id, saga.message_id, saga.attempt, self._steps.held.epoch)]
+        self._steps.schedule(saga.message_id, recall.next_try_s)
+        return [RecallGoal(saga.drone_id, saga.message_id, saga.attempt, self._state.current_term.epoch)]
 
     # --- parked -------------------------------------------------------------------------------------------------
 
@@ -171,9 +165,9 @@ class Aftermath:
         )
         return self._steps.park(saga, reason, now, release=release, then=(called,))
 
-    def _look_at_parked(self, saga: Saga, drone: Drone | None, now: Instant) -> list[Effect]:
+    def _parked(self, saga: Saga, drone: Drone | None, now: Instant) -> list[Effect]:
         """A person decides, unless the drone itself can say after all how it ended."""
-        outcome = outcome_of(drone, saga)
+        outcome = None if drone is None else drone.report.outcome_of(saga)
         same_journal = drone is not None and drone.report.journal_id == saga.journal_id
         if outcome is not None and same_journal and outcome.outcome is not Outcome.PACKAGE_MISSING:
             return self._settle(saga, outcome, now)
@@ -192,11 +186,11 @@ class Aftermath:
         by = f"{command.action.value} by {command.by or 'an operator'}"
         match command.action:
             case CommandAction.RETRY:
-                step = self._steps.record(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
-                memory = self._steps.held.of(saga.message_id)
-                memory.recall = memory.grounded_since_s = memory.ignorant_since_s = None
+                step = self._steps.event(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
+                memory = self._state.current_term.of(saga.message_id)
+                memory.recall = memory.grounded_since_s = memory.unknown_since_s = None
                 memory.silent_since_s = now.mono_s  # a try has the whole grace before it
-                return self._steps.commit(step)
+                return self._steps.record(step)
             case CommandAction.DELIVERED:
                 return self._steps.resolve(saga, S.DELIVERED, by, now)
             case CommandAction.LOST:
@@ -217,23 +211,6 @@ class Aftermath:
     def _may_still_load(saga: Saga, report: DroneReport) -> bool:
         """A clearance is out. A drone that has closed the goal or lost its journal cannot use it; one that is grounded
         cannot while it is empty, for then the goal ends when it is let fly again."""
-        if report.journal_id != saga.journal_id or not _is_current(report, saga):
+        if report.journal_id != saga.journal_id or not report.carries(saga):
             return False
         return report.package_on_board or report.phase is not Phase.GROUNDED
-
-
-def outcome_of(drone: Drone | None, saga: Saga) -> DeliveryOutcome | None:
-    """What the drone reports of the saga's current attempt."""
-    if drone is None:
-        return None
-    key = (saga.message_id, saga.attempt)
-    return next((o for o in drone.report.outcomes if (o.message_id, o.attempt) == key), None)
-
-
-def deadline_of(order: Order) -> float | None:
-    """Wall clock time, in s, after which nobody wants the order."""
-    return None if order.deadline_s is None else order.submitted_at + order.deadline_s
-
-
-def _is_current(report: DroneReport, saga: Saga) -> bool:
-    return report.message_id == saga.message_id and report.attempt == saga.attempt

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ..changes import Fate
 from ..policies import DispatchPolicy, RetentionPolicy
-from ..types import DroneReport, Snapshot, StoreChange
-from .effects import Archive, Commit
+from ..types import DroneReport, Snapshot, StoreChange, Verdict
+from .effects import AnswerClearance, Archive, Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,10 @@ class ClearanceRequested:
     attempt: int
     journal_id: str
     highest_epoch: int
+
+    def answer(self, verdict: Verdict, epoch: int, reason: str = "") -> AnswerClearance:
+        """Return the answer to this request."""
+        return AnswerClearance(self.request_id, verdict, epoch, self.message_id, self.attempt, self.journal_id, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..types import DroneReport
+from ..policies import DispatchPolicy
+from ..types import DroneReport, Instant
 from .events import ClearanceRequested
 from .waiting_orders import WaitingOrders
 
@@ -38,7 +39,7 @@ class OrderMemory:
     clearance: ClearanceRequested | None = None
     grounded_since_s: float | None = None
     silent_since_s: float | None = None
-    ignorant_since_s: float | None = None
+    unknown_since_s: float | None = None
     pause: tuple[int, float] | None = None  # number of the event it follows, end by the monotonic clock
     wake_at_s: float | None = None
 
@@ -69,3 +70,26 @@ class Term:
         if memory is None:
             memory = self.orders[message_id] = OrderMemory()
         return memory
+
+
+@dataclass(slots=True)
+class LeaderState:
+    """What the parts of a leader share besides the view.
+
+    All of them read the policy in force, and the current term, here: assigning another one changes it for all at once.
+    ``drones`` lists every drone ever heard; it is kept while this replica does not lead, so that a term starts warm.
+    """
+
+    policy: DispatchPolicy
+    term: Term | None = None
+    drones: dict[str, Drone] = field(default_factory=dict)
+
+    @property
+    def current_term(self) -> Term:
+        """The term. Asking for it while this replica does not lead is a defect."""
+        assert self.term is not None
+        return self.term
+
+    def is_silent(self, drone: Drone, now: Instant) -> bool:
+        """Return whether the drone has not been heard recently."""
+        return now.mono_s - drone.heard_at_s > self.policy.drone_fresh_s

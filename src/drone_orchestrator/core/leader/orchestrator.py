@@ -125,7 +125,7 @@ class Orchestrator:
         for entry in fresh:
             effects += self.dispatcher.entry_changed(entry, now)
             if entry.kind is Kind.SAGA:
-                self.retention.look_at(entry.id)
+                self.retention.saga_changed(entry.id)
         return effects
 
     def _commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
@@ -136,7 +136,7 @@ class Orchestrator:
             return self.retention.commit_done(event, now)
         effects = self.dispatcher.commit_done(event, now)
         if isinstance(change, Transition):
-            self.retention.look_at(change.message_id)  # the echo of an own commit is no news
+            self.retention.saga_changed(change.message_id)  # the echo of an own commit is no news
         return effects
 
     def _archived(self, event: Archived, now: Instant) -> list[Effect]:

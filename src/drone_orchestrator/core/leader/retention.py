@@ -22,7 +22,7 @@ from .events import Archived, CommitDone
 from .steps import requests_about
 
 #: The wall clock may be set: it is looked at again after this long, whatever it said.
-MAX_LOOK_S = 60.0
+MAX_WAIT_S = 60.0
 
 
 class Retention:
@@ -43,7 +43,7 @@ class Retention:
         self._next_id = 1
         self._failures = 0
         self._resume_at_s = float("-inf")
-        self._look_at_s: float | None = None
+        self._tick_at_s: float | None = None
 
     def adopt(self, policy: RetentionPolicy) -> None:
         """Another policy holds from the next tick on. Raises ``ValueError`` where nothing is ever retired."""
@@ -57,15 +57,15 @@ class Retention:
             return
         self._epoch = epoch
         for message_id in self._view.sagas:
-            self.look_at(message_id)
+            self.saga_changed(message_id)
 
     def end_term(self) -> None:
         """Forget everything; what is under way is harmless, for it is fenced."""
         self._epoch = self._failures = 0
         self._ended, self._known, self._archiving, self._deleting = [], {}, None, {}
-        self._resume_at_s, self._look_at_s = float("-inf"), None
+        self._resume_at_s, self._tick_at_s = float("-inf"), None
 
-    def look_at(self, message_id: str) -> None:
+    def saga_changed(self, message_id: str) -> None:
         """The order's saga may have changed."""
         stored = self._view.sagas.get(message_id)
         if not self._epoch or stored is None:
@@ -76,15 +76,15 @@ class Retention:
 
     def next_deadline(self) -> float | None:
         """When to tick next, by the monotonic clock."""
-        return self._look_at_s
+        return self._tick_at_s
 
     def tick(self, now: Instant) -> list[Effect]:
         """Begin the next batch, if one is due and none is under way."""
-        self._look_at_s = None
+        self._tick_at_s = None
         if not self._epoch or self._archiving is not None or self._deleting or not self._ended:
             return []
         if now.mono_s < self._resume_at_s:
-            self._look_at_s = self._resume_at_s
+            self._tick_at_s = self._resume_at_s
             return []
         batch: list[Ended] = []
         while self._ended and len(batch) < self._policy.max_under_way and self._due_in_s(now) <= 0.0:
@@ -96,7 +96,7 @@ class Retention:
             self._archiving = Archive(self._new_id(), self._epoch, tuple(batch))
             return [self._archiving]
         if self._ended:
-            self._look_at_s = now.mono_s + min(self._due_in_s(now), MAX_LOOK_S)
+            self._tick_at_s = now.mono_s + min(self._due_in_s(now), MAX_WAIT_S)
         return []
 
     def archived(self, event: Archived, now: Instant) -> list[Effect]:

@@ -6,15 +6,13 @@ import heapq
 import math
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Mapping
 
 from ..lanes import Ledger
-from ..policies import DispatchPolicy
 from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase
 from ..view import FleetView
 from . import breakers
 from .lane_sharing import LaneRound
-from .memory import Drone, Term
+from .memory import Drone, LeaderState, Term
 
 #: The drones that are heard are counted so often (s), not in every round of planning.
 CENSUS_PERIOD_S = 0.25
@@ -30,14 +28,11 @@ class Roster:
     a round of planning costs what it can decide on, not what the fleet has.
     """
 
-    def __init__(
-        self, view: FleetView, fleet: FleetSpec, policy: DispatchPolicy, ledger: Ledger, drones: Mapping[str, Drone]
-    ) -> None:
+    def __init__(self, view: FleetView, state: LeaderState, fleet: FleetSpec, ledger: Ledger) -> None:
         self._view = view
+        self._state = state
         self._fleet = fleet
-        self._policy = policy
         self._ledger = ledger
-        self._drones = drones
         self._touched: dict[str, None] = {}
         self._free: dict[str, tuple[_Place, _Rank]] = {}
         self._places: dict[_Place, list[_Rank]] = {}  # who is free there, the one with the most energy first
@@ -47,40 +42,35 @@ class Roster:
         self._counted_at_s = -math.inf
         self._counted = 0
 
-    def adopt(self, policy: DispatchPolicy) -> None:
-        """Another policy holds from now on: breakers pause for other times, so each drone is looked at again."""
-        self._policy = policy
-        self.touch_all()
-
     def touch(self, drone_id: str) -> None:
         """Something about the drone, its reservation or its breaker may have changed."""
         self._touched[drone_id] = None
 
     def touch_all(self) -> None:
         """Anything may have changed."""
-        known = (*self._drones, *self._view.reservations, *self._free, *self._lent)
+        known = (*self._state.drones, *self._view.reservations, *self._free, *self._lent)
         self._touched.update(dict.fromkeys(known))
 
     def lanes(self, term: Term, now: Instant) -> list[LaneRound]:
         """What each lane has and wants, counting what is still on its way to the store."""
         for drone_id in self._touched:
-            self._look(drone_id, term)
+            self._update(drone_id, term)
             if drone_id in self._free:
                 # The pause of its breaker begins when it is heard of, not when the drone is wanted.
-                self._is_barred(self._drones[drone_id], now)
+                self._is_barred(self._state.drones[drone_id], now)
         self._touched.clear()
         self._count(now)
         free = self._able(len(term.waiting), now)
         lent = Counter(self._lent.values())
         reserving = Counter(term.reserving.values())
-        settled = term.began_at_s <= now.mono_s - self._policy.desertion_s
+        settled = term.began_at_s <= now.mono_s - self._state.policy.desertion_s
         lanes: list[LaneRound] = []
         for drone_class in self._fleet.classes:
             name = drone_class.name
             allowed = math.floor(drone_class.lend_fraction * self._living.get(name, 0))
             # A lane that nobody could be found for is not looked through: it may be the one that is flooded.
             wanted = name in free or (bool(free) and term.waiting.any_open(name))
-            orders = term.waiting.pressing(name, self._policy.plan_orders, now.wall_s) if wanted else []
+            orders = term.waiting.pressing(name, self._state.policy.plan_orders, now.wall_s) if wanted else []
             lanes.append(
                 LaneRound(
                     drone_class,
@@ -97,11 +87,12 @@ class Roster:
         """The drones that could take an order, by class. Of those in one place, as in the depot, there are no more than
         ``orders``: whoever has more energy can do all that the others there can, in the same time."""
         able: dict[str, list[DroneReport]] = {}
+        state = self._state
         for (drone_class, _), row in self._places.items():
             left = orders
             for _, drone_id in row:
-                drone = self._drones[drone_id]
-                if self.is_silent(drone, now) or self._is_barred(drone, now):
+                drone = state.drones[drone_id]
+                if state.is_silent(drone, now) or self._is_barred(drone, now):
                     continue
                 able.setdefault(drone_class, []).append(drone.report)
                 left -= 1
@@ -111,15 +102,15 @@ class Roster:
 
     def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:
         """Of very many free drones the planner sees those with the most energy: it could hardly choose a better one."""
-        most = self._policy.plan_drones
+        most = self._state.policy.plan_drones
         if len(free) <= most:
             return free
         return heapq.nsmallest(most, free, key=lambda report: (-report.energy_wh, report.drone_id))
 
-    def _look(self, drone_id: str, term: Term) -> None:
+    def _update(self, drone_id: str, term: Term) -> None:
         """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
         self._lent.pop(drone_id, None)
-        drone, served = self._drones.get(drone_id), term.reserving.get(drone_id)
+        drone, served = self._state.drones.get(drone_id), term.reserving.get(drone_id)
         if drone is None:
             self._keep(drone_id, None)
             return
@@ -151,12 +142,14 @@ class Roster:
             self._free[drone_id] = free
 
     def _count(self, now: Instant) -> None:
-        if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(self._drones) == self._counted:
+        """Count the drones that are heard, and the lanes that have any; at most once a period while none is new."""
+        drones, is_silent = self._state.drones, self._state.is_silent
+        if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(drones) == self._counted:
             return
-        self._counted_at_s, self._counted = now.mono_s, len(self._drones)
-        heard_since_s = now.mono_s - self._policy.desertion_s
-        self._manned = frozenset(d.report.drone_class for d in self._drones.values() if d.heard_at_s > heard_since_s)
-        self._living = Counter(d.report.drone_class for d in self._drones.values() if not self.is_silent(d, now))
+        self._counted_at_s, self._counted = now.mono_s, len(drones)
+        heard_since_s = now.mono_s - self._state.policy.desertion_s
+        self._manned = frozenset(d.report.drone_class for d in drones.values() if d.heard_at_s > heard_since_s)
+        self._living = Counter(d.report.drone_class for d in drones.values() if not is_silent(d, now))
 
     def _is_barred(self, drone: Drone, now: Instant) -> bool:
         """Whether the drone's breaker is open, and its pause not over by the monotonic clock."""
@@ -166,13 +159,10 @@ class Roster:
         breaker = stored.value
         if drone.breaker_pause is None or drone.breaker_pause[0] != stored.mod_revision:
             # Whatever the clock of the leader that opened it said, no pause is longer than the policy's.
-            longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._policy.breaker)
+            longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._state.policy.breaker)
             pause_s = min(max(breaker.open_until - now.wall_s, 0.0), longest_s)
             drone.breaker_pause = (stored.mod_revision, now.mono_s + pause_s)
         return now.mono_s < drone.breaker_pause[1]
-
-    def is_silent(self, drone: Drone, now: Instant) -> bool:
-        return now.mono_s - drone.heard_at_s > self._policy.drone_fresh_s
 
 
 def is_free(report: DroneReport) -> bool:

@@ -1,6 +1,7 @@
 """The steps that a leader can ask for: each one transaction of saga, event, reservation and breaker.
 
-Nothing here decides *whether* a step is due; that is :mod:`.dispatch`.
+Nothing here decides *whether* a step is due: :mod:`.before_loading`, :mod:`.planning_round` and :mod:`.after_loading`
+do.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import heapq
 from .. import backoff
 from .. import saga as sagas
 from ..changes import BreakerChange, Change, Consume, Discard, Release, ReservationChange, Reserve, Transition
-from ..policies import DispatchPolicy
 from ..types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
 from ..view import FleetView
 from . import breakers
 from .effects import Commit, Effect, RecallGoal, Report, Send
-from .memory import Retry, Term
+from .memory import LeaderState, Retry
 
 S = SagaStatus
 
@@ -26,27 +26,16 @@ SPARE_WAKES = 8
 
 
 class Steps:
-    """Makes commits on top of the view for the current term; ``term`` is ``None`` outside one."""
+    """Records steps on top of the view, for the current term."""
 
-    def __init__(self, view: FleetView, policy: DispatchPolicy) -> None:
-        self.term: Term | None = None
+    def __init__(self, view: FleetView, state: LeaderState) -> None:
         self._view = view
-        self._policy = policy
+        self._state = state
         self._next_commit_id = 1
-
-    def adopt(self, policy: DispatchPolicy) -> None:
-        """Another policy holds from now on."""
-        self._policy = policy
-
-    @property
-    def held(self) -> Term:
-        """The term; asking for a step outside one is a defect."""
-        assert self.term is not None
-        return self.term
 
     # --- the saga's steps ---------------------------------------------------------------------------------------
 
-    def record(
+    def event(
         self,
         saga: Saga,
         type_: str,
@@ -59,12 +48,13 @@ class Steps:
         target: SagaStatus | None = None,
         not_before: float = 0.0,
     ) -> SagaEvent:
-        return sagas.record(
+        """Return the saga's next event. Nothing is recorded yet."""
+        return sagas.next_event(
             saga,
             type_,
             to,
             now_s=now.wall_s,
-            epoch=self.held.epoch,
+            epoch=self._state.current_term.epoch,
             reason=reason,
             drone_id=drone_id,
             journal_id=journal_id,
@@ -74,18 +64,19 @@ class Steps:
 
     def abandoned(self, saga: Saga, reason: str, target: SagaStatus, now: Instant) -> SagaEvent:
         """The first half of undoing: from here on the saga leads to ``target``."""
-        return self.record(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
+        return self.event(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
 
     def abandon(
         self, saga: Saga, reason: str, target: SagaStatus, now: Instant, breaker: BreakerChange | None = None
     ) -> list[Effect]:
         """Start undoing. The recall is sent when it is on record, and repeated only where the package may be out."""
         assert saga.drone_id is not None
-        recall = RecallGoal(saga.drone_id, saga.message_id, saga.attempt, self.held.epoch)
-        self.held.of(saga.message_id).recall = Retry(saga.attempt, 1, now.mono_s + self._policy.recall_retry_s)
-        return self.commit(self.abandoned(saga, reason, target, now), then=(recall,), breaker=breaker)
+        term, next_try_s = self._state.current_term, now.mono_s + self._state.policy.recall_retry_s
+        recall = RecallGoal(saga.drone_id, saga.message_id, saga.attempt, term.epoch)
+        term.of(saga.message_id).recall = Retry(saga.attempt, 1, next_try_s)
+        return self.record(self.abandoned(saga, reason, target, now), then=(recall,), breaker=breaker)
 
-    def compensated(
+    def complete_compensation(
         self,
         saga: Saga,
         now: Instant,
@@ -95,7 +86,7 @@ class Steps:
     ) -> list[Effect]:
         """Everything is undone: release the drone, and go where the saga leads."""
         assert saga.target is not None
-        step = self.record(
+        step = self.event(
             saga,
             sagas.COMPENSATED,
             saga.target,
@@ -103,7 +94,7 @@ class Steps:
             reason=saga.reason,
             not_before=self._not_before(saga, now) if saga.target is S.PENDING else 0.0,
         )
-        return self.commit(step, self.release(saga), then=then, before=before, breaker=breaker)
+        return self.record(step, self.release(saga), then=then, before=before, breaker=breaker)
 
     def park(
         self, saga: Saga, reason: str, now: Instant, *, release: bool = False, then: tuple[Report, ...] = ()
@@ -114,17 +105,17 @@ class Steps:
             target = S.CANCELLED if self._view.cancel_of(saga.message_id) else S.PENDING
             before = (self.abandoned(saga, reason, target, now),)
             saga = sagas.apply(saga, before[0])
-        step = self.record(saga, sagas.PARKED, S.COMPENSATING, now, reason=reason, target=saga.target)
-        return self.commit(step, self.release(saga) if release else None, then=then, before=before)
+        step = self.event(saga, sagas.PARKED, S.COMPENSATING, now, reason=reason, target=saga.target)
+        return self.record(step, self.release(saga) if release else None, then=then, before=before)
 
     def resolve(self, saga: Saga, to: SagaStatus, reason: str, now: Instant) -> list[Effect]:
         """A person has said what became of a parked order's package."""
         not_before = self._not_before(saga, now) if to is S.PENDING else 0.0
-        step = self.record(saga, sagas.RESOLVED, to, now, reason=reason, not_before=not_before)
-        return self.commit(step, self.release(saga))
+        step = self.event(saga, sagas.RESOLVED, to, now, reason=reason, not_before=not_before)
+        return self.record(step, self.release(saga))
 
     def _not_before(self, saga: Saga, now: Instant) -> float:
-        policy = self._policy
+        policy = self._state.policy
         return now.wall_s + backoff.delay_s(
             saga.attempt, base_s=policy.retry_base_s, cap_s=policy.retry_cap_s, seed=saga.message_id
         )
@@ -138,16 +129,16 @@ class Steps:
     # --- breakers -----------------------------------------------------------------------------------------------
 
     def breaker_failed(self, drone_id: str, now: Instant) -> BreakerChange:
-        known, epoch = self._view.breaker_of(drone_id), self.held.epoch
-        failed = breakers.after_failure(known, drone_id, self._policy.breaker, now_s=now.wall_s, epoch=epoch)
+        known, epoch = self._view.breaker_of(drone_id), self._state.current_term.epoch
+        failed = breakers.after_failure(known, drone_id, self._state.policy.breaker, now_s=now.wall_s, epoch=epoch)
         return self._breaker_change(drone_id, failed)
 
     def breaker_succeeded(self, drone_id: str) -> BreakerChange | None:
-        after = breakers.after_success(self._view.breaker_of(drone_id), epoch=self.held.epoch)
+        after = breakers.after_success(self._view.breaker_of(drone_id), epoch=self._state.current_term.epoch)
         return self._breaker_change(drone_id, after) if after else None
 
     def breaker_tried(self, drone_id: str) -> BreakerChange | None:
-        after = breakers.on_trial(self._view.breaker_of(drone_id), epoch=self.held.epoch)
+        after = breakers.on_trial(self._view.breaker_of(drone_id), epoch=self._state.current_term.epoch)
         return self._breaker_change(drone_id, after) if after else None
 
     def _breaker_change(self, drone_id: str, after: Breaker) -> BreakerChange:
@@ -155,7 +146,7 @@ class Steps:
 
     # --- commits ------------------------------------------------------------------------------------------------
 
-    def commit(
+    def record(
         self,
         event: SagaEvent,
         reservation: ReservationChange | None = None,
@@ -178,7 +169,7 @@ class Steps:
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
     def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
-        term = self.held
+        term = self._state.current_term
         term.of(change.message_id).busy = True
         lane = term.waiting.remove(change.message_id)
         if isinstance(change, Transition) and isinstance(change.reservation, Reserve):
@@ -186,9 +177,9 @@ class Steps:
         commit_id, self._next_commit_id = self._next_commit_id, self._next_commit_id + 1
         return [Commit(commit_id, term.epoch, change, then)]
 
-    def wake(self, message_id: str, at_mono_s: float) -> None:
+    def schedule(self, message_id: str, at_mono_s: float) -> None:
         """Look at the order again then. One that is looked at earlier anyway needs no second wake."""
-        term = self.held
+        term = self._state.current_term
         memory = term.of(message_id)
         # Deadlines are read off the wall clock, which drifts: a little earlier each time is no news.
         if memory.wake_at_s is not None and at_mono_s >= memory.wake_at_s - SAME_TIME_S:

@@ -286,7 +286,7 @@ def test_a_drone_is_sought_where_it_was_heard_last():
     world.run()
     assert {world.saga(first).drone_id, world.saga(second).drone_id} == {"rock", "rover"}
     dispatcher = world.leader.core.dispatcher
-    assert not any(lane.free for lane in dispatcher._roster.lanes(dispatcher._term, world.now))
+    assert not any(lane.free for lane in dispatcher._roster.lanes(dispatcher._state.term, world.now))
 
 
 def test_a_drone_whose_energy_is_not_a_number_gets_no_order():
@@ -304,7 +304,7 @@ def test_one_order_in_flight_needs_one_wake_however_often_its_drone_speaks(world
     order = make_order()
     load(world, order)
     world.pass_time(300, hear=[flying(order)])
-    assert len(world.leader.core.dispatcher._term.wakes) < 5
+    assert len(world.leader.core.dispatcher._state.term.wakes) < 5
 
 
 def test_an_expired_reservation_whose_drone_flies_for_another_order_holds_nobody_up(world):

@@ -83,7 +83,7 @@ def test_when_it_is_back_everything_goes_on_by_itself() -> None:
     world.fate = None
     world.pass_time(3.0, hear=[make_report(f"drone_{n}") for n in (1, 2, 3)], step_s=0.25)
     assert {world.saga(make_order(n)).status for n in (1, 2, 3)} == {S.ASSIGNED}
-    term = world.leader.core.dispatcher._term
+    term = world.leader.core.dispatcher._state.term
     assert term is not None
     assert (term.accepting, term.reserving) == ({}, {})
     sound(world)

@@ -54,7 +54,7 @@ def test_clearance_for_an_order_that_nobody_knows_is_refused(world):
     world.run()
     world.ask_clearance(1, "drone_1", make_order(9), 1)
     assert verdicts(world) == [(Verdict.REFUSED, "unknown_order")]
-    assert world.leader.core.dispatcher._term.orders == {}
+    assert world.leader.core.dispatcher._state.term.orders == {}
 
 
 def test_clearance_for_another_drone_s_or_an_older_attempt_is_refused(world):
@@ -100,7 +100,7 @@ def test_clearance_asked_for_again_while_the_first_waits_answers_the_first(world
     answers = [(a.request_id, a.verdict) for a in leader.take(AnswerClearance)]
     assert answers == [(1, Verdict.GRANTED), (2, Verdict.GRANTED)]
     third, fourth, fifth = (replace(first, request_id=n) for n in (3, 4, 5))
-    leader.core.dispatcher._term.of(order.message_id).busy = True  # a commit is under way
+    leader.core.dispatcher._state.term.of(order.message_id).busy = True  # a commit is under way
     leader.inbox += [third, fourth, fifth]
     world.step_once(leader)
     assert [(a.request_id, a.verdict) for a in leader.take(AnswerClearance)] == [
@@ -134,7 +134,7 @@ def test_a_leader_that_leaves_tells_those_who_wait_for_clearance(world):
     order = make_order()
     assign(world, order)
     leader = world.leader
-    leader.core.dispatcher._term.of(order.message_id).busy = True  # a commit is under way
+    leader.core.dispatcher._state.term.of(order.message_id).busy = True  # a commit is under way
     leader.inbox.append(ClearanceRequested(1, "drone_1", order.message_id, 1, "journal-of-drone_1", 0))
     leader.inbox.append(OperatorResign())
     world.step_once(leader)
@@ -245,7 +245,7 @@ def test_what_a_leader_remembers_does_not_grow_with_the_orders_that_have_ended(w
         world.run()
         world.leader.sent.clear()
         world.pass_time(1.0, hear=[make_report()])
-    term = world.leader.core.dispatcher._term
+    term = world.leader.core.dispatcher._state.term
     assert (term.orders, term.accepting, term.reserving, term.told_late) == ({}, {}, {}, {})
     assert len(term.waiting) == 0
     world.pass_time(10.0, hear=[make_report()])
@@ -279,7 +279,7 @@ def test_an_order_with_a_deadline_needs_few_wakes_whatever_the_wall_clock_does(w
         world.wall_offset_s += drift
         world.hear(carrying(order))
         world.advance(0.5)
-    assert len(world.leader.core.dispatcher._term.wakes) < 20
+    assert len(world.leader.core.dispatcher._state.term.wakes) < 20
 
 
 def test_orders_that_have_ended_leave_no_wakes_until_their_deadlines(world):
@@ -290,7 +290,7 @@ def test_orders_that_have_ended_leave_no_wakes_until_their_deadlines(world):
         world.run()
         world.leader.sent.clear()
         world.pass_time(0.5, hear=[make_report()])
-    assert len(world.leader.core.dispatcher._term.wakes) < 20
+    assert len(world.leader.core.dispatcher._state.term.wakes) < 20
 
 
 def test_a_drone_that_missed_its_recall_before_loading_is_told_again_now_and_then(world):

@@ -1,0 +1,193 @@
+"""Decisions about an order until ``LOADING``: for certain, its package is still in the depot.
+
+So everything here may be undone without asking anybody: a silent drone loses its order, a goal is recalled and the
+order given to another drone. Only :meth:`BeforeLoading._clear` ends this half of an order's life, by committing
+``LOADING`` before it answers the drone that asks to load.
+"""
+
+from __future__ import annotations
+
+from .. import saga as sagas
+from ..changes import MakeFirm
+from ..lanes import Ledger
+from ..planner import Planner
+from ..types import FleetSpec, Instant, Order, Outcome, Phase, Reservation, Saga, SagaEvent, SagaStatus, Verdict
+from ..view import FleetView, Stored
+from ..zones import blocked_way
+from .effects import AnswerClearance, Effect, SendGoal
+from .memory import Drone, LeaderState, OrderMemory, Retry
+from .steps import Steps
+
+S = SagaStatus
+
+
+class BeforeLoading:
+    """The half of the leader that handles orders in the inbox, ``PENDING``, ``ASSIGNED`` and ``DISPATCHED``."""
+
+    def __init__(
+        self,
+        view: FleetView,
+        state: LeaderState,
+        steps: Steps,
+        fleet: FleetSpec,
+        planner: Planner,
+        ledger: Ledger,
+    ) -> None:
+        self._view = view
+        self._state = state
+        self._steps = steps
+        self._fleet = fleet
+        self._planner = planner
+        self._ledger = ledger
+
+    # --- without a drone ----------------------------------------------------------------------------------------
+
+    def reconcile_inbox(self, message_id: str, memory: OrderMemory) -> list[Effect]:
+        """Ask for the step that follows for an order without a saga."""
+        term = self._state.current_term
+        waiting = self._view.inbox.get(message_id)
+        if waiting is not None:
+            self._seek_drone(waiting.value, begun=False)
+            return []
+        # Not in the inbox and without a saga: it ended long ago or never was. No drone may load for it.
+        request, memory.clearance = memory.clearance, None
+        effects: list[Effect] = []
+        if request:
+            effects.append(request.answer(Verdict.REFUSED, term.epoch, "unknown_order"))
+        discard = self._steps.discard(message_id)
+        if not discard:
+            term.orders.pop(message_id, None)
+        return effects + discard
+
+    def reconcile_pending(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
+        """Ask for the step that follows for a saga in ``PENDING``."""
+        memory.silent_since_s = memory.grounded_since_s = memory.unknown_since_s = None  # of the attempt that is over
+        end = self._end_of_waiting(saga, now)
+        if end is not None:
+            return self._steps.record(end)
+        if memory.pause is None or memory.pause[0] != saga.event_count:
+            # The wall clock is read only once: setting it back must not prolong the pause.
+            pause_s = min(max(saga.not_before - now.wall_s, 0.0), self._state.policy.retry_cap_s)
+            memory.pause = (saga.event_count, now.mono_s + pause_s)
+        if now.mono_s < memory.pause[1]:
+            self._steps.schedule(saga.message_id, memory.pause[1])
+            return []
+        self._seek_drone(saga.order, begun=True)
+        self._schedule_deadline(saga.order, now)
+        return []
+
+    def _seek_drone(self, order: Order, *, begun: bool) -> None:
+        term = self._state.current_term
+        term.waiting.add(order, self._ledger.lane(order.message_id) or "", begun=begun)
+        term.plan_due = True
+
+    def _end_of_waiting(self, saga: Saga, now: Instant) -> SagaEvent | None:
+        """Return the terminal event of an order that must not wait any longer, ``None`` if it may."""
+        cancel = self._view.cancel_of(saga.message_id)
+        if cancel:
+            return self._steps.event(saga, sagas.CANCELLED, S.CANCELLED, now, reason=cancel.reason)
+        reason = None
+        if _is_late(saga.order, now):
+            reason = "deadline_exceeded"
+        elif saga.attempt >= self._state.policy.max_attempts:
+            reason = "attempts_exhausted"
+        elif not self._planner.capable(self._fleet, saga.order):
+            reason = "no_fly_zone" if blocked_way(self._fleet, saga.order) else "no_capable_drone"
+        return self._steps.event(saga, sagas.FAILED, S.FAILED, now, reason=reason) if reason else None
+
+    def _schedule_deadline(self, order: Order, now: Instant) -> None:
+        deadline_at = order.deadline_at
+        if deadline_at is not None:
+            wait_s = max(deadline_at - now.wall_s, self._state.policy.commit_retry_s)
+            self._steps.schedule(order.message_id, now.mono_s + wait_s)
+
+    # --- with a drone -------------------------------------------------------------------------------------------
+
+    def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
+        """Ask for the step that follows for a saga in ``ASSIGNED`` or ``DISPATCHED``."""
+        steps, drone_id = self._steps, saga.drone_id or ""
+        reservation = self._view.reservation_of(saga)
+        cancel = self._view.cancel_of(saga.message_id)
+        drone = self._state.drones.get(drone_id)
+        silent = drone is None or self._state.is_silent(drone, now)
+        if reservation is None:
+            # A drone that is heard is not to blame: the store was unreachable, or there was no leader.
+            breaker = steps.breaker_failed(drone_id, now) if silent else None
+            return steps.abandon(saga, "reservation_expired", S.PENDING, now, breaker)
+        if cancel:
+            return steps.abandon(saga, cancel.reason, S.CANCELLED, now)
+        outcome = None if drone is None else drone.report.outcome_of(saga)
+        if outcome is not None and outcome.outcome in (Outcome.NOT_LOADED, Outcome.FAULT_BEFORE_LOADING):
+            failed = outcome.outcome is Outcome.FAULT_BEFORE_LOADING
+            breaker = steps.breaker_failed(drone_id, now) if failed else None
+            return steps.abandon(saga, outcome.reason or outcome.outcome.name.lower(), S.PENDING, now, breaker)
+        if _is_late(saga.order, now):
+            return steps.abandon(saga, "deadline_exceeded", S.FAILED, now)
+        self._schedule_deadline(saga.order, now)
+        if memory.clearance:
+            return self._clear(saga, memory, reservation, drone, now)
+        if drone is None or silent:
+            return []  # the lease of its reservation decides
+        if drone.report.carries(saga):
+            memory.goal = None
+            if saga.status is S.ASSIGNED:
+                return steps.record(steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
+            return []
+        if drone.report.phase is Phase.GROUNDED:
+            # It says itself that it takes no goal: sending one is useless, and its breaker must not count it.
+            return steps.abandon(saga, "drone_grounded", S.PENDING, now)
+        return self._send_goal(saga, memory, now)
+
+    def _clear(
+        self, saga: Saga, memory: OrderMemory, reservation: Stored[Reservation], drone: Drone | None, now: Instant
+    ) -> list[Effect]:
+        """Commit ``LOADING`` for the drone that asks to load; the answer is released by the commit's success."""
+        epoch = self._state.current_term.epoch
+        assert memory.clearance is not None
+        request, memory.clearance = memory.clearance, None
+        if request.attempt > saga.attempt:
+            return [request.answer(Verdict.ASK_AGAIN, epoch)]  # the drone knows a newer attempt than this leader
+        if (request.drone_id, request.attempt) != (saga.drone_id, saga.attempt):
+            return [request.answer(Verdict.REFUSED, epoch, "superseded")]
+        if drone is not None and drone.report.journal_id != request.journal_id:
+            # The request or the report comes from a lost journal. The drone's next messages will agree.
+            return [request.answer(Verdict.ASK_AGAIN, epoch)]
+        granted = request.answer(Verdict.GRANTED, epoch)
+        step = self._steps.event(saga, sagas.CLEARED, S.LOADING, now, journal_id=request.journal_id)
+        return self._steps.record(step, MakeFirm(request.drone_id, reservation.mod_revision), then=(granted,))
+
+    def _send_goal(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
+        """Send the goal, or give the drone up once it has had all its tries."""
+        assert saga.drone_id is not None
+        if memory.goal is None or memory.goal.attempt != saga.attempt:
+            memory.goal = Retry(saga.attempt)
+        goal = memory.goal
+        if now.mono_s < goal.next_try_s:
+            self._steps.schedule(saga.message_id, goal.next_try_s)
+            return []
+        if goal.tries >= self._state.policy.max_goal_tries:
+            breaker = self._steps.breaker_failed(saga.drone_id, now)
+            return self._steps.abandon(saga, "goal_not_accepted", S.PENDING, now, breaker)
+        goal.tries += 1
+        goal.next_try_s = now.mono_s + self._state.policy.goal_retry_s
+        self._steps.schedule(saga.message_id, goal.next_try_s)
+        return [SendGoal(saga.drone_id, saga.order, saga.attempt, self._state.current_term.epoch)]
+
+
+def answer_settled(saga: Saga, memory: OrderMemory, epoch: int) -> AnswerClearance:
+    """Answer a request to load for an order that does not wait for clearance."""
+    assert memory.clearance is not None
+    request, memory.clearance = memory.clearance, None
+    same_goal = (request.drone_id, request.attempt) == (saga.drone_id, saga.attempt)
+    if same_goal and saga.status is S.LOADING:
+        if request.journal_id == saga.journal_id:
+            return request.answer(Verdict.GRANTED, epoch)
+        return request.answer(Verdict.REFUSED, epoch, "cleared_to_another_journal")
+    if (same_goal and saga.status is S.IN_TRANSIT) or request.attempt > saga.attempt:
+        return request.answer(Verdict.ASK_AGAIN, epoch)
+    return request.answer(Verdict.REFUSED, epoch, "superseded")
+
+
+def _is_late(order: Order, now: Instant) -> bool:
+    deadline_at = order.deadline_at
+    return deadline_at is not None and now.wall_s >= deadline_at

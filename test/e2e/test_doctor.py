@@ -166,17 +166,15 @@ def drone(name: str, phase: Phase = Phase.IDLE, epoch: int = 1) -> tuple[DroneRe
 def heard(
     office: Office, *drones: tuple[DroneReport, float], instance: str = "", region: str = ""
 ) -> dict[str, Finding]:
-    view = FleetView()
-    view.load(office.store.snapshot())
+    view = FleetView.of(office.store.snapshot())
     words = Heard({report.drone_id: (report, age_s) for report, age_s in drones}, instance, region or office.region)
     return {f.name: f for f in check_dds(view, words, domain="7", region=office.region)}
 
 
 def test_what_is_heard_is_compared_with_what_is_stored(office: Office) -> None:
     office.lead()
-    view = FleetView()
-    view.load(office.store.snapshot())
-    instance = view.leader.value.instance_id  # type: ignore[union-attr]
+    view = FleetView.of(office.store.snapshot())
+    instance = view.leadership.instance_id  # type: ignore[union-attr]
     well = heard(office, drone("drone_1"), instance=instance)
     assert {f.level for f in well.values()} == {OK}, well
     nobody = heard(office)["dds"]

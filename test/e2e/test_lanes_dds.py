@@ -154,10 +154,10 @@ def new_robot(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def cancel_all_couriers(etcd: EtcdProcess) -> None:
     """Act as the leader: end what waits for a courier."""
-    store, view = EtcdStore([etcd.endpoints[0]], REGION), FleetView()
+    store = EtcdStore([etcd.endpoints[0]], REGION)
     try:
         epoch = store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 30.0)
-        view.load(store.snapshot())
+        view = FleetView.of(store.snapshot())
         for message_id in list(view.inbox):
             order = view.order_of(message_id)
             if order is not None and order.drone_class == "courier":

@@ -172,8 +172,8 @@ class AnyFleet(RuleBasedStateMachine):
     def leader_is_suspected(self, pick, alive) -> None:
         """Rightly or wrongly: the standby replaces it."""
         replica = self.replica(pick)
-        if replica is not None and replica.core.view.leader is not None:
-            epoch = replica.core.view.leader.mod_revision
+        if replica is not None and replica.core.view.leader_key is not None:
+            epoch = replica.core.view.leader_key.mod_revision
             replica.inbox.append(LeaderAlive(epoch) if alive else LeaderSilent(epoch))
 
     # --- drones -------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from node_process import NodeProcess, Operator
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.bringup.paths import default_fleet_config
-from drone_orchestrator.core.types import LeaderRecord
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.runtime.drone_journal import DroneJournal
 from drone_orchestrator.store import EtcdStore
@@ -40,12 +39,10 @@ def orchestrator(domain: int, etcd: str, name: str, **parameters: object) -> Nod
 def leader(etcd: str) -> str | None:
     store = EtcdStore([etcd], REGION)
     try:
-        view = FleetView()
-        view.load(store.snapshot())
+        leads = FleetView.of(store.snapshot()).leadership
     finally:
         store.close()
-    record = view.leader.value if view.leader is not None else None
-    return record.holder if isinstance(record, LeaderRecord) else None
+    return leads.holder if leads is not None else None
 
 
 def test_deactivating_the_leader_hands_over_and_activating_lets_it_campaign_again(

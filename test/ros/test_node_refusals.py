@@ -121,11 +121,10 @@ def test_an_orchestrator_waits_for_its_store_and_leads_when_it_is_there(
         assert code == 0, "".join(node.lines)
         store = EtcdStore([endpoint], "san_francisco")
         try:
-            view = FleetView()
-            view.load(store.snapshot())
+            view = FleetView.of(store.snapshot())
         finally:
             store.close()
-        assert view.leader is None  # a clean end hands the office back
+        assert view.leader_key is None  # a clean end hands the office back
 
 
 def test_a_clean_end_does_not_need_the_store(environment: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from ..core.types import Breaker, BreakerState, DroneReport, LeaderRecord, Reservation
+from ..core.types import Breaker, BreakerState, DroneReport, Reservation
 from ..core.view import FleetView
 from ..ports import StoreReader
 from .context import Target, open_store, ros_environment
@@ -28,12 +28,6 @@ SUCCESSOR_WITHIN_S = 30.0
 SILENT_AFTER_S = 5.0
 
 Heard = Mapping[str, tuple[DroneReport, float]]
-
-def _view(store: StoreReader) -> FleetView:
-    view = FleetView()
-    view.load(store.snapshot())
-    return view
-
 
 @contextmanager
 def hearing(target: Target, namespace: str) -> Iterator[FleetListener]:
@@ -53,8 +47,8 @@ def hearing(target: Target, namespace: str) -> Iterator[FleetListener]:
 
 def drone_rows(view: FleetView, heard: Heard, only: Iterable[str] = ()) -> list[dict[str, Any]]:
     """A document per drone that is heard or that the store knows, by name; ``only`` these, if any are named."""
-    reserved = {e.id: e.value for e in view.reservations.values() if isinstance(e.value, Reservation)}
-    breakers = {e.id: e.value for e in view.breakers.values() if isinstance(e.value, Breaker)}
+    reserved = {id_: held.value for id_, held in view.reservations.items()}
+    breakers = {id_: stored.value for id_, stored in view.breakers.items()}
     names = set(only) or {*heard, *reserved, *breakers}
     return [
         {**_row(n, heard.get(n), reserved.get(n)), **_breaker(breakers.get(n))} for n in sorted(names, key=_natural)
@@ -122,7 +116,7 @@ def _phase(phase: str) -> str:
 
 def order_names(view: FleetView) -> dict[str, str]:
     """Order id by message id, of the orders that have a drone."""
-    held = [e.value.message_id for e in view.reservations.values() if isinstance(e.value, Reservation)]
+    held = [reservation.value.message_id for reservation in view.reservations.values()]
     orders = {message_id: view.order_of(message_id) for message_id in held}
     return {message_id: order.order_id for message_id, order in orders.items() if order is not None}
 
@@ -149,7 +143,7 @@ def drones(
         with following(target) as follower, hearing(target, namespace) as ear:
             _drones_live(out, follower, ear, names)
     with open_store(target) as store, hearing(target, namespace) as ear:
-        view = _view(store)
+        view = FleetView.of(store.snapshot())
         if names:
             ear.wait_for(frozenset(names), wait_s)
         else:
@@ -225,7 +219,7 @@ def leader(out: Output, target: Target, handover: bool, bring_back: str | None, 
     with open_store(target) as store:
         if bring_back is not None:
             _bring_back(out, target, bring_back, namespace)
-        before = leader_document(_view(store))
+        before = leader_document(FleetView.of(store.snapshot()))
         if not handover:
             _show(out, before)
             return
@@ -253,7 +247,7 @@ def _hand_over(
         if not operator.deactivate(before["holder"]):
             raise Failure(f"{before['holder']} refused to hand over")
         while time.monotonic() < began + SUCCESSOR_WITHIN_S:
-            after = leader_document(_view(store))
+            after = leader_document(FleetView.of(store.snapshot()))
             if after["holder"] is not None and after["epoch"] != before["epoch"]:
                 return after, time.monotonic() - began
             time.sleep(0.01)
@@ -262,15 +256,14 @@ def _hand_over(
 
 def leader_document(view: FleetView) -> dict[str, Any]:
     """Who leads, as JSON; ``holder`` is ``None`` where nobody does."""
-    entry = view.leader
-    record = entry.value if entry is not None else None
-    if entry is None or not isinstance(record, LeaderRecord):
+    leader = view.leadership
+    if leader is None:
         return {"holder": None, "epoch": 0, "instance_id": None, "since": None}
     return {
-        "holder": record.holder,
-        "epoch": entry.mod_revision,
-        "instance_id": record.instance_id,
-        "since": record.since,
+        "holder": leader.holder,
+        "epoch": leader.epoch,
+        "instance_id": leader.instance_id,
+        "since": leader.since,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..core.types import LeaderRecord, Order, Saga
 from ..core.view import FleetView
 from ..store import EtcdStore
 from .context import find_target
@@ -17,35 +16,31 @@ def find(kind: str, endpoints: str | None, region: str | None) -> dict[str, str]
     target = find_target(endpoints, region)
     store = EtcdStore(target.endpoints.split(","), target.region, timeout_s=_STORE_TIMEOUT_S)
     try:
-        view = FleetView()
-        view.load(store.snapshot())
-        return _PICKS[kind](view)
+        return _PICKS[kind](FleetView.of(store.snapshot()))
     finally:
         store.close()
 
 
 def _orders(view: FleetView) -> dict[str, str]:
     """Order ids, those that are open first, each with its status."""
-    sagas = [e.value for e in view.sagas.values() if isinstance(e.value, Saga)]
-    sagas.sort(key=lambda saga: (saga.status.is_terminal, -saga.updated_at))
-    waiting = [e.value for e in view.inbox.values() if isinstance(e.value, Order)]
-    return {order.order_id: "PENDING" for order in waiting} | {s.order_id: s.status.value for s in sagas}
+    orders = sorted(view.orders(), key=lambda each: (each.saga is not None, each.status.is_terminal, -each.updated_at))
+    return {each.order.order_id: each.status.value for each in orders}
 
 
 def _parked(view: FleetView) -> dict[str, str]:
-    sagas = [e.value for e in view.sagas.values() if isinstance(e.value, Saga)]
+    sagas = (stored.value for stored in view.sagas.values())
     return {saga.order_id: saga.reason or "" for saga in sagas if saga.parked}
 
 
 def _drones(view: FleetView) -> dict[str, str]:
     names = {*view.reservations, *view.breakers}
-    names |= {e.value.drone_id for e in view.sagas.values() if isinstance(e.value, Saga) and e.value.drone_id}
+    names |= {stored.value.drone_id for stored in view.sagas.values() if stored.value.drone_id}
     return {name: "has an order" if name in view.reservations else "" for name in sorted(names)}
 
 
 def _leaders(view: FleetView) -> dict[str, str]:
-    record = view.leader.value if view.leader is not None else None
-    return {record.holder: "leads"} if isinstance(record, LeaderRecord) else {}
+    leader = view.leadership
+    return {leader.holder: "leads"} if leader is not None else {}
 
 
 _PICKS: dict[str, Callable[[FleetView], dict[str, str]]] = {

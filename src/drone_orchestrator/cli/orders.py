@@ -99,13 +99,12 @@ def list_(out: Output, target: Target, wanted: str | None, is_open: bool, parked
     def chosen(view: FleetView) -> list[OrderView]:
         rows = [row for row in by_age(view) if wanted is None or row.status.value == wanted.upper()]
         rows = [row for row in rows if not is_open or not row.status.is_terminal]
-        return [row for row in rows if not parked or (row.saga is not None and row.saga.parked)][-limit:]
+        return [row for row in rows if not parked or row.parked][-limit:]
 
     if live:
         _list_live(out, target, chosen)
     with open_store(target) as store:
-        view = FleetView()
-        view.load(store.snapshot())
+        view = FleetView.of(store.snapshot())
     rows = chosen(view)
     out.console.print(orders_table(rows, time.time()) if rows else "no orders")
     if view.corrupt:
@@ -171,8 +170,7 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
             out.say("a decision waits already; it is carried out first")
         deadline = time.monotonic() + _DECISION_S
         while time.monotonic() < deadline:
-            view = FleetView()
-            view.load(store.snapshot())
+            view = FleetView.of(store.snapshot())
             saga = view.saga_of(before.order.message_id)
             if saga is None or saga.event_count > before.saga.event_count:
                 after = find(store, order_id)

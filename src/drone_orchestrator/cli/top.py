@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.columns import Columns
@@ -72,13 +71,12 @@ class _Screen:
         return [f"{time.strftime('%H:%M:%S')}  {line}"]
 
     def _picture(self, view: FleetView) -> dict[str, Any]:
-        everything = by_age(view)
         rows = drone_rows(view, self._ear.drones())
         return {
             "leader": leader_document(view),
             "drones": rows,
             "busy": sum(1 for row in rows if row["message_id"]),
             "names": order_names(view),
-            "orders": [row for row in everything if not row.status.is_terminal],
-            "counts": Counter(row.status for row in everything),
+            "orders": [row for row in by_age(view) if not row.status.is_terminal],
+            "counts": view.counts(),
         }

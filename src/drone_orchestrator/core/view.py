@@ -64,6 +64,16 @@ class OrderView:
         """The saga's status; an order that still waits in the inbox is pending."""
         return self.saga.status if self.saga is not None else SagaStatus.PENDING
 
+    @property
+    def parked(self) -> bool:
+        """Whether the order waits for a person's decision."""
+        return self.saga is not None and self.saga.parked
+
+    @property
+    def updated_at(self) -> float:
+        """Time of the last change (wall clock, s); that of submission while the order waits in the inbox."""
+        return self.saga.updated_at if self.saga is not None else self.order.submitted_at
+
 
 @dataclass(frozen=True, slots=True)
 class CurrentLeader:
@@ -94,7 +104,7 @@ class FleetView:
         self.reservations: dict[str, Stored[Reservation]] = {}
         self.breakers: dict[str, Stored[Breaker]] = {}
         self.by_drone: dict[str, dict[str, None]] = {}  # living orders that name the drone, in a fixed order
-        self.leader: Entry | None = None  # a deleted key stays visible as an entry without value
+        self.leader_key: Entry | None = None  # a deleted key stays visible as an entry without value
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
         self._forgettable: deque[tuple[int, tuple[Kind, str]]] = deque()  # deletions, nearly by revision
@@ -124,7 +134,7 @@ class FleetView:
         self.corrupt.clear()
         self._deleted.clear()
         self._forgettable.clear()
-        self.leader = None
+        self.leader_key = None
         for entry in snapshot.entries:
             self._put(entry)
         self.revision = snapshot.revision
@@ -167,10 +177,16 @@ class FleetView:
     @property
     def leadership(self) -> CurrentLeader | None:
         """The leader by the store; ``None`` if the key is free or cannot be read."""
-        key = self.leader
+        key = self.leader_key
         if key is None or not isinstance(key.value, LeaderRecord):
             return None
         return CurrentLeader(key.value.holder, key.mod_revision, key.value.instance_id, key.value.since)
+
+    @property
+    def leader_epoch(self) -> int:
+        """The mod revision of the leader key, readable or not; 0 if it is free."""
+        key = self.leader_key
+        return key.mod_revision if key is not None and key.value is not None else 0
 
     def orders(self) -> Iterator[OrderView]:
         """Yield every readable order: those with a saga, then those that still wait in the inbox."""
@@ -269,9 +285,9 @@ class FleetView:
     def _put(self, entry: Entry) -> bool:
         kind, id_, value, revision = entry
         if kind is Kind.LEADER:
-            if self.leader is not None and revision <= self.leader.mod_revision:
+            if self.leader_key is not None and revision <= self.leader_key.mod_revision:
                 return False
-            self.leader = entry
+            self.leader_key = entry
             return True
         table = self._tables.get(kind)
         if table is None:

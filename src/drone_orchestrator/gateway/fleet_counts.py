@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ..core.types import BreakerState, Entry, Kind, LeaderRecord, Order, Saga, SagaStatus
+from ..core.types import BreakerState, Entry, Kind, Saga, SagaStatus
 from ..core.view import FleetView
 
 #: How long (s) an order that has failed is news.
@@ -29,8 +29,7 @@ class FleetBook:
 
     def load(self, view: FleetView) -> None:
         """See :class:`~drone_orchestrator.runtime.projection.Fold`."""
-        gone = [id_ for id_ in self._statuses if id_ not in view.sagas and id_ not in view.inbox]
-        for message_id in [*gone, *view.sagas, *view.inbox]:
+        for message_id in [*self._statuses, *view.sagas, *view.inbox]:
             self._look(view, message_id)
         self._look_at_leader(view)
         for drone_id in [*self.open_since, *view.breakers]:
@@ -57,21 +56,19 @@ class FleetBook:
         return sorted(self._failed.values(), key=lambda saga: -saga.updated_at)
 
     def _look(self, view: FleetView, message_id: str) -> None:
-        entry = view.sagas.get(message_id) or view.inbox.get(message_id)
-        value = entry.value if entry is not None else None
-        saga = value if isinstance(value, Saga) else None
+        order = view.order_view(message_id)
         before = self._statuses.pop(message_id, None)
         if before is not None:
             self._counts[before] -= 1
-        after = saga.status if saga else SagaStatus.PENDING if isinstance(value, Order) else None
-        if after is not None:
-            self._statuses[message_id] = after
-            self._counts[after] += 1
+        if order is not None:
+            self._statuses[message_id] = order.status
+            self._counts[order.status] += 1
+        saga = order.saga if order is not None else None
         _keep(self.parked, message_id, saga if saga and saga.parked else None)
-        _keep(self._failed, message_id, saga if after is SagaStatus.FAILED else None)
+        _keep(self._failed, message_id, saga if saga and saga.status is SagaStatus.FAILED else None)
 
     def _look_at_leader(self, view: FleetView) -> None:
-        if view.leader is not None and isinstance(view.leader.value, LeaderRecord):
+        if view.leadership is not None:
             self.leaderless_since = None
         elif self.leaderless_since is None:
             self.leaderless_since = self._clock()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..core.lanes import Level, level_of
-from ..core.types import Breaker, BreakerState, Entry, FleetSpec, GeoPoint, LeaderRecord, Phase, Reservation, SagaStatus
-from ..core.view import FleetView
+from ..core.types import Breaker, BreakerState, FleetSpec, GeoPoint, Phase, Reservation, SagaStatus
+from ..core.view import CurrentLeader, FleetView
 from ..intake.bulkheads import Bulkheads
 from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Freshness
@@ -52,7 +52,7 @@ class FleetPicture:
     def select(self, view: FleetView) -> Json:
         """For ``Projection.read``: all that depends on the store; :meth:`finish` makes the body of it."""
         live = {drone.drone_id: (drone, age_s) for drone, age_s in self._live.drones()}
-        reserved = {e.id: e.value for e in view.reservations.values() if isinstance(e.value, Reservation)}
+        reserved = {id_: held.value for id_, held in view.reservations.items()}
         counts = self._book.counts()
         ids = sorted({*live, *reserved, *view.breakers})
         drones = [self._drone(view, id_, live.get(id_), reserved.get(id_)) for id_ in ids]
@@ -67,7 +67,7 @@ class FleetPicture:
                 {"name": zone.name, "polygon": [_point(corner) for corner in zone.corners]}
                 for zone in self._fleet.no_fly_zones
             ],
-            "leader": leader_json(view.leader),
+            "leader": leader_json(view.leadership),
             "drones": drones,
             "lanes": lanes,
             "breakers": [{"service": "etcd", "state": self._breaker.state}, *failed],
@@ -171,16 +171,15 @@ class FleetPicture:
             yield _alert("drone_silent", "critical" if carrying else "warning", text, since, row["drone_id"])
 
 
-def leader_json(entry: Entry | None) -> Json | None:
-    """Who leads, ``None`` where nobody does."""
-    if entry is None or not isinstance(entry.value, LeaderRecord):
+def leader_json(leader: CurrentLeader | None) -> Json | None:
+    """Return the leader as in the body; ``None`` if there is none."""
+    if leader is None:
         return None
-    record = entry.value
     return {
-        "holder": record.holder,
-        "instance_id": record.instance_id,
-        "epoch": entry.mod_revision,
-        "since": record.since,
+        "holder": leader.holder,
+        "instance_id": leader.instance_id,
+        "epoch": leader.epoch,
+        "since": leader.since,
     }
 
 

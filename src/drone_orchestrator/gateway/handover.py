@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from ..core.types import LeaderRecord
-from ..core.view import FleetView
 from ..runtime.projection import Projection
 from .problems import Problem
 
@@ -101,15 +99,9 @@ class Handover:
             self._lock.release()
 
     def _leader(self) -> tuple[str, int]:
-        """Name and epoch of the leader; empty and 0 where there is none."""
-
-        def select(view: FleetView) -> tuple[str, int]:
-            entry = view.leader
-            if entry is None or not isinstance(entry.value, LeaderRecord):
-                return "", 0
-            return entry.value.holder, entry.mod_revision
-
-        return self._projection.read(select)[0]
+        """Return the leader's name and epoch; an empty name and 0 if there is no leader."""
+        leader, _ = self._projection.read(lambda view: view.leadership)
+        return (leader.holder, leader.epoch) if leader is not None else ("", 0)
 
 
 def check_operator(request: Request, token: str) -> None:

@@ -26,13 +26,13 @@ def order_json(view: OrderView) -> dict[str, Any]:
         "message_id": order.message_id,
         "order_id": order.order_id,
         "status": view.status.value,
-        "parked": saga is not None and saga.parked,
+        "parked": view.parked,
         "attempt": saga.attempt if saga else 0,
         "drone_id": saga.drone_id if saga else None,
         "reason": saga.reason if saga else None,
         "order": order_to_dict(order),
         "created_at": order.submitted_at,
-        "updated_at": saga.updated_at if saga else order.submitted_at,
+        "updated_at": view.updated_at,
         "cancel_requested": view.cancel_requested,
     }
 

@@ -292,7 +292,7 @@ class World:
     def parked(self) -> list[Saga]:
         """Orders whose compensation waits for a person, as the store says."""
         self._record()
-        return [s for entry in self._view.sagas.values() if isinstance(s := entry.value, Saga) and s.parked]
+        return [stored.value for stored in self._view.sagas.values() if stored.value.parked]
 
     def _store_changed(self) -> None:
         self._committed_s.append(self.scheduler.now_s)

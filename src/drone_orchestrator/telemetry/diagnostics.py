@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from ..core.lanes import Level, Pressure
 from ..core.leader.election import Role
-from ..core.types import Breaker, BreakerState, DroneReport, FleetSpec, LeaderRecord, Phase, Saga, SagaStatus
+from ..core.types import Breaker, BreakerState, DroneReport, FleetSpec, Phase, SagaStatus
 from ..core.view import FleetView
 from ..runtime.probe import Probe
 from ..runtime.projection import Freshness
@@ -62,13 +62,13 @@ class HeardDrone:
 
 
 def leader_status(view: FleetView) -> Status:
-    """Who leads."""
-    record = view.leader.value if view.leader is not None else None
-    if view.leader is None or not isinstance(record, LeaderRecord):
+    """Report who leads."""
+    leader = view.leadership
+    if leader is None:
         text = "none: orders are accepted, nothing is decided"
         return Status("leader", Severity.ERROR, text, "see whether orchestrators run, and are not all deactivated")
-    values = {"epoch": view.leader.mod_revision, "instance": record.instance_id}
-    return Status("leader", Severity.OK, record.holder, values=values)
+    values = {"epoch": leader.epoch, "instance": leader.instance_id}
+    return Status("leader", Severity.OK, leader.holder, values=values)
 
 
 def store_status(freshness: Freshness, stale_after_s: float, probe: Probe | None, endpoints: str) -> Status:
@@ -102,13 +102,14 @@ def store_status(freshness: Freshness, stale_after_s: float, probe: Probe | None
     return Status("etcd", Severity.OK, "following", values=values)
 
 
-def saga_status(view: FleetView, counts: Mapping[str, int], stuck_after_s: float, wall_s: float) -> Status:
-    """Whether orders move. ``counts`` by status; ``wall_s`` since 1970, as sagas have it."""
-    sagas = [entry.value for entry in view.sagas.values() if isinstance(entry.value, Saga)]
+def saga_status(view: FleetView, stuck_after_s: float, wall_s: float) -> Status:
+    """Report whether orders move."""
+    sagas = [stored.value for stored in view.sagas.values()]
     stuck = [s.order_id for s in sagas if not s.status.is_terminal and wall_s - s.updated_at > stuck_after_s]
     parked = [s.order_id for s in sagas if s.parked]
-    failed = counts.get(SagaStatus.FAILED.value, 0)
-    values: dict[str, object] = {**counts, "inbox": len(view.inbox)}
+    counts = view.counts()
+    failed = counts[SagaStatus.FAILED]
+    values: dict[str, object] = {**{status.value: n for status, n in counts.items()}, "inbox": len(view.inbox)}
     values |= {"stuck": _some(stuck), "parked": _some(parked)}
     if parked:
         hint = "`fleetctl order list --parked`, then `fleetctl order retry|resolve ID`"
@@ -156,8 +157,8 @@ def _lane_status(p: Pressure) -> Status:
 
 def breaker_status(view: FleetView, wall_s: float) -> Status:
     """Which drones are given no orders because they failed too often."""
-    found = [entry.value for entry in view.breakers.values() if isinstance(entry.value, Breaker)]
-    tripped = sorted((b for b in found if b.state is not BreakerState.CLOSED), key=lambda b: b.drone_id)
+    known = [stored.value for stored in view.breakers.values()]
+    tripped = sorted((b for b in known if b.state is not BreakerState.CLOSED), key=lambda b: b.drone_id)
     values: dict[str, object] = {b.drone_id: _breaker_text(b, wall_s) for b in tripped[:MOST_NAMES]}
     if not tripped:
         return Status("breakers", Severity.OK, "all closed", values=values)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..core.lanes import Ledger
-from ..core.types import Breaker, BreakerState, Entry, FleetSpec, Kind, LeaderRecord, Order, Saga, SagaStatus
-from ..core.view import FleetView
+from ..core.types import BreakerState, Entry, FleetSpec, Kind, SagaStatus
+from ..core.view import FleetView, OrderView
 from ..runtime.projection import Projection
 from .metrics import BREAKER_STATES, Metrics
 
@@ -31,44 +31,43 @@ FAILURE_REASONS = (
 OTHER = "other"
 
 
-class Census:
-    """A :class:`~drone_orchestrator.runtime.projection.Fold`: sagas by status, without counting all of them again."""
+class OrderCounts:
+    """Orders by status and failures by reason, counted incrementally: a fold of a projection.
+
+    See :class:`~drone_orchestrator.runtime.projection.Fold`.
+    """
 
     def __init__(self) -> None:
         self.by_status: Counter[SagaStatus] = Counter()
         self.failed: Counter[str] = Counter()
-        self.active: dict[str, Saga] = {}
-        self._sagas: dict[str, tuple[SagaStatus, str]] = {}
+        self.active: dict[str, OrderView] = {}
+        self._orders: dict[str, tuple[SagaStatus, str]] = {}
 
     def load(self, view: FleetView) -> None:
         """The view was replaced by a snapshot."""
-        self.by_status.clear()
-        self.failed.clear()
-        self.active.clear()
-        self._sagas.clear()
-        for message_id in view.sagas:
-            self._look(view, message_id)
+        for message_id in [*self._orders, *view.sagas, *view.inbox]:
+            self._count(view, message_id)
 
     def apply(self, view: FleetView, fresh: Sequence[Entry]) -> None:
         """One revision was applied to the view."""
         for entry in fresh:
-            if entry.kind is Kind.SAGA:
-                self._look(view, entry.id)
+            if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER):
+                self._count(view, entry.id)
 
-    def _look(self, view: FleetView, message_id: str) -> None:
-        before = self._sagas.pop(message_id, None)
+    def _count(self, view: FleetView, message_id: str) -> None:
+        before = self._orders.pop(message_id, None)
         if before is not None:
             self._add(*before, -1)
-        entry = view.sagas.get(message_id)
-        saga = entry.value if entry is not None and isinstance(entry.value, Saga) else None
-        if saga is not None and not saga.status.is_terminal:
-            self.active[message_id] = saga
+        order = view.order_view(message_id)
+        if order is not None and not order.status.is_terminal:
+            self.active[message_id] = order
         else:
             self.active.pop(message_id, None)
-        if saga is not None:
-            reason = saga.reason if saga.reason in FAILURE_REASONS else OTHER
-            self._sagas[message_id] = (saga.status, reason or OTHER)
-            self._add(*self._sagas[message_id], 1)
+        if order is not None:
+            reason = order.saga.reason if order.saga is not None else None
+            counted = order.status, reason if reason in FAILURE_REASONS else OTHER
+            self._orders[message_id] = counted
+            self._add(*counted, 1)
 
     def _add(self, status: SagaStatus, reason: str, number: int) -> None:
         self.by_status[status] += number
@@ -77,7 +76,7 @@ class Census:
 
 
 class RegionTelemetry:
-    """Shows a region in ``metrics``: what ``projection`` holds, with ``census`` and ``ledger`` among its folds.
+    """Shows a region in ``metrics``: what ``projection`` holds, with ``counts`` and ``ledger`` among its folds.
 
     Times are of the wall clock, in seconds. An order without a change for ``stuck_after_s()`` counts as stuck; the
     store counts as away when nothing was heard of it for ``stale_after_s()``.
@@ -87,7 +86,7 @@ class RegionTelemetry:
         self,
         metrics: Metrics,
         projection: Projection,
-        census: Census,
+        counts: OrderCounts,
         ledger: Ledger,
         fleet: FleetSpec,
         *,
@@ -97,7 +96,7 @@ class RegionTelemetry:
     ) -> None:
         self._metrics = metrics
         self._projection = projection
-        self._census = census
+        self._counts = counts
         self._ledger = ledger
         self._stuck_after_s = stuck_after_s
         self._stale_after_s = stale_after_s
@@ -119,28 +118,24 @@ class RegionTelemetry:
             metrics.store_stale_seconds().set(stale_s)
 
     def _look(self, view: FleetView) -> None:
-        metrics, census, now_s = self._metrics, self._census, self._wall()
-        counts = dict(census.by_status)
-        counts[SagaStatus.PENDING] = counts.get(SagaStatus.PENDING, 0) + len(view.inbox)
-        metrics.set_saga_status(counts)
+        metrics, counts, now_s = self._metrics, self._counts, self._wall()
+        metrics.set_saga_status(counts.by_status)
         for reason in (*FAILURE_REASONS, OTHER):
-            metrics.saga_failed(reason=reason).set(census.failed[reason])
-        active, limit_s = census.active.values(), self._stuck_after_s()
-        waiting = [entry.value.submitted_at for entry in view.inbox.values() if isinstance(entry.value, Order)]
-        changed_at = [s.updated_at for s in active] + waiting
-        metrics.orders_stuck().set(sum(1 for at_s in changed_at if now_s - at_s > limit_s))
-        metrics.orders_parked().set(sum(1 for s in active if s.parked))
-        oldest_s = min([s.order.submitted_at for s in active] + waiting, default=now_s)
+            metrics.saga_failed(reason=reason).set(counts.failed[reason])
+        active, limit_s = counts.active.values(), self._stuck_after_s()
+        metrics.orders_stuck().set(sum(1 for each in active if now_s - each.updated_at > limit_s))
+        metrics.orders_parked().set(sum(1 for each in active if each.parked))
+        oldest_s = min((each.order.submitted_at for each in active), default=now_s)
         metrics.oldest_order_seconds().set(max(0.0, now_s - oldest_s))
         metrics.records_corrupt().set(len(view.corrupt))
-        leads = view.leader is not None and isinstance(view.leader.value, LeaderRecord)
-        metrics.leader_present().set(int(leads))
-        metrics.leader_epoch().set(view.leader.mod_revision if leads and view.leader is not None else 0)
+        leader = view.leadership
+        metrics.leader_present().set(int(leader is not None))
+        metrics.leader_epoch().set(leader.epoch if leader is not None else 0)
         self._show_breakers(view)
 
     def _show_breakers(self, view: FleetView) -> None:
         """Every drone's that has ever tripped or failed: who has no record has a closed one."""
-        living = {id_: entry.value for id_, entry in view.breakers.items() if isinstance(entry.value, Breaker)}
+        living = {id_: stored.value for id_, stored in view.breakers.items()}
         for drone_id in self._breakers - living.keys():
             self._metrics.breaker_state(service=drone_id).set(_STATES[BreakerState.CLOSED])
         for drone_id, breaker in living.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
-from ..core.types import DroneReport, LeaderRecord, Order, Phase, Saga, SagaStatus
-from ..core.view import FleetView
+from ..core.types import DroneReport, Order, Phase, SagaStatus
+from ..core.view import CurrentLeader, FleetView
 from ..core.zones import Airspace, Place
 
 #: A drone or leader not heard for so long is shown as silent: three of its messages are missing.
@@ -78,32 +79,19 @@ class StoreSays:
     orders: tuple[SeenOrder, ...]
     by_message: Mapping[str, Order]
     counts: Mapping[SagaStatus, int]
-    leader_name: str
-    epoch: int
+    leader: CurrentLeader | None
 
 
 def look(view: FleetView, space: Airspace) -> StoreSays:
     """Select from a projection (:meth:`drone_orchestrator.runtime.projection.Projection.read`)."""
-    sagas = [entry.value for entry in view.sagas.values() if isinstance(entry.value, Saga)]
-    counts = dict.fromkeys(SagaStatus, 0)
-    for saga in sagas:
-        counts[saga.status] += 1
-    counts[SagaStatus.PENDING] += len(view.inbox)
+    sagas = [stored.value for stored in view.sagas.values()]
     active = sorted((s for s in sagas if not s.status.is_terminal), key=lambda s: s.created_at)[:MAX_ACTIVE]
     ended = sorted((s for s in sagas if s.status.is_terminal), key=lambda s: -s.updated_at)[:MAX_ENDED]
     orders = [SeenOrder(s.order, s.status, space.place(s.order.destination), s.drone_id) for s in (*active, *ended)]
-    waiting = [entry.value for entry in view.inbox.values() if isinstance(entry.value, Order)][:MAX_ACTIVE]
+    waiting = islice(view.waiting(), MAX_ACTIVE)
     orders += [SeenOrder(order, SagaStatus.PENDING, space.place(order.destination)) for order in waiting]
     by_message = {saga.message_id: saga.order for saga in active}
-    return StoreSays(tuple(orders), by_message, counts, *leader_of(view))
-
-
-def leader_of(view: FleetView) -> tuple[str, int]:
-    """Name (``""``: nobody leads) and epoch of the leader."""
-    if view.leader is None:
-        return "", 0
-    record = view.leader.value
-    return record.holder if isinstance(record, LeaderRecord) else "", view.leader.mod_revision
+    return StoreSays(tuple(orders), by_message, view.counts(), view.leadership)
 
 
 def seen_drone(
@@ -146,9 +134,10 @@ class LeaderWatch:
         if epoch >= self._known[1]:
             self._heard_at_s = now_s
 
-    def read(self, name: str, epoch: int, now_s: float) -> SeenLeader:
-        """The leader as of now; ``name`` and ``epoch`` as the store has them."""
-        if name and epoch > self._known[1]:
+    def read(self, leader: CurrentLeader | None, now_s: float) -> SeenLeader:
+        """Return the leader as of now; ``leader`` is the one by the store."""
+        name, epoch = (leader.holder, leader.epoch) if leader is not None else ("", 0)
+        if epoch > self._known[1]:
             if self._known[0]:
                 self._before, self._changed_at_s = self._known[0], now_s
             self._known = (name, epoch)

@@ -91,9 +91,9 @@ def test_the_leader_key_only_gets_newer_and_a_deleted_one_stays_visible() -> Non
     mine = view(Entry(Kind.LEADER, "", LeaderRecord("a", "a-1", 0.0), 4))
     older = Entry(Kind.LEADER, "", LeaderRecord("b", "b-1", 0.0), 3)
     assert mine.apply(change(6, older)) == []
-    assert mine.leader is not None and mine.leader.mod_revision == 4
+    assert mine.leader_key is not None and mine.leader_key.mod_revision == 4
     assert mine.apply(change(7, Entry(Kind.LEADER, "", None, 7)))
-    assert mine.leader.value is None
+    assert mine.leader_key.value is None and mine.leader_epoch == 0
 
 
 def test_what_cannot_be_read_is_set_aside_until_it_is_mended_or_gone() -> None:

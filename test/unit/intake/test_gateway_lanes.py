@@ -75,8 +75,8 @@ def fill(gateway: Gateway) -> list[dict[str, Any]]:
 
 def cancel_all(gateway: Gateway, documents: list[dict[str, Any]]) -> None:
     """Act as the leader: end these orders, and wait until the gateway's projection has seen it."""
-    epoch, view = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 60.0), FleetView()
-    view.load(gateway.store.snapshot())
+    epoch = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 60.0)
+    view = FleetView.of(gateway.store.snapshot())
     for document in documents:
         wanted = view.order_of(document["message_id"])
         assert wanted is not None

@@ -10,7 +10,7 @@ from world import FLEET, World, make_order, make_report
 
 from drone_orchestrator.core.lanes import Level, Pressure
 from drone_orchestrator.core.leader.election import Role
-from drone_orchestrator.core.types import Breaker, BreakerState, Corrupt, Entry, Kind, Phase
+from drone_orchestrator.core.types import Breaker, BreakerState, Corrupt, Entry, Kind, Phase, SagaStatus, Snapshot
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.runtime.probe import Probe, look
 from drone_orchestrator.runtime.projection import Freshness
@@ -33,10 +33,7 @@ def found(status: Status, severity: Severity, *words: str) -> None:
 
 
 def view_of(*entries: Entry) -> FleetView:
-    view = FleetView()
-    for entry in entries:
-        view._put(entry)
-    return view
+    return FleetView.of(Snapshot(99, entries))
 
 
 def drone(view: FleetView | None = None, at_s: float = NOW_S, **changes: object) -> Status:
@@ -86,13 +83,13 @@ def test_sagas() -> None:
     world = World()
     order = fly(world, make_order())
     view = world.leader.core.view
-    counts = {"IN_TRANSIT": 1}
     saga = world.saga(order)
-    found(d.saga_status(view, counts, 600.0, saga.updated_at + 1.0), OK)
-    found(d.saga_status(view, counts, 600.0, saga.updated_at + 601.0), WARN, "1 without a change")
-    found(d.saga_status(view, {"FAILED": 2}, 600.0, saga.updated_at), ERROR, "2 failed")
+    found(d.saga_status(view, 600.0, saga.updated_at + 1.0), OK)
+    found(d.saga_status(view, 600.0, saga.updated_at + 601.0), WARN, "1 without a change")
+    failed = view_of(Entry(Kind.SAGA, saga.message_id, replace(saga, status=SagaStatus.FAILED), 99))
+    found(d.saga_status(failed, 600.0, saga.updated_at), ERROR, "1 failed")
     parked = view_of(Entry(Kind.SAGA, saga.message_id, replace(saga, parked=True), 99))
-    status = d.saga_status(parked, counts, 600.0, saga.updated_at)
+    status = d.saga_status(parked, 600.0, saga.updated_at)
     found(status, ERROR, "parked")
     assert status.values["parked"] == order.order_id and "fleetctl order" in status.hint
 

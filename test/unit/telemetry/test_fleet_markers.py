@@ -24,7 +24,7 @@ from drone_orchestrator.core.types import (
     SagaStatus,
     Snapshot,
 )
-from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.core.view import CurrentLeader, FleetView
 from drone_orchestrator.core.zones import airspace
 from drone_orchestrator.ros import names
 from drone_orchestrator.telemetry.markers import AMBER, GREEN, NAMESPACES, RED, Form, Mark, Stage, draw, triangles
@@ -37,7 +37,6 @@ from drone_orchestrator.telemetry.scene import (
     LeaderWatch,
     SeenDrone,
     SeenLeader,
-    leader_of,
     look,
     seen_drone,
 )
@@ -59,12 +58,14 @@ def store(*sagas: Saga, waiting: tuple[Order, ...] = (), leader: str = "orchestr
     entries += [Entry(Kind.INBOX_ORDER, order.message_id, order, 11) for order in waiting]
     if leader:
         entries.append(Entry(Kind.LEADER, "", LeaderRecord(leader, "i", 0.0), 7))
-    view = FleetView()
-    view.load(Snapshot(20, tuple(entries)))
-    return view
+    return FleetView.of(Snapshot(20, tuple(entries)))
 
 
-def picture(view: FleetView, *drones: SeenDrone, leader: SeenLeader = LEADER, **fields: Any) -> FleetPicture:
+def leads(name: str, epoch: int) -> CurrentLeader:
+    return CurrentLeader(name, epoch, "i", 0.0)
+
+
+def scene(view: FleetView, *drones: SeenDrone, leader: SeenLeader = LEADER, **fields: Any) -> FleetPicture:
     says = look(view, SPACE)
     return FleetPicture(drones, says.orders, leader, says.counts, **fields)
 
@@ -86,7 +87,7 @@ def busy() -> FleetPicture:
         waiting=(wanted("m9").order,),
     )
     flying = seen(view, phase=Phase.TO_DESTINATION, message_id="m1", position=at(50.0, 250.0), energy_wh=250.0)
-    return picture(view, flying, seen(view, drone_id="d2"))
+    return scene(view, flying, seen(view, drone_id="d2"))
 
 
 def test_everything_has_a_name_of_its_own_that_rviz_knows() -> None:
@@ -104,8 +105,8 @@ def test_ids_do_not_depend_on_what_else_there_is() -> None:
     both = store(saga(1, S.PENDING), saga(2, S.PENDING))
     one = store(saga(2, S.PENDING))
 
-    ids = {mark.text: mark.id for mark in of(draw(TOWN, SPACE.shapes, picture(both)), "order_names")}
-    (alone,) = of(draw(TOWN, SPACE.shapes, picture(one)), "order_names")
+    ids = {mark.text: mark.id for mark in of(draw(TOWN, SPACE.shapes, scene(both)), "order_names")}
+    (alone,) = of(draw(TOWN, SPACE.shapes, scene(one)), "order_names")
 
     assert ids[alone.text] == alone.id
 
@@ -113,19 +114,19 @@ def test_ids_do_not_depend_on_what_else_there_is() -> None:
 def test_what_is_gone_is_taken_away_once() -> None:
     stage = Stage()
     view = store(saga(1, S.PENDING))
-    assert stage.replace(draw(TOWN, SPACE.shapes, picture(view))) == []
+    assert stage.replace(draw(TOWN, SPACE.shapes, scene(view))) == []
 
-    gone = stage.replace(draw(TOWN, SPACE.shapes, picture(store())))
+    gone = stage.replace(draw(TOWN, SPACE.shapes, scene(store())))
 
     assert [namespace for namespace, _ in gone] == ["order_names", "orders"]
-    assert stage.replace(draw(TOWN, SPACE.shapes, picture(store()))) == []
+    assert stage.replace(draw(TOWN, SPACE.shapes, scene(store()))) == []
 
 
 def test_a_drone_points_where_it_goes_and_shows_its_charge() -> None:
     view = store(saga(1, S.IN_TRANSIT, drone_id="d1"))
     flying = seen(view, phase=Phase.TO_DESTINATION, message_id="m1", position=at(100.0, 300.0), energy_wh=250.0)
 
-    marks = draw(TOWN, SPACE.shapes, picture(view, flying))
+    marks = draw(TOWN, SPACE.shapes, scene(view, flying))
 
     (dart,), (way,), (bar,), (name,) = (of(marks, n) for n in ("drones", "routes", "batteries", "drone_names"))
     assert dart.position == pytest.approx((100.0, 300.0, 60.0), abs=0.01)
@@ -160,7 +161,7 @@ def test_the_way_that_is_left(phase: Phase, stops: list[tuple[float, float]]) ->
 
 def test_drones_in_the_depot_are_listed_there() -> None:
     view = store()
-    marks = draw(TOWN, SPACE.shapes, picture(view, seen(view), seen(view, drone_id="d2", position=at(2e3, 0.0))))
+    marks = draw(TOWN, SPACE.shapes, scene(view, seen(view), seen(view, drone_id="d2", position=at(2e3, 0.0))))
 
     assert "d1  idle, 100 %" in of(marks, "depot")[1].text
     assert [mark.text for mark in of(marks, "drone_names")] == ["d2 100 %"]
@@ -172,7 +173,7 @@ def test_a_silent_drone_and_an_unknown_class_are_shown_as_such() -> None:
     strange = seen(view, drone_id="d2", position=at(3e3, 0.0), altitude_m=math.nan)
     strange = replace(strange, report=replace(strange.report, drone_class="glider"))
 
-    names_ = [mark.text for mark in of(draw(TOWN, SPACE.shapes, picture(view, quiet, strange)), "drone_names")]
+    names_ = [mark.text for mark in of(draw(TOWN, SPACE.shapes, scene(view, quiet, strange)), "drone_names")]
 
     assert names_ == ["d1 silent", "d2 ? %"] and strange.altitude_m == 0.0
 
@@ -194,7 +195,7 @@ def test_a_silent_drone_and_an_unknown_class_are_shown_as_such() -> None:
     ],
 )
 def test_the_banner_says_what_must_not_be_missed(leader: SeenLeader, store_away: bool, text: str, color: Any) -> None:
-    first, counts = of(draw(TOWN, SPACE.shapes, picture(store(), leader=leader, store_away=store_away)), "banner")
+    first, counts = of(draw(TOWN, SPACE.shapes, scene(store(), leader=leader, store_away=store_away)), "banner")
 
     assert (first.text, first.color) == (text, color)
     assert counts.text.startswith("0 drones")
@@ -212,24 +213,24 @@ def test_orders_drawn_are_bounded_and_all_counted() -> None:
 
 def test_a_change_of_the_leader_is_news_for_a_while() -> None:
     watch = LeaderWatch()
-    assert watch.read("a", 5, 0.0).absent
+    assert watch.read(leads("a", 5), 0.0).absent
     watch.heard(5, 1.0)
-    assert not watch.read("a", 5, 2.0).absent
+    assert not watch.read(leads("a", 5), 2.0).absent
     watch.heard(4, 8.0)  # one that was deposed counts for nothing
-    assert watch.read("", 5, 8.0).absent
+    assert watch.read(None, 8.0).absent
 
     watch.heard(9, 8.5)
-    changed = watch.read("b", 9, 9.0)
+    changed = watch.read(leads("b", 9), 9.0)
 
     assert (changed.before, changed.changed_s, changed.absent) == ("a", 0.0, False)
     watch.heard(9, 10.0 + CHANGE_SHOWN_S)
-    assert watch.read("b", 9, 10.0 + CHANGE_SHOWN_S).before == ""
-    assert watch.read("b", 9, 80.0).absent
+    assert watch.read(leads("b", 9), 10.0 + CHANGE_SHOWN_S).before == ""
+    assert watch.read(leads("b", 9), 80.0).absent
 
 
 def test_nobody_leads_a_new_store() -> None:
-    assert leader_of(store(leader="")) == ("", 0)
-    assert leader_of(store()) == ("orchestrator_a", 7)
+    assert look(store(leader=""), SPACE).leader is None
+    assert look(store(), SPACE).leader == leads("orchestrator_a", 7)
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -42,7 +42,7 @@ from drone_orchestrator.telemetry import logs, tracing
 from drone_orchestrator.telemetry.drone_metrics import HostTelemetry
 from drone_orchestrator.telemetry.endpoint import EndpointTaken, MetricsEndpoint
 from drone_orchestrator.telemetry.metrics import Metrics
-from drone_orchestrator.telemetry.region_metrics import Census, RegionTelemetry
+from drone_orchestrator.telemetry.region_metrics import OrderCounts, RegionTelemetry
 from drone_orchestrator.telemetry.replica_metrics import MAX_REASONS, Committed, ReplicaTelemetry
 
 S = SagaStatus
@@ -173,19 +173,19 @@ class Held:
         return select(self.view), Freshness(self.view.revision, self.stale_s)
 
 
-def region(metrics: Metrics, held: Held, now_s: float = 1000.0) -> tuple[RegionTelemetry, Census, Ledger]:
-    census, ledger = Census(), Ledger(FLEET, AssignmentPlanner().capable)
+def region(metrics: Metrics, held: Held, now_s: float = 1000.0) -> tuple[RegionTelemetry, OrderCounts, Ledger]:
+    counts, ledger = OrderCounts(), Ledger(FLEET, AssignmentPlanner().capable)
     shown = RegionTelemetry(
         metrics,
         held,
-        census,
+        counts,
         ledger,
         FLEET,
         stuck_after_s=lambda: 60.0,
         stale_after_s=lambda: 3.0,
         wall=lambda: now_s,  # type: ignore[arg-type]
     )
-    return shown, census, ledger
+    return shown, counts, ledger
 
 
 def saga_at(number: int, status: SagaStatus, at_s: float, reason: str = "") -> Saga:
@@ -195,7 +195,7 @@ def saga_at(number: int, status: SagaStatus, at_s: float, reason: str = "") -> S
 
 def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> None:
     held = Held()
-    shown, census, ledger = region(metrics, held)
+    shown, counts, ledger = region(metrics, held)
     fresh, old = saga_at(1, S.IN_TRANSIT, 990.0), saga_at(2, S.DISPATCHED, 900.0)
     lost = saga_at(3, S.FAILED, 980.0, "drone_lost_with_package")
     waiting = make_order(4, submitted_at=700.0)
@@ -207,7 +207,7 @@ def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> Non
         Entry(Kind.LEADER, "", LeaderRecord("orchestrator_a", "i", 0.0), 9),
     ]
     held.view.load(Snapshot(30, tuple(entries)))
-    census.load(held.view)
+    counts.load(held.view)
     ledger.load(held.view)
     shown.refresh()
 
@@ -226,7 +226,7 @@ def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> Non
     delivered = replace(fresh, status=S.DELIVERED)
     news = [Entry(Kind.SAGA, fresh.message_id, delivered, 31), Entry(Kind.BREAKER, "drone_7", None, 31)]
     news.append(Entry(Kind.LEADER, "", None, 31))
-    census.apply(held.view, held.view.apply(StoreChange(31, tuple(news))))
+    counts.apply(held.view, held.view.apply(StoreChange(31, tuple(news))))
     shown.refresh()
     seen = samples(metrics)
     assert (seen["saga_status{status=IN_TRANSIT}"], seen["saga_status{status=DELIVERED}"]) == (0, 1)

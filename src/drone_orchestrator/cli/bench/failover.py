@@ -34,7 +34,8 @@ from ...bringup import town
 from ...bringup.fleet_config import FleetConfigError, load, save
 from ...bringup.plan import FleetOptions
 from ...core import saga as sagas
-from ...core.types import Entry, SagaEvent, SagaStatus, StoreChange
+from ...core.types import SagaEvent, SagaStatus, StoreChange
+from ...core.view import CurrentLeader
 from ...telemetry.logs import HEARS_DRONES, STANDING_BY
 from ..audit import print_report
 from ..output import Failure, Output
@@ -259,15 +260,15 @@ class _Run:
     # --- a round ------------------------------------------------------------------------------------------------
 
     def _round(self, kind: str, index: int) -> float:
-        leader, office = self._ready()
-        epoch = office.mod_revision
+        leadership = self._ready()
+        leader, epoch = leadership.holder, leadership.epoch
         faults: dict[str, Callable[[str], float]] = {
             "kill": self._kill,
             LEASE_ONLY: self._kill,
             "hang": self._hang,
             "handover": self._terminate if index % 2 else self._deactivate,
         }
-        self._load.probe(lambda: kind != "handover" or self._observer.look(lambda view: view.leader) != office)
+        self._load.probe(lambda: kind != "handover" or self._observer.leadership() != leadership)
         began_s = faults[kind](leader)
         successor = self._await(
             lambda: min((e for e in self._chronicle.assigned_at_s if e > epoch), default=0),
@@ -319,23 +320,22 @@ class _Run:
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
-    def _ready(self) -> tuple[str, Entry]:
-        """The leader and its key, once two standbys hear it and enough drones are free."""
+    def _ready(self) -> CurrentLeader:
+        """Wait until two standbys hear the leader and enough drones are free; return the leader."""
         replicas = self._fleet.names("orchestrator")
 
-        def ready() -> tuple[str, Entry] | None:
-            entry, busy = self._observer.look(lambda view: (view.leader, len(view.reservations)))
-            leader = self._observer.leader()
-            if entry is None or leader is None or busy > self._options.drones // 3:
+        def ready() -> CurrentLeader | None:
+            leader, busy = self._observer.look(lambda view: (view.leadership, len(view.reservations)))
+            if leader is None or busy > self._options.drones // 3:
                 return None
             warm = [
                 name
                 for name in replicas
-                if name != leader and self._stands_by(name, entry.mod_revision) and self._hears_drones(name)
+                if name != leader.holder and self._stands_by(name, leader.epoch) and self._hears_drones(name)
             ]
-            return (leader, entry) if len(warm) == len(replicas) - 1 else None
+            return leader if len(warm) == len(replicas) - 1 else None
 
-        found: tuple[str, Entry] = self._await(ready, READY_WITHIN_S, "the fleet was not ready for the next round")
+        found: CurrentLeader = self._await(ready, READY_WITHIN_S, "the fleet was not ready for the next round")
         time.sleep(SETTLE_S)
         return found
 

@@ -20,7 +20,8 @@ import numpy as np
 from ...bringup import fleet_config
 from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions
-from ...core.types import Kind, LeaderRecord, Saga, SagaStatus, Snapshot, StoreChange
+from ...core.types import Kind, Saga, SagaStatus, Snapshot, StoreChange
+from ...core.view import FleetView
 from ...ports import StoreError, WatchHandle
 from ...store import EtcdStore
 from ..output import Failure, Output
@@ -71,8 +72,8 @@ class OrderProbe:
 
     def leader(self) -> str | None:
         """The process that leads. Asks the store, and raises what that raises."""
-        records = (entry.value for entry in self._store.snapshot().entries if entry.kind is Kind.LEADER)
-        return next((record.holder for record in records if isinstance(record, LeaderRecord)), None)
+        leader = FleetView.of(self._store.snapshot()).leadership
+        return leader.holder if leader is not None else None
 
     def under_way(self) -> int:
         """Orders that were sent and have not ended."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...core.types import DroneReport, LeaderRecord, Phase, Reservation
-from ...core.view import FleetView
+from ...core.types import DroneReport, Phase
+from ...core.view import CurrentLeader, FleetView
 from .finding import Finding, error, ok, warning
 from .store import skew
 
@@ -27,17 +27,16 @@ class Heard:
 
 def check_dds(view: FleetView, heard: Heard, *, domain: str, region: str) -> list[Finding]:
     """What the store knows, compared with what is heard."""
-    record = view.leader.value if view.leader is not None else None
-    leads = record if isinstance(record, LeaderRecord) else None
+    leads = view.leadership
     found = [discovery(leads, heard, domain), drones(view, heard)]
     if heard.leader_instance:
         found.append(same_fleet(leads, heard, region))
-        found.append(epochs(view.leader.mod_revision if leads is not None and view.leader is not None else 0, heard))
+        found.append(epochs(leads.epoch if leads is not None else 0, heard))
         found.append(skew("leader clock", heard.leader_skew_s, "the leader's clock"))
     return found
 
 
-def discovery(leads: LeaderRecord | None, heard: Heard, domain: str) -> Finding:
+def discovery(leads: CurrentLeader | None, heard: Heard, domain: str) -> Finding:
     """A leader that the store knows is heard here, too."""
     name = "dds"
     if leads is not None and not heard.leader_instance:
@@ -55,7 +54,7 @@ def discovery(leads: LeaderRecord | None, heard: Heard, domain: str) -> Finding:
     return ok(name, f"{who} heard in domain {domain}")
 
 
-def same_fleet(leads: LeaderRecord | None, heard: Heard, region: str) -> Finding:
+def same_fleet(leads: CurrentLeader | None, heard: Heard, region: str) -> Finding:
     """Who speaks as the leader is the one that the store knows: not another fleet's in the same domain."""
     hint = "give each fleet a ROS_DOMAIN_ID or a namespace of its own"
     if heard.leader_region != region:
@@ -80,12 +79,12 @@ def drones(view: FleetView, heard: Heard) -> Finding:
     """Drones that have an order are heard, and those that are heard can fly."""
     name = "drones"
     living = {drone for drone, (_, age_s) in heard.drones.items() if age_s < SILENT_AFTER_S}
-    busy = {e.id for e in view.reservations.values() if isinstance(e.value, Reservation)}
+    busy = view.reservations.keys()
     silent = sorted(busy - living)
     if silent:
         hint = "its log, its power, its network; an order that was not loaded moves on by itself (docs/operations.md)"
         return error(name, f"silent with an order: {', '.join(silent[:_SHOWN])}", hint)
-    waiting = len(view.inbox) + sum(1 for e in view.sagas.values() if getattr(e.value, "drone_id", "") is None)
+    waiting = sum(1 for each in view.orders() if each.saga is None or each.saga.drone_id is None)
     if not living:
         return (error if waiting else warning)(name, "none is heard", "start drone_executor; see the check `dds`")
     grounded = sorted(d for d, (report, _) in heard.drones.items() if report.phase is Phase.GROUNDED)

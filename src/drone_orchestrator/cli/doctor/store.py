@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...bringup import fleet_config
-from ...core.types import LeaderRecord, Saga
 from ...core.view import FleetView
 from ...ports import StoreDenied, StoreError
 from ...store import EtcdStore
@@ -46,13 +45,11 @@ def read_view(target: Target) -> FleetView | None:
     """What is stored now; ``None`` where the store has gone away meanwhile."""
     store = EtcdStore(target.endpoints.split(","), target.region)
     try:
-        view = FleetView()
-        view.load(store.snapshot())
+        return FleetView.of(store.snapshot())
     except StoreError:
         return None
     finally:
         store.close()
-    return view
 
 
 def _check_open(store: EtcdStore, target: Target, asked_for: bool) -> tuple[list[Finding], FleetView | None]:
@@ -61,8 +58,7 @@ def _check_open(store: EtcdStore, target: Target, asked_for: bool) -> tuple[list
         found = [reachable(status, target, asked_for=asked_for)]
         if not status["has_quorum"]:
             return found, None
-        view = FleetView()
-        view.load(store.snapshot())
+        view = FleetView.of(store.snapshot())
         found += [space(status), speed(store.commit_time_s)]
         found.append(region(target.region, view, store.regions))
     except StoreDenied as problem:
@@ -123,7 +119,7 @@ def speed(commit_time_s: Callable[[], float], probes: int = PROBES) -> Finding:
 
 def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Finding:
     """The region that is looked at is one that somebody works in, and the one of the fleet description."""
-    if not (view.sagas or view.inbox or view.reservations or (view.leader is not None and view.leader.value)):
+    if not (view.sagas or view.inbox or view.reservations or view.corrupt or view.leader_epoch):
         others = [found for found in regions() if found != name]
         if others:
             hint = f"--region {others[0]}, or DRONE_ORCHESTRATOR_REGION"
@@ -140,9 +136,9 @@ def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Find
 
 def clocks(view: FleetView, now_s: float) -> Finding:
     """Nothing in the store is dated later than now: this machine's clock is not behind the leaders'."""
-    dates = [e.value.updated_at for e in view.sagas.values() if isinstance(e.value, Saga)]
-    if view.leader is not None and isinstance(view.leader.value, LeaderRecord):
-        dates.append(view.leader.value.since)
+    dates = [stored.value.updated_at for stored in view.sagas.values()]
+    if view.leadership is not None:
+        dates.append(view.leadership.since)
     ahead_s = max(dates, default=now_s) - now_s
     return skew("clock", max(0.0, ahead_s), "the store's latest record")  # that it is older says nothing
 
@@ -158,9 +154,8 @@ def skew(name: str, ahead_s: float, what: str) -> Finding:
 
 def leader(view: FleetView, *, asked_for: bool = True) -> Finding:
     """Somebody leads."""
-    record = view.leader.value if view.leader is not None else None
-    if isinstance(record, LeaderRecord):
-        return ok("leader", record.holder)
+    if view.leadership is not None:
+        return ok("leader", view.leadership.holder)
     waiting = f", {len(view.inbox)} orders wait" if view.inbox else ""
     hint = "start orchestrators, or end a retirement: fleetctl leader --bring-back NAME"
     return (error if asked_for else warning)("leader", f"none{waiting}", hint)
@@ -178,7 +173,7 @@ def records(view: FleetView) -> Finding:
 
 def parked(view: FleetView) -> Finding:
     """No order waits for a person."""
-    found = [e.value.order_id for e in view.sagas.values() if isinstance(e.value, Saga) and e.value.parked]
+    found = [each.order.order_id for each in view.orders() if each.parked]
     if not found:
         return ok("parked orders", "none")
     hint = "look where the packages are, then: fleetctl order resolve ID --package …  (docs/operations.md)"

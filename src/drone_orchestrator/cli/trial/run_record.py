@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ...bringup.local_fleet import LocalFleet
 from ...core.types import Entry, Kind, LeaderRecord, Saga, SagaEvent, SagaStatus, StoreChange
-from ...core.view import FleetView
+from ...core.view import CurrentLeader, FleetView
 from ...runtime.projection import Projection
 from ...store import EtcdStore
 from ...verification.records import Report
@@ -106,10 +106,10 @@ class Observer:
             self.close()
             raise Failure(f"the store was not there within {_LOAD_TIMEOUT_S:.0f} s")
         # Whoever leads already is in the snapshot, and no change will tell of it.
-        entry = self.look(lambda view: view.leader)
+        leader = self.leadership()
         with self.chronicle.changed:
-            if entry is not None and isinstance(entry.value, LeaderRecord) and not self.chronicle.leaders:
-                self.chronicle.leaders.append((time.time(), entry.value.holder, entry.mod_revision))
+            if leader is not None and not self.chronicle.leaders:
+                self.chronicle.leaders.append((time.time(), leader.holder, leader.epoch))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,22 +123,19 @@ class Observer:
         return self._projection.read(select)[0]
 
     def sagas(self) -> list[Saga]:
-        return self.look(lambda view: [e.value for e in view.sagas.values() if isinstance(e.value, Saga)])
+        return self.look(lambda view: [stored.value for stored in view.sagas.values()])
 
     def leader(self) -> str | None:
-        """Who holds the leader's key now."""
-        record = self.look(lambda view: view.leader.value if view.leader is not None else None)
-        return record.holder if isinstance(record, LeaderRecord) else None
+        """Return the name of the replica that leads now."""
+        leader = self.leadership()
+        return leader.holder if leader is not None else None
 
-    def counts(self) -> Counter[SagaStatus]:
-        """Orders by status; those that wait in the inbox are pending."""
+    def leadership(self) -> CurrentLeader | None:
+        return self.look(lambda view: view.leadership)
 
-        def count(view: FleetView) -> Counter[SagaStatus]:
-            found = Counter(e.value.status for e in view.sagas.values() if isinstance(e.value, Saga))
-            found[SagaStatus.PENDING] += len(view.inbox)
-            return found
-
-        return self.look(count)
+    def counts(self) -> dict[SagaStatus, int]:
+        """Return the number of orders by status."""
+        return self.look(lambda view: view.counts())
 
     def ended(self) -> int:
         """How many orders have reached a terminal status."""

@@ -202,8 +202,7 @@ class OrchestratorNode(LifecycleNode):
             self._driver.post(event)
 
     def _known_epoch(self) -> int:
-        leader = self._driver.core.view.leader if self._driver is not None else None
-        return leader.mod_revision if leader is not None and leader.value is not None else 0
+        return self._driver.core.view.leader_epoch if self._driver is not None else 0
 
     def _release(self) -> None:
         """Stop everything that ``_start`` made, the office first."""

@@ -24,7 +24,7 @@ from ...ros import names, qos
 from ...ros.qos_watch import QosWatch
 from ...runtime.projection import Freshness, Projection
 from ...telemetry.markers import Color, Mark, Stage, draw
-from ...telemetry.scene import FleetPicture, LeaderWatch, leader_of, look, seen_drone
+from ...telemetry.scene import FleetPicture, LeaderWatch, look, seen_drone
 
 #: A drone that was not heard for so long is not drawn any more.
 FORGOTTEN_S = 120.0
@@ -75,7 +75,7 @@ class FleetMarkers:
 
     def _follow_leader(self, view: FleetView) -> None:
         """Who looks for the first time shall know that the leader is a new one."""
-        self._leader.read(*leader_of(view), time.monotonic())
+        self._leader.read(view.leadership, time.monotonic())
 
     def _hear_leader(self, msg: LeaderState) -> None:
         if msg.instance_id and msg.region in ("", self._fleet.region):
@@ -89,14 +89,14 @@ class FleetMarkers:
             seen_drone(report, altitude_m, now_s - at_s, says.by_message, self._space)
             for report, altitude_m, at_s in self._drones.values()
         ]
-        picture = FleetPicture(
+        scene = FleetPicture(
             tuple(drones),
             says.orders,
-            self._leader.read(says.leader_name, says.epoch, now_s),
+            self._leader.read(says.leader, now_s),
             says.counts,
             store_away=not freshness.loaded or self._is_away(freshness),
         )
-        marks = draw(self._fleet, self._space.shapes, picture)
+        marks = draw(self._fleet, self._space.shapes, scene)
         stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(to_msg(marks, self._stage.replace(marks), stamp, self._lifetime_s))
 

@@ -35,7 +35,7 @@ from ...store import EtcdStore
 from ...telemetry import diagnostics
 from ...telemetry.diagnostics import Status
 from ...telemetry.metrics import Metrics
-from ...telemetry.region_metrics import Census, RegionTelemetry
+from ...telemetry.region_metrics import OrderCounts, RegionTelemetry
 from .fleet_markers import FleetMarkers
 from .parameters import ABOUT, PARAMETERS
 
@@ -62,12 +62,12 @@ class SagaMonitor(Node):
         self._gauge = PressureGauge(fleet, ledger, time.monotonic())
         self._levels: tuple[Level, ...] = ()  # as last published
         self._pressed_at_s = 0.0
-        census, metrics = Census(), Metrics("saga_monitor", self.values["region"])
-        self._projection = Projection(self._store, listener=self._on_change, folds=(ledger, census))
+        counts, metrics = OrderCounts(), Metrics("saga_monitor", self.values["region"])
+        self._projection = Projection(self._store, listener=self._on_change, folds=(ledger, counts))
         self._telemetry = RegionTelemetry(
             metrics,
             self._projection,
-            census,
+            counts,
             ledger,
             fleet,
             stuck_after_s=lambda: self.values["stuck_after_s"],
@@ -158,13 +158,13 @@ class SagaMonitor(Node):
         if freshness.loaded and freshness.revision != self._shown_revision:
             self._shown_revision = freshness.revision
             table = SagaTable(stamp=self.get_clock().now().to_msg(), revision=freshness.revision, sagas=rows)
-            table.statuses, table.counts = list(counts), list(counts.values())
+            table.statuses, table.counts = [status.value for status in counts], list(counts.values())
             self._table.publish(table)
 
-    def _rows(self, view: FleetView) -> tuple[list[SagaSummary], dict[str, int]]:
-        sagas = [entry.value for entry in view.sagas.values() if isinstance(entry.value, Saga)]
+    def _rows(self, view: FleetView) -> tuple[list[SagaSummary], dict[SagaStatus, int]]:
+        sagas = [stored.value for stored in view.sagas.values()]
         sagas.sort(key=lambda s: (s.status.is_terminal, -s.updated_at))
-        return [_summary(saga) for saga in sagas[: self.values["table_rows"]]], _counts(view)
+        return [_summary(saga) for saga in sagas[: self.values["table_rows"]]], view.counts()
 
     def _statuses(self) -> list[Status]:
         """The fleet as a whole."""
@@ -173,7 +173,7 @@ class SagaMonitor(Node):
         def look(view: FleetView) -> list[Status]:
             return [
                 diagnostics.leader_status(view),
-                diagnostics.saga_status(view, _counts(view), self.values["stuck_after_s"], wall_s),
+                diagnostics.saga_status(view, self.values["stuck_after_s"], wall_s),
                 diagnostics.record_status(view),
                 diagnostics.breaker_status(view, wall_s),
                 *diagnostics.drone_statuses(view, self._heard, self._fleet, now_s, wall_s),
@@ -197,16 +197,6 @@ class SagaMonitor(Node):
 
     def _is_stale(self, freshness: Freshness) -> bool:
         return freshness.stale_s is not None and freshness.stale_s > self.values["stale_after_s"]
-
-
-def _counts(view: FleetView) -> dict[str, int]:
-    """Orders by status; those in the inbox are pending."""
-    counts = {status.value: 0 for status in SagaStatus}
-    for entry in view.sagas.values():
-        if isinstance(entry.value, Saga):
-            counts[entry.value.status.value] += 1
-    counts[SagaStatus.PENDING.value] += len(view.inbox)
-    return counts
 
 
 def _summary(saga: Saga) -> SagaSummary:

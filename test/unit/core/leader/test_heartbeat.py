@@ -29,7 +29,7 @@ def standbys(world):
 
 
 def hear_silence(world, *replicas, epoch=None):
-    epoch = epoch or world.replicas[0].core.view.leader.mod_revision
+    epoch = epoch or world.replicas[0].core.view.leader_epoch
     for replica in replicas:
         replica.inbox.append(LeaderSilent(epoch))
     world.run()

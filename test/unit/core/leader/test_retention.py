@@ -73,9 +73,8 @@ def keys(world: World) -> list[str]:
 
 def one_ended(policy: RetentionPolicy) -> tuple[Retention, Saga]:
     """A term has begun, with one order in view that ended at 1000 s."""
-    view = FleetView()
     saga = Saga("m1", make_order(1), S.CANCELLED, created_at=1000.0, updated_at=1000.0)
-    view.load(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
+    view = FleetView.of(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
     retention = Retention(view, policy)
     retention.begin_term(3)
     return retention, saga

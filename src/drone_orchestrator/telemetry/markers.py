@@ -16,7 +16,7 @@ from zlib import crc32
 
 from ..core.types import FleetSpec, Phase, SagaStatus
 from ..core.zones import Place, Shape, turn
-from .scene import FleetPicture, SeenDrone, SeenLeader, SeenOrder
+from .scene import FleetScene, SeenDrone, SeenLeader, SeenOrder
 
 NAMESPACES = (
     "service_area",
@@ -107,7 +107,7 @@ _AT_DEPOT = 0.012
 _CIRCLE = 96
 
 
-def draw(fleet: FleetSpec, zones: Sequence[Shape], picture: FleetPicture) -> list[Mark]:
+def draw(fleet: FleetSpec, zones: Sequence[Shape], picture: FleetScene) -> list[Mark]:
     """Everything there is to see, each namespace's ids unique."""
     unit_m = fleet.service_radius_m / 100.0
     away = [d for d in picture.drones if math.hypot(*d.place) > _AT_DEPOT * fleet.service_radius_m]
@@ -253,7 +253,7 @@ def _state(fleet: FleetSpec, seen: SeenDrone) -> str:
     return f"{phase}, {_energy(fleet, seen)}"
 
 
-def _banner(picture: FleetPicture, fleet: FleetSpec, unit_m: float) -> list[Mark]:
+def _banner(picture: FleetScene, fleet: FleetSpec, unit_m: float) -> list[Mark]:
     text, color = headline(picture.leader, store_away=picture.store_away)
     counts = picture.counts
     flying = sum(n for status, n in counts.items() if not status.is_terminal) - counts.get(SagaStatus.PENDING, 0)

@@ -75,7 +75,7 @@ class OrderCounts:
             self.failed[reason] += number
 
 
-class RegionTelemetry:
+class RegionMetrics:
     """Shows a region in ``metrics``: what ``projection`` holds, with ``counts`` and ``ledger`` among its folds.
 
     Times are of the wall clock, in seconds. An order without a change for ``stuck_after_s()`` counts as stuck; the

@@ -64,7 +64,7 @@ class SeenLeader:
 
 
 @dataclass(frozen=True, slots=True)
-class FleetPicture:
+class FleetScene:
     drones: tuple[SeenDrone, ...]
     orders: tuple[SeenOrder, ...]
     leader: SeenLeader

@@ -33,7 +33,7 @@ from drone_orchestrator.telemetry.scene import (
     MAX_ACTIVE,
     MAX_ENDED,
     SILENT_S,
-    FleetPicture,
+    FleetScene,
     LeaderWatch,
     SeenDrone,
     SeenLeader,
@@ -65,9 +65,9 @@ def leads(name: str, epoch: int) -> CurrentLeader:
     return CurrentLeader(name, epoch, "i", 0.0)
 
 
-def scene(view: FleetView, *drones: SeenDrone, leader: SeenLeader = LEADER, **fields: Any) -> FleetPicture:
+def scene(view: FleetView, *drones: SeenDrone, leader: SeenLeader = LEADER, **fields: Any) -> FleetScene:
     says = look(view, SPACE)
-    return FleetPicture(drones, says.orders, leader, says.counts, **fields)
+    return FleetScene(drones, says.orders, leader, says.counts, **fields)
 
 
 def seen(view: FleetView, heard_s_ago: float = 0.1, altitude_m: float = 60.0, **fields: Any) -> SeenDrone:
@@ -78,7 +78,7 @@ def of(marks: list[Mark], namespace: str) -> list[Mark]:
     return [mark for mark in marks if mark.namespace == namespace]
 
 
-def busy() -> FleetPicture:
+def busy() -> FleetScene:
     view = store(
         saga(1, S.IN_TRANSIT, drone_id="d1"),
         saga(2, S.PENDING),

@@ -42,7 +42,7 @@ from drone_orchestrator.telemetry import logs, tracing
 from drone_orchestrator.telemetry.drone_metrics import HostTelemetry
 from drone_orchestrator.telemetry.endpoint import EndpointTaken, MetricsEndpoint
 from drone_orchestrator.telemetry.metrics import Metrics
-from drone_orchestrator.telemetry.region_metrics import OrderCounts, RegionTelemetry
+from drone_orchestrator.telemetry.region_metrics import OrderCounts, RegionMetrics
 from drone_orchestrator.telemetry.replica_metrics import MAX_REASONS, Committed, ReplicaTelemetry
 
 S = SagaStatus
@@ -173,9 +173,9 @@ class Held:
         return select(self.view), Freshness(self.view.revision, self.stale_s)
 
 
-def region(metrics: Metrics, held: Held, now_s: float = 1000.0) -> tuple[RegionTelemetry, OrderCounts, Ledger]:
+def region(metrics: Metrics, held: Held, now_s: float = 1000.0) -> tuple[RegionMetrics, OrderCounts, Ledger]:
     counts, ledger = OrderCounts(), Ledger(FLEET, AssignmentPlanner().capable)
-    shown = RegionTelemetry(
+    shown = RegionMetrics(
         metrics,
         held,
         counts,

@@ -24,7 +24,7 @@ from ...ros import names, qos
 from ...ros.qos_watch import QosWatch
 from ...runtime.projection import Freshness, Projection
 from ...telemetry.markers import Color, Mark, Stage, draw
-from ...telemetry.scene import FleetPicture, LeaderWatch, look, seen_drone
+from ...telemetry.scene import FleetScene, LeaderWatch, look, seen_drone
 
 #: A drone that was not heard for so long is not drawn any more.
 FORGOTTEN_S = 120.0
@@ -89,7 +89,7 @@ class FleetMarkers:
             seen_drone(report, altitude_m, now_s - at_s, says.by_message, self._space)
             for report, altitude_m, at_s in self._drones.values()
         ]
-        scene = FleetPicture(
+        scene = FleetScene(
             tuple(drones),
             says.orders,
             self._leader.read(says.leader, now_s),

@@ -35,7 +35,7 @@ from ...store import EtcdStore
 from ...telemetry import diagnostics
 from ...telemetry.diagnostics import Status
 from ...telemetry.metrics import Metrics
-from ...telemetry.region_metrics import OrderCounts, RegionTelemetry
+from ...telemetry.region_metrics import OrderCounts, RegionMetrics
 from .fleet_markers import FleetMarkers
 from .parameters import ABOUT, PARAMETERS
 
@@ -64,7 +64,7 @@ class SagaMonitor(Node):
         self._pressed_at_s = 0.0
         counts, metrics = OrderCounts(), Metrics("saga_monitor", self.values["region"])
         self._projection = Projection(self._store, listener=self._on_change, folds=(ledger, counts))
-        self._telemetry = RegionTelemetry(
+        self._telemetry = RegionMetrics(
             metrics,
             self._projection,
             counts,

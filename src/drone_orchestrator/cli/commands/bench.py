@@ -13,7 +13,7 @@ from ..context import json_option, positive
 from .deferred import runs
 
 
-class _Sizes(click.ParamType[Any]):
+class _Sizes(click.ParamType):
     name = "N,N,…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:

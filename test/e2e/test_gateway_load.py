@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from gateway_process import DEADLINE_S, REGION, GatewayProcess, order_document
@@ -133,10 +132,10 @@ def order_under_way(url: str) -> http.client.HTTPConnection:
 
 @pytest.mark.slow
 def test_junk_does_not_hold_up_good_orders() -> None:
-    """What ``benchmarks/junk_flood.py`` measures, in short. Its own bound of 2 is for a machine that does nothing else;
-    the one here only tells a gateway that guards itself from one that does not, which is at a hundred."""
-    script = Path(__file__).parents[2] / "benchmarks" / "junk_flood.py"
-    command = [sys.executable, str(script), "--seconds", "6", "--turns", "2", "--bound", "15"]
+    """Run ``fleetctl bench junk-flood`` briefly. Its default bound is for an otherwise idle machine. The one here only
+    separates a gateway that limits a flooder from one that does not, which slows down a hundredfold."""
+    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "junk-flood"]
+    command += ["--seconds", "6", "--turns", "2", "--bound", "15", "--json"]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=270.0)
     assert run.returncode == 0, (run.stdout, run.stderr)
     figures = json.loads(run.stdout.splitlines()[-1])

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import __version__
-from .command_group import CommandGroup
+from .commands.command_group import CommandGroup
 from .output import Failure
 
 #: Command to the module that has it, and what it does: a command loads only what it needs, the overview nothing.
@@ -22,7 +22,7 @@ COMMANDS = {
     "order": ("orders", "Submit, follow and cancel orders."),
     "events": ("orders", "Show every event of one order, and how long each state lasted."),
     "drones": ("drones", "Show every drone; take one out, bring it back."),
-    "leader": ("drones", "Show who leads; hand leadership over."),
+    "leader": ("leader", "Show who leads; hand leadership over."),
     "top": ("top", "Show the whole fleet, live."),
     "doctor": ("doctor", "Find what is wrong with this machine or its fleet, and what to do."),
     "audit": ("audit", "Check that no order was lost, doubled or left hanging."),

@@ -12,10 +12,12 @@ from rich.rule import Rule
 from ..core.types import SagaStatus
 from ..core.view import FleetView
 from .context import Target
-from .drones import drone_rows, drones_table, hearing, leader_document, leader_line, order_names
+from .drones import drone_rows, drones_table, order_names
+from .leader import leader_document, leader_line
 from .live_view import Follower, following, show, stale
-from .order_views import by_age, coloured, orders_table
+from .orders.views import by_age, coloured, orders_table
 from .output import Output
+from .ros_session import hearing
 
 if TYPE_CHECKING:
     from ..ros.fleet_client import FleetListener

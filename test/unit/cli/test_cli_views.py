@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from drone_orchestrator.cli.context import positive
 from drone_orchestrator.cli.main import COMMANDS, fleetctl
-from drone_orchestrator.cli.order_views import bar, lasted_s
+from drone_orchestrator.cli.orders.views import bar, lasted_s
 from drone_orchestrator.cli.output import Failure, duration, printable, shown
 from drone_orchestrator.core.types import SagaEvent, SagaStatus
 

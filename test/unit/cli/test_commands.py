@@ -24,7 +24,6 @@ SLOW = {
 #: What of our own help may import: the declarations, and plain data that they name.
 OURS = (
     "drone_orchestrator.cli.commands",
-    "drone_orchestrator.cli.command_group",
     "drone_orchestrator.cli.completion",
     "drone_orchestrator.cli.context",
     "drone_orchestrator.cli.main",

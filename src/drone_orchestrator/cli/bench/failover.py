@@ -38,10 +38,10 @@ from ...core.types import SagaEvent, SagaStatus, StoreChange
 from ...core.view import CurrentLeader
 from ...telemetry.logs import HEARS_DRONES, STANDING_BY
 from ..audit import print_report
+from ..fleet_run import cause, running
 from ..output import Failure, Output
 from ..trial.run_record import Chronicle, Observer
 from ..trial.shop import Document, Habits, Shop
-from ..up import cause, running
 from . import charts
 
 WITH_HEARTBEATS = ("kill", "hang", "handover")

@@ -24,8 +24,8 @@ from ...core.types import Kind, Saga, SagaStatus, Snapshot, StoreChange
 from ...core.view import FleetView
 from ...ports import StoreError, WatchHandle
 from ...store import EtcdStore
+from ..fleet_run import running
 from ..output import Failure, Output
-from ..up import running
 
 #: Connections that take turns: a slow answer must not keep the next order back.
 CLIENTS = 4

@@ -21,10 +21,10 @@ from ...bringup import town
 from ...bringup.fleet_config import FleetConfigError, load
 from ...bringup.local_fleet import LocalFleet, dies_with_parent
 from ...bringup.plan import FleetOptions, heaviest_kg
+from ..fleet_run import running
 from ..output import Failure, Output
 from ..trial.run_record import Observer
 from ..trial.shop import Habits, Shop
-from ..up import running
 
 ORDERS_PER_S = 0.5
 TIME_SCALE = 50.0

@@ -45,8 +45,8 @@ from ...runtime.driver import Driver
 from ...runtime.workers import Pool, ThreadWorkers
 from ...store import EtcdStore
 from ...store.transactions import SUBMITTED_TOGETHER
+from ..fleet_run import running
 from ..output import Failure, Output
-from ..up import running
 from . import charts
 from .instant_fleet import InstantFleet
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from ..command_group import CommandGroup
 from ..context import json_option, positive
+from .command_group import CommandGroup
 from .deferred import runs
 
 
@@ -64,6 +64,17 @@ def plan() -> None:
 @runs("bench.failover")
 def failover() -> None:
     """Time from a leader's end to the next one's first assignment: killed, hung, handed over; and by lease alone."""
+
+
+@bench.command()
+@click.option("--seconds", default=20.0, show_default=True, type=positive(1.0, 3600.0), help="Half of it flooded.")
+@click.option("--turns", default=4, show_default=True, type=click.IntRange(1, 100), help="Floods in that time.")
+@click.option("--per-s", default=2000.0, show_default=True, type=positive(1.0, 1e6), help="Junk requests to try per s.")
+@click.option("--bound", default=2.0, show_default=True, type=positive(1.0, 1e6), help="Fail above this slow-down.")
+@json_option
+@runs("bench.junk_flood")
+def junk_flood() -> None:
+    """Flood a gateway with junk, and compare the latency of good orders with that of quiet times."""
 
 
 @bench.command()

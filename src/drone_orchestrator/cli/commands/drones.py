@@ -1,10 +1,10 @@
-"""``fleetctl drones`` and ``fleetctl leader``."""
+"""``fleetctl drones``."""
 
 from __future__ import annotations
 
 import click
 
-from ..completion import drone_ids, leader_ids
+from ..completion import drone_ids
 from ..context import json_option, namespace_option, positive, target_options
 from .deferred import runs
 
@@ -21,17 +21,3 @@ from .deferred import runs
 @runs("drones")
 def drones() -> None:
     """Show every drone, or those named: what it says of itself, and what it is reserved for."""
-
-
-@click.command()
-@click.option("--handover", is_flag=True, help="Make the leader hand over, and wait for its successor.")
-@click.option(
-    "--bring-back", metavar="NAME", shell_complete=leader_ids, help="Let one campaign again that handed over."
-)
-@click.option("--watch", "live", is_flag=True, help="Go on showing who leads until Ctrl-C.")
-@namespace_option
-@target_options
-@json_option
-@runs("drones")
-def leader() -> None:
-    """Show who leads, since when and with which epoch; hand leadership over."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from ...core.types import CommandAction, SagaStatus
-from ..command_group import CommandGroup
 from ..completion import order_ids, parked_ids
 from ..context import json_option, positive, target_options
+from .command_group import CommandGroup
 from .deferred import runs
 
 
@@ -30,7 +30,7 @@ def order() -> None:
 @click.option("--config", "config", help="Fleet description to check against.")
 @target_options
 @json_option
-@runs("orders")
+@runs("orders.command")
 def submit() -> None:
     """Submit one order, or those of a JSON FILE (an order, or a list of them; - is standard input).
 
@@ -43,7 +43,7 @@ def submit() -> None:
 @click.argument("order_id", shell_complete=order_ids)
 @target_options
 @json_option
-@runs("orders")
+@runs("orders.command")
 def show_() -> None:
     """Show one order by order id or message id."""
 
@@ -56,7 +56,7 @@ def show_() -> None:
 @click.option("--watch", "live", is_flag=True, help="Go on showing them until Ctrl-C.")
 @target_options
 @json_option
-@runs("orders")
+@runs("orders.command")
 def list_() -> None:
     """List orders, the newest last."""
 
@@ -65,7 +65,7 @@ def list_() -> None:
 @click.argument("order_id", shell_complete=order_ids)
 @target_options
 @json_option
-@runs("orders")
+@runs("orders.command")
 def cancel() -> None:
     """Ask for an order to be cancelled; what comes of it shows in its status."""
 
@@ -74,7 +74,7 @@ def cancel() -> None:
 @click.argument("order_id", shell_complete=parked_ids)
 @target_options
 @json_option
-@runs("orders")
+@runs("orders.command")
 def retry() -> None:
     """Have the compensation of a parked order tried again, say after its drone was mended."""
 
@@ -90,7 +90,7 @@ def retry() -> None:
 )
 @target_options
 @json_option
-@runs("orders")
+@runs("orders.command")
 def resolve() -> None:
     """Say what became of a parked order's package, having looked.
 
@@ -103,7 +103,7 @@ def resolve() -> None:
 @click.argument("order_id", shell_complete=order_ids)
 @target_options
 @json_option
-@runs("orders")
+@runs("orders.command")
 def events() -> None:
     """Show every event of one order, and how long each state lasted."""
 
@@ -115,7 +115,7 @@ def events() -> None:
 )
 @target_options
 @json_option
-@runs("order_watch")
+@runs("orders.watch")
 def watch() -> None:
     """Follow an order to its end; without ORDER_ID all that are open, until none is.
 

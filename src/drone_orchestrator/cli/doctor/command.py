@@ -13,8 +13,8 @@ from rich.table import Table
 from ...bringup import paths, running_fleets
 from ...core.view import FleetView
 from ..context import DEFAULT_ENDPOINTS, Target
-from ..drones import hearing
 from ..output import Failure, Output, shown
+from ..ros_session import hearing
 from . import machine
 from .dds import Heard, check_dds
 from .finding import ERROR, OK, WARNING, Finding, warning

@@ -26,8 +26,8 @@ from ...core.types import SagaStatus
 from ...store.codec import event_to_dict
 from ...verification.records import Report
 from ..audit import print_report
+from ..fleet_run import cause, running
 from ..output import Failure, Output
-from ..up import cause, running
 from . import faults, network_namespaces, progress, timeline
 from .fault_kinds import KINDS
 from .network_namespaces import Network, NoNamespace

@@ -20,8 +20,8 @@ from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions, heaviest_kg
 from ...core.types import SagaStatus
 from ..audit import print_report
+from ..fleet_run import running
 from ..output import Failure, Output
-from ..up import running
 from . import progress, timeline
 from .run_record import Fault, Observer
 from .shop import Habits, Shop

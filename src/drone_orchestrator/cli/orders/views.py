@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from ..core.types import SagaEvent, SagaStatus
-from ..core.view import FleetView, OrderView
-from ..ports import StoreReader
-from ..store.codec import event_to_dict, order_to_dict, saga_to_dict
-from .output import Failure, Output, duration, shown
+from ...core.types import SagaEvent, SagaStatus
+from ...core.view import FleetView, OrderView
+from ...ports import StoreReader
+from ...store.codec import event_to_dict, order_to_dict, saga_to_dict
+from ..output import Failure, Output, duration, shown
 
 COLOURS = {
     SagaStatus.DELIVERED: "green",

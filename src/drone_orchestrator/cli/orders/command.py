@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bringup import fleet_config
-from ..core.admission import KEY_NAMESPACE, InvalidOrder, check_serviceable, parse_order
-from ..core.types import CancelRequest, CommandAction, OperatorCommand, Order
-from ..core.view import FleetView, OrderView
-from ..planning.planner import AssignmentPlanner
-from .context import Target, open_store
-from .live_view import following, show, stale
-from .order_views import (
+from ...bringup import fleet_config
+from ...core.admission import KEY_NAMESPACE, InvalidOrder, check_serviceable, parse_order
+from ...core.types import CancelRequest, CommandAction, OperatorCommand, Order
+from ...core.view import FleetView, OrderView
+from ...planning.planner import AssignmentPlanner
+from ..context import Target, open_store
+from ..live_view import following, show, stale
+from ..output import Failure, Output, shown
+from .views import (
     as_dict,
     by_age,
     coloured,
@@ -28,7 +29,6 @@ from .order_views import (
     orders_table,
     print_timeline,
 )
-from .output import Failure, Output, shown
 
 #: How long a leader may take to act on a person's decision.
 _DECISION_S = 15.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..core.types import Corrupt, SagaEvent, SagaStatus
-from ..core.view import FleetView, OrderView
-from ..ports import StoreError
-from .context import Target, open_store
-from .live_view import Follower, following, stale
-from .order_views import as_dict, by_age, event_line, find
-from .output import Output, shown
+from ...core.types import Corrupt, SagaEvent, SagaStatus
+from ...core.view import FleetView, OrderView
+from ...ports import StoreError
+from ..context import Target, open_store
+from ..live_view import Follower, following, stale
+from ..output import Output, shown
+from .views import as_dict, by_age, event_line, find
 
 #: So many histories are read in one request.
 _BATCH = 50

@@ -1,62 +1,56 @@
-"""Does a flood of junk hold up good orders? Their latency while it is quiet and under the flood, in one run.
+"""``fleetctl bench junk-flood``: does a flood of junk hold up good orders?
 
-    .venv/bin/python benchmarks/junk_flood.py --seconds 10
-
-A gateway and an etcd of their own. A careful shop hands in orders at a steady rate from 127.0.0.1, all the time; for
-half of it a process sends junk from 127.0.0.2, as fast as it is told to and can: bodies that are no JSON, orders that
-break rules, paths that there are none of, requests that are no HTTP. Quiet and flood take turns, so that whatever else
-the machine does falls on both. Exit code 1 where the median order is held up by more than ``--bound`` × quiet, a good
-order was refused, or the gateway died. The last line of stdout is the figures as JSON.
+A gateway and an etcd of their own. One client submits orders at a steady rate from 127.0.0.1 all the time; for half of
+it another process sends junk from 127.0.0.2: bodies that are not JSON, orders that break rules, unknown paths, requests
+that are not HTTP. Quiet and flooded periods alternate, so that other load on the machine falls on both.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import multiprocessing
 import statistics
-import sys
 import time
 import uuid
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from drone_orchestrator.bringup import fleet_config
-from drone_orchestrator.bringup.local_fleet import LocalFleet
-from drone_orchestrator.bringup.plan import FleetOptions
+from ...bringup import fleet_config
+from ...bringup.plan import FleetOptions
+from ..fleet_run import cause, running
+from ..output import Failure, Output
 
 JUNK_ADDRESS = "127.0.0.2"
 ORDERS_PER_S = 20.0
-#: A quarter of them are kept for many requests, a quarter is for a few each, and half are left without waiting for an
-#: answer, which nothing can hold up.
+#: A quarter of the connections carry many requests, a quarter a few each, and half close without awaiting an answer.
 CONNECTIONS = 64
-#: Requests sent at a time on one connection: the flood is to cost the flooder less than the gateway.
+#: Requests sent at once on a connection, so that the flood costs the flooder less than the gateway.
 PIPELINE = 4
 
 
-def request(method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> bytes:
+def _request(method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> bytes:
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 JUNK = (
-    request("POST", "/orders", b'{"order_id": '),
-    request("POST", "/orders", b"\xff\xfe\x00" * 300),
-    request("POST", "/orders", json.dumps({"order_id": "x" * 5000, "surprise": [[[]]] * 50}).encode()),
-    request("POST", "/orders", b"<xml/>", "text/xml"),
-    request("GET", "/wp-login.php?" + "a=1&" * 100),
-    request("DELETE", "/orders/" + "%00" * 50),
-    request("TRACE", "/"),
-    request("POST", "/leader/handover"),
-    request("GET", "/orders?limit=-1&cursor=" + "A" * 400),
+    _request("POST", "/orders", b'{"order_id": '),
+    _request("POST", "/orders", b"\xff\xfe\x00" * 300),
+    _request("POST", "/orders", json.dumps({"order_id": "x" * 5000, "surprise": [[[]]] * 50}).encode()),
+    _request("POST", "/orders", b"<xml/>", "text/xml"),
+    _request("GET", "/wp-login.php?" + "a=1&" * 100),
+    _request("DELETE", "/orders/" + "%00" * 50),
+    _request("TRACE", "/"),
+    _request("POST", "/leader/handover"),
+    _request("GET", "/orders?limit=-1&cursor=" + "A" * 400),
 )
-NO_HTTP = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"junk" * 50 + b"\r\n\r\n"
+NOT_HTTP = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"junk" * 50 + b"\r\n\r\n"
 
 
 def flood(pipe: Connection, host: str, port: int, per_s: float) -> None:
-    """The flooder's process: between ``True`` and ``False`` from ``pipe`` it floods, and tells how much got through."""
+    """Run the flooder's process: flood between ``True`` and ``False`` from ``pipe``, then report what was answered."""
     asyncio.run(_flood(pipe, host, port, per_s))
 
 
@@ -83,8 +77,10 @@ async def _flood(pipe: Connection, host: str, port: int, per_s: float) -> None:
 async def _worker(
     host: str, port: int, per_s: float, stop: asyncio.Event, statuses: dict[str, int], rounds: int
 ) -> None:
-    """Open one connection after another, each for so many ``rounds`` of a few requests at a time and something that is
-    no HTTP; ``per_s`` requests a second, or what the gateway lets it."""
+    """Open one connection after another, each for ``rounds`` of pipelined requests and then something that is not HTTP.
+
+    Aims at ``per_s`` requests a second; the gateway may allow fewer.
+    """
     number, began_s = 0, time.monotonic()
     while not stop.is_set():
         writer = None
@@ -98,7 +94,7 @@ async def _worker(
                 if stop.is_set():
                     return
                 await asyncio.sleep(max(0.0, began_s + number / per_s - time.monotonic()))
-            writer.write(NO_HTTP)
+            writer.write(NOT_HTTP)
             await _answer(reader, statuses)
             number += 1
         except (OSError, asyncio.IncompleteReadError, ValueError):
@@ -113,7 +109,7 @@ async def _hit_and_run(host: str, port: int, per_s: float, stop: asyncio.Event, 
     while not stop.is_set():
         try:
             _, writer = await asyncio.open_connection(host, port, local_addr=(JUNK_ADDRESS, 0))
-            writer.write((*JUNK, NO_HTTP)[number % (len(JUNK) + 1)])
+            writer.write((*JUNK, NOT_HTTP)[number % (len(JUNK) + 1)])
             writer.close()
             statuses["not awaited"] = statuses.get("not awaited", 0) + 1
         except OSError:
@@ -132,8 +128,8 @@ async def _answer(reader: asyncio.StreamReader, statuses: dict[str, int]) -> Non
             await reader.readexactly(int(value))
 
 
-class Shop:
-    """A good client with one connection, which hands in an order every so often and measures how long each takes."""
+class GoodClient:
+    """Submits orders at a steady rate on one connection, and measures how long each takes."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
@@ -145,7 +141,7 @@ class Shop:
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
 
     async def order_for(self, seconds: float) -> list[float]:
-        """The latencies (s) of the orders of the next ``seconds``."""
+        """Submit orders for ``seconds`` and return their latencies (s)."""
         latencies: list[float] = []
         began_s = time.monotonic()
         while time.monotonic() < began_s + seconds:
@@ -157,7 +153,7 @@ class Shop:
         document = {"order_id": uuid.uuid4().hex, "destination": self._destination, "package_weight_kg": 0.5}
         statuses: dict[str, int] = {}
         sent_s = time.monotonic()
-        self._writer.write(request("POST", "/orders", json.dumps(document).encode()))
+        self._writer.write(_request("POST", "/orders", json.dumps(document).encode()))
         await _answer(self._reader, statuses)
         self.refused += [status for status in statuses if status != "202"]
         return time.monotonic() - sent_s
@@ -166,40 +162,44 @@ class Shop:
 async def take_turns(
     host: str, port: int, seconds: float, turns: int, pipe: Connection
 ) -> tuple[list[float], list[float], list[Any], list[str]]:
-    shop = Shop(host, port)
-    await shop.open()
-    await shop.order_for(1.0)  # warm
+    client = GoodClient(host, port)
+    await client.open()
+    await client.order_for(1.0)  # warm
     quiet: list[float] = []
     flooded: list[float] = []
     told = []
     for _ in range(turns):
-        quiet += await shop.order_for(seconds / turns / 2.0)
+        quiet += await client.order_for(seconds / turns / 2.0)
         pipe.send(True)
         await asyncio.sleep(0.5)  # the flood is under way
-        flooded += await shop.order_for(seconds / turns / 2.0)
+        flooded += await client.order_for(seconds / turns / 2.0)
         pipe.send(False)
         told.append(await asyncio.to_thread(pipe.recv))
-    return quiet, flooded, told, shop.refused
+    return quiet, flooded, told, client.refused
 
 
-def measure(seconds: float, turns: int, per_s: float) -> dict[str, Any]:
-    """The figures. Raises where the gateway died or a good order was refused."""
+def _measure(out: Output, seconds: float, turns: int, per_s: float) -> dict[str, Any]:
     options = FleetOptions(drones=0, replicas=0, region=fleet_config.load().region, http_port=0, monitor=False)
     died: list[str] = []
-    with LocalFleet(options, on_exit=lambda name, code: died.append(f"{name}: {code}")) as fleet:
+
+    def on_exit(name: str, code: int) -> None:
+        died.append(f"{name}: {cause(code)}")
+
+    with running(options, out, on_exit=on_exit, visible=False) as fleet:
         host, port = fleet.url.removeprefix("http://").split(":")
-        _wait_listening(host, int(port))
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
         flooder = multiprocessing.get_context("spawn").Process(
             target=flood, args=(theirs, host, int(port), per_s), daemon=True
         )
         flooder.start()
-        quiet, flooded, told, refused = asyncio.run(take_turns(host, int(port), seconds, turns, ours))
-        ours.send(None)
-        flooder.join(10.0)
-        flooder.kill()
+        try:
+            quiet, flooded, told, refused = asyncio.run(take_turns(host, int(port), seconds, turns, ours))
+            ours.send(None)
+            flooder.join(10.0)
+        finally:
+            flooder.kill()
     if died or refused:
-        raise SystemExit(f"died: {died}; good orders refused: {refused}")
+        raise Failure(f"died: {died or 'none'}; good orders refused: {refused or 'none'}")
     statuses: dict[str, int] = {}
     for _, each in told:
         for status, count in each.items():
@@ -219,31 +219,12 @@ def _ms(latencies: list[float], percent: int) -> float:
     return round(1000.0 * statistics.quantiles(latencies, n=100, method="inclusive")[percent - 1], 2)
 
 
-def _wait_listening(host: str, port: int) -> None:
-    import httpx
-
-    end = time.monotonic() + 60.0
-    while time.monotonic() < end:
-        try:
-            if httpx.get(f"http://{host}:{port}/readyz", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise SystemExit("the gateway was not ready within a minute")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of measuring, half of them under the flood")
-    parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--per-s", type=float, default=2000.0, help="junk requests a second that are tried")
-    parser.add_argument("--bound", type=float, default=2.0)
-    arguments = parser.parse_args()
-    figures = measure(arguments.seconds, arguments.turns, arguments.per_s)
-    print(json.dumps(figures))
-    return int(figures["ratio_p50"] > arguments.bound)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def junk_flood(out: Output, seconds: float, turns: int, per_s: float, bound: float) -> None:
+    """Carry out ``fleetctl bench junk-flood``."""
+    figures = _measure(out, seconds, turns, per_s)
+    p50, p90 = figures["p50_ms"], figures["p90_ms"]
+    out.say(f"{figures['junk_per_s']:.0f} junk requests a second, answered {figures['junk_answers']}")
+    out.say(f"good orders: p50 {p50['quiet']} ms quiet, {p50['flood']} ms flooded; p90 {p90['quiet']}, {p90['flood']}")
+    out.say(f"slow-down of the median: {figures['ratio_p50']} (bound {bound:g})")
+    out.result(figures)
+    raise SystemExit(int(figures["ratio_p50"] > bound))

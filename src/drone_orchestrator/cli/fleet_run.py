@@ -1,0 +1,97 @@
+"""A local fleet for the length of a command: ``up``, the demo, chaos and the benchmarks run theirs with this."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from ..bringup import running_fleets
+from ..bringup.local_fleet import FleetError, LocalFleet, Wiring
+from ..bringup.plan import FleetOptions
+from ..ports import StoreError
+from .output import Failure, Output
+
+READY_TIMEOUT_S = 60.0
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise a one-line :class:`Failure` where somebody else listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Failure(f"port {port} on {host} cannot be used: {error.strerror}; try --http-port 0") from error
+
+
+@contextmanager
+def running(
+    options: FleetOptions,
+    out: Output,
+    *,
+    wiring: Wiring | None = None,
+    on_exit: Callable[[str, int], None] | None = None,
+    visible: bool = True,
+) -> Iterator[LocalFleet]:
+    """A local fleet that is up, and gone afterwards; ``visible``: known to other ``fleetctl`` calls while it runs."""
+
+    def exited(name: str, code: int) -> None:
+        out.say(f"[yellow]{name} ended ({cause(code)}); starting it again[/yellow]")
+
+    path = None
+    try:
+        with LocalFleet(options, wiring=wiring, on_exit=on_exit or exited) as fleet:
+            path = _register(fleet) if visible else None
+            with out.console.status("starting the fleet …"):
+                _wait_ready(fleet)
+            try:
+                yield fleet
+            finally:
+                out.say("stopping …")
+    except (FleetError, StoreError) as error:
+        raise Failure(str(error)) from error
+    finally:
+        if path is not None:
+            running_fleets.unregister(path)
+
+
+def _register(fleet: LocalFleet) -> Path:
+    options = fleet.options
+    return running_fleets.register(
+        running_fleets.RunningFleet(
+            os.getpid(),
+            options.region,
+            options.etcd_endpoints,
+            fleet.url,
+            options.data_dir,
+            fleet.environment,
+            time.time(),
+        )
+    )
+
+
+def cause(code: int) -> str:
+    """An exit code in words."""
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _wait_ready(fleet: LocalFleet) -> None:
+    """Until the gateway is ready, or something refuses to start."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while fleet.options.gateway:
+        fleet.check()
+        try:
+            if httpx.get(f"{fleet.url}/readyz", timeout=2.0).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass  # not listening yet
+        if time.monotonic() > deadline:
+            said = fleet.last_line("order_gateway")
+            raise FleetError(f"the gateway was not ready within {READY_TIMEOUT_S:.0f} s; its last word: {said}")
+        time.sleep(0.1)

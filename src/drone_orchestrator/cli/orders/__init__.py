@@ -1,0 +1,1 @@
+"""``fleetctl order`` and ``fleetctl events``: submitting, listing, following and cancelling orders."""

@@ -55,14 +55,14 @@ class NodeProcess:
         self.process.wait()
         self._reader.join()
 
-    def wait_line(self, text: str, times: int = 1) -> str:
+    def wait_line(self, text: str, times: int = 1, timeout_s: float = DEADLINE_S) -> str:
         """The line that contains ``text``, the ``times``-th one."""
 
         def found() -> list[str]:
             return [line for line in self.lines if text in line]
 
         with self._heard:
-            assert self._heard.wait_for(lambda: len(found()) >= times, DEADLINE_S), "".join(self.lines)
+            assert self._heard.wait_for(lambda: len(found()) >= times, timeout_s), "".join(self.lines)
             return found()[times - 1]
 
     def stop(self, number: int = signal.SIGINT) -> int:
@@ -124,16 +124,23 @@ class Operator:
         A server drops its answer to a client that it has not discovered yet, and the client cannot see that.
         """
         asked: list[Any] = []
+        first = self.repeat(
+            lambda: asked.append(ask()), lambda: next((each for each in asked if each.done()), None), what
+        )
+        return first.result()
+
+    def repeat(self, act: Callable[[], object], look: Callable[[], T], what: str) -> T:
+        """Call ``act`` now and every few seconds until ``look()`` is true; its value."""
         again_s = 0.0
 
-        def answered() -> Any:
+        def seen() -> T:
             nonlocal again_s
             if time.monotonic() >= again_s:
-                asked.append(ask())
+                act()
                 again_s = time.monotonic() + AGAIN_S
-            return next((future for future in asked if future.done()), None)
+            return look()
 
-        return self.wait(what, answered).result()
+        return self.wait(what, seen)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """Return the answer of service ``name``, which may receive the request more than once."""

@@ -68,12 +68,12 @@ def answers(host, tries=1):
             except OSError:
                 pass
         return False
-found = {"before": [answers("cut", 10), answers("whole", 10)]}
+found = {"before": [answers("cut", 60), answers("whole", 60)]}
 network.pull("cut")
-found["pulled"] = [answers("cut", 2), answers("whole", 2)]
+found["pulled"] = [answers("cut", 2), answers("whole", 60)]
 found["lives"] = servers["cut"].poll() is None
 network.plug("cut")
-found["plugged"] = [answers("cut", 20), answers("whole", 2)]
+found["plugged"] = [answers("cut", 60), answers("whole", 60)]
 for server in servers.values():
     server.terminate()
     server.wait()
@@ -83,7 +83,7 @@ print(json.dumps(found))
 
 
 def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
-    found = run_inside(_ECHO, 60.0)
+    found = run_inside(_ECHO, 180.0)
     assert found["before"] == [True, True]
     assert found["pulled"] == [False, True]
     assert found["lives"]
@@ -93,7 +93,7 @@ def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
 def test_nothing_of_a_network_is_left_in_the_namespace_that_it_came_from() -> None:
     before = os.listdir("/sys/class/net")
     program = "import json\nnetwork = network_namespaces.Network()\nnetwork.add('host')\nprint(json.dumps({}))\n"
-    run_inside(program, 60.0)
+    run_inside(program, 180.0)
     assert os.listdir("/sys/class/net") == before
 
 
@@ -106,10 +106,10 @@ from drone_orchestrator.cli.trial.chaos import Wires
 from drone_orchestrator.cli.chronicle import Observer
 
 network = network_namespaces.Network()
-options = FleetOptions(drones=2, http_port=0, time_scale=80.0, lease_ttl_s=2.0, reservation_ttl_s=3.0,
+options = FleetOptions(drones=2, http_port=0, time_scale=40.0, lease_ttl_s=2.0, reservation_ttl_s=3.0,
                        drones_per_process=1, replicas=2, monitor=False)
 
-def wait(what, timeout_s=60.0):
+def wait(what, timeout_s=120.0):
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         fleet.check()
@@ -123,11 +123,11 @@ def wait(what, timeout_s=60.0):
 
 with TcpProxy() as proxy, LocalFleet(options, wiring=Wires(proxy, network)) as fleet:
     def order():
-        return httpx.get(f"{fleet.url}/orders/CUT-OFF").json()
-    wait(lambda: httpx.get(f"{fleet.url}/readyz").status_code == 200)
+        return httpx.get(f"{fleet.url}/orders/CUT-OFF", timeout=30.0).json()
+    wait(lambda: httpx.get(f"{fleet.url}/readyz", timeout=30.0).status_code == 200)
     document = {"order_id": "CUT-OFF", "package_weight_kg": 1.2, "pickup": {"lat": 37.7631, "lon": -122.4586},
                 "destination": {"lat": 37.7749, "lon": -122.4194}}
-    wait(lambda: httpx.post(f"{fleet.url}/orders", json=document).status_code in (200, 202))
+    wait(lambda: httpx.post(f"{fleet.url}/orders", json=document, timeout=30.0).status_code in (200, 202))
     first = wait(lambda: order()["status"] == "DISPATCHED" and order())["drone_id"]
     host = next(n for n in fleet.names("drones") if first in fleet.spec(n).parameters["drone_ids"])
     pid = fleet.pid(host)
@@ -149,7 +149,7 @@ print(json.dumps({"first": first, "second": second, "lives": lives, "done": done
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_order_of_a_drone_that_is_cut_off_before_loading_goes_to_another_one() -> None:
-    found = run_inside(_ORDER, 140.0)
+    found = run_inside(_ORDER, 570.0)
     assert found["lives"]
     assert found["first"] != found["second"] == found["done"]
     assert (found["violations"], found["unreadable"]) == ([], [])
@@ -169,7 +169,7 @@ with tempfile.TemporaryDirectory() as folder:
     with log.open("w") as stderr:
         process = subprocess.Popen([*network.prefix("late"), *command], stderr=stderr)
 
-    def wait(what, timeout_s=20.0):
+    def wait(what, timeout_s=80.0):
         deadline = time.monotonic() + timeout_s
         while not (got := what()) and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
@@ -188,7 +188,7 @@ with tempfile.TemporaryDirectory() as folder:
     wait(lambda: rclpy.spin_once(node, timeout_sec=0.1) or heard)
     lives = process.poll() is None
     process.terminate()
-    code = process.wait(10.0)
+    code = process.wait(80.0)
     node.destroy_node()
     rclpy.shutdown()
     said = [line for line in log.read_text().splitlines() if "starting again" in line]
@@ -201,7 +201,7 @@ print(json.dumps({"booted": booted, "heard": [state.drone_id for state in heard]
 @pytest.mark.ros
 @pytest.mark.slow
 def test_a_drone_process_that_booted_without_network_is_heard_once_there_is_one() -> None:
-    found = run_inside(_BOOT, 60.0)
+    found = run_inside(_BOOT, 280.0)
     assert found["booted"]
     assert found["heard"] == ["drone_1"]
     assert found["lives"] and found["code"] == 0

@@ -13,6 +13,7 @@ import pytest
 
 from drone_orchestrator.cli.trial.tcp_proxy import Mode, TcpProxy
 
+DEADLINE_S = 60.0
 QUIET_S = 0.3
 
 
@@ -44,7 +45,7 @@ def proxy() -> Iterator[TcpProxy]:
 
 def dial(endpoint: str) -> socket.socket:
     parts = urlsplit(endpoint)
-    sock = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=5.0)
+    sock = socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=DEADLINE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
@@ -54,6 +55,13 @@ def ask(sock: socket.socket, text: bytes) -> bytes:
     return sock.recv(4096)
 
 
+def timed(sock: socket.socket) -> float:
+    """Return the time (s) of a question and its answer."""
+    began = time.monotonic()
+    assert ask(sock, b"how long?") == b"how long?"
+    return time.monotonic() - began
+
+
 def is_silent(sock: socket.socket) -> bool:
     sock.settimeout(QUIET_S)
     try:
@@ -61,7 +69,7 @@ def is_silent(sock: socket.socket) -> bool:
     except TimeoutError:
         return True
     finally:
-        sock.settimeout(5.0)
+        sock.settimeout(DEADLINE_S)
     return False
 
 
@@ -120,13 +128,9 @@ def test_a_slow_connection_is_late_in_both_directions_and_loses_nothing(proxy: T
     with dial(endpoint) as sock:
         assert ask(sock, b"quick") == b"quick"
         proxy.set("gateway", Mode.PASS, delay_s=0.15)
-        began = time.monotonic()
-        assert ask(sock, b"slow") == b"slow"
-        assert 0.3 <= time.monotonic() - began < 3.0
+        assert min(timed(sock) for _ in range(3)) >= 0.3
         proxy.set("gateway", Mode.PASS)
-        began = time.monotonic()
-        assert ask(sock, b"quick") == b"quick"
-        assert time.monotonic() - began < 0.3
+        assert min(timed(sock) for _ in range(20)) < 0.3
 
 
 def test_a_target_that_is_down_is_a_reset_connection_and_answers_again_when_it_is_back(proxy: TcpProxy) -> None:

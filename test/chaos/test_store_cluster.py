@@ -19,7 +19,7 @@ NEAR = {"lat": 37.7605, "lon": -122.4009}
 DOWN_S = 3600.0  # until the test starts it again
 
 
-def wait_for(what: Callable[[], bool], why: str, timeout_s: float = 60.0) -> None:
+def wait_for(what: Callable[[], bool], why: str, timeout_s: float = 180.0) -> None:
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
     while not what():
@@ -40,14 +40,14 @@ def fleet() -> Iterator[LocalFleet]:
 def status(fleet: LocalFleet, path: str) -> int:
     fleet.check()
     try:
-        return httpx.get(f"{fleet.url}/{path}", timeout=5.0).status_code
+        return httpx.get(f"{fleet.url}/{path}", timeout=30.0).status_code
     except httpx.TransportError:
         return 0
 
 
 def post(fleet: LocalFleet, order_id: str) -> httpx.Response:
     document = {"order_id": order_id, "destination": NEAR, "package_weight_kg": 1.0}
-    return httpx.post(f"{fleet.url}/orders", json=document, timeout=15.0)
+    return httpx.post(f"{fleet.url}/orders", json=document, timeout=60.0)
 
 
 def order(fleet: LocalFleet, order_id: str) -> None:

@@ -30,7 +30,7 @@ from drone_orchestrator.core.types import (
 from drone_orchestrator.store import MemoryBackend, MemoryStore, RegionStore
 from drone_orchestrator.store.kv import Put
 
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 _numbers = itertools.count(1)
 
 

@@ -259,7 +259,7 @@ def test_a_suspected_leader_is_replaced_by_its_epoch_only(twin, make):
 
 def test_a_leader_that_does_not_refresh_loses_the_key(twin, make):
     store = twin.store()
-    epoch = store.campaign(make.leader(), 2.0)
+    epoch = store.campaign(make.leader(), 5.0)
     watching = make.watching(store, epoch)
     assert store.refresh_lease(epoch)
     watching.until(lambda w: w.saw(Kind.LEADER, "", deleted=True))
@@ -463,7 +463,7 @@ def test_committing_nothing_is_nothing(store, epoch):
 
 
 def test_a_reservation_expires_unless_it_is_kept_and_a_firm_one_never_does(twin, make):
-    store = twin.store(reservation_ttl_s=2.0)
+    store = twin.store(reservation_ttl_s=5.0)
     epoch = store.campaign(make.leader(), 60.0)
     left, firm, kept = (make.accepting(make.order(), epoch, drone=d) for d in ("left", "firm", "kept"))
     [_, assigned, _] = store.commit(epoch, [left, firm, kept])
@@ -487,7 +487,7 @@ def test_a_reservation_expires_unless_it_is_kept_and_a_firm_one_never_does(twin,
 
 
 def test_an_expired_reservation_cannot_be_cleared(twin, make):
-    store = twin.store(reservation_ttl_s=2.0)
+    store = twin.store(reservation_ttl_s=5.0)
     epoch = store.campaign(make.leader(), 60.0)
     transition = make.accepting(make.order(), epoch, drone="d1")
     [assigned] = store.commit(epoch, [transition])
@@ -631,7 +631,7 @@ def test_a_watch_may_be_closed_by_its_own_callback(store, make):
 
     holder.append(store.watch(store.snapshot().revision, stop, lambda snapshot: None))
     store.submit(make.order())
-    assert done.wait(10.0)
+    assert done.wait(60.0)
 
 
 def test_a_compacted_revision_means_a_fresh_snapshot_and_then_no_gap(twin, store, make):

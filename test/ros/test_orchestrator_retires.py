@@ -59,7 +59,7 @@ def end_an_order(store: EtcdStore) -> str:
     return order.message_id
 
 
-def eventually(condition: Callable[[], object], what: str, deadline_s: float = 40.0) -> None:
+def eventually(condition: Callable[[], object], what: str, deadline_s: float = 90.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
@@ -80,7 +80,7 @@ def test_an_orchestrator_retires_what_ended_before_it_was_there(
             eventually(lambda: store.find(message_id) is None, "the order leaves the store")
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(90) == 0
     assert store.events(message_id) == []
     [path] = find_archives(folder)
     [record] = ArchiveFile.open(path).records()

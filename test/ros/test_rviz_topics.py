@@ -61,7 +61,7 @@ class Stage:
         return heard
 
     def until(self, condition: Callable[[], object], often: Callable[[], None] = lambda: None) -> None:
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 90.0
         while not condition():
             assert time.monotonic() < deadline
             often()
@@ -88,7 +88,7 @@ def projection() -> Iterator[Projection]:
     store.submit(ORDER)
     projection = Projection(store)
     projection.start()
-    assert projection.wait_loaded(10.0)
+    assert projection.wait_loaded(90.0)
     yield projection
     projection.close()
 

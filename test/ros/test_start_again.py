@@ -54,7 +54,7 @@ def run(mark: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **dds.loopback()},
         capture_output=True,
         text=True,
-        timeout=30.0,
+        timeout=180.0,
         check=False,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -132,3 +133,22 @@ def test_a_link_to_a_heading_that_is_not_there_would_be_noticed(tmp_path: Path) 
     page = tmp_path / "page.md"
     page.write_text('# One `code` & two\n## Twice\n## Twice\n<a name="three"></a>\n```\n# no heading\n```\n')
     assert anchors(page) == {"one-code--two", "twice", "twice-1", "three"}
+
+
+def named_functions(page: str) -> list[tuple[str, str]]:
+    """Return (file, ``Class.method`` or function) of every row and mention `` `file.py`, `name` `` of a page."""
+    text = " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
+    return re.findall(r"`([\w/]+\.py)`(?: \||,) `([\w.]+)`", text)
+
+
+def test_the_journeys_name_functions_that_exist() -> None:
+    found = named_functions("journeys.md")
+    assert len(found) > 30
+    for file, name in found:
+        body: list[ast.stmt] = ast.parse((ROOT / "src" / "drone_orchestrator" / file).read_text(encoding="utf-8")).body
+        for part in name.split("."):
+            nodes = [node for top in body for node in ast.walk(top)]
+            definitions = [n for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)]
+            match = [n for n in definitions if n.name == part]
+            assert match, f"{file}: no {name}"
+            body = match[0].body

@@ -118,9 +118,9 @@ def test_a_format_that_there_is_not_is_refused_in_a_line() -> None:
         [sys.executable, "-m", "drone_orchestrator.nodes.saga_monitor"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
         env={**os.environ, "DRONE_ORCHESTRATOR_LOG_FORMAT": "xml"},
     )
     assert done.returncode == 2
-    assert done.stderr == "saga_monitor.py: DRONE_ORCHESTRATOR_LOG_FORMAT: 'xml' is not known; use text or json\n"
+    assert done.stderr == "saga_monitor: DRONE_ORCHESTRATOR_LOG_FORMAT: 'xml' is not known; use text or json\n"

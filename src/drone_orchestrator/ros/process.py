@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Protocol
 
 import rclpy
@@ -98,7 +99,9 @@ def run_node(
 
 
 def _program() -> str:
-    return sys.argv[0].rsplit("/", 1)[-1]
+    """Return the name of this program, whether started by its script or by ``python -m``."""
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.name
 
 
 def _run(

@@ -73,7 +73,7 @@ def test_a_binary_that_cannot_run_is_one_clear_error(monkeypatch, tmp_path):
 
 _INTERRUPTED = """
 import os, signal, subprocess, sys
-from drone_orchestrator.store import process
+from drone_orchestrator.bringup import etcd_process as process
 started = []
 class Popen(subprocess.Popen):
     def __init__(self, *args, **options):

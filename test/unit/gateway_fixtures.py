@@ -139,7 +139,7 @@ class Gateway:
         self.http.__enter__()  # one event loop for all requests, as in the real process
         if loaded:
             self.projection.start()
-            assert self.projection.wait_loaded(5.0)
+            assert self.projection.wait_loaded(60.0)
 
     def count(self, result: str, source: str = "http") -> float:
         """How many requests were answered so."""
@@ -149,7 +149,7 @@ class Gateway:
     def wait_shown(self) -> None:
         """Until the projection shows what the store has now."""
         revision = self.store.snapshot().revision
-        deadline_s = time.monotonic() + 5.0
+        deadline_s = time.monotonic() + 60.0
         while self.projection.freshness().revision < revision:
             assert time.monotonic() < deadline_s, "the projection did not follow"
             time.sleep(0.001)

@@ -55,7 +55,7 @@ def scenario(play: Callable[[SlowStore], Awaitable[None]]) -> Callable[[], None]
     """A test out of what happens at a slow store, in an event loop of its own."""
 
     async def whole() -> None:
-        await asyncio.wait_for(play(SlowStore()), 10.0)
+        await asyncio.wait_for(play(SlowStore()), 60.0)
 
     def test() -> None:
         asyncio.run(whole())

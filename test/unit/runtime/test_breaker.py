@@ -111,11 +111,11 @@ def test_only_one_call_is_on_trial_and_the_others_do_not_wait_for_it(bench: Benc
 
     def slow() -> None:
         entered.set()
-        assert leave.wait(10.0)
+        assert leave.wait(60.0)
 
     with ThreadPoolExecutor(1) as pool:
         trial = pool.submit(bench.breaker.call, slow)
-        assert entered.wait(5.0)
+        assert entered.wait(60.0)
         assert bench.gauge == 1
         with pytest.raises(BreakerOpen):
             bench.breaker.call(lambda: None)
@@ -126,7 +126,7 @@ def test_only_one_call_is_on_trial_and_the_others_do_not_wait_for_it(bench: Benc
 
 
 def test_calls_run_beside_each_other(bench: Bench) -> None:
-    together = threading.Barrier(8, timeout=10.0)
+    together = threading.Barrier(8, timeout=60.0)
 
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(bench.breaker.call, together.wait) for _ in range(8)]
@@ -140,14 +140,14 @@ def test_a_call_from_before_it_opened_keeps_its_own_outcome(bench: Bench, late_e
 
     def slow() -> str:
         entered.set()
-        assert leave.wait(10.0)
+        assert leave.wait(60.0)
         if late_error:
             raise late_error
         return "answer"
 
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(bench.breaker.call, slow)
-        assert entered.wait(5.0)
+        assert entered.wait(60.0)
         bench.open()
         leave.set()
         if late_error:

@@ -40,6 +40,7 @@ from drone_orchestrator.verification.checker import check
 
 S = SagaStatus
 RETENTION_S = 20.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -357,7 +358,7 @@ class SlowDisk(ArchiveInMemory):
 
     def append(self, orders: Sequence[ArchivedOrder]) -> None:
         self.asked.set()
-        assert self.may_go_on.wait(10.0)
+        assert self.may_go_on.wait(DEADLINE_S)
         super().append(orders)
 
 
@@ -369,10 +370,10 @@ def test_deciding_never_waits_for_a_slow_disk() -> None:
     driver = Driver(core, store, ground, logging.getLogger("test"), archive=disk)
     driver.start()
     try:
-        assert ground.term.wait(10.0)
+        assert ground.term.wait(DEADLINE_S)
         intake.submit(make_order(1, submitted_at=time.time(), deadline_s=0.1))  # it ends by itself: too late
         driver.post(DroneHeard(make_report()))
-        assert disk.asked.wait(10.0)
+        assert disk.asked.wait(DEADLINE_S)
         intake.submit(make_order(2, submitted_at=time.time()))
         driver.post(DroneHeard(make_report()))
         eventually(lambda: has_status(intake, make_order(2), S.ASSIGNED), "the order gets its drone")
@@ -391,7 +392,7 @@ def has_status(store: MemoryStore, order: Order, status: SagaStatus) -> bool:
     return view is not None and view.saga is not None and view.saga.status is status
 
 
-def eventually(condition: Callable[[], object], what: str, deadline_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"

@@ -23,7 +23,7 @@ from rich.table import Table
 from drone_orchestrator.cli.simulate import replay_command
 from drone_orchestrator.simulation.profile import INTENSE
 from drone_orchestrator.simulation.seeds import run_seed
-from drone_orchestrator.simulation.world import Result
+from drone_orchestrator.simulation.world import SeedResult
 
 #: No mutant may survive more seeds than this.
 BOUND = 300
@@ -70,7 +70,7 @@ def hunt(name: str, bound: int = BOUND) -> Catch:
     return Catch(name, mutant.invariant, bound, (), "survived")
 
 
-def control(seeds: Sequence[int]) -> list[Result]:
+def control(seeds: Sequence[int]) -> list[SeedResult]:
     """What fails of the same seeds without a mutant."""
     return [result for result in (run_seed(seed, INTENSE) for seed in seeds) if not result.ok]
 
@@ -81,7 +81,7 @@ def hunt_all(
     bound: int = BOUND,
     done: Callable[[Catch], None] = lambda catch: None,
     known: Sequence[int] = (),
-) -> tuple[list[Catch], list[Result]]:
+) -> tuple[list[Catch], list[SeedResult]]:
     """Hunt mutants in ``jobs`` processes, then play the seeds that it took without any: the catches, and what fails.
 
     Of the seeds ``known`` somebody else sees to it that they pass.
@@ -129,7 +129,7 @@ def main(names: tuple[str, ...], seeds: int, jobs: int, as_json: bool) -> None:
     sys.exit(1 if survived or failing else 0)
 
 
-def _show(catches: Sequence[Catch], failing: Sequence[Result], wall_s: float) -> None:
+def _show(catches: Sequence[Catch], failing: Sequence[SeedResult], wall_s: float) -> None:
     console = Console()
     table = Table("", "mutant", "attacks", "seeds", "breaks", "violation", box=None)
     for catch in catches:

@@ -22,7 +22,7 @@ from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader.after_loading import AfterLoading
 from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.types import Phase
-from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, MESSAGE_FAULTS, STANDARD
+from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, STANDARD
 from drone_orchestrator.simulation.seeds import Summary, run_seeds
 from drone_orchestrator.simulation.world import World
 
@@ -58,8 +58,9 @@ def test_a_hundred_seeds_break_no_invariant_and_leave_nothing_unfinished(hundred
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_every_kind_of_fault_has_struck_in_a_hundred_seeds(hundred):
-    missing = {*FAULTS, *MESSAGE_FAULTS, "operator_lift", "operator_command"} - set(hundred.faults)
-    assert not missing
+    of_messages = {"message_lost", "message_repeated", "message_overtaken", "message_held_up"}
+    of_operators = {"operator_lift", "operator_command"}
+    assert not {*FAULTS, *of_messages, *of_operators} - set(hundred.faults)
     assert min(hundred.faults[kind] for kind in FAULTS) >= 10
 
 
@@ -89,12 +90,13 @@ def test_the_same_seed_is_the_same_run_in_another_process_and_on_another_process
 
 
 def test_orders_that_have_ended_leave_the_store_for_the_archive_as_they_ended():
-    seed = next(seed for seed in range(100) if World(seed, STANDARD).conditions.retention_s is not None)
+    seed = next(seed for seed in range(100) if World(seed, STANDARD).environment.conditions.retention_s is not None)
     world = World(seed, STANDARD)
     result = world.run()
     assert result.ok, result.problems
-    assert len(world.archive.orders) > 10
-    assert all(order.saga.status.is_terminal for order in world.archive.orders.values())
+    archived = world.environment.archive.orders.values()
+    assert len(archived) > 10
+    assert all(order.saga.status.is_terminal for order in archived)
 
 
 def test_another_seed_is_another_run():

@@ -15,7 +15,7 @@ from rich.table import Table
 from .. import __version__
 from ..simulation.profile import PROFILES, Profile
 from ..simulation.seeds import Summary, run_seeds
-from ..simulation.world import Result, World
+from ..simulation.world import SeedResult, World
 from ..verification.records import INVARIANTS
 from .output import Output
 
@@ -63,7 +63,7 @@ def simulate(
     raise SystemExit(1 if summary.failing else 0)
 
 
-def replay_command(result: Result) -> str:
+def replay_command(result: SeedResult) -> str:
     """What shows this run again, step by step."""
     profile = "" if result.profile == "standard" else f" --profile {result.profile}"
     return f"fleetctl simulate --seed {result.seed}{profile} --trace"
@@ -89,7 +89,7 @@ def commit() -> str:
 def _run_one(out: Output, seed: int, profile: Profile, trace: bool) -> tuple[Summary, dict[str, object]]:
     world = World(seed, profile, trace=trace)
     result = world.run()
-    for line in world.lines:
+    for line in world.environment.lines:
         click.echo(line, err=out.as_json)
     summary = Summary()
     summary.add(result)

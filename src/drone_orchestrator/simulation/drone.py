@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..core.drone.events import (
     AnswerGoal,
@@ -23,11 +23,9 @@ from ..core.types import DeliveryOutcome, DroneClass, DroneReport, Phase
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from .disk import Died, Disk, MemoryJournal
+from .environment import Environment
 from .physics import SimulatedFlight
 from .scheduler import Process, SimulatedClock
-
-if TYPE_CHECKING:
-    from .world import World
 
 CLEARANCE_RETRY_S = 1.0
 #: So many answers to questions of a drone may come again.
@@ -35,27 +33,48 @@ REMEMBERED_ANSWERS = 4
 #: The executor looks around so often; news are published at its next look.
 TICK_S = 0.1
 SHORTEST_TICK_S = 0.01
+#: Longest time (s) that a drone's program stays down after a crash.
+RESTART_S = 20.0
 
 
-class Drone:
+class LeaderCandidate(Protocol):
+    """A replica, as a drone reaches it over the network."""
+
+    name: str
+    process: Process
+    epoch: int
+
+    def drone_heard(self, report: DroneReport) -> None: ...
+
+    def clearance_asked(self, drone_id: str, question: AskClearance) -> None: ...
+
+
+class SimulatedDrone:
     """Does what the executor's node does: lets time pass, publishes, answers. ``start`` and ``kill`` are its program's.
 
     A drone that is ``dead`` never starts again, and stays where it is.
     """
 
-    def __init__(self, world: World, drone_id: str, drone_class: DroneClass) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        drone_id: str,
+        drone_class: DroneClass,
+        replicas: Mapping[str, LeaderCandidate],
+    ) -> None:
         self.id = drone_id
         self.drone_class = drone_class
         self.dead = False
-        self.process = Process(world.scheduler)
+        self.process = Process(environment.scheduler)
         self.process.kill()
-        self.disk = Disk(drone_id, world.rng)
-        self.clock = SimulatedClock(world.scheduler, world.rng.uniform(0.0, 1000.0))
+        self.disk = Disk(drone_id, environment.rng)
+        self.clock = SimulatedClock(environment.scheduler, environment.rng.uniform(0.0, 1000.0))
         self.flight = SimulatedFlight(
-            drone_id, drone_class, world.fleet.depot, world.scheduler, world.packages, self._cargo
+            drone_id, drone_class, environment.fleet.depot, environment.scheduler, environment.packages, self._cargo
         )
         self.driver: DroneDriver | None = None
-        self._world = world
+        self._environment = environment
+        self._replicas = replicas
         self._armed_s = float("inf")
         self._heard: LeaderHeard | None = None
         self._answers: deque[ClearanceAnswered] = deque(maxlen=REMEMBERED_ANSWERS)
@@ -63,31 +82,41 @@ class Drone:
     # --- program ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        world = self._world
-        self.process = Process(world.scheduler)
+        environment = self._environment
+        self.process = Process(environment.scheduler)
         self._armed_s, self._heard = float("inf"), None
-        journal = DroneJournal.recover(MemoryJournal(self.disk), self.id, world.conditions.compact_above)
+        journal = DroneJournal.recover(MemoryJournal(self.disk), self.id, environment.conditions.compact_above)
         if journal.damage is not None:
-            world.trace(f"{self.id}: {journal.damage.reason}")
+            environment.trace(f"{self.id}: {journal.damage.reason}")
         self.driver = DroneDriver(
             self.id,
             self.drone_class,
-            world.fleet.depot,
+            environment.fleet.depot,
             journal,
             self.flight,
             self,
             policy=DronePolicy(CLEARANCE_RETRY_S),
-            state_period_s=world.profile.state_period_s,
+            state_period_s=environment.profile.state_period_s,
             now=self.clock.now,
         )
-        self._arm(world.scheduler.now_s + TICK_S * world.rng.random())
+        self._arm(environment.scheduler.now_s + TICK_S * environment.rng.random())
 
     def kill(self) -> None:
         """The program dies; the autopilot goes on, or breaks off what it was doing."""
         self.process.kill()
         self.driver = None
-        if self._world.rng.random() < 0.5:
+        if self._environment.rng.random() < 0.5:
             self.flight.break_off()
+
+    def crash(self) -> None:
+        """Kill the program. It starts again after a while, unless the drone is dead by then."""
+        self.kill()
+        self._environment.scheduler.after(self._environment.rng.uniform(0.5, RESTART_S), self._restart)
+
+    def _restart(self) -> None:
+        if not self.process.alive and not self.dead:
+            self._environment.trace(f"{self.id} starts")
+            self.start()
 
     @property
     def phase(self) -> Phase:
@@ -145,26 +174,27 @@ class Drone:
     # --- what the driver tells ------------------------------------------------------------------------------------
 
     def ask_clearance(self, question: AskClearance) -> None:
-        for replica in self._world.replicas.values():
+        for replica in self._replicas.values():
             if replica.epoch:
                 ask = partial(replica.clearance_asked, self.id, question)
-                self._world.network.send(self.id, replica.name, ask)
+                self._environment.network.send(self.id, replica.name, ask)
 
     def goal_ended(self, outcome: DeliveryOutcome) -> None:
-        self._world.trace(f"{self.id}: {outcome.message_id}/{outcome.attempt} {outcome.outcome.name} {outcome.reason}")
+        goal = f"{outcome.message_id}/{outcome.attempt}"
+        self._environment.trace(f"{self.id}: {goal} {outcome.outcome.name} {outcome.reason}")
 
     def phase_changed(self, before: Phase, after: Phase) -> None:
-        world = self._world
-        world.trace(f"{self.id}: {before.name} -> {after.name}")
+        environment = self._environment
+        environment.trace(f"{self.id}: {before.name} -> {after.name}")
         asks = after is Phase.AWAITING_CLEARANCE and bool(self._answers)
-        if asks and world.rng.random() < world.conditions.message_repeat:
+        if asks and environment.rng.random() < environment.conditions.message_repeat:
             # The worst moment for an old answer to come once more is when a new one is waited for.
-            world.faults["message_repeated"] += 1
-            old = world.rng.choice(self._answers)
-            world.scheduler.after(world.rng.random() * CLEARANCE_RETRY_S, lambda: self.told(old))
+            environment.faults["message_repeated"] += 1
+            old = environment.rng.choice(self._answers)
+            environment.scheduler.after(environment.rng.random() * CLEARANCE_RETRY_S, lambda: self.told(old))
 
     def notice(self, level: str, text: str) -> None:
-        self._world.trace(f"{self.id}: {level}: {text}")
+        self._environment.trace(f"{self.id}: {level}: {text}")
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -180,10 +210,10 @@ class Drone:
         try:
             effects: list[object] = list(driver.step(event))
         except Died:
-            self._world.drone_died(self)
+            self.crash()
             return []
         if driver.durable is not before or effects:
-            self._arm(self._world.scheduler.now_s + TICK_S * self._world.rng.random())
+            self._arm(self._environment.scheduler.now_s + TICK_S * self._environment.rng.random())
         return effects
 
     def _arm(self, at_s: float) -> None:
@@ -195,14 +225,14 @@ class Drone:
         if armed_s != self._armed_s or self.driver is None:
             return
         self._armed_s = float("inf")
-        world, driver = self._world, self.driver
+        environment, driver = self._environment, self.driver
         if not self._look_around():
             return
         report = driver.due_report()
         if report is not None:
             self._publish(report)
         wish_s = min(self.flight.next_change_s() + SHORTEST_TICK_S, self.clock.at_mono(driver.next_deadline()))
-        self._arm(max(world.scheduler.now_s + SHORTEST_TICK_S, wish_s))
+        self._arm(max(environment.scheduler.now_s + SHORTEST_TICK_S, wish_s))
 
     def _look_around(self) -> bool:
         """Sense; ``False`` where the program died over it."""
@@ -210,12 +240,12 @@ class Drone:
         try:
             self.driver.sense(0.0)
         except Died:
-            self._world.drone_died(self)
+            self.crash()
             return False
         return True
 
     def _publish(self, report: DroneReport) -> None:
-        for replica in self._world.replicas.values():
+        for replica in self._replicas.values():
             if replica.process.alive:
                 hear = partial(replica.drone_heard, report)
-                self._world.network.send(self.id, replica.name, hear, topic="state")
+                self._environment.network.send(self.id, replica.name, hear, topic="state")

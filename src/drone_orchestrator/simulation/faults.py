@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from ..core.types import Phase
-
-if TYPE_CHECKING:
-    from .drone import Drone
-    from .replica import Replica
-    from .world import World
+from .drone import SimulatedDrone
+from .environment import Environment
+from .recorder import Recorder
+from .replica import SimulatedReplica
+from .scheduler import SimulatedClock
+from .users import OPERATOR, SimulatedShop
 
 T = TypeVar("T")
 
@@ -20,14 +21,30 @@ CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
 LATEST_S = 20.0
 
 
-class Injector:
+class FaultInjector:
     """Injects the kinds of :data:`.profile.FAULTS` until :meth:`stop`; each method ``_<kind>`` says if it struck."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._rng = world.rng
+    def __init__(
+        self,
+        environment: Environment,
+        recorder: Recorder,
+        replicas: Mapping[str, SimulatedReplica],
+        drones: Mapping[str, SimulatedDrone],
+        shops: Sequence[SimulatedShop],
+    ) -> None:
+        self._environment = environment
+        self._recorder = recorder
+        self._replicas = replicas
+        self._drones = drones
+        self._store_clients = [*replicas, *(shop.name for shop in shops)]
+        self._clocks: dict[str, SimulatedClock] = {
+            **{replica.name: replica.clock for replica in replicas.values()},
+            **{drone.id: drone.clock for drone in drones.values()},
+            **{shop.name: shop.clock for shop in shops},
+        }
+        self._rng = environment.rng
         self._stopped = False
-        for kind, period_s in world.conditions.periods_s.items():
+        for kind, period_s in environment.conditions.periods_s.items():
             self._plan(kind, period_s)
 
     def stop(self) -> None:
@@ -41,20 +58,20 @@ class Injector:
                 return
             target = strike()
             if target:
-                self._world.faults[kind] += 1
-                self._world.trace(f"FAULT {kind} {target}")
+                self._environment.faults[kind] += 1
+                self._environment.trace(f"FAULT {kind} {target}")
             self._plan(kind, period_s)
 
-        self._world.scheduler.after(self._rng.expovariate(1.0 / period_s), act)
+        self._environment.scheduler.after(self._rng.expovariate(1.0 / period_s), act)
 
     def _later(self, longest_s: float, action: Callable[[], object]) -> None:
-        self._world.scheduler.after(self._rng.uniform(0.1, longest_s), action)
+        self._environment.scheduler.after(self._rng.uniform(0.1, longest_s), action)
 
     # --- orchestrators ----------------------------------------------------------------------------------------------
 
-    def _replica(self) -> Replica | None:
+    def _replica(self) -> SimulatedReplica | None:
         """Some replica that runs, most often the leader: the others have less to lose."""
-        running = [r for r in self._world.replicas.values() if r.process.alive]
+        running = [r for r in self._replicas.values() if r.process.alive]
         leaders = [r for r in running if r.epoch]
         return self._one_of(leaders if leaders and self._rng.random() < 0.7 else running)
 
@@ -66,7 +83,7 @@ class Injector:
         if replica is None:
             return ""
         replica.kill()
-        self._later(20.0, lambda: self._world.restart_replica(replica))
+        self._later(20.0, replica.restart)
         return replica.name
 
     def _replica_stop(self) -> str:
@@ -74,7 +91,7 @@ class Injector:
         if replica is None or replica.process.hung:
             return ""
         replica.stop()
-        self._later(20.0, lambda: self._world.restart_replica(replica))
+        self._later(20.0, replica.restart)
         return replica.name
 
     def _replica_hang(self) -> str:
@@ -87,7 +104,7 @@ class Injector:
         return replica.name
 
     def _handover(self) -> str:
-        leader = self._one_of([r for r in self._world.replicas.values() if r.process.runs and r.epoch])
+        leader = self._one_of([r for r in self._replicas.values() if r.process.runs and r.epoch])
         if leader is None:
             return ""
         process = leader.process
@@ -99,7 +116,7 @@ class Injector:
 
     def _pairs(self) -> list[tuple[str, str]]:
         """A machine, or a few, and whom they are cut off from."""
-        drones, replicas = list(self._world.drones), list(self._world.replicas)
+        drones, replicas = list(self._drones), list(self._replicas)
         inside = self._rng.sample(drones + replicas, self._rng.randint(1, 3))
         outside = replicas if self._rng.random() < 0.5 else [self._rng.choice(replicas)]
         return [(one, other) for one in inside for other in (*outside, *drones) if other not in inside]
@@ -112,7 +129,7 @@ class Injector:
         return self._cut(pairs if self._rng.random() < 0.5 else [(b, a) for a, b in pairs])
 
     def _cut(self, pairs: Sequence[tuple[str, str]]) -> str:
-        network = self._world.network
+        network = self._environment.network
         for pair in pairs:
             network.cut(*pair)
         self._later(40.0, lambda: self._heal(pairs))
@@ -120,86 +137,96 @@ class Injector:
 
     def _heal(self, pairs: Sequence[tuple[str, str]]) -> None:
         for pair in pairs:
-            self._world.network.heal(*pair)
+            self._environment.network.heal(*pair)
 
     # --- store --------------------------------------------------------------------------------------------------------
 
     def _client(self) -> str:
         """Some client of the store, most often the leader: the others have less to lose."""
-        leaders = [r.name for r in self._world.replicas.values() if r.epoch]
-        return self._rng.choice(leaders if leaders and self._rng.random() < 0.5 else self._world.store_clients())
+        leaders = [r.name for r in self._replicas.values() if r.epoch]
+        return self._rng.choice(leaders if leaders and self._rng.random() < 0.5 else self._store_clients)
+
+    def _set_store_available(self, available: bool, client: str | None) -> None:
+        """Cut ``client`` off from the store, or let it back; ``None`` for every client but the recorder."""
+        for name in [*self._store_clients, OPERATOR] if client is None else [client]:
+            self._environment.backend.set_available(available, name)
+        for replica in self._replicas.values():
+            replica.store_changed()
 
     def _store_outage(self) -> str:
-        self._world.set_store_available(False, None)
-        self._later(15.0, lambda: self._world.set_store_available(True, None))
+        self._set_store_available(False, None)
+        self._later(15.0, lambda: self._set_store_available(True, None))
         return "all"
 
     def _store_outage_one_client(self) -> str:
         client = self._client()
-        self._world.set_store_available(False, client)
-        self._later(20.0, lambda: self._world.set_store_available(True, client))
+        self._set_store_available(False, client)
+        self._later(20.0, lambda: self._set_store_available(True, client))
         return client
 
     def _store_answer_lost(self) -> str:
         client = self._client()
-        self._world.backend.lose_answers(self._rng.randint(1, 3), applied=True, client=client)
+        self._environment.backend.lose_answers(self._rng.randint(1, 3), applied=True, client=client)
         return client
 
     def _store_request_late(self) -> str:
         client = self._client()
-        self._world.backend.lose_answers(self._rng.randint(1, 3), applied=False, client=client)
+        self._environment.backend.lose_answers(self._rng.randint(1, 3), applied=False, client=client)
         self._later(LATEST_S, self._deliver_late)
         return client
 
     def _deliver_late(self) -> None:
         """Whoever is still to be held up after this round is let through by the next."""
-        self._world.backend.deliver_late()
-        if self._world.backend.has_late():
-            self._world.scheduler.after(LATEST_S, self._deliver_late)
+        self._environment.backend.deliver_late()
+        if self._environment.backend.has_late():
+            self._environment.scheduler.after(LATEST_S, self._deliver_late)
 
     def _watch_broken(self) -> str:
         replica = self._replica()
         if replica is None:
             return ""
-        self._world.backend.break_watches(replica.name)
+        self._environment.backend.break_watches(replica.name)
         replica.store_changed()
         return replica.name
 
     def _compaction(self) -> str:
-        self._world.compact()
+        self._recorder.compact()
         return "now"
 
     def _lease_expired(self) -> str:
         if self._rng.random() < 0.5:
             # The hardest moment is just after it was made: whoever made it may not have heard so yet.
-            self._world.expires_next_reservation = True
+            self._recorder.expires_next_reservation = True
             return "the next reservation"
-        key = self._one_of(self._world.backend.leased_keys())
+        key = self._one_of(self._environment.backend.leased_keys())
         if key is None:
             return ""
-        self._world.backend.expire_lease_of(key)
+        self._environment.backend.expire_lease_of(key)
         return key
 
     def _archive_full(self) -> str:
-        if self._world.conditions.retention_s is None:
+        if self._environment.conditions.retention_s is None:
             return ""
-        self._world.archive.full = True
-        self._later(60.0, self._world.empty_archive)
+        self._environment.archive.full = True
+        self._later(60.0, self._empty_archive)
         return "archive"
+
+    def _empty_archive(self) -> None:
+        self._environment.archive.full = False
 
     # --- clocks -------------------------------------------------------------------------------------------------------
 
     def _clock_jump(self) -> str:
-        name = self._rng.choice(list(self._world.clocks))
+        name = self._rng.choice(list(self._clocks))
         by_s = self._rng.choice((-1.0, 1.0)) * self._rng.uniform(0.0, self._rng.choice(CLOCK_JUMPS_S))
-        self._world.clocks[name].wall_error_s += by_s
+        self._clocks[name].wall_error_s += by_s
         return f"{name} {by_s:+.1f} s"
 
     # --- drones -------------------------------------------------------------------------------------------------------
 
-    def _drone(self) -> Drone | None:
+    def _drone(self) -> SimulatedDrone | None:
         """Some drone whose program runs, most often one at work."""
-        running = [d for d in self._world.drones.values() if d.process.alive]
+        running = [d for d in self._drones.values() if d.process.alive]
         busy = [d for d in running if d.phase not in (Phase.IDLE, Phase.GROUNDED)]
         return self._one_of(busy if busy and self._rng.random() < 0.8 else running)
 
@@ -208,7 +235,7 @@ class Injector:
         if drone is None:
             return ""
         phase = drone.phase.name
-        self._world.drone_died(drone)
+        drone.crash()
         return f"{drone.id} {phase}"
 
     def _drone_hang(self) -> str:
@@ -229,10 +256,10 @@ class Injector:
 
     def _drone_dead(self) -> str:
         """For good; but of each class one stays, or there would be orders that nobody could ever fly."""
-        world, drone = self._world, self._drone()
-        if drone is None or sum(d.dead for d in world.drones.values()) >= world.profile.max_dead_drones:
+        drone = self._drone()
+        if drone is None or sum(d.dead for d in self._drones.values()) >= self._environment.profile.max_dead_drones:
             return ""
-        if sum(d.drone_class is drone.drone_class and not d.dead for d in world.drones.values()) < 2:
+        if sum(d.drone_class is drone.drone_class and not d.dead for d in self._drones.values()) < 2:
             return ""
         phase = drone.phase.name
         drone.dead = True
@@ -254,7 +281,7 @@ class Injector:
         drone = self._drone()
         if drone is None:
             return ""
-        self._world.drone_died(drone)
+        drone.crash()
         drone.disk.lose()
         return drone.id
 
@@ -262,5 +289,5 @@ class Injector:
         drone = self._drone()
         if drone is None or not drone.disk.damage():
             return ""
-        self._world.drone_died(drone)
+        drone.crash()
         return drone.id

@@ -16,7 +16,7 @@ HELD_SHARE = 0.5
 REPEATED_WITHIN_S = 60.0
 
 
-class Network:
+class SimulatedNetwork:
     """``conditions`` says how bad it is now. Counts in ``faults`` what it does to messages."""
 
     def __init__(

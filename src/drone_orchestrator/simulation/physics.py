@@ -28,12 +28,12 @@ class Package:
 class Packages:
     """All packages of the region. ``broken`` collects what must never happen."""
 
-    def __init__(self, depot: GeoPoint, may_take: Callable[[str, str], bool]) -> None:
-        """``may_take(message_id, drone_id)`` says whether the drone has been cleared, by the store."""
+    def __init__(self, depot: GeoPoint) -> None:
         self._depot = depot
-        self._may_take = may_take
         self._packages: dict[str, Package] = {}
         self.broken: list[str] = []
+        #: Tells from (message id, drone id) whether the store has cleared the drone to load; see the recorder.
+        self.may_take: Callable[[str, str], bool] = lambda message_id, drone_id: False
 
     def add(self, order: Order) -> None:
         self._packages[order.message_id] = Package(order, order.pickup or self._depot)
@@ -44,7 +44,7 @@ class Packages:
     def take(self, message_id: str, drone_id: str, place: GeoPoint) -> None:
         """A drone takes the package on board."""
         package = self._packages[message_id]
-        if not self._may_take(message_id, drone_id):
+        if not self.may_take(message_id, drone_id):
             self.broken.append(f"{drone_id} took the package of order {message_id} before it was cleared")
         if not package.at_depot or not _same(place, package.pickup):
             where = f"with {package.carrier}" if package.carrier else f"dropped {package.drops} times"

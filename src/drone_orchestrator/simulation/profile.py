@@ -32,9 +32,6 @@ FAULTS = (
     "archive_full",
 )
 
-#: What happens to single messages, counted each time.
-MESSAGE_FAULTS = ("message_lost", "message_repeated", "message_overtaken", "message_held_up")
-
 #: Longer than any customer takes to ask again (s).
 RETENTION_S = 250.0
 

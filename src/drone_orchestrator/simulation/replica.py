@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..core.drone.events import AskClearance, ClearanceAnswered, LeaderHeard
 from ..core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
@@ -24,11 +25,9 @@ from ..planning.planner import AssignmentPlanner
 from ..runtime.acknowledgements import Acknowledgements
 from ..runtime.driver import FULL_GROUP, Driver
 from .cached import CachedStore
+from .environment import Environment
 from .scheduler import Process, SimulatedClock
 from .workers import SimulatedWorkers
-
-if TYPE_CHECKING:
-    from .world import World
 
 PUBLISH_PERIOD_S = 2.0
 HEARTBEAT_PERIOD_S = 1.0
@@ -39,26 +38,51 @@ GOAL_TIMEOUT_S = 3.0
 FULL_GROUPS = (1, 2, FULL_GROUP)
 
 
-class Replica:
+class GoalTarget(Protocol):
+    """A drone, as a replica reaches it over the network."""
+
+    id: str
+
+    def goal_requested(self, effect: SendGoal, reply: Callable[[bool], None]) -> None: ...
+
+    def recalled(self, message_id: str, attempt: int) -> None: ...
+
+    def told(self, event: LeaderHeard) -> None: ...
+
+    def clearance_answered(self, answer: ClearanceAnswered) -> None: ...
+
+    def knows(self, message: LeaderHeard) -> bool: ...
+
+
+class SimulatedReplica:
     """What the node around a driver does, as far as others can tell: it opens and closes the office, and passes on.
 
     ``start`` begins a new process under the same name, ``kill`` and ``stop`` (as on SIGTERM) end it.
     """
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        name: str,
+        replicas: Mapping[str, SimulatedReplica],
+        drones: Mapping[str, GoalTarget],
+    ) -> None:
         self.name = name
-        self.process = Process(world.scheduler)
+        self.process = Process(environment.scheduler)
         self.process.kill()
         self.retired = False
         self.epoch = 0  # of the office that is open, 0 for none
-        self.clock = SimulatedClock(world.scheduler, world.rng.uniform(0.0, 1000.0))
-        self._world = world
+        self.clock = SimulatedClock(environment.scheduler, environment.rng.uniform(0.0, 1000.0))
+        self._environment = environment
+        self._replicas = replicas
+        self._drones = drones
         self._starts = 0
+        environment.on_store_change(self.store_changed)
 
     def start(self) -> None:
-        world = self._world
+        environment = self._environment
         self._starts += 1
-        self.process = Process(world.scheduler)
+        self.process = Process(environment.scheduler)
         self.retired, self.epoch = False, 0
         self._pump_due = False
         self._asked: dict[int, str] = {}
@@ -66,47 +90,58 @@ class Replica:
         self._told: dict[str, LeaderHeard] = {}
         self._next_request = 1
         self._heartbeats_heard = 0
-        ttl_s, retention_s = world.conditions.lease_ttl_s, world.conditions.retention_s
+        ttl_s, retention_s = environment.conditions.lease_ttl_s, environment.conditions.retention_s
         self.store = CachedStore(
-            world.backend,
-            world.fleet.region,
+            environment.backend,
+            environment.fleet.region,
             self.name,
-            reservation_ttl_s=world.conditions.reservation_ttl_s,
-            decoded=world.decoded,
+            reservation_ttl_s=environment.conditions.reservation_ttl_s,
+            decoded=environment.decoded,
         )
         self.core = Orchestrator(
             LeaderRecord(self.name, f"{self.name}-{self._starts}", 0.0),
-            world.fleet,
+            environment.fleet,
             AssignmentPlanner(),
             election=ElectionPolicy(
                 ttl_s,
                 refresh_period_s=ttl_s / 5.0,
                 safety_margin_s=ttl_s / 5.0,
-                heartbeat_period_s=HEARTBEAT_PERIOD_S if world.conditions.heartbeats else None,
+                heartbeat_period_s=HEARTBEAT_PERIOD_S if environment.conditions.heartbeats else None,
             ),
-            dispatch=world.dispatch_policy(),
+            dispatch=environment.dispatch_policy(),
             retention=RetentionPolicy(retention_s) if retention_s is not None else None,
         )
         workers = SimulatedWorkers(
-            world.scheduler, self.process, self.clock, world.rng, lambda: world.conditions, self._turn_delay_s
+            environment.scheduler,
+            self.process,
+            self.clock,
+            environment.rng,
+            lambda: environment.conditions,
+            self._turn_delay_s,
         )
         self.driver = Driver(
             self.core,
             self.store,
             self,
-            world.logger(self.name),
+            environment.logger(self.name),
             clock=self.clock,
             on_crash=self._on_crash,
             workers=workers,
-            archive=world.archive,
-            full_group=world.rng.choice(FULL_GROUPS),
+            archive=environment.archive,
+            full_group=environment.rng.choice(FULL_GROUPS),
         )
         self.driver.start()
-        self.process.after(PUBLISH_PERIOD_S * world.rng.random(), self._publish_again)
+        self.process.after(PUBLISH_PERIOD_S * environment.rng.random(), self._publish_again)
+
+    def restart(self) -> None:
+        """Start again after a crash or a stop, unless it runs already."""
+        if not self.process.alive:
+            self._environment.trace(f"{self.name} starts")
+            self.start()
 
     def _turn_delay_s(self) -> float:
         """A standby only listens: it may take more at a time."""
-        profile = self._world.profile
+        profile = self._environment.profile
         return profile.turn_delay_s if self.core.epoch else profile.standby_turn_delay_s
 
     def kill(self) -> None:
@@ -132,15 +167,15 @@ class Replica:
         """There may be something for the watch; it takes a while to get here."""
         if self.process.alive and not self._pump_due:
             self._pump_due = True
-            delay_s = 0.001 + self._world.rng.random() * self._world.conditions.watch_delay_s
+            delay_s = 0.001 + self._environment.rng.random() * self._environment.conditions.watch_delay_s
             self.process.after(delay_s, self._pump)
 
     def _pump(self) -> None:
         self._pump_due = False
-        self._world.backend.pump(self.name)
+        self._environment.backend.pump(self.name)
 
     def _on_crash(self, error: BaseException) -> None:
-        self._world.defect(f"{self.name}: {error!r}", error)
+        self._environment.defect(f"{self.name}: {error!r}", error)
         self.process.kill()
 
     # --- what drones say (on arrival) -----------------------------------------------------------------------------
@@ -199,7 +234,7 @@ class Replica:
                 answered.append(False)
                 self.driver.post(GoalUnreachable(*key))
 
-        drone, process, network = self._world.drones[effect.drone_id], self.process, self._world.network
+        drone, process, network = self._drones[effect.drone_id], self.process, self._environment.network
 
         def reply(accepted: bool) -> None:
             network.send(effect.drone_id, self.name, lambda: process.do(lambda: answer(accepted)))
@@ -208,14 +243,14 @@ class Replica:
         self.process.after(GOAL_TIMEOUT_S, give_up)
 
     def heartbeat(self, effect: Heartbeat) -> None:
-        for other in self._world.replicas.values():
+        for other in self._replicas.values():
             if other is not self and other.process.alive:
                 hear = partial(other.heartbeat_heard, effect.epoch)
-                self._world.network.send(self.name, other.name, hear, topic="heartbeat")
+                self._environment.network.send(self.name, other.name, hear, topic="heartbeat")
 
     def recall(self, effect: RecallGoal) -> None:
-        drone = self._world.drones[effect.drone_id]
-        self._world.network.send(self.name, drone.id, lambda: drone.recalled(effect.message_id, effect.attempt))
+        drone = self._drones[effect.drone_id]
+        self._environment.network.send(self.name, drone.id, lambda: drone.recalled(effect.message_id, effect.attempt))
 
     def answer_clearance(self, effect: AnswerClearance) -> None:
         drone_id = self._asked.pop(effect.request_id, None)
@@ -224,20 +259,20 @@ class Replica:
         answer = ClearanceAnswered(
             effect.verdict, effect.epoch, effect.message_id, effect.attempt, effect.journal_id, effect.reason
         )
-        self._world.network.send(self.name, drone_id, lambda: self._world.drones[drone_id].clearance_answered(answer))
+        self._environment.network.send(self.name, drone_id, lambda: self._drones[drone_id].clearance_answered(answer))
 
     def acknowledge(self, effect: AcknowledgeOutcome) -> None:
         if self._acks.add(effect):
             self._publish()
 
     def office_taken(self, epoch: int) -> None:
-        self._world.trace(f"{self.name} leads with epoch {epoch}")
+        self._environment.trace(f"{self.name} leads with epoch {epoch}")
         self.epoch = epoch
         self._acks.clear()
         self._publish()
 
     def office_left(self, epoch: int, reason: str) -> None:
-        self._world.trace(f"{self.name} leads no more: {reason}")
+        self._environment.trace(f"{self.name} leads no more: {reason}")
         if self.epoch == epoch:
             self.epoch = 0
             self._asked.clear()
@@ -252,12 +287,12 @@ class Replica:
         """Tell each drone what of the leader's state concerns it, where that is news to it."""
         if not self.epoch:
             return
-        for drone in self._world.drones.values():
+        for drone in self._drones.values():
             message = LeaderHeard(self.epoch, self._acks.of(drone.id))
             if self._told.get(drone.id) != message and not drone.knows(message):
                 self._told[drone.id] = message
                 self._tell(drone.id, message)
 
     def _tell(self, drone_id: str, message: LeaderHeard) -> None:
-        drone = self._world.drones[drone_id]
-        self._world.network.send(self.name, drone_id, lambda: drone.told(message), topic="leader")
+        drone = self._drones[drone_id]
+        self._environment.network.send(self.name, drone_id, lambda: drone.told(message), topic="leader")

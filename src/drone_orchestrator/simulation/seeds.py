@@ -13,15 +13,15 @@ from multiprocessing import get_context
 from ..runtime import gc_tuning
 from ..verification.records import INVARIANTS
 from .profile import Profile
-from .world import Result, World
+from .world import SeedResult, World
 
 
-def run_seed(seed: int, profile: Profile) -> Result:
+def run_seed(seed: int, profile: Profile) -> SeedResult:
     """Play one seed out, here and now."""
     return World(seed, profile).run()
 
 
-def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[Result]:
+def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[SeedResult]:
     """The results as they come. With one job everything happens in this process, where tests may have patched the core.
 
     Closing the iterator, as an interrupt does, leaves no process behind: what has begun ends, the rest never begins.
@@ -46,14 +46,14 @@ class Summary:
     """What came of several seeds together."""
 
     seeds: int = 0
-    failing: list[Result] = field(default_factory=list)
+    failing: list[SeedResult] = field(default_factory=list)
     simulated_s: float = 0.0
     orders: int = 0
     ended: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     invariants: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(INVARIANTS, 0)))
 
-    def add(self, result: Result) -> None:
+    def add(self, result: SeedResult) -> None:
         self.seeds += 1
         if not result.ok:
             self.failing.append(result)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ..core.types import (
     CancelRequest,
     CommandAction,
+    DroneClass,
     GeoPoint,
     OperatorCommand,
     Order,
@@ -18,10 +19,10 @@ from ..core.types import (
 from ..planning.geo import geo_from_enu
 from ..ports import StoreError, Submitted
 from ..store import MemoryStore
+from .drone import SimulatedDrone
+from .environment import Environment
+from .recorder import Recorder
 from .scheduler import SimulatedClock
-
-if TYPE_CHECKING:
-    from .world import World
 
 OPERATOR = "operator"
 RETRY_S = 2.0
@@ -32,43 +33,46 @@ ROUND_S = 10.0
 QUICK_ROUND_S = 5.0
 
 
-class Shop:
+class SimulatedShop:
     """Orders with an id of its own making, again and again until it is answered; now and then twice, or wrongly."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, environment: Environment, name: str, carriers: Sequence[DroneClass]) -> None:
         self.name = name
         self.accepted: dict[str, Order] = {}
         self.unanswered = 0
-        self.clock = SimulatedClock(world.scheduler, 0.0)
-        self._world = world
-        self._store = MemoryStore(world.backend, world.fleet.region, name)
+        self.clock = SimulatedClock(environment.scheduler, 0.0)
+        self._environment = environment
+        self._carriers = carriers
+        self._store = MemoryStore(environment.backend, environment.fleet.region, name)
 
     def place(self, number: int) -> None:
         """Make an order, submit it, and perhaps do with it what customers do."""
-        world, rng, profile = self._world, self._world.rng, self._world.profile
+        environment, rng, profile = self._environment, self._environment.rng, self._environment.profile
         order = self._make(number)
-        world.packages.add(order)
+        environment.packages.add(order)
         self._submit(order)
         if rng.random() < profile.cancel_share:
-            world.scheduler.after(rng.uniform(0.0, 150.0), lambda: self._cancel(order))
+            environment.scheduler.after(rng.uniform(0.0, 150.0), lambda: self._cancel(order))
         if rng.random() < profile.repeat_share:
-            world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(self._repeated(order), expect="same"))
+            environment.scheduler.after(
+                rng.uniform(0.0, 120.0), lambda: self._submit(self._repeated(order), expect="same")
+            )
         if rng.random() < profile.conflict_share:
             other = replace(order, package_weight_kg=order.package_weight_kg / 2.0)
-            world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(other, expect="message_id"))
+            environment.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(other, expect="message_id"))
         if rng.random() < profile.conflict_share:
             namesake = replace(order, message_id=f"{order.message_id}-b")
-            world.packages.add(namesake)  # there in case that somebody takes the order in, against all promises
-            world.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(namesake, expect="order_id"))
+            environment.packages.add(namesake)  # there in case that somebody takes the order in, against all promises
+            environment.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(namesake, expect="order_id"))
 
     def _repeated(self, order: Order) -> Order:
         return replace(order, submitted_at=self.clock.now().wall_s)
 
     def _make(self, number: int) -> Order:
-        world, rng = self._world, self._world.rng
-        wanted = rng.choice((None, None, None, *world.fleet.classes))
-        carrier = wanted or rng.choice([drone.drone_class for drone in world.drones.values()])
-        deadline_s = rng.uniform(30.0, 600.0) if rng.random() < world.profile.deadline_share else None
+        environment, rng = self._environment, self._environment.rng
+        wanted = rng.choice((None, None, None, *environment.fleet.classes))
+        carrier = wanted or rng.choice(self._carriers)
+        deadline_s = rng.uniform(30.0, 600.0) if rng.random() < environment.profile.deadline_share else None
         pickup = self._place() if rng.random() < 0.2 else None
         return Order(
             message_id=f"m{number}",
@@ -84,9 +88,10 @@ class Shop:
 
     def _place(self) -> GeoPoint:
         """Somewhere in the region, but not at the depot."""
-        radius_m = self._world.profile.service_radius_m
-        east_m, north_m = (self._world.rng.choice((-1, 1)) * self._world.rng.uniform(0.1, 0.68) for _ in "en")
-        lat_deg, lon_deg = geo_from_enu(east_m * radius_m, north_m * radius_m, self._world.fleet.depot)
+        environment, rng = self._environment, self._environment.rng
+        radius_m = environment.profile.service_radius_m
+        east_m, north_m = (rng.choice((-1, 1)) * rng.uniform(0.1, 0.68) * radius_m for _ in "en")
+        lat_deg, lon_deg = geo_from_enu(east_m, north_m, environment.fleet.depot)
         return GeoPoint(float(lat_deg), float(lon_deg))
 
     def _submit(self, order: Order, expect: str = "") -> None:
@@ -96,7 +101,7 @@ class Shop:
         try:
             answer = self._store.submit(order)
         except StoreError:
-            self._world.scheduler.after(RETRY_S, lambda: self._again(order, expect))
+            self._environment.scheduler.after(RETRY_S, lambda: self._again(order, expect))
             return
         self.unanswered -= 1
         self._judge(order, answer, expect)
@@ -108,73 +113,75 @@ class Shop:
     def _judge(self, order: Order, answer: Submitted, expect: str) -> None:
         if not expect:
             if answer.conflict:
-                self._world.wrong("I7", f"the first order {order.message_id} was refused: {answer.conflict}")
+                self._environment.wrong("I7", f"the first order {order.message_id} was refused: {answer.conflict}")
             self.accepted[order.message_id] = order
         elif expect == "same":
             if answer.created or answer.conflict:
-                self._world.wrong("I7", f"order {order.message_id} once more: {answer}")
+                self._environment.wrong("I7", f"order {order.message_id} once more: {answer}")
         elif answer.created or answer.conflict != expect:
-            self._world.wrong("I7", f"order {order.message_id} conflicts by its {expect}: {answer}")
+            self._environment.wrong("I7", f"order {order.message_id} conflicts by its {expect}: {answer}")
 
     def _cancel(self, order: Order) -> None:
         try:
             self._store.request_cancel(CancelRequest(order.message_id, self.clock.now().wall_s))
         except StoreError:
-            self._world.scheduler.after(RETRY_S, lambda: self._cancel(order))
+            self._environment.scheduler.after(RETRY_S, lambda: self._cancel(order))
 
 
-class Operator:
+class SimulatedOperator:
     """Lets repaired drones fly again, and says of parked orders where the package really is."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._store = MemoryStore(world.backend, world.fleet.region, OPERATOR)
-        self._clock = SimulatedClock(world.scheduler, 0.0)
-        world.scheduler.after(ROUND_S, self._go_round)
+    def __init__(self, environment: Environment, recorder: Recorder, drones: Mapping[str, SimulatedDrone]) -> None:
+        self._environment = environment
+        self._recorder = recorder
+        self._drones = drones
+        self._store = MemoryStore(environment.backend, environment.fleet.region, OPERATOR)
+        self._clock = SimulatedClock(environment.scheduler, 0.0)
+        environment.scheduler.after(ROUND_S, self._go_round)
 
     def _go_round(self) -> None:
-        world = self._world
-        for drone in world.drones.values():
-            if drone.phase is Phase.GROUNDED and (world.is_calm or world.rng.random() < 0.5):
+        environment = self._environment
+        for drone in self._drones.values():
+            if drone.phase is Phase.GROUNDED and (environment.is_calm or environment.rng.random() < 0.5):
                 self._look_after(drone.id)
-        for saga in world.parked():
-            if world.is_calm or world.rng.random() < 0.5:
+        for saga in self._recorder.parked():
+            if environment.is_calm or environment.rng.random() < 0.5:
                 self._resolve(saga)
-        world.scheduler.after(QUICK_ROUND_S if world.is_calm else ROUND_S, self._go_round)
+        environment.scheduler.after(QUICK_ROUND_S if environment.is_calm else ROUND_S, self._go_round)
 
     def _look_after(self, drone_id: str) -> None:
         """Repair the drone; a package that is on board is taken back to its depot, or left there."""
-        drone = self._world.drones[drone_id]
+        drone = self._drones[drone_id]
         drone.flight.service()
-        if drone.flight.loaded and self._world.rng.random() < 0.5:
-            self._world.packages.fetch(drone.flight.unload())
-        self._world.faults["operator_lift"] += 1
+        if drone.flight.loaded and self._environment.rng.random() < 0.5:
+            self._environment.packages.fetch(drone.flight.unload())
+        self._environment.faults["operator_lift"] += 1
         drone.lift_grounding()
 
     def _resolve(self, saga: Saga) -> None:
-        world = self._world
-        package = world.packages.of(saga.message_id)
-        drone = world.drones[saga.drone_id or ""]
+        environment, rng = self._environment, self._environment.rng
+        package = environment.packages.of(saga.message_id)
+        drone, carrier = self._drones[saga.drone_id or ""], self._drones.get(package.carrier)
         if package.drops:
             action = CommandAction.DELIVERED
-        elif package.at_depot and world.rng.random() < CARELESS:
+        elif package.at_depot and rng.random() < CARELESS:
             # True, but a drone with a clearance may still come for it: the leader has to refuse that.
             action = CommandAction.RETURNED
-        elif drone.dead or (package.carrier and world.drones[package.carrier].dead):
+        elif drone.dead or (carrier is not None and carrier.dead):
             # Nobody will ever hear of this drone again, and only a drone that is heard can have the order's end undone.
             action = CommandAction.LOST
         elif package.at_depot and not drone.may_load(saga.message_id):
             action = CommandAction.RETURNED
-        elif package.carrier and world.rng.random() < 0.5 and not world.drones[package.carrier].flight.is_dropping:
+        elif carrier is not None and rng.random() < 0.5 and not carrier.flight.is_dropping:
             # Whoever takes a package that the drone lets go of at its destination is the customer.
-            world.packages.fetch(world.drones[package.carrier].flight.unload())
+            environment.packages.fetch(carrier.flight.unload())
             action = CommandAction.RETURNED
         else:
             action = CommandAction.RETRY
-        world.trace(f"operator: {saga.message_id} {action.value}")
+        environment.trace(f"operator: {saga.message_id} {action.value}")
         command = OperatorCommand(saga.message_id, action, self._clock.now().wall_s, by="operator")
         try:
             self._store.request_command(command)
         except StoreError:
             return  # the next round tries again
-        world.faults["operator_command"] += 1
+        environment.faults["operator_command"] += 1

@@ -23,13 +23,15 @@ from drone_orchestrator.core.types import (
     Saga,
     SagaStatus,
 )
-from drone_orchestrator.gateway.app import GatewaySettings, create_app
+from drone_orchestrator.gateway.app import create_app
 from drone_orchestrator.gateway.dashboard import FOLDER
 from drone_orchestrator.gateway.feed import Feed
 from drone_orchestrator.gateway.fleet_counts import FleetBook
 from drone_orchestrator.gateway.fleet_document import FleetPicture
 from drone_orchestrator.gateway.handover import LeaderUnreachable
 from drone_orchestrator.gateway.live_drones import LivePicture
+from drone_orchestrator.gateway.settings import GatewaySettings
+from drone_orchestrator.gateway.state import GatewayParts
 from drone_orchestrator.intake.bulkheads import Bulkheads
 from drone_orchestrator.intake.intake import Intake
 from drone_orchestrator.runtime.breaker import StoreBreaker
@@ -124,17 +126,10 @@ class Gateway:
         self.projection = Projection(self.store, folds=(self.bulkheads, self.book, self.feed))
         self.control = Control()
         picture = FleetPicture(fleet, self.book, self.bulkheads, self.breaker, self.live, self.wall)
-        self.app = create_app(
-            self.intake,
-            self.projection,
-            fleet,
-            self.metrics,
-            settings,
-            picture=picture,
-            feed=self.feed,
-            control=self.control,
-            dashboard=dashboard,
+        parts = GatewayParts(
+            self.intake, self.projection, fleet, self.metrics, settings, picture, self.feed, self.control
         )
+        self.app = create_app(parts, dashboard)
         self.http = TestClient(self.app, raise_server_exceptions=False)
         self.http.__enter__()  # one event loop for all requests, as in the real process
         if loaded:

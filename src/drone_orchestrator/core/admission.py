@@ -22,6 +22,8 @@ MAX_DEADLINE_S = 7 * 24 * 3600.0
 MAX_ORDER_ID_LENGTH = 64
 MAX_KEY_LENGTH = 128
 MAX_CLASS_LENGTH = 32
+ORDER_ID_PATTERN = r"[A-Za-z0-9._-]+"
+CLASS_NAME_PATTERN = r"[A-Za-z][A-Za-z0-9_-]*"
 
 #: Makes message ids out of idempotency keys. Never change it: the same key would make another order.
 KEY_NAMESPACE = uuid.UUID("6f1c9a52-0d7e-5b38-9c44-2a7f3de1b605")
@@ -41,8 +43,8 @@ FIELDS = frozenset(
 
 T = TypeVar("T")
 
-_ORDER_ID = re.compile(r"[A-Za-z0-9._-]+")
-_CLASS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_ORDER_ID = re.compile(ORDER_ID_PATTERN)
+_CLASS_NAME = re.compile(CLASS_NAME_PATTERN)
 _EARTH_MEAN_RADIUS_M = 6_371_008.8
 
 

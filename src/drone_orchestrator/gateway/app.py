@@ -9,58 +9,39 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..core.types import FleetSpec
-from ..intake.intake import Intake
-from ..runtime.projection import Projection
-from ..telemetry.metrics import Metrics
+from . import fleet_api, orders_api
 from .dashboard import FOLDER, add_dashboard
-from .feed import Feed
-from .fleet_api import add_operations
-from .fleet_document import FleetPicture
-from .handover import LeaderControl
 from .head import HeadRequests
 from .headers import SecurityHeaders
 from .openapi import describe
-from .orders_api import add_orders
 from .problems import Problem
 from .rate_limit import Clients, RateLimit
-from .request_queue import GatewaySettings, Service
-
-__all__ = ["GatewaySettings", "create_app"]
+from .state import GatewayParts, GatewayState
 
 
-def create_app(
-    intake: Intake,
-    projection: Projection,
-    fleet: FleetSpec,
-    metrics: Metrics,
-    settings: GatewaySettings,
-    *,
-    picture: FleetPicture,
-    feed: Feed,
-    control: LeaderControl,
-    dashboard: Path = FOLDER,
-) -> FastAPI:
-    """The application. The caller starts and closes ``projection``, whose folds ``feed`` and the picture's are.
+def create_app(parts: GatewayParts, dashboard: Path = FOLDER) -> FastAPI:
+    """Make the application. The caller starts and closes ``parts.projection``.
 
-    ``app.state.clients`` is the table of the rate limit. ``app.state.close()`` ends, from any thread, what would go on
-    for ever or long: streams of events, a handover.
+    ``app.state.clients`` is the table of the rate limit. ``app.state.close()``, from any thread, ends what takes long
+    or has no end: streams of events, a handover.
     """
     app = FastAPI(
         title="Drone orchestrator: orders",
-        description=f"Hand in, follow and cancel delivery orders of the region {fleet.region}.",
+        description=f"Submit, follow and cancel delivery orders of the region {parts.fleet.region}.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    service = Service(intake, projection, fleet, metrics, settings, picture, feed, control)
-    app.state.close = service.close
-    add_orders(app, service)
-    add_operations(app, service)
+    state = GatewayState(parts)
+    app.state.gateway = state
+    app.state.close = state.close
+    app.include_router(orders_api.router)
+    app.include_router(fleet_api.router)
     add_dashboard(app, dashboard)
     _add_error_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(HeadRequests)
+    settings = parts.settings
     clients = Clients(settings.rate_limit_per_s, settings.rate_limit_burst, settings.client_key_header)
     app.state.clients = clients
     app.add_middleware(RateLimit, clients=clients)

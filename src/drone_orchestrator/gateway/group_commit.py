@@ -14,7 +14,7 @@ from ..store.transactions import SUBMITTED_TOGETHER
 #: Orders that share one call at most: it is one transaction.
 MAX_GROUP = SUBMITTED_TOGETHER
 #: Calls that are under way at a time.
-WAYS = 3
+MAX_CALLS = 3
 Answer = Submitted | StoreError
 Answers = Sequence[Answer]
 _Request = tuple[Order, asyncio.Future[Submitted]]
@@ -42,7 +42,7 @@ class GroupCommit:
         loop = asyncio.get_running_loop()
         mine: asyncio.Future[Submitted] = loop.create_future()
         self._waiting.append((order, mine))
-        if not self._ways or (self._ways < WAYS and len(self._waiting) >= MAX_GROUP):
+        if not self._ways or (self._ways < MAX_CALLS and len(self._waiting) >= MAX_GROUP):
             self._ways += 1
             # It outlives the request that begins it, whose trace is not that of the others.
             task = contextvars.Context().run(loop.create_task, self._carry())

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..intake.token_bucket import TokenBucket
 from .problems import Problem
 
 #: Clients remembered at most, some 300 bytes each.
@@ -31,28 +32,6 @@ FAULT_TOKENS = 20.0
 HOLD_S = 1.0
 MAX_HELD = 1024
 _MAX_KEY_BYTES = 256
-
-
-class Bucket:
-    """Lets ``burst`` through at once and ``rate_per_s`` lasting. It may be in debt, down to ``-burst``."""
-
-    __slots__ = ("_burst", "_filled_at_s", "_rate_per_s", "_tokens")
-
-    def __init__(self, rate_per_s: float, burst: float, now_s: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._tokens = burst
-        self._filled_at_s = now_s
-
-    def wait_s(self, now_s: float) -> float:
-        """0.0 if there is a token; else the seconds until there is one."""
-        self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._filled_at_s) * self._rate_per_s)
-        self._filled_at_s = now_s
-        return max(0.0, (1.0 - self._tokens) / self._rate_per_s)
-
-    def take(self, tokens: float) -> None:
-        """Take them, whether or not they are there."""
-        self._tokens = max(-self._burst, self._tokens - tokens)
 
 
 class Clients:
@@ -72,7 +51,7 @@ class Clients:
         self._key_header = key_header.lower().encode("latin-1")
         self._max_clients = max_clients
         self._clock = clock
-        self._buckets: OrderedDict[bytes, Bucket] = OrderedDict()
+        self._buckets: OrderedDict[bytes, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
         """How many clients are remembered."""
@@ -81,7 +60,7 @@ class Clients:
     def now_s(self) -> float:
         return self._clock()
 
-    def bucket(self, scope: Scope) -> Bucket:
+    def bucket(self, scope: Scope) -> TokenBucket:
         """The bucket of the client that makes the request of ``scope``."""
         if self._key_header:
             for name, value in scope["headers"]:
@@ -98,13 +77,13 @@ class Clients:
         bucket = self._buckets.get(b"a" + address.encode())
         if bucket is None or bucket.wait_s(self._clock()) * self.rate_per_s < self.burst / 4.0:
             return False
-        bucket.take(FAULT_TOKENS)
+        bucket.charge(FAULT_TOKENS)
         return True
 
-    def _bucket(self, key: bytes) -> Bucket:
+    def _bucket(self, key: bytes) -> TokenBucket:
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = Bucket(self.rate_per_s, float(self.burst), self._clock())
+            bucket = self._buckets[key] = TokenBucket(self.rate_per_s, self.burst, self._clock())
             if len(self._buckets) > self._max_clients:
                 self._buckets.popitem(last=False)
         else:
@@ -126,16 +105,15 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         bucket = self._clients.bucket(scope)
-        wait_s = bucket.wait_s(self._clients.now_s())
+        wait_s = bucket.take(self._clients.now_s())
         if wait_s > 0.0:
-            bucket.take(FAULT_TOKENS)
+            bucket.charge(FAULT_TOKENS)
             await self._turn_away(wait_s, scope, receive, send)
             return
-        bucket.take(1.0)
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and 400 <= message["status"] < 500:
-                bucket.take(FAULT_TOKENS - 1.0)
+                bucket.charge(FAULT_TOKENS - 1.0)
             await send(message)
 
         await self._app(scope, receive, watched)

@@ -1,19 +1,28 @@
-"""From the bytes of a request to a JSON object, refusing what JSON readers let pass in silence."""
+"""From the bytes of a request to a JSON object. Refuses what most JSON readers accept silently."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+import anyio
+from fastapi import Request
+
 from .problems import Problem
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in ``raw``. Raises :class:`Problem`.
+async def read_object(request: Request, max_bytes: int, timeout_s: float) -> dict[str, Any]:
+    """Read the JSON object in the body. Raises :class:`Problem`."""
+    _check_content_type(request)
+    return parse_object(await _read_body(request, max_bytes, timeout_s))
 
-    Stricter than ``json.loads``: UTF-8 only, no key twice (readers differ on which one counts), no half surrogate pairs
-    (they could not be stored). The nesting is bounded by the interpreter's own limit. ``NaN`` and ``Infinity`` are let
-    through: admission refuses them as it does ``1e999``, and can name the field.
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``raw``. Raises :class:`Problem`.
+
+    Stricter than ``json.loads``: UTF-8 only, no duplicate key (readers differ on which one counts), no half of a
+    surrogate pair (it could not be stored). The interpreter's own limit bounds the nesting. ``NaN`` and ``Infinity``
+    pass: admission refuses them as it does ``1e999``, and can name the field.
     """
     try:
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
@@ -30,6 +39,41 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise _invalid("not_an_object", "the body must be a JSON object")
     return document
+
+
+def refuse_unknown_parameters(request: Request, *known: str) -> None:
+    """Raise :class:`Problem` for a query parameter that is not ``known``.
+
+    A misspelt filter would otherwise select everything, and the answer would look right.
+    """
+    for name in request.query_params:
+        if name not in known:
+            raise Problem(422, "unknown_parameter", f"known are {', '.join(known)}", field=name)
+
+
+def _check_content_type(request: Request) -> None:
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "not_json", "Send the order with Content-Type: application/json.")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Problem(415, "encoded", "Send the order without Content-Encoding.")
+
+
+async def _read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    too_large = Problem(413, "body_too_large", f"The body may have {max_bytes} bytes at most.")
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > max_bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        with anyio.fail_after(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise Problem(408, "body_too_slow", "The body did not arrive in time.") from None
+    return bytes(body)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from ..core import admission
 from ..core.types import Phase, Priority, SagaStatus
 from .problems import CONTENT_TYPE
 
@@ -33,16 +34,31 @@ ORDER_REQUEST: Schema = {
     "properties": {
         "order_id": {
             "type": "string",
-            "pattern": "^[A-Za-z0-9._-]+$",
-            "maxLength": 64,
+            "pattern": f"^{admission.ORDER_ID_PATTERN}$",
+            "maxLength": admission.MAX_ORDER_ID_LENGTH,
             "description": "The shop's own id, unique in the region.",
         },
         "destination": {**_POINT, "description": "Where to drop the package."},
-        "package_weight_kg": {"type": "number", "exclusiveMinimum": 0, "description": "With wrapping, kilograms."},
+        "package_weight_kg": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": admission.MAX_WEIGHT_KG,
+            "description": "With wrapping, in kilograms; single precision.",
+        },
         "pickup": {**_POINT, "description": "Where the package waits; the depot if left out."},
         "priority": {"type": "string", "enum": [priority.name.lower() for priority in Priority], "default": "normal"},
-        "deadline_s": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds from acceptance to delivery."},
-        "drone_class": {"type": "string", "description": "The class that must carry it; any if left out."},
+        "deadline_s": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": admission.MAX_DEADLINE_S,
+            "description": "Seconds from acceptance to delivery; single precision.",
+        },
+        "drone_class": {
+            "type": "string",
+            "pattern": f"^{admission.CLASS_NAME_PATTERN}$",
+            "maxLength": admission.MAX_CLASS_LENGTH,
+            "description": "The class that must carry it; any if left out.",
+        },
         "message_id": {"type": "string", "format": "uuid", "description": "Made by the client, to repeat safely."},
     },
     "example": {

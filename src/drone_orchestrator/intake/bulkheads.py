@@ -21,30 +21,7 @@ from dataclasses import dataclass
 from ..core.lanes import Drain, Ledger, lane_of
 from ..core.types import Entry, FleetSpec, Kind, Order
 from ..core.view import FleetView
-
-
-class TokenBucket:
-    """Lets ``burst`` through at once, and ``rate_per_s`` lasting."""
-
-    def __init__(self, rate_per_s: float, burst: int, now_s: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._tokens = float(burst)
-        self._filled_at_s = now_s
-
-    def take(self, now_s: float) -> float:
-        """0.0 if a token was taken; else the seconds until there is one."""
-        gained = max(0.0, now_s - self._filled_at_s) * self._rate_per_s
-        self._tokens = min(float(self._burst), self._tokens + gained)
-        self._filled_at_s = now_s
-        if self._tokens < 1.0:
-            return (1.0 - self._tokens) / self._rate_per_s
-        self._tokens -= 1.0
-        return 0.0
-
-    def give_back(self) -> None:
-        """The token that was taken was not used."""
-        self._tokens = min(float(self._burst), self._tokens + 1.0)
+from .token_bucket import TokenBucket
 
 
 @dataclass(eq=False, slots=True)

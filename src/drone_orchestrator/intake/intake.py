@@ -19,15 +19,13 @@ from ..core.types import CancelRequest, FleetSpec, Order, SagaEvent, SagaStatus,
 from ..core.view import OrderView
 from ..ports import StoreError, StoreInbox, Submitted
 from ..runtime.breaker import StoreBreaker
+from ..runtime.probe import check_quorum
 from ..telemetry import tracing
 from ..telemetry.metrics import Metrics
 from .answers import Answer, Result
 from .bulkheads import Bulkheads, LaneClosed, Place
 from .store_calls import StoreCalls
 from .submission import Parsed, Submission
-
-#: No order has this id, so looking it up only shows that a quorum of the store answers.
-_NO_ORDER = str(uuid.UUID(int=0))
 
 
 class Intake:
@@ -125,7 +123,7 @@ class Intake:
         The call counts for the breaker. Without traffic, which a gateway that is not ready does not get, it is what
         closes an open breaker again.
         """
-        self._breaker.call(lambda: self._store.find(_NO_ORDER))
+        self._breaker.call(lambda: check_quorum(self._store))
 
     def count(self, answer: Answer, source: str) -> Answer:
         """Count ``answer`` in the metrics and return it."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from drone_orchestrator.core.types import GeoPoint, Order
-from drone_orchestrator.gateway.group_commit import MAX_GROUP, WAYS, GroupCommit
+from drone_orchestrator.gateway.group_commit import MAX_CALLS, MAX_GROUP, GroupCommit
 from drone_orchestrator.ports import FateUnknown, StoreError, StoreUnavailable, Submitted
 
 
@@ -127,13 +127,13 @@ def test_a_call_that_fails_fails_all_its_orders_and_not_the_next(error: Exceptio
 async def test_groups_and_calls_at_a_time_are_bounded(store: SlowStore) -> None:
     (first,) = store.submit("first")
     await settled()
-    more = store.submit(*(f"n{number}" for number in range(WAYS * MAX_GROUP + 5)))
+    more = store.submit(*(f"n{number}" for number in range(MAX_CALLS * MAX_GROUP + 5)))
     await settled()
     assert [len(call) for call in store.calls] == [1, MAX_GROUP, MAX_GROUP]  # full groups do not wait for the first
-    await store.answer(WAYS + 2)
+    await store.answer(MAX_CALLS + 2)
 
     assert all(isinstance(each, Submitted) for each in await asyncio.gather(first, *more))
-    assert [len(call) for call in store.calls] == [1, *[MAX_GROUP] * WAYS, 5]
+    assert [len(call) for call in store.calls] == [1, *[MAX_GROUP] * MAX_CALLS, 5]
 
 
 @scenario

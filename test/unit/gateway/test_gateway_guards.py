@@ -25,7 +25,7 @@ from drone_orchestrator.gateway import rate_limit
 from drone_orchestrator.gateway.connections import guarded
 from drone_orchestrator.gateway.dashboard import add_dashboard
 from drone_orchestrator.gateway.rate_limit import Clients, RateLimit
-from drone_orchestrator.gateway.request_queue import GatewaySettings
+from drone_orchestrator.gateway.settings import GatewaySettings
 
 HERE = ("127.0.0.1", 4711)
 ELSEWHERE = ("192.0.2.7", 4711)

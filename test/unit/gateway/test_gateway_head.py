@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from gateway_fixtures import Gateway, order_document
 
-from drone_orchestrator.gateway.app import GatewaySettings
+from drone_orchestrator.gateway.settings import GatewaySettings
 
 STATIC = ("/", "/docs", "/openapi.json")
 PROBES = ("/healthz", "/readyz", "/metrics")

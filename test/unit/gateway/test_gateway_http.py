@@ -17,7 +17,7 @@ from gateway_fixtures import Gateway, order_document
 from drone_orchestrator.core.changes import Transition
 from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, CANCELLED, FAILED, PARKED, apply, begin, next_event
 from drone_orchestrator.core.types import Kind, LeaderRecord, SagaStatus
-from drone_orchestrator.gateway.app import GatewaySettings
+from drone_orchestrator.gateway.settings import GatewaySettings
 
 S = SagaStatus
 DEADLINE_S = 60.0

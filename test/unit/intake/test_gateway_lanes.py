@@ -29,9 +29,10 @@ from drone_orchestrator.core.types import (
     StoreChange,
 )
 from drone_orchestrator.core.view import FleetView
-from drone_orchestrator.gateway.app import GatewaySettings
+from drone_orchestrator.gateway.settings import GatewaySettings
 from drone_orchestrator.intake.answers import Answer, Result
-from drone_orchestrator.intake.bulkheads import Bulkheads, LaneClosed, Place, TokenBucket
+from drone_orchestrator.intake.bulkheads import Bulkheads, LaneClosed, Place
+from drone_orchestrator.intake.token_bucket import TokenBucket
 from drone_orchestrator.ports import FateUnknown
 
 BOUND = 50

@@ -14,7 +14,7 @@ pytest.importorskip("rclpy")
 import ros_doors
 from fastapi.responses import PlainTextResponse
 
-from drone_orchestrator.cli.order_views import find
+from drone_orchestrator.cli.orders.views import find
 from drone_orchestrator.core.admission import parse_order
 from drone_orchestrator.core.types import CommandAction, OperatorCommand
 from drone_orchestrator.gateway.streams import Streams

@@ -17,12 +17,14 @@ from fastapi import FastAPI
 from rclpy.node import Node
 
 from ...bringup import fleet_config
-from ...gateway.app import GatewaySettings, create_app
+from ...gateway.app import create_app
 from ...gateway.connections import ACCEPT_AT_A_TIME, BACKLOG, Server, guarded
 from ...gateway.feed import Feed
 from ...gateway.fleet_counts import FleetBook
 from ...gateway.fleet_document import FleetPicture
 from ...gateway.live_drones import LivePicture
+from ...gateway.settings import GatewaySettings
+from ...gateway.state import GatewayParts
 from ...gateway.tracing import TraceRequests
 from ...intake.bulkheads import Bulkheads
 from ...intake.intake import Intake
@@ -90,16 +92,8 @@ class OrderGateway(Node):
         )
         self._control = LifecycleControl(self)
         picture = FleetPicture(fleet, book, bulkheads, breaker, live)
-        app = create_app(
-            self._intake,
-            self._projection,
-            fleet,
-            metrics,
-            settings,
-            picture=picture,
-            feed=feed,
-            control=self._control,
-        )
+        parts = GatewayParts(self._intake, self._projection, fleet, metrics, settings, picture, feed, self._control)
+        app = create_app(parts)
         if self._tracer.enabled:
             app.add_middleware(TraceRequests, tracer=self._tracer)
         watch = QosWatch(self)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from drone_interfaces.msg import BackPressure, DroneState, SagaSummary, SagaTable
@@ -29,7 +30,7 @@ from ...ros.params import declare, keep_live
 from ...ros.planner_plugins import load_planner
 from ...ros.process import ConfigurationError, run_node, single_node
 from ...ros.qos_watch import QosWatch
-from ...runtime.probe import StoreProbe
+from ...runtime.probe import StoreProbe, look
 from ...runtime.projection import Freshness, Projection
 from ...store import EtcdStore
 from ...telemetry import diagnostics
@@ -85,7 +86,7 @@ class SagaMonitor(Node):
         # One writer for all lanes, which are always published together: its last samples are one of each.
         self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
         self._heard: dict[str, diagnostics.HeardDrone] = {}
-        self._probe = StoreProbe(self._store)
+        self._probe = StoreProbe(partial(look, self._store))
         self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses])
         self._markers = FleetMarkers(
             self, fleet, self._projection, watch, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]

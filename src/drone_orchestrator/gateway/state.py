@@ -1,0 +1,103 @@
+"""State that the request handlers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+from fastapi import Request
+
+from ..core.types import FleetSpec
+from ..core.view import FleetView
+from ..intake.intake import Intake
+from ..runtime.probe import StoreProbe, timed
+from ..runtime.projection import Freshness, Projection
+from ..telemetry.metrics import Metrics
+from .feed import Feed
+from .fleet_document import FleetPicture
+from .handover import Handover, LeaderControl
+from .problems import Problem
+from .request_queue import RequestQueue
+from .settings import GatewaySettings
+from .streams import Streams
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class GatewayParts:
+    """Everything a gateway is made of. Its process makes the parts, and closes them.
+
+    ``feed`` and the parts of ``picture`` are folds of ``projection``.
+    """
+
+    intake: Intake
+    projection: Projection
+    fleet: FleetSpec
+    metrics: Metrics
+    settings: GatewaySettings
+    picture: FleetPicture
+    feed: Feed
+    control: LeaderControl
+
+
+class GatewayState:
+    """The parts, and what only HTTP needs: queue, streams, handover, readiness."""
+
+    def __init__(self, parts: GatewayParts) -> None:
+        self.parts = parts
+        self.intake = parts.intake
+        self.settings = parts.settings
+        self.queue = RequestQueue(parts.intake, parts.fleet, parts.settings)
+        self.streams = Streams(
+            parts.feed, parts.intake.changes, self._fleet_or_none, max_streams=parts.settings.max_streams
+        )
+        self._handover = Handover(parts.projection, parts.control)
+        self._handover_threads = anyio.CapacityLimiter(2)
+        self._probe = StoreProbe(partial(timed, parts.intake.check_store), parts.settings.probe_interval_s)
+
+    def close(self) -> None:
+        """End the streams at once and a handover soon. Requests are still answered."""
+        self.streams.close()
+        self._handover.close()
+
+    async def hand_over(self) -> tuple[str, int]:
+        """Make the leader step down. Return its name and epoch; see :meth:`.handover.Handover.begin`."""
+        return await anyio.to_thread.run_sync(self._handover.begin, limiter=self._handover_threads)
+
+    def not_ready(self) -> dict[str, str]:
+        """Return the reasons why no order can be accepted, by part. Blocks for the store's deadline at most."""
+        reasons = {}
+        probe = self._probe.recent()
+        if not probe.reachable:
+            reasons["store"] = probe.reason
+        if not self.parts.projection.freshness().loaded:
+            reasons["view"] = "not loaded yet"
+        return reasons
+
+    def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
+        """Read the projection. Raises :class:`Problem` if it was never loaded: an empty answer would be wrong."""
+        selected, freshness = self.parts.projection.read(select)
+        if not freshness.loaded:
+            raise Problem(503, "not_loaded", "The store was not reached yet.", retry_after_s=1.0)
+        return selected, freshness
+
+    def fleet_body(self) -> dict[str, Any]:
+        """Return the body of ``GET /fleet``. Raises :class:`Problem` if the store was never reached."""
+        picture = self.parts.picture
+        return picture.finish(*self.read(picture.select))
+
+    def _fleet_or_none(self) -> dict[str, Any] | None:
+        try:
+            return self.fleet_body()
+        except Problem:
+            return None
+
+
+def state_of(request: Request) -> GatewayState:
+    """Return the state of the application that answers ``request``."""
+    return cast(GatewayState, request.app.state.gateway)

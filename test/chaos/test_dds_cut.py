@@ -40,7 +40,7 @@ def run_inside(program: str, timeout_s: float) -> dict[str, Any]:
 
 _ECHO = """
 import json, socket, subprocess
-network = network_namespaces.Network()
+network = network_namespaces.NamespaceNetwork()
 SERVER = '''
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -92,7 +92,8 @@ def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
 
 def test_nothing_of_a_network_is_left_in_the_namespace_that_it_came_from() -> None:
     before = os.listdir("/sys/class/net")
-    program = "import json\nnetwork = network_namespaces.Network()\nnetwork.add('host')\nprint(json.dumps({}))\n"
+    program = "import json\nnetwork = network_namespaces.NamespaceNetwork()\n"
+    program += "network.add('host')\nprint(json.dumps({}))\n"
     run_inside(program, 180.0)
     assert os.listdir("/sys/class/net") == before
 
@@ -100,12 +101,12 @@ def test_nothing_of_a_network_is_left_in_the_namespace_that_it_came_from() -> No
 _ORDER = """
 import json, time, httpx
 from drone_orchestrator.bringup.plan import FleetOptions
-from drone_orchestrator.bringup.proxy import TcpProxy
-from drone_orchestrator.bringup.runner import LocalFleet
+from drone_orchestrator.cli.trial.tcp_proxy import TcpProxy
+from drone_orchestrator.bringup.local_fleet import LocalFleet
 from drone_orchestrator.cli.trial.chaos import Wires
-from drone_orchestrator.cli.chronicle import Observer
+from drone_orchestrator.cli.trial.run_record import Observer
 
-network = network_namespaces.Network()
+network = network_namespaces.NamespaceNetwork()
 options = FleetOptions(drones=2, http_port=0, time_scale=40.0, lease_ttl_s=2.0, reservation_ttl_s=3.0,
                        drones_per_process=1, replicas=2, monitor=False)
 
@@ -158,7 +159,7 @@ def test_an_order_of_a_drone_that_is_cut_off_before_loading_goes_to_another_one(
 _BOOT = """
 import json, os, pathlib, subprocess, tempfile, time
 os.environ.update(FASTDDS_BUILTIN_TRANSPORTS="UDPv4", ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", ROS_DOMAIN_ID="77")
-network = network_namespaces.Network()
+network = network_namespaces.NamespaceNetwork()
 network.add("late")
 network.pull("late")
 with tempfile.TemporaryDirectory() as folder:

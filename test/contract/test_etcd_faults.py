@@ -74,7 +74,7 @@ def test_while_etcd_is_away_calls_fail_soon_and_a_watch_resumes_without_a_gap(ow
         store.submit(make.order())
     assert store.status()["reachable"] is False
     assert time.monotonic() - started < 10 * TIMEOUT_S
-    own_etcd.restart_member(0)
+    _restart(make, own_etcd, 0)
     writer = connect(*own_etcd.endpoints)
     for _ in range(20):
         writer.submit(make.order())
@@ -103,13 +103,23 @@ def test_the_first_call_after_a_members_death_succeeds(etcd_binary, connect, mak
                 assert store.submit(make.order()).created
             else:
                 assert store.snapshot().entries
-            cluster.restart_member(victim)
+            _restart(make, cluster, victim)
         watching.until(lambda w: len(w.changes) == 2)
         assert watching.revisions == [epoch + 1, epoch + 2]
 
 
+def _restart(make, etcd, index):
+    """Start one member again, on its old data and ports, and wait until it answers."""
+    etcd.kill_member(index)
+    etcd.start_member(index)
+    make.eventually(lambda: _has_quorum(etcd.endpoints[index]), "the member is back")
+
+
 def _has_leader(cluster, victim):
-    endpoint = next(e for i, e in enumerate(cluster.endpoints) if i != victim)
+    return _has_quorum(next(e for i, e in enumerate(cluster.endpoints) if i != victim))
+
+
+def _has_quorum(endpoint):
     store = EtcdStore([endpoint], "probe")
     try:
         return store.status()["has_quorum"]
@@ -306,7 +316,8 @@ def test_a_token_that_etcd_has_forgotten_is_renewed(guarded_etcd, connect, make)
     watching = make.watching(store, epoch)
     watching.until(lambda w: w.health == [True])
     store._driver._connection._token = FORGOTTEN
-    guarded_etcd.restart_member(0)
+    guarded_etcd.kill_member(0)
+    guarded_etcd.start_member(0)
     make.eventually(lambda: store.status()["has_quorum"], "etcd is back")
     _everything_works(store, make, epoch)
     watching.until(lambda w: len(w.changes) == 2)

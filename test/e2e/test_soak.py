@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from drone_orchestrator.cli.bench.soak import Result, Sample, Soak
+from drone_orchestrator.cli.bench.soak import Sample, Soak, SoakResult
 from drone_orchestrator.cli.main import fleetctl
 
 pytestmark = [pytest.mark.etcd, pytest.mark.slow]
@@ -37,10 +37,10 @@ def test_the_command_tells_what_it_saw(tmp_path: Path) -> None:
     assert picture.read_text().startswith("<?xml")
 
 
-def _result(**changes: object) -> Result:
+def _result(**changes: object) -> SoakResult:
     samples = [Sample(float(s), 10 * s, 100, 1_000_000, 50_000_000) for s in range(16)]
     left = replace(samples[-1], keys=1)
-    return replace(Result(160, 16.0, samples, left, archived=160), **changes)  # type: ignore[arg-type]
+    return replace(SoakResult(160, 16.0, samples, left, archived=160), **changes)  # type: ignore[arg-type]
 
 
 def test_a_run_that_stays_bounded_is_well() -> None:

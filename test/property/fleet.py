@@ -60,7 +60,7 @@ from drone_orchestrator.ports import StoreError
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.verification.checker import check
 from drone_orchestrator.verification.journals import journal_history
-from drone_orchestrator.verification.records import Report
+from drone_orchestrator.verification.records import CheckReport
 
 #: Everything that takes minutes in the field takes seconds here.
 POLICY = DispatchPolicy(
@@ -327,7 +327,7 @@ class Fleet(World):
 
     # --- verdict ------------------------------------------------------------------------------------------------
 
-    def verdict(self, *, complete: bool) -> Report:
+    def verdict(self, *, complete: bool) -> CheckReport:
         self.backend.pump("recorder")
         journals = [
             journal_history(drone.drone_id, journal_id, entries)

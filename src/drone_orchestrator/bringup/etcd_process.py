@@ -169,12 +169,6 @@ class EtcdProcess:
         member = self._members[index]
         member.process = self._spawn(member)
 
-    def restart_member(self, index: int) -> None:
-        """Start one member again on its old data and ports (killed first if it runs); returns when it is healthy."""
-        self.kill_member(index)
-        self.start_member(index)
-        self._wait_healthy([self._members[index]], time.monotonic() + self._start_timeout_s)
-
     def stop(self) -> None:
         """Terminate, wait, and remove the directory that was made.
 

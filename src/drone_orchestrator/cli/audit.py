@@ -17,7 +17,7 @@ from ..store.archive import SUFFIX, ArchiveFile, NoArchive, find_archives
 from ..verification.archives import ArchiveRecord
 from ..verification.checker import check
 from ..verification.journals import journal_history
-from ..verification.records import INVARIANTS, JournalHistory, Report
+from ..verification.records import INVARIANTS, CheckReport, JournalHistory
 from .context import Target, open_store
 from .output import Failure, Output
 
@@ -72,7 +72,7 @@ def audit_store(
     *,
     complete: bool,
     archive: Iterable[ArchiveRecord] | None = None,
-) -> Report:
+) -> CheckReport:
     """Check all that the store still remembers, and the archive with it.
 
     ``complete``: the run is over, so every order must have ended.
@@ -83,7 +83,7 @@ def audit_store(
     return check(chain(begun, history), journals, complete=complete, archive=archive)
 
 
-def print_report(out: Output, report: Report) -> None:
+def print_report(out: Output, report: CheckReport) -> None:
     """One line per invariant, then the evidence of each violation."""
     table = Table("", "invariant", "violations", box=None)
     for key, count in report.invariants.items():
@@ -95,7 +95,7 @@ def print_report(out: Output, report: Report) -> None:
         out.say(f"[red]{violation.invariant}[/red] {escape(violation.text)}{where}")
 
 
-def _say_scope(out: Output, report: Report, journals: int, archive: Archives | None) -> None:
+def _say_scope(out: Output, report: CheckReport, journals: int, archive: Archives | None) -> None:
     """What was looked at, and what of the archive was not."""
     out.say(f"{report.orders} orders, {report.events} events, {report.revisions} revisions, {journals} journals")
     if archive is None:
@@ -134,7 +134,7 @@ def audit(
     raise SystemExit(0 if report.ok else 1)
 
 
-def _document(report: Report, journals: int, unreadable: list[str], archive: Archives | None) -> dict[str, object]:
+def _document(report: CheckReport, journals: int, unreadable: list[str], archive: Archives | None) -> dict[str, object]:
     return {
         "orders": report.orders,
         "events": report.events,

@@ -34,7 +34,7 @@ _EVERYTHING: Span = ("\0", "\0")
 
 
 class EtcdDriver:
-    """Requests to etcd; see :class:`~.kv.Driver`."""
+    """Requests to etcd; see :class:`~.kv.KeyValueDriver`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

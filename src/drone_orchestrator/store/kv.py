@@ -101,7 +101,7 @@ class WatchSink:
 Span = tuple[str, str]
 
 
-class Driver(Protocol):
+class KeyValueDriver(Protocol):
     """Every call has a deadline and raises :class:`StoreError` types only (see :mod:`..ports`)."""
 
     def read(self, keys: Sequence[str]) -> Reading:

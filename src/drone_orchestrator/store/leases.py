@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..ports import FateUnknown, StoreError, StoreUnavailable
-from .kv import Driver
+from .kv import KeyValueDriver
 
 #: A lease is used again while at least this share of its time is left, by the own monotonic clock.
 FRESH_FRACTION = 0.5
@@ -25,7 +25,7 @@ KEPT_TOGETHER = 50
 class DroneLeases:
     """Leases of ``ttl_s`` (s) by drone. Safe to use from several threads. ``clock`` is monotonic, in seconds."""
 
-    def __init__(self, driver: Driver, ttl_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, driver: KeyValueDriver, ttl_s: float, clock: Callable[[], float]) -> None:
         self._driver = driver
         self._ttl_s = ttl_s
         self._clock = clock

@@ -14,7 +14,7 @@ from ..core.view import OrderView
 from ..ports import HistoryGone, StoreError, StoreUnavailable, WatchHandle
 from .codec import decode
 from .keys import InvalidId, Keys, range_end
-from .kv import Compacted, Driver, KeyValue, RawChange, WatchSink
+from .kv import Compacted, KeyValue, KeyValueDriver, RawChange, WatchSink
 from .leases import DroneLeases
 from .own_writes import OwnWrites
 
@@ -32,7 +32,7 @@ class Reader:
     are not decoded again when the watch delivers them.
     """
 
-    def __init__(self, driver: Driver, keys: Keys, leases: DroneLeases, own_writes: OwnWrites) -> None:
+    def __init__(self, driver: KeyValueDriver, keys: Keys, leases: DroneLeases, own_writes: OwnWrites) -> None:
         self.keys = keys
         self._driver = driver
         self._leases = leases

@@ -16,7 +16,7 @@ from ..ports import CommitResult, FateUnknown, StoreError, StoreUnavailable
 from .codec import encode
 from .inbox import Inbox
 from .keys import Keys
-from .kv import Delete, Driver, Expect, LeaseGone, Put
+from .kv import Delete, Expect, KeyValueDriver, LeaseGone, Put
 from .leases import DroneLeases
 from .own_writes import OwnWrites
 from .transactions import MAX_OPERATIONS, Plan, fate_by_reading, grouped, plan
@@ -33,7 +33,7 @@ class RegionStore(Inbox):
 
     def __init__(
         self,
-        driver: Driver,
+        driver: KeyValueDriver,
         region: str,
         *,
         reservation_ttl_s: float = 10.0,

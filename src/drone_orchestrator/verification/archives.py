@@ -14,7 +14,7 @@ from itertools import pairwise
 from ..core.saga import CLEARED, RESOLVED, IllegalTransition, fold
 from ..core.types import ArchivedOrder, Kind, Saga, SagaStatus
 from .records import JournalHistory, Violation
-from .store_replay import Step, World
+from .store_replay import Step, StoreReplay
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Retired:
         self._archive = archive
         self._ended_at: dict[str, int] = {}
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         for change in step.changes:
             saga = change.after
             if change.kind is Kind.SAGA and isinstance(saga, Saga):
@@ -133,9 +133,9 @@ class Retired:
                 text = f"order {saga.message_id} ({saga.status.value}) left the store and is in no archive"
                 yield Violation("I3", text, (ended_at, step.revision))
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """What still lives cannot have ended later than the store knows of it."""
-        for message_id in world.sagas:
+        for message_id in replay.sagas:
             ends_at = self._archive.later_than(message_id, self._ended_at[message_id])
             if ends_at:
                 text = f"order {message_id} is archived as of revision {ends_at}, and the store has an older one"

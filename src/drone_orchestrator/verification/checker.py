@@ -13,23 +13,23 @@ from .nothing_lost import NothingLost
 from .one_drone_per_order import OneDronePerOrder
 from .one_order_per_drone import OneOrderPerDrone
 from .picked_once import PickedOnce
-from .records import INVARIANTS, JournalHistory, Report, Violation
+from .records import INVARIANTS, CheckReport, JournalHistory, Violation
 from .replayable import Replayable
-from .store_replay import Step, World
+from .store_replay import Step, StoreReplay
 
 #: A report counts every violation and lists this many.
 MAX_LISTED = 1000
 
 
 class Invariant(Protocol):
-    """One rule. It sees each revision once, after the world has taken it in, and keeps what it needs to remember."""
+    """One rule. It sees each revision once, after the replay has taken it in, and keeps what it needs to remember."""
 
     id: str
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         """What this revision breaks."""
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """What the whole history breaks; ``complete``: the run is over, nothing is under way any more."""
 
 
@@ -43,7 +43,7 @@ def check(
     *,
     complete: bool,
     archive: Iterable[ArchiveRecord] | None = None,
-) -> Report:
+) -> CheckReport:
     """Check I1 … I7 at every revision of ``history``, as ``Store.history()`` yields it.
 
     The first change may be a snapshot at which a compacted history starts. ``journals`` are those of all drones, if
@@ -55,7 +55,7 @@ def check(
     for record in archive or ():
         found.add(archived.add(record))
     found.add(archived.finish())
-    world, lost = World(), NothingLost()
+    replay, lost = StoreReplay(), NothingLost()
     invariants: tuple[Invariant, ...] = (
         OneDronePerOrder(),
         OneOrderPerDrone(),
@@ -68,17 +68,17 @@ def check(
     )
     events = revisions = 0
     for change in history:
-        if change.revision <= world.revision:
-            raise HistoryOutOfOrder(f"revision {change.revision} after {world.revision}")
-        step = world.advance(change)
+        if change.revision <= replay.revision:
+            raise HistoryOutOfOrder(f"revision {change.revision} after {replay.revision}")
+        step = replay.advance(change)
         revisions += 1
         events += len(step.events)
         for invariant in invariants:
-            found.add(invariant.observe(step, world))
+            found.add(invariant.observe(step, replay))
     for invariant in invariants:
-        found.add(invariant.finish(world, tuple(journals), complete))
+        found.add(invariant.finish(replay, tuple(journals), complete))
     listed = tuple(found.listed)
-    return Report(lost.orders, events, revisions, listed, found.counts, archived.orders, archived.repeats)
+    return CheckReport(lost.orders, events, revisions, listed, found.counts, archived.orders, archived.repeats)
 
 
 class _Findings:

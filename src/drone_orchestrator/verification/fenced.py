@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ..core.types import Breaker, Kind, Reservation, Saga, SagaEvent
 from .records import JournalHistory, Violation
-from .store_replay import Change, Step, World
+from .store_replay import Change, Step, StoreReplay
 
 
 class Fenced:
@@ -22,7 +22,7 @@ class Fenced:
     def __init__(self) -> None:
         self._last_epoch: dict[str, int] = {}
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         if step.baseline:
             for event in step.events:
                 self._last_epoch[event.message_id] = max(event.epoch, self._last_epoch.get(event.message_id, 0))
@@ -44,7 +44,7 @@ class Fenced:
         for saga in step.retired:
             self._last_epoch.pop(saga.message_id, None)
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """A drone must never have obeyed a lower epoch after it had heard of a higher one."""
         for journal in journals:
             for earlier, later in pairwise(journal.epochs):

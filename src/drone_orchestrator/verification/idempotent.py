@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..core.types import Kind, Order, Saga
 from .records import JournalHistory, Violation
-from .store_replay import Step, World
+from .store_replay import Step, StoreReplay
 
 
 class Idempotent:
@@ -22,7 +22,7 @@ class Idempotent:
         self._message_of: dict[str, tuple[str, int]] = {}  # order id -> first message id, revision
         self._had_saga: dict[str, int] = {}
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         for change in step.changes:
             if isinstance(change.after, Order):
                 yield from self._seen(change.id, change.after, step.revision)
@@ -43,7 +43,7 @@ class Idempotent:
             if change.kind is Kind.ORDER_INDEX and change.after is None:
                 yield from self._freed(change.id, step.revision)
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         return iter(())
 
     def _forget(self, saga: Saga) -> None:

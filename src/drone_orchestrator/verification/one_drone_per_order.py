@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..core.types import Kind, Reservation
 from .records import JournalHistory, Violation
-from .store_replay import Step, World
+from .store_replay import Step, StoreReplay
 
 
 class OneDronePerOrder:
@@ -14,7 +14,7 @@ class OneDronePerOrder:
 
     id = "I1"
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         touched: dict[str, None] = {}
         for change in step.changes:
             if change.kind is Kind.SAGA:
@@ -22,19 +22,19 @@ class OneDronePerOrder:
             elif isinstance(change.after, Reservation):
                 touched[change.after.message_id] = None
         for message_id in touched:
-            yield from self._look_at(message_id, step.revision, world)
+            yield from self._look_at(message_id, step.revision, replay)
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         return iter(())
 
-    def _look_at(self, message_id: str, revision: int, world: World) -> Iterator[Violation]:
-        drones = world.drones_of.get(message_id, {})
+    def _look_at(self, message_id: str, revision: int, replay: StoreReplay) -> Iterator[Violation]:
+        drones = replay.drones_of.get(message_id, {})
         if len(drones) > 1:
             names = " and ".join(sorted(drones))
             yield Violation(self.id, f"order {message_id} is reserved for {names} at once", (revision,))
-        saga = world.sagas.get(message_id)
+        saga = replay.sagas.get(message_id)
         if saga is None:
-            if drones and (Kind.SAGA, message_id) not in world.unreadable:
+            if drones and (Kind.SAGA, message_id) not in replay.unreadable:
                 text = f"{min(drones)} is reserved for order {message_id}, which has no saga"
                 yield Violation(self.id, text, (revision,))
             return

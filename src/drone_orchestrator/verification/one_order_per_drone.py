@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..core.types import Reservation, Saga
 from .records import JournalHistory, Violation
-from .store_replay import Step, World
+from .store_replay import Step, StoreReplay
 
 
 class OneOrderPerDrone:
@@ -14,7 +14,7 @@ class OneOrderPerDrone:
 
     id = "I2"
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         flying: dict[str, None] = {}
         for change in step.changes:
             if isinstance(change.after, Reservation) and change.after.drone_id != change.id:
@@ -24,10 +24,10 @@ class OneOrderPerDrone:
             if isinstance(change.after, Saga) and change.after.drone_id and change.after.status.package_may_be_out:
                 flying[change.after.drone_id] = None
         for drone_id in flying:
-            orders = world.carrying.get(drone_id, set())
+            orders = replay.carrying.get(drone_id, set())
             if len(orders) > 1:
                 text = f"{drone_id} is loading or carrying {' and '.join(sorted(orders))} at once"
                 yield Violation(self.id, text, (step.revision,))
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         return iter(())

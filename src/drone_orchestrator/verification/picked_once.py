@@ -11,7 +11,7 @@ from ..core.saga import CLEARED, COMPENSATED, DELIVERED, RESOLVED
 from ..core.types import Kind, Saga, SagaEvent, SagaStatus
 from .archives import ArchiveIndex
 from .records import JournalHistory, Violation
-from .store_replay import Step, World
+from .store_replay import Step, StoreReplay
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class _Clearance:
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
+class _Loading:
     """One time that a package was taken on board. ``ending``: ``dropped``, ``returned`` or ``""``, on board still."""
 
     attempt: int
@@ -46,13 +46,13 @@ class PickedOnce:
         self._retired: set[str] = set()
         self._reused: set[str] = set()
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         for event in step.events:
             self._first_event.setdefault(event.message_id, event.n)
             if event.message_id in self._retired:
                 self._reused.add(event.message_id)
             if event.type == CLEARED:
-                yield from self._on_cleared(event, step, world)
+                yield from self._on_cleared(event, step, replay)
             elif event.type == COMPENSATED:
                 self._out.pop(event.message_id, None)
             elif event.type == RESOLVED and event.to_status is not SagaStatus.DELIVERED:
@@ -68,7 +68,7 @@ class PickedOnce:
             self._out.pop(saga.message_id, None)
             self._delivered.pop(saga.message_id, None)
 
-    def _on_cleared(self, event: SagaEvent, step: Step, world: World) -> Iterator[Violation]:
+    def _on_cleared(self, event: SagaEvent, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         message_id, what = event.message_id, f"order {event.message_id}, attempt {event.attempt}"
         earlier = self._delivered.get(message_id) or self._out.get(message_id)
         if earlier is not None:
@@ -79,10 +79,10 @@ class PickedOnce:
         self._cleared[message_id, event.attempt] = _Clearance(drone_id, journal_id, step.revision)
         if not journal_id:
             yield Violation(self.id, f"{what}: cleared to no journal", (step.revision,))
-        if step.baseline or (Kind.ASSIGNMENT, drone_id) in world.unreadable:
+        if step.baseline or (Kind.ASSIGNMENT, drone_id) in replay.unreadable:
             return
         # The package may now be out for longer than any lease lives: the reservation must be there, and stay.
-        held = world.reservations.get(drone_id)
+        held = replay.reservations.get(drone_id)
         if held is None or held.leased or (held.message_id, held.attempt) != (message_id, event.attempt):
             text = f"{what}: cleared for {drone_id or 'no drone'} without a firm reservation"
             yield Violation(self.id, text, (step.revision,))
@@ -97,12 +97,12 @@ class PickedOnce:
         self._delivered[message_id] = step.revision
         self._out.pop(message_id, None)
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """Hold the journals against each other and against the clearances.
 
         Journals do not tell apart orders that had the same id one after the other: those are left out.
         """
-        loads: defaultdict[str, list[_Load]] = defaultdict(list)
+        loads: defaultdict[str, list[_Loading]] = defaultdict(list)
         for journal in journals:
             for message_id, load in _loads(journal):
                 loads[message_id].append(load)
@@ -111,9 +111,9 @@ class PickedOnce:
                 continue
             ordered = sorted(loads[message_id], key=lambda load: (load.attempt, load.drone_id, load.journal_id))
             yield from self._one_at_a_time(message_id, ordered)
-            yield from self._allowed(message_id, ordered, world)
+            yield from self._allowed(message_id, ordered, replay)
 
-    def _one_at_a_time(self, message_id: str, loads: list[_Load]) -> Iterator[Violation]:
+    def _one_at_a_time(self, message_id: str, loads: list[_Loading]) -> Iterator[Violation]:
         drops = [load for load in loads if load.ending == "dropped"]
         if len(drops) > 1:
             who = " and ".join(f"{d.drone_id} (attempt {d.attempt})" for d in drops)
@@ -129,12 +129,12 @@ class PickedOnce:
                 )
                 yield Violation(self.id, text)
 
-    def _allowed(self, message_id: str, loads: list[_Load], world: World) -> Iterator[Violation]:
+    def _allowed(self, message_id: str, loads: list[_Loading], replay: StoreReplay) -> Iterator[Violation]:
         archived: dict[int, tuple[str, str]] | None = None
         if message_id not in self._first_event:
             archived = self._archive.cleared(message_id)
         # What happened before the history starts, and is not archived, cannot be known to have been forbidden.
-        if archived is None and self._first_event.get(message_id, 0 if world.starts_late else 1) != 1:
+        if archived is None and self._first_event.get(message_id, 0 if replay.starts_late else 1) != 1:
             return
         for load in loads:
             who = f"{load.drone_id} (journal {load.journal_id}) loaded order {message_id}, attempt {load.attempt}"
@@ -148,7 +148,7 @@ class PickedOnce:
                 yield Violation(self.id, f"{who}, but {other} was cleared", (cleared.revision,))
 
 
-def _loads(journal: JournalHistory) -> Iterator[tuple[str, _Load]]:
+def _loads(journal: JournalHistory) -> Iterator[tuple[str, _Loading]]:
     """Every load in a journal with how it ended. A drop that no load precedes counts as one of its own."""
     open_loads: dict[tuple[str, int], str] = {}
     for kind, message_id, attempt in journal.entries:
@@ -157,8 +157,8 @@ def _loads(journal: JournalHistory) -> Iterator[tuple[str, _Load]]:
             open_loads[goal] = ""
         elif kind in ("dropped", "returned"):
             if open_loads.get(goal) == "dropped" and kind == "dropped":
-                yield message_id, _Load(attempt, journal.drone_id, journal.journal_id, kind)
+                yield message_id, _Loading(attempt, journal.drone_id, journal.journal_id, kind)
             if kind == "dropped" or goal in open_loads:
                 open_loads[goal] = kind
     for (message_id, attempt), ending in open_loads.items():
-        yield message_id, _Load(attempt, journal.drone_id, journal.journal_id, ending)
+        yield message_id, _Loading(attempt, journal.drone_id, journal.journal_id, ending)

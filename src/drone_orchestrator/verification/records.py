@@ -44,7 +44,7 @@ class JournalHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """The verdict on a history. ``invariants`` counts all violations; ``violations`` lists the first of them.
 
     ``archived``: orders in the archive that was checked along, not counting ``repeats`` of them.

@@ -8,7 +8,7 @@ from dataclasses import fields
 from ..core.saga import IllegalTransition, apply
 from ..core.types import Corrupt, Kind, Saga, SagaEvent
 from .records import JournalHistory, Violation
-from .store_replay import Change, Step, World
+from .store_replay import Change, Step, StoreReplay
 
 
 class Replayable:
@@ -22,7 +22,7 @@ class Replayable:
         self._living: dict[str, int] = {}  # message id -> number of its event keys
         self._archived: set[str] = set()  # ended before the history starts, with events that are gone
 
-    def observe(self, step: Step, world: World) -> Iterator[Violation]:
+    def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         touched: dict[str, None] = {}
         for change in step.changes:
             if isinstance(change.after, Corrupt):
@@ -31,15 +31,15 @@ class Replayable:
             if change.kind is Kind.SAGA:
                 touched[change.id] = None
             elif change.kind is Kind.EVENT:
-                yield from self._event_key(change, step, world)
+                yield from self._event_key(change, step, replay)
         if step.baseline:
-            self._skip_archived(step, world)
+            self._skip_archived(step, replay)
         for event in step.events:
             if event.message_id not in self._archived:
                 touched[event.message_id] = None
                 yield from self._fold(event, step.revision)
         for message_id in touched:
-            yield from self._compare(message_id, step.revision, world)
+            yield from self._compare(message_id, step.revision, replay)
         for saga in step.retired:
             yield from self._retired(saga.message_id, step.revision)
 
@@ -52,15 +52,15 @@ class Replayable:
         self._written.pop(message_id, None)
         self._archived.discard(message_id)
 
-    def finish(self, world: World, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
+    def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         return iter(())
 
-    def _event_key(self, change: Change, step: Step, world: World) -> Iterator[Violation]:
+    def _event_key(self, change: Change, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         """An event is written once under its own number, and stays at least until its order has ended."""
         message_id, _, number = change.id.rpartition("/")
         if change.after is None:
             self._living[message_id] = self._living.get(message_id, 0) - 1
-            saga = world.sagas.get(message_id) or self._folded.get(message_id)
+            saga = replay.sagas.get(message_id) or self._folded.get(message_id)
             if saga is not None and not saga.status.is_terminal:
                 text = f"event {change.id} was deleted while its order is {saga.status.value}"
                 yield Violation(self.id, text, (step.revision,))
@@ -75,18 +75,18 @@ class Replayable:
             self._living[message_id] = self._living.get(message_id, 0) + 1
         self._written[message_id] = max(n, self._written.get(message_id, 0))
 
-    def _skip_archived(self, step: Step, world: World) -> None:
+    def _skip_archived(self, step: Step, replay: StoreReplay) -> None:
         """Orders that ended before the history starts may have lost events, or their saga, to archiving."""
         present: dict[str, int] = {}
         last: dict[str, int] = {}
         for event in step.events:
             present[event.message_id] = present.get(event.message_id, 0) + 1
             last[event.message_id] = event.n
-        for message_id, saga in world.sagas.items():
+        for message_id, saga in replay.sagas.items():
             if saga.status.is_terminal and present.get(message_id, 0) < saga.event_count:
                 self._archived.add(message_id)
                 self._folded[message_id] = saga
-        self._archived |= {m for m, n in last.items() if m not in world.sagas and present[m] < n}
+        self._archived |= {m for m, n in last.items() if m not in replay.sagas and present[m] < n}
 
     def _fold(self, event: SagaEvent, revision: int) -> Iterator[Violation]:
         try:
@@ -94,11 +94,11 @@ class Replayable:
         except IllegalTransition as error:
             yield Violation(self.id, f"event {event.message_id}/{event.n} does not follow: {error}", (revision,))
 
-    def _compare(self, message_id: str, revision: int, world: World) -> Iterator[Violation]:
-        stored, folded = world.sagas.get(message_id), self._folded.get(message_id)
+    def _compare(self, message_id: str, revision: int, replay: StoreReplay) -> Iterator[Violation]:
+        stored, folded = replay.sagas.get(message_id), self._folded.get(message_id)
         if stored is None:
             deleted = folded is None or folded.status.is_terminal
-            if not deleted and (Kind.SAGA, message_id) not in world.unreadable:
+            if not deleted and (Kind.SAGA, message_id) not in replay.unreadable:
                 assert folded is not None
                 text = f"order {message_id} has events up to number {folded.event_count}, but no saga"
                 yield Violation(self.id, text, (revision,))

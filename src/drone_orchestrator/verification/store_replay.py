@@ -62,7 +62,7 @@ class Step:
     retired: tuple[Saga, ...] = ()
 
 
-class World:
+class StoreReplay:
     """Replays a history. Holds all living keys but events, and indices that make each check cost what changed.
 
     A value that could not be decoded, or is not of its key's type, is in ``unreadable`` only.

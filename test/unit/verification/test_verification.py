@@ -22,16 +22,16 @@ from drone_orchestrator.core.drone.events import (
 from drone_orchestrator.core.types import CancelRequest, Corrupt, Kind, Outcome, Reservation, SagaStatus, StoreChange
 from drone_orchestrator.verification.checker import MAX_LISTED, HistoryOutOfOrder, check
 from drone_orchestrator.verification.journals import journal_history
-from drone_orchestrator.verification.records import INVARIANTS, JournalHistory, Report
+from drone_orchestrator.verification.records import INVARIANTS, CheckReport, JournalHistory
 
 S = SagaStatus
 
 
-def broken(report: Report) -> set[str]:
+def broken(report: CheckReport) -> set[str]:
     return {invariant for invariant, count in report.invariants.items() if count}
 
 
-def texts(report: Report) -> str:
+def texts(report: CheckReport) -> str:
     return "\n".join(v.text for v in report.violations)
 
 

@@ -12,7 +12,7 @@ from histories import History, order, to_loading
 from drone_orchestrator.core.types import ArchivedOrder, Kind, Priority, SagaStatus
 from drone_orchestrator.verification.archives import ArchiveRecord
 from drone_orchestrator.verification.checker import check
-from drone_orchestrator.verification.records import JournalHistory, Report
+from drone_orchestrator.verification.records import CheckReport, JournalHistory
 
 S = SagaStatus
 
@@ -28,16 +28,16 @@ def records(*orders: ArchivedOrder) -> list[ArchiveRecord]:
     return [ArchiveRecord(f"a.archive:{line}", archived) for line, archived in enumerate(orders, 2)]
 
 
-def audit(history: History | None, *orders: ArchivedOrder, journals: Iterable[JournalHistory] = ()) -> Report:
+def audit(history: History | None, *orders: ArchivedOrder, journals: Iterable[JournalHistory] = ()) -> CheckReport:
     changes = history.changes if history else ()
     return check(changes, tuple(journals), complete=False, archive=records(*orders))
 
 
-def broken(report: Report) -> dict[str, int]:
+def broken(report: CheckReport) -> dict[str, int]:
     return {invariant: count for invariant, count in report.invariants.items() if count}
 
 
-def said(report: Report) -> str:
+def said(report: CheckReport) -> str:
     return "\n".join(v.text for v in report.violations)
 
 

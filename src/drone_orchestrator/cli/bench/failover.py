@@ -40,8 +40,8 @@ from ...telemetry.logs import HEARS_DRONES, STANDING_BY
 from ..audit import print_report
 from ..fleet_run import cause, running
 from ..output import Failure, Output
-from ..trial.run_record import Chronicle, Observer
-from ..trial.shop import Document, Habits, Shop
+from ..trial.run_record import Observer, RunRecord
+from ..trial.shop import Document, Habits, HttpShop
 from . import charts
 
 WITH_HEARTBEATS = ("kill", "hang", "handover")
@@ -103,7 +103,7 @@ def _measure(out: Output, kills: int, drones: int, seed: int, folder: Path) -> d
     except (FleetConfigError, ValueError) as error:
         raise Failure(str(error)) from error
     by_lease = replace(options, heartbeat_timeout_s=NO_HEARTBEATS_S)
-    runs = [_Run(out, options, WITH_HEARTBEATS, seed), _Run(out, by_lease, (LEASE_ONLY,), seed)]
+    runs = [_FailoverRun(out, options, WITH_HEARTBEATS, seed), _FailoverRun(out, by_lease, (LEASE_ONLY,), seed)]
     samples_s: dict[str, list[float]] = {}
     for run in runs:
         samples_s |= run.go(kills)
@@ -168,7 +168,7 @@ def _orders(rng: random.Random) -> Iterator[Document]:
 
 
 @dataclass
-class _Chronicle(Chronicle):
+class _FailoverRecord(RunRecord):
     """Also notes when this process saw each epoch begin and its first assignment, by the monotonic clock, in s."""
 
     office_at_s: dict[int, float] = field(default_factory=dict)
@@ -185,7 +185,7 @@ class _Chronicle(Chronicle):
             self.office_at_s.setdefault(epoch, now_s)
 
 
-class _Load:
+class _OrderStream:
     """When the shop orders: a trickle, and :data:`PROBES` orders at once when a leader has gone."""
 
     def __init__(self) -> None:
@@ -209,7 +209,7 @@ class _Load:
         return True
 
 
-class _Run:
+class _FailoverRun:
     """Rounds on one fleet, and what became of its orders: ``aborted`` and ``violations`` are known after :meth:`go`."""
 
     def __init__(self, out: Output, options: FleetOptions, kinds: Sequence[str], seed: int) -> None:
@@ -219,8 +219,8 @@ class _Run:
         self._options = options
         self._kinds = kinds
         self._seed = seed
-        self._chronicle = _Chronicle()
-        self._load = _Load()
+        self._record = _FailoverRecord()
+        self._load = _OrderStream()
         self._logs_from: dict[str, int] = {}
         self._lives_from: dict[str, int] = {}  # where the log of the process that runs begins
         self._ended: set[str] = set()
@@ -234,7 +234,7 @@ class _Run:
         with ExitStack() as stack:
             self._fleet = stack.enter_context(running(self._options, self._out, on_exit=self._exited))
             os.environ.update(self._fleet.environment)
-            self._observer = stack.enter_context(Observer(self._fleet, self._chronicle))
+            self._observer = stack.enter_context(Observer(self._fleet, self._record))
             self._operator: lifecycle_client.LifecycleClient = stack.enter_context(fleet_client.LifecycleSession())
             if len(fleet_client.drones(timeout_s=READY_WITHIN_S, expected=self._options.drones)) < self._options.drones:
                 raise Broken(f"not every drone was heard within {READY_WITHIN_S:g} s")
@@ -246,8 +246,8 @@ class _Run:
             self._judge()
         return samples_s
 
-    def _shop(self) -> Shop:
-        return Shop(
+    def _shop(self) -> HttpShop:
+        return HttpShop(
             self._fleet.url,
             _orders(random.Random(self._seed)),
             name="bench",
@@ -271,12 +271,12 @@ class _Run:
         self._load.probe(lambda: kind != "handover" or self._observer.leadership() != leadership)
         began_s = faults[kind](leader)
         successor = self._await(
-            lambda: min((e for e in self._chronicle.assigned_at_s if e > epoch), default=0),
+            lambda: min((e for e in self._record.assigned_at_s if e > epoch), default=0),
             ASSIGNED_WITHIN_S,
             f"{kind}: no new leader assigned an order",
         )
-        took_s = self._chronicle.assigned_at_s[successor] - began_s
-        elected_s = self._chronicle.office_at_s[successor] - began_s
+        took_s = self._record.assigned_at_s[successor] - began_s
+        elected_s = self._record.office_at_s[successor] - began_s
         self._out.say(f"{kind:<10} {leader}: next leader after {elected_s:.3f} s, its first assignment {took_s:.3f} s")
         if kind == "hang":
             self._wake(leader, successor, began_s + HANG_S)
@@ -382,7 +382,7 @@ class _Run:
 
     # --- afterwards ---------------------------------------------------------------------------------------------
 
-    def _drain(self, shop: Shop) -> None:
+    def _drain(self, shop: HttpShop) -> None:
         shop.finish(DRAINED_WITHIN_S)
         if shop.trouble:
             raise Broken(f"could not submit: {shop.trouble[0]}")
@@ -403,6 +403,6 @@ class _Run:
         for saga in self._observer.sagas():
             if saga.attempt > 1 or saga.status is not SagaStatus.DELIVERED:
                 self.aborted += 1
-                story = [e for e in self._chronicle.events if e.message_id == saga.message_id and e.reason]
+                story = [e for e in self._record.events if e.message_id == saga.message_id and e.reason]
                 reasons = ", ".join(f"{event.type}: {event.reason}" for event in story)
                 self._out.say(f"[red]aborted[/red] {escape(f'{saga.order_id}, attempt {saga.attempt}: {reasons}')}")

@@ -52,7 +52,7 @@ def lanes(out: Output, seconds: float, flood_rate: float, waiting: int) -> None:
         fleet = fleet_config.load()
         if len(fleet.classes) < 2:
             raise Failure("the fleet description has one class: there is no other lane to flood")
-        with _Bench(_bounded(fleet, waiting)) as bench:
+        with _LanesBench(_bounded(fleet, waiting)) as bench:
             quiet = bench.phase(seconds, 0.0)
             out.say(f"quiet: p50 {quiet['p50_ms']:.1f} ms, p99 {quiet['p99_ms']:.1f} ms of {quiet['n']:.0f}")
             flooded = bench.phase(seconds, flood_rate)
@@ -80,7 +80,7 @@ def _bounded(fleet: FleetSpec, waiting: int) -> FleetSpec:
     return replace(fleet, classes=(replace(first, max_waiting=waiting), *others))
 
 
-class _Shop:
+class _LaneShop:
     """An intake with a store and a view of its own, that orders for one class."""
 
     def __init__(self, endpoints: Sequence[str], fleet: FleetSpec, drone_class: str, prefix: str) -> None:
@@ -111,7 +111,7 @@ class _Shop:
 
 def _flood(pipe: Connection, endpoints: Sequence[str], fleet: FleetSpec, rate_per_s: float) -> None:
     """The flooder's process: says that it is ready, floods until it is told to stop, and says what was answered."""
-    shop = _Shop(endpoints, fleet, fleet.classes[0].name, "flood")
+    shop = _LaneShop(endpoints, fleet, fleet.classes[0].name, "flood")
     results: Counter[Result] = Counter()
     pipe.send(None)
     began_s, number = time.monotonic(), 0
@@ -122,7 +122,7 @@ def _flood(pipe: Connection, endpoints: Sequence[str], fleet: FleetSpec, rate_pe
     pipe.send(results)
 
 
-class _Bench:
+class _LanesBench:
     """An etcd, one orchestrator's driver, drones that need :data:`BUSY_S` an order, and two shops."""
 
     def __init__(self, fleet: FleetSpec) -> None:
@@ -131,10 +131,10 @@ class _Bench:
         self._assigned: dict[str, float] = {}
         self._changed = threading.Condition()
 
-    def __enter__(self) -> _Bench:
+    def __enter__(self) -> _LanesBench:
         self._etcd = EtcdProcess()
         self._store = EtcdStore(self._etcd.endpoints, self._fleet.region)
-        self._shop = _Shop(self._etcd.endpoints, self._fleet, self._fleet.classes[-1].name, "probe")
+        self._shop = _LaneShop(self._etcd.endpoints, self._fleet, self._fleet.classes[-1].name, "probe")
         reports = [
             DroneReport(
                 f"{c.name}_{i}", c.name, f"journal_{c.name}_{i}", 0, Phase.IDLE, self._fleet.depot, c.battery_wh

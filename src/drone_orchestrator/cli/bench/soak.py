@@ -110,7 +110,7 @@ def soak(
         raise Failure("; ".join(result.complaints))
 
 
-def _growth_text(result: Result) -> str:
+def _growth_text(result: SoakResult) -> str:
     memory, etcd = result.memory_growth, result.etcd_growth
     if memory is None or etcd is None:
         return "too short to tell whether anything grows"
@@ -157,7 +157,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SoakResult:
     """What a run showed.
 
     ``steady_s``: when the first orders had left etcd, history and all; ``left``: when everything had had time to;
@@ -258,7 +258,7 @@ class Soak:
         self._delivered = 0
         self._retired = 0
 
-    def run(self, orders: int, say: Callable[[Sample], None] = lambda sample: None) -> Result:
+    def run(self, orders: int, say: Callable[[Sample], None] = lambda sample: None) -> SoakResult:
         """Take ``orders`` through. Raises :class:`.Failure` where they do not get on."""
         fleet = fleet_config.load()
         with EtcdProcess(self._folder / "etcd", auto_compaction=f"{self._compaction}s") as etcd:
@@ -275,12 +275,12 @@ class Soak:
                     took_s = time.monotonic() - began_s
                 samples.append(self._sample(endpoint, began_s))
                 if self._retention_s is None:
-                    return Result(orders, took_s, samples, samples[-1])
+                    return SoakResult(orders, took_s, samples, samples[-1])
                 left = self._drain(endpoint, began_s, driver)
                 driver.stop()  # so that the archive is whole
                 # etcd compacts once a period what is older than one.
                 steady_s = self._retention_s + 2 * self._compaction
-                return self._account(Result(orders, took_s, samples, left, steady_s), intake)
+                return self._account(SoakResult(orders, took_s, samples, left, steady_s), intake)
 
     @contextmanager
     def _leader(self, endpoints: Sequence[str], fleet: FleetSpec) -> Iterator[Driver]:
@@ -383,7 +383,7 @@ class Soak:
                 return left
             time.sleep(0.1)
 
-    def _account(self, result: Result, intake: EtcdStore) -> Result:
+    def _account(self, result: SoakResult, intake: EtcdStore) -> SoakResult:
         """Look for every order in the archive and what is left of the store's history."""
         known: set[str] = set()
 

@@ -24,7 +24,7 @@ from ...bringup.plan import FleetOptions, heaviest_kg
 from ..fleet_run import running
 from ..output import Failure, Output
 from ..trial.run_record import Observer
-from ..trial.shop import Habits, Shop
+from ..trial.shop import Habits, HttpShop
 
 ORDERS_PER_S = 0.5
 TIME_SCALE = 50.0
@@ -60,17 +60,17 @@ def _measure(fleet: LocalFleet, out: Output, seconds: float, hogs: int) -> dict[
         observer = stack.enter_context(Observer(fleet))
         ear = stack.enter_context(HeartbeatListener())
         stack.enter_context(
-            Shop(fleet.url, documents, name="bench", seed=1, period_s=1.0 / ORDERS_PER_S, habits=Habits(again=0.0))
+            HttpShop(fleet.url, documents, name="bench", seed=1, period_s=1.0 / ORDERS_PER_S, habits=Habits(again=0.0))
         )
         _await_leader(observer)
         stack.enter_context(busy(hogs))
-        leaders = len(observer.chronicle.leaders)
+        leaders = len(observer.record.leaders)
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             fleet.check()
-            out.say(f"{left_s:.0f} s left, {len(observer.chronicle.leaders) - leaders} takeovers")
+            out.say(f"{left_s:.0f} s left, {len(observer.record.leaders) - leaders} takeovers")
             time.sleep(min(left_s, REPORT_EVERY_S))
-        takeovers = len(observer.chronicle.leaders) - leaders
+        takeovers = len(observer.record.leaders) - leaders
         return {"takeovers": takeovers, "delivered": observer.ended(), **gaps(ear.gaps_s())}
 
 
@@ -84,9 +84,9 @@ def gaps(gaps_s: Sequence[float]) -> dict[str, Any]:
 
 def _await_leader(observer: Observer, timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
-    with observer.chronicle.changed:
+    with observer.record.changed:
         while observer.leader() is None:
-            if not observer.chronicle.changed.wait(deadline - time.monotonic()) and time.monotonic() > deadline:
+            if not observer.record.changed.wait(deadline - time.monotonic()) and time.monotonic() > deadline:
                 raise Failure(f"nobody was elected within {timeout_s:g} s")
 
 

@@ -64,9 +64,9 @@ def throughput(
         fleet = _unbounded(fleet_config.load(), drones)
         # The baseline in the same run, but first: it must not profit from what the other has warmed up.
         clients = clients if http else 0
-        with _Bench(fleet, drones, out, grouped=False, clients=clients) as bench:
+        with _ThroughputBench(fleet, drones, out, grouped=False, clients=clients) as bench:
             baseline = bench.measure(baseline_rounds, out, "one transaction a transition")
-        with _Bench(fleet, drones, out, grouped=True, clients=clients) as bench:
+        with _ThroughputBench(fleet, drones, out, grouped=True, clients=clients) as bench:
             measured = bench.measure(rounds, out, "group commit")
             delivered_per_s = bench.whole_lives()
             fsyncs = bench.fsyncs()
@@ -143,7 +143,7 @@ class _OneByOne(EtcdStore):
         return super().commit(epoch, [rest])[0]
 
 
-class _Bench:
+class _ThroughputBench:
     """An etcd, a leader with instant drones, and a shop. ``clients`` 0: it writes to the store itself."""
 
     def __init__(self, fleet: FleetSpec, drones: int, out: Output, *, grouped: bool, clients: int) -> None:
@@ -154,7 +154,7 @@ class _Bench:
         self._last_s: dict[SagaStatus, float] = {}
         self._handed_in = 0
 
-    def __enter__(self) -> _Bench:
+    def __enter__(self) -> _ThroughputBench:
         with ExitStack() as stack:
             self._start(stack)
             self._stack = stack.pop_all()
@@ -199,9 +199,10 @@ class _Bench:
         stack.callback(self._instant.stop)
         stack.callback(self._driver.stop)
         if url:
-            self._shop = _Shop(_sell_over_http, url, self._clients)
+            self._shop = _Submitter(_sell_over_http, url, self._clients)
         else:
-            self._shop = _Shop(_sell, self._endpoints, self._fleet.region, SUBMITTED_TOGETHER if self._grouped else 1)
+            together = SUBMITTED_TOGETHER if self._grouped else 1
+            self._shop = _Submitter(_sell, self._endpoints, self._fleet.region, together)
         stack.callback(self._shop.close)
 
     def measure(self, rounds: int, out: Output, what: str) -> float:
@@ -262,7 +263,7 @@ class _Bench:
                 self._changed.notify_all()
 
 
-class _Shop:
+class _Submitter:
     """A process that hands in orders when it is told to: ``sell(pipe, *arguments)``. Raises what goes wrong there."""
 
     def __init__(self, sell: Callable[..., None], *arguments: object) -> None:

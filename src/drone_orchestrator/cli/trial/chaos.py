@@ -24,15 +24,15 @@ from ...bringup.local_fleet import FleetError, LocalFleet
 from ...bringup.plan import FleetOptions, ProcessSpec, heaviest_kg
 from ...core.types import SagaStatus
 from ...store.codec import event_to_dict
-from ...verification.records import Report
+from ...verification.records import CheckReport
 from ..audit import print_report
 from ..fleet_run import cause, running
 from ..output import Failure, Output
 from . import faults, network_namespaces, progress, timeline
 from .fault_kinds import KINDS
-from .network_namespaces import Network, NoNamespace
+from .network_namespaces import NamespaceNetwork, NoNamespace
 from .run_record import Fault, Observer
-from .shop import Habits, Shop
+from .shop import Habits, HttpShop
 from .tcp_proxy import TcpProxy
 
 LEASE_TTL_S = 3.0
@@ -85,7 +85,7 @@ def chaos(
     except OSError as error:
         raise Failure(f"--report {folder}: {error.strerror}") from error
     habits = Habits(again=0.25, conflicts=0.1, cancels=0.2 if cancels else 0.0)
-    run = _Run(out, options, network, seed, habits)
+    run = _ChaosRun(out, options, network, seed, habits)
     try:
         document, good = run.go(kinds, seconds, settle_s, folder)
     finally:
@@ -100,12 +100,12 @@ def chaos(
     raise SystemExit(0 if good else 1)
 
 
-def own_network(out: Output) -> Network | None:
+def own_network(out: Output) -> NamespaceNetwork | None:
     """The run's own network; the first call starts this program again inside it. ``None`` where none can be had."""
     try:
         if not network_namespaces.inside():
             network_namespaces.enter(network_namespaces.way_in(), [sys.executable, *sys.orig_argv[1:]])
-        return Network()
+        return NamespaceNetwork()
     except NoNamespace as error:
         out.say(f"[yellow]dds_cut is left out[/yellow]: {escape(str(error))}")
         return None
@@ -114,7 +114,7 @@ def own_network(out: Output) -> Network | None:
 class Wires:
     """Every process reaches etcd through its own proxy; the drones' processes are hosts of their own."""
 
-    def __init__(self, proxy: TcpProxy, network: Network | None) -> None:
+    def __init__(self, proxy: TcpProxy, network: NamespaceNetwork | None) -> None:
         self._proxy = proxy
         self._network = network
         self._hosts: set[str] = set()
@@ -133,16 +133,18 @@ class Wires:
         return self._network.prefix(spec.name)
 
 
-class _Run:
+class _ChaosRun:
     """One run: faults while the shop orders, healing, and what became of it."""
 
-    def __init__(self, out: Output, options: FleetOptions, network: Network | None, seed: int, habits: Habits) -> None:
+    def __init__(
+        self, out: Output, options: FleetOptions, network: NamespaceNetwork | None, seed: int, habits: Habits
+    ) -> None:
         self._out = out
         self._options = options
         self._network = network
         self._seed = seed
         self._habits = habits
-        self._injector: faults.Injector | None = None
+        self._injector: faults.ChaosInjector | None = None
         self._fleet: LocalFleet | None = None
         self._crashes: list[dict[str, Any]] = []
 
@@ -162,7 +164,7 @@ class _Run:
             self._shop(fleet, observer) as shop,
         ):
             self._fleet = fleet
-            self._injector = injector = faults.Injector(fleet, proxy, self._network, observer.leader)
+            self._injector = injector = faults.ChaosInjector(fleet, proxy, self._network, observer.leader)
             specs = [fleet.spec(name) for name in fleet.names()]
             plans = faults.schedule(self._seed, seconds, kinds, specs, self._options.etcd_members)
             began_at = time.time()
@@ -182,7 +184,7 @@ class _Run:
         for line in unreadable:
             self._out.say(f"[yellow]journal not read[/yellow] {escape(line)}")
         print_report(self._out, report)
-        timeline.draw(observer.chronicle, folder / "timeline.png")
+        timeline.draw(observer.record, folder / "timeline.png")
         return document, good
 
     def _keep_logs(self, fleet: LocalFleet, folder: Path) -> None:
@@ -190,11 +192,11 @@ class _Run:
         shutil.rmtree(folder / "log", ignore_errors=True)
         shutil.copytree(fleet.log_dir, folder / "log")
 
-    def _shop(self, fleet: LocalFleet, observer: Observer) -> Shop:
+    def _shop(self, fleet: LocalFleet, observer: Observer) -> HttpShop:
         def may_order() -> bool:
             return sum(observer.counts().values()) - observer.ended() < OPEN_PER_DRONE * self._options.drones
 
-        return Shop(
+        return HttpShop(
             fleet.url,
             town.orders(MAX_ORDERS, self._seed, heaviest_kg=heaviest_kg(self._options)),
             name="chaos",
@@ -208,9 +210,9 @@ class _Run:
     def _disturb(
         self,
         observer: Observer,
-        shop: Shop,
-        injector: faults.Injector,
-        plans: list[faults.Plan],
+        shop: HttpShop,
+        injector: faults.ChaosInjector,
+        plans: list[faults.FaultPlan],
         seconds: float,
     ) -> None:
         """Inject what is due until ``seconds`` are over; then undo everything."""
@@ -229,14 +231,14 @@ class _Run:
                     due = list(itertools.takewhile(lambda plan: plan.at_s <= now_s, pending))
                     del pending[: len(due)]
                     for fault in injector.tick(due, now_s):
-                        observer.chronicle.faults.append(fault)
+                        observer.record.faults.append(fault)
                         self._out.say(f"[bold red]{now_s:6.1f} s[/bold red]  {_described(fault)}")
                     display.update()
                     time.sleep(_TICK_S)
         finally:
             injector.heal()
 
-    def _settle(self, observer: Observer, shop: Shop, settle_s: float) -> tuple[bool, float | None]:
+    def _settle(self, observer: Observer, shop: HttpShop, settle_s: float) -> tuple[bool, float | None]:
         """Whether every request of the shop was answered, and after how long (s) every order had ended, if it had."""
         began_s = time.monotonic()
         deadline = began_s + settle_s
@@ -256,8 +258,8 @@ class _Run:
                     self._out.say(f"[red]not finished {settle_s:.0f} s after the last fault[/red]")
                     return answered, None
                 display.update()
-                with observer.chronicle.changed:
-                    observer.chronicle.changed.wait(0.2)
+                with observer.record.changed:
+                    observer.record.changed.wait(0.2)
         return answered, round(time.monotonic() - began_s, 1)
 
     def _check(self) -> None:
@@ -272,7 +274,7 @@ class _Run:
         self._crashes.append({"at": time.time(), "process": name, "cause": cause(code), "last_line": last})
         self._out.say(f"[red]{name} ended by itself ({cause(code)})[/red] {escape(last)}")
 
-    def _document(self, observer: Observer, shop: Shop, report: Report, began_at: float) -> dict[str, Any]:
+    def _document(self, observer: Observer, shop: HttpShop, report: CheckReport, began_at: float) -> dict[str, Any]:
         return {
             **observer.figures(shop.accepted, report),
             "faults": [
@@ -284,7 +286,7 @@ class _Run:
                     "leader": fault.leader,
                     "how": fault.how,
                 }
-                for fault in observer.chronicle.faults
+                for fault in observer.record.faults
             ],
             "submitted_twice": len(shop.doubled),
             "misused_keys_refused": len(shop.refused),
@@ -311,7 +313,7 @@ def _unfinished(observer: Observer) -> list[dict[str, Any]]:
             "attempt": saga.attempt,
             "drone_id": saga.drone_id,
             "reason": saga.reason,
-            "events": [event_to_dict(e) for e in observer.chronicle.events if e.message_id == saga.message_id],
+            "events": [event_to_dict(e) for e in observer.record.events if e.message_id == saga.message_id],
         }
         for saga in observer.sagas()
         if saga.status not in fine

@@ -24,7 +24,7 @@ from ..fleet_run import running
 from ..output import Failure, Output
 from . import progress, timeline
 from .run_record import Fault, Observer
-from .shop import Habits, Shop
+from .shop import Habits, HttpShop
 
 SUBMIT_PERIOD_S = 0.25
 #: What was killed stays down longer than any lease: a standby takes over, and what a drone had not loaded yet goes to
@@ -65,23 +65,23 @@ def demo(
     with (
         running(options, out) as fleet,
         Observer(fleet) as observer,
-        Shop(fleet.url, documents, name="demo", seed=seed, period_s=SUBMIT_PERIOD_S, habits=Habits()) as shop,
+        HttpShop(fleet.url, documents, name="demo", seed=seed, period_s=SUBMIT_PERIOD_S, habits=Habits()) as shop,
     ):
         out.say(f"orders: {fleet.url}/orders   metrics of every process: {fleet.targets_file}")
-        run = _Run(fleet, observer, shop, out, orders, random.Random(seed))
+        run = _DemoRun(fleet, observer, shop, out, orders, random.Random(seed))
         run.go(leader_kills, drone_kills, timeout_s)
         report, unreadable = observer.audit()
         document = {
             **observer.figures(shop.accepted, report),
             "submitted_twice": len(shop.doubled),
-            "kills": [{"kind": _victim(fault), "process": fault.target} for fault in observer.chronicle.faults],
+            "kills": [{"kind": _victim(fault), "process": fault.target} for fault in observer.record.faults],
             "wall_s": round(time.monotonic() - began, 1),
         }
     for line in unreadable:
         out.say(f"[yellow]journal not read[/yellow] {escape(line)}")
     print_report(out, report)
     picture = folder / "timeline.png"
-    timeline.draw(observer.chronicle, picture)
+    timeline.draw(observer.record, picture)
     path = folder / "report.json"
     document["report"] = str(path.resolve())
     path.write_text(json.dumps(document, indent=2) + "\n")
@@ -91,11 +91,11 @@ def demo(
     raise SystemExit(0 if good else 1)
 
 
-class _Run:
+class _DemoRun:
     """One run: kills while the shop orders, and waits for the last order's end."""
 
     def __init__(
-        self, fleet: LocalFleet, observer: Observer, shop: Shop, out: Output, total: int, rng: random.Random
+        self, fleet: LocalFleet, observer: Observer, shop: HttpShop, out: Output, total: int, rng: random.Random
     ) -> None:
         self._fleet = fleet
         self._observer = observer
@@ -124,8 +124,8 @@ class _Run:
                 if ended >= total and not schedule:
                     return
                 display.update()
-                with self._observer.chronicle.changed:
-                    self._observer.chronicle.changed.wait(0.2)
+                with self._observer.record.changed:
+                    self._observer.record.changed.wait(0.2)
         line = progress.line(self._observer)
         self._out.say(f"[red]not finished within {timeout_s:.0f} s: {self._submitted()}: {line}[/red]")
 
@@ -146,7 +146,7 @@ class _Run:
         at = time.time()
         if not self._fleet.kill(name, respawn_delay_s=DOWN_S):
             return False
-        self._observer.chronicle.faults.append(Fault(at, "kill", name, DOWN_S, leader))
+        self._observer.record.faults.append(Fault(at, "kill", name, DOWN_S, leader))
         what = "the leader" if leader else "drones on their way"
         self._out.say(f"[bold red]SIGKILL[/bold red] {name} ({what})")
         return True

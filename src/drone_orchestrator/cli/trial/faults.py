@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import ProcessSpec
-from .network_namespaces import Network
+from .network_namespaces import NamespaceNetwork
 from .run_record import Fault
 from .tcp_proxy import Mode, TcpProxy
 
@@ -42,7 +42,7 @@ QUORUM = "quorum"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FaultPlan:
     """A fault to come: ``at_s`` after the beginning, lasting ``hold_s``. ``target`` may be a role that is looked up
     when the time has come (the leader; a kind of etcd outage). ``draw`` in [0, 1) decides what the kind leaves open."""
 
@@ -56,11 +56,11 @@ class Plan:
 
 def schedule(
     seed: int, seconds: float, kinds: Sequence[str], processes: Sequence[ProcessSpec], members: int
-) -> list[Plan]:
+) -> list[FaultPlan]:
     """The faults of a run in order of time, the same for the same arguments; each kind once before any comes again."""
     rng = random.Random(seed)
     etcd_targets = itertools.cycle([LEADER, ONE, QUORUM] if members > 1 else [ONE])
-    out: list[Plan] = []
+    out: list[FaultPlan] = []
     bag: list[str] = []
     at_s = _FIRST_S
     while at_s < seconds:
@@ -69,7 +69,7 @@ def schedule(
         kind = bag.pop()
         target = next(etcd_targets) if kind in ("etcd_kill", "etcd_pause") else _target(rng, kind, processes)
         hold_s = rng.uniform(*_HOLD_S[kind])
-        out.append(Plan(round(at_s, 3), kind, target, round(hold_s, 3), rng.random()))
+        out.append(FaultPlan(round(at_s, 3), kind, target, round(hold_s, 3), rng.random()))
         at_s += rng.uniform(*_GAP_S)
     return out
 
@@ -91,25 +91,25 @@ _ON_PROCESSES = ("kill", "hang", "restart")
 
 
 @dataclass(slots=True)
-class _Active:
+class _ActiveFault:
     fault: Fault
     ends_at_s: float
     undo: Callable[[], object]
 
 
-class Injector:
+class ChaosInjector:
     """Carries out plans on a fleet. Not thread-safe; :meth:`heal` undoes everything that is still on."""
 
     def __init__(
-        self, fleet: LocalFleet, proxy: TcpProxy, network: Network | None, leader: Callable[[], str | None]
+        self, fleet: LocalFleet, proxy: TcpProxy, network: NamespaceNetwork | None, leader: Callable[[], str | None]
     ) -> None:
         self._fleet = fleet
         self._proxy = proxy
         self._network = network
         self._leader = leader
-        self._active: dict[tuple[str, str], _Active] = {}  # by what is hit and how: "process", "etcd", "cable"
+        self._active: dict[tuple[str, str], _ActiveFault] = {}  # by what is hit and how: "process", "etcd", "cable"
         self._downed: dict[str, float] = {}  # process -> until when its end is no surprise
-        self._waiting: list[Plan] = []
+        self._waiting: list[FaultPlan] = []
 
     @property
     def active(self) -> list[Fault]:
@@ -120,7 +120,7 @@ class Injector:
         """Whether a fault has just ended this process on purpose."""
         return self._downed.get(process, 0.0) > time.monotonic()
 
-    def tick(self, due: Sequence[Plan], now_s: float) -> list[Fault]:
+    def tick(self, due: Sequence[FaultPlan], now_s: float) -> list[Fault]:
         """Undo what has lasted long enough, then do what is ``due``; the faults that were injected.
 
         ``now_s`` is on the scale of the plans' ``at_s``.
@@ -149,7 +149,7 @@ class Injector:
     def _undo(self, key: tuple[str, str]) -> None:
         self._active.pop(key).undo()
 
-    def _inject(self, plan: Plan) -> list[Fault]:
+    def _inject(self, plan: FaultPlan) -> list[Fault]:
         if plan.kind in ("etcd_kill", "etcd_pause"):
             return self._hit_etcd(plan)
         leader = self._leader()
@@ -164,7 +164,7 @@ class Injector:
         return self._hit_connections(fault, plan.draw)
 
     def _on(self, plane: str, fault: Fault, undo: Callable[[], object]) -> list[Fault]:
-        self._active[plane, fault.target] = _Active(fault, time.monotonic() + fault.hold_s, undo)
+        self._active[plane, fault.target] = _ActiveFault(fault, time.monotonic() + fault.hold_s, undo)
         return [fault]
 
     def _hit_process(self, fault: Fault) -> list[Fault]:
@@ -206,7 +206,7 @@ class Injector:
         network.pull(name)
         return self._on("cable", fault, lambda: network.plug(name))
 
-    def _hit_etcd(self, plan: Plan) -> list[Fault]:
+    def _hit_etcd(self, plan: FaultPlan) -> list[Fault]:
         etcd = self._fleet.etcd
         if any(plane == "store" for plane, _ in self._active) or etcd.ended:
             return []

@@ -59,7 +59,7 @@ def enter(way: Sequence[str], command: Sequence[str]) -> None:
     os.execvpe(way[0], [*way, *command], {**os.environ, _INSIDE: str(os.getpid())})
 
 
-class Network:
+class NamespaceNetwork:
     """The bridge and its hosts, in the namespace of this process, which must be its own (:func:`enter`)."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from ...core.types import Entry, Kind, LeaderRecord, Saga, SagaEvent, SagaStatus
 from ...core.view import CurrentLeader, FleetView
 from ...runtime.projection import Projection
 from ...store import EtcdStore
-from ...verification.records import Report
+from ...verification.records import CheckReport
 from ..audit import audit_store, read_journals
 from ..output import Failure
 
@@ -42,7 +42,7 @@ class Fault:
 
 
 @dataclass
-class Chronicle:
+class RunRecord:
     """What happened when, as the store told it; times by this machine's wall clock, in s."""
 
     events: list[SagaEvent] = field(default_factory=list)
@@ -94,11 +94,11 @@ class Chronicle:
 class Observer:
     """Follows the store of a fleet on a connection of its own; a context manager."""
 
-    def __init__(self, fleet: LocalFleet, chronicle: Chronicle | None = None) -> None:
-        self.chronicle = chronicle or Chronicle()
+    def __init__(self, fleet: LocalFleet, record: RunRecord | None = None) -> None:
+        self.record = record or RunRecord()
         self._fleet = fleet
         self._store = EtcdStore(fleet.options.etcd_endpoints.split(","), fleet.options.region)
-        self._projection = Projection(self._store, listener=self.chronicle.hear)
+        self._projection = Projection(self._store, listener=self.record.hear)
 
     def __enter__(self) -> Observer:
         self._projection.start()
@@ -107,9 +107,9 @@ class Observer:
             raise Failure(f"the store was not there within {_LOAD_TIMEOUT_S:.0f} s")
         # Whoever leads already is in the snapshot, and no change will tell of it.
         leader = self.leadership()
-        with self.chronicle.changed:
-            if leader is not None and not self.chronicle.leaders:
-                self.chronicle.leaders.append((time.time(), leader.holder, leader.epoch))
+        with self.record.changed:
+            if leader is not None and not self.record.leaders:
+                self.record.leaders.append((time.time(), leader.holder, leader.epoch))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -141,17 +141,17 @@ class Observer:
         """How many orders have reached a terminal status."""
         return sum(n for status, n in self.counts().items() if status.is_terminal)
 
-    def audit(self) -> tuple[Report, list[str]]:
+    def audit(self) -> tuple[CheckReport, list[str]]:
         """All invariants on the whole history, the run being over; and a line per journal that cannot be read."""
         journals, unreadable = read_journals(Path(self._fleet.options.data_dir))
         return audit_store(self._store, journals, complete=True), unreadable
 
-    def figures(self, accepted: Mapping[str, str], report: Report) -> dict[str, Any]:
+    def figures(self, accepted: Mapping[str, str], report: CheckReport) -> dict[str, Any]:
         """What became of the orders that were accepted (order id to message id)."""
         sagas = self.sagas()
         counts = Counter(saga.status for saga in sagas)
         ended = {saga.message_id for saga in sagas if saga.status.is_terminal}
-        delivered = Counter(event.message_id for event in self.chronicle.events if event.type == "delivered")
+        delivered = Counter(event.message_id for event in self.record.events if event.type == "delivered")
         per_order = Counter(saga.order_id for saga in sagas)
         duplicates = sum(n - 1 for n in per_order.values()) + sum(n - 1 for n in delivered.values())
         return {
@@ -161,7 +161,7 @@ class Observer:
             "failed": counts[SagaStatus.FAILED],
             "lost": sum(1 for message_id in accepted.values() if message_id not in ended),
             "duplicates": duplicates,
-            "failovers": self.chronicle.failovers(self._fleet.options.lease_ttl_s),
+            "failovers": self.record.failovers(self._fleet.options.lease_ttl_s),
             "reassigned": sum(1 for saga in sagas if saga.attempt > 1),
             "invariants": report.invariants,
             "violations": [v.text for v in report.violations],

@@ -29,7 +29,7 @@ class Habits:
     cancel_within_s: float = 5.0
 
 
-class Shop:
+class HttpShop:
     """Hands in ``documents`` one after another, ``period_s`` apart, while ``may_order`` says so. A context manager."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Shop:
             threading.Thread(target=self._serve, name=f"counter-{i}", daemon=True) for i in range(counters)
         ]
 
-    def __enter__(self) -> Shop:
+    def __enter__(self) -> HttpShop:
         for thread in self._threads:
             thread.start()
         return self

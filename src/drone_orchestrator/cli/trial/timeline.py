@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from ...core.types import SagaEvent, SagaStatus
 
 if TYPE_CHECKING:
-    from .run_record import Chronicle, Fault
+    from .run_record import Fault, RunRecord
 
 #: Colours that stay apart in grey and for the colour-blind (after Okabe and Ito).
 _COLOURS = {
@@ -41,25 +41,25 @@ _ROW_IN = 0.42
 _FAULT_ROW_IN = 0.28
 
 
-def draw(chronicle: Chronicle, path: Path) -> None:
+def draw(record: RunRecord, path: Path) -> None:
     """Write the picture; it is empty, but there, for a run without events."""
-    start = min((event.at for event in chronicle.events), default=0.0)
-    end = max((event.at for event in chronicle.events), default=1.0)
-    drones = sorted({e.drone_id for e in chronicle.events if e.drone_id}, key=lambda d: (len(d), d))
-    targets = sorted({fault.target for fault in chronicle.faults})
+    start = min((event.at for event in record.events), default=0.0)
+    end = max((event.at for event in record.events), default=1.0)
+    drones = sorted({e.drone_id for e in record.events if e.drone_id}, key=lambda d: (len(d), d))
+    targets = sorted({fault.target for fault in record.faults})
     heights = (0.8, _ROW_IN * max(len(drones), 1), _FAULT_ROW_IN * max(len(targets), 1))
     width_in = min(max(12.0, 0.16 * (end - start)), 40.0)
     figure, (top, main, below) = plt.subplots(
         3, 1, figsize=(width_in, 2.0 + sum(heights)), sharex=True, height_ratios=heights, layout="constrained"
     )
-    _draw_leaders(top, chronicle, start, end)
-    _draw_orders(main, chronicle.events, drones, start)
-    _draw_faults(below, chronicle.faults, targets, start)
-    for fault in chronicle.faults:
+    _draw_leaders(top, record, start, end)
+    _draw_orders(main, record.events, drones, start)
+    _draw_faults(below, record.faults, targets, start)
+    for fault in record.faults:
         if fault.leader:
             for axes in (top, main):
                 axes.axvline(fault.at - start, color=_FAULT_COLOURS[fault.kind], linewidth=1.0, alpha=0.7)
-    kinds = [kind for kind in _FAULT_COLOURS if any(fault.kind == kind for fault in chronicle.faults)]
+    kinds = [kind for kind in _FAULT_COLOURS if any(fault.kind == kind for fault in record.faults)]
     handles = [Patch(color=colour, label=status.value) for status, colour in _COLOURS.items()]
     figure.legend(handles=handles, ncols=len(handles), loc="outside upper center", frameon=False)
     handles = [Patch(color=_FAULT_COLOURS[kind], label=kind) for kind in kinds]
@@ -83,10 +83,10 @@ def _draw_faults(axes: Axes, faults: list[Fault], targets: list[str], start: flo
     _tidy(axes)
 
 
-def _draw_leaders(axes: Axes, chronicle: Chronicle, start: float, end: float) -> None:
-    holders = sorted({holder for _, holder, _ in chronicle.leaders})
-    changes = [(max(at, start), holder, epoch) for at, holder, epoch in chronicle.leaders]
-    killed = [fault.at for fault in chronicle.faults if fault.leader and fault.is_final]
+def _draw_leaders(axes: Axes, record: RunRecord, start: float, end: float) -> None:
+    holders = sorted({holder for _, holder, _ in record.leaders})
+    changes = [(max(at, start), holder, epoch) for at, holder, epoch in record.leaders]
+    killed = [fault.at for fault in record.faults if fault.leader and fault.is_final]
     for index, (at, holder, epoch) in enumerate(changes):
         until = changes[index + 1][0] if index + 1 < len(changes) else end
         until = min([until, *(k for k in killed if k > at)])

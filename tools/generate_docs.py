@@ -19,6 +19,7 @@ from drone_orchestrator.core.admission import Code
 from drone_orchestrator.core.drone import machine
 from drone_orchestrator.core.leader import breakers, election
 from drone_orchestrator.core.policies import BreakerPolicy
+from drone_orchestrator.core.reasons import Consequence, Reason
 from drone_orchestrator.core.types import Breaker, BreakerState
 from drone_orchestrator.ros import qos
 from drone_orchestrator.ros.params import Param
@@ -71,6 +72,35 @@ def reference() -> str:
     """Return the page of names, keys and environment variables."""
     codes = textwrap.fill(", ".join(f"`{code.value}`" for code in Code), 120, break_on_hyphens=False)
     return "\n".join([HEAD, "# Reference\n", _NAMES.replace("CODES", codes)])
+
+
+_REASONS = """An order's record, its events and its metrics give one of these reasons, or one from elsewhere: the fault
+that a flight controller names, the text of the person who cancelled the order, or `… by NAME` if a person has decided
+about a parked order. The metric `saga_failed` counts `lost by NAME` as `lost`, and unknown reasons as `other`.
+"""
+
+_CONSEQUENCES = {
+    Consequence.FAILS: ("The order fails", "It ends as `FAILED`. What to do: [runbooks](runbooks.md#sagafailed)."),
+    Consequence.PARKS: (
+        "The order is parked",
+        "It waits for a person. What to do: [operations](operations.md#parked-orders).",
+    ),
+    Consequence.RETRIES: (
+        "The attempt is undone",
+        "The order waits for its next attempt, unless it is being cancelled or its deadline has passed.",
+    ),
+    Consequence.CANCELS: ("The order is cancelled", "It ends as `CANCELLED`."),
+}
+
+
+def reasons() -> str:
+    """Return the page of reasons, from the core's list of them."""
+    lines = [HEAD, "# Reasons\n", _REASONS]
+    for consequence, (title, text) in _CONSEQUENCES.items():
+        lines += [f"## {title}\n", f"{text}\n", "| reason | meaning |", "|---|---|"]
+        lines += [f"| `{reason}` | {_cell(reason.meaning)} |" for reason in Reason.that(consequence)]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def parameters() -> str:
@@ -244,9 +274,7 @@ def param_file(name: str) -> str:
     """Return ``config/<name>.param.yaml``: every parameter of a node with its default, to copy from."""
     text = _PARAM_FILE_HEAD.format(name=name, file=_IN_LAUNCH.get(name, "fleet.launch.py"))
     for param in _table(name):
-        bounds = [
-            f"{word} {bound:g}" for word, bound in (("from", param.lo), ("to", param.hi)) if bound is not None
-        ]
+        bounds = [f"{word} {bound:g}" for word, bound in (("from", param.lo), ("to", param.hi)) if bound is not None]
         span = " ".join([*bounds, param.unit]).strip()
         what = param.text.rstrip(".")
         notes = [span, "one of: " + ", ".join(param.choices) if param.choices else ""]
@@ -328,6 +356,7 @@ def pages() -> dict[Path, str]:
         DOCS / "state_machines.md": state_machines(),
         DOCS / "parameters.md": parameters(),
         DOCS / "qos.md": qualities(),
+        DOCS / "reasons.md": reasons(),
         DOCS / "reference.md": reference(),
         **files,
     }

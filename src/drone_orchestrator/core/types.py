@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
+from .reasons import Reason
 from .wire import rounded_to_float32
 
 
@@ -232,7 +233,7 @@ class CancelRequest:
 
     message_id: str
     requested_at: float
-    reason: str = "customer_request"
+    reason: str = Reason.CUSTOMER_REQUEST.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +288,11 @@ class DeliveryOutcome:
     outcome: Outcome
     at: float = 0.0
     reason: str = ""
+
+    @property
+    def why(self) -> str:
+        """The drone's reason; the name of the outcome if it gave none."""
+        return self.reason or self.outcome.name.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..core.admission import Code, InvalidOrder, check_serviceable, message_id_from_key, parse_order
+from ..core.reasons import Reason
 from ..core.types import CancelRequest, FleetSpec, Order, SagaEvent, SagaStatus, StoreChange
 from ..core.view import OrderView
 from ..ports import StoreError, StoreInbox, Submitted
@@ -97,7 +98,7 @@ class Intake:
         answer."""
         return self._calls.submit_all(orders)
 
-    def cancel(self, id_: str, source: str, reason: str = "customer_request") -> Answer:
+    def cancel(self, id_: str, source: str, reason: str = Reason.CUSTOMER_REQUEST.value) -> Answer:
         """Record the request to cancel the order with this message id or order id."""
         try:
             answer = self._cancel(id_, reason)

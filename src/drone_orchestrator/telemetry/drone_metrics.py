@@ -146,7 +146,7 @@ class FlightTelemetry:
             return
         self._tell_phase()
         self._goal = None
-        error = "" if outcome.outcome is Outcome.DELIVERED else outcome.reason or outcome.outcome.name.lower()
+        error = "" if outcome.outcome is Outcome.DELIVERED else outcome.why
         delivery = self._tell(tracing.DELIVERY, goal, tracing.DISPATCH, goal.began_s, error)
         if delivery:
             self._unacknowledged[outcome.message_id, outcome.attempt] = (delivery, self._host.wall(), goal)

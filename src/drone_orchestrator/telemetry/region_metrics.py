@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..core.lanes import Ledger
-from ..core.types import BreakerState, Entry, FleetSpec, Kind, SagaStatus
+from ..core.reasons import Consequence, Reason
+from ..core.types import BreakerState, CommandAction, Entry, FleetSpec, Kind, SagaStatus
 from ..core.view import FleetView, OrderView
 from ..runtime.projection import Projection
 from .metrics import BREAKER_STATES, Metrics
@@ -18,17 +19,20 @@ _STATES = {
     BreakerState.HALF_OPEN: BREAKER_STATES["half-open"],
     BreakerState.OPEN: BREAKER_STATES["open"],
 }
-#: Why an order can have failed. Series of these are there from the start, at 0, so that an alert sees the first one.
-FAILURE_REASONS = (
-    "attempts_exhausted",
-    "deadline_exceeded",
-    "drone_grounded_with_package",
-    "drone_lost_with_package",
-    "journal_lost_with_package",
-    "no_capable_drone",
-    "package_missing",
-)
+#: A person declared the package lost; the stored reason also names that person.
+LOST = CommandAction.LOST.value
 OTHER = "other"
+#: Series of these exist from the start, at 0, so that an alert sees the first failure.
+FAILURE_REASONS = (*(reason.value for reason in Reason.that(Consequence.FAILS)), LOST)
+
+
+def failure_reason(reason: str | None) -> str:
+    """Return the label under which a failed order is counted: one of ``FAILURE_REASONS``, or ``OTHER``."""
+    if reason is None:
+        return OTHER
+    if reason.startswith(f"{LOST} by "):
+        return LOST
+    return reason if reason in FAILURE_REASONS else OTHER
 
 
 class OrderCounts:
@@ -65,7 +69,7 @@ class OrderCounts:
             self.active.pop(message_id, None)
         if order is not None:
             reason = order.saga.reason if order.saga is not None else None
-            counted = order.status, reason if reason in FAILURE_REASONS else OTHER
+            counted = order.status, failure_reason(reason)
             self._orders[message_id] = counted
             self._add(*counted, 1)
 

@@ -18,6 +18,7 @@ from drone_orchestrator.core.changes import Change, Fate, Release, Reserve, Tran
 from drone_orchestrator.core.lanes import Ledger
 from drone_orchestrator.core.leader.effects import Commit
 from drone_orchestrator.core.leader.events import CommitDone
+from drone_orchestrator.core.reasons import Consequence, Reason
 from drone_orchestrator.core.types import (
     Breaker,
     BreakerState,
@@ -42,7 +43,7 @@ from drone_orchestrator.telemetry import logs, tracing
 from drone_orchestrator.telemetry.drone_metrics import HostTelemetry
 from drone_orchestrator.telemetry.endpoint import EndpointTaken, MetricsEndpoint
 from drone_orchestrator.telemetry.metrics import Metrics
-from drone_orchestrator.telemetry.region_metrics import OrderCounts, RegionMetrics
+from drone_orchestrator.telemetry.region_metrics import OrderCounts, RegionMetrics, failure_reason
 from drone_orchestrator.telemetry.replica_metrics import MAX_REASONS, Committed, ReplicaTelemetry
 
 S = SagaStatus
@@ -191,6 +192,24 @@ def region(metrics: Metrics, held: Held, now_s: float = 1000.0) -> tuple[RegionM
 def saga_at(number: int, status: SagaStatus, at_s: float, reason: str = "") -> Saga:
     order = make_order(number, submitted_at=at_s)
     return Saga(order.message_id, order, status, at_s, at_s, reason=reason or None)
+
+
+def test_every_reason_to_fail_has_a_series_from_the_start(metrics: Metrics) -> None:
+    held = Held()
+    shown, _, _ = region(metrics, held)
+    held.view.load(Snapshot(1, ()))
+    shown.refresh()
+    series = {name: value for name, value in samples(metrics).items() if name.startswith("saga_failed{")}
+    reasons = {*(reason.value for reason in Reason.that(Consequence.FAILS)), "lost", "other"}
+    assert series == {f"saga_failed{{reason={reason}}}": 0 for reason in reasons}
+
+
+@pytest.mark.parametrize(
+    ("reason", "counted"),
+    [("no_fly_zone", "no_fly_zone"), ("lost by anna", "lost"), ("journal_lost_with_package", "other"), (None, "other")],
+)
+def test_a_failed_order_is_counted_by_its_reason(reason: str | None, counted: str) -> None:
+    assert failure_reason(reason) == counted
 
 
 def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> None:

@@ -11,6 +11,7 @@ where the package is.
 from __future__ import annotations
 
 from ..policies import DronePolicy
+from ..reasons import Reason, Refusal
 from ..types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Outcome, Phase, Verdict
 from .events import (
     Acknowledged,
@@ -166,8 +167,8 @@ class DroneMachine:
 
     def _goal_requested(self, event: GoalRequested, now: Instant) -> None:
         refusal = self._refusal(event)
-        if refusal:
-            self._effects.append(AnswerGoal(False, refusal))
+        if refusal is not None:
+            self._effects.append(AnswerGoal(False, refusal.value))
             return
         goal = self._durable.goal
         if goal is not None and goal.key == (event.order.message_id, event.attempt):
@@ -175,50 +176,50 @@ class DroneMachine:
             self._effects.append(AnswerGoal(True, "repeated"))
             return
         if goal is not None:
-            self._close(Outcome.NOT_LOADED, "superseded", now)
+            self._close(Outcome.NOT_LOADED, Reason.SUPERSEDED, now)
         self._write(GoalAccepted(event.order, event.attempt, event.epoch))
         self._effects.append(AnswerGoal(True))
         self._fly_to_pickup()
 
-    def _refusal(self, event: GoalRequested) -> str:
-        """Why the goal is refused, ``""`` where it is not."""
+    def _refusal(self, event: GoalRequested) -> Refusal | None:
+        """Return why the goal is refused, ``None`` if it is not."""
         order, goal, durable = event.order, self._durable.goal, self._durable
         if event.attempt < 1 or event.epoch < 1:
-            return "invalid"
+            return Refusal.INVALID
         if event.epoch < durable.highest_epoch:
-            return "stale_epoch"
+            return Refusal.STALE_EPOCH
         if event.attempt <= durable.closed_attempt(order.message_id):
-            return "closed"
+            return Refusal.CLOSED
         if goal is not None:
             if goal.message_id != order.message_id:
-                return "busy"
+                return Refusal.BUSY
             if goal.attempt == event.attempt:
-                return ""
+                return None
             if event.attempt < goal.attempt:
-                return "superseded"
+                return Refusal.SUPERSEDED
             if self._phase not in (P.TO_PICKUP, P.AWAITING_CLEARANCE):
-                return "busy"
+                return Refusal.BUSY
         elif self._phase not in (P.IDLE, P.RETURNING):
-            return "grounded" if self._phase is P.GROUNDED else "starting"
+            return Refusal.GROUNDED if self._phase is P.GROUNDED else Refusal.STARTING
         if not 0 < order.package_weight_kg <= self._class.max_payload_kg:
-            return "too_heavy"
+            return Refusal.TOO_HEAVY
         if len(durable.outcomes) >= MAX_UNACKNOWLEDGED:
-            return "too_many_unacknowledged_outcomes"
-        return ""
+            return Refusal.TOO_MANY_OUTCOMES
+        return None
 
     def _recall_requested(self, event: RecallRequested, now: Instant) -> None:
         goal = self._durable.goal
         if event.epoch < self._durable.highest_epoch:
-            self._effects.append(AnswerRecall(False, "stale_epoch"))
+            self._effects.append(AnswerRecall(False, Refusal.STALE_EPOCH.value))
         elif goal is None or goal.key != (event.message_id, event.attempt) or self._phase is P.UNSPECIFIED:
-            self._effects.append(AnswerRecall(False, "not_the_current_goal"))
+            self._effects.append(AnswerRecall(False, Refusal.NOT_THE_CURRENT_GOAL.value))
         elif goal.dropping:
-            self._effects.append(AnswerRecall(False, "too_late"))
+            self._effects.append(AnswerRecall(False, Refusal.TOO_LATE.value))
         else:
             self._raise_epoch(event.epoch)
             if not goal.cleared:
                 # Closed in the journal before it is answered: no clearance counts any more.
-                self._close(Outcome.NOT_LOADED, "recalled", now)
+                self._close(Outcome.NOT_LOADED, Reason.RECALLED, now)
                 self._effects.append(AnswerRecall(True))
                 self._fly_home()
                 return
@@ -242,7 +243,7 @@ class DroneMachine:
             self._act(Load(goal.order.package_weight_kg))
         elif event.verdict is Verdict.REFUSED:
             self._raise_epoch(event.epoch)
-            self._close(Outcome.NOT_LOADED, event.reason or "refused", now)
+            self._close(Outcome.NOT_LOADED, event.reason or Reason.REFUSED, now)
             self._fly_home()
 
     def _leader_heard(self, event: LeaderHeard, now: Instant) -> None:
@@ -274,7 +275,7 @@ class DroneMachine:
             return  # sensed before the commands that were just given: `at_target` is of an older target
         expected = _PAYLOAD_EXPECTED.get(self._phase)
         if expected is not None and expected != event.payload_on_board:
-            self._ground("package_missing" if expected else "package_not_cleared", now)
+            self._ground(Reason.PACKAGE_MISSING if expected else Reason.PACKAGE_NOT_CLEARED, now)
             return
         self._advance(now)
 
@@ -295,10 +296,10 @@ class DroneMachine:
             self._fly_home()
         elif self._phase is P.BRINGING_BACK and not sensed.payload_on_board:
             if self._acting or goal.unloading:  # put down before a restart, it may be sensed after it
-                self._close(Outcome.RETURNED, "recalled", now)
+                self._close(Outcome.RETURNED, Reason.RECALLED, now)
                 self._fly_home()
             else:
-                self._ground("package_missing", now)
+                self._ground(Reason.PACKAGE_MISSING, now)
         elif sensed.at_target and not self._acting:
             self._act_at_target(goal, now)
 
@@ -333,7 +334,7 @@ class DroneMachine:
             self._effects.append(Hold())
         elif goal is None or not goal.cleared:
             if loaded:
-                self._ground("package_not_cleared", now)
+                self._ground(Reason.PACKAGE_NOT_CLEARED, now)
             elif goal is None:
                 self._fly_home()
             else:
@@ -343,7 +344,7 @@ class DroneMachine:
                 self._write(Loaded(*goal.key))
             self._carry(goal)
         elif after_person:
-            self._close(Outcome.PACKAGE_MISSING, "package_missing", now)
+            self._close(Outcome.PACKAGE_MISSING, Reason.PACKAGE_MISSING, now)
             self._fly_home()
         else:
             self._take_stock_empty(goal, now)
@@ -354,12 +355,12 @@ class DroneMachine:
             self._close(Outcome.DELIVERED, "", now)
             self._fly_home()
         elif goal.unloading:
-            self._close(Outcome.RETURNED, "recalled", now)
+            self._close(Outcome.RETURNED, Reason.RECALLED, now)
             self._fly_home()
         elif goal.loaded:
-            self._ground("package_missing", now)
+            self._ground(Reason.PACKAGE_MISSING, now)
         elif goal.recalled:
-            self._close(Outcome.NOT_LOADED, "recalled", now)
+            self._close(Outcome.NOT_LOADED, Reason.RECALLED, now)
             self._fly_home()
         else:
             self._become(P.LOADING)
@@ -393,7 +394,7 @@ class DroneMachine:
         """Stay down. A goal without clearance ends, for its package was not taken; any other is kept, for a person."""
         if self._durable.goal is not None and not self._durable.goal.cleared:
             self._close(Outcome.FAULT_BEFORE_LOADING, reason, now)
-        self._write(Grounded(reason))
+        self._write(Grounded(str(reason)))
         self._become(P.GROUNDED)
         self._effects += [Hold(), Notice("error", f"{self.drone_id} is grounded: {reason}")]
 
@@ -430,5 +431,6 @@ class DroneMachine:
     def _close(self, outcome: Outcome, reason: str, now: Instant) -> None:
         goal = self._durable.goal
         assert goal is not None
+        reason = str(reason)  # plain text, as the journal and the wire have it
         self._write(Closed(*goal.key, outcome, now.wall_s, reason))
         self._effects.append(GoalEnded(DeliveryOutcome(*goal.key, outcome, at=now.wall_s, reason=reason)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .. import backoff
 from .. import saga as sagas
 from ..changes import BreakerChange
+from ..reasons import Reason
 from ..types import (
     AcknowledgeOutcome,
     CommandAction,
@@ -51,7 +52,7 @@ class AfterLoading:
         memory.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
             # It cannot vouch for what its predecessor did, but it can fly other orders.
-            return self._park(saga, "journal_lost_with_package", now, release=True)
+            return self._park(saga, Reason.JOURNAL_LOST_WITH_PACKAGE, now, release=True)
         outcome = drone.report.outcome_of(saga)
         if outcome is not None:
             return self._settle(saga, outcome, now)
@@ -76,7 +77,7 @@ class AfterLoading:
         assert saga.drone_id is not None and saga.journal_id is not None
         if outcome.outcome is Outcome.PACKAGE_MISSING:
             # Parked first, acknowledged afterwards: the drone's word is all that there is.
-            return self._park(saga, outcome.reason or "package_missing", now, release=True)
+            return self._park(saga, outcome.why, now, release=True)
         ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
         breaker = self._breaker(saga.drone_id, outcome.outcome, now)
         if outcome.outcome is Outcome.DELIVERED:
@@ -86,7 +87,7 @@ class AfterLoading:
         if saga.status is S.COMPENSATING:
             return self._steps.complete_compensation(saga, now, then=(ack,), breaker=breaker)
         cancel = self._view.cancel_of(saga.message_id)
-        reason = cancel.reason if cancel else outcome.reason or outcome.outcome.name.lower()
+        reason = cancel.reason if cancel else outcome.why
         abandoned = self._steps.abandoned(saga, reason, S.CANCELLED if cancel else S.PENDING, now)
         undone = sagas.apply(saga, abandoned)
         return self._steps.complete_compensation(undone, now, then=(ack,), before=(abandoned,), breaker=breaker)
@@ -108,7 +109,7 @@ class AfterLoading:
         if now.mono_s < give_up_s:
             self._steps.schedule(saga.message_id, give_up_s)
             return []
-        reason = "drone_lost_with_package"
+        reason = Reason.DRONE_LOST_WITH_PACKAGE
         step = self._steps.event(saga, sagas.FAILED, S.FAILED, now, reason=reason)
         called = Report("error", f"{saga.order_id}: {reason}, last with {saga.drone_id}; find the package")
         return self._steps.record(step, self._steps.release(saga), then=(called,))
@@ -119,7 +120,7 @@ class AfterLoading:
             memory.grounded_since_s = now.mono_s
         give_up_s = memory.grounded_since_s + self._state.policy.lost_grace_s
         if now.mono_s >= give_up_s:
-            return self._park(saga, "drone_grounded_with_package", now)
+            return self._park(saga, Reason.DRONE_GROUNDED_WITH_PACKAGE, now)
         self._steps.schedule(saga.message_id, give_up_s)
         return []
 
@@ -130,7 +131,7 @@ class AfterLoading:
             memory.unknown_since_s = now.mono_s
         give_up_s = memory.unknown_since_s + self._state.policy.lost_grace_s
         if now.mono_s >= give_up_s:
-            return self._park(saga, "drone_knows_nothing_of_it", now)
+            return self._park(saga, Reason.GOAL_UNKNOWN_TO_DRONE, now)
         self._steps.schedule(saga.message_id, give_up_s)
         return []
 
@@ -149,7 +150,7 @@ class AfterLoading:
             return []
         policy = self._state.policy
         if recall.tries >= policy.max_recall_tries:
-            return self._park(saga, "recall_not_obeyed", now)
+            return self._park(saga, Reason.RECALL_NOT_OBEYED, now)
         recall.tries += 1
         recall.next_try_s = now.mono_s + backoff.delay_s(
             recall.tries, base_s=policy.recall_retry_s, cap_s=policy.recall_cap_s, seed=saga.message_id
@@ -173,7 +174,9 @@ class AfterLoading:
             return self._settle(saga, outcome, now)
         useless = outcome is not None or not same_journal
         if drone is not None and useless and self._view.reservation_of(saga) is not None:
-            return self._steps.park(saga, saga.reason or "parked", now, release=True)  # the drone may fly other orders
+            return self._steps.park(
+                saga, saga.reason or sagas.PARKED, now, release=True
+            )  # the drone may fly other orders
         effects: list[Effect] = []
         if outcome is not None and same_journal and drone is not None:
             key = (saga.message_id, saga.attempt)

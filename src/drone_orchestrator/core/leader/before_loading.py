@@ -11,6 +11,7 @@ from .. import saga as sagas
 from ..changes import MakeFirm
 from ..lanes import Ledger
 from ..planner import Planner
+from ..reasons import Reason
 from ..types import FleetSpec, Instant, Order, Outcome, Phase, Reservation, Saga, SagaEvent, SagaStatus, Verdict
 from ..view import FleetView, Stored
 from ..zones import blocked_way
@@ -53,7 +54,7 @@ class BeforeLoading:
         request, memory.clearance = memory.clearance, None
         effects: list[Effect] = []
         if request:
-            effects.append(request.answer(Verdict.REFUSED, term.epoch, "unknown_order"))
+            effects.append(request.answer(Verdict.REFUSED, term.epoch, Reason.UNKNOWN_ORDER))
         discard = self._steps.discard(message_id)
         if not discard:
             term.orders.pop(message_id, None)
@@ -88,11 +89,11 @@ class BeforeLoading:
             return self._steps.event(saga, sagas.CANCELLED, S.CANCELLED, now, reason=cancel.reason)
         reason = None
         if _is_late(saga.order, now):
-            reason = "deadline_exceeded"
+            reason = Reason.DEADLINE_EXCEEDED
         elif saga.attempt >= self._state.policy.max_attempts:
-            reason = "attempts_exhausted"
+            reason = Reason.ATTEMPTS_EXHAUSTED
         elif not self._planner.capable(self._fleet, saga.order):
-            reason = "no_fly_zone" if blocked_way(self._fleet, saga.order) else "no_capable_drone"
+            reason = Reason.NO_FLY_ZONE if blocked_way(self._fleet, saga.order) else Reason.NO_CAPABLE_DRONE
         return self._steps.event(saga, sagas.FAILED, S.FAILED, now, reason=reason) if reason else None
 
     def _schedule_deadline(self, order: Order, now: Instant) -> None:
@@ -113,16 +114,16 @@ class BeforeLoading:
         if reservation is None:
             # A drone that is heard is not to blame: the store was unreachable, or there was no leader.
             breaker = steps.breaker_failed(drone_id, now) if silent else None
-            return steps.abandon(saga, "reservation_expired", S.PENDING, now, breaker)
+            return steps.abandon(saga, Reason.RESERVATION_EXPIRED, S.PENDING, now, breaker)
         if cancel:
             return steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         outcome = None if drone is None else drone.report.outcome_of(saga)
         if outcome is not None and outcome.outcome in (Outcome.NOT_LOADED, Outcome.FAULT_BEFORE_LOADING):
             failed = outcome.outcome is Outcome.FAULT_BEFORE_LOADING
             breaker = steps.breaker_failed(drone_id, now) if failed else None
-            return steps.abandon(saga, outcome.reason or outcome.outcome.name.lower(), S.PENDING, now, breaker)
+            return steps.abandon(saga, outcome.why, S.PENDING, now, breaker)
         if _is_late(saga.order, now):
-            return steps.abandon(saga, "deadline_exceeded", S.FAILED, now)
+            return steps.abandon(saga, Reason.DEADLINE_EXCEEDED, S.FAILED, now)
         self._schedule_deadline(saga.order, now)
         if memory.clearance:
             return self._clear(saga, memory, reservation, drone, now)
@@ -135,7 +136,7 @@ class BeforeLoading:
             return []
         if drone.report.phase is Phase.GROUNDED:
             # It says itself that it takes no goal: sending one is useless, and its breaker must not count it.
-            return steps.abandon(saga, "drone_grounded", S.PENDING, now)
+            return steps.abandon(saga, Reason.DRONE_GROUNDED, S.PENDING, now)
         return self._send_goal(saga, memory, now)
 
     def _clear(
@@ -148,7 +149,7 @@ class BeforeLoading:
         if request.attempt > saga.attempt:
             return [request.answer(Verdict.ASK_AGAIN, epoch)]  # the drone knows a newer attempt than this leader
         if (request.drone_id, request.attempt) != (saga.drone_id, saga.attempt):
-            return [request.answer(Verdict.REFUSED, epoch, "superseded")]
+            return [request.answer(Verdict.REFUSED, epoch, Reason.SUPERSEDED)]
         if drone is not None and drone.report.journal_id != request.journal_id:
             # The request or the report comes from a lost journal. The drone's next messages will agree.
             return [request.answer(Verdict.ASK_AGAIN, epoch)]
@@ -167,7 +168,7 @@ class BeforeLoading:
             return []
         if goal.tries >= self._state.policy.max_goal_tries:
             breaker = self._steps.breaker_failed(saga.drone_id, now)
-            return self._steps.abandon(saga, "goal_not_accepted", S.PENDING, now, breaker)
+            return self._steps.abandon(saga, Reason.GOAL_NOT_ACCEPTED, S.PENDING, now, breaker)
         goal.tries += 1
         goal.next_try_s = now.mono_s + self._state.policy.goal_retry_s
         self._steps.schedule(saga.message_id, goal.next_try_s)
@@ -182,10 +183,10 @@ def answer_settled(saga: Saga, memory: OrderMemory, epoch: int) -> AnswerClearan
     if same_goal and saga.status is S.LOADING:
         if request.journal_id == saga.journal_id:
             return request.answer(Verdict.GRANTED, epoch)
-        return request.answer(Verdict.REFUSED, epoch, "cleared_to_another_journal")
+        return request.answer(Verdict.REFUSED, epoch, Reason.CLEARED_TO_ANOTHER_JOURNAL)
     if (same_goal and saga.status is S.IN_TRANSIT) or request.attempt > saga.attempt:
         return request.answer(Verdict.ASK_AGAIN, epoch)
-    return request.answer(Verdict.REFUSED, epoch, "superseded")
+    return request.answer(Verdict.REFUSED, epoch, Reason.SUPERSEDED)
 
 
 def _is_late(order: Order, now: Instant) -> bool:

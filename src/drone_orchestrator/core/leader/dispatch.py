@@ -27,6 +27,7 @@ from ..changes import Fate, Reserve, Transition
 from ..lanes import Ledger
 from ..planner import Planner
 from ..policies import DispatchPolicy
+from ..reasons import Reason
 from ..types import (
     AcknowledgeOutcome,
     DeliveryOutcome,
@@ -204,7 +205,7 @@ class Dispatcher:
             return [request.answer(Verdict.NOT_LEADER, 0)]
         if not request.journal_id:
             # Without an identity nobody could later say who has the package.
-            return [request.answer(Verdict.REFUSED, term.epoch, "no_journal")]
+            return [request.answer(Verdict.REFUSED, term.epoch, Reason.NO_JOURNAL)]
         memory = term.of(request.message_id)
         effects: list[Effect] = []
         if memory.clearance:

@@ -146,7 +146,9 @@ class ClearanceRequested:
 
     def answer(self, verdict: Verdict, epoch: int, reason: str = "") -> AnswerClearance:
         """Return the answer to this request."""
-        return AnswerClearance(self.request_id, verdict, epoch, self.message_id, self.attempt, self.journal_id, reason)
+        return AnswerClearance(
+            self.request_id, verdict, epoch, self.message_id, self.attempt, self.journal_id, str(reason)
+        )
 
 
 @dataclass(frozen=True, slots=True)

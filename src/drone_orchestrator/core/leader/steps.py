@@ -55,7 +55,7 @@ class Steps:
             to,
             now_s=now.wall_s,
             epoch=self._state.current_term.epoch,
-            reason=reason,
+            reason=None if reason is None else str(reason),
             drone_id=drone_id,
             journal_id=journal_id,
             target=target,

@@ -27,6 +27,7 @@ from drone_orchestrator.core.changes import Fate
 from drone_orchestrator.core.leader.effects import Commit, RecallGoal
 from drone_orchestrator.core.leader.events import CommitDone
 from drone_orchestrator.core.policies import DispatchPolicy
+from drone_orchestrator.core.reasons import Consequence, Reason
 from drone_orchestrator.core.types import (
     AcknowledgeOutcome,
     CancelRequest,
@@ -72,12 +73,22 @@ def disobedient(world: World, order: Order) -> None:
     world.pass_time(15.0, hear=[flying(order)])
 
 
+def unknown_to_its_drone(world: World, order: Order) -> None:
+    fly(world, order)
+    world.pass_time(GRACE_S + 2.0, hear=[make_report()])
+
+
 REASONS: dict[str, Callable[[World, Order], None]] = {
-    "drone_grounded_with_package": grounded,
-    "journal_lost_with_package": journal_lost,
-    "package_missing": package_missing,
-    "recall_not_obeyed": disobedient,
+    Reason.DRONE_GROUNDED_WITH_PACKAGE.value: grounded,
+    Reason.JOURNAL_LOST_WITH_PACKAGE.value: journal_lost,
+    Reason.PACKAGE_MISSING.value: package_missing,
+    Reason.RECALL_NOT_OBEYED.value: disobedient,
+    Reason.GOAL_UNKNOWN_TO_DRONE.value: unknown_to_its_drone,
 }
+
+
+def test_every_reason_that_parks_is_tried_here() -> None:
+    assert set(REASONS) == set(Reason.that(Consequence.PARKS))
 
 
 def parked(world: World, reason: str) -> Order:
@@ -158,6 +169,7 @@ LAST_WORD = {
     "journal_lost_with_package": lambda order: make_report(journal_id="fresh"),
     "package_missing": lambda order: done(order, Outcome.PACKAGE_MISSING),
     "recall_not_obeyed": lambda order: carrying(order, phase=Phase.GROUNDED),
+    "drone_knows_nothing_of_it": lambda order: make_report(),
 }
 
 

@@ -1,0 +1,139 @@
+"""Why an order failed, was parked or needs another attempt: every reason that the core gives, in one place.
+
+The values are stored and go over the wire; they never change. Two kinds of reasons are not listed because they are
+open sets: faults, which flight controllers name, and the texts of people who cancel an order or decide about it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Consequence(str, Enum):
+    """What a reason means for the order."""
+
+    FAILS = "fails"  # it ends as FAILED
+    PARKS = "parks"  # it waits for a person
+    RETRIES = "retries"  # the attempt is undone, and the order waits for its next one
+    CANCELS = "cancels"  # it ends as CANCELLED
+
+
+class Reason(str, Enum):
+    """A machine-readable reason of a step in an order's life, with its consequence and its meaning.
+
+    Steps and outcomes carry the plain text (``str``), as the store does, because others may give reasons of their own.
+    """
+
+    consequence: Consequence
+    meaning: str
+
+    def __new__(cls, value: str, consequence: Consequence, meaning: str) -> Reason:
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.consequence = consequence
+        reason.meaning = meaning
+        return reason
+
+    def __str__(self) -> str:
+        return str(self._value_)
+
+    DEADLINE_EXCEEDED = "deadline_exceeded", Consequence.FAILS, "The deadline passed before the package was loaded."
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted", Consequence.FAILS, "`max_attempts` attempts were undone before loading."
+    NO_CAPABLE_DRONE = "no_capable_drone", Consequence.FAILS, "No class of the fleet can fly it, even fully charged."
+    NO_FLY_ZONE = "no_fly_zone", Consequence.FAILS, "A no-fly zone that was added after it was accepted is in its way."
+    DRONE_LOST_WITH_PACKAGE = (
+        "drone_lost_with_package",
+        Consequence.FAILS,
+        "The drone has been silent for `lost_grace_s` since it was cleared to load. The package may be with it.",
+    )
+
+    DRONE_GROUNDED_WITH_PACKAGE = (
+        "drone_grounded_with_package",
+        Consequence.PARKS,
+        "The drone is heard but has been grounded for `lost_grace_s` since it was cleared to load.",
+    )
+    JOURNAL_LOST_WITH_PACKAGE = (
+        "journal_lost_with_package",
+        Consequence.PARKS,
+        "The drone came back without the journal that was cleared to load. It cannot know what happened.",
+    )
+    PACKAGE_MISSING = (
+        "package_missing",
+        Consequence.PARKS,
+        "A person let the drone fly again, and its bay is empty. The drone cannot know where the package is.",
+    )
+    RECALL_NOT_OBEYED = (
+        "recall_not_obeyed",
+        Consequence.PARKS,
+        "The drone is heard and flies, but ignored `max_recall_tries` recalls.",
+    )
+    GOAL_UNKNOWN_TO_DRONE = (
+        "drone_knows_nothing_of_it",
+        Consequence.PARKS,
+        "The drone is healthy and has its journal, but has reported neither the order nor its outcome for "
+        "`lost_grace_s`.",
+    )
+
+    RESERVATION_EXPIRED = (
+        "reservation_expired",
+        Consequence.RETRIES,
+        "The drone's reservation ran out before it was cleared to load: it was silent, or there was no leader.",
+    )
+    GOAL_NOT_ACCEPTED = (
+        "goal_not_accepted",
+        Consequence.RETRIES,
+        "The drone did not accept `max_goal_tries` goals.",
+    )
+    DRONE_GROUNDED = "drone_grounded", Consequence.RETRIES, "The drone was grounded before it was cleared to load."
+    PACKAGE_NOT_CLEARED = (
+        "package_not_cleared",
+        Consequence.RETRIES,
+        "The drone sensed a package for which it had no clearance, and grounded itself.",
+    )
+    NOT_LOADED = "not_loaded", Consequence.RETRIES, "The drone closed the goal without loading, and gave no reason."
+    FAULT_BEFORE_LOADING = (
+        "fault_before_loading",
+        Consequence.RETRIES,
+        "The drone had a fault before it was cleared to load, and gave no reason.",
+    )
+    RETURNED = "returned", Consequence.RETRIES, "The drone brought the package back, and gave no reason."
+    RECALLED = "recalled", Consequence.RETRIES, "The drone was recalled: it did not load, or brought the package back."
+    SUPERSEDED = (
+        "superseded",
+        Consequence.RETRIES,
+        "The attempt, or the drone's goal, has been replaced by a newer one.",
+    )
+    REFUSED = "refused", Consequence.RETRIES, "The leader refused clearance, and gave no reason."
+    CLEARED_TO_ANOTHER_JOURNAL = (
+        "cleared_to_another_journal",
+        Consequence.RETRIES,
+        "The leader refused clearance: this attempt was cleared to a journal that the drone no longer has.",
+    )
+    NO_JOURNAL = "no_journal", Consequence.RETRIES, "The leader refused clearance: the drone named no journal."
+    UNKNOWN_ORDER = "unknown_order", Consequence.RETRIES, "The leader refused clearance: the store has no such order."
+
+    CUSTOMER_REQUEST = "customer_request", Consequence.CANCELS, "The customer cancelled the order."
+
+    @classmethod
+    def that(cls, consequence: Consequence) -> tuple[Reason, ...]:
+        """Return the reasons that have this consequence, in the order of this list."""
+        return tuple(reason for reason in cls if reason.consequence is consequence)
+
+
+class Refusal(str, Enum):
+    """Why a drone refuses a goal or a recall. The drone's log shows it; the leader learns only that it refused."""
+
+    INVALID = "invalid"  # attempt or epoch is not positive
+    STALE_EPOCH = "stale_epoch"  # the drone has heard a later leader
+    CLOSED = "closed"  # this attempt, or a later one, has ended here
+    BUSY = "busy"  # another order, or this one beyond its pickup
+    SUPERSEDED = "superseded"  # the drone flies a later attempt
+    GROUNDED = "grounded"
+    STARTING = "starting"  # journal and payload sensor have not been compared yet
+    TOO_HEAVY = "too_heavy"
+    TOO_MANY_OUTCOMES = "too_many_unacknowledged_outcomes"
+    NOT_THE_CURRENT_GOAL = "not_the_current_goal"
+    TOO_LATE = "too_late"  # the package is being dropped, or is gone
+
+    def __str__(self) -> str:
+        return self.value

@@ -1,0 +1,81 @@
+"""Reasons: each has a consequence and a meaning, is given somewhere, and is documented where it calls for a person."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from drone_orchestrator.core.reasons import Consequence, Reason, Refusal
+from drone_orchestrator.core.types import DeliveryOutcome, Outcome
+
+ROOT = Path(__file__).parents[3]
+SOURCES = sorted((ROOT / "src" / "drone_orchestrator").rglob("*.py"))
+#: Reasons that are names of outcomes: drones that give none of their own cause them.
+OF_OUTCOMES = {Reason.NOT_LOADED, Reason.FAULT_BEFORE_LOADING, Reason.RETURNED}
+
+
+def _table(page: str, heading: str) -> list[str]:
+    """The first column of the first table after ``heading``."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1]
+    rows = re.search(r"^\| reason .*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert rows is not None
+    return [row.split("|")[1].strip().strip("`") for row in rows.group(1).splitlines()]
+
+
+def test_a_reason_is_its_text_wherever_it_is_shown() -> None:
+    reason = Reason.NO_FLY_ZONE
+    assert (str(reason), f"{reason}", json.dumps(reason)) == ("no_fly_zone", "no_fly_zone", '"no_fly_zone"')
+    assert {reason: 1}["no_fly_zone"] == 1 and Reason("no_fly_zone") is reason
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_a_meaning(reason: Reason) -> None:
+    assert reason.meaning.endswith(".")
+    assert f"| `{reason}` | {reason.meaning} |" in (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+
+
+def test_every_reason_has_a_consequence() -> None:
+    by_consequence = [reason for consequence in Consequence for reason in Reason.that(consequence)]
+    assert sorted(by_consequence) == sorted(Reason)
+
+
+def test_the_runbook_says_what_to_do_about_every_reason_to_fail() -> None:
+    assert _table("runbooks.md", "SagaFailed") == [*Reason.that(Consequence.FAILS), "lost by …"]
+
+
+def test_the_operations_page_says_what_to_do_about_every_reason_to_park() -> None:
+    assert _table("operations.md", "Parked orders") == list(Reason.that(Consequence.PARKS))
+
+
+def test_every_reason_and_refusal_is_given_somewhere() -> None:
+    named = {
+        (node.value.id, node.attr)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert [r for r in Reason if ("Reason", r.name) not in named and r not in OF_OUTCOMES] == []
+    assert [r for r in Refusal if ("Refusal", r.name) not in named] == []
+
+
+def test_the_core_names_its_reasons_and_does_not_spell_them_out() -> None:
+    spelled = {str(reason) for reason in Reason if "_" in reason.value}
+    found = [
+        f"{path.name}:{node.lineno}: {node.value}"
+        for path in SOURCES
+        if path.parts[-2] in ("leader", "drone", "telemetry")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in spelled
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("reason", sorted(OF_OUTCOMES))
+def test_an_outcome_without_a_reason_is_its_own_reason(reason: Reason) -> None:
+    outcome = Outcome[reason.name]
+    assert DeliveryOutcome("m", 1, outcome).why == reason
+    assert DeliveryOutcome("m", 1, outcome, reason="battery_empty").why == "battery_empty"

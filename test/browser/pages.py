@@ -15,6 +15,7 @@ from drone_orchestrator.bringup.local_fleet import LocalFleet
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDE = {"width": 1440, "height": 900}
 PHONE = {"width": 360, "height": 740}
+expect.set_options(timeout=30_000)  # ms; a busy machine may take several seconds to draw
 
 
 @contextmanager
@@ -36,7 +37,7 @@ class Dashboard:
     def __init__(self, browser: Browser, fleet: LocalFleet, *, phone: bool = False, scheme: str = "light") -> None:
         size: Any = PHONE if phone else WIDE
         self.context = browser.new_context(viewport=size, is_mobile=phone, has_touch=phone, color_scheme=scheme)  # type: ignore[arg-type]
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(60_000)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
         self.asked: list[str] = []

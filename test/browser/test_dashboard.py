@@ -28,10 +28,10 @@ pytestmark = [
 
 NEAR = {"lat": 37.7605, "lon": -122.4009}
 FAR = {"lat": 37.7631, "lon": -122.4586}
-SLOW_MS = 40_000
+SLOW_MS = 120_000
 
 
-def wait_for(what: Callable[[], Any], why: str, timeout_s: float = 60.0) -> Any:
+def wait_for(what: Callable[[], Any], why: str, timeout_s: float = 180.0) -> Any:
     """The first true answer of ``what``; polls, for what is asked of has no event to wait for."""
     deadline, pause = time.monotonic() + timeout_s, threading.Event()
     while time.monotonic() < deadline:
@@ -44,7 +44,7 @@ def wait_for(what: Callable[[], Any], why: str, timeout_s: float = 60.0) -> Any:
 def get(fleet: LocalFleet, path: str) -> Any:
     """The JSON at ``path``, ``None`` while the gateway does not answer."""
     try:
-        answer = httpx.get(f"{fleet.url}{path}", timeout=2.0, trust_env=False)
+        answer = httpx.get(f"{fleet.url}{path}", timeout=30.0, trust_env=False)
     except httpx.HTTPError:
         return None
     return answer.json() if answer.status_code == 200 else None
@@ -53,12 +53,12 @@ def get(fleet: LocalFleet, path: str) -> Any:
 def order(fleet: LocalFleet, order_id: str, destination: dict[str, float] = NEAR) -> None:
     """Hand an order in as a shop does."""
     document = {"order_id": order_id, "destination": destination, "package_weight_kg": 0.8}
-    httpx.post(f"{fleet.url}/orders", json=document, timeout=10.0, trust_env=False).raise_for_status()
+    httpx.post(f"{fleet.url}/orders", json=document, timeout=60.0, trust_env=False).raise_for_status()
 
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[LocalFleet]:
-    with LocalFleet(FleetOptions(drones=6, time_scale=25.0, drones_per_process=3, http_port=0, monitor=False)) as fleet:
+    with LocalFleet(FleetOptions(drones=6, time_scale=8.0, drones_per_process=3, http_port=0, monitor=False)) as fleet:
         wait_for(lambda: fleet.check() or get(fleet, "/readyz"), "the gateway is ready")
         wait_for(lambda: (get(fleet, "/fleet") or {}).get("leader"), "somebody leads")
         yield fleet
@@ -174,7 +174,7 @@ def test_nothing_bars_the_way(fleet: LocalFleet, browser: Browser, phone: bool, 
 
 def test_old_data_is_called_old_until_the_gateway_is_back(fleet: LocalFleet, desk: Dashboard) -> None:
     assert desk.complaints == []
-    assert fleet.kill("order_gateway", respawn_delay_s=6.0)
+    assert fleet.kill("order_gateway", respawn_delay_s=15.0)
     expect(desk.freshness).to_contain_text("Stale")
     expect(desk.freshness).to_contain_text("The gateway cannot be reached.")
     expect(desk.freshness).to_have_text("Live", timeout=SLOW_MS)

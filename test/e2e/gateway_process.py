@@ -107,5 +107,5 @@ class GatewayProcess:
 
     def _url(self) -> str:
         assert self.process.poll() is None, f"it ended: {self.said}"
-        found = re.search(r"taken in at (http://\S+)", "\n".join(self.said))
+        found = re.search(r"accepting orders at (http://\S+)", "\n".join(self.said))
         return found.group(1) if found else ""

@@ -1,0 +1,101 @@
+"""The environment variables that ROS reads, judged before rclpy is imported.
+
+rcl is not lenient with them: a domain that is no number raises deep inside ``rclpy.init``, one that is too large aborts
+the process, and an unknown RMW implementation ends it with a code of its own. This module imports nothing of ROS.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+#: DDS derives its ports from the domain, and 232 is the last one whose ports exist.
+MAX_DOMAIN = 232
+DEFAULT_RMW = "rmw_fastrtps_cpp"
+_PROBE = "import sys, rclpy; rclpy.init(args=sys.argv); rclpy.try_shutdown()"
+_PROBE_TIMEOUT_S = 20.0
+
+
+class UnusableEnvironment(Exception):
+    """ROS would fail or end the process; the message is one line that names the variable and what to set."""
+
+
+def check(environment: Mapping[str, str], *, logs: bool = True) -> None:
+    """Raise :class:`UnusableEnvironment` if ROS cannot start. ``logs``: the program writes ROS log files."""
+    for judge in (judge_domain, judge_rmw, *((judge_log_folder,) if logs else ())):
+        problem = judge(environment)
+        if problem:
+            raise UnusableEnvironment(problem)
+
+
+def judge_domain(environment: Mapping[str, str]) -> str:
+    """Return what is wrong with ``ROS_DOMAIN_ID``, or an empty string."""
+    domain = environment.get("ROS_DOMAIN_ID", "")
+    if domain and not (domain.isascii() and domain.isdecimal() and int(domain) <= MAX_DOMAIN):
+        return f"ROS_DOMAIN_ID must be a number from 0 to {MAX_DOMAIN}, got {domain!r}"
+    return ""
+
+
+def judge_rmw(environment: Mapping[str, str]) -> str:
+    """Return what is wrong with ``RMW_IMPLEMENTATION``, or an empty string."""
+    name = environment.get("RMW_IMPLEMENTATION", "")
+    if not name:
+        return ""
+    installed = _installed_rmws(environment.get("AMENT_PREFIX_PATH", ""))
+    if name in installed or (not installed and (name == DEFAULT_RMW or _starts(name))):
+        return ""
+    return f"RMW_IMPLEMENTATION={name} is not installed; use {_any_of(installed or {DEFAULT_RMW})}, or unset it"
+
+
+def judge_log_folder(environment: Mapping[str, str]) -> str:
+    """Return why ROS could not write its log files, or an empty string. Makes the folder, as ROS would."""
+    folder = log_folder(environment)
+    if folder is None:
+        return "ROS has no folder for its logs: set HOME, ROS_HOME or ROS_LOG_DIR"
+    reason = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f" ({error.strerror})"
+    if reason or not os.access(folder, os.W_OK | os.X_OK):
+        return f"ROS cannot write its logs in {folder}{reason}: set ROS_LOG_DIR to a folder that it can write"
+    return ""
+
+
+def log_folder(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of ROS log files, or ``None`` if no variable gives one."""
+    home = environment.get("HOME", "")
+    for variable, below in (("ROS_LOG_DIR", ""), ("ROS_HOME", "log"), ("HOME", ".ros/log")):
+        value = environment.get(variable, "")
+        if value == "~" or value.startswith("~/"):
+            value = home + value[1:] if home else ""
+        if value:
+            return Path(value) / below
+    return None
+
+
+def _installed_rmws(prefixes: str) -> frozenset[str]:
+    """Return the RMW implementations in ament's index; none if there is no index."""
+    index = "share/ament_index/resource_index/rmw_typesupport"
+    folders = [Path(prefix) / index for prefix in prefixes.split(os.pathsep) if prefix]
+    return frozenset(file.name for folder in folders if folder.is_dir() for file in folder.iterdir())
+
+
+@cache
+def _starts(rmw: str) -> bool:
+    """Ask a process of its own to start ROS with ``rmw``: without ament's index only trying tells."""
+    environment = {**os.environ, "RMW_IMPLEMENTATION": rmw, "ROS_DOMAIN_ID": "0"}
+    command = [sys.executable, "-c", _PROBE, "--ros-args", "--disable-external-lib-logs"]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return " or ".join(sorted(names))

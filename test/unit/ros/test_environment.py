@@ -1,0 +1,92 @@
+"""Environment values on which ROS would raise, abort or exit are refused in one line, before rclpy is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drone_orchestrator.ros.environment import UnusableEnvironment, check, log_folder
+
+
+@pytest.fixture
+def usable(tmp_path: Path) -> dict[str, str]:
+    return {"HOME": str(tmp_path)}
+
+
+@pytest.mark.parametrize("domain", ["", "0", "7", "101", "232"])
+def test_a_domain_that_dds_has_is_taken(usable: dict[str, str], domain: str) -> None:
+    check({**usable, "ROS_DOMAIN_ID": domain})
+
+
+@pytest.mark.parametrize("domain", ["abc", "-1", "233", "1.5", " 7", "²", "99999999999999999999"])
+def test_any_other_domain_is_refused_by_name(usable: dict[str, str], domain: str) -> None:
+    with pytest.raises(UnusableEnvironment, match="ROS_DOMAIN_ID must be a number from 0 to 232"):
+        check({**usable, "ROS_DOMAIN_ID": domain})
+
+
+def index(prefix: Path, *names: str) -> str:
+    folder = prefix / "share/ament_index/resource_index/rmw_typesupport"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+    return str(prefix)
+
+
+def test_an_installed_rmw_is_taken_and_another_one_refused_with_those_that_are_there(
+    usable: dict[str, str], tmp_path: Path
+) -> None:
+    prefix = index(tmp_path / "ros", "rmw_cyclonedds_cpp", "rmw_fastrtps_cpp")
+    environment = {**usable, "AMENT_PREFIX_PATH": f"/nowhere{os.pathsep}{prefix}"}
+    check({**environment, "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"})
+    with pytest.raises(UnusableEnvironment, match="rmw_foo is not installed; use rmw_cyclonedds_cpp or rmw_fastrtps"):
+        check({**environment, "RMW_IMPLEMENTATION": "rmw_foo"})
+
+
+@pytest.mark.ros
+def test_without_an_index_an_unknown_rmw_is_found_out_in_a_process_of_its_own(usable: dict[str, str]) -> None:
+    with pytest.raises(UnusableEnvironment, match="RMW_IMPLEMENTATION=rmw_foo is not installed"):
+        check({**usable, "RMW_IMPLEMENTATION": "rmw_foo"})
+
+
+def test_without_any_folder_for_logs_the_variables_are_named(usable: dict[str, str]) -> None:
+    with pytest.raises(UnusableEnvironment, match="set HOME, ROS_HOME or ROS_LOG_DIR"):
+        check({})
+    check({}, logs=False)
+
+
+def test_a_log_folder_that_cannot_be_made_is_refused(usable: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableEnvironment, match=r"cannot write its logs in .*/file/logs .*set ROS_LOG_DIR"):
+        check({**usable, "ROS_LOG_DIR": str(tmp_path / "file" / "logs")})
+
+
+def test_a_log_folder_that_cannot_be_written_is_refused(
+    usable: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "log")  # root may write everywhere
+    with pytest.raises(UnusableEnvironment, match="cannot write its logs"):
+        check({**usable, "ROS_LOG_DIR": str(tmp_path / "log")})
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"HOME": "/h"}, "/h/.ros/log"),
+        ({"HOME": "/h", "ROS_HOME": "/r"}, "/r/log"),
+        ({"HOME": "/h", "ROS_HOME": "~/r"}, "/h/r/log"),
+        ({"HOME": "/h", "ROS_HOME": "/r", "ROS_LOG_DIR": "/l"}, "/l"),
+        ({"HOME": "/h", "ROS_LOG_DIR": "~"}, "/h"),
+        ({"HOME": "/h", "ROS_LOG_DIR": ""}, "/h/.ros/log"),
+    ],
+)
+def test_the_log_folder_is_that_of_ros(environment: dict[str, str], folder: str) -> None:
+    assert log_folder(environment) == Path(folder)
+
+
+def test_judging_the_environment_imports_nothing_of_ros() -> None:
+    program = "import sys, drone_orchestrator.ros.environment; sys.exit('rclpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

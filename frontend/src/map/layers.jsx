@@ -2,7 +2,7 @@
 
 import { metresText, roundStep } from '../geo.js';
 import { phaseWords } from '../words.js';
-import { LOW_BATTERY, arc } from './picture.js';
+import { DRONE_SILENT_S, LOW_BATTERY, arc } from './picture.js';
 
 const at = (place, scale) => `translate(${place.x * scale} ${-place.y * scale})`;
 const outline = (points, scale) => points.map((p) => `${(p.x * scale).toFixed(1)},${(-p.y * scale).toFixed(1)}`).join(' ');
@@ -81,7 +81,7 @@ export function Target({ place, scale, chosen, label }) {
 export function Drone({ drone, scale, chosen, shift }) {
   const { place, phase, energy_fraction: energy, breaker } = drone;
   const low = energy !== null && energy < LOW_BATTERY;
-  const classes = ['drone', chosen && 'chosen', drone.package_on_board && 'loaded', phase === 'GROUNDED' && 'grounded', drone.heard_s > 5 && 'silent'];
+  const classes = ['drone', chosen && 'chosen', drone.package_on_board && 'loaded', phase === 'GROUNDED' && 'grounded', drone.heard_s > DRONE_SILENT_S && 'silent'];
   // Only style transitions are smooth, so the position is a style and not an attribute.
   return (
     <g class={classes.filter(Boolean).join(' ')} data-drone={drone.drone_id} style={{ transform: `translate(${place.x * scale}px, ${-place.y * scale}px)` }}>

@@ -3,6 +3,8 @@
 const AT_DEPOT_M = 40;
 /** Charge below which a drone is marked (part of a full battery). */
 export const LOW_BATTERY = 0.25;
+/** A drone that was not heard for longer than this (s) is silent: the value of core/policies.py. */
+export const DRONE_SILENT_S = 3;
 
 /** Returns the drones with position and target in metres, those at rest in the depot separately. */
 export function sortDrones(drones, toMetres) {

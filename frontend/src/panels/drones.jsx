@@ -1,11 +1,10 @@
-import { LOW_BATTERY } from '../map/picture.js';
+import { DRONE_SILENT_S, LOW_BATTERY } from '../map/picture.js';
 import { Bar } from '../parts/marks.jsx';
 import { Panel, Scroll } from '../parts/panel.jsx';
 import * as state from '../state.js';
 import { showDrone, showOrder } from '../store.js';
 import { ageText, breakerWords, phaseWords } from '../words.js';
 
-const SILENT_S = 5;
 const byName = (a, b) => a.drone_id.localeCompare(b.drone_id, 'en', { numeric: true });
 
 export function Drones() {
@@ -32,7 +31,7 @@ export function Drones() {
 
 function Row({ drone }) {
   const chosen = state.selectedDrone.value === drone.drone_id;
-  const silent = drone.heard_s === null || drone.heard_s > SILENT_S;
+  const silent = drone.heard_s === null || drone.heard_s > DRONE_SILENT_S;
   return (
     <tr class={chosen ? 'chosen' : ''}>
       <th scope="row">

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from ..core.policies import DRONE_SILENT_S
 from ..core.types import Breaker, BreakerState, DroneReport, Reservation
 from ..core.view import FleetView
 from .context import Target, open_store
@@ -18,9 +19,6 @@ from .ros_session import Heard, hearing, operating
 
 if TYPE_CHECKING:
     from ..ros.fleet_client import FleetListener
-
-#: A drone repeats its state twice a second by default; one that is silent for so long is not heard any more.
-SILENT_AFTER_S = 5.0
 
 
 def drone_rows(view: FleetView, heard: Heard, only: Iterable[str] = ()) -> list[dict[str, Any]]:
@@ -63,7 +61,7 @@ def _row(drone_id: str, heard: tuple[DroneReport, float] | None, reservation: Re
         "position": {"lat": report.position.lat_deg, "lon": report.position.lon_deg},
         "journal_id": report.journal_id,
         "highest_epoch": report.highest_epoch,
-        "heard": age_s < SILENT_AFTER_S,
+        "heard": age_s <= DRONE_SILENT_S,
     }
 
 

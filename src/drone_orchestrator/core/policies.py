@@ -7,6 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+#: Drones, and the leader, publish their state at least this often by default (s).
+STATE_PERIOD_S = 1.0
+#: A drone is silent if it was not heard for this long (s): three of its messages are missing.
+#:
+#: One definition for all: the leader gives a silent drone no orders and stops keeping its reservation; `/fleet` and the
+#: dashboard, `fleetctl drones`, the doctor, diagnostics and rviz show it as silent. ``DispatchPolicy.drone_silent_s``
+#: may override it for the leader alone, as the simulation does for its slower drones; no node has a parameter for it.
+DRONE_SILENT_S = 3 * STATE_PERIOD_S
+#: The leader is silent to those who watch it if its state was not heard for this long (s). The election does not use
+#: this: it has heartbeats and the lease.
+LEADER_SILENT_S = 3 * STATE_PERIOD_S
+
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
@@ -42,7 +54,7 @@ class DispatchPolicy:
     max_recall_tries: int = 20
     commit_retry_s: float = 0.1
     commit_cap_s: float = 2.0
-    drone_fresh_s: float = 3.0
+    drone_silent_s: float = DRONE_SILENT_S
     keep_reservation_s: float = 1.0
     lost_grace_s: float = 1800.0
     desertion_s: float = 10.0

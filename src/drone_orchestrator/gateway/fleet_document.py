@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..core.lanes import Level, level_of
+from ..core.policies import DRONE_SILENT_S
 from ..core.types import Breaker, BreakerState, FleetSpec, GeoPoint, Phase, Reservation, SagaStatus
 from ..core.view import CurrentLeader, FleetView
 from ..intake.bulkheads import Bulkheads
@@ -16,8 +17,6 @@ from .fleet_counts import FleetBook
 from .live_drones import LiveDrone, LivePicture
 from .representation import freshness_json
 
-#: A drone that was not heard for so long (s) is silent; it speaks twice a second.
-SILENT_AFTER_S = 5.0
 #: A store that was not heard for so long (s) is away.
 AWAY_AFTER_S = 3.0
 #: Alerts of one kind that are listed; the last says that there are more.
@@ -161,7 +160,7 @@ class FleetPicture:
         silent = []
         for row in drones:
             age_s = row["heard_s"] if row["heard_s"] is not None else listening_s
-            if age_s > SILENT_AFTER_S and (row["heard_s"] is not None or row["epoch"] is not None):
+            if age_s > DRONE_SILENT_S and (row["heard_s"] is not None or row["epoch"] is not None):
                 silent.append((row, age_s))
         for row, age_s in silent[:MAX_ALERTS_PER_CODE]:
             carrying = row["package_on_board"] or row["leased"] is False

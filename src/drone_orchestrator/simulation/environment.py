@@ -61,7 +61,7 @@ class Environment:
         return DispatchPolicy(
             lost_grace_s=self.profile.lost_grace_s,
             keep_reservation_s=ttl_s / 5.0,
-            drone_fresh_s=3.0 * self.profile.state_period_s,
+            drone_silent_s=3.0 * self.profile.state_period_s,
             replan_period_s=2.0,
             max_attempts=50,
             max_recall_tries=5,

@@ -12,14 +12,13 @@ from enum import IntEnum
 
 from ..core.lanes import Level, Pressure
 from ..core.leader.election import Role
+from ..core.policies import DRONE_SILENT_S, LEADER_SILENT_S
 from ..core.types import Breaker, BreakerState, DroneReport, FleetSpec, Phase, SagaStatus
 from ..core.view import FleetView
 from ..runtime.probe import Probe
 from ..runtime.projection import Freshness
 from ..runtime.vitals import Vitals
 
-#: A drone says something every half second; an orchestrator counts it as silent after the same time.
-SILENT_AFTER_S = 3.0
 #: etcd is slow when one call takes so long: commits wait for its disk.
 SLOW_STORE_S = 0.25
 #: etcd stops taking writes at 2 GiB unless told otherwise.
@@ -186,7 +185,7 @@ def drone_status(
     values: dict[str, object] = {"orders": _some([s.order_id for s in orders])}
     values["breaker"] = _breaker_text(breaker, wall_s) if breaker else BreakerState.CLOSED.value
     silent_s = None if heard is None else now_s - heard.at_s
-    if heard is None or silent_s is None or silent_s > SILENT_AFTER_S:
+    if heard is None or silent_s is None or silent_s > DRONE_SILENT_S:
         text = "never heard" if silent_s is None else f"silent for {silent_s:.0f} s"
         values["silent_s"] = "" if silent_s is None else round(silent_s)
         hint = f"see whether its process runs, and reaches the network: `ros2 lifecycle get /{drone_id}`"
@@ -284,7 +283,7 @@ def executor_status(
     if not active:
         hint = "`ros2 lifecycle set NODE activate`"
         return Status("executor", Severity.WARN, "inactive: takes no orders", hint, values)
-    if leader_silent_s is None or leader_silent_s > SILENT_AFTER_S:
+    if leader_silent_s is None or leader_silent_s > LEADER_SILENT_S:
         hint = "see whether an orchestrator leads, and whether the network carries DDS"
         return Status("executor", Severity.WARN, "no leader is heard", hint, values)
     return Status("executor", Severity.OK, phase, values=values)

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from ..core.policies import DRONE_SILENT_S, LEADER_SILENT_S
 from ..core.types import DroneReport, Order, Phase, SagaStatus
 from ..core.view import CurrentLeader, FleetView
 from ..core.zones import Airspace, Place
 
-#: A drone or leader not heard for so long is shown as silent: three of its messages are missing.
-SILENT_S = 3.5
 #: How long a change of the leader is told.
 CHANGE_SHOWN_S = 60.0
 #: Orders that are drawn at most, of those in hand and of those that have ended.
@@ -60,7 +59,7 @@ class SeenLeader:
 
     @property
     def absent(self) -> bool:
-        return not self.name or self.silent_s is None or self.silent_s > SILENT_S
+        return not self.name or self.silent_s is None or self.silent_s > LEADER_SILENT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def seen_drone(
     place = space.place(report.position)
     altitude_m = altitude_m if math.isfinite(altitude_m) else 0.0
     order = orders.get(report.message_id or "")
-    return SeenDrone(report, place, altitude_m, heard_s_ago > SILENT_S, way(report.phase, order, space))
+    return SeenDrone(report, place, altitude_m, heard_s_ago > DRONE_SILENT_S, way(report.phase, order, space))
 
 
 def way(phase: Phase, order: Order | None, space: Airspace) -> tuple[Place, ...]:

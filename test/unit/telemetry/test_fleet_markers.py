@@ -13,6 +13,7 @@ from shapely.geometry import Polygon
 from shapely.ops import unary_union
 
 from drone_orchestrator.bringup.paths import share_dir
+from drone_orchestrator.core.policies import DRONE_SILENT_S
 from drone_orchestrator.core.types import (
     Entry,
     Kind,
@@ -32,7 +33,6 @@ from drone_orchestrator.telemetry.scene import (
     CHANGE_SHOWN_S,
     MAX_ACTIVE,
     MAX_ENDED,
-    SILENT_S,
     FleetScene,
     LeaderWatch,
     SeenDrone,
@@ -169,7 +169,7 @@ def test_drones_in_the_depot_are_listed_there() -> None:
 
 def test_a_silent_drone_and_an_unknown_class_are_shown_as_such() -> None:
     view = store()
-    quiet = seen(view, heard_s_ago=SILENT_S + 1, position=at(2e3, 0.0))
+    quiet = seen(view, heard_s_ago=DRONE_SILENT_S + 1, position=at(2e3, 0.0))
     strange = seen(view, drone_id="d2", position=at(3e3, 0.0), altitude_m=math.nan)
     strange = replace(strange, report=replace(strange.report, drone_class="glider"))
 

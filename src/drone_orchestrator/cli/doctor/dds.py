@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...core.policies import DRONE_SILENT_S
 from ...core.types import DroneReport, Phase
 from ...core.view import CurrentLeader, FleetView
 from .finding import Finding, error, ok, warning
 from .store import skew
 
-#: A drone repeats its state twice a second by default.
-SILENT_AFTER_S = 5.0
 _SHOWN = 4
 
 
@@ -78,7 +77,7 @@ def epochs(epoch: int, heard: Heard) -> Finding:
 def drones(view: FleetView, heard: Heard) -> Finding:
     """Drones that have an order are heard, and those that are heard can fly."""
     name = "drones"
-    living = {drone for drone, (_, age_s) in heard.drones.items() if age_s < SILENT_AFTER_S}
+    living = {drone for drone, (_, age_s) in heard.drones.items() if age_s <= DRONE_SILENT_S}
     busy = view.reservations.keys()
     silent = sorted(busy - living)
     if silent:

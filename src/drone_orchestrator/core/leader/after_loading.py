@@ -62,7 +62,7 @@ class AfterLoading:
         if drone.report.carries(saga):
             memory.unknown_since_s = None
         policy = self._state.policy
-        self._steps.schedule(saga.message_id, drone.heard_at_s + policy.drone_fresh_s + policy.commit_retry_s)
+        self._steps.schedule(saga.message_id, drone.heard_at_s + policy.drone_silent_s + policy.commit_retry_s)
         if saga.status is S.COMPENSATING:
             return self._send_recall(saga, memory, drone.report, now)
         cancel = self._view.cancel_of(saga.message_id)

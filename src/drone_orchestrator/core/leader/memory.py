@@ -92,4 +92,4 @@ class LeaderState:
 
     def is_silent(self, drone: Drone, now: Instant) -> bool:
         """Return whether the drone has not been heard recently."""
-        return now.mono_s - drone.heard_at_s > self.policy.drone_fresh_s
+        return now.mono_s - drone.heard_at_s > self.policy.drone_silent_s

@@ -10,6 +10,7 @@ from typing import Any
 from ...bringup.fleet_config import FleetConfigError
 from ...bringup.fleet_config import load as load_fleet
 from ...bringup.paths import default_data_dir
+from ...core.policies import STATE_PERIOD_S
 from ...core.types import DroneClass, FleetSpec, GeoPoint
 from ...ros import names, observability
 from ...ros.common_parameters import FLEET_CONFIG
@@ -37,7 +38,7 @@ PARAMETERS = (
     ),
     Param(
         "state_period_s",
-        1.0,
+        STATE_PERIOD_S,
         "Longest time between two state messages of a drone.",
         unit="s",
         lo=0.05,

@@ -19,6 +19,7 @@ from rclpy.task import Future
 
 from ...core.leader.effects import AnswerClearance, RecallGoal, SendGoal
 from ...core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
+from ...core.policies import STATE_PERIOD_S
 from ...core.types import AcknowledgeOutcome, Verdict
 from ...ros import executors, messages, names, qos
 from ...ros.deferred_service import DeferredService, Reply
@@ -174,7 +175,7 @@ class DroneLink:
             self._held.popleft()
         for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
             self._reply(request_id, RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
-        if self._leader_pub is not None and now - self._published_at_s >= 1.0:
+        if self._leader_pub is not None and now - self._published_at_s >= STATE_PERIOD_S:
             self._publish_leader()
 
     def _drain(self) -> None:

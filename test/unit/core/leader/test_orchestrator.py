@@ -265,7 +265,7 @@ def test_drones_that_cannot_be_asked_do_not_hide_those_that_stand_beside_them():
     for number in range(4):
         world.hear(make_report(f"silent_{number}", energy_wh=550.0))
     world.run()
-    world.pass_time(DispatchPolicy().drone_fresh_s + 1.0, step_s=0.5)
+    world.pass_time(DispatchPolicy().drone_silent_s + 1.0, step_s=0.5)
     world.hear(make_report("heard", energy_wh=400.0))
     order = make_order(1)
     world.intake.submit(order)

@@ -38,7 +38,7 @@ def coloured(state: SagaStatus, text: str = "") -> str:
 
 
 def as_dict(view: OrderView) -> dict[str, object]:
-    """The order as in HTTP."""
+    """Return the order as a document: its saga in its stored form, or the same main fields before it has a saga."""
     if view.saga is not None:
         document = dict(saga_to_dict(view.saga))
     else:

@@ -193,8 +193,8 @@ def test_no_process_loads_the_sdk_where_traces_are_off() -> None:
     nodes = ("orchestrator", "drone_executor", "saga_monitor", "order_gateway")
     imports = "; ".join(f"import drone_orchestrator.nodes.{name}.__main__" for name in nodes)
     check = (
-        f"{imports}; import sys; from drone_orchestrator.telemetry import tracing; "
-        "assert not tracing.from_environment('s', 'i', 'r').enabled; "
+        f"{imports}; import sys; from drone_orchestrator.telemetry import tracer_setup; "
+        "assert not tracer_setup.from_environment('s', 'i', 'r').enabled; "
         "print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=180, check=False)
@@ -203,8 +203,8 @@ def test_no_process_loads_the_sdk_where_traces_are_off() -> None:
 
 def test_a_process_ends_in_time_where_no_collector_answers() -> None:
     work = (
-        "from drone_orchestrator.telemetry import tracing\n"
-        "tracer = tracing.from_environment('service', 'instance', 'region')\n"
+        "from drone_orchestrator.telemetry import tracer_setup, tracing\n"
+        "tracer = tracer_setup.from_environment('service', 'instance', 'region')\n"
         "with tracer.request('work', '', {}) as request: assert tracing.current() == request.context\n"
         "tracer.close()"
     )

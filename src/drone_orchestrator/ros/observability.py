@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..telemetry import tracing
+from ..telemetry import tracer_setup
 from ..telemetry.endpoint import EndpointTaken, MetricsEndpoint
 from ..telemetry.metrics import Metrics
+from ..telemetry.tracing import Tracer
 from .params import Param
 from .process import ConfigurationError
 
@@ -30,9 +31,9 @@ def serve(metrics: Metrics, values: Mapping[str, Any]) -> MetricsEndpoint | None
         raise ConfigurationError(str(error)) from error
 
 
-def tracer(service: str, instance: str, region: str) -> tracing.Tracer:
+def tracer(service: str, instance: str, region: str) -> Tracer:
     """The tracer that the environment asks for; raises :class:`ConfigurationError` where that cannot be had."""
     try:
-        return tracing.from_environment(service, instance, region)
-    except tracing.TracingError as error:
+        return tracer_setup.from_environment(service, instance, region)
+    except tracer_setup.TracingError as error:
         raise ConfigurationError(str(error)) from error

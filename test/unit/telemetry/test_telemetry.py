@@ -39,10 +39,11 @@ from drone_orchestrator.core.types import (
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.runtime.projection import Freshness
-from drone_orchestrator.telemetry import logs, tracing
+from drone_orchestrator.telemetry import logs, tracer_setup, tracing
 from drone_orchestrator.telemetry.drone_metrics import HostTelemetry
 from drone_orchestrator.telemetry.endpoint import EndpointTaken, MetricsEndpoint
 from drone_orchestrator.telemetry.metrics import Metrics
+from drone_orchestrator.telemetry.order_traces import OrderTraces
 from drone_orchestrator.telemetry.region_metrics import OrderCounts, RegionMetrics, failure_reason
 from drone_orchestrator.telemetry.replica_metrics import MAX_REASONS, Committed, ReplicaTelemetry
 
@@ -317,8 +318,8 @@ def test_derived_contexts_stay_in_the_trace_and_differ_by_attempt_and_name() -> 
 @pytest.mark.parametrize(
     ("variables", "word"),
     [
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER: 'zipkin'"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "set it to grpc"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER must be .*'zipkin'"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "must be grpc"),
     ],
 )
 def test_an_impossible_exporter_is_refused_in_a_line(
@@ -326,8 +327,8 @@ def test_an_impossible_exporter_is_refused_in_a_line(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(tracing.TracingError, match=word):
-        tracing.from_environment("s", "i", "r")
+    with pytest.raises(tracer_setup.TracingError, match=word):
+        tracer_setup.from_environment("s", "i", "r")
 
 
 @pytest.mark.parametrize(
@@ -343,13 +344,13 @@ def test_traces_are_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch, variab
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert not tracing.from_environment("s", "i", "r").enabled
+    assert not tracer_setup.from_environment("s", "i", "r").enabled
 
 
 def test_a_leader_that_takes_over_continues_the_trace() -> None:
     order = make_order(submitted_at=100.0, trace_context=ROOT)
     life, first = Life(order), Told()
-    before = tracing.OrderTraces(first, "orchestrator_a")
+    before = OrderTraces(first, "orchestrator_a")
     assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.change
     assert isinstance(assigned, Transition)
     before(Committed(order, assigned.events, 103.0, 103.1))
@@ -358,8 +359,8 @@ def test_a_leader_that_takes_over_continues_the_trace() -> None:
 
     second, view = Told(), FleetView()
     view.load(Snapshot(9, (Entry(Kind.SAGA, order.message_id, life.saga, 9),)))
-    successor = tracing.OrderTraces(second, "orchestrator_b")
-    successor.take_office(view)
+    successor = OrderTraces(second, "orchestrator_b")
+    successor.take_over(view)
     accepted = life.step(sagas.GOAL_ACCEPTED, S.DISPATCHED, 110.0).commit.change
     assert isinstance(accepted, Transition)
     successor(Committed(order, accepted.events, 110.0, 110.2))
@@ -374,7 +375,7 @@ def test_an_order_without_a_context_is_not_traced() -> None:
     told, life = Told(), Life(make_order(submitted_at=100.0))
     assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.change
     assert isinstance(assigned, Transition)
-    tracing.OrderTraces(told, "orchestrator_a")(Committed(life.saga.order, assigned.events, 103.0, 103.1))
+    OrderTraces(told, "orchestrator_a")(Committed(life.saga.order, assigned.events, 103.0, 103.1))
     assert not told.spans
 
 

@@ -37,8 +37,8 @@ from ...store.archive import ArchiveWriter
 from ...telemetry.diagnostics import Status, replica_status
 from ...telemetry.logs import HEARS_DRONES, OrderLog
 from ...telemetry.metrics import Metrics
+from ...telemetry.order_traces import OrderTraces
 from ...telemetry.replica_metrics import ReplicaTelemetry, TimedPlanner
-from ...telemetry.tracing import OrderTraces
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
 from .parameters import ABOUT, PARAMETERS, election_policy, policies
@@ -142,7 +142,7 @@ class OrchestratorNode(LifecycleNode):
     def office_taken(self, epoch: int) -> None:
         self._telemetry.office_taken()
         if self._traces is not None and self._driver is not None:
-            self._traces.take_office(self._driver.core.view)
+            self._traces.take_over(self._driver.core.view)
         self._link.run_on_ros(lambda: self._enter_office(epoch))
 
     def office_left(self, epoch: int, reason: str) -> None:

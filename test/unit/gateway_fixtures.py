@@ -26,10 +26,10 @@ from drone_orchestrator.core.types import (
 from drone_orchestrator.gateway.app import create_app
 from drone_orchestrator.gateway.dashboard import FOLDER
 from drone_orchestrator.gateway.feed import Feed
-from drone_orchestrator.gateway.fleet_counts import FleetBook
-from drone_orchestrator.gateway.fleet_document import FleetPicture
+from drone_orchestrator.gateway.fleet_counts import FleetCounts
+from drone_orchestrator.gateway.fleet_document import FleetDocument
 from drone_orchestrator.gateway.handover import LeaderUnreachable
-from drone_orchestrator.gateway.live_drones import LivePicture
+from drone_orchestrator.gateway.live_drones import LiveDrones
 from drone_orchestrator.gateway.settings import GatewaySettings
 from drone_orchestrator.gateway.state import GatewayParts
 from drone_orchestrator.intake.bulkheads import Bulkheads
@@ -122,12 +122,12 @@ class Gateway:
             clock=self.wall,
             retry_for_s=0.5,
         )
-        self.live, self.book, self.feed = LivePicture(self.mono), FleetBook(self.wall), Feed()
-        self.projection = Projection(self.store, folds=(self.bulkheads, self.book, self.feed))
+        self.live, self.counts, self.feed = LiveDrones(self.mono), FleetCounts(self.wall), Feed()
+        self.projection = Projection(self.store, folds=(self.bulkheads, self.counts, self.feed))
         self.control = Control()
-        picture = FleetPicture(fleet, self.book, self.bulkheads, self.breaker, self.live, self.wall)
+        document = FleetDocument(fleet, self.counts, self.bulkheads, self.breaker, self.live, self.wall)
         parts = GatewayParts(
-            self.intake, self.projection, fleet, self.metrics, settings, picture, self.feed, self.control
+            self.intake, self.projection, fleet, self.metrics, settings, document, self.feed, self.control
         )
         self.app = create_app(parts, dashboard)
         self.http = TestClient(self.app, raise_server_exceptions=False)

@@ -13,14 +13,14 @@ from ..core.view import FleetView
 FAILED_IS_NEWS_S = 3600.0
 
 
-class FleetBook:
+class FleetCounts:
     """A fold of the gateway's projection; read it inside ``Projection.read`` only."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """``clock`` gives wall time in seconds."""
         self._clock = clock
         self._statuses: dict[str, SagaStatus] = {}
-        self._counts: Counter[SagaStatus] = Counter()
+        self._by_status: Counter[SagaStatus] = Counter()
         self.parked: dict[str, Saga] = {}
         self._failed: dict[str, Saga] = {}
         #: Since when (wall clock, s) there has been no leader, and each breaker open; as far as this gateway saw it.
@@ -45,9 +45,9 @@ class FleetBook:
             elif entry.kind is Kind.BREAKER:
                 self._look_at_breaker(view, entry.id)
 
-    def counts(self) -> Mapping[SagaStatus, int]:
+    def by_status(self) -> Mapping[SagaStatus, int]:
         """How many orders stand where."""
-        return self._counts
+        return self._by_status
 
     def failed(self) -> list[Saga]:
         """Orders that have failed within the last hour, the latest first."""
@@ -59,10 +59,10 @@ class FleetBook:
         order = view.order_view(message_id)
         before = self._statuses.pop(message_id, None)
         if before is not None:
-            self._counts[before] -= 1
+            self._by_status[before] -= 1
         if order is not None:
             self._statuses[message_id] = order.status
-            self._counts[order.status] += 1
+            self._by_status[order.status] += 1
         saga = order.saga if order is not None else None
         _keep(self.parked, message_id, saga if saga and saga.parked else None)
         _keep(self._failed, message_id, saga if saga and saga.status is SagaStatus.FAILED else None)

@@ -13,8 +13,8 @@ from ..core.view import CurrentLeader, FleetView
 from ..intake.bulkheads import Bulkheads
 from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Freshness
-from .fleet_counts import FleetBook
-from .live_drones import LiveDrone, LivePicture
+from .fleet_counts import FleetCounts
+from .live_drones import LiveDrone, LiveDrones
 from .representation import freshness_json
 
 #: A store that was not heard for so long (s) is away.
@@ -26,21 +26,21 @@ _BREAKER_NAMES = {BreakerState.CLOSED: "closed", BreakerState.HALF_OPEN: "half-o
 Json = dict[str, Any]
 
 
-class FleetPicture:
+class FleetDocument:
     """Puts the body together from the gateway's sources; each of them is thread-safe."""
 
     def __init__(
         self,
         fleet: FleetSpec,
-        book: FleetBook,
+        counts: FleetCounts,
         bulkheads: Bulkheads,
         breaker: StoreBreaker,
-        live: LivePicture,
+        live: LiveDrones,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``book`` and ``bulkheads`` are folds of the projection whose views are shown; ``clock`` gives wall time."""
+        """``counts`` and ``bulkheads`` are folds of the projection whose views are shown; ``clock`` gives wall time."""
         self._fleet = fleet
-        self._book = book
+        self._counts = counts
         self._bulkheads = bulkheads
         self._breaker = breaker
         self._live = live
@@ -52,7 +52,7 @@ class FleetPicture:
         """For ``Projection.read``: all that depends on the store; :meth:`finish` makes the body of it."""
         live = {drone.drone_id: (drone, age_s) for drone, age_s in self._live.drones()}
         reserved = {id_: held.value for id_, held in view.reservations.items()}
-        counts = self._book.counts()
+        by_status = self._counts.by_status()
         ids = sorted({*live, *reserved, *view.breakers})
         drones = [self._drone(view, id_, live.get(id_), reserved.get(id_)) for id_ in ids]
         tried = [row for row in drones if row["drone_id"] in view.breakers]
@@ -70,7 +70,7 @@ class FleetPicture:
             "drones": drones,
             "lanes": lanes,
             "breakers": [{"service": "etcd", "state": self._breaker.state}, *failed],
-            "orders": {status.value: counts.get(status, 0) for status in SagaStatus},
+            "orders": {status.value: by_status.get(status, 0) for status in SagaStatus},
             "alerts": [*self._of_orders(), *self._of_breakers(), *self._of_lanes(lanes), *self._of_drones(drones)],
         }
 
@@ -86,7 +86,7 @@ class FleetPicture:
             first.append(_alert("store_unreachable", "critical", text, now_s - stale_s, "etcd"))
         if selected["leader"] is None:
             text = "nobody leads: orders are accepted, nothing is decided"
-            since = self._book.leaderless_since or now_s
+            since = self._counts.leaderless_since or now_s
             first.append(_alert("no_leader", "critical", text, since, self._fleet.region))
         return {**selected, "alerts": [*first, *selected["alerts"]], **freshness_json(freshness)}
 
@@ -136,16 +136,16 @@ class FleetPicture:
         }
 
     def _of_orders(self) -> Iterator[Json]:
-        parked = sorted(self._book.parked.values(), key=lambda saga: saga.updated_at)
+        parked = sorted(self._counts.parked.values(), key=lambda saga: saga.updated_at)
         for saga in parked[:MAX_ALERTS_PER_CODE]:
             text = f"order {saga.order_id} is parked and waits for a decision: {saga.reason or 'no reason given'}"
             yield _alert("order_parked", "critical", text, saga.updated_at, saga.message_id)
-        for saga in self._book.failed()[:MAX_ALERTS_PER_CODE]:
+        for saga in self._counts.failed()[:MAX_ALERTS_PER_CODE]:
             text = f"order {saga.order_id} has failed: {saga.reason or 'no reason given'}"
             yield _alert("order_failed", "warning", text, saga.updated_at, saga.message_id)
 
     def _of_breakers(self) -> Iterator[Json]:
-        for drone_id, since in sorted(self._book.open_since.items())[:MAX_ALERTS_PER_CODE]:
+        for drone_id, since in sorted(self._counts.open_since.items())[:MAX_ALERTS_PER_CODE]:
             text = f"{drone_id} failed repeatedly and gets no orders for a while"
             yield _alert("breaker_open", "warning", text, since, drone_id)
 

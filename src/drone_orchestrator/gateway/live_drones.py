@@ -1,6 +1,6 @@
 """What the fleet says of itself at this moment: the part of the picture that no store has.
 
-Whoever hears the drones (a ROS node, a test) tells a :class:`LivePicture`; HTTP reads it. Losing it loses nothing that
+Whoever hears the drones (a ROS node, a test) tells a :class:`LiveDrones`; HTTP reads it. Losing it loses nothing that
 anything is decided on.
 """
 
@@ -43,7 +43,7 @@ class LiveDrone:
     heard_mono_s: float = 0.0
 
 
-class LivePicture:
+class LiveDrones:
     """The latest word of every drone. Thread-safe and bounded."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -18,7 +18,7 @@ from ..runtime.probe import StoreProbe, timed
 from ..runtime.projection import Freshness, Projection
 from ..telemetry.metrics import Metrics
 from .feed import Feed
-from .fleet_document import FleetPicture
+from .fleet_document import FleetDocument
 from .handover import Handover, LeaderControl
 from .problems import Problem
 from .request_queue import RequestQueue
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class GatewayParts:
     """Everything a gateway is made of. Its process makes the parts, and closes them.
 
-    ``feed`` and the parts of ``picture`` are folds of ``projection``.
+    ``feed`` and the parts of ``document`` are folds of ``projection``.
     """
 
     intake: Intake
@@ -40,7 +40,7 @@ class GatewayParts:
     fleet: FleetSpec
     metrics: Metrics
     settings: GatewaySettings
-    picture: FleetPicture
+    document: FleetDocument
     feed: Feed
     control: LeaderControl
 
@@ -88,8 +88,8 @@ class GatewayState:
 
     def fleet_body(self) -> dict[str, Any]:
         """Return the body of ``GET /fleet``. Raises :class:`Problem` if the store was never reached."""
-        picture = self.parts.picture
-        return picture.finish(*self.read(picture.select))
+        document = self.parts.document
+        return document.finish(*self.read(document.select))
 
     def _fleet_or_none(self) -> dict[str, Any] | None:
         try:

@@ -13,7 +13,7 @@ from gateway_fixtures import Clock, Gateway, Leader, order_document
 from drone_orchestrator.core.changes import BreakerChange, Reserve
 from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, FAILED, PARKED
 from drone_orchestrator.core.types import Breaker, BreakerState, GeoPoint, Phase, SagaStatus
-from drone_orchestrator.gateway.live_drones import FORGOTTEN_AFTER_S, MAX_DRONES, LiveDrone, LivePicture
+from drone_orchestrator.gateway.live_drones import FORGOTTEN_AFTER_S, MAX_DRONES, LiveDrone, LiveDrones
 
 S = SagaStatus
 
@@ -91,11 +91,11 @@ def test_a_reserved_drone_is_shown_though_it_was_never_heard(gateway: Gateway) -
 
 
 def test_the_course_follows_from_the_last_two_places() -> None:
-    picture = LivePicture(Clock())
+    live = LiveDrones(Clock())
 
     def course(lat: float, lon: float) -> float | None:
-        picture.hear(heard(position=GeoPoint(lat, lon)))
-        return picture.drones()[0][0].heading_rad
+        live.hear(heard(position=GeoPoint(lat, lon)))
+        return live.drones()[0][0].heading_rad
 
     assert course(0.0, 179.9999) is None
     assert course(0.0, -179.9999) == pytest.approx(0.0)  # east, over the date line
@@ -104,16 +104,16 @@ def test_the_course_follows_from_the_last_two_places() -> None:
     assert course(0.0, -179.9999) == pytest.approx(-math.pi / 2)
 
 
-def test_the_picture_is_bounded_and_forgets() -> None:
+def test_live_drones_are_bounded_and_forgotten() -> None:
     clock = Clock()
-    picture = LivePicture(clock)
+    live = LiveDrones(clock)
     for number in range(MAX_DRONES + 5):
-        picture.hear(heard(f"drone_{number}"))
-    assert len(picture.drones()) == MAX_DRONES
+        live.hear(heard(f"drone_{number}"))
+    assert len(live.drones()) == MAX_DRONES
     clock.now_s += FORGOTTEN_AFTER_S
-    picture.hear(heard("drone_9"))
+    live.hear(heard("drone_9"))
     clock.now_s += 1.0
-    assert [drone.drone_id for drone, _ in picture.drones()] == ["drone_9"]
+    assert [drone.drone_id for drone, _ in live.drones()] == ["drone_9"]
 
 
 # --- lanes, breakers, counts -----------------------------------------------------------------------------------------

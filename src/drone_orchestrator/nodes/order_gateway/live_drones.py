@@ -1,4 +1,4 @@
-"""Hears the drones over DDS and keeps the gateway's live picture of them."""
+"""Feeds the gateway's live drone states from DDS."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from drone_interfaces.msg import DroneState
 from rclpy.node import Node
 
 from ...core.types import GeoPoint, Phase
-from ...gateway.live_drones import LiveDrone, LivePicture
+from ...gateway.live_drones import LiveDrone, LiveDrones
 from ...ros import messages, names, qos
 from ...ros.qos_watch import QosWatch
 
 
-def listen_to_drones(node: Node, picture: LivePicture, watch: QosWatch) -> None:
-    """Tell ``picture`` whatever a drone says from now on, and what it said last before."""
+def listen_to_drones(node: Node, drones: LiveDrones, watch: QosWatch) -> None:
+    """Subscribe to drone states and record each in ``drones``, starting with the latest one of each drone."""
     profile = qos.drone_states()
     node.create_subscription(
         DroneState,
         names.DRONE_STATES,
-        partial(_hear, picture),
+        partial(_hear, drones),
         profile,
         **watch.subscribing(names.DRONE_STATES, profile),
     )
 
 
-def _hear(picture: LivePicture, msg: DroneState) -> None:
+def _hear(drones: LiveDrones, msg: DroneState) -> None:
     drone = live_from_msg(msg)
     if drone is not None:
-        picture.hear(drone)
+        drones.hear(drone)
 
 
 def live_from_msg(msg: DroneState) -> LiveDrone | None:

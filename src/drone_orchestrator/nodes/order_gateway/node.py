@@ -16,9 +16,9 @@ from rclpy.node import Node
 from ...bringup import fleet_config
 from ...gateway.app import create_app
 from ...gateway.feed import Feed
-from ...gateway.fleet_counts import FleetBook
-from ...gateway.fleet_document import FleetPicture
-from ...gateway.live_drones import LivePicture
+from ...gateway.fleet_counts import FleetCounts
+from ...gateway.fleet_document import FleetDocument
+from ...gateway.live_drones import LiveDrones
 from ...gateway.settings import GatewaySettings
 from ...gateway.state import GatewayParts
 from ...gateway.tracing import TraceRequests
@@ -74,13 +74,13 @@ class OrderGateway(Node):
         bulkheads = Bulkheads(fleet, capable)
         self._tracer = observability.tracer("order_gateway", self.get_fully_qualified_name(), values["region"])
         self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads, tracer=self._tracer)
-        live, book, feed = LivePicture(), FleetBook(), Feed()
-        self._projection = Projection(self._store, folds=(bulkheads, book, feed))
+        live, counts, feed = LiveDrones(), FleetCounts(), Feed()
+        self._projection = Projection(self._store, folds=(bulkheads, counts, feed))
         self._projection.start()
         self._control = LifecycleControl(self)
-        picture = FleetPicture(fleet, book, bulkheads, breaker, live)
+        document = FleetDocument(fleet, counts, bulkheads, breaker, live)
         parts = GatewayParts(
-            self._intake, self._projection, fleet, metrics, _settings(values), picture, feed, self._control
+            self._intake, self._projection, fleet, metrics, _settings(values), document, feed, self._control
         )
         app = create_app(parts)
         if self._tracer.enabled:

@@ -76,7 +76,6 @@ class SimulatedDrone:
         self._environment = environment
         self._replicas = replicas
         self._armed_s = float("inf")
-        self._heard: LeaderHeard | None = None
         self._answers: deque[ClearanceAnswered] = deque(maxlen=REMEMBERED_ANSWERS)
 
     # --- program ----------------------------------------------------------------------------------------------------
@@ -84,7 +83,7 @@ class SimulatedDrone:
     def start(self) -> None:
         environment = self._environment
         self.process = Process(environment.scheduler)
-        self._armed_s, self._heard = float("inf"), None
+        self._armed_s = float("inf")
         journal = DroneJournal.recover(MemoryJournal(self.disk), self.id, environment.conditions.compact_above)
         if journal.damage is not None:
             environment.trace(f"{self.id}: {journal.damage.reason}")

@@ -1,4 +1,4 @@
-"""Takes the histories of orders that have ended from the store to the archive, and vouches for each."""
+"""Copies the histories of ended orders from the store to the archive, after verifying each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BrokenHistory(Exception):
 
 
 def carry_out(effect: Archive, store: StoreReader, archive: OrderArchive) -> Archived:
-    """Read, verify and archive the orders of one batch; the answer for the core. Blocks on store and disk."""
+    """Read, verify and archive the orders of one batch. Returns the answer for the core. Blocks on store and disk."""
     orders: list[ArchivedOrder] = []
     refused: list[tuple[str, str]] = []
     try:
@@ -35,13 +35,13 @@ def carry_out(effect: Archive, store: StoreReader, archive: OrderArchive) -> Arc
 
 
 def _is_there(ended: Ended, store: StoreReader) -> bool:
-    """Whether it is still in the store: a deletion that was not answered may have happened."""
+    """Tell whether the order is still in the store. A deletion that was not answered may have happened."""
     view = store.find(ended.saga.message_id)
     return view is not None and view.saga is not None and view.revision == ended.revision
 
 
 def _verified(ended: Ended, history: Sequence[SagaEvent | Corrupt]) -> ArchivedOrder:
-    """The order, if its events lead to its saga. Raises :class:`BrokenHistory`."""
+    """Return the order if its events lead to its saga. Raises :class:`BrokenHistory`."""
     events = tuple(event for event in history if isinstance(event, SagaEvent))
     for number, event in enumerate(history, 1):
         if isinstance(event, Corrupt):

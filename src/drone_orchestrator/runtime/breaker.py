@@ -1,8 +1,8 @@
-"""The circuit breaker around the store, for those who can say "later" to whoever asks them.
+"""Circuit breaker in front of the store, for components that can tell their clients to come back later.
 
-``pybreaker`` keeps count and state, but it holds its lock while the guarded call runs, which would put all requests in
-one file, and it times an open circuit by the wall clock, which may jump. So here calls run beside each other and only
-their outcome is told to the breaker; the way back, one call on trial, is timed by the monotonic clock.
+``pybreaker`` keeps count and state. But it holds its lock during the guarded call, which would serialise all requests,
+and it times an open circuit by the wall clock, which may jump. Here the calls run concurrently and only their outcome
+goes to ``pybreaker``. The trial call that closes an open circuit is timed by the monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ..ports import FateUnknown, StoreDenied, StoreUnavailable
 
 T = TypeVar("T")
 
-#: What tells of a store in trouble; any other error is the caller's own and says nothing against the store.
+#: Errors that show a store in trouble. Any other error is the caller's own.
 FAILURES = (StoreUnavailable, FateUnknown, StoreDenied)
 
-#: The pybreaker's own way back, by the wall clock, is never to be taken.
+#: Disables pybreaker's own reset, which uses the wall clock.
 _NEVER_S = 10 * 365 * 86400.0
 
 
 class BreakerOpen(StoreUnavailable):
-    """The store was not asked, because it failed just before."""
+    """The store was not called, because it failed repeatedly just before."""
 
 
 class _Listener(pybreaker.CircuitBreakerListener):
@@ -38,7 +38,7 @@ class _Listener(pybreaker.CircuitBreakerListener):
 
 
 class StoreBreaker:
-    """Opens after ``fail_max`` failures in a row; after ``reset_s`` one call may try, and its success closes it."""
+    """Opens after ``fail_max`` consecutive failures. After ``reset_s`` one trial call passes; its success closes it."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class StoreBreaker:
         name: str = "etcd",
         on_state: Callable[[str], None] = lambda state: None,
     ) -> None:
-        """``on_state`` hears the present state at once, and then every change; see :attr:`state`."""
+        """``on_state`` gets the present state at once, and then every change; see :attr:`state`."""
         self.reset_s = reset_s
         self._clock = clock
         self._opened_at_s = 0.0
@@ -65,7 +65,7 @@ class StoreBreaker:
         self._on_state(self.state)
 
     def tune(self, fail_max: int, reset_s: float) -> None:
-        """Other bounds hold from now on, also for a breaker that is open."""
+        """Change both bounds. They apply at once, even to an open breaker."""
         self._breaker.fail_max, self.reset_s = fail_max, reset_s
 
     @property
@@ -74,7 +74,7 @@ class StoreBreaker:
         return str(self._breaker.current_state)
 
     def call(self, func: Callable[[], T]) -> T:
-        """``func()``, or :class:`BreakerOpen` at once. Only :data:`FAILURES` count against the store."""
+        """Return ``func()``, or raise :class:`BreakerOpen` at once. Only :data:`FAILURES` count as failures."""
         if self.state == pybreaker.STATE_CLOSED:
             return self._run(func)
         if not self._trial.acquire(blocking=False):
@@ -105,7 +105,7 @@ class StoreBreaker:
         try:
             self._breaker.call(outcome)
         except (*FAILURES, pybreaker.CircuitBreakerError):
-            # Our own error come back, or a late outcome that an open circuit does not count. The caller has its result.
+            # Either the error that was just raised, or a late outcome that an open circuit does not count.
             pass
 
     def _on_change(self, state: str) -> None:

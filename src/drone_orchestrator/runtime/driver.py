@@ -1,4 +1,4 @@
-"""Runs an orchestrator's core: takes events in, steps the core, carries its effects out.
+"""Runs an orchestrator's core: takes events, steps the core, carries out its effects.
 
 The driver decides in *turns* and never waits for the store. Commits, leases and elections are *calls*: pools of workers
 make them and post the events that they return. Commits that pile up while a transaction is in flight share the next one
@@ -41,12 +41,12 @@ from .outages import Outages
 from .vitals import DriverObserver, Vitals
 from .workers import Call, Pool, ThreadWorkers, Workers
 
-#: Steps that go to the store together: so many assignments fit one transaction of etcd. While a group is under way,
-#: smaller ones wait for its answer and each other; whoever is full need not wait.
+#: Maximum steps per transaction (etcd's operation limit). Smaller groups wait for the one in flight; a full group does
+#: not.
 FULL_GROUP = 25
-#: Drones' reservations that are to be kept within so long (s) share a call. Far below every lease's time.
+#: Renewals due within this many seconds share one call. Far below the duration of any lease.
 KEEP_TOGETHER_S = 0.1
-#: How long after a reservation the leases of busy drones are looked at; at most so often.
+#: Delay (s) from a reservation to the renewal of busy drones' leases. No renewal begins while one is scheduled.
 FRESHEN_AFTER_S = 1.0
 FOLLOW_RETRY_BASE_S = 0.2
 FOLLOW_RETRY_CAP_S = 5.0
@@ -60,7 +60,7 @@ ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartb
 class Driver:
     """Shell of one replica. ``post`` may be called from any thread; ``start`` and ``stop`` once each.
 
-    ``archive`` is needed by a core that retires orders; whoever gives it closes it, after ``stop``.
+    A core that retires orders needs ``archive``. The caller closes it after ``stop``.
     """
 
     def __init__(
@@ -103,20 +103,20 @@ class Driver:
 
     @property
     def store_fails(self) -> bool:
-        """Whether what the store was last asked for, or the watch that follows it, failed."""
+        """``True`` if the latest call to the store, or the watch, failed."""
         return self._outages.last_failed
 
     def start(self) -> None:
-        """Load the view, follow the store, and begin to decide."""
+        """Load the view, follow the store, and start to decide."""
         self._workers.start(lambda events: self._guarded(self._turn, events), self.core.next_deadline)
         self._run(Pool.FOLLOW, self._follow)
 
     def post(self, event: Event) -> None:
-        """Tell the core that something happened."""
+        """Queue ``event`` for the core's next step."""
         self._workers.post(event)
 
     def vitals(self) -> Vitals:
-        """How it is. Any thread may ask; the parts may be of moments that are a turn apart."""
+        """Return the state of this replica. Any thread may call; the fields may be one turn apart."""
         core = self.core
         queued = sum(len(commits) for commits in self._commits.values())
         return Vitals(
@@ -124,9 +124,9 @@ class Driver:
         )
 
     def stop(self) -> None:
-        """Stop deciding and hand the office back, if this replica holds it or has just won it. Idempotent.
+        """Stop deciding, and resign if this replica leads or has just won an election. Idempotent.
 
-        Handed back at once: a call that is still under way is fenced, and may be waiting for a store that is away.
+        Resigns before the calls in flight return: they are fenced, and may be waiting for a store that is away.
         """
         if self._stopping:
             return
@@ -190,7 +190,7 @@ class Driver:
                 self._fleet.office_left(effect.epoch, effect.reason)
 
     def _guarded(self, call: Callable[..., T], *args: object) -> T | None:
-        """A defect on any thread must stop the process loudly; a supervisor starts it afresh."""
+        """Make ``call``; stop the process loudly if it raises. A supervisor starts it again."""
         if self.crash is not None:
             return None
         try:
@@ -217,10 +217,10 @@ class Driver:
             self._run(pool, lambda: self._write(pool))
 
     def _begin_writing(self, pool: Pool) -> bool:
-        """Whether a call is to begin for what has piled up: if none is under way, or a full group need not wait for it.
+        """Claim a call for the commits that wait, unless they must wait for the one in flight.
 
-        Steps that the core asks for before it knows how others ended touch neither their orders nor their drones, so
-        it does not matter which are committed first.
+        Concurrent groups are safe: until the core knows the fate of a step, it asks for no other that touches the same
+        order or drone. The order in which groups are committed therefore does not matter.
         """
         writing, waiting = self._writing[pool], len(self._commits[pool])
         due = waiting > 0 and (not writing or (writing < pool.size and waiting >= self._full_group))
@@ -228,12 +228,12 @@ class Driver:
         return due
 
     def _write(self, pool: Pool) -> list[Event]:
-        """Commit what has piled up, as one group for each epoch."""
+        """Commit what has accumulated, as one group for each epoch."""
         commits = self._commits[pool]
         with self._lock:
             group = [commits.popleft() for _ in range(min(len(commits), self._full_group))]
         done: list[Event] = []
-        if not self._stopping:  # else nobody is left to send what was to follow; the successor decides it anew
+        if not self._stopping:  # else no effect could follow the commit; the successor decides again
             for epoch in dict.fromkeys(commit.epoch for commit in group):
                 done += self._write_group(epoch, [commit for commit in group if commit.epoch == epoch])
         with self._lock:
@@ -265,11 +265,11 @@ class Driver:
         if self._stopping:
             return []
         if self._archive is None:
-            raise RuntimeError("orders are to be retired, but nobody said where to archive them")
+            raise RuntimeError("orders are to be retired, but the driver has no archive")
         return [archives.carry_out(effect, self._store, self._archive)]
 
     def _follow(self) -> list[Event]:
-        """Load the view, then follow the watch; try again later while the store is away."""
+        """Load the view, then follow the watch. Retry later if the store is away."""
         if self._stopping:
             return []
         try:
@@ -322,23 +322,23 @@ class Driver:
         try:
             alive = self._store.refresh_lease(effect.epoch)
         except StoreError as error:
-            self._outages.note("refresh the leader's lease", error)
+            self._outages.note("renew the leader's lease", error)
             return []
-        self._outages.note("refresh the leader's lease", None)
+        self._outages.note("renew the leader's lease", None)
         return [LeaseRefreshed(effect.epoch, sent) if alive else LeaseLost(effect.epoch)]
 
     def _resign(self, epoch: int) -> list[Event]:
         try:
             self._store.resign(epoch)
         except StoreError as error:
-            self._outages.note("resign (the lease will run out by itself)", error)
+            self._outages.note("resign (the lease will expire)", error)
         else:
-            self._outages.note("resign (the lease will run out by itself)", None)
+            self._outages.note("resign (the lease will expire)", None)
         return []
 
     def _queue_keep(self, drone_id: str) -> None:
-        """One call for all that is to be kept within a while: a call costs a stream, and it is not pressing. While the
-        store is slow they do not pile up."""
+        """Queue the renewal of a reservation. Renewals share a call: each call costs a stream, and none is urgent. They
+        do not pile up while the store is slow."""
         with self._lock:
             begin = not self._keeping
             self._keeping[drone_id] = None
@@ -353,9 +353,9 @@ class Driver:
         try:
             self._store.keep_reservations(drones)
         except StoreError as error:
-            self._outages.note("keep reservations", error)
+            self._outages.note("renew reservation leases", error)
         else:
-            self._outages.note("keep reservations", None)
+            self._outages.note("renew reservation leases", None)
         return []
 
     def _queue_freshen(self) -> None:
@@ -371,7 +371,7 @@ class Driver:
             try:
                 self._store.freshen_leases()
             except StoreError as error:
-                self._log.debug("leases could not be prolonged: %s", error)
+                self._log.debug("leases could not be renewed: %s", error)
         return []
 
 

@@ -1,7 +1,7 @@
-"""Runs the machine of one drone: journal, flight controller and machine together, without any ROS.
+"""Runs the machine of one drone with its journal and flight controller. Knows no ROS.
 
-The node (:mod:`drone_orchestrator.nodes.drone_executor`) and the simulation both fly their drones with this, so the
-order of effects, and above all *journal first*, is the same in both. Everything happens on the caller's thread.
+The executor (:mod:`drone_orchestrator.nodes.drone_executor`) and the simulation both use it, so the order of effects,
+above all *journal first*, is the same in both. Everything happens on the caller's thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .drone_journal import DroneJournal
 
 
 class Senses(Protocol):
-    """What is read of a flight controller's state."""
+    """State of a flight controller, as far as a drone needs it."""
 
     @property
     def position(self) -> GeoPoint: ...
@@ -51,7 +51,7 @@ class Senses(Protocol):
 
 
 class Flight(Protocol):
-    """What is used of a flight controller; :mod:`drone_orchestrator.flight.controller` says what each means."""
+    """Flight controller, as far as a drone needs it; :mod:`drone_orchestrator.flight.controller` documents it."""
 
     @property
     def state(self) -> Senses: ...
@@ -70,22 +70,22 @@ class Flight(Protocol):
 
 
 class Surroundings(Protocol):
-    """Who hears what the drone has to say."""
+    """Receiver of a drone's requests and news."""
 
     def ask_clearance(self, question: AskClearance) -> None:
-        """Ask whoever leads; the answer comes back as ``ClearanceAnswered``, or never."""
+        """Ask the leader. The answer comes back as ``ClearanceAnswered``, or never."""
 
     def goal_ended(self, outcome: DeliveryOutcome) -> None:
-        """For whoever waits for the goal's result."""
+        """Report the result of a goal."""
 
     def phase_changed(self, before: Phase, after: Phase) -> None: ...
 
     def notice(self, level: str, text: str) -> None:
-        """Something an operator should see; ``level`` is ``info``, ``warning`` or ``error``."""
+        """Show ``text`` to operators; ``level`` is ``info``, ``warning`` or ``error``."""
 
 
 class DroneDriver:
-    """Owns journal and flight controller of one drone. ``now`` reads both clocks."""
+    """Driver of one drone. It owns the journal and the flight controller. ``now`` reads both clocks."""
 
     def __init__(
         self,
@@ -125,23 +125,23 @@ class DroneDriver:
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is something that a leader must hear of, or that is under way."""
+        """``True`` if a goal is in progress, or an outcome is not acknowledged yet."""
         return self.durable.goal is not None or bool(self.durable.outcomes)
 
     def tune(self, policy: DronePolicy, state_period_s: float) -> None:
-        """Other periods hold, each from the next time on."""
+        """Change policy and period. Each applies from the next time on."""
         self._machine.adopt(policy)
         self._state_period_s = state_period_s
 
     def next_deadline(self) -> float:
-        """When (monotonic, s) the drone has something to say at the latest, even if nothing happens."""
+        """Return when (monotonic, s) to step or publish at the latest, even if nothing happens."""
         wish_s = self._machine.next_deadline()
         return self._publish_at_s if wish_s is None else min(wish_s, self._publish_at_s)
 
     def step(self, event: DroneEvent) -> list[DroneEffect]:
-        """Let the machine take in ``event`` and carry out what it says; what it said.
+        """Step the machine with ``event``, carry out its effects, and return them.
 
-        Raises what journal and flight controller raise; the drone's process has to end then, and begin anew.
+        Raises what journal and flight controller raise. The drone's process must then end and start again.
         """
         before = self._machine.phase
         effects = self._machine.step(event, self._now())
@@ -152,18 +152,18 @@ class DroneDriver:
         return effects
 
     def sense(self, dt_s: float) -> None:
-        """Let ``dt_s`` of flight pass, and tell the machine what the flight controller says."""
+        """Let ``dt_s`` of flight pass, and step the machine with the flight controller's state."""
         self._flight.step(dt_s)
         sensed = self._flight.state
         self.step(FlightSensed(sensed.at_target, sensed.payload_on_board, sensed.fault))
 
     def report(self) -> DroneReport:
-        """What the drone says of itself."""
+        """Return the drone's present state."""
         sensed = self._flight.state
         return self._machine.report(sensed.position, sensed.energy_wh)
 
     def due_report(self) -> DroneReport | None:
-        """The report, where there is news in it or the last one is old; it then counts as published."""
+        """Return a report if it has news or the last one is old, and count it as published."""
         now_s, report = self._now().mono_s, self.report()
         if now_s < self._publish_at_s and not _differs(report, self._published):
             return None
@@ -172,7 +172,7 @@ class DroneDriver:
         return report
 
     def close(self) -> None:
-        """Give up flight controller and journal."""
+        """Close flight controller and journal."""
         self._flight.close()
         self._journal.close()
 
@@ -195,11 +195,11 @@ class DroneDriver:
             case Notice(level, text):
                 self._surroundings.notice(level, text)
             case AnswerGoal() | AnswerRecall():
-                pass  # read by whoever stepped
+                pass  # the caller of `step` reads them
 
 
 def _differs(report: DroneReport, last: DroneReport | None) -> bool:
-    """Whether there is news besides position and energy, which change all the time."""
+    """Tell whether there is news besides position and energy, which change all the time."""
     return last is None or (
         report.phase is not last.phase
         or report.message_id != last.message_id

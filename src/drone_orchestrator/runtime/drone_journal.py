@@ -1,4 +1,4 @@
-"""The journal of one drone: entries of :mod:`drone_orchestrator.core.drone.events` in a file of :mod:`.journal`."""
+"""Journal of one drone: entries of :mod:`drone_orchestrator.core.drone.events` in a file of :mod:`.journal`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ENTRY_TYPES: dict[str, type[Any]] = {entry_type.__name__: entry_type for entry_
 
 
 def encode(entry: Entry) -> Record:
-    """``entry`` as a JSON object; its type is under ``entry``."""
+    """Return ``entry`` as a JSON object, with its type under ``entry``."""
     return {"entry": type(entry).__name__, **asdict(entry)}
 
 
 def decode(record: Record) -> Entry:
-    """Inverse of :func:`encode`. Raises :class:`JournalCorrupt` where ``record`` is no entry."""
+    """Invert :func:`encode`. Raises :class:`JournalCorrupt` if ``record`` is no entry."""
     fields = dict(record)
     try:
         entry_type = _ENTRY_TYPES[fields.pop("entry")]
@@ -39,13 +39,13 @@ def decode(record: Record) -> Entry:
 
 
 def read_entries(path: Path) -> tuple[str, list[Entry]]:
-    """Identity and entries of a journal that may be in use, for audits. Raises what :func:`.journal.read` does."""
+    """Read identity and entries of a journal that may be in use, for audits. Raises what :func:`.journal.read` does."""
     contents = read(path)
     return contents.identity, [decode(record) for record in contents.records]
 
 
 class OpenJournal(Protocol):
-    """What is needed of an open :class:`.journal.Journal`; the simulation has one in memory."""
+    """Open journal: a :class:`.journal.Journal`, or the simulation's journal in memory."""
 
     identity: str
     records: tuple[Record, ...]
@@ -61,7 +61,7 @@ class OpenJournal(Protocol):
 
 
 class DroneJournal:
-    """An open journal and the state that it folded to when it was opened."""
+    """Open journal, and the state that its entries led to when it was opened."""
 
     def __init__(self, journal: OpenJournal, durable: DurableState) -> None:
         self._journal = journal
@@ -69,7 +69,7 @@ class DroneJournal:
 
     @classmethod
     def open(cls, path: Path, compact_above: int = COMPACT_ABOVE_RECORDS) -> DroneJournal:
-        """Open, repair, begin or compact the journal at ``path``; look at :attr:`damage` afterwards.
+        """Open, repair, begin or compact the journal at ``path``. Check :attr:`damage` afterwards.
 
         Raises :class:`.journal.JournalLocked` and :class:`.journal.JournalUnusable`.
         """
@@ -77,7 +77,7 @@ class DroneJournal:
 
     @classmethod
     def recover(cls, journal: OpenJournal, name: str, compact_above: int = COMPACT_ABOVE_RECORDS) -> DroneJournal:
-        """Fold what ``journal`` holds, and compact it. One that tells an impossible story is begun anew.
+        """Fold the records of ``journal``, and compact it. An empty journal replaces one with impossible records.
 
         Raises :class:`.journal.JournalUnusable`.
         """
@@ -106,7 +106,7 @@ class DroneJournal:
         self._journal.append(encode(entry))
 
     def close(self) -> None:
-        """Release file and lock; again does nothing."""
+        """Release file and lock. Idempotent."""
         self._journal.close()
 
 

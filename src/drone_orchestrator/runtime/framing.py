@@ -1,7 +1,7 @@
-"""Records in files that outlive the death of their writer: a line each, guarded by a CRC; one writer, by a lock.
+"""Records in files that survive the death of their writer: one line each with a CRC, and a lock for one writer.
 
-A line is the CRC-32 of the JSON text in eight hex digits, a blank, the JSON, a newline. A record is whole if and only
-if its line fits its CRC, and its newline is the only one in it.
+A line is the CRC-32 of the JSON text in eight hex digits, a space, the JSON, and a newline. A record is whole if and
+only if its line matches its CRC and contains no other newline.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Locked(Exception):
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:
-    """``record`` as one line, newline included. ``ValueError`` for a number that JSON has not."""
+    """Return ``record`` as one line with its newline. Raises ``ValueError`` for a number that JSON cannot express."""
     text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def parse_line(line: bytes) -> Record | None:
-    """The record of one line without its newline, ``None`` where it does not fit its CRC."""
+    """Return the record of a line without its newline, or ``None`` if the line does not match its CRC."""
     if len(line) < 10 or line[8:9] != b" " or line[:8] != b"%08x" % zlib.crc32(line[9:]):
         return None
     try:
@@ -39,10 +39,9 @@ def parse_line(line: bytes) -> Record | None:
 
 
 def lock_beside(path: Path) -> int:
-    """Make the folder of ``path`` and lock ``<path>.lock`` until the descriptor that is returned is closed.
+    """Create the folder of ``path`` and lock ``<path>.lock`` until the returned descriptor is closed.
 
-    The lock is a file of its own, because the guarded file may be replaced, and its lock would go with it. Raises
-    :class:`Locked` and ``OSError``.
+    The lock is a separate file because the guarded file may be replaced. Raises :class:`Locked` and ``OSError``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -55,7 +54,7 @@ def lock_beside(path: Path) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the folder's names are on disk."""
+    """Flush the folder's names to disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -1,20 +1,20 @@
-"""Python's cyclic garbage collector, in processes that keep much and make much."""
+"""Settings of Python's cyclic garbage collector for processes that keep and create many objects."""
 
 from __future__ import annotations
 
 import gc
 
-#: New containers between two looks at the youngest generation. Python's own 700 has a busy leader look a thousand times
-#: a second, and the rarer looks at everything that it keeps take longest just when it has most to do.
+#: Container allocations between two collections of the youngest generation. With Python's default of 700, a busy leader
+#: collects a thousand times a second, and full collections take longest just when it is busiest.
 YOUNG = 50_000
-#: Looks at one generation between two at the next older one.
+#: Collections of one generation between two of the next older one.
 OLDER = 20
 
 
 def calm() -> None:
-    """Collect rarely, and never again what lives now. Call it when a process has made what it keeps for ever.
+    """Collect rarely, and never again what is alive now. Call it when a process has created what it keeps forever.
 
-    Cycles are rare here, nearly everything dies by its reference count; so little is kept longer by this.
+    Cycles are rare here: reference counts free nearly everything, so this keeps little alive for longer.
     """
     gc.collect()
     gc.freeze()

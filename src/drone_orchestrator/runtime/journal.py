@@ -1,12 +1,12 @@
-"""An append-only file that survives the death of its writer at any instant.
+"""Append-only file that survives the death of its writer at any instant.
 
-One record per line, framed by :mod:`.framing`. The first line is the header and holds the journal's *identity*, a UUID
-made when the file was; whoever comes back with another identity has lost its memory.
+One record per line, framed by :mod:`.framing`. The first line is the header. It holds the journal's *identity*, a UUID
+made with the file: a drone that returns with another identity has lost its memory.
 
-``append`` returns when the record is on disk. A record is written with one call and ends in its only newline, so a torn
-write is a last line that is cut short or does not fit its CRC: it is cut off when the journal is opened, for nobody was
-told that it was written. Any other damage means that records are gone which somebody relies on: the file is kept
-aside as ``<name>.corrupt-<n>`` and a journal with a new identity begins.
+``append`` returns when the record is on disk. A record is written with one call and ends with its only newline, so a
+torn write is a last line that is cut short or does not match its CRC. Opening the journal cuts it off, because its
+``append`` never returned. Any other damage means that records are gone on which somebody relies. The file is then kept
+as ``<name>.corrupt-<n>``, and a journal with a new identity begins.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERSION = 1
 
 
 class JournalError(Exception):
-    """Base of what a journal raises; the text is one line."""
+    """Base of the errors of a journal. The text is one line."""
 
 
 class JournalLocked(JournalError):
@@ -34,11 +34,11 @@ class JournalLocked(JournalError):
 
 
 class JournalUnusable(JournalError):
-    """The file or its folder cannot be read or written, or a newer program wrote it. Nothing was changed."""
+    """The file or its folder cannot be read or written, or a newer program wrote it. Nothing has changed."""
 
 
 class JournalWriteFailed(JournalError):
-    """A record may or may not be on disk. Nothing that depends on it may happen: stop, and read the journal anew."""
+    """A record may or may not be on disk. Do nothing that depends on it: stop, and read the journal again."""
 
 
 class JournalCorrupt(JournalError):
@@ -47,20 +47,20 @@ class JournalCorrupt(JournalError):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What opening found wrong. ``kept_as`` is the file that was kept aside, ``None`` for a torn tail cut off."""
+    """Damage found on opening. ``kept_as`` is the damaged file, or ``None`` if only a torn tail was cut off."""
 
     reason: str
     kept_as: Path | None = None
 
     @property
     def memory_lost(self) -> bool:
-        """Whether a new identity began."""
+        """``True`` if a journal with a new identity began."""
         return self.kept_as is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A journal as read: ``good_bytes`` is the length of its undamaged beginning."""
+    """Contents of a journal. ``good_bytes`` is the length of its undamaged beginning."""
 
     identity: str
     records: tuple[Record, ...]
@@ -69,9 +69,9 @@ class Contents:
 
 
 def read(path: Path) -> Contents:
-    """Read without lock and without repair; a torn tail is left out.
+    """Read a journal without lock and without repair, leaving out a torn tail.
 
-    Raises :class:`JournalCorrupt`, or :class:`JournalUnusable` where it cannot be read.
+    Raises :class:`JournalCorrupt`, or :class:`JournalUnusable` if it cannot be read.
     """
     try:
         data = path.read_bytes()
@@ -81,9 +81,9 @@ def read(path: Path) -> Contents:
 
 
 def parse(data: bytes, name: str) -> Contents:
-    """What the bytes of a journal say; ``name`` is what errors call it. A torn tail is left out.
+    """Parse the bytes of a journal, leaving out a torn tail. Errors call it ``name``.
 
-    Raises :class:`JournalCorrupt`, or :class:`JournalUnusable` for another version's.
+    Raises :class:`JournalCorrupt`, or :class:`JournalUnusable` if another version wrote it.
     """
     lines = data.split(b"\n")
     tail = lines.pop()  # what follows the last newline: nothing, or a torn record
@@ -106,12 +106,12 @@ def parse(data: bytes, name: str) -> Contents:
 
 
 def header_line(identity: str) -> bytes:
-    """The first line of a journal."""
+    """Return the first line of a journal."""
     return record_line({"format": FORMAT, "version": VERSION, "identity": identity})
 
 
 class Journal:
-    """The one open journal at ``path``. Not thread-safe. Use :meth:`open`."""
+    """Open journal at ``path``, the only one. Not thread-safe. Create it with :meth:`open`."""
 
     def __init__(self, path: Path, lock_fd: int) -> None:
         self.path = path
@@ -123,7 +123,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> Journal:
-        """Open, repair or begin the journal. ``records`` is what it holds, ``damage`` what was wrong.
+        """Open, repair or begin the journal. It then has ``records``, and ``damage`` if something was wrong.
 
         Raises :class:`JournalLocked` and :class:`JournalUnusable`.
         """
@@ -139,7 +139,7 @@ class Journal:
         return journal
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write ``record`` and return when it is on disk. Raises :class:`JournalWriteFailed`, then for ever."""
+        """Write ``record`` to disk. Raises :class:`JournalWriteFailed`, and from then on always."""
         if self._fd < 0:
             raise JournalWriteFailed(f"{self.path}: the journal is closed")
         line = record_line(record)
@@ -153,9 +153,9 @@ class Journal:
             raise JournalWriteFailed(f"{self.path}: {error.strerror}") from error
 
     def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Replace all records in one step, identity kept: after a crash the file is the old or the new one.
+        """Replace all records in one step and keep the identity. After a crash the file is the old or the new one.
 
-        Raises :class:`JournalUnusable`; the journal is then as before.
+        Raises :class:`JournalUnusable`; the journal is then unchanged.
         """
         self.records = tuple(dict(record) for record in records)
         try:
@@ -164,14 +164,14 @@ class Journal:
             raise JournalUnusable(f"{self.path}: {error.strerror}") from error
 
     def begin_anew(self, reason: str) -> None:
-        """Keep the file aside and begin an empty journal with a new identity. Raises :class:`JournalUnusable`."""
+        """Set the file aside and begin an empty journal with a new identity. Raises :class:`JournalUnusable`."""
         try:
             self._keep_aside(reason)
         except OSError as error:
             raise JournalUnusable(f"{self.path}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Release file and lock; again does nothing."""
+        """Release file and lock. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
         if self._lock_fd >= 0:
@@ -206,7 +206,7 @@ class Journal:
         self._begin(str(uuid.uuid4()), ())
 
     def _begin(self, identity: str, records: Iterable[Mapping[str, Any]]) -> None:
-        """Put a new file in place as a whole: a header is never torn."""
+        """Put a new file in place in one step, so that its header is never torn."""
         temporary = self.path.with_name(f"{self.path.name}.new")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -225,7 +225,7 @@ class Journal:
 
 
 def _holds_two_records(tail: bytes) -> bool:
-    """Whether ``tail`` is two good records whose newline between was damaged: more than one torn write explains."""
+    """Tell whether ``tail`` is two good records with a damaged newline between: no single torn write explains that."""
     text = tail[9:].decode(errors="replace")
     try:
         _, end = json.JSONDecoder().raw_decode(text)

@@ -1,4 +1,4 @@
-"""A reader's own copy of a region's state: a snapshot, then every change after it. Gateway, monitor and CLI use it."""
+"""Local copy of a region's state: a snapshot, then every change after it. Used by gateway, monitor and CLI."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How far a projection can be trusted. ``stale_s`` is how long it has heard nothing of a store that is away
-    (0: it follows), ``None`` where it has never been loaded."""
+    """Age of a projection. ``stale_s`` is how long the store has been away, 0 if it is there, ``None`` if the
+    projection was never loaded."""
 
     revision: int
     stale_s: float | None
@@ -34,22 +34,22 @@ class Freshness:
 
 
 class Fold(Protocol):
-    """Something that is kept in step with a projection's view, such as a count. Called in the projection's lock, so it
-    must be quick, and a reader of the projection sees both at the same revision."""
+    """Derived data, such as a count, kept in step with a projection's view. Called under the projection's lock: it must
+    be quick, and readers see both at the same revision."""
 
     def load(self, view: FleetView) -> None:
-        """The view was replaced by a snapshot."""
+        """Start again from a view that a snapshot has replaced."""
 
     def apply(self, view: FleetView, fresh: Sequence[Entry]) -> None:
-        """One revision was applied to the view; ``fresh`` is what it changed."""
+        """Follow one revision that was applied to the view; ``fresh`` is what it changed."""
 
 
 class Projection:
-    """Keeps a :class:`FleetView` fresh. Waits, with back-off, for a store that is not there yet.
+    """A :class:`FleetView` that follows the store. Waits, with back-off, for a store that is not there yet.
 
-    Reading it asks the store nothing, so it goes on serving while the store is away, and says how stale it is.
-    ``listener`` gets every change after the first snapshot, on the store's thread; after a gap in the watch
-    (compaction) it misses what the fresh snapshot skipped. ``folds`` miss nothing.
+    Reading it never calls the store. It therefore keeps serving while the store is away, and says how stale it is.
+    ``listener`` gets every change after the first snapshot, on the store's thread. After a gap in the watch
+    (compaction) it misses what the new snapshot skipped; ``folds`` miss nothing.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Projection:
         self._thread = threading.Thread(target=self._connect, name="projection", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the store, in the background."""
+        """Start following the store, in the background."""
         self._thread.start()
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Projection:
             self._watch.close()
 
     def wait_loaded(self, timeout_s: float) -> bool:
-        """Whether the first snapshot was there within ``timeout_s``."""
+        """Wait for the first snapshot. ``False`` if it was not there within ``timeout_s``."""
         return self._loaded.wait(timeout_s)
 
     def freshness(self) -> Freshness:
@@ -93,7 +93,7 @@ class Projection:
             return self._freshness()
 
     def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
-        """``select(view)`` at one revision, and how fresh that is. ``select`` must be quick and keep nothing of it."""
+        """Return ``select(view)`` at one revision, and its freshness. ``select`` must be quick and keep no part."""
         with self._lock:
             return select(self._view), self._freshness()
 
@@ -113,7 +113,7 @@ class Projection:
             except StoreError as error:
                 self._on_health(False)
                 if attempt == 1:
-                    log.warning("the store is not there, trying on: %s", error)
+                    log.warning("the store cannot be reached, retrying: %s", error)
             if self._closing.wait(delay_s(attempt, base_s=0.2, cap_s=2.0, seed="projection")):
                 return
 

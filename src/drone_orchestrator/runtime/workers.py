@@ -84,7 +84,7 @@ class ThreadWorkers:
             thread.start()
 
     def post(self, event: Event) -> None:
-        """Waits while the queue is full; an event that comes when there are no more turns is kept for ``stop``."""
+        """Add an event. Waits while the queue is full; after ``halt`` the event is kept for ``stop``."""
         while self._events.qsize() >= QUEUE_BOUND:
             if self._halted.wait(FULL_RETRY_S):
                 return
@@ -97,7 +97,7 @@ class ThreadWorkers:
     def halt(self) -> None:
         """See :meth:`Workers.halt`."""
         self._halted.set()
-        self._events.put(Tick())  # it may be asleep
+        self._events.put(Tick())  # wakes the deciding thread
 
     def stop(self) -> list[Event]:
         """See :meth:`Workers.stop`."""
@@ -107,7 +107,7 @@ class ThreadWorkers:
             decide.join()
         for pool, size in self._sizes.items():
             for _ in range(size):
-                self._jobs[pool].put(None)  # behind everything that the last turn has asked for
+                self._jobs[pool].put(None)  # after every call that the last turn gave
         for thread in workers:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
@@ -129,7 +129,7 @@ class ThreadWorkers:
             turn(events)
 
     def _taken(self, bound: int) -> list[Event]:
-        """What is in the queue now, without waiting."""
+        """Take up to ``bound`` events that are queued now, without waiting."""
         events: list[Event] = []
         while len(events) < bound:
             try:

@@ -1,4 +1,4 @@
-"""The breaker around the store: opens, leaves the store alone, lets one call try, and never puts calls in one file."""
+"""Circuit breaker of the store: it opens, lets one trial call through, and never serialises calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The driver on real threads: crashes are noticed, nothing of the office is lost at the end, outages do not flood."""
+"""The driver on real threads: crashes stop it, a stopping leader resigns, outages do not flood the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RECORD = LeaderRecord("orchestrator_a", "instance", 0.0)
 
 
 class Ground:
-    """A fleet that only notes what it is told."""
+    """Fleet that records the effects it gets."""
 
     def __init__(self) -> None:
         self.office = threading.Event()
@@ -50,7 +50,7 @@ class Ground:
 
 
 class Script:
-    """Stands in for the core: answers each event as told, and shows what came in."""
+    """Stands in for the core: returns prepared effects for each event, and records the events."""
 
     def __init__(self, answer: Callable[[Event], list[Effect]] = lambda event: []) -> None:
         self.epoch = 0
@@ -75,7 +75,7 @@ class Script:
 
 
 class Held(MemoryStore):
-    """A store of which the test holds up what it wants to."""
+    """Store whose calls the test can hold up."""
 
     def __init__(self, backend: MemoryBackend) -> None:
         super().__init__(backend, "sf", "orchestrator_a")
@@ -261,7 +261,7 @@ def test_a_full_group_does_not_wait_for_the_one_that_is_under_way(store):
     for groups in (1, 2):
         driver.post(DroneHeard(make_report()))
         assert store.begun.get(timeout=DEADLINE_S) == groups
-    for _ in range(2):  # when the second one is heard, what the first one led to is under way
+    for _ in range(2):  # once the second is recorded, the effects of the first are in progress
         driver.post(DroneHeard(make_report()))
     for _ in range(4):
         core.wait_for(DroneHeard)

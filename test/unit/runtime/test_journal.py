@@ -1,4 +1,4 @@
-"""The drone's journal on disk: what survives, what is cut off, and what is owned up to."""
+"""Journal of a drone on disk: which records survive, which are cut off, and which damage is reported."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def written(path: Path) -> bytes:
-    """A journal of ``RECORDS`` at ``path``, closed; its bytes."""
+    """Write a journal of ``RECORDS`` to ``path`` and return its bytes."""
     journal = Journal.open(path)
     for record in RECORDS:
         journal.append(record)

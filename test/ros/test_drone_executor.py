@@ -352,7 +352,7 @@ def test_a_locked_journal_is_waited_for(leader: Leader, start: Callable[..., Pro
     assert after.journal_id == before.journal_id
 
 
-def test_a_journal_that_cannot_be_written_kills_the_process(
+def test_a_journal_that_cannot_be_written_stops_the_drone_until_it_can_be(
     leader: Leader, start: Callable[..., Process], folder: Path
 ) -> None:
     path = folder / "drones" / f"{DRONE}.journal"
@@ -363,11 +363,22 @@ def test_a_journal_that_cannot_be_written_kills_the_process(
     process = start()
     leader.ready()
     size = path.stat().st_size  # more than the log will have: only the journal hits the limit
-    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (size, size))
+    unlimited = resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (size, unlimited[1]))
     leader.announce(1001)
-    leader.wait(lambda: process.popen.poll() is not None, "the process to die")
-    assert process.popen.returncode == 1
-    assert "JournalWriteFailed" in process.log
+    leader.wait_phase(Phase.GROUNDED)  # so that no leader assigns it anything
+    assert leader.states[-1].highest_epoch == 1000
+    assert "takes no commands until its journal can be written" in process.log
+    assert not leader.send(order("refused"), epoch=1001).accepted
+    assert process.popen.poll() is None
+
+    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, unlimited)
+    leader.wait_phase(Phase.IDLE)
+    leader.announce(1001)
+    leader.wait(lambda: leader.states[-1].highest_epoch == 1001, "the epoch that could not be written")
+    assert leader.result(leader.send(order("taken"), epoch=1001)).result.outcome == Outcome.DELIVERED
+    assert process.stop() == 0
+    assert len(read_entries(path)[1]) >= 1001, "records are lost"
 
 
 def test_deactivated_it_takes_no_goal_and_activated_again_it_does(

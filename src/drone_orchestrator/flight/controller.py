@@ -9,11 +9,22 @@ there blocks all drones of the process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from ..core.types import DroneClass, GeoPoint
+
+
+class Log(Protocol):
+    """Logger of one drone."""
+
+    def info(self, msg: object, /) -> None: ...
+
+    def warning(self, msg: object, /) -> None: ...
+
+    def error(self, msg: object, /) -> None: ...
 
 
 class FlightError(Exception):
@@ -26,7 +37,9 @@ class FlightSetup:
 
     ``path``: a file of this drone's own, for what must survive a restart of the process; its folder exists.
     ``time_scale``: simulated seconds that pass in a second of wall time; a controller that cannot have its own time
-    raises :class:`FlightError` for anything but 1.
+    raises :class:`FlightError` for anything but 1. ``may_forget``: the drone's journal holds no order that may be on
+    board, so a controller whose file is damaged keeps it aside and begins anew; otherwise it raises
+    :class:`FlightError`, for nobody knows whether the drone is loaded. ``log`` is the drone's own.
     """
 
     drone_id: str
@@ -34,6 +47,8 @@ class FlightSetup:
     depot: GeoPoint
     path: Path
     time_scale: float = 1.0
+    may_forget: bool = False
+    log: Log = field(default=logging.getLogger(__name__), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +77,12 @@ class FlightController(Protocol):
     """Commands return at once; progress shows in ``state``. A repeated ``load`` or ``drop`` changes nothing.
 
     A process may die at any moment, and a new controller begin on the same ``path`` with the drone in the air: it must
-    know position, payload and charge as they are, and keep the drone safe until ``goto`` or ``hold`` comes.
+    know position, payload and charge as they are, and keep the drone safe until ``goto`` or ``hold`` comes. The same
+    controller may also be left without commands for a while, because the drone's journal cannot be written: only
+    ``step`` is called then.
+
+    An exception of any kind concerns this drone alone: the executor logs it, closes the controller, and tries again
+    with a new one every few seconds.
     """
 
     @property
@@ -99,8 +119,8 @@ class FlightController(Protocol):
     def step(self, dt_s: float) -> None:
         """Let ``dt_s`` (0 or more) pass, of ROS time: wall time, or simulation time where ``use_sim_time`` is set.
 
-        A controller that runs by itself only reads its sensors. Raises :class:`FlightError` where it cannot go on: the
-        process ends then, and begins anew.
+        A controller that runs by itself only reads its sensors. Raises :class:`FlightError` if it cannot go on: the
+        executor then closes it and makes a new one on the same ``path``.
         """
 
     def remaining_s(self) -> float:

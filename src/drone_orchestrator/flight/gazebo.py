@@ -93,7 +93,7 @@ class GazeboFlight:
                 f"time_scale {setup.time_scale:g}: with flight 'gazebo' time is the world's, leave it at 1"
             )
         self._class, self._depot, self._send = setup.drone_class, setup.depot, send
-        self._file = KeptFile(setup.path, _QuadrotorState)
+        self._file = KeptFile(setup.path, _QuadrotorState, may_forget=setup.may_forget, log=setup.log)
         kept = self._file.read() or _QuadrotorState(self._class.battery_wh)
         self._energy_wh, self._payload_kg = kept.energy_wh, kept.payload_kg
         self._pad: tuple[float, float] | None = None
@@ -234,9 +234,15 @@ class GazeboFlight:
             return
         self._act_left_s -= dt_s
         if self._act_left_s <= 0.0:
-            self._payload_kg = self._loading_kg
+            self._end_act()
+
+    def _end_act(self) -> None:
+        """Change the payload, on disk first: until it is there, the act goes on."""
+        before_kg, self._payload_kg = self._payload_kg, self._loading_kg
+        if self._save(durable=True):
             self._break_off()
-            self._save(durable=True)
+        else:
+            self._payload_kg, self._act_left_s = before_kg, SAVE_PERIOD_S
 
     def _break_off(self) -> None:
         self._loading_kg, self._dropping, self._act_left_s = None, False, 0.0
@@ -288,10 +294,10 @@ class GazeboFlight:
     def _charging(self) -> bool:
         return self._stands_at_m is not None and math.hypot(*self._now.position_m[:2]) <= DEPOT_RADIUS_M
 
-    def _save(self, *, durable: bool) -> None:
+    def _save(self, *, durable: bool) -> bool:
         self._unsaved_s = 0.0
         east, north = self._pad or (None, None)
-        self._file.save(_QuadrotorState(self._energy_wh, self._payload_kg, east, north), durable=durable)
+        return self._file.save(_QuadrotorState(self._energy_wh, self._payload_kg, east, north), durable=durable)
 
 
 def _axes(orientation: tuple[float, float, float, float]) -> tuple[Vector, Vector, Vector]:

@@ -18,7 +18,7 @@ from ..core.types import DroneClass, GeoPoint
 from ..planning.energy import MIN_LEG_M, power_w
 from ..planning.geo import enu_from_geo, geo_from_enu
 from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaining_s
-from .controller import FlightError, FlightState
+from .controller import FlightError, FlightState, Log
 from .kept import SAVE_PERIOD_S, KeptFile
 
 #: Horizontal acceleration limit: brisk but usual for a multicopter that carries goods.
@@ -49,13 +49,20 @@ class KinematicFlight:
     """
 
     def __init__(
-        self, drone_class: DroneClass, depot: GeoPoint, path: Path | None = None, time_scale: float = 1.0
+        self,
+        drone_class: DroneClass,
+        depot: GeoPoint,
+        path: Path | None = None,
+        time_scale: float = 1.0,
+        *,
+        may_forget: bool = False,
+        log: Log | None = None,
     ) -> None:
         if not time_scale > 0:
             raise ValueError("time_scale must be greater than 0")
         self._class = drone_class
         self._depot = depot
-        self._file = KeptFile(path, _PointMassState)
+        self._file = KeptFile(path, _PointMassState, may_forget=may_forget, log=log)
         self._time_scale = time_scale
         kept = self._file.read() or _PointMassState(0.0, 0.0, 0.0, 0.0, drone_class.battery_wh, None)
         self._east, self._north, self._up = kept.east_m, kept.north_m, kept.up_m
@@ -66,6 +73,7 @@ class KinematicFlight:
         self._loading_kg: float | None = None
         self._dropping = False
         self._act_left_s = 0.0
+        self._act_done = False  # but not on disk yet
         self._unsaved_s = 0.0
         self._located: tuple[float, float, GeoPoint] | None = None
         self._save(durable=True)
@@ -166,13 +174,21 @@ class KinematicFlight:
     def _act(self, left_s: float) -> float:
         passed_s = min(left_s, self._act_left_s)
         self._act_left_s -= passed_s
-        if self._dropping:
+        if self._dropping and not self._act_done:
             self._spend(passed_s)
         if self._act_left_s <= 0.0:
-            self._carry(self._loading_kg)
-            self._break_off()
-            self._save(durable=True)
+            self._end_act()
         return passed_s
+
+    def _end_act(self) -> None:
+        """Change the payload, on disk first: until it is there, the act goes on."""
+        before_kg, self._act_done = self._payload_kg, True
+        self._carry(self._loading_kg)
+        if self._save(durable=True):
+            self._break_off()
+        else:
+            self._carry(before_kg)
+            self._act_left_s = SAVE_PERIOD_S * self._time_scale
 
     def _fly(self, left_s: float) -> float:
         """One stretch of flight: vertical to the next level, or horizontal until the speed must change."""
@@ -245,7 +261,7 @@ class KinematicFlight:
         self._power_w = power_w(self._class, payload_kg or 0.0)
 
     def _break_off(self) -> None:
-        self._loading_kg, self._dropping, self._act_left_s = None, False, 0.0
+        self._loading_kg, self._dropping, self._act_left_s, self._act_done = None, False, 0.0, False
 
     def _need_ground(self, act: str) -> None:
         if not self._landed:
@@ -253,8 +269,8 @@ class KinematicFlight:
 
     # --- the file ---------------------------------------------------------------------------------------------------
 
-    def _save(self, *, durable: bool) -> None:
-        """Replace the file in one step; ``durable``: also against power loss."""
+    def _save(self, *, durable: bool) -> bool:
+        """Save the state, see :meth:`KeptFile.save`; return whether it succeeded."""
         self._unsaved_s = 0.0
         kept = _PointMassState(self._east, self._north, self._up, self._heading, self._energy_wh, self._payload_kg)
-        self._file.save(kept, durable=durable)
+        return self._file.save(kept, durable=durable)

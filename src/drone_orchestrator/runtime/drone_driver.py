@@ -141,7 +141,8 @@ class DroneDriver:
     def step(self, event: DroneEvent) -> list[DroneEffect]:
         """Step the machine with ``event``, carry out its effects, and return them.
 
-        Raises what journal and flight controller raise. The drone's process must then end and start again.
+        Raises what journal and flight controller raise. Discard the driver then, because its state may not be on disk;
+        a new driver starts from the journal.
         """
         before = self._machine.phase
         effects = self._machine.step(event, self._now())
@@ -162,6 +163,11 @@ class DroneDriver:
         sensed = self._flight.state
         return self._machine.report(sensed.position, sensed.energy_wh)
 
+    @property
+    def published(self) -> DroneReport | None:
+        """The last report that :meth:`due_report` returned."""
+        return self._published
+
     def due_report(self) -> DroneReport | None:
         """Return a report if it has news or the last one is old, and count it as published."""
         now_s, report = self._now().mono_s, self.report()
@@ -172,9 +178,11 @@ class DroneDriver:
         return report
 
     def close(self) -> None:
-        """Close flight controller and journal."""
-        self._flight.close()
-        self._journal.close()
+        """Close flight controller and journal, the journal also if the flight controller raises."""
+        try:
+            self._flight.close()
+        finally:
+            self._journal.close()
 
     def _carry_out(self, effect: DroneEffect) -> None:
         match effect:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -10,10 +11,13 @@ from typing import Any, Protocol, get_args
 from ..core.drone.events import Closed, Entry, GoalAccepted
 from ..core.drone.state import DurableState, IllegalEntry, compact, fold
 from ..core.types import GeoPoint, Order, Outcome, Priority
-from .journal import Damage, Journal, JournalCorrupt, Record, read
+from .journal import Damage, Journal, JournalCorrupt, JournalUnusable, Record, read
 
 #: A journal with more records than this is compacted when it is opened.
 COMPACT_ABOVE_RECORDS = 20_000
+
+#: A journal that could not be written is used again once there is room for this much more.
+HEADROOM_BYTES = 64 * 1024
 
 _ENTRY_TYPES: dict[str, type[Any]] = {entry_type.__name__: entry_type for entry_type in get_args(Entry)}
 
@@ -53,7 +57,7 @@ class OpenJournal(Protocol):
 
     def append(self, record: Mapping[str, Any]) -> None: ...
 
-    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None: ...
+    def rewrite(self, records: Iterable[Mapping[str, Any]], headroom_bytes: int = 0) -> None: ...
 
     def begin_anew(self, reason: str) -> None: ...
 
@@ -76,6 +80,21 @@ class DroneJournal:
         return cls.recover(Journal.open(path), str(path), compact_above)
 
     @classmethod
+    def reopen(cls, path: Path) -> DroneJournal:
+        """Open a journal of which a write has failed, as :meth:`open` does.
+
+        All records are written anew, with room for more. Until that succeeds the journal stays closed: the disk may
+        still be full, and a record that was read back may be in memory only.
+        """
+        journal = Journal.open(path)
+        try:
+            journal.rewrite(journal.records, headroom_bytes=HEADROOM_BYTES)
+        except BaseException:
+            journal.close()
+            raise
+        return cls.recover(journal, str(path))
+
+    @classmethod
     def recover(cls, journal: OpenJournal, name: str, compact_above: int = COMPACT_ABOVE_RECORDS) -> DroneJournal:
         """Fold the records of ``journal``, and compact it. An empty journal replaces one with impossible records.
 
@@ -84,7 +103,8 @@ class DroneJournal:
         try:
             durable = fold(decode(record) for record in journal.records)
             if len(journal.records) > compact_above:
-                journal.rewrite(encode(entry) for entry in compact(durable))
+                with suppress(JournalUnusable):  # a long journal is as good as a compact one
+                    journal.rewrite(encode(entry) for entry in compact(durable))
         except (JournalCorrupt, IllegalEntry) as error:
             journal.begin_anew(f"{name}: {error}")
             durable = DurableState()

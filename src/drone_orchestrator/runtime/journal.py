@@ -11,10 +11,12 @@ as ``<name>.corrupt-<n>``, and a journal with a new identity begins.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,14 +154,15 @@ class Journal:
             self._fd = -1
             raise JournalWriteFailed(f"{self.path}: {error.strerror}") from error
 
-    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def rewrite(self, records: Iterable[Mapping[str, Any]], headroom_bytes: int = 0) -> None:
         """Replace all records in one step and keep the identity. After a crash the file is the old or the new one.
 
-        Raises :class:`JournalUnusable`; the journal is then unchanged.
+        Raises :class:`JournalUnusable`, also if ``headroom_bytes`` more could not be written. The journal is then
+        unchanged.
         """
         self.records = tuple(dict(record) for record in records)
         try:
-            self._begin(self.identity, self.records)
+            self._begin(self.identity, self.records, headroom_bytes)
         except OSError as error:
             raise JournalUnusable(f"{self.path}: {error.strerror}") from error
 
@@ -205,7 +208,7 @@ class Journal:
         self.damage = Damage(reason, kept_as)
         self._begin(str(uuid.uuid4()), ())
 
-    def _begin(self, identity: str, records: Iterable[Mapping[str, Any]]) -> None:
+    def _begin(self, identity: str, records: Iterable[Mapping[str, Any]], headroom_bytes: int = 0) -> None:
         """Put a new file in place in one step, so that its header is never torn."""
         temporary = self.path.with_name(f"{self.path.name}.new")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -213,11 +216,19 @@ class Journal:
             with os.fdopen(os.dup(fd), "wb") as out:
                 out.write(header_line(identity))
                 out.writelines(record_line(record) for record in records)
+            if headroom_bytes:
+                good_bytes = os.fstat(fd).st_size
+                if os.write(fd, bytes(headroom_bytes)) != headroom_bytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(fd)
+                os.ftruncate(fd, good_bytes)
             os.fsync(fd)
             os.rename(temporary, self.path)
             sync_folder(self.path.parent)
         except OSError:
             os.close(fd)
+            with suppress(OSError):
+                temporary.unlink()  # it would take up the room that is missing
             raise
         if self._fd >= 0:
             os.close(self._fd)

@@ -80,7 +80,7 @@ class MemoryJournal:
     def append(self, record: Mapping[str, Any]) -> None:
         self._disk.append(self.identity, record)
 
-    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def rewrite(self, records: Iterable[Mapping[str, Any]], headroom_bytes: int = 0) -> None:
         self._begin(self.identity, records)
 
     def begin_anew(self, reason: str) -> None:

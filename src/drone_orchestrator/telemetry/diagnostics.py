@@ -272,14 +272,27 @@ def replica_status(vitals: Vitals | None, now_s: float) -> Status:
 
 
 def executor_status(
-    *, configured: bool, active: bool, finalized: bool, phase: str, leader_silent_s: float | None
+    *,
+    configured: bool,
+    active: bool,
+    finalized: bool,
+    phase: str,
+    leader_silent_s: float | None,
+    trouble: str = "",
 ) -> Status:
-    """A drone's executor of itself. ``leader_silent_s``: since a leader was heard; ``None``: never."""
+    """A drone's executor of itself. ``leader_silent_s``: since a leader was heard; ``None``: never.
+
+    ``trouble``: why it is not configured, or why its journal cannot be written.
+    """
     values = {"phase": phase, "leader_silent_s": "" if leader_silent_s is None else round(leader_silent_s, 1)}
     if finalized:
         return Status("executor", Severity.ERROR, "shut down", "start its process again", values)
     if not configured:
-        return Status("executor", Severity.ERROR, "not configured", "its log says why, e.g. a journal in use", values)
+        said = f"not configured: {trouble}" if trouble else "not configured"
+        return Status("executor", Severity.ERROR, said, "see its log; `ros2 lifecycle set NODE configure`", values)
+    if trouble:
+        hint = "make room on the disk, or repair it; the drone then goes on by itself"
+        return Status("executor", Severity.ERROR, f"takes no commands: {trouble}", hint, values)
     if not active:
         hint = "`ros2 lifecycle set NODE activate`"
         return Status("executor", Severity.WARN, "inactive: takes no orders", hint, values)

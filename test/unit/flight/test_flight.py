@@ -248,11 +248,3 @@ def test_payload_position_and_charge_survive_the_process(tmp_path: Path) -> None
     after.drop()
     run(after, COURIER.drop_time_s + 0.1)
     assert json.loads(path.read_text())["payload_kg"] is None
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"east_m": 1'])
-def test_a_damaged_file_is_not_guessed_at(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "d1.flight.json"
-    path.write_text(content)
-    with pytest.raises(FlightError, match="not a flight state"):
-        KinematicFlight(COURIER, DEPOT, path)

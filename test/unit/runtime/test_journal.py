@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from drone_orchestrator.core.drone.events import (
 )
 from drone_orchestrator.core.drone.state import fold
 from drone_orchestrator.core.types import GeoPoint, Order, Outcome, Priority
-from drone_orchestrator.runtime.drone_journal import DroneJournal, decode, encode, read_entries
+from drone_orchestrator.runtime.drone_journal import HEADROOM_BYTES, DroneJournal, decode, encode, read_entries
 from drone_orchestrator.runtime.journal import (
     FORMAT,
     VERSION,
@@ -298,3 +299,60 @@ def test_entries_that_do_not_follow_end_the_identity(path: Path) -> None:
     assert again.damage.memory_lost
     again.append(EpochRaised(1))
     again.close()
+
+
+class TestAfterAFailedWrite:
+    """A journal that could not be written is used again only once it can be."""
+
+    def entries(self, path: Path) -> list[Entry]:
+        return read_entries(path)[1]
+
+    def test_it_is_written_anew_with_all_its_records(self, path: Path) -> None:
+        journal = DroneJournal.open(path)
+        for epoch in (1, 2, 3):
+            journal.append(EpochRaised(epoch))
+        journal.close()
+        before = path.stat()
+        journal = DroneJournal.reopen(path)
+        assert path.stat().st_ino != before.st_ino
+        assert path.stat().st_size == before.st_size
+        journal.append(EpochRaised(4))
+        journal.close()
+        assert self.entries(path) == [EpochRaised(epoch) for epoch in (1, 2, 3, 4)]
+
+    def test_room_for_its_records_alone_is_not_enough(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        journal = DroneJournal.open(path)
+        journal.append(EpochRaised(1))
+        journal.close()
+        write = os.write
+
+        def full(fd: int, data: bytes) -> int:
+            if len(data) >= HEADROOM_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(fd, data)
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(JournalUnusable, match="No space left on device"):
+            DroneJournal.reopen(path)
+        assert not path.with_name(f"{path.name}.new").exists()
+        journal = DroneJournal.open(path)  # it left no lock behind
+        journal.append(EpochRaised(2))
+        journal.close()
+        assert self.entries(path) == [EpochRaised(1), EpochRaised(2)]
+
+    def test_a_long_journal_that_cannot_be_compacted_is_used_as_it_is(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        journal = DroneJournal.open(path)
+        for epoch in (1, 2, 3):
+            journal.append(EpochRaised(epoch))
+        journal.close()
+
+        def full(self: Journal, *_: object, **__: object) -> None:
+            raise JournalUnusable("no room")
+
+        monkeypatch.setattr(Journal, "rewrite", full)
+        journal = DroneJournal.open(path, compact_above=2)
+        assert journal.durable.highest_epoch == 3
+        journal.append(EpochRaised(4))
+        journal.close()

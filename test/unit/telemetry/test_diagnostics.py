@@ -169,6 +169,8 @@ def test_a_replica() -> None:
         ({}, OK, "IDLE"),
         ({"finalized": True}, ERROR, "shut down"),
         ({"configured": False}, ERROR, "not configured"),
+        ({"configured": False, "trouble": "journal in use"}, ERROR, "not configured: journal in use"),
+        ({"trouble": "No space left on device"}, ERROR, "takes no commands: No space left"),
         ({"active": False}, WARN, "inactive"),
         ({"leader_silent_s": 9.0}, WARN, "no leader"),
         ({"leader_silent_s": None}, WARN, "no leader"),

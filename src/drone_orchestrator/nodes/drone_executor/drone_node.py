@@ -1,6 +1,16 @@
-"""The lifecycle node of one drone."""
+"""The lifecycle node of one drone.
+
+Trouble of one drone stays with that drone. Any exception of its journal, its flight controller or its machine takes it
+out of service: the node goes back to *unconfigured*, says why in its log and in ``/diagnostics``, and tries every
+:data:`RETRY_S` to return to the state that it had. That is what the restart of a process would do, for one drone.
+"""
 
 from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
 
 from rclpy.action import CancelResponse, GoalResponse
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -15,6 +25,11 @@ from .drone_shell import AskLeader, DroneShell
 from .endpoints import DroneEndpoints
 from .flight_plugins import FlightNode
 from .parameters import Settings
+
+#: Interval (s) between attempts to bring up a drone.
+RETRY_S = 2.0
+
+T = TypeVar("T")
 
 
 class DroneExecutor(FlightNode):
@@ -45,15 +60,21 @@ class DroneExecutor(FlightNode):
         self._lift_grounding = False
         self._shell: DroneShell | None = None
         self._endpoints: DroneEndpoints | None = None
+        self._trouble = ""  # why it is out of service
+        self._has_failed = False  # its lifecycle does not show it yet
+        self._bring_up: bool | None = None  # True: until active, False: until inactive, None: leave it to operators
+        self._retry_at_s = 0.0
 
     # --- lifecycle ----------------------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self._shell = DroneShell(self, self._settings, self._ask_leader, lambda: self._active, self._make_endpoints)
-        except (JournalError, FlightError) as error:
-            self.get_logger().error(str(error))
+        except Exception as error:  # rclpy would swallow it
+            self._trouble = _text(error)
+            self.get_logger().error(_report(error))
             return TransitionCallbackReturn.FAILURE
+        self._trouble = ""
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -62,30 +83,36 @@ class DroneExecutor(FlightNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._active = False
+        self._bring_up = None
         self._lift_grounding = True
-        if self._shell is not None:
-            self._shell.speak()
+        self._contained(lambda shell: shell.speak(), None)
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self._shell is not None and self._shell.is_busy:
             self.get_logger().error("cannot clean up: the drone carries out an order")
             return TransitionCallbackReturn.FAILURE
+        self._bring_up = None
         self.release()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._finalized = True
+        self._bring_up = None
         self.release()
         return TransitionCallbackReturn.SUCCESS
 
     def release(self) -> None:
-        """Give up journal and flight; again does nothing."""
+        """Close journal and flight controller; a second call does nothing."""
         self._active = False
-        if self._shell is not None:
-            self._shell.close()
-            self._shell = None
-            self.topics.silence()
+        shell, self._shell = self._shell, None
+        if shell is None:
+            return
+        self.topics.silence()
+        try:
+            shell.close()
+        except Exception as error:
+            self.get_logger().error(f"the flight controller was not closed properly: {_report(error)}")
 
     def destroy_node(self) -> None:
         self.release()
@@ -94,24 +121,70 @@ class DroneExecutor(FlightNode):
             self._endpoints = None
         super().destroy_node()
 
+    # --- trouble ------------------------------------------------------------------------------------------------------
+
+    def failed(self, error: Exception) -> None:
+        """Take this drone out of service, to bring it back later; the other drones of the process go on."""
+        if self._shell is None:
+            return  # it is out of service already
+        self._trouble = _text(error)
+        self.get_logger().error(f"out of service, tried again every {RETRY_S:g} s: {_report(error)}")
+        self._bring_up = self._active if self._bring_up is None else self._bring_up
+        self._has_failed, self._retry_at_s = True, time.monotonic() + RETRY_S
+        self.release()
+
+    def _contained(self, call: Callable[[DroneShell], T], otherwise: T) -> T:
+        """Return ``call(shell)``; ``otherwise`` if the drone is not configured, or fails."""
+        if self._shell is None:
+            return otherwise
+        try:
+            return call(self._shell)
+        except Exception as error:
+            self.failed(error)
+            return otherwise
+
+    def _show_failure(self) -> None:
+        """Let the lifecycle say what is the case since :meth:`failed`: not configured."""
+        self._has_failed = False
+        before = self._bring_up, self._lift_grounding
+        if self._label() == "active":
+            self.trigger_deactivate()
+        if self._label() == "inactive":
+            self.trigger_cleanup()
+        self._bring_up, self._lift_grounding = before
+
+    def _label(self) -> str:
+        return str(self._state_machine.current_state[1])
+
+    def _try_to_bring_up(self) -> None:
+        self._retry_at_s = time.monotonic() + RETRY_S
+        wanted_active = self._bring_up
+        if self._shell is None and self.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
+            return
+        if wanted_active and not self._active:
+            self.trigger_activate()
+        self._bring_up = None
+
     def _make_endpoints(self) -> DroneEndpoints:
-        """What it has on DDS; the same at every configuration."""
+        """Return the drone's ROS interfaces, the same ones at every configuration."""
         if self._endpoints is None:
             self._endpoints = DroneEndpoints(
                 self,
                 self.drone_id,
                 self._settings.depot,
                 self._watch,
-                on_goal=lambda goal: self._shell.goal_requested(goal) if self._shell else GoalResponse.REJECT,
-                on_begun=lambda handle: self._shell.goal_begun(handle) if self._shell else None,
-                on_cancel=lambda handle: self._shell.cancel_requested(handle) if self._shell else CancelResponse.REJECT,
+                on_goal=lambda goal: self._contained(lambda shell: shell.goal_requested(goal), GoalResponse.REJECT),
+                on_begun=lambda handle: self._contained(lambda shell: shell.goal_begun(handle), None),
+                on_cancel=lambda handle: self._contained(
+                    lambda shell: shell.cancel_requested(handle), CancelResponse.REJECT
+                ),
             )
         return self._endpoints
 
     # --- called by the host -------------------------------------------------------------------------------------------
 
     def tune(self, settings: Settings) -> None:
-        """Parameters were set."""
+        """Apply parameters that were set."""
         self._settings = settings
         if self._shell is not None:
             self._shell.tune(settings)
@@ -122,7 +195,7 @@ class DroneExecutor(FlightNode):
 
     @property
     def highest_epoch(self) -> int:
-        """The newest leader's that it has heard of; 0 where it has none, or is not configured."""
+        """Epoch of the newest leader it has heard of; 0 if it has heard of none, or is not configured."""
         return self._shell.highest_epoch if self._shell is not None else 0
 
     @property
@@ -131,28 +204,58 @@ class DroneExecutor(FlightNode):
 
     @property
     def is_finalized(self) -> bool:
-        """Whether it was shut down; it cannot be brought up again in this process."""
+        """Whether the node was shut down; then it cannot be configured again in this process."""
         return self._finalized
 
+    def bring_up(self) -> None:
+        """Configure and activate at the next tick; if that fails, every :data:`RETRY_S` until it succeeds."""
+        self._bring_up = True
+
     def status(self, leader_silent_s: float | None) -> Status:
-        """For diagnostics. ``leader_silent_s``: how long no leader was heard; ``None``: never."""
+        """Return the status for diagnostics. ``leader_silent_s``: time since a leader was heard; ``None``: never."""
         return executor_status(
             configured=self.is_configured,
             active=self._active,
             finalized=self._finalized,
             phase=self._shell.phase.name if self._shell is not None else "",
             leader_silent_s=leader_silent_s,
+            trouble=self._shell.suspended if self._shell is not None else self._trouble,
         )
 
     def tick(self) -> None:
-        """Let time pass: fly, decide, publish."""
-        if self._shell is None:
-            return
-        if self._active and self._lift_grounding:
+        """Let time pass: bring up, fly, decide, publish."""
+        if self._has_failed:
+            self._show_failure()
+        if self._bring_up is not None and time.monotonic() >= self._retry_at_s:
+            self._try_to_bring_up()
+        self._contained(self._tick_shell, None)
+
+    def _tick_shell(self, shell: DroneShell) -> None:
+        if self._active and self._lift_grounding and not shell.suspended:
             self._lift_grounding = False
-            self._shell.step(LiftGrounding())
-        self._shell.tick()
+            shell.step(LiftGrounding())
+        shell.tick()
 
     def leader_heard(self, message: LeaderHeard) -> None:
-        if self._shell is not None:
-            self._shell.step(message)
+        """Tell the drone of a leader."""
+
+        def tell(shell: DroneShell) -> None:
+            shell.step(message)
+
+        self._contained(tell, None)
+
+
+def _text(error: Exception) -> str:
+    """Return one line for people."""
+    return str(error) if _is_expected(error) else f"unexpected {type(error).__name__}: {error}"
+
+
+def _report(error: Exception) -> str:
+    """Return the text for the log, with a traceback unless the text says it all."""
+    if _is_expected(error):
+        return str(error)
+    return f"{_text(error)}\n{''.join(traceback.format_exception(error)).rstrip()}"
+
+
+def _is_expected(error: Exception) -> bool:
+    return isinstance(error, (JournalError, FlightError))

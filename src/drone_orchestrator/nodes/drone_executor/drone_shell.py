@@ -27,17 +27,20 @@ from ...core.drone.events import (
 )
 from ...core.policies import DronePolicy
 from ...core.types import DeliveryOutcome, DroneReport, Instant, Outcome, Phase, Verdict
-from ...flight.controller import FlightController, FlightError, FlightSetup, FlightState
+from ...flight.controller import FlightController, FlightSetup, FlightState
 from ...ros import messages
 from ...ros.log_bridge import bridge
 from ...runtime.drone_driver import DroneDriver
 from ...runtime.drone_journal import DroneJournal
+from ...runtime.journal import JournalError
 from ...telemetry.logs import FieldLogger, order_fields
 from .endpoints import DroneEndpoints
 from .flight_plugins import FlightNode
 from .parameters import TICK_S, Settings
 
 FEEDBACK_PERIOD_S = 0.5
+#: Interval (s) between attempts to write a journal that could not be written.
+RESUME_EVERY_S = 2.0
 
 AskLeader = Callable[[RequestClearance.Request], "Future | None"]
 
@@ -66,16 +69,39 @@ class DroneShell:
         self._is_active = is_active
         self._is_closed = False
         self._log = FieldLogger(bridge(f"drone_orchestrator.{drone_id}", node.get_logger()), drone=drone_id)
-        journal = DroneJournal.open(base.with_suffix(".journal"))
-        try:
-            path = base.with_suffix(".flight.json")
-            setup = FlightSetup(drone_id, settings.drone_class, settings.depot, path, settings.time_scale)
-            self._flight: FlightController = settings.make_flight(setup, node)
-        except FlightError:
-            journal.close()
-            raise
-        self._driver = DroneDriver(
+        self._journal_path = base.with_suffix(".journal")
+        self._journal = DroneJournal.open(self._journal_path)
+        goal = self._journal.durable.goal
+        setup = FlightSetup(
             drone_id,
+            settings.drone_class,
+            settings.depot,
+            base.with_suffix(".flight.json"),
+            settings.time_scale,
+            may_forget=goal is None or not goal.cleared,
+            log=self._log,
+        )
+        try:
+            self._flight: FlightController = settings.make_flight(setup, node)
+        except BaseException:
+            self._journal.close()
+            raise
+        self._watched = settings.telemetry.drone(drone_id)
+        self._driver = self._begin(self._journal)
+        self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
+        self._asked: tuple[AskClearance, Future, float] | None = None
+        self._ready = self._in_service = False
+        self._suspended = ""  # why the journal cannot be used at the moment
+        self._resume_at_s = 0.0
+        self._stepped_at_s = self._seconds()
+        self._telemetry_due_s = self._feedback_due_s = 0.0
+        self._endpoints = endpoints()
+
+    def _begin(self, journal: DroneJournal) -> DroneDriver:
+        """Return a driver that goes on where ``journal`` ends."""
+        settings = self._settings
+        driver = DroneDriver(
+            self._drone_id,
             settings.drone_class,
             settings.depot,
             journal,
@@ -86,20 +112,48 @@ class DroneShell:
             now=_now,
         )
         self._tell_damage(journal)
-        goal = self._driver.durable.goal
-        self._watched = settings.telemetry.drone(drone_id)
+        goal = driver.durable.goal
         self._watched.begin(
-            self._driver.phase,
+            driver.phase,
             goal.order if goal is not None else None,
             goal.attempt if goal is not None else 0,
-            self._driver.durable.highest_epoch,
+            driver.durable.highest_epoch,
         )
-        self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
-        self._asked: tuple[AskClearance, Future, float] | None = None
-        self._ready = self._in_service = False
-        self._stepped_at_s = self._seconds()
-        self._telemetry_due_s = self._feedback_due_s = 0.0
-        self._endpoints = endpoints()
+        return driver
+
+    # --- a journal that cannot be written -----------------------------------------------------------------------------
+
+    @property
+    def suspended(self) -> str:
+        """Why the drone is not commanded at the moment: the trouble with its journal; empty if there is none."""
+        return self._suspended
+
+    def _suspend(self, error: JournalError) -> None:
+        """Decide nothing until the journal can be written again. The flight controller goes on by itself meanwhile.
+
+        A drone at rest says once that it takes no goal, so that no leader assigns it one before it counts as silent.
+        """
+        self._suspended, self._resume_at_s = str(error), time.monotonic() + RESUME_EVERY_S
+        self._log.error(f"the drone takes no commands until its journal can be written: {error}")
+        self._watched.end()
+        last = self._driver.published
+        if last is not None and last.message_id is None:
+            self._publish_state(replace(last, phase=Phase.GROUNDED))
+
+    def _resume(self) -> None:
+        """Begin anew from the journal, if it can be written again."""
+        self._resume_at_s = time.monotonic() + RESUME_EVERY_S
+        self._journal.close()  # its lock, too
+        try:
+            journal = DroneJournal.reopen(self._journal_path)
+        except JournalError as error:
+            self._suspended = str(error)
+            return
+        self._journal, self._suspended, self._asked = journal, "", None
+        self._log.warning("the journal can be written again: the drone takes commands")
+        self._driver = self._begin(journal)
+        for outcome in self._driver.durable.outcomes:
+            self._finish(outcome)  # its record was the one whose write failed
 
     @property
     def phase(self) -> Phase:
@@ -119,9 +173,11 @@ class DroneShell:
         return self._driver.is_busy
 
     def close(self) -> None:
+        """Close flight controller and journal. Raises what the flight controller raises."""
         self._is_closed = True
+        if not self._suspended:
+            self._watched.end()
         self._driver.close()
-        self._watched.end()
 
     def _tell_damage(self, journal: DroneJournal) -> None:
         damage = journal.damage
@@ -142,17 +198,30 @@ class DroneShell:
         # Simulation time is 0 until the first clock message, which may say anything: no time has passed then.
         dt_s = max(0.0, now_s - self._stepped_at_s) if self._stepped_at_s else 0.0
         self._stepped_at_s = now_s
+        if self._suspended:
+            self._flight.step(dt_s)
+            dt_s = 0.0
+            if time.monotonic() >= self._resume_at_s:
+                self._resume()
+            if self._suspended:
+                return
         if not self._ready:
             self._flight.step(dt_s)
             self._ready, dt_s = self._flight.ready, 0.0
             if not self._ready:
                 return  # its machine refuses goals until it has sensed something; nobody hears of the drone before
-        self._driver.sense(dt_s)
+        try:
+            self._driver.sense(dt_s)
+        except JournalError as error:
+            self._suspend(error)
+            return
         self.speak()
 
     def speak(self) -> None:
         """Publish what is due. A drone out of service finishes what it carries and comes home; then it says, once, that
         it takes no goal, so that no leader assigns it an order before it counts as silent."""
+        if self._suspended:
+            return
         at_rest = self.phase in (Phase.IDLE, Phase.GROUNDED) and not self.is_busy
         if self._is_active() or not at_rest:
             if self._ready:
@@ -173,7 +242,7 @@ class DroneShell:
             self._log.info(f"goal {goal.message_id}/{goal.attempt} refused: not active", extra=fields)
             return GoalResponse.REJECT
         answers = self.step(GoalRequested(order, goal.attempt, goal.epoch))
-        answer = next(effect for effect in answers if isinstance(effect, AnswerGoal))
+        answer = next((each for each in answers if isinstance(each, AnswerGoal)), AnswerGoal(False, "journal_unusable"))
         verb = "accepted" if answer.accepted else "refused"
         said = f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip()
         self._log.info(said, extra=fields)
@@ -187,7 +256,8 @@ class DroneShell:
         # A cancel request carries no epoch; whoever has the goal's id may recall it.
         epoch = self._driver.durable.highest_epoch
         answers = self.step(RecallRequested(goal.message_id, goal.attempt, epoch))
-        answer = next(effect for effect in answers if isinstance(effect, AnswerRecall))
+        refusal = AnswerRecall(False, "journal_unusable")
+        answer = next((each for each in answers if isinstance(each, AnswerRecall)), refusal)
         verb = "accepted" if answer.accepted else "refused"
         said = f"recall of {goal.message_id}/{goal.attempt} {verb} {answer.reason}".rstrip()
         self._log.info(said, extra={"message_id": goal.message_id, "attempt": goal.attempt, "epoch": epoch})
@@ -234,8 +304,14 @@ class DroneShell:
         )
 
     def step(self, event: DroneEvent) -> list[DroneEffect]:
-        """Let the drone take in ``event``; what its machine said."""
-        effects = self._driver.step(event)
+        """Let the drone take in ``event``; return the effects, none if its journal cannot be written."""
+        if self._suspended:
+            return []
+        try:
+            effects = self._driver.step(event)
+        except JournalError as error:
+            self._suspend(error)
+            return []
         if isinstance(event, LeaderHeard):
             self._watched.acknowledged((each.message_id, each.attempt) for each in self._driver.durable.outcomes)
         return effects
@@ -282,7 +358,10 @@ class DroneShell:
 
     def _clearance_done(self, future: Future) -> None:
         if not future.cancelled() and not self._is_closed:
-            self._clearance_answered(future)
+            try:
+                self._clearance_answered(future)
+            except Exception as error:
+                self._node.failed(error)
 
     # --- publishing ---------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from ...flight.controller import FlightController, FlightSetup
 from ...flight.kinematic import KinematicFlight
+from ...ros.lifecycle_node import refuse_unfit_transitions
 from ...ros.process import ConfigurationError
 from ...ros.qos_watch import QosWatch
 from .flight_topics import FlightTopics
@@ -24,7 +25,12 @@ class FlightNode(LifecycleNode):
 
     def __init__(self, name: str, watch: QosWatch, **options: Any) -> None:
         super().__init__(name, **options)
-        self.topics = FlightTopics(self, watch)
+        refuse_unfit_transitions(self)
+        self.topics = FlightTopics(self, watch, self.failed)
+
+    def failed(self, error: Exception) -> None:
+        """Take note of an exception in a callback that concerns this drone alone."""
+        raise error
 
 
 class FlightFactory(Protocol):
@@ -56,4 +62,6 @@ def load_flight(name: str) -> FlightFactory:
 
 def kinematic(setup: FlightSetup, node: FlightNode) -> FlightController:
     """The built-in model: a point mass that flies by itself."""
-    return KinematicFlight(setup.drone_class, setup.depot, setup.path, setup.time_scale)
+    return KinematicFlight(
+        setup.drone_class, setup.depot, setup.path, setup.time_scale, may_forget=setup.may_forget, log=setup.log
+    )

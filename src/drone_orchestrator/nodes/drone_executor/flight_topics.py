@@ -21,9 +21,10 @@ class FlightTopics:
     while the events executor spins can end the process (see :mod:`.endpoints`). All calls on the executor's thread.
     """
 
-    def __init__(self, node: Node, watch: QosWatch) -> None:
+    def __init__(self, node: Node, watch: QosWatch, on_error: Callable[[Exception], None]) -> None:
         self._node = node
         self._watch = watch
+        self._on_error = on_error
         self._publishers: dict[str, Publisher] = {}
         self._subscribed: set[str] = set()
         self._callbacks: dict[str, Callable[[Any], None]] = {}
@@ -52,4 +53,7 @@ class FlightTopics:
     def _hear(self, topic: str, message: Any) -> None:
         callback = self._callbacks.get(topic)
         if callback is not None:
-            callback(message)
+            try:
+                callback(message)
+            except Exception as error:
+                self._on_error(error)

@@ -16,7 +16,6 @@ from drone_interfaces.msg import LeaderState
 from drone_interfaces.srv import RequestClearance
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -46,7 +45,6 @@ from .parameters import (
 
 #: Spread the drones of a process over at most this many slots of a tick.
 SHARES = 10
-AUTOSTART_RETRY_S = 2.0
 NETWORK_PERIOD_S = 0.5
 #: Skip service discovery if the leader answered within this time (s).
 ANSWERED_LATELY_S = 1.0
@@ -60,7 +58,6 @@ class DroneHost(Node):
         self._network = network
         values = declare(self, PARAMETERS)
         self._region = values["region"]
-        self._autostart_due_s = 0.0
         fleet = configured_fleet(values["fleet_config"])
         drone_class = configured_class(fleet, values["drone_class"])
         make_flight = load_flight(values["flight"])
@@ -81,7 +78,9 @@ class DroneHost(Node):
             for drone in self.drones:
                 drone.tune(settings())
 
-        self._to_start = list(self.drones) if values["autostart"] else []
+        if values["autostart"]:
+            for drone in self.drones:
+                drone.bring_up()
         keep_live(self, PARAMETERS, values, apply=tune, loggers=[each.get_logger().name for each in self.drones])
         self._client = self.create_client(RequestClearance, names.REQUEST_CLEARANCE)
         profile = qos.state()
@@ -113,8 +112,6 @@ class DroneHost(Node):
         self.destroy_node()
 
     def _tick(self) -> None:
-        if self._to_start and time.monotonic() >= self._autostart_due_s:
-            self._start()
         self._turn = (self._turn + 1) % self._shares
         if self._turn == 0:
             self._telemetry.ticked()
@@ -127,24 +124,6 @@ class DroneHost(Node):
         if missing:
             found = ", ".join(f"{address} on {interface}" for interface, address in missing)
             raise StartAgain(f"no leader is heard, and DDS does not use {found}, which came up after the start")
-
-    def _start(self) -> None:
-        """Bring up the drones; one that could not be (its journal is locked, say) is tried again by and by."""
-        self._autostart_due_s = time.monotonic() + AUTOSTART_RETRY_S
-        self._to_start = [drone for drone in self._to_start if not self._start_drone(drone)]
-
-    @staticmethod
-    def _start_drone(drone: DroneExecutor) -> bool:
-        """Whether nothing is left to do for ``drone``: from then on its lifecycle is an operator's."""
-        if drone.is_finalized:
-            return True
-        if not drone.is_configured and drone.trigger_configure() is TransitionCallbackReturn.FAILURE:
-            return False
-        if not drone.is_active:
-            drone.trigger_activate()
-        if not (drone.is_configured and drone.is_active):
-            raise RuntimeError(f"{drone.drone_id}: could not be configured and activated")
-        return True
 
     def _statuses(self) -> list[Status]:
         heard_at_s = self._leader_heard_at_s

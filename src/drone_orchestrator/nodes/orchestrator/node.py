@@ -26,6 +26,7 @@ from ...core.leader.orchestrator import Orchestrator
 from ...core.types import AcknowledgeOutcome, LeaderRecord
 from ...ros import command_line, executors, observability
 from ...ros.diagnostics import Reporter
+from ...ros.lifecycle_node import refuse_unfit_transitions
 from ...ros.log_bridge import bridge, debugs
 from ...ros.params import declare, keep_live
 from ...ros.planner_plugins import load_planner
@@ -49,6 +50,7 @@ class OrchestratorNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("orchestrator")
+        refuse_unfit_transitions(self)
         self.values: dict[str, Any] = declare(self, PARAMETERS)
         keep_live(self, PARAMETERS, self.values, check=policies, apply=self._set_policies)
         self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())

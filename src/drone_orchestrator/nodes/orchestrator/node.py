@@ -8,6 +8,7 @@ failure, because it does not make a leader by itself).
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -235,8 +236,11 @@ class OrchestratorNode(LifecycleNode):
             raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")
 
     def _leave_office(self, epoch: int, reason: str) -> None:
-        self._log.warning("no longer leading (epoch %d): %s", epoch, reason, extra={"epoch": epoch, "reason": reason})
-        if self._epoch == epoch:
+        unasked = self._epoch == epoch  # else an operator deactivated the node
+        level = logging.WARNING if unasked else logging.INFO
+        extra = {"epoch": epoch, "reason": reason}
+        self._log.log(level, "no longer leading (epoch %d): %s", epoch, reason, extra=extra)
+        if unasked:
             self._epoch = 0
             if self._is_active:
                 self.trigger_deactivate()

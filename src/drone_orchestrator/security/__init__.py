@@ -1,1 +1,1 @@
-"""Who may say what: signed envelopes, keys, the replay window. No ROS in here."""
+"""Authentication of orders: signed envelopes, keys, the replay window. Knows no ROS."""

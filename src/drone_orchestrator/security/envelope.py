@@ -1,7 +1,7 @@
-"""Signed envelopes: an order that came over an open bus, and that must be somebody's word.
+"""Signed envelopes: authentication of orders that arrive over an open bus.
 
-An envelope is signed with HMAC-SHA-256 under a key that both sides hold, over its *canonical form*: the netstrings
-(``LENGTH:BYTES,`` with the length in decimal) of these, in this order, all UTF-8:
+An envelope is signed with HMAC-SHA-256 under a shared key, over its *canonical form*: the netstrings
+(``LENGTH:BYTES,`` with the length in decimal) of these fields, in this order, all UTF-8:
 
 1. ``drone_orchestrator.envelope.v1``
 2. ``key_id``
@@ -10,7 +10,7 @@ An envelope is signed with HMAC-SHA-256 under a key that both sides hold, over i
 5. the timestamp as nanoseconds since 1970 UTC, in decimal
 6. ``payload``, byte for byte as it is sent
 
-Lengths make it unambiguous: no two different envelopes have one canonical form. The signature is lower-case hex.
+The lengths make it unambiguous: no two envelopes have the same canonical form. The signature is lower-case hex.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from .replay import ReplayWindow
 
 VERSION = "drone_orchestrator.envelope.v1"
 MAX_PAYLOAD_BYTES = 64 * 1024
-#: ``message_id``, ``type`` and ``key_id``; whatever is longer is junk.
+#: Bound on ``message_id``, ``type`` and ``key_id``.
 MAX_NAME_BYTES = 128
 
 
 class Refusal(str, Enum):
-    """Why an envelope is not opened; the values are those of the label ``result`` of the metric."""
+    """Reason why an envelope is refused; the values are those of the metric's label ``result``."""
 
     MALFORMED = "malformed"  # a field is missing, or the payload is no JSON object
     OVERSIZED = "oversized"
     UNSIGNED = "unsigned"
     UNKNOWN_KEY = "unknown_key"
-    FORGED = "forged"  # the signature is not that of this key over this content
+    FORGED = "forged"  # the signature does not match key and content
     STALE = "stale"  # signed too long ago, or in the future
-    REPLAYED = "replayed"  # this very envelope was seen before
-    OVERLOADED = "overloaded"  # more envelopes within the window than can be remembered
+    REPLAYED = "replayed"  # this envelope was seen before
+    OVERLOADED = "overloaded"  # more envelopes within the window than the limit
 
 
 class Refused(Exception):
-    """The envelope is not opened. ``refusal`` is for programs; the text is one line for people."""
+    """Refusal of an envelope. ``refusal`` is for programs; the text is one line for people."""
 
     def __init__(self, refusal: Refusal, reason: str) -> None:
         super().__init__(reason)
@@ -55,7 +55,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What is sent. ``timestamp_ns``: when it was signed, since 1970 UTC. Without a ``signature``: unsigned."""
+    """Envelope as sent. ``timestamp_ns``: time of signing, since 1970 UTC. Unsigned if ``signature`` is empty."""
 
     message_id: str
     type: str
@@ -65,14 +65,14 @@ class Envelope:
     signature: str = ""
 
     def canonical(self) -> bytes:
-        """The bytes that are signed; see the module."""
+        """Return the signed bytes; see the module."""
         parts = (VERSION, self.key_id, self.message_id, self.type, str(self.timestamp_ns), self.payload)
         encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
         return b"".join(b"%d:%s," % (len(part), part) for part in encoded)
 
 
 def sign(envelope: Envelope, key_id: str, key: bytes) -> Envelope:
-    """``envelope`` signed under ``key``, which both sides know as ``key_id``."""
+    """Return ``envelope`` signed under ``key``, which both sides know as ``key_id``."""
     named = replace(envelope, key_id=key_id, signature="")
     return replace(named, signature=_signature(named, key))
 
@@ -82,11 +82,11 @@ def _signature(envelope: Envelope, key: bytes) -> str:
 
 
 class Opener:
-    """Checks envelopes and gives their payloads. Not thread-safe.
+    """Verifier of envelopes. Not thread-safe.
 
-    An envelope counts within ``window_s`` of its timestamp, to either side, and once; a sender that repeats itself
-    signs again with a fresh timestamp. With ``allow_unsigned`` one without ``key_id`` and ``signature`` is opened too,
-    and anybody on the bus can make orders.
+    An envelope is valid once, within ``window_s`` before and after its timestamp. To repeat it, its sender signs it
+    again with a new timestamp. With ``allow_unsigned``, envelopes without ``key_id`` and ``signature`` are accepted,
+    too, so everyone on the bus can submit orders.
     """
 
     def __init__(self, keys: KeyRing, *, window_s: float = 30.0, allow_unsigned: bool = False) -> None:
@@ -95,9 +95,9 @@ class Opener:
         self._window = ReplayWindow(window_s)
 
     def open(self, envelope: Envelope, now_s: float) -> dict[str, Any]:
-        """The payload of an envelope that is in order at ``now_s`` (wall clock). Raises :class:`Refused`.
+        """Return the payload of an envelope that is valid at ``now_s`` (wall clock). Raises :class:`Refused`.
 
-        Nothing is remembered of an envelope whose signature does not fit, so forgers cannot fill the memory.
+        An envelope with a wrong signature is not remembered, so forgers cannot fill the memory.
         """
         _check_shape(envelope)
         signed = bool(envelope.key_id or envelope.signature)
@@ -121,7 +121,7 @@ class Opener:
         if not self._window.covers(at_s, now_s):
             raise Refused(Refusal.STALE, f"signed {now_s - at_s:.1f} s ago, {self._window.span_s:g} s are allowed")
         if not signed:
-            return  # intake knows the same order again by its id
+            return  # intake recognises the same order by its id
         if self._window.is_full(now_s):
             raise Refused(Refusal.OVERLOADED, "too many envelopes within the replay window")
         if not self._window.first_time(f"{envelope.key_id}/{envelope.signature}", at_s, now_s):
@@ -159,7 +159,7 @@ def _payload(text: str) -> dict[str, Any]:
 def _once_each(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name occurs twice in an object")  # two readers could take different ones
+        raise ValueError("a name occurs twice in an object")  # two readers could use different ones
     return found
 
 

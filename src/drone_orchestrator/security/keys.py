@@ -1,4 +1,4 @@
-"""Keys that both sides of a signature hold, by id. Several at a time, so that one can be replaced as orders come in."""
+"""Shared signature keys by id. Several are valid at a time, so that a key can be replaced while orders arrive."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-#: As long as the hash's output would be best; shorter than half of it is guessable.
+#: Half of the hash's output; shorter keys are guessable. The full length is better.
 MIN_KEY_BYTES = 16
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class InvalidKeys(ValueError):
-    """The keys cannot be used; the text is one line that says what is wrong, and never contains a key."""
+    """Unusable keys. The text is one line that never contains a key."""
 
 
 class KeyRing:
@@ -22,9 +22,9 @@ class KeyRing:
         """Raises :class:`InvalidKeys`."""
         for key_id, key in keys.items():
             if not _KEY_ID.fullmatch(key_id):
-                raise InvalidKeys(f"key id {key_id!r}: letters, digits, '.', '_' and '-' are wanted, at most 64")
+                raise InvalidKeys(f"key id {key_id!r}: must be at most 64 letters, digits, '.', '_' or '-'")
             if len(key) < MIN_KEY_BYTES:
-                raise InvalidKeys(f"key {key_id}: {len(key)} bytes, at least {MIN_KEY_BYTES} are wanted")
+                raise InvalidKeys(f"key {key_id}: must have at least {MIN_KEY_BYTES} bytes, got {len(key)}")
         self._keys = dict(keys)
 
     def __repr__(self) -> str:
@@ -34,12 +34,12 @@ class KeyRing:
         return len(self._keys)
 
     def get(self, key_id: str) -> bytes | None:
-        """The key of that id; ``None``: there is none."""
+        """Return the key with this id, ``None`` if there is none."""
         return self._keys.get(key_id)
 
 
 def parse_keys(text: str, where: str) -> KeyRing:
-    """Keys as ``id:hex``, one a line or parted by commas; ``#`` begins a comment. ``where`` names the source in errors.
+    """Parse keys as ``id:hex``, one per line or separated by commas; ``#`` begins a comment. ``where`` is for errors.
 
     Raises :class:`InvalidKeys`.
     """
@@ -62,7 +62,7 @@ def parse_keys(text: str, where: str) -> KeyRing:
 
 
 def read_keys(path: str | Path) -> KeyRing:
-    """The keys of a file, see :func:`parse_keys`. Raises :class:`InvalidKeys`, also for a file that cannot be read."""
+    """Read the keys of a file, see :func:`parse_keys`. Raises :class:`InvalidKeys`, also for an unreadable file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,36 +1,36 @@
-"""Remembers what was seen within a window of time: nothing counts twice in it, and nothing outside it at all."""
+"""The replay window: nothing is accepted twice within it, and nothing at all outside it."""
 
 from __future__ import annotations
 
 import heapq
 
-#: Some 20 MB at worst.
+#: About 20 MB at worst.
 MAX_REMEMBERED = 100_000
 
 
 class ReplayWindow:
-    """Times are seconds of one wall clock. Whoever asks has checked the authenticity of what is remembered here."""
+    """Memory of what was seen within a window. Times are of one wall clock (s); marks must be authentic."""
 
     def __init__(self, span_s: float, max_remembered: int = MAX_REMEMBERED) -> None:
         """Raises ``ValueError`` for a span that is not positive."""
         if not span_s > 0.0:
-            raise ValueError(f"a replay window of {span_s:g} s cannot be")
+            raise ValueError(f"a replay window must be longer than 0 s, got {span_s:g}")
         self.span_s = span_s
         self._max = max_remembered
         self._seen: set[str] = set()
-        self._ends: list[tuple[float, str]] = []  # a heap: until when to remember what
+        self._ends: list[tuple[float, str]] = []  # a heap of (time to forget, mark)
 
     def covers(self, at_s: float, now_s: float) -> bool:
-        """Whether ``at_s`` is near enough to ``now_s``; clocks differ, so the future counts like the past."""
+        """Return True if ``at_s`` is within the window around ``now_s``, past or future, because clocks differ."""
         return abs(now_s - at_s) <= self.span_s
 
     def is_full(self, now_s: float) -> bool:
-        """Whether nothing more can be remembered now. Forgetting instead would let a replay through."""
+        """Return True if no more marks fit. Forgetting one instead would let a replay through."""
         self._forget(now_s)
         return len(self._seen) >= self._max
 
     def first_time(self, mark: str, at_s: float, now_s: float) -> bool:
-        """Whether ``mark``, of time ``at_s``, is new; it is remembered for as long as the window covers it."""
+        """Return True if ``mark``, of time ``at_s``, is new. It is remembered while the window covers it."""
         self._forget(now_s)
         if mark in self._seen:
             return False

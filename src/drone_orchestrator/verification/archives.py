@@ -1,7 +1,6 @@
-"""What left the store: every archived order replays (I3, I4, I6), none is there twice with different content (I7).
+"""Orders that left the store: each archived order replays (I3, I4, I6), and no two records of it differ (I7).
 
-Beside the store's history, the two must agree: what was retired had been archived, and what is archived and still in
-the store is the same.
+Archive and store must also agree: every retired order had been archived, and an order in both has the same content.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .store_replay import Step, StoreReplay
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRecord:
-    """One record of an archive file: an order, or what is wrong (``damage``). ``source`` is file and line."""
+    """Record of an archive file: an order, or the description of a ``damage``. ``source`` is file and line."""
 
     source: str
     order: ArchivedOrder | None = None
@@ -28,7 +27,7 @@ class ArchiveRecord:
 
 @dataclass(frozen=True, slots=True)
 class _Life:
-    """One order under a message id. An id that was given back may have several, one after the other."""
+    """One order under a message id. A released id can have several, one after the other."""
 
     source: str
     saga: bytes
@@ -38,17 +37,17 @@ class _Life:
 
 
 class ArchiveIndex:
-    """Checks records as they come and keeps digests of them, never the orders."""
+    """Checker of archive records in sequence. Keeps digests, never the orders."""
 
     def __init__(self) -> None:
         self.orders = 0
         self.repeats = 0
         self._lives: dict[str, dict[int, _Life]] = {}  # message id -> revision of the saga -> life
         self._cleared: dict[str, dict[int, tuple[str, str]]] = {}  # message id -> attempt -> drone, journal
-        self._brought_back: set[tuple[str, int]] = set()  # message id, attempt: by hand, no journal knows
+        self._brought_back: set[tuple[str, int]] = set()  # (message id, attempt): by a person, so not in any journal
 
     def add(self, record: ArchiveRecord) -> Iterator[Violation]:
-        """What is wrong with this record, by itself or beside those before it."""
+        """Yield the violations of this record, alone or in comparison with the earlier ones."""
         order = record.order
         if record.damage:
             yield Violation("I6", f"{record.source}: {record.damage}")
@@ -68,14 +67,14 @@ class ArchiveIndex:
             by_hand = (e for e in order.events if e.type == RESOLVED and e.to_status is not SagaStatus.DELIVERED)
             self._brought_back |= {(saga.message_id, e.attempt) for e in by_hand}
         elif known.content == life.content:
-            # A leader that died between archiving and deleting leaves the order to the next, which archives it again.
+            # If a leader dies between archiving and deleting, its successor archives the order again.
             self.repeats += 1
         else:
             text = f"{record.source}: order {saga.message_id} is archived with other content in {known.source}"
             yield Violation("I7", text, (order.revision,))
 
     def finish(self) -> Iterator[Violation]:
-        """An id is given back before it is given again: under another leader it cannot have been an earlier one."""
+        """Yield violations of reuse: an id is reused only after its release, so never under an earlier leader."""
         for message_id, lives in self._lives.items():
             for (earlier, first), (later, second) in pairwise(sorted(lives.items())):
                 if second.first_epoch < first.last_epoch:
@@ -83,34 +82,34 @@ class ArchiveIndex:
                     yield Violation("I7", text, (earlier, later))
 
     def holds(self, message_id: str, revision: int) -> bool:
-        """Whether the order whose saga ended at ``revision`` is archived."""
+        """Return True if the order whose saga ended at ``revision`` is archived."""
         return revision in self._lives.get(message_id, {})
 
     def differs(self, saga: Saga, revision: int) -> str:
-        """Where this very order is archived as another than the store has it, ``""`` for nowhere."""
+        """Return the source of a record of this order that differs from the store, ``""`` if there is none."""
         life = self._lives.get(saga.message_id, {}).get(revision)
         return life.source if life is not None and life.saga != _digest(saga) else ""
 
     def later_than(self, message_id: str, revision: int) -> int:
-        """The revision at which the archive says that the order ended, if that is after ``revision``; else 0."""
+        """Return the revision at which the order ended according to the archive, if after ``revision``; else 0."""
         return max((r for r in self._lives.get(message_id, {}) if r > revision), default=0)
 
     def has_earlier(self, message_id: str, revision: int = 0) -> bool:
-        """Whether the id was that of an order before: one that ended before ``revision`` (0: before another one)."""
+        """Return True if an order with this id ended before ``revision`` (0: before another order with this id)."""
         lives = self._lives.get(message_id, {})
         return len(lives) > 1 if not revision else any(r < revision for r in lives)
 
     def cleared(self, message_id: str) -> dict[int, tuple[str, str]] | None:
-        """Attempt to (drone, journal) that was cleared; ``None`` where the id is not that of exactly one order."""
+        """Return the cleared (drone, journal) by attempt; ``None`` unless exactly one order had this id."""
         return self._cleared[message_id] if len(self._lives.get(message_id, {})) == 1 else None
 
     def brought_back(self, message_id: str, attempt: int) -> bool:
-        """Whether a person brought the package back."""
+        """Return True if a person brought the package back."""
         return (message_id, attempt) in self._brought_back
 
 
 class Retired:
-    """Holds the store's history against the archive. Its findings are those of I3 and I7."""
+    """Comparison of the store's history with the archive. Reports violations of I3 and I7."""
 
     id = "I3"
 
@@ -134,7 +133,7 @@ class Retired:
                 yield Violation("I3", text, (ended_at, step.revision))
 
     def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
-        """What still lives cannot have ended later than the store knows of it."""
+        """Yield a violation for an open order that ended later according to the archive."""
         for message_id in replay.sagas:
             ends_at = self._archive.later_than(message_id, self._ended_at[message_id])
             if ends_at:

@@ -1,4 +1,4 @@
-"""The one checker of histories: simulation, tests, chaos runs and ``fleetctl audit`` all call :func:`check`."""
+"""The checker of histories. Simulation, tests, chaos runs and ``fleetctl audit`` all call :func:`check`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .records import INVARIANTS, CheckReport, JournalHistory, Violation
 from .replayable import Replayable
 from .store_replay import Step, StoreReplay
 
-#: A report counts every violation and lists this many.
+#: Most violations that a report lists; it counts all.
 MAX_LISTED = 1000
 
 
 class Invariant(Protocol):
-    """One rule. It sees each revision once, after the replay has taken it in, and keeps what it needs to remember."""
+    """One rule. It sees each revision once, after the replay has applied it, and keeps its own state."""
 
     id: str
 
     def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
-        """What this revision breaks."""
+        """Yield the violations of this revision."""
 
     def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
-        """What the whole history breaks; ``complete``: the run is over, nothing is under way any more."""
+        """Yield the violations of the whole history. ``complete``: the run is over and nothing is in flight."""
 
 
 class HistoryOutOfOrder(ValueError):
-    """Revisions do not grow: this is not a history."""
+    """Revisions that do not grow: the input is not a history."""
 
 
 def check(

@@ -11,7 +11,7 @@ from .store_replay import Change, Step, StoreReplay
 
 
 class Fenced:
-    """Compares the epoch in every value of the leader's with the leader key as it was when the value was written.
+    """Comparison of the epoch in each of the leader's values with the leader key at the time of writing.
 
     Deletions carry no epoch. A reservation may vanish in its saga's transition, or by itself while it is leased,
     together with nothing but other keys on leases.
@@ -45,7 +45,7 @@ class Fenced:
             self._last_epoch.pop(saga.message_id, None)
 
     def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
-        """A drone must never have obeyed a lower epoch after it had heard of a higher one."""
+        """Yield a violation if a drone obeyed an epoch lower than one that it had heard before."""
         for journal in journals:
             for earlier, later in pairwise(journal.epochs):
                 if later < earlier:

@@ -1,4 +1,4 @@
-"""I7: the same message id any number of times makes one order; with another payload it is refused.
+"""I7: the same message id, sent any number of times, makes one order; with another payload it is refused.
 
 An order that has ended and was retired gives its ids back: the retention is the window of idempotency.
 """
@@ -13,7 +13,7 @@ from .store_replay import Step, StoreReplay
 
 
 class Idempotent:
-    """Remembers the first order seen under either id."""
+    """Record of the first order seen under each id."""
 
     id = "I7"
 

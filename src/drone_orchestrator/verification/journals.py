@@ -1,4 +1,4 @@
-"""From the journal of a drone to what the checkers read of it."""
+"""Conversion of a drone's journal for the checkers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _CLOSED_AS = {Outcome.DELIVERED: "dropped", Outcome.RETURNED: "returned"}
 
 
 def journal_history(drone_id: str, journal_id: str, entries: Iterable[Entry]) -> JournalHistory:
-    """The part of a journal that tells of packages. A goal closed as delivered is a drop, as returned a return.
+    """Return the entries about packages. A goal closed as delivered is a drop, one closed as returned a return.
 
-    A compacted journal will do: what it forgets, it forgets whole, so that it can hide a violation but not feign one.
+    A compacted journal is acceptable: it forgets whole goals, so it can hide a violation but not invent one.
     """
     told: list[tuple[str, str, int]] = []
     epochs: list[int] = []

@@ -10,7 +10,7 @@ from .store_replay import Change, Step, StoreReplay
 
 
 class NothingLost:
-    """Follows every order from the revision that accepted it to the one that ended it."""
+    """Follower of every order from the revision that accepted it to the one that ended it."""
 
     id = "I3"
 
@@ -41,7 +41,7 @@ class NothingLost:
             self.orders += 1
 
     def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
-        """With ``complete``, every order must have ended."""
+        """Yield the orders that have not ended, if the history is ``complete``."""
         if not complete:
             return
         for message_id, revision in self._accepted_at.items():
@@ -51,7 +51,7 @@ class NothingLost:
                 yield Violation(self.id, f"order {message_id} never ended; it is {where}", (revision, replay.revision))
 
     def _held(self, message_id: str, revision: int, replay: StoreReplay) -> Iterator[Violation]:
-        """The last compensation is to let go of the drone; it shares the transaction that ends the order."""
+        """Yield a violation if an ended order keeps its drone: the last compensation shares the ending transaction."""
         drones = replay.drones_of.get(message_id)
         if drones:
             status, ended_at = self._ended[message_id]
@@ -66,7 +66,7 @@ class NothingLost:
             yield Violation(self.id, text, (self._accepted_at.get(change.id, revision), revision))
 
     def _cancel_taken(self, message_id: str, revision: int, replay: StoreReplay) -> Iterator[Violation]:
-        """A wish to cancel stays until its order has ended."""
+        """Yield a violation if a cancel request disappears before its order has ended."""
         saga = replay.sagas.get(message_id)
         if message_id in replay.inbox or (saga is not None and not saga.status.is_terminal):
             where = saga.status.value if saga is not None else "in the inbox"

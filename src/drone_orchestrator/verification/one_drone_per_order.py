@@ -1,4 +1,4 @@
-"""I1: at any revision an order is named by at most one reservation, and by no other than its saga's drone."""
+"""I1: at any revision an order is named by at most one reservation, and only by that of its saga's drone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .store_replay import Step, StoreReplay
 
 
 class OneDronePerOrder:
-    """Looks at the orders whose saga or reservation a revision changed."""
+    """Checker of the orders whose saga or reservation a revision changed."""
 
     id = "I1"
 

@@ -10,7 +10,7 @@ from .store_replay import Step, StoreReplay
 
 
 class OneOrderPerDrone:
-    """Looks at the drones that a revision's sagas and reservations name."""
+    """Checker of the drones named by a revision's sagas and reservations."""
 
     id = "I2"
 
@@ -18,7 +18,7 @@ class OneOrderPerDrone:
         flying: dict[str, None] = {}
         for change in step.changes:
             if isinstance(change.after, Reservation) and change.after.drone_id != change.id:
-                # One key per drone keeps reservations apart only while key and value agree.
+                # One key per drone separates reservations only if key and value agree.
                 text = f"the reservation under {change.id} is for {change.after.drone_id} ({change.after.message_id})"
                 yield Violation(self.id, text, (step.revision,))
             if isinstance(change.after, Saga) and change.after.drone_id and change.after.status.package_may_be_out:

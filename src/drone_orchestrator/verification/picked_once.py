@@ -1,4 +1,4 @@
-"""I5: a package is out with at most one drone, leaves again only after it was brought back, is dropped at most once."""
+"""I5: at most one drone has a package; it leaves again only after a return, and is dropped at most once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Clearance:
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """One time that a package was taken on board. ``ending``: ``dropped``, ``returned`` or ``""``, on board still."""
+    """One loading of a package. ``ending``: ``dropped``, ``returned``, or ``""`` while it is still on board."""
 
     attempt: int
     drone_id: str
@@ -32,17 +32,17 @@ class _Loading:
 
 
 class PickedOnce:
-    """Two witnesses: the events say who was allowed to load, the drones' journals say who did."""
+    """Comparison of two witnesses: events record which drone was cleared to load, journals which drone did."""
 
     id = "I5"
 
     def __init__(self, archive: ArchiveIndex | None = None) -> None:
         self._archive = archive or ArchiveIndex()
-        self._out: dict[str, int] = {}  # message id -> revision of the clearance that is open
+        self._out: dict[str, int] = {}  # message id -> revision of the open clearance
         self._delivered: dict[str, int] = {}
         self._cleared: dict[tuple[str, int], _Clearance] = {}
         self._first_event: dict[str, int] = {}
-        self._brought_back: set[tuple[str, int]] = set()  # by hand: the drone's journal does not know
+        self._brought_back: set[tuple[str, int]] = set()  # by a person, so not in the drone's journal
         self._retired: set[str] = set()
         self._reused: set[str] = set()
 
@@ -81,7 +81,7 @@ class PickedOnce:
             yield Violation(self.id, f"{what}: cleared to no journal", (step.revision,))
         if step.baseline or (Kind.ASSIGNMENT, drone_id) in replay.unreadable:
             return
-        # The package may now be out for longer than any lease lives: the reservation must be there, and stay.
+        # The package may now be out for longer than any lease lasts: the reservation must exist and stay.
         held = replay.reservations.get(drone_id)
         if held is None or held.leased or (held.message_id, held.attempt) != (message_id, event.attempt):
             text = f"{what}: cleared for {drone_id or 'no drone'} without a firm reservation"
@@ -98,7 +98,7 @@ class PickedOnce:
         self._out.pop(message_id, None)
 
     def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
-        """Hold the journals against each other and against the clearances.
+        """Compare the journals with each other and with the clearances.
 
         Journals do not tell apart orders that had the same id one after the other: those are left out.
         """
@@ -133,7 +133,7 @@ class PickedOnce:
         archived: dict[int, tuple[str, str]] | None = None
         if message_id not in self._first_event:
             archived = self._archive.cleared(message_id)
-        # What happened before the history starts, and is not archived, cannot be known to have been forbidden.
+        # Without the history or an archive of that time, nothing proves that the load was forbidden.
         if archived is None and self._first_event.get(message_id, 0 if replay.starts_late else 1) != 1:
             return
         for load in loads:
@@ -149,7 +149,7 @@ class PickedOnce:
 
 
 def _loads(journal: JournalHistory) -> Iterator[tuple[str, _Loading]]:
-    """Every load in a journal with how it ended. A drop that no load precedes counts as one of its own."""
+    """Return every load in a journal with its ending. A drop without a preceding load counts as a load of its own."""
     open_loads: dict[tuple[str, int], str] = {}
     for kind, message_id, attempt in journal.entries:
         goal = (message_id, attempt)

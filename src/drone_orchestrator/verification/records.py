@@ -1,4 +1,4 @@
-"""What the checkers read and what they report."""
+"""The checkers' input and reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INVARIANTS = {
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken invariant. ``text`` names the smallest evidence; ``revisions`` are where in the store to look."""
+    """Broken invariant. ``text`` gives the smallest evidence; ``revisions`` are those of the store that show it."""
 
     invariant: str  # "I1" … "I7"
     text: str
@@ -31,10 +31,10 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class JournalHistory:
-    """What one drone's journal says, oldest first: ``(kind, message_id, attempt)``.
+    """Entries of one drone's journal, oldest first: ``(kind, message_id, attempt)``.
 
     Kinds: ``cleared``, ``loaded``, ``dropping``, ``dropped``, ``returned``, ``closed``; others are ignored.
-    ``epochs`` are those that the drone heard of, and those of the commands that it obeyed, oldest first.
+    ``epochs`` are the epochs that the drone heard, and those of the commands that it obeyed, oldest first.
     """
 
     drone_id: str
@@ -45,9 +45,9 @@ class JournalHistory:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The verdict on a history. ``invariants`` counts all violations; ``violations`` lists the first of them.
+    """Verdict on a history. ``invariants`` counts all violations; ``violations`` lists the first of them.
 
-    ``archived``: orders in the archive that was checked along, not counting ``repeats`` of them.
+    ``archived``: orders in the checked archive, without ``repeats`` of them.
     """
 
     orders: int

@@ -12,7 +12,7 @@ from .store_replay import Change, Step, StoreReplay
 
 
 class Replayable:
-    """Folds events as they come. Keeps the folded state per order, never the events."""
+    """Fold of events in sequence. Keeps the folded state of each order, never the events."""
 
     id = "I6"
 
@@ -20,7 +20,7 @@ class Replayable:
         self._folded: dict[str, Saga] = {}
         self._written: dict[str, int] = {}  # message id -> highest event number ever written
         self._living: dict[str, int] = {}  # message id -> number of its event keys
-        self._archived: set[str] = set()  # ended before the history starts, with events that are gone
+        self._archived: set[str] = set()  # ended before the history starts; their events may be gone
 
     def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
         touched: dict[str, None] = {}
@@ -44,7 +44,7 @@ class Replayable:
             yield from self._retired(saga.message_id, step.revision)
 
     def _retired(self, message_id: str, revision: int) -> Iterator[Violation]:
-        """Its events left with it. Whoever gets its id next begins at number 1."""
+        """Forget a retired order: its events left with it, and the next order with its id begins at number 1."""
         left = self._living.pop(message_id, 0)
         if left:
             yield Violation(self.id, f"order {message_id} was retired, but {left} of its events stayed", (revision,))
@@ -56,7 +56,7 @@ class Replayable:
         return iter(())
 
     def _event_key(self, change: Change, step: Step, replay: StoreReplay) -> Iterator[Violation]:
-        """An event is written once under its own number, and stays at least until its order has ended."""
+        """Yield a violation if an event is rewritten, has a wrong number, or is deleted before its order has ended."""
         message_id, _, number = change.id.rpartition("/")
         if change.after is None:
             self._living[message_id] = self._living.get(message_id, 0) - 1
@@ -76,7 +76,7 @@ class Replayable:
         self._written[message_id] = max(n, self._written.get(message_id, 0))
 
     def _skip_archived(self, step: Step, replay: StoreReplay) -> None:
-        """Orders that ended before the history starts may have lost events, or their saga, to archiving."""
+        """Note the orders that ended before the history starts: archiving may have removed their events or saga."""
         present: dict[str, int] = {}
         last: dict[str, int] = {}
         for event in step.events:

@@ -1,4 +1,4 @@
-"""The store as of one revision, and what the latest revision changed in it."""
+"""The store at one revision, and the changes of the latest revision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TYPE_OF: dict[Kind, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key before and after a revision; ``None``: there was, or is, none. Event keys have no ``before``.
+    """Key before and after a revision; ``None``: absent. Event keys have no ``before``.
 
     ``mod_revision`` is the key's own: at a baseline it is older than the step.
     """
@@ -47,7 +47,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One revision. ``baseline``: not a change but the whole content, at which the history starts.
+    """One revision. ``baseline``: the whole content with which the history starts, not a change.
 
     ``leader_epoch`` is that of the leader in office when the revision was written, 0 for none. ``events`` are those
     that were written, in the order of their numbers. ``retired``: orders that had ended and left the store; their ids
@@ -63,7 +63,7 @@ class Step:
 
 
 class StoreReplay:
-    """Replays a history. Holds all living keys but events, and indices that make each check cost what changed.
+    """Replay of a history. Holds all live keys except events, with indices so that a check costs only what changed.
 
     A value that could not be decoded, or is not of its key's type, is in ``unreadable`` only.
     """
@@ -82,7 +82,7 @@ class StoreReplay:
         self.unreadable: dict[tuple[Kind, str], str] = {}
 
     def advance(self, change: StoreChange) -> Step:
-        """Apply one revision and tell what it changed. The first one may be a snapshot of older keys."""
+        """Apply one revision and return its changes. The first one may be a snapshot of older keys."""
         baseline = self.revision == 0 and any(e.mod_revision < change.revision for e in change.entries)
         self.starts_late = self.starts_late or baseline
         epoch_before = self.leader_epoch

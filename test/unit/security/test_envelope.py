@@ -196,7 +196,7 @@ def test_no_keys_is_an_empty_ring() -> None:
     [
         ("shop-1", "not id:hex"),
         ("shop-1:xyz", "not hexadecimal"),
-        ("shop-1:00ff", "2 bytes"),
+        ("shop-1:00ff", "got 2"),
         (f"a b:{KEY.hex()}", "key id"),
         (f"a:{KEY.hex()},a:{OTHER.hex()}", "twice"),
     ],

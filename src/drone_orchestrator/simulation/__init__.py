@@ -1,2 +1,5 @@
-"""A whole region in one thread and in virtual time: real core, drivers, planner and drone machines; everything else
-is simulated, and goes wrong as a seed says. The same seed is the same run, anywhere."""
+"""A whole region in one thread and in virtual time, with faults that a seed decides.
+
+Core, drivers, planner and drone machines are those of production; everything else is simulated. The same seed gives the
+same run on every machine. ``docs/simulation.md`` lists the parts and says how to add a fault.
+"""

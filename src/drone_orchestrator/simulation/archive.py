@@ -1,4 +1,4 @@
-"""The archive that ended orders leave the store for: in memory, and full at times."""
+"""Archive of ended orders, in memory, and full at times."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ class MemoryArchive:
             self.orders[order.saga.message_id] = order
 
     def close(self) -> None:
-        """Memory needs no closing."""
+        """Do nothing: memory needs no closing."""

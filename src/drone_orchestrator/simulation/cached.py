@@ -1,4 +1,4 @@
-"""A client of the in-memory store that decodes each value once for all clients: they all read the same bytes."""
+"""Client of the in-memory store that shares decoded values with the other clients, since all read the same bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..store.kv import KeyValue
 
 
 class CachedStore(MemoryStore):
-    """Shares ``decoded`` (by key and revision) with the other clients; entries are immutable, so nobody notices."""
+    """Store client that shares ``decoded`` (by key and revision) with the others. Entries are immutable."""
 
     def __init__(
         self,

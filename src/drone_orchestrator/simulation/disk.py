@@ -1,4 +1,4 @@
-"""A drone's journal in memory: the real format and the real recovery, on bytes that can be torn, damaged and lost."""
+"""Journal of a drone in memory: real format and recovery, on bytes that can be torn, damaged and lost."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..runtime.journal import Damage, JournalCorrupt, Record, header_line, parse
 
 
 class Died(Exception):
-    """The drone's program was killed in the middle of this append."""
+    """The drone's program was killed during this append."""
 
 
 class Disk:
-    """What outlives the drone's program. ``written`` has every record that was ever durable, by journal identity."""
+    """Disk of a drone. It survives the program. ``written`` has every record ever durable, by journal identity."""
 
     def __init__(self, name: str, rng: Random) -> None:
         self.name = name
@@ -32,7 +32,7 @@ class Disk:
         return identity
 
     def append(self, identity: str, record: Mapping[str, Any]) -> None:
-        """Write ``record``, or as much of it as the moment of death allows. Raises :class:`Died`."""
+        """Write ``record``, or only its beginning if the program dies: then raises :class:`Died`."""
         line = record_line(record)
         kept = self._rng.randint(0, len(line)) if self.tear_next else len(line)
         self.data += line[:kept]
@@ -43,11 +43,11 @@ class Disk:
             raise Died
 
     def lose(self) -> None:
-        """The card was replaced by an empty one."""
+        """Replace the disk with an empty one."""
         self.data = b""
 
     def damage(self) -> bool:
-        """One byte of what was written long ago goes bad; ``False`` where there is too little to tell from a tear."""
+        """Damage one byte before the last record. ``False`` if only one record is there: that would look like a tear."""
         end = self.data[:-1].rfind(b"\n")
         if end <= 0:
             return False
@@ -89,7 +89,7 @@ class MemoryJournal:
         self._begin(self._disk.new_identity(), ())
 
     def close(self) -> None:
-        """Bytes need no closing."""
+        """Do nothing: bytes need no closing."""
 
     def _begin(self, identity: str, records: Iterable[Mapping[str, Any]]) -> None:
         self.identity = identity

@@ -1,4 +1,4 @@
-"""One drone of the simulated region: real machine, shell and journal format; simulated autopilot and disk."""
+"""One drone of the simulated region: real machine, driver and journal format; simulated autopilot and disk."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from .physics import SimulatedFlight
 from .scheduler import Process, SimulatedClock
 
 CLEARANCE_RETRY_S = 1.0
-#: So many answers to questions of a drone may come again.
+#: The most recent clearance answers that may be delivered a second time.
 REMEMBERED_ANSWERS = 4
-#: The executor looks around so often; news are published at its next look.
+#: Executor tick (s). News is published on the next one.
 TICK_S = 0.1
 SHORTEST_TICK_S = 0.01
 #: Longest time (s) that a drone's program stays down after a crash.
@@ -50,9 +50,9 @@ class LeaderCandidate(Protocol):
 
 
 class SimulatedDrone:
-    """Does what the executor's node does: lets time pass, publishes, answers. ``start`` and ``kill`` are its program's.
+    """A drone and its program. The program does what the executor's node does: it ticks, publishes and answers.
 
-    A drone that is ``dead`` never starts again, and stays where it is.
+    ``start``, ``kill`` and ``crash`` concern the program. A ``dead`` drone never starts again and stays where it is.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class SimulatedDrone:
         self._arm(environment.scheduler.now_s + TICK_S * environment.rng.random())
 
     def kill(self) -> None:
-        """The program dies; the autopilot goes on, or breaks off what it was doing."""
+        """Kill the program. The autopilot continues, or breaks off what it was doing."""
         self.process.kill()
         self.driver = None
         if self._environment.rng.random() < 0.5:
@@ -123,27 +123,27 @@ class SimulatedDrone:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing is under way and a leader has heard of everything."""
+        """``True`` if no goal is in progress and a leader has acknowledged every outcome."""
         return self.driver is not None and not self.driver.is_busy
 
-    # --- what others say (on arrival) ---------------------------------------------------------------------------------
+    # --- messages, on arrival -----------------------------------------------------------------------------------------
 
     def goal_requested(self, effect: SendGoal, reply: Callable[[bool], None]) -> None:
-        def take_in() -> None:
+        def deliver() -> None:
             effects = self._step(GoalRequested(effect.order, effect.attempt, effect.epoch))
             for answer in effects:
                 if isinstance(answer, AnswerGoal):
                     reply(answer.accepted)
 
-        self.process.do(take_in)
+        self.process.do(deliver)
 
     def recalled(self, message_id: str, attempt: int) -> None:
-        def take_in() -> None:
+        def deliver() -> None:
             assert self.driver is not None
-            # A cancel request carries no epoch; whoever has the goal's id may recall it.
+            # A cancel request carries no epoch: every client that knows the goal's id may recall it.
             self._step(RecallRequested(message_id, attempt, self.driver.durable.highest_epoch))
 
-        self.process.do(take_in)
+        self.process.do(deliver)
 
     def told(self, event: DroneEvent) -> None:
         self.process.do(lambda: self._step(event))
@@ -153,12 +153,12 @@ class SimulatedDrone:
         self.told(answer)
 
     def may_load(self, message_id: str) -> bool:
-        """Whether the drone still has the order for its goal, and does not stand still for good."""
+        """Tell whether the drone still has a goal for the order and is not grounded."""
         goal = self.driver.durable.goal if self.driver is not None else None
         return goal is not None and goal.message_id == message_id and self.phase is not Phase.GROUNDED
 
     def knows(self, message: LeaderHeard) -> bool:
-        """Whether hearing this (again) would change nothing: then nobody needs to simulate it."""
+        """Tell whether this message would change nothing, so that it need not be simulated."""
         driver = self.driver
         return driver is not None and not message.acknowledged and driver.durable.highest_epoch >= message.epoch
 
@@ -166,11 +166,11 @@ class SimulatedDrone:
         self.process.do(self._lift_grounding)
 
     def _lift_grounding(self) -> None:
-        # The executor looks around ten times a second; here that is saved, but for where it matters.
-        if self._look_around():
+        # The executor senses on every tick. The simulation skips ticks that change nothing, but here it matters.
+        if self._sense():
             self._step(LiftGrounding())
 
-    # --- what the driver tells ------------------------------------------------------------------------------------
+    # --- Surroundings of the driver --------------------------------------------------------------------------------
 
     def ask_clearance(self, question: AskClearance) -> None:
         for replica in self._replicas.values():
@@ -187,7 +187,7 @@ class SimulatedDrone:
         environment.trace(f"{self.id}: {before.name} -> {after.name}")
         asks = after is Phase.AWAITING_CLEARANCE and bool(self._answers)
         if asks and environment.rng.random() < environment.conditions.message_repeat:
-            # The worst moment for an old answer to come once more is when a new one is waited for.
+            # The worst moment for an old answer to arrive again is while the drone waits for a new one.
             environment.faults["message_repeated"] += 1
             old = environment.rng.choice(self._answers)
             environment.scheduler.after(environment.rng.random() * CLEARANCE_RETRY_S, lambda: self.told(old))
@@ -202,7 +202,7 @@ class SimulatedDrone:
         return self.driver.durable.goal.message_id
 
     def _step(self, event: DroneEvent) -> list[object]:
-        """Let the drone take in ``event``; nothing comes of it where the program dies over it."""
+        """Step the driver with ``event`` and return the effects, or none if the program dies in this step."""
         driver = self.driver
         assert driver is not None
         before = driver.durable
@@ -225,16 +225,16 @@ class SimulatedDrone:
             return
         self._armed_s = float("inf")
         environment, driver = self._environment, self.driver
-        if not self._look_around():
+        if not self._sense():
             return
         report = driver.due_report()
         if report is not None:
             self._publish(report)
-        wish_s = min(self.flight.next_change_s() + SHORTEST_TICK_S, self.clock.at_mono(driver.next_deadline()))
-        self._arm(max(environment.scheduler.now_s + SHORTEST_TICK_S, wish_s))
+        due_s = min(self.flight.next_change_s() + SHORTEST_TICK_S, self.clock.at_mono(driver.next_deadline()))
+        self._arm(max(environment.scheduler.now_s + SHORTEST_TICK_S, due_s))
 
-    def _look_around(self) -> bool:
-        """Sense; ``False`` where the program died over it."""
+    def _sense(self) -> bool:
+        """Step the driver with the flight state. ``False`` if the program dies in this step."""
         assert self.driver is not None
         try:
             self.driver.sense(0.0)

@@ -1,4 +1,4 @@
-"""What goes wrong when: each kind that a seed has drawn strikes at random moments, and passes again."""
+"""Injects faults: each kind that the seed has drawn strikes at random moments, and ends after a while."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ T = TypeVar("T")
 
 #: How far a wall clock may be set (s), either way.
 CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
-#: A request to the store that was held up arrives within so long (s): no network keeps one for minutes.
+#: A delayed request reaches the store within this time (s): no network keeps one for minutes.
 LATEST_S = 20.0
 
 
 class FaultInjector:
-    """Injects the kinds of :data:`.profile.FAULTS` until :meth:`stop`; each method ``_<kind>`` says if it struck."""
+    """Injects the kinds of :data:`.profile.FAULTS` until :meth:`stop`.
+
+    The method ``_<kind>`` strikes and returns its victim for the trace, or ``""`` if there was none.
+    """
 
     def __init__(
         self,
@@ -70,7 +73,7 @@ class FaultInjector:
     # --- orchestrators ----------------------------------------------------------------------------------------------
 
     def _replica(self) -> SimulatedReplica | None:
-        """Some replica that runs, most often the leader: the others have less to lose."""
+        """Choose a running replica, most often the leader, because it has most to lose."""
         running = [r for r in self._replicas.values() if r.process.alive]
         leaders = [r for r in running if r.epoch]
         return self._one_of(leaders if leaders and self._rng.random() < 0.7 else running)
@@ -115,7 +118,7 @@ class FaultInjector:
     # --- network ------------------------------------------------------------------------------------------------------
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """A machine, or a few, and whom they are cut off from."""
+        """Choose one to three machines and those that they are cut off from. Return the pairs."""
         drones, replicas = list(self._drones), list(self._replicas)
         inside = self._rng.sample(drones + replicas, self._rng.randint(1, 3))
         outside = replicas if self._rng.random() < 0.5 else [self._rng.choice(replicas)]
@@ -142,12 +145,12 @@ class FaultInjector:
     # --- store --------------------------------------------------------------------------------------------------------
 
     def _client(self) -> str:
-        """Some client of the store, most often the leader: the others have less to lose."""
+        """Choose a client of the store, most often the leader, because it has most to lose."""
         leaders = [r.name for r in self._replicas.values() if r.epoch]
         return self._rng.choice(leaders if leaders and self._rng.random() < 0.5 else self._store_clients)
 
     def _set_store_available(self, available: bool, client: str | None) -> None:
-        """Cut ``client`` off from the store, or let it back; ``None`` for every client but the recorder."""
+        """Connect ``client`` to the store, or cut it off. ``None``: every client but the recorder."""
         for name in [*self._store_clients, OPERATOR] if client is None else [client]:
             self._environment.backend.set_available(available, name)
         for replica in self._replicas.values():
@@ -176,7 +179,7 @@ class FaultInjector:
         return client
 
     def _deliver_late(self) -> None:
-        """Whoever is still to be held up after this round is let through by the next."""
+        """Deliver the delayed requests now. Requests delayed since then are delivered in the next round."""
         self._environment.backend.deliver_late()
         if self._environment.backend.has_late():
             self._environment.scheduler.after(LATEST_S, self._deliver_late)
@@ -195,7 +198,7 @@ class FaultInjector:
 
     def _lease_expired(self) -> str:
         if self._rng.random() < 0.5:
-            # The hardest moment is just after it was made: whoever made it may not have heard so yet.
+            # The hardest moment is just after a reservation was made: the leader may not know yet that it was.
             self._recorder.expires_next_reservation = True
             return "the next reservation"
         key = self._one_of(self._environment.backend.leased_keys())
@@ -225,7 +228,7 @@ class FaultInjector:
     # --- drones -------------------------------------------------------------------------------------------------------
 
     def _drone(self) -> SimulatedDrone | None:
-        """Some drone whose program runs, most often one at work."""
+        """Choose a drone whose program runs, most often a busy one."""
         running = [d for d in self._drones.values() if d.process.alive]
         busy = [d for d in running if d.phase not in (Phase.IDLE, Phase.GROUNDED)]
         return self._one_of(busy if busy and self._rng.random() < 0.8 else running)
@@ -255,7 +258,7 @@ class FaultInjector:
         return f"{drone.id} {drone.phase.name}"
 
     def _drone_dead(self) -> str:
-        """For good; but of each class one stays, or there would be orders that nobody could ever fly."""
+        """Kill a drone for good. One drone of each class stays, or some orders could never be flown."""
         drone = self._drone()
         if drone is None or sum(d.dead for d in self._drones.values()) >= self._environment.profile.max_dead_drones:
             return ""

@@ -1,4 +1,4 @@
-"""Messages between named machines: late, lost, repeated, overtaken, held up, or cut off one way or both."""
+"""Network between named machines: messages are delayed, lost, repeated, reordered or held up; links are cut."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .scheduler import Action, Scheduler
 #: Share of the messages to a cut link that arrive when it heals.
 HELD_SHARE = 0.5
 
-#: A message that comes a second time does so within this (s): mostly soon, now and then a whole delivery later.
+#: A repeated message arrives within this time (s): mostly soon, now and then a whole delivery later.
 REPEATED_WITHIN_S = 60.0
 
 
 class SimulatedNetwork:
-    """``conditions`` says how bad it is now. Counts in ``faults`` what it does to messages."""
+    """Network whose present quality is ``conditions()``. It counts in ``faults`` what it does to messages."""
 
     def __init__(
         self, scheduler: Scheduler, rng: Random, conditions: Callable[[], Conditions], faults: Counter[str]
@@ -32,7 +32,7 @@ class SimulatedNetwork:
         self._held: dict[tuple[str, str], list[Action]] = {}
 
     def cut(self, source: str, target: str) -> None:
-        """Nothing gets from ``source`` to ``target`` until it is healed as often as it was cut."""
+        """Drop messages from ``source`` to ``target`` until :meth:`heal` was called as often as this method."""
         self._cut[source, target] = self._cut.get((source, target), 0) + 1
 
     def heal(self, source: str, target: str) -> None:
@@ -49,10 +49,10 @@ class SimulatedNetwork:
             self._release(link)
 
     def send(self, source: str, target: str, deliver: Action, topic: str = "") -> None:
-        """Let ``deliver`` happen at the target, some time. Messages of one ``topic`` do not overtake, as in DDS.
+        """Call ``deliver`` at the target, later. Messages of one ``topic`` keep their order, as in DDS.
 
-        A topic is of one writer; its messages get lost, but are not repeated. Others may come twice; and what meets a
-        link that is cut may get through when that heals, for the sender tries again, whatever has happened meanwhile.
+        A topic has one writer; its messages may be lost, but are not repeated. Other messages may arrive twice. Over a
+        link that is cut, they may arrive when it heals, because their sender retries whatever happens meanwhile.
         """
         conditions, rng = self._conditions(), self._rng
         if self._cut and (source, target) in self._cut:

@@ -1,4 +1,4 @@
-"""Physical truth: where every package really is, and how drones really move. No program can lie about this."""
+"""Physical truth: where every package really is, and how drones really move."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAME_PLACE_DEG = 1e-5
 
 @dataclass(slots=True)
 class Package:
-    """``carrier`` is the drone that has it, ``""`` where it lies at its depot or was dropped."""
+    """A package. ``carrier`` is the drone that has it, ``""`` if it is at its depot or was dropped."""
 
     order: Order
     pickup: GeoPoint
@@ -26,7 +26,7 @@ class Package:
 
 
 class Packages:
-    """All packages of the region. ``broken`` collects what must never happen."""
+    """All packages of the region. ``broken`` collects events that must never happen."""
 
     def __init__(self, depot: GeoPoint) -> None:
         self._depot = depot
@@ -42,7 +42,7 @@ class Packages:
         return self._packages[message_id]
 
     def take(self, message_id: str, drone_id: str, place: GeoPoint) -> None:
-        """A drone takes the package on board."""
+        """Take the package on board a drone."""
         package = self._packages[message_id]
         if not self.may_take(message_id, drone_id):
             self.broken.append(f"{drone_id} took the package of order {message_id} before it was cleared")
@@ -52,7 +52,7 @@ class Packages:
         package.carrier, package.at_depot = drone_id, False
 
     def put(self, message_id: str, drone_id: str, place: GeoPoint) -> None:
-        """A drone lets the package go."""
+        """Drop the package from a drone."""
         package = self._packages[message_id]
         package.carrier = ""
         if _same(place, package.pickup):
@@ -65,12 +65,12 @@ class Packages:
             self.broken.append(f"{drone_id} dropped the package of order {message_id} at {place}: nobody lives there")
 
     def fetch(self, message_id: str) -> None:
-        """A person brings the package back to its depot."""
+        """Bring the package back to its depot, as a person does."""
         package = self._packages[message_id]
         package.carrier, package.at_depot = "", True
 
     def contradiction(self, saga: Saga) -> str:
-        """Why what the saga says of the package is not so, ``""`` where it is."""
+        """Return how the saga contradicts the truth about its package, or ``""``."""
         package = self._packages[saga.message_id]
         says = f"order {saga.message_id} is {saga.status.value} ({saga.reason})"
         if saga.status is SagaStatus.DELIVERED and package.drops != 1:
@@ -82,7 +82,7 @@ class Packages:
 
 @dataclass(frozen=True, slots=True)
 class Sensed:
-    """What the autopilot of a drone says; see :class:`~drone_orchestrator.runtime.drone_driver.Senses`."""
+    """Senses of a drone's autopilot; see :class:`~drone_orchestrator.runtime.drone_driver.Senses`."""
 
     position: GeoPoint
     energy_wh: float
@@ -93,7 +93,7 @@ class Sensed:
 
 @dataclass(slots=True)
 class _Act:
-    """Loading (``message_id`` is taken) or dropping, done at ``end_s``."""
+    """Loading or dropping the package of ``message_id``, which ends at ``end_s``."""
 
     loads: bool
     message_id: str
@@ -101,9 +101,9 @@ class _Act:
 
 
 class SimulatedFlight:
-    """A drone with its autopilot, which goes on when the drone's program dies. Moves in legs, not in steps.
+    """A drone with its autopilot, which continues when the drone's program dies. It moves in legs, not in steps.
 
-    ``cargo()`` names the order whose package a ``load`` is meant for.
+    ``cargo()`` names the order whose package a ``load`` takes.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class SimulatedFlight:
     # --- what the drone's program commands --------------------------------------------------------------------------
 
     def goto(self, target: GeoPoint) -> None:
-        # Also where it stands already: the act may be one that a program wanted which is dead by now.
+        # Even if the drone is there already: a program that has died since may have begun the act.
         self._act = None
         if target == self._target and not self._holds:
             return
@@ -160,23 +160,23 @@ class SimulatedFlight:
         self._act = None
 
     def step(self, dt_s: float) -> None:
-        """Time passes by itself here."""
+        """Do nothing: the scheduler lets time pass."""
 
     def close(self) -> None:
-        """The drone stays."""
+        """Do nothing: the drone stays."""
 
     # --- what happens to it -----------------------------------------------------------------------------------------
 
     def break_off(self) -> None:
-        """Stop loading or dropping; what the autopilot does when nobody talks to it any more, or not."""
+        """Stop loading or dropping, as some autopilots do when their program falls silent."""
         self._act = None
 
     def service(self) -> None:
-        """A person has repaired it and put a full battery in."""
+        """Repair the drone and insert a full battery, as a person does."""
         self.fault, self._energy_wh, self._settled_s = "", self._class.battery_wh, self._scheduler.now_s
 
     def unload(self) -> str:
-        """A person takes the package off; its message id."""
+        """Take the package off, as a person does. Returns its message id."""
         taken, self.loaded, self._act = self.loaded, "", None
         return taken
 
@@ -202,11 +202,11 @@ class SimulatedFlight:
 
     @property
     def is_dropping(self) -> bool:
-        """Whether it is letting its package go."""
+        """``True`` while the drone is dropping its package."""
         return self._act is not None and not self._act.loads
 
     def next_change_s(self) -> float:
-        """When (virtual, s) the next leg or act ends; infinite for never."""
+        """Return when (virtual, s) the next leg or act ends; infinite if nothing is in progress."""
         if self._act is not None:
             return self._act.end_s
         return self._arrive_s if self._arrive_s > self._scheduler.now_s else float("inf")
@@ -227,7 +227,7 @@ class SimulatedFlight:
             self.loaded = ""
 
     def _settle_energy(self) -> None:
-        """Spend what was flown since the last look; on the ground at the depot the battery is charged."""
+        """Subtract the energy used since the last call, and add what the battery was charged at the depot."""
         now_s = self._scheduler.now_s
         flown_s = max(0.0, min(now_s, self._arrive_s) - self._settled_s)
         if flown_s:

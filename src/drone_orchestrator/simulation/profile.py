@@ -1,4 +1,4 @@
-"""How large a simulated region is and how hard it is tried. Each seed draws its own conditions out of a profile."""
+"""Sizes of simulated regions, and rates of their faults. Each seed draws its own conditions from a profile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
-#: Every kind of fault that is injected at moments of its own, by the name that reports count it under.
+#: Kinds of faults that strike at random moments, by the name under which reports count them.
 FAULTS = (
     "replica_crash",
     "replica_stop",
@@ -32,13 +32,13 @@ FAULTS = (
     "archive_full",
 )
 
-#: Longer than any customer takes to ask again (s).
+#: Longer than any shop takes to repeat an order (s).
 RETENTION_S = 250.0
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Sizes, durations (s) and rates. ``fault_period_s`` is the mean time between two faults of one kind that is on."""
+    """Sizes, durations (s) and rates. ``fault_period_s`` is the mean time between two faults of a kind that is on."""
 
     name: str = "standard"
     replicas: int = 3
@@ -63,7 +63,7 @@ class Profile:
 
 STANDARD = Profile()
 
-#: Few drones and orders, faults all the time: a broken core is found within seconds.
+#: Few drones and orders, and constant faults: finds a broken core within seconds.
 INTENSE = Profile(
     name="intense",
     drones=4,
@@ -81,7 +81,7 @@ INTENSE = Profile(
     max_events=200_000,
 )
 
-#: Nothing fails: what is left is concurrency.
+#: No faults: only concurrency is left.
 CALM = Profile(name="calm", drones=4, orders=20, safety_s=300.0, fault_share=0.0)
 
 PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM)}
@@ -89,7 +89,7 @@ PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM)}
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What one seed has drawn: ``periods_s`` has the kinds of fault that are on, with the mean time between two."""
+    """Conditions of one seed. ``periods_s`` maps each kind of fault that is on to its mean period."""
 
     periods_s: Mapping[str, float]
     message_delay_s: float  # longest
@@ -99,13 +99,13 @@ class Conditions:
     watch_delay_s: float
     reservation_ttl_s: float
     lease_ttl_s: float
-    heartbeats: bool  # whether a leader's death shows in its heartbeats, or by its lease alone
+    heartbeats: bool  # else only its lease shows that a leader is dead
     compact_above: int  # records in a drone's journal
-    retention_s: float | None  # how long ended orders stay in the store; ``None``: for ever
+    retention_s: float | None  # how long ended orders stay in the store; ``None``: forever
 
     @classmethod
     def draw(cls, profile: Profile, rng: Random) -> Conditions:
-        """Not every kind in every seed: what is on all the time would hide what needs quiet."""
+        """Draw the conditions of one seed. Some kinds stay off, because constant faults hide defects that need quiet."""
         on = [kind for kind in FAULTS if rng.random() < profile.fault_share]
         rough = profile.fault_share > 0.0
         ttl_s = rng.choice((3.0, 5.0))
@@ -120,12 +120,12 @@ class Conditions:
             lease_ttl_s=ttl_s,
             heartbeats=rng.random() < 0.5,
             compact_above=rng.choice((20, 20_000)),
-            # It is a promise by the wall clock, so that a clock that jumps may break it: an id is free again too soon.
+            # Retention is measured by the wall clock: a clock that jumps could free an id too early.
             retention_s=rng.choice((None, RETENTION_S)) if "clock_jump" not in on else None,
         )
 
     def calmed(self) -> Conditions:
-        """The same without anything that goes wrong."""
+        """Return the same conditions without faults."""
         return replace(
             self,
             periods_s={},

@@ -61,7 +61,7 @@ class Recorder:
         return [stored.value for stored in self.view.sagas.values() if stored.value.parked]
 
     def is_cleared(self, message_id: str, drone_id: str) -> bool:
-        """Whether the store says now that the drone may load the order's package."""
+        """Tell whether the drone holds a clearance, at this moment, to load the order's package."""
         self.record()
         return self._cleared.get(message_id) == drone_id
 

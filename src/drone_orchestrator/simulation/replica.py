@@ -31,10 +31,10 @@ from .workers import SimulatedWorkers
 
 PUBLISH_PERIOD_S = 2.0
 HEARTBEAT_PERIOD_S = 1.0
-#: A leader that is not heard for so long is suspected.
+#: Suspect a leader that is not heard for this long (s).
 SILENT_S = 2.5
 GOAL_TIMEOUT_S = 3.0
-#: From how many steps on they go to the store beside others that are under way: mostly few, for a region is small here.
+#: Sizes of a full group of commits to draw from. Mostly small, because a simulated region is small.
 FULL_GROUPS = (1, 2, FULL_GROUP)
 
 
@@ -55,9 +55,9 @@ class GoalTarget(Protocol):
 
 
 class SimulatedReplica:
-    """What the node around a driver does, as far as others can tell: it opens and closes the office, and passes on.
+    """An orchestrator process. It does what the node around a driver does, as far as drones and replicas can tell.
 
-    ``start`` begins a new process under the same name, ``kill`` and ``stop`` (as on SIGTERM) end it.
+    ``start`` begins a new process under the same name; ``kill``, and ``stop`` (as on SIGTERM), end it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SimulatedReplica:
         self.process = Process(environment.scheduler)
         self.process.kill()
         self.retired = False
-        self.epoch = 0  # of the office that is open, 0 for none
+        self.epoch = 0  # fencing token while it leads, else 0
         self.clock = SimulatedClock(environment.scheduler, environment.rng.uniform(0.0, 1000.0))
         self._environment = environment
         self._replicas = replicas
@@ -140,7 +140,7 @@ class SimulatedReplica:
             self.start()
 
     def _turn_delay_s(self) -> float:
-        """A standby only listens: it may take more at a time."""
+        """Return the longest delay of a turn. A standby only listens, so it may take more events at a time."""
         profile = self._environment.profile
         return profile.turn_delay_s if self.core.epoch else profile.standby_turn_delay_s
 
@@ -150,12 +150,12 @@ class SimulatedReplica:
         self.store.close()
 
     def stop(self) -> None:
-        """End in good order: the office is handed back."""
+        """End cleanly: resign if this replica leads."""
         self.driver.stop()
         self.kill()
 
     def hand_over(self) -> None:
-        """An operator deactivates the leader."""
+        """Hand leadership over, as an operator does."""
         self.retired = True
         self.driver.post(OperatorResign())
 
@@ -164,7 +164,7 @@ class SimulatedReplica:
         self.driver.post(OperatorCampaign())
 
     def store_changed(self) -> None:
-        """There may be something for the watch; it takes a while to get here."""
+        """Note that the watch may have something to deliver. It arrives after a delay."""
         if self.process.alive and not self._pump_due:
             self._pump_due = True
             delay_s = 0.001 + self._environment.rng.random() * self._environment.conditions.watch_delay_s
@@ -178,7 +178,7 @@ class SimulatedReplica:
         self._environment.defect(f"{self.name}: {error!r}", error)
         self.process.kill()
 
-    # --- what drones say (on arrival) -----------------------------------------------------------------------------
+    # --- messages, on arrival ------------------------------------------------------------------------------------
 
     def drone_heard(self, report: DroneReport) -> None:
         self.process.do(lambda: self._drone_heard(report))
@@ -194,7 +194,7 @@ class SimulatedReplica:
         self.process.do(lambda: self._heartbeat_heard(epoch))
 
     def _heartbeat_heard(self, epoch: int) -> None:
-        """What DDS liveliness does for a standby: tell of heartbeats that stop."""
+        """Report a heartbeat, and the silence if no other follows, as DDS liveliness does."""
         self._heartbeats_heard += 1
         heard = self._heartbeats_heard
         self.driver.post(LeaderAlive(epoch))
@@ -216,11 +216,11 @@ class SimulatedReplica:
             )
         )
 
-    # --- the fleet, as the driver sees it ---------------------------------------------------------------------------
+    # --- Fleet of the driver -----------------------------------------------------------------------------------
 
     def send_goal(self, effect: SendGoal) -> None:
         if effect.epoch != self.epoch:
-            return  # decided in another office
+            return  # decided in another epoch
         key = (effect.drone_id, effect.order.message_id, effect.attempt)
         answered: list[bool] = []
 
@@ -279,12 +279,12 @@ class SimulatedReplica:
             self._acks.clear()
 
     def _publish_again(self) -> None:
-        self._told.clear()  # a message may have been lost: say everything once more
+        self._told.clear()  # a message may have been lost: repeat everything
         self._publish()
         self.process.after(PUBLISH_PERIOD_S, self._publish_again)
 
     def _publish(self) -> None:
-        """Tell each drone what of the leader's state concerns it, where that is news to it."""
+        """Send each drone the part of the leader's state that concerns it, if that is news."""
         if not self.epoch:
             return
         for drone in self._drones.values():

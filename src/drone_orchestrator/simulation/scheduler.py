@@ -1,4 +1,4 @@
-"""Virtual time, processes that crash and hang in it, and their clocks."""
+"""Virtual time, and the processes and clocks that live in it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ WALL_START_S = 1_700_000_000.0
 
 
 class OutOfBounds(RuntimeError):
-    """The run takes more events than it may: something turns in circles."""
+    """The run takes more events than it may: something loops."""
 
 
 class Scheduler:
-    """A heap of what happens when (s). What is due at the same time happens in the order in which it was asked for."""
+    """Heap of actions by time (s). Actions due at the same time happen in the order in which they were scheduled."""
 
     def __init__(self, max_events: int) -> None:
         self.now_s = 0.0
@@ -30,7 +30,7 @@ class Scheduler:
         self._count = 0
 
     def at(self, at_s: float, action: Action) -> None:
-        """Let ``action`` happen at ``at_s``, or now if that is over."""
+        """Schedule ``action`` at ``at_s``, or now if that has passed."""
         self._count += 1
         heapq.heappush(self._heap, (max(at_s, self.now_s), self._count, action))
 
@@ -38,7 +38,7 @@ class Scheduler:
         self.at(self.now_s + delay_s, action)
 
     def run_until(self, end_s: float) -> None:
-        """Let everything happen that is due up to ``end_s``. Raises :class:`OutOfBounds`."""
+        """Run all actions due up to ``end_s``. Raises :class:`OutOfBounds`."""
         while self._heap and self._heap[0][0] <= end_s:
             self.now_s, _, action = heapq.heappop(self._heap)
             self.events += 1
@@ -49,7 +49,7 @@ class Scheduler:
 
 
 class Process:
-    """One run of a program. Killed, nothing of it happens any more; hung, everything of it waits until it wakes up."""
+    """One run of a program. Once killed, none of its actions happen; while hung, they wait until it wakes up."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.alive = True
@@ -68,7 +68,7 @@ class Process:
         self._scheduler.after(delay_s, lambda: self.do(action))
 
     def do(self, action: Action) -> None:
-        """Let ``action`` happen now, or when the process wakes up, or never."""
+        """Run ``action`` now, on waking up if the process hangs, or never if it was killed."""
         if not self.alive:
             return
         if self.hung:
@@ -84,7 +84,7 @@ class Process:
         self.hung = True
 
     def wake(self) -> None:
-        """Do at once, and in their order, all the things that have waited."""
+        """Run at once, and in order, all the actions that have waited."""
         self.hung = False
         waiting, self._waiting = self._waiting, []
         for action in waiting:
@@ -92,7 +92,7 @@ class Process:
 
 
 class SimulatedClock(Clock):
-    """The clocks of one machine. Its monotonic clock is as good as any; its wall clock may be set at any time."""
+    """Clocks of one machine. Its monotonic clock never jumps; its wall clock may be set at any time."""
 
     def __init__(self, scheduler: Scheduler, mono_offset_s: float) -> None:
         self.wall_error_s = 0.0
@@ -104,5 +104,5 @@ class SimulatedClock(Clock):
         return Instant(now_s + self._mono_offset_s, WALL_START_S + now_s + self.wall_error_s)
 
     def at_mono(self, mono_s: float) -> float:
-        """Virtual time at which the monotonic clock shows ``mono_s``."""
+        """Return the virtual time at which the monotonic clock shows ``mono_s``."""
         return mono_s - self._mono_offset_s

@@ -1,4 +1,4 @@
-"""Many seeds, on all cores or in this process."""
+"""Runs many seeds, on all cores or in this process."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from .world import SeedResult, World
 
 
 def run_seed(seed: int, profile: Profile) -> SeedResult:
-    """Play one seed out, here and now."""
+    """Run one seed in this process."""
     return World(seed, profile).run()
 
 
 def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[SeedResult]:
-    """The results as they come. With one job everything happens in this process, where tests may have patched the core.
+    """Yield the results as they come. One job runs in this process, where tests may have patched the core.
 
-    Closing the iterator, as an interrupt does, leaves no process behind: what has begun ends, the rest never begins.
+    Closing the iterator, as an interrupt does, leaves no process behind: started seeds finish, the rest never start.
     """
     if jobs == 1:
         for seed in seeds:
             yield run_seed(seed, profile)
         return
-    # Spawned, not forked: a fork would copy threads' locks in whatever state they are.
+    # Spawned, not forked: a fork would copy the locks of other threads in whatever state they are.
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=gc_tuning.calm)
     try:
         with _interrupts_held_back():
@@ -43,7 +43,7 @@ def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[See
 
 @dataclass(slots=True)
 class Summary:
-    """What came of several seeds together."""
+    """Summary of several seeds."""
 
     seeds: int = 0
     failing: list[SeedResult] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Summary:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Processes that are started here never see an interrupt of the terminal: it is their parent's to end them."""
+    """Keep a terminal's interrupt from processes started within: their parent ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Who uses the region: shops that order and cancel, and an operator who looks after what no program can decide."""
+"""Users of the region: shops that order and cancel, and an operator who decides what no program can decide."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from .scheduler import SimulatedClock
 
 OPERATOR = "operator"
 RETRY_S = 2.0
-#: How often the operator says what he sees without thinking of the drone.
+#: How often (share) the operator ignores that a drone may still come for the package.
 CARELESS = 0.3
-#: The operator looks round so often, and is quicker once nothing fails any more.
+#: Interval (s) between the operator's rounds, while faults strike and after.
 ROUND_S = 10.0
 QUICK_ROUND_S = 5.0
 
 
 class SimulatedShop:
-    """Orders with an id of its own making, again and again until it is answered; now and then twice, or wrongly."""
+    """Shop that makes its own message ids and retries until it is answered. It repeats or cancels some orders."""
 
     def __init__(self, environment: Environment, name: str, carriers: Sequence[DroneClass]) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class SimulatedShop:
         self._store = MemoryStore(environment.backend, environment.fleet.region, name)
 
     def place(self, number: int) -> None:
-        """Make an order, submit it, and perhaps do with it what customers do."""
+        """Submit a new order, and perhaps cancel it, repeat it, or reuse one of its ids by mistake."""
         environment, rng, profile = self._environment, self._environment.rng, self._environment.profile
         order = self._make(number)
         environment.packages.add(order)
@@ -62,7 +62,7 @@ class SimulatedShop:
             environment.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(other, expect="message_id"))
         if rng.random() < profile.conflict_share:
             namesake = replace(order, message_id=f"{order.message_id}-b")
-            environment.packages.add(namesake)  # there in case that somebody takes the order in, against all promises
+            environment.packages.add(namesake)  # needed if the order is wrongly accepted
             environment.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(namesake, expect="order_id"))
 
     def _repeated(self, order: Order) -> Order:
@@ -87,7 +87,7 @@ class SimulatedShop:
         )
 
     def _place(self) -> GeoPoint:
-        """Somewhere in the region, but not at the depot."""
+        """Choose a place in the region, but not at the depot."""
         environment, rng = self._environment, self._environment.rng
         radius_m = environment.profile.service_radius_m
         east_m, north_m = (rng.choice((-1, 1)) * rng.uniform(0.1, 0.68) * radius_m for _ in "en")
@@ -96,7 +96,7 @@ class SimulatedShop:
 
     def _submit(self, order: Order, expect: str = "") -> None:
         if expect and order.order_id not in {known.order_id for known in self.accepted.values()}:
-            return  # the order that it repeats is not answered yet: there is nothing to expect
+            return  # the first order is not answered yet, so there is nothing to expect
         self.unanswered += 1
         try:
             answer = self._store.submit(order)
@@ -129,7 +129,7 @@ class SimulatedShop:
 
 
 class SimulatedOperator:
-    """Lets repaired drones fly again, and says of parked orders where the package really is."""
+    """Operator who lifts the grounding of repaired drones, and decides about parked orders by where the package is."""
 
     def __init__(self, environment: Environment, recorder: Recorder, drones: Mapping[str, SimulatedDrone]) -> None:
         self._environment = environment
@@ -150,7 +150,7 @@ class SimulatedOperator:
         environment.scheduler.after(QUICK_ROUND_S if environment.is_calm else ROUND_S, self._go_round)
 
     def _look_after(self, drone_id: str) -> None:
-        """Repair the drone; a package that is on board is taken back to its depot, or left there."""
+        """Repair the drone and lift its grounding. A package on board goes back to its depot, or stays on board."""
         drone = self._drones[drone_id]
         drone.flight.service()
         if drone.flight.loaded and self._environment.rng.random() < 0.5:
@@ -165,15 +165,15 @@ class SimulatedOperator:
         if package.drops:
             action = CommandAction.DELIVERED
         elif package.at_depot and rng.random() < CARELESS:
-            # True, but a drone with a clearance may still come for it: the leader has to refuse that.
+            # True, but a drone with a clearance may still come for it: the leader must refuse the command.
             action = CommandAction.RETURNED
         elif drone.dead or (carrier is not None and carrier.dead):
-            # Nobody will ever hear of this drone again, and only a drone that is heard can have the order's end undone.
+            # This drone will never be heard again, and only a report of it could contradict the order's end.
             action = CommandAction.LOST
         elif package.at_depot and not drone.may_load(saga.message_id):
             action = CommandAction.RETURNED
         elif carrier is not None and rng.random() < 0.5 and not carrier.flight.is_dropping:
-            # Whoever takes a package that the drone lets go of at its destination is the customer.
+            # Unless the drone is dropping it: then the customer takes it.
             environment.packages.fetch(carrier.flight.unload())
             action = CommandAction.RETURNED
         else:

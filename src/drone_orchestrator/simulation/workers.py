@@ -1,4 +1,4 @@
-"""The workers of a simulated process: calls to the store and turns of the driver, in virtual time."""
+"""Workers of a simulated process: turns of the driver and calls to the store, in virtual time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..runtime.workers import Call, Pool
 from .profile import Conditions
 from .scheduler import Process, Scheduler, SimulatedClock
 
-#: However soon the core wants to be called again, a thread needs so long to get round.
+#: Shortest time (s) between two turns, as a thread needs.
 SHORTEST_TURN_S = 0.01
 
 
 class _Job:
-    """A call, and what it returned once it was made: the answer may still be on its way when the process dies."""
+    """A call and, once it was made, its events. The process may die before it gets them."""
 
     __slots__ = ("call", "events")
 
@@ -33,8 +33,8 @@ class _Job:
 class SimulatedWorkers:
     """Implements :class:`~drone_orchestrator.runtime.workers.Workers`.
 
-    A call takes time before it reaches the store and after that until its answer is there; the process may be killed
-    or hang at any moment of it. ``turn_delay_s()`` is the longest time (s) from an event to the turn that takes it.
+    A call takes time to reach the store, and its answer takes time to return. The process may be killed or hang at any
+    moment in between. ``turn_delay_s()`` is the longest time (s) from an event to the turn that takes it.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class SimulatedWorkers:
         self._halted = True
 
     def stop(self) -> list[Event]:
-        """Make every call that was asked for, at once, and those that they ask for."""
+        """Make all calls that wait, at once, and those that they lead to. Returns the events that no turn has taken."""
         self._halted = True
         left, self._inbox = self._inbox, []
         for pool in Pool:
@@ -91,7 +91,7 @@ class SimulatedWorkers:
         return left
 
     def _arm(self, at_s: float) -> None:
-        """Take a turn at ``at_s``; of two wishes the earlier one counts."""
+        """Take a turn at ``at_s``, unless an earlier one is scheduled."""
         if self._armed_s is None or at_s < self._armed_s:
             self._armed_s = at_s
             self._process.at(at_s, lambda: self._take_turn(at_s))
@@ -102,9 +102,9 @@ class SimulatedWorkers:
         self._armed_s = None
         events, self._inbox = self._inbox, []
         self._turn(events)
-        now_s, wish_s = self._scheduler.now_s, self._deadline()
-        if wish_s is not None:
-            self._arm(max(self._clock.at_mono(wish_s), now_s + SHORTEST_TURN_S))
+        now_s, due_s = self._scheduler.now_s, self._deadline()
+        if due_s is not None:
+            self._arm(max(self._clock.at_mono(due_s), now_s + SHORTEST_TURN_S))
         if self._inbox:
             self._arm(now_s + self._rng.random() * self._turn_delay_s())
 

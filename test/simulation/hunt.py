@@ -1,4 +1,4 @@
-"""Hunts the mutants of :mod:`mutants`: how many seeds each survives, and which invariant gives it away.
+"""Hunts the mutants of :mod:`mutants`: counts the seeds that each survives, and names the invariant that it breaks.
 
 ``make mutants`` runs this file; the test suite calls :func:`hunt_all`.
 """
@@ -25,9 +25,9 @@ from drone_orchestrator.simulation.profile import INTENSE
 from drone_orchestrator.simulation.seeds import run_seed
 from drone_orchestrator.simulation.world import SeedResult
 
-#: No mutant may survive more seeds than this.
+#: The most seeds that a mutant may survive.
 BOUND = 300
-#: So many seeds without a mutant are one task of the pool.
+#: Seeds without a mutant that form one task of the pool.
 CONTROL_SEEDS = 10
 #: The first seeds of this profile that the suite plays without a mutant anyway (:mod:`test_simulation`).
 SUITE_SEEDS = range(80)
@@ -35,7 +35,7 @@ SUITE_SEEDS = range(80)
 
 @dataclass(frozen=True)
 class Catch:
-    """How a mutant was found out: the first seed that breaks what it attacks. ``seeds`` were played, that one included.
+    """Hunt of one mutant, up to the first seed that breaks the invariant it attacks; that seed counts among ``seeds``.
 
     ``broken`` are all invariants that this seed breaks. Without a catch ``text`` says why, and ``broken`` is empty.
     """
@@ -71,7 +71,7 @@ def hunt(name: str, bound: int = BOUND) -> Catch:
 
 
 def control(seeds: Sequence[int]) -> list[SeedResult]:
-    """What fails of the same seeds without a mutant."""
+    """Return the results of those ``seeds`` that fail without a mutant."""
     return [result for result in (run_seed(seed, INTENSE) for seed in seeds) if not result.ok]
 
 
@@ -82,11 +82,11 @@ def hunt_all(
     done: Callable[[Catch], None] = lambda catch: None,
     known: Sequence[int] = (),
 ) -> tuple[list[Catch], list[SeedResult]]:
-    """Hunt mutants in ``jobs`` processes, then play the seeds that it took without any: the catches, and what fails.
+    """Hunt mutants in ``jobs`` processes, then play the same seeds without any. Return the catches, and what fails.
 
     Of the seeds ``known`` somebody else sees to it that they pass.
     """
-    # Spawned, not forked: a fork would copy threads' locks in whatever state they are.
+    # Spawned, not forked: a fork would copy the locks of other threads in whatever state they are.
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         catches = []
         for future in [pool.submit(hunt, name, bound) for name in names]:
@@ -104,7 +104,7 @@ def hunt_all(
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, help="Processes.  [default: all cores]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def main(names: tuple[str, ...], seeds: int, jobs: int, as_json: bool) -> None:
-    """Break the core on purpose, way after way; exit code 1 if a mutant survives, or a seed fails without one."""
+    """Break the core on purpose, one mutant at a time. Exit code 1 if one survives, or a seed fails without any."""
     began_s = time.monotonic()
 
     def tell(catch: Catch) -> None:

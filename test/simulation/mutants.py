@@ -1,7 +1,7 @@
-"""The core, broken on purpose: one mutant for each rule that an invariant rests on.
+"""Mutants: the core broken on purpose, one mutant for each rule that an invariant rests on.
 
 A mutant is a function that patches production code while a ``Patch`` is open. Its docstring says which rule it leaves
-out and what should come of it; where a second guard stands behind the first, it names both and takes both away.
+out and what should result. If a second guard stands behind the first, it names both and removes both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ S = SagaStatus
 
 
 class Patch:
-    """Changes production code until its stack is closed."""
+    """Changes to production code, undone when the stack is closed."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -63,7 +63,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Mutant:
-    """``invariant`` is what it attacks, and what a catch must show to be broken."""
+    """A mutant. A catch must show that it breaks ``invariant``."""
 
     name: str
     invariant: str
@@ -72,7 +72,7 @@ class Mutant:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Production code is broken in here, for this process only."""
+        """Break production code inside this context, in this process only."""
         with ExitStack() as stack:
             self.apply(Patch(stack))
             yield
@@ -91,7 +91,7 @@ def mutant(invariant: str) -> Callable[[Callable[[Patch], None]], Callable[[Patc
 
 
 def _uncompared(patch: Patch, *kinds: Kind) -> None:
-    """Let the steps of sagas take keys of these kinds as they find them."""
+    """Let the steps of sagas write keys of these kinds without comparing them."""
 
     def plan(honest: Callable[..., Plan], change: Any, keys: Any, lease: int = 0) -> Plan:
         made = honest(change, keys, lease)
@@ -101,7 +101,7 @@ def _uncompared(patch: Patch, *kinds: Kind) -> None:
 
 
 def _unfenced(patch: Patch) -> None:
-    """Let a leader's transactions take the leader key as they find it. A campaign still compares it."""
+    """Let a leader's transactions write without comparing the leader key. A campaign still compares it."""
 
     def apply(honest: Callable[..., Any], backend: MemoryBackend, expects: Sequence[Expect], ops: Any) -> Any:
         if len(expects) > 1:
@@ -114,7 +114,7 @@ def _unfenced(patch: Patch) -> None:
 
 
 def _sent_early(patch: Patch, kind: type[Send]) -> None:
-    """Send what is of ``kind`` before the commit that it depends on."""
+    """Send effects of ``kind`` before the commit that they depend on."""
 
     def record(honest: Callable[..., list[Effect]], steps: Steps, *args: Any, then: Any = (), **kwargs: Any) -> Any:
         early = [send for send in then if isinstance(send, kind)]
@@ -129,7 +129,7 @@ def _sent_early(patch: Patch, kind: type[Send]) -> None:
 
 @mutant("I1")
 def leased_reservation_left_to_its_lease(patch: Patch) -> None:
-    """An order that is given up does not release a reservation that will run out by itself."""
+    """An abandoned order does not release its reservation, because the reservation will expire anyway."""
 
     def release(honest: Any, steps: Steps, saga: Saga) -> Any:
         entry = steps._view.reservation_of(saga)
@@ -143,8 +143,8 @@ def leased_reservation_left_to_its_lease(patch: Patch) -> None:
 
 @mutant("I2")
 def drone_free_by_its_own_word(patch: Patch) -> None:
-    """A drone that comes back with another journal is waited for and given other orders meanwhile. Two guards: its
-    order is parked, and it takes no other while it is reserved, in planning and in the transaction that reserves it."""
+    """The leader waits for a drone that returned with another journal, and meanwhile assigns it other orders. Two
+    guards: its order is parked, and a reserved drone gets no other, neither in planning nor in the transaction."""
     _uncompared(patch, Kind.ASSIGNMENT)
 
     def reconcile(honest: Any, after_loading: AfterLoading, saga: Saga, memory: Any, now: Any) -> Any:
@@ -165,16 +165,16 @@ def drone_free_by_its_own_word(patch: Patch) -> None:
 
 @mutant("I3")
 def outcome_acknowledged_before_the_commit(patch: Patch) -> None:
-    """A drone's outcome is acknowledged when it is heard, not when it is on record: where the commit fails, nobody
-    knows any more how the order ended. Two guards: an order that its drone knows nothing of is parked after a while."""
+    """The leader acknowledges an outcome when it hears it, not when it is on record. If the commit fails, the outcome
+    is lost. Two guards: an order that its drone knows nothing of is parked after a while."""
     _sent_early(patch, AcknowledgeOutcome)
     patch.replace(AfterLoading, "_goal_unknown_to_drone", lambda after_loading, saga, memory, now: [])
 
 
 @mutant("I3")
 def acknowledgement_not_repeated(patch: Patch) -> None:
-    """An acknowledgement is published once, and the drone never lets go of its outcome if that message is lost. Two
-    guards: it is kept while the drone reports the outcome, and the leader adds it again at each of these reports."""
+    """The leader publishes an acknowledgement once. If that message is lost, the drone reports its outcome forever. Two
+    guards: the acknowledgement is kept while the drone reports the outcome, and each of these reports adds it again."""
     added: WeakKeyDictionary[Acknowledgements, set[AcknowledgeOutcome]] = WeakKeyDictionary()
 
     def add(honest: Any, book: Acknowledgements, ack: AcknowledgeOutcome) -> bool:
@@ -189,13 +189,13 @@ def acknowledgement_not_repeated(patch: Patch) -> None:
 
 @mutant("I3")
 def reservation_not_leased(patch: Patch) -> None:
-    """A reservation hangs on no lease, so a drone that dies before it loads keeps its order for ever."""
+    """A reservation has no lease, so a drone that dies before it loads keeps its order forever."""
     patch.replace(DroneLeases, "take", lambda leases, drones: dict.fromkeys(drones, 0))
 
 
 @mutant("I3")
 def inbox_entry_deleted_first(patch: Patch) -> None:
-    """The order leaves the inbox in a transaction of its own, before its saga is written."""
+    """The order leaves the inbox in a separate transaction, before its saga is written."""
 
     def commit(honest: Any, store: RegionStore, epoch: int, changes: Sequence[Any]) -> list[CommitResult]:
         whole: list[Any] = []
@@ -212,13 +212,13 @@ def inbox_entry_deleted_first(patch: Patch) -> None:
 
 @mutant("I3")
 def order_never_looked_at_again(patch: Patch) -> None:
-    """Nothing wakes an order: a commit that failed, a pause or a deadline is never followed by another look."""
+    """Nothing wakes an order: after a failed commit, a pause or a deadline it is never reconciled again."""
     patch.replace(Steps, "schedule", lambda steps, message_id, at_mono_s: None)
 
 
 @mutant("I3")
 def new_leader_adopts_nothing(patch: Patch) -> None:
-    """A leader that begins its term waits for news instead of looking at what its predecessor left."""
+    """A leader that begins its term waits for news instead of reconciling the orders of its predecessor."""
 
     def begin_term(honest: Any, dispatcher: Dispatcher, epoch: int, now: Any) -> list[Effect]:
         with mock.patch.object(Dispatcher, "reconcile", lambda *args: []):
@@ -229,7 +229,7 @@ def new_leader_adopts_nothing(patch: Patch) -> None:
 
 @mutant("I3")
 def watch_gap_ignored(patch: Patch) -> None:
-    """Where the watch's revision is compacted it goes on from now, without the snapshot that fills the gap."""
+    """A watch whose revision is compacted continues from now, without the snapshot that fills the gap."""
 
     def watch(
         honest: Any, store: RegionStore, after: int, on_change: Any, on_snapshot: Any, *more: Any, **named: Any
@@ -241,8 +241,8 @@ def watch_gap_ignored(patch: Patch) -> None:
 
 @mutant("I3")
 def own_commit_over_newer_news(patch: Patch) -> None:
-    """The leader applies its own commit to its view although the watch is past it: what has ended since comes to life
-    again in its memory."""
+    """The leader applies its own commit to its view even if the watch is past it. Records deleted since then come back
+    to life in its memory."""
 
     def apply_commit(honest: Any, view: FleetView, change: Any, revision: int) -> None:
         known, view.revision = view.revision, 0
@@ -254,7 +254,7 @@ def own_commit_over_newer_news(patch: Patch) -> None:
 
 @mutant("I3")
 def ended_order_changed_again(patch: Patch) -> None:
-    """An order that FAILED because its drone was lost becomes DELIVERED when the drone comes back and says so."""
+    """An order that FAILED because its drone was lost becomes DELIVERED when the drone returns and reports that."""
     patch.entries(sagas.TRANSITIONS, {(S.FAILED, sagas.DELIVERED): frozenset({S.DELIVERED})})
 
     def heard(honest: Any, dispatcher: Dispatcher, report: Any, outcome: Any, now: Any) -> list[Effect]:
@@ -270,7 +270,7 @@ def ended_order_changed_again(patch: Patch) -> None:
 
 @mutant("I3")
 def retired_before_the_end(patch: Patch) -> None:
-    """The retention takes every order that is old enough, whether it has ended or not."""
+    """The retention retires every order that is old enough, even if it has not ended."""
 
     def saga_changed(honest: Any, retention: Retention, message_id: str) -> None:
         entry = retention._view.sagas.get(message_id)
@@ -287,7 +287,7 @@ def retired_before_the_end(patch: Patch) -> None:
 
 @mutant("I3")
 def retired_without_archive(patch: Patch) -> None:
-    """Orders that have ended are deleted before the archive has answered that it has them."""
+    """Ended orders are deleted before the archive has confirmed them."""
 
     def tick(honest: Any, retention: Retention, now: Any) -> list[Effect]:
         effects = honest(retention, now)
@@ -300,7 +300,7 @@ def retired_without_archive(patch: Patch) -> None:
 
 @mutant("I3")
 def cancel_forgotten(patch: Patch) -> None:
-    """A cancellation is taken out of the inbox like one that cannot be read, and nothing comes of it."""
+    """A cancel request is removed from the inbox like an unreadable one, and has no effect."""
     patch.replace(FleetView, "cancel_of", lambda view, message_id: None)
 
 
@@ -309,20 +309,20 @@ def cancel_forgotten(patch: Patch) -> None:
 
 @mutant("I4")
 def leader_not_fenced(patch: Patch) -> None:
-    """A leader's transaction does not compare the leader key with its epoch: a deposed leader goes on writing."""
+    """A leader's transaction does not compare the leader key with its epoch, so a deposed leader keeps writing."""
     _unfenced(patch)
 
 
 @mutant("I4")
 def leader_stays_beyond_its_lease(patch: Patch) -> None:
-    """A leader does not step down when its lease could have run out. Two guards: every write is fenced as well."""
+    """A leader does not step down when its lease may have expired. Two guards: every write is fenced as well."""
     _unfenced(patch)
     patch.replace(Election, "expire", lambda election, now: [])
 
 
 @mutant("I4")
 def drone_obeys_any_epoch(patch: Patch) -> None:
-    """The drone does not compare a goal's and a clearance's epoch with the highest that it has seen."""
+    """A drone does not compare the epoch of a goal or clearance with the highest one that it has seen."""
 
     def refusal(honest: Any, machine: DroneMachine, event: Any) -> str:
         return honest(machine, replace(event, epoch=max(event.epoch, machine._durable.highest_epoch)))
@@ -342,13 +342,13 @@ def drone_obeys_any_epoch(patch: Patch) -> None:
 
 @mutant("I5")
 def clearance_before_the_commit(patch: Patch) -> None:
-    """Clearance is answered before LOADING is committed; where the commit fails the drone loads all the same."""
+    """The leader grants clearance before LOADING is committed. If the commit fails, the drone loads all the same."""
     _sent_early(patch, AnswerClearance)
 
 
 @mutant("I5")
 def loading_leaves_the_reservation_leased(patch: Patch) -> None:
-    """LOADING neither compares the reservation nor makes it firm, so it may run out with the package on board."""
+    """LOADING neither compares the reservation nor makes it firm, so it may expire with the package on board."""
 
     def record(honest: Any, steps: Steps, event: Any, reservation: Any = None, *args: Any, **kwargs: Any) -> Any:
         return honest(steps, event, None if event.type == sagas.CLEARED else reservation, *args, **kwargs)
@@ -358,7 +358,7 @@ def loading_leaves_the_reservation_leased(patch: Patch) -> None:
 
 @mutant("I5")
 def silent_drone_gives_up_its_package(patch: Patch) -> None:
-    """An order past LOADING goes to another drone when its own has not been heard for its grace."""
+    """An order past LOADING goes to another drone when its drone was not heard for the grace period."""
 
     def silent(honest: Any, after_loading: AfterLoading, saga: Saga, memory: Any, drone: Any, now: Any) -> list[Effect]:
         effects = honest(after_loading, saga, memory, drone, now)
@@ -371,7 +371,7 @@ def silent_drone_gives_up_its_package(patch: Patch) -> None:
 
 @mutant("I5")
 def another_journal_counts_as_not_loaded(patch: Patch) -> None:
-    """A drone that comes back with another journal is believed that it has not loaded."""
+    """The leader assumes that a drone which returned with another journal has not loaded."""
 
     def reconcile(honest: Any, after_loading: AfterLoading, saga: Saga, memory: Any, now: Any) -> Any:
         drone = after_loading._state.drones.get(saga.drone_id or "")
@@ -384,7 +384,7 @@ def another_journal_counts_as_not_loaded(patch: Patch) -> None:
 
 
 def _abandoned(after_loading: AfterLoading, saga: Saga, now: Any) -> tuple[Any, ...]:
-    """Arguments that compensate ``saga`` at once, from wherever it is."""
+    """Return the arguments that compensate ``saga`` at once, whatever its status."""
     if saga.status is S.COMPENSATING:
         return saga, now
     event = after_loading._steps.abandoned(saga, "believed_not_loaded", S.PENDING, now)
@@ -393,7 +393,7 @@ def _abandoned(after_loading: AfterLoading, saga: Saga, now: Any) -> tuple[Any, 
 
 @mutant("I5")
 def journal_after_the_act(patch: Patch) -> None:
-    """The drone acts first and writes its journal afterwards; one that dies in between does not know what it did."""
+    """A drone acts first and writes its journal afterwards. If it dies in between, it does not know what it did."""
 
     def step(honest: Any, machine: DroneMachine, event: Any, now: Any) -> list[DroneEffect]:
         return sorted(honest(machine, event, now), key=lambda effect: isinstance(effect, WriteJournal))
@@ -403,7 +403,7 @@ def journal_after_the_act(patch: Patch) -> None:
 
 @mutant("I5")
 def journal_entry_not_on_disk(patch: Patch) -> None:
-    """An entry counts as written while it waits for the next one; a crash loses it without a trace."""
+    """A journal entry counts as written while it waits for the next one. A crash loses it without a trace."""
 
     def append(honest: Any, journal: DroneJournal, entry: Any) -> None:
         waiting, journal.waiting = getattr(journal, "waiting", None), entry
@@ -415,7 +415,7 @@ def journal_entry_not_on_disk(patch: Patch) -> None:
 
 @mutant("I5")
 def fault_closes_a_cleared_goal(patch: Patch) -> None:
-    """A drone that has to stay down reports a fault before loading, although it was cleared and may have loaded."""
+    """A grounded drone reports a fault before loading, although it was cleared and may have loaded."""
 
     def ground(honest: Any, machine: DroneMachine, reason: str, now: Any) -> None:
         goal = machine._durable.goal
@@ -428,7 +428,7 @@ def fault_closes_a_cleared_goal(patch: Patch) -> None:
 
 @mutant("I5")
 def loads_without_clearance(patch: Patch) -> None:
-    """A drone at its pickup does not wait for clearance."""
+    """A drone at the pickup does not wait for clearance."""
 
     def ask(honest: Any, machine: DroneMachine, now: Any) -> None:
         goal = machine._durable.goal
@@ -443,8 +443,8 @@ def loads_without_clearance(patch: Patch) -> None:
 
 @mutant("I5")
 def clearance_for_any_goal(patch: Patch) -> None:
-    """The drone does not ask for which order, attempt and journal a clearance is. Each of the three stands behind the
-    other two: with one left out alone, an old answer hardly ever fits."""
+    """A drone accepts a clearance for any order, attempt and journal. Three guards: with only one left out, an old
+    answer hardly ever matches."""
 
     def answered(honest: Any, machine: DroneMachine, event: Any, now: Any) -> None:
         goal = machine._durable.goal
@@ -457,7 +457,7 @@ def clearance_for_any_goal(patch: Patch) -> None:
 
 @mutant("I5")
 def unknown_fate_taken_as_success(patch: Patch) -> None:
-    """A commit that was sent and not answered counts as committed."""
+    """A commit that was not answered counts as committed."""
 
     def resolve(honest: Any, store: RegionStore, epoch: int, batch: Any) -> list[CommitResult]:
         guess = CommitResult(Fate.SUCCEEDED, store._driver._backend.revision)
@@ -484,14 +484,14 @@ def event_left_out(patch: Patch) -> None:
 
 @mutant("I6")
 def unknown_fate_repeated_without_compare(patch: Patch) -> None:
-    """A commit of unknown fate counts as failed and is asked for again. Two guards: the saga's revision is compared,
-    and that there is no event of that number."""
+    """A commit of unknown fate counts as failed and is repeated. Two guards: the transaction compares the saga's
+    revision, and requires that no event has that number."""
     _uncompared(patch, Kind.SAGA, Kind.EVENT)
 
 
 @mutant("I6")
 def state_changed_beside_its_events(patch: Patch) -> None:
-    """The pause before the next attempt is cut short in the stored state, not by an event."""
+    """The pause before the next attempt is shortened in the stored state, not by an event."""
 
     def build(honest: Any, *args: Any) -> Transition:
         made = honest(*args)
@@ -505,7 +505,7 @@ def state_changed_beside_its_events(patch: Patch) -> None:
 
 @mutant("I7")
 def order_id_alone_is_compared(patch: Patch) -> None:
-    """An order whose order id is known counts as the same order, whatever its message id and payload."""
+    """An order with a known order id counts as a repetition, whatever its message id and payload."""
 
     def submit(honest: Any, store: RegionStore, order: Any) -> Submitted:
         return replace(honest(store, order), conflict="")
@@ -515,7 +515,7 @@ def order_id_alone_is_compared(patch: Patch) -> None:
 
 @mutant("I7")
 def payload_not_compared(patch: Patch) -> None:
-    """A message id that is known is answered as a repetition, whatever the order says."""
+    """An order with a known message id counts as a repetition, whatever its payload."""
 
     def submit(honest: Any, store: RegionStore, order: Any) -> Submitted:
         answer = honest(store, order)
@@ -526,8 +526,8 @@ def payload_not_compared(patch: Patch) -> None:
 
 @mutant("I7")
 def repetition_new_after_the_inbox(patch: Patch) -> None:
-    """A message that is repeated is new again once its order has left the inbox. Two guards: there is no saga of that
-    message, and no order of that id, its own not excepted."""
+    """A repeated message counts as new once its order has left the inbox. Two guards: the transaction requires that no
+    saga has that message id, and that no order has that order id."""
 
     def create(honest: Any, store: RegionStore, expects: Sequence[Expect], ops: Any) -> Any:
         index = next((op for op in ops if store.keys.parse(op.key)[0] is Kind.ORDER_INDEX), None)
@@ -541,7 +541,7 @@ def repetition_new_after_the_inbox(patch: Patch) -> None:
 
 @mutant("I7")
 def order_id_free_at_the_end(patch: Patch) -> None:
-    """An order that ends gives its order id back at once, not when it is retired."""
+    """An order frees its order id when it ends, not when it is retired."""
 
     def plan(honest: Any, change: Any, keys: Any, lease: int = 0) -> Plan:
         made = honest(change, keys, lease)

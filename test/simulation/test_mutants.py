@@ -1,4 +1,4 @@
-"""The simulation would notice: whatever is broken on purpose is caught, and nothing is where nothing was broken."""
+"""The simulation notices every broken rule, and complains of nothing if no rule is broken."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_a_mutant_leaves_nothing_broken_behind():
 
 
 def _does_nothing(patch: Patch) -> None:
-    """No rule at all."""
+    """Leaves out no rule."""
 
 
 def _dies(patch: Patch) -> None:
-    """An exception where there must be none."""
+    """Raises an exception in the core."""
     patch.replace(Steps, "schedule", None)
 
 

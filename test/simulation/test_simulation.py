@@ -1,4 +1,4 @@
-"""The whole region in virtual time: under a hundred seeds of faults nothing is lost, doubled or left hanging."""
+"""Regions in virtual time: a hundred seeds of faults lose no order, deliver none twice, and leave none unfinished."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PLAIN_PROCESSOR = {
 
 @pytest.fixture(scope="module")
 def hundred() -> Summary:
-    """The seeds of the suite, run once on all cores."""
+    """Run the seeds of the suite once, on all cores."""
     summary = Summary()
     for seeds, profile in ((STANDARD_SEEDS, STANDARD), (INTENSE_SEEDS, INTENSE)):
         for result in run_seeds(seeds, profile, os.cpu_count() or 1):
@@ -108,7 +108,7 @@ def test_another_seed_is_another_run():
 
 
 def _failures(seeds: int = 30) -> Counter[str]:
-    """Which invariants broke, in this process, whose core the test has changed."""
+    """Count the invariants that break in this process, whose core the test has changed."""
     broken: Counter[str] = Counter()
     for result in run_seeds(range(seeds), INTENSE, jobs=1):
         broken.update({key: count for key, count in result.invariants.items() if count})
@@ -208,7 +208,7 @@ def test_contradictory_options_are_a_usage_error(arguments):
 
 
 def test_an_interrupt_ends_all_processes_quietly():
-    """As in a terminal: everybody in the process group gets it, workers that are just starting, too."""
+    """As in a terminal, the whole process group is interrupted, including workers that are just starting."""
     command = [sys.executable, "-m", "drone_orchestrator.cli.main", "simulate", "--seeds", "1000", "--jobs", "2"]
     environment = {**os.environ, "PYTHONPATH": str(SRC)}
     with subprocess.Popen(
@@ -217,6 +217,6 @@ def test_an_interrupt_ends_all_processes_quietly():
         assert running.stderr is not None
         assert running.stderr.read(len("simulating")) == "simulating"
         os.killpg(running.pid, signal.SIGINT)
-        out, errors = running.communicate(timeout=60)  # ends only when the workers have closed their ends, too
+        out, errors = running.communicate(timeout=60)  # ends only when the workers have closed their pipes, too
     assert running.returncode == 130
     assert out == "" and errors.split() == ["interrupted"]

@@ -47,7 +47,7 @@ class Disk:
         self.data = b""
 
     def damage(self) -> bool:
-        """Damage one byte before the last record. ``False`` if only one record is there: that would look like a tear."""
+        """Damage one byte before the last record. ``False`` if there is only one, as that would look like a tear."""
         end = self.data[:-1].rfind(b"\n")
         if end <= 0:
             return False

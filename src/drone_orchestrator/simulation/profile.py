@@ -105,7 +105,7 @@ class Conditions:
 
     @classmethod
     def draw(cls, profile: Profile, rng: Random) -> Conditions:
-        """Draw the conditions of one seed. Some kinds stay off, because constant faults hide defects that need quiet."""
+        """Draw the conditions of one seed. Some kinds stay off: constant faults hide defects that need quiet."""
         on = [kind for kind in FAULTS if rng.random() < profile.fault_share]
         rough = profile.fault_share > 0.0
         ttl_s = rng.choice((3.0, 5.0))

@@ -1,4 +1,4 @@
-"""The calls of a simulated process that stops: all are made, those too that one of them asks for."""
+"""A simulated process that stops makes all its calls, and those that they lead to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from drone_orchestrator.simulation.workers import SimulatedWorkers
 
 
 class NoProcess:
-    """Stands for scheduler, process and clock of a process whose calls never get their time."""
+    """Stands in for scheduler, process and clock of a process whose calls never become due."""
 
     now_s = 0.0
 

@@ -52,11 +52,7 @@ class RequestQueue:
 
     async def accept(self, document: dict[str, Any], key: str | None) -> Answer:
         """Take in an order. Raises :class:`Problem` if too many requests wait."""
-        with (
-            self._share_of_class(document),
-            self._place(),
-            self._intake.open(document, key, SOURCE) as submission,
-        ):
+        with self._place(self._lane(document)), self._intake.open(document, key, SOURCE) as submission:
             submitted = await self._submit(submission.order) if submission.order else None
             answer = submission.answer(submitted)
             return answer if answer is not None else await self._run(submission.resolve)
@@ -88,27 +84,28 @@ class RequestQueue:
     async def _run(self, call: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(call, limiter=self._threads)
 
-    @contextmanager
-    def _share_of_class(self, document: dict[str, Any]) -> Iterator[None]:
-        """Count an order by its drone class, which may take 3/4 of the queue. Raises :class:`Problem` beyond that."""
+    def _lane(self, document: dict[str, Any]) -> str:
+        """Return the drone class that the order names, ``""`` if it names none of the fleet."""
         named = document.get("drone_class")
-        lane = named if isinstance(named, str) and self._fleet.drone_class(named) else ""
-        if self._orders[lane] >= self._capacity - self._capacity // 4:
-            detail = f"Too many orders for {lane or 'no class in particular'} wait for the store."
-            raise Problem(503, "overloaded", detail, retry_after_s=1.0)
-        self._orders[lane] += 1
-        try:
-            yield
-        finally:
-            self._orders[lane] -= 1
+        return named if isinstance(named, str) and self._fleet.drone_class(named) else ""
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        """Count a request that needs the store. Raises :class:`Problem` if too many wait."""
+    def _place(self, lane: str | None = None) -> Iterator[None]:
+        """Count a request that needs the store; an order also by its ``lane``, which may take 3/4 of the queue.
+
+        Raises :class:`Problem` if too many wait.
+        """
+        if lane is not None and self._orders[lane] >= self._capacity - self._capacity // 4:
+            detail = f"Too many orders for {lane or 'no class in particular'} wait for the store."
+            raise Problem(503, "overloaded", detail, retry_after_s=1.0)
         if self._requests >= self._capacity:
             raise Problem(503, "overloaded", "Too many requests wait for the store.", retry_after_s=1.0)
         self._requests += 1
+        if lane is not None:
+            self._orders[lane] += 1
         try:
             yield
         finally:
             self._requests -= 1
+            if lane is not None:
+                self._orders[lane] -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -100,4 +100,5 @@ class GatewayState:
 
 def state_of(request: Request) -> GatewayState:
     """Return the state of the application that answers ``request``."""
-    return cast(GatewayState, request.app.state.gateway)
+    state: GatewayState = request.app.state.gateway
+    return state

@@ -236,11 +236,11 @@ class Fleet(Protocol):
     def heartbeat(self, effect: Heartbeat) -> None:
         """Send a heartbeat to the standbys, on the calling thread: silence then means that the driver's loop hangs."""
 
-    def office_taken(self, epoch: int) -> None:
-        """Begin to act as the leader of ``epoch``."""
+    def start_leading(self, epoch: int) -> None:
+        """Act as the leader of ``epoch`` from now on."""
 
-    def office_left(self, epoch: int, reason: str) -> None:
-        """Cease to act as the leader of ``epoch``."""
+    def stop_leading(self, epoch: int, reason: str) -> None:
+        """Stop acting as the leader of ``epoch``."""
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""The leader's link to the drones: what a goal may meet that is asked for more than once."""
+"""Link of a leader to the drones: goals that are sent or recalled more than once, and requests for clearance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DEADLINE_S = 90.0
 
 
 class Link(DroneLink):
-    """A link that counts the questions that it has heard, whatever becomes of them."""
+    """Link that counts the requests for clearance that it gets."""
 
     heard = 0
 
@@ -48,7 +48,7 @@ class Link(DroneLink):
 
 
 class Air:
-    """A link and, beside it, the drone that it talks to, on one executor. The link's time passes when told to."""
+    """A link and the drone that it talks to, on one executor. The test moves the link's clock."""
 
     def __init__(self, domain: int, monkeypatch: pytest.MonkeyPatch, *, leads: bool = True) -> None:
         self.now_s = 1000.0
@@ -66,13 +66,13 @@ class Air:
         self.link = Link(self._node, self.events.append, "sf", QosWatch(self._node))
         self.link.begin("instance")
         if leads:
-            self.link.open_office(EPOCH)
+            self.link.start_leading(EPOCH)
         self._server: ActionServer | None = None
         self._asking: Client | None = None
         self._landed: Future = Future(executor=self._executor)  # never
 
     def start_drone(self) -> None:
-        """A new process of the drone, as far as the leader can tell: the old one's goals are unknown to it."""
+        """Start a new process of the drone, as far as the leader can tell: it does not know earlier goals."""
         if self._server is not None:
             self._server.destroy()
         self._server = ActionServer(
@@ -88,12 +88,12 @@ class Air:
         return ExecuteDelivery.Result()
 
     def say_state(self) -> None:
-        """What the drone says of itself, once and for whoever comes later."""
+        """Publish the drone's state once; late joiners get it, too."""
         self._state = self._drone.create_publisher(DroneState, names.DRONE_STATES, qos.state())
         self._state.publish(messages.report_to_msg(make_report(DRONE), time.time()))
 
     def ask_clearance(self, message_id: str) -> Future:
-        """A drone's question; the answer, once it comes."""
+        """Request clearance as a drone does. Returns the future answer."""
         if self._asking is None:
             self._asking = self._drone.create_client(RequestClearance, names.REQUEST_CLEARANCE)
             self.spin_until(self._asking.service_is_ready)
@@ -138,8 +138,8 @@ def test_a_goal_is_recalled_although_the_client_that_it_was_sent_by_was_given_ba
     air.start_drone()
     air.link.send_goal(SendGoal(DRONE, make_order(1), 1, EPOCH))
     air.spin_until(lambda: [e for e in air.events if isinstance(e, GoalAnswered)])
-    air.link.run_on_ros(lambda: air.link._destroy_client(DRONE))  # as when many other drones were sent out since
-    air.link.recall(RecallGoal(DRONE, make_order(1).message_id, 1, EPOCH))  # the new client has to find the drone first
+    air.link.run_on_ros(lambda: air.link._destroy_client(DRONE))  # as if many other drones had been used since
+    air.link.recall(RecallGoal(DRONE, make_order(1).message_id, 1, EPOCH))  # a new client must discover the drone
     air.spin_until(lambda: bool(air.recalled))
 
 
@@ -166,7 +166,7 @@ def test_a_question_is_answered_when_the_core_has_decided_and_not_before(air):
 def test_a_leader_that_leaves_its_office_says_so_to_who_still_asks(air):
     answer = air.ask_clearance("m1")
     air.spin_until(lambda: bool(air.asked()))
-    air.link.close_office()
+    air.link.stop_leading()
     air.spin_until(answer.done)
     assert answer.result().verdict == int(Verdict.NOT_LEADER)
 
@@ -179,7 +179,7 @@ def test_a_standby_is_silent_and_answers_what_it_was_asked_just_before_it_is_ele
     standby.spin_until(lambda: standby.link.heard == 2)
     standby.now_s += HELD_S / 2
     assert not (old.done() or young.done() or standby.asked())
-    standby.link.open_office(EPOCH)
+    standby.link.start_leading(EPOCH)
     standby.spin_until(lambda: bool(standby.asked()))
     [asked] = standby.asked()
     assert asked.message_id == "just_now"
@@ -193,7 +193,7 @@ def test_a_replica_that_was_cleaned_up_hears_nothing(standby):
     answer = standby.ask_clearance("m1")
     standby.spin_until(lambda: standby.link.heard == 1)
     standby.link.begin("instance again")
-    standby.link.open_office(EPOCH)
+    standby.link.start_leading(EPOCH)
     standby.ask_clearance("m2")
     standby.spin_until(lambda: bool(standby.asked()))
     assert [asked.message_id for asked in standby.asked()] == ["m2"]

@@ -185,9 +185,9 @@ class Driver:
             case Heartbeat():
                 self._fleet.heartbeat(effect)
             case StartLeading():
-                self._fleet.office_taken(effect.epoch)
+                self._fleet.start_leading(effect.epoch)
             case StopLeading():
-                self._fleet.office_left(effect.epoch, effect.reason)
+                self._fleet.stop_leading(effect.epoch, effect.reason)
 
     def _guarded(self, call: Callable[..., T], *args: object) -> T | None:
         """Make ``call``; stop the process loudly if it raises. A supervisor starts it again."""

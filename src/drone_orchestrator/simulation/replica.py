@@ -265,13 +265,13 @@ class SimulatedReplica:
         if self._acks.add(effect):
             self._publish()
 
-    def office_taken(self, epoch: int) -> None:
+    def start_leading(self, epoch: int) -> None:
         self._environment.trace(f"{self.name} leads with epoch {epoch}")
         self.epoch = epoch
         self._acks.clear()
         self._publish()
 
-    def office_left(self, epoch: int, reason: str) -> None:
+    def stop_leading(self, epoch: int, reason: str) -> None:
         self._environment.trace(f"{self.name} leads no more: {reason}")
         if self.epoch == epoch:
             self.epoch = 0

@@ -109,10 +109,10 @@ class InstantFleet:
     def heartbeat(self, effect: Heartbeat) -> None:
         """Nobody stands by."""
 
-    def office_taken(self, epoch: int) -> None:
+    def start_leading(self, epoch: int) -> None:
         """Nothing to do: these drones take any leader's word."""
 
-    def office_left(self, epoch: int, reason: str) -> None:
+    def stop_leading(self, epoch: int, reason: str) -> None:
         """Nothing to do."""
 
     # --- inside -------------------------------------------------------------------------------------------------

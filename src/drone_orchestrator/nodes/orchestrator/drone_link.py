@@ -1,7 +1,7 @@
-"""The orchestrator's link to the drones: goals, recalls, clearance, acknowledgements.
+"""Link of an orchestrator to the drones: goals, recalls, clearance, acknowledgements.
 
-All ROS calls happen on the executor's thread. The deciding thread hands work over through a queue and a task of the
-executor, so it never waits for DDS and no entity is used from two threads.
+All ROS calls happen on the executor's thread. The deciding thread passes work to it through a queue and a task of the
+executor. So it never waits for DDS, and no entity is used from two threads.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from ...runtime.acknowledgements import Acknowledgements
 
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
-#: A standby keeps a drone's question for so long, should it become the leader: a drone waits no longer for an answer.
+#: A standby keeps a drone's request this long (s), in case it becomes the leader. No drone waits longer for an answer.
 HELD_S = 1.0
 HELD_AT_MOST = 2000
-#: Every wake of the classic executor looks at all entities that there are: the clients of drones that fly or have flown
-#: just now are kept, and no more than so many. A new one has to find its drone first, which takes longer than the rest.
+#: The most action clients to keep, those used last. The classic executor visits every entity whenever it wakes. A new
+#: client must discover its drone first, which takes longer than everything else.
 CLIENTS_KEPT = 128
-#: Drones that are got to know in advance between two looks, ten times a second.
-MET_PER_TICK = 2
+#: Action clients to create in advance per tick, ten times a second.
+NEW_CLIENTS_PER_TICK = 2
 
 
 @dataclass(slots=True)
@@ -60,10 +60,10 @@ class _PendingClearance:
 class DroneLink:
     """Implements :class:`~drone_orchestrator.ports.Fleet`'s drone part on ROS 2.
 
-    It lives as long as its node. ``begin`` and ``end`` frame the life of a replica of some identity, ``open_office``
-    and ``close_office`` its time as leader. Only the leader publishes ``leader`` and answers on ``request_clearance``:
-    of a server on every replica, a standby's *not the leader* would often be the first answer. A standby keeps the
-    question instead, for the case that it has to answer it in a moment.
+    It lives as long as its node. ``begin`` and ``end`` frame the life of one replica, ``start_leading`` and
+    ``stop_leading`` its time as leader. Only the leader publishes ``leader`` and answers ``request_clearance``: if all
+    replicas answered, a standby's *not the leader* would often arrive first. A standby keeps the requests instead, in
+    case it becomes the leader within a moment.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class DroneLink:
         self._asked: dict[int, _PendingClearance] = {}
         self._held: collections.deque[_PendingClearance] = collections.deque(maxlen=HELD_AT_MOST)
         self._next_request_id = 1
-        self._unmet: dict[str, None] = {}
+        self._without_client: dict[str, None] = {}
         self._acks = Acknowledgements()
-        self._acks_told = True
+        self._acks_published = True
         self._leader_pub: Publisher | None = None
         self._published_at_s = 0.0
         self._watch = watch
@@ -106,7 +106,7 @@ class DroneLink:
     def run_on_ros(self, work: Callable[[], None]) -> None:
         """Run ``work`` on the executor's thread."""
         self._work.append(work)
-        executors.call_soon(self._node, self._drain)  # before the node is spun, the first tick finds it
+        executors.call_soon(self._node, self._drain)  # before the node spins, the first tick does it
 
     def send_goal(self, effect: SendGoal) -> None:
         self.run_on_ros(lambda: self._send_goal(_PendingGoal(effect, _now_s() + GOAL_TIMEOUT_S)))
@@ -123,17 +123,17 @@ class DroneLink:
     # --- on the executor's thread -------------------------------------------------------------------------------
 
     def begin(self, instance_id: str) -> None:
-        """A replica of that identity stands by."""
+        """Stand by as the replica ``instance_id``."""
         self._instance_id = instance_id
 
     def end(self) -> None:
-        """There is none any more: whatever is heard from now on is nobody's business."""
-        self.close_office()
+        """Stop standing by, and ignore what is heard from now on."""
+        self.stop_leading()
         self._held.clear()
         self._work.clear()
         self._instance_id = ""
 
-    def open_office(self, epoch: int) -> None:
+    def start_leading(self, epoch: int) -> None:
         self._epoch = epoch
         profile = qos.state()
         self._leader_pub = self._node.create_publisher(
@@ -146,7 +146,7 @@ class DroneLink:
             if now < held.give_up_at_s:
                 self._ask(held.reply)
 
-    def close_office(self) -> None:
+    def stop_leading(self) -> None:
         self._epoch = 0
         for request_id in list(self._asked):
             self._reply(request_id, RequestClearance.Response(verdict=int(Verdict.NOT_LEADER)))
@@ -159,7 +159,7 @@ class DroneLink:
             self._watch.withdrawn(names.LEADER)
 
     def tick(self) -> None:
-        """Housekeeping, about ten times a second: goals whose server was not found yet, answers that never came."""
+        """Retry goals and recalls, and time out requests. Call it about ten times a second."""
         now = _now_s()
         self._drain()
         waiting, self._waiting = self._waiting, []
@@ -168,9 +168,9 @@ class DroneLink:
         recalls, self._recalls = self._recalls, []
         for recall in recalls:
             self._recall(recall)
-        self._meet()
+        self._create_clients()
         if len(self._clients) > CLIENTS_KEPT and executors.is_classic(self._node.executor):
-            self._give_clients_back()
+            self._destroy_idle_clients()
         while self._held and now >= self._held[0].give_up_at_s:
             self._held.popleft()
         for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
@@ -181,13 +181,13 @@ class DroneLink:
     def _drain(self) -> None:
         while self._work:
             self._work.popleft()()
-        if not self._acks_told:
-            self._publish_leader()  # of many at a time once
+        if not self._acks_published:
+            self._publish_leader()  # once for many acknowledgements
 
     def _send_goal(self, pending: _PendingGoal) -> None:
         effect = pending.effect
         if effect.epoch != self._epoch:
-            return  # decided in another office
+            return  # decided in another epoch
         client = self._client(effect.drone_id)
         if not client.is_ready:
             if _now_s() < pending.give_up_at_s:
@@ -201,7 +201,7 @@ class DroneLink:
 
     def _on_goal_answer(self, effect: SendGoal, done: Future) -> None:
         if effect.epoch != self._epoch:
-            return  # whoever leads now sends its own
+            return  # the present leader sends its own goals
         if done.cancelled() or done.exception() is not None:
             self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
@@ -209,31 +209,31 @@ class DroneLink:
         self._post(GoalAnswered(effect.drone_id, effect.order.message_id, effect.attempt, accepted))
 
     def _recall(self, pending: _PendingRecall) -> None:
-        """The goal's id follows from order and attempt: it can be recalled whoever has sent it."""
+        """Cancel the goal. Its id follows from order and attempt, so it does not matter which leader sent it."""
         effect = pending.effect
         sent = self._client(effect.drone_id).recall(messages.goal_uuid(effect.message_id, effect.attempt))
         if not sent and _now_s() < pending.give_up_at_s:
             self._recalls.append(pending)
 
     def _client(self, drone_id: str) -> GoalClient:
-        self._unmet.pop(drone_id, None)
+        self._without_client.pop(drone_id, None)
         client = self._clients.pop(drone_id, None)
         if client is None:
             client = GoalClient(self._node, names.drone_action(drone_id))
-        self._clients[drone_id] = client  # at the end: used last
+        self._clients[drone_id] = client  # last in the dict: used last
         return client
 
-    def _meet(self) -> None:
-        """Make the clients of drones that were heard before anything is to be sent, also while standing by: finding a
-        drone takes longer than all the rest. Few at a time, for each takes milliseconds of everybody else's."""
-        if not self._unmet or executors.is_classic(self._node.executor):
+    def _create_clients(self) -> None:
+        """Create clients of drones that were heard, before there is a goal to send and also while standing by, because
+        discovery takes longest. Few per tick, because each takes milliseconds of the executor's time."""
+        if not self._without_client or executors.is_classic(self._node.executor):
             return
-        for drone_id in list(self._unmet)[:MET_PER_TICK]:
-            del self._unmet[drone_id]
+        for drone_id in list(self._without_client)[:NEW_CLIENTS_PER_TICK]:
+            del self._without_client[drone_id]
             self._client(drone_id)
 
-    def _give_clients_back(self) -> None:
-        """Destroy those that were not used for longest, but none that is still to find its drone or to be answered."""
+    def _destroy_idle_clients(self) -> None:
+        """Destroy the clients unused for longest, except those that wait for discovery or for an answer."""
         asked = {goal.effect.drone_id for goal in self._waiting} | {each.effect.drone_id for each in self._recalls}
         spare = [d for d, client in self._clients.items() if d not in asked and not client.is_waiting]
         for drone_id in spare[: max(0, len(self._clients) - CLIENTS_KEPT)]:
@@ -254,16 +254,16 @@ class DroneLink:
             self._node.get_logger().warning(f"drone state dropped: {error}", throttle_duration_sec=10.0)
             return
         if report.drone_id not in self._clients:
-            self._unmet[report.drone_id] = None
+            self._without_client[report.drone_id] = None
         self._acks.heard(report)
         self._post(DroneHeard(report))
 
     def _acknowledge(self, effect: AcknowledgeOutcome) -> None:
         if self._acks.add(effect):
-            self._acks_told = False
+            self._acks_published = False
 
     def _publish_leader(self) -> None:
-        self._acks_told = True
+        self._acks_published = True
         if self._leader_pub is None:
             return
         self._published_at_s = _now_s()
@@ -284,7 +284,7 @@ class DroneLink:
             self._held.append(_PendingClearance(reply, _now_s() + HELD_S))
 
     def _ask(self, reply: Reply) -> None:
-        """Answered when the core answers: after the commit, not before."""
+        """Pass a request on to the core, which answers it after the commit."""
         request = reply.request
         request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
         self._asked[request_id] = _PendingClearance(reply, _now_s() + CLEARANCE_TIMEOUT_S)
@@ -313,5 +313,5 @@ class DroneLink:
 
 
 def _now_s() -> float:
-    """Real time, by a clock that only goes forward: housekeeping goes on where simulated time stands still."""
+    """Return monotonic real time (s), so that housekeeping continues while simulated time stands still."""
     return time.monotonic()

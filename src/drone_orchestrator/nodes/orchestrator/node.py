@@ -101,7 +101,7 @@ class OrchestratorNode(LifecycleNode):
                 self._driver.post(OperatorCampaign())
             return TransitionCallbackReturn.FAILURE
         self._is_active = True
-        self._link.open_office(self._epoch)
+        self._link.start_leading(self._epoch)
         self._heartbeat.open()
         self._log.info("leading with epoch %d", self._epoch, extra={"epoch": self._epoch})
         return TransitionCallbackReturn.SUCCESS
@@ -114,7 +114,7 @@ class OrchestratorNode(LifecycleNode):
             self._driver.post(OperatorResign())
         self._epoch = 0
         self._heartbeat.close()
-        self._link.close_office()
+        self._link.stop_leading()
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -142,13 +142,13 @@ class OrchestratorNode(LifecycleNode):
     def heartbeat(self, effect: Heartbeat) -> None:
         self._heartbeat.send(effect)
 
-    def office_taken(self, epoch: int) -> None:
+    def start_leading(self, epoch: int) -> None:
         self._telemetry.office_taken()
         if self._traces is not None and self._driver is not None:
             self._traces.take_over(self._driver.core.view)
         self._link.run_on_ros(lambda: self._enter_office(epoch))
 
-    def office_left(self, epoch: int, reason: str) -> None:
+    def stop_leading(self, epoch: int, reason: str) -> None:
         self._telemetry.office_left()
         self._link.run_on_ros(lambda: self._leave_office(epoch, reason))
 

@@ -342,7 +342,7 @@ class Ground:
     def __init__(self) -> None:
         self.term = threading.Event()
 
-    def office_taken(self, epoch: int) -> None:
+    def start_leading(self, epoch: int) -> None:
         self.term.set()
 
     def __getattr__(self, name: str) -> Callable[..., None]:

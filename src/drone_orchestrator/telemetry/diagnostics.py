@@ -1,7 +1,7 @@
-"""What is to be said of the fleet's health, as plain data: a level, a sentence, a hint that an operator can act on.
+"""The fleet's health as plain data: a level, a sentence, and a hint that an operator can act on.
 
-``nodes/`` turns it into ``/diagnostics``. Everything here is a function of what its caller knows. ``now_s`` is of a
-monotonic clock, ``wall_s`` counts from 1970.
+The nodes publish it as ``/diagnostics``. Every function depends on its arguments alone. ``now_s`` is monotonic,
+``wall_s`` counts from 1970.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..runtime.probe import Probe
 from ..runtime.projection import Freshness
 from ..runtime.vitals import Vitals
 
-#: etcd is slow when one call takes so long: commits wait for its disk.
+#: A call this long (s) means that etcd is slow: commits wait for its disk.
 SLOW_STORE_S = 0.25
-#: etcd stops taking writes at 2 GiB unless told otherwise.
+#: Warn from this size: etcd refuses writes at 2 GiB by default.
 LARGE_STORE_BYTES = 1.6e9
-#: Commits that wait for the store.
+#: Warn above this number of commits waiting for the store.
 LONG_QUEUE = 256
-#: How many names a message or value lists.
+#: Maximum number of names in a message or value.
 MOST_NAMES = 20
 
 
@@ -40,7 +40,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One line of diagnostics. ``name`` says of what, ``hint`` what to do about it; ``values`` are details."""
+    """One line of diagnostics. ``name`` is its subject, ``hint`` what to do about it; ``values`` are details."""
 
     name: str
     severity: Severity
@@ -51,7 +51,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class HeardDrone:
-    """What a drone said last, and when."""
+    """The last report of a drone and the time it arrived (monotonic, s)."""
 
     report: DroneReport
     at_s: float
@@ -65,20 +65,20 @@ def leader_status(view: FleetView) -> Status:
     leader = view.leadership
     if leader is None:
         text = "none: orders are accepted, nothing is decided"
-        return Status("leader", Severity.ERROR, text, "see whether orchestrators run, and are not all deactivated")
+        return Status("leader", Severity.ERROR, text, "check that orchestrators run and are not all deactivated")
     values = {"epoch": leader.epoch, "instance": leader.instance_id}
     return Status("leader", Severity.OK, leader.holder, values=values)
 
 
 def store_status(freshness: Freshness, stale_after_s: float, probe: Probe | None, endpoints: str) -> Status:
-    """Whether etcd is there, whole, quick, and not about to be full."""
+    """Report whether etcd is reachable, complete, fast and has space left."""
     values: dict[str, object] = {"revision": freshness.revision, "endpoints": endpoints}
     if probe is not None:
         values |= {"latency_ms": round(probe.latency_s * 1e3, 1), "version": probe.version}
         values |= {"db_size_mib": round(probe.size_bytes / 2**20, 1)}
         values |= {f"member {name}": "there" if there else "away" for name, there in probe.members.items()}
     if freshness.stale_s is None:
-        return Status("etcd", Severity.ERROR, "never reached", f"see whether etcd runs at {endpoints}", values)
+        return Status("etcd", Severity.ERROR, "never reached", f"check that etcd runs at {endpoints}", values)
     if freshness.stale_s > stale_after_s:
         text = f"degraded: not heard for {freshness.stale_s:.0f} s; drones finish what they carry"
         return Status(
@@ -96,13 +96,13 @@ def store_status(freshness: Freshness, stale_after_s: float, probe: Probe | None
         hint = "shorten retention_s, compact and defragment etcd, or raise its quota"
         return Status("etcd", Severity.WARN, f"{probe.size_bytes / 2**20:.0f} MiB large", hint, values)
     if probe.latency_s > SLOW_STORE_S:
-        hint = "give etcd a disk of its own; every decision waits for it"
+        hint = "give etcd its own disk; every decision waits for it"
         return Status("etcd", Severity.WARN, f"slow: a read takes {probe.latency_s * 1e3:.0f} ms", hint, values)
     return Status("etcd", Severity.OK, "following", values=values)
 
 
 def saga_status(view: FleetView, stuck_after_s: float, wall_s: float) -> Status:
-    """Report whether orders move."""
+    """Report failed, parked and stuck orders; stuck ones did not change for ``stuck_after_s``."""
     sagas = [stored.value for stored in view.sagas.values()]
     stuck = [s.order_id for s in sagas if not s.status.is_terminal and wall_s - s.updated_at > stuck_after_s]
     parked = [s.order_id for s in sagas if s.parked]
@@ -114,25 +114,25 @@ def saga_status(view: FleetView, stuck_after_s: float, wall_s: float) -> Status:
         hint = "`fleetctl order list --parked`, then `fleetctl order retry|resolve ID`"
         return Status("sagas", Severity.ERROR, f"{len(parked)} parked: a person must decide", hint, values)
     if failed:
-        hint = "`fleetctl order list --status FAILED`, `fleetctl events ID`; they leave the store with their retention"
+        hint = "`fleetctl order list --status FAILED`, `fleetctl events ID`; the retention removes them"
         return Status("sagas", Severity.ERROR, f"{failed} failed", hint, values)
     if stuck:
         text = f"{len(stuck)} without a change for {stuck_after_s:.0f} s"
-        return Status("sagas", Severity.WARN, text, "`fleetctl events ID` says what they wait for", values)
+        return Status("sagas", Severity.WARN, text, "`fleetctl events ID` shows what they wait for", values)
     return Status("sagas", Severity.OK, "all moving", values=values)
 
 
 def record_status(view: FleetView) -> Status:
-    """Whether everything in the store can be read."""
+    """Report records in the store that cannot be read."""
     if not view.corrupt:
         return Status("records", Severity.OK, "all readable")
-    hint = "mend or remove the keys, then run `fleetctl audit`"
+    hint = "repair or remove the keys, then run `fleetctl audit`"
     values = {"keys": _some(sorted(view.corrupt))}
     return Status("records", Severity.ERROR, f"{len(view.corrupt)} unreadable values are set aside", hint, values)
 
 
 def lane_statuses(pressures: Iterable[Pressure]) -> list[Status]:
-    """One per lane."""
+    """Return one status per lane."""
     return [_lane_status(pressure) for pressure in pressures]
 
 
@@ -145,23 +145,23 @@ def _lane_status(p: Pressure) -> Status:
     }
     name, text = f"lane {p.lane}", f"{p.waiting} of {p.bound} wait, {p.in_flight} in flight"
     if p.level is Level.FULL:
-        hint = "orders of this class are refused: see whether its drones fly, add some, or raise max_waiting"
+        hint = "orders of this class are refused: check that its drones fly, add some, or raise max_waiting"
         return Status(name, Severity.ERROR, f"full: {text}", hint, values)
     if p.level is Level.SLOW_DOWN:
-        return Status(name, Severity.WARN, f"filling: {text}", "see whether its drones fly, or add some", values)
+        return Status(name, Severity.WARN, f"filling: {text}", "check that its drones fly, or add some", values)
     if p.level is Level.UNSPECIFIED:
-        return Status(name, Severity.STALE, "not known while the store is away", "see etcd", values)
+        return Status(name, Severity.STALE, "unknown while the store is unreachable", "see etcd", values)
     return Status(name, Severity.OK, text, values=values)
 
 
 def breaker_status(view: FleetView, wall_s: float) -> Status:
-    """Which drones are given no orders because they failed too often."""
+    """Report the drones that get no orders because they failed too often."""
     known = [stored.value for stored in view.breakers.values()]
     tripped = sorted((b for b in known if b.state is not BreakerState.CLOSED), key=lambda b: b.drone_id)
     values: dict[str, object] = {b.drone_id: _breaker_text(b, wall_s) for b in tripped[:MOST_NAMES]}
     if not tripped:
         return Status("breakers", Severity.OK, "all closed", values=values)
-    hint = "the drones' logs say what failed; a breaker closes by itself after a delivery on trial"
+    hint = "the drones' logs say what failed; a breaker closes after a successful trial delivery"
     text = f"{len(tripped)} not closed: {_some([b.drone_id for b in tripped])}"
     return Status("breakers", Severity.WARN, text, hint, values)
 
@@ -169,7 +169,7 @@ def breaker_status(view: FleetView, wall_s: float) -> Status:
 def drone_statuses(
     view: FleetView, heard: Mapping[str, HeardDrone], fleet: FleetSpec, now_s: float, wall_s: float
 ) -> list[Status]:
-    """One for every drone that was heard, or that an order names."""
+    """Return one status for each drone that was heard or that an order names."""
     known = sorted({*heard, *(d for d, orders in view.by_drone.items() if orders)})
     return [drone_status(drone_id, view, heard.get(drone_id), fleet, now_s, wall_s) for drone_id in known]
 
@@ -177,7 +177,7 @@ def drone_statuses(
 def drone_status(
     drone_id: str, view: FleetView, heard: HeardDrone | None, fleet: FleetSpec, now_s: float, wall_s: float
 ) -> Status:
-    """How ``drone_id`` is."""
+    """Report the health of ``drone_id``; ``heard`` is ``None`` if it was never heard."""
     name = f"drone {drone_id}"
     orders = [saga for id_ in view.by_drone.get(drone_id, ()) if (saga := view.saga_of(id_)) is not None]
     carrying = [s.order_id for s in orders if s.journal_id is not None]
@@ -188,7 +188,7 @@ def drone_status(
     if heard is None or silent_s is None or silent_s > DRONE_SILENT_S:
         text = "never heard" if silent_s is None else f"silent for {silent_s:.0f} s"
         values["silent_s"] = "" if silent_s is None else round(silent_s)
-        hint = f"see whether its process runs, and reaches the network: `ros2 lifecycle get /{drone_id}`"
+        hint = f"check that its process runs and reaches the network: `ros2 lifecycle get /{drone_id}`"
         if carrying:
             return Status(name, Severity.ERROR, f"{text}, and may have {_some(carrying)} on board", hint, values)
         return Status(name, Severity.STALE, text, hint, values)
@@ -240,11 +240,11 @@ def _breaker_text(breaker: Breaker, wall_s: float) -> str:
     return breaker.state.value
 
 
-# --- each node, of itself ---------------------------------------------------------------------------------------------
+# --- each node about itself -------------------------------------------------------------------------------------------
 
 
 def replica_status(vitals: Vitals | None, now_s: float) -> Status:
-    """An orchestrator of itself; ``None``: it is not configured."""
+    """Report on an orchestrator; ``vitals`` is ``None`` if it is not configured."""
     if vitals is None:
         return Status(
             "replica", Severity.WARN, "not configured", "`ros2 lifecycle set NODE configure`; its log says why not"
@@ -259,10 +259,10 @@ def replica_status(vitals: Vitals | None, now_s: float) -> Status:
     }
     if vitals.failing:
         text = f"cannot {', '.join(vitals.failing)}"
-        return Status("replica", Severity.ERROR, text, "see etcd; it goes on by itself once that is back", values)
+        return Status("replica", Severity.ERROR, text, "see etcd; it continues once etcd is back", values)
     if vitals.role is Role.RETIRED:
         hint = "`ros2 lifecycle set NODE activate` lets it campaign again"
-        return Status("replica", Severity.WARN, "resigned on an operator's word", hint, values)
+        return Status("replica", Severity.WARN, "resigned at an operator's request", hint, values)
     if vitals.queued > LONG_QUEUE:
         return Status(
             "replica", Severity.WARN, f"{vitals.queued} commits wait for the store", "see etcd's latency", values
@@ -280,9 +280,9 @@ def executor_status(
     leader_silent_s: float | None,
     trouble: str = "",
 ) -> Status:
-    """A drone's executor of itself. ``leader_silent_s``: since a leader was heard; ``None``: never.
+    """Report on a drone's executor. ``leader_silent_s`` is the time since it heard a leader; ``None``: never.
 
-    ``trouble``: why it is not configured, or why its journal cannot be written.
+    ``trouble`` says why it is not configured, or why its journal cannot be written.
     """
     values = {"phase": phase, "leader_silent_s": "" if leader_silent_s is None else round(leader_silent_s, 1)}
     if finalized:
@@ -297,20 +297,18 @@ def executor_status(
         hint = "`ros2 lifecycle set NODE activate`"
         return Status("executor", Severity.WARN, "inactive: takes no orders", hint, values)
     if leader_silent_s is None or leader_silent_s > LEADER_SILENT_S:
-        hint = "see whether an orchestrator leads, and whether the network carries DDS"
+        hint = "check that an orchestrator leads and that the network carries DDS"
         return Status("executor", Severity.WARN, "no leader is heard", hint, values)
     return Status("executor", Severity.OK, phase, values=values)
 
 
 def intake_status(breaker: str, freshness: Freshness) -> Status:
-    """A gateway of itself. ``breaker``: state of the one around the store."""
+    """Report on a gateway. ``breaker`` is the state of its breaker around the store."""
     stale = "" if freshness.stale_s is None else round(freshness.stale_s, 1)
     values = {"breaker": breaker, "revision": freshness.revision, "stale_s": stale}
     if breaker != "closed" or not freshness.loaded:
-        return Status(
-            "intake", Severity.ERROR, f"turns orders away: the store's breaker is {breaker}", "see etcd", values
-        )
-    return Status("intake", Severity.OK, "takes orders in", values=values)
+        return Status("intake", Severity.ERROR, f"refuses orders: the store's breaker is {breaker}", "see etcd", values)
+    return Status("intake", Severity.OK, "accepts orders", values=values)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the drones of a process count and trace: phases, outcomes, charge, each attempt's part of its order's trace."""
+"""Metrics and spans of the drones of a process: phases, outcomes, charge, and their part of each order's trace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class _Children(dict[Phase, T]):
-    """The children of a metric by phase, each looked up when it is first wanted: what never was is not shown."""
+    """Series of a metric by phase, each made on first use, so that a phase never entered is not exposed."""
 
     def __init__(self, look_up: Callable[[Phase], T]) -> None:
         super().__init__()
@@ -39,9 +39,9 @@ class _Children(dict[Phase, T]):
 
 
 class HostTelemetry:
-    """What the drones of one process share. Their timer fires every ``period_s``.
+    """The metrics that the drones of one process share. Their timer fires every ``period_s``.
 
-    ``mono`` and ``wall`` read the clocks. All times in seconds.
+    ``mono`` and ``wall`` read the clocks. All times are in seconds.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class HostTelemetry:
         self._due_s: float | None = None
         self._lateness = metrics.loop_lateness_seconds()
         self._epoch = metrics.leader_epoch()
-        # Looked up once: drones change their phases a thousand times a second where many are busy.
+        # Looked up once: a process with many busy drones sees a thousand phase changes a second.
         self.gauges: Mapping[Phase, Gauge] = _Children(
             lambda phase: metrics.drones(drone_class=drone_class.name, phase=phase.name.lower())
         )
@@ -74,16 +74,16 @@ class HostTelemetry:
         metrics.leader_silence_seconds().set_function(lambda: self.mono() - self._heard_at_s)
 
     def drone(self, drone_id: str) -> FlightTelemetry:
-        """What one drone tells."""
+        """Return the metrics and spans of one drone."""
         return FlightTelemetry(self, drone_id)
 
     def leader_heard(self, epoch: int) -> None:
-        """A leader's state arrived."""
+        """Record that a leader's state arrived."""
         self._heard_at_s = self.mono()
         self._epoch.set(epoch)
 
     def ticked(self) -> None:
-        """The timer that drives the drones has fired."""
+        """Record that the timer that drives the drones fired."""
         now_s = self.mono()
         if self._due_s is not None:
             self._lateness.observe(max(0.0, now_s - self._due_s))
@@ -100,7 +100,7 @@ class _Goal:
 
 
 class FlightTelemetry:
-    """What one drone tells, as its node sees it happen."""
+    """The metrics and spans of one drone; its node calls the methods as things happen."""
 
     def __init__(self, host: HostTelemetry, drone_id: str) -> None:
         self._host = host
@@ -112,47 +112,47 @@ class FlightTelemetry:
         self._energy = host.metrics.drone_energy(drone=drone_id)
 
     def begin(self, phase: Phase, order: Order | None, attempt: int, epoch: int) -> None:
-        """The drone is up, perhaps in the middle of a goal that its journal remembers."""
+        """Start in ``phase``, with the goal that the drone's journal remembers, if any."""
         self._enter(phase)
         if order is not None:
             self._goal = _Goal(order, attempt, epoch, self._host.wall(), resumed=True)
 
     def end(self) -> None:
-        """The drone is not flown by this process any more."""
+        """Stop: this process no longer flies the drone."""
         self._leave()
         self._phase = None
 
     def charged(self, energy_wh: float) -> None:
-        """What the battery holds now."""
+        """Record the energy in the battery."""
         self._energy.set(energy_wh / self._host.drone_class.battery_wh)
 
     def goal_accepted(self, order: Order, attempt: int, epoch: int) -> None:
-        """The drone has taken a goal; the same one again changes nothing."""
+        """Record an accepted goal. The same goal again changes nothing."""
         known = self._goal
         if known is None or (known.order.message_id, known.attempt) != (order.message_id, attempt):
             self._goal = _Goal(order, attempt, epoch, self._host.wall(), resumed=False)
 
     def phase_changed(self, phase: Phase) -> None:
-        """The drone does something else now."""
-        self._tell_phase()
+        """Record a change of phase."""
+        self._record_phase()
         self._leave()
         self._enter(phase)
 
     def goal_ended(self, outcome: DeliveryOutcome) -> None:
-        """The goal is over; its outcome waits to be acknowledged. Comes before the change of phase."""
+        """Record the outcome of the goal, which awaits acknowledgement. Call it before the change of phase."""
         self._host.metrics.drone_outcomes(outcome=outcome.outcome.name.lower()).inc()
         goal = self._goal
         if goal is None or (goal.order.message_id, goal.attempt) != (outcome.message_id, outcome.attempt):
             return
-        self._tell_phase()
+        self._record_phase()
         self._goal = None
         error = "" if outcome.outcome is Outcome.DELIVERED else outcome.why
-        delivery = self._tell(tracing.DELIVERY, goal, tracing.DISPATCH, goal.began_s, error)
+        delivery = self._record_span(tracing.DELIVERY, goal, tracing.DISPATCH, goal.began_s, error)
         if delivery:
             self._unacknowledged[outcome.message_id, outcome.attempt] = (delivery, self._host.wall(), goal)
 
     def acknowledged(self, outstanding: Iterable[tuple[str, int]]) -> None:
-        """These outcomes are still waiting; those that have left are on record with the leader."""
+        """Record which outcomes are outstanding; the leader has acknowledged the others."""
         if not self._unacknowledged:
             return
         waiting = set(outstanding)
@@ -180,14 +180,14 @@ class FlightTelemetry:
     def _gauge(self, phase: Phase) -> Gauge:
         return self._host.gauges[phase]
 
-    def _tell_phase(self) -> None:
+    def _record_phase(self) -> None:
         goal, name = self._goal, _SPANS.get(self._phase or Phase.UNSPECIFIED)
         if goal is not None and name is not None:
-            self._tell(name, goal, tracing.DELIVERY, max(self._phase_began_s, goal.began_s))
+            self._record_span(name, goal, tracing.DELIVERY, max(self._phase_began_s, goal.began_s))
             goal.resumed = False
 
-    def _tell(self, name: str, goal: _Goal, parent: str, began_s: float, error: str = "") -> str:
-        """Tell a span of the goal, a child of its span ``parent``; its traceparent, ``""`` where it is not traced."""
+    def _record_span(self, name: str, goal: _Goal, parent: str, began_s: float, error: str = "") -> str:
+        """Record a span of the goal below its span ``parent``. Return its ``traceparent``; ``""`` without tracing."""
         context, order = goal.order.trace_context, goal.order
         if not self._host.tracer.enabled or not context:
             return ""
@@ -204,5 +204,5 @@ class FlightTelemetry:
         return own
 
     def _attributes(self, goal: _Goal) -> tracing.Attributes:
-        said: dict[str, str | int | float | bool] = tracing.order_attributes(goal.order, goal.attempt)
-        return {**said, "drone": self._drone_id, "epoch": goal.epoch, "resumed": goal.resumed}
+        attributes: dict[str, str | int | float | bool] = tracing.order_attributes(goal.order, goal.attempt)
+        return {**attributes, "drone": self._drone_id, "epoch": goal.epoch, "resumed": goal.resumed}

@@ -1,4 +1,4 @@
-"""Serves the metrics of a process over HTTP, on threads of its own: whoever decides never waits for a scrape."""
+"""Serves the metrics of a process over HTTP on separate threads, so that a scrape never blocks the process's loop."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from prometheus_client import CollectorRegistry, MetricsHandler
 
 
 class EndpointTaken(OSError):
-    """The address cannot be listened on; the text is one line that names it."""
+    """The address is already in use or cannot be bound. The text is one line that names it."""
 
 
 class MetricsEndpoint:
     """``http://host:port/metrics`` for everything in ``registry``. Raises :class:`EndpointTaken`."""
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        """``port`` 0: any free one, see :attr:`port`."""
+        """Listen on ``port``; 0: any free port, see :attr:`port`."""
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             server = type("_Server", (_Server,), {"address_family": family})
@@ -31,7 +31,7 @@ class MetricsEndpoint:
         self._thread.start()
 
     def close(self) -> None:
-        """Give the port back."""
+        """Stop serving and release the port."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -39,5 +39,5 @@ class MetricsEndpoint:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Lets a restarted process have its port at once; another one that listens there still keeps it.
+    # A restarted process can bind its port at once. A port with another listener is still refused.
     allow_reuse_address = True

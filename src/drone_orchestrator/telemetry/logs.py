@@ -1,8 +1,8 @@
-"""Log records with fields: which order, drone and epoch they are about, and in which trace.
+"""Log records with fields: order, drone, epoch and trace.
 
-Fields travel as ``extra`` of Python's logging. As text they are left out, for the sentence names what matters; as JSON,
-which ``DRONE_ORCHESTRATOR_LOG_FORMAT=json`` chooses, every record is one object on one line. Either way the text goes
-through ROS's logging, so that ``/rosout`` and rqt_console have the same.
+Fields are passed as ``extra`` of Python's logging. The text format omits them, because the message names what matters.
+With ``DRONE_ORCHESTRATOR_LOG_FORMAT=json`` each record is one JSON object per line. Both go through ROS logging, so
+``/rosout`` and rqt_console show the same text.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .replica_metrics import Committed
 
 FORMAT_VARIABLE = "DRONE_ORCHESTRATOR_LOG_FORMAT"
 FORMATS = ("text", "json")
-#: A replica logs this when it hears the first drone.
+#: Logged by a replica when it hears the first drone.
 HEARS_DRONES = "drones are heard"
-#: A standby logs this at a leader's first heartbeat: from then on it notices when they stop.
+#: Logged by a standby at a leader's first heartbeat: from then on it detects the leader's silence.
 STANDING_BY = "standing by for the leader of epoch {epoch}"
-#: The fields that a record may have, in the order in which they are written.
+#: The possible fields of a record, in the order of output.
 FIELDS = ("order_id", "message_id", "drone", "attempt", "epoch", "status", "reason", "trace_id", "span_id")
 
-#: Steps of an order that are no part of a delivery that goes well.
+#: Levels of the steps that are not part of a delivery without trouble.
 _NOTABLE = {
     sagas.ABANDONED: logging.WARNING,
     sagas.COMPENSATED: logging.INFO,
@@ -41,42 +41,42 @@ _NOTABLE = {
 
 
 class LogFormatError(Exception):
-    """The environment asks for a format that there is not; the text is one line that says which there are."""
+    """The environment asks for an unknown log format. The text is one line that lists the known ones."""
 
 
 def wanted_format() -> str:
-    """``text`` or ``json``, as the environment says. Raises :class:`LogFormatError`."""
+    """Return the log format that the environment chooses: ``text`` or ``json``. Raises :class:`LogFormatError`."""
     wanted = os.environ.get(FORMAT_VARIABLE, "").strip().lower() or FORMATS[0]
     if wanted not in FORMATS:
-        raise LogFormatError(f"{FORMAT_VARIABLE}: {wanted!r} is not known; use {' or '.join(FORMATS)}")
+        raise LogFormatError(f"{FORMAT_VARIABLE} must be {' or '.join(FORMATS)}, got {wanted!r}")
     return wanted
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object: ``time`` (UTC), ``level``, ``logger``, ``message``, then the fields it has.
+    """A formatter of one JSON object per record: ``time`` (UTC), ``level``, ``logger``, ``message``, then its fields.
 
-    A record that says nothing of a trace gets the one of the request that is being answered, if there is one.
+    A record without trace fields gets those of the current request, if there is one.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, Any] = {
+        document: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         own = vars(record)
-        said |= {name: own[name] for name in FIELDS if own.get(name) not in (None, "", 0)}
-        ids = tracing.ids_of(tracing.current()) if "trace_id" not in said else None
+        document |= {name: own[name] for name in FIELDS if own.get(name) not in (None, "", 0)}
+        ids = tracing.ids_of(tracing.current()) if "trace_id" not in document else None
         if ids is not None:
-            said["trace_id"], said["span_id"] = ids
+            document["trace_id"], document["span_id"] = ids
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
-        return json.dumps(said, ensure_ascii=False)
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document, ensure_ascii=False)
 
 
 class FieldLogger(logging.LoggerAdapter):
-    """``logger`` with ``fields`` on every record, to which a record may add its own as ``extra``."""
+    """A logger that adds ``fields`` to every record; a record may add more as ``extra``."""
 
     def __init__(self, logger: logging.Logger, **fields: object) -> None:
         super().__init__(logger, fields)
@@ -86,23 +86,23 @@ class FieldLogger(logging.LoggerAdapter):
 
 
 def order_fields(order: Order, attempt: int = 0, epoch: int = 0) -> dict[str, object]:
-    """The fields of a record about ``order``."""
-    said: dict[str, object] = {"order_id": order.order_id, "message_id": order.message_id}
+    """Return the fields of a record about ``order``."""
+    fields: dict[str, object] = {"order_id": order.order_id, "message_id": order.message_id}
     if attempt:
-        said["attempt"] = attempt
+        fields["attempt"] = attempt
     if epoch:
-        said["epoch"] = epoch
+        fields["epoch"] = epoch
     ids = tracing.ids_of(order.trace_context)
     if ids is not None:
-        said["trace_id"], said["span_id"] = ids
-    return said
+        fields["trace_id"], fields["span_id"] = ids
+    return fields
 
 
 class OrderLog:
-    """Logs the steps of orders as they become durable; a listener of :class:`.replica.ReplicaTelemetry`.
+    """Logs the steps of orders as they become durable; a listener of :class:`.replica_metrics.ReplicaTelemetry`.
 
-    What goes well is logged for debugging only, where ``verbose()`` says that somebody wants that: at thousands of
-    orders a second it would be most of the work.
+    The steps of deliveries without trouble are logged at debug level, and only while ``verbose()``: at thousands of
+    orders a second they would be most of the work.
     """
 
     def __init__(self, logger: logging.Logger, verbose: Callable[[], bool]) -> None:
@@ -110,15 +110,15 @@ class OrderLog:
         self._verbose = verbose
 
     def wants_all(self) -> bool:
-        """See :class:`.replica.Listener`."""
+        """See :class:`.replica_metrics.Listener`."""
         return self._verbose()
 
     def __call__(self, step: Committed) -> None:
-        """See :class:`.replica.Listener`."""
+        """See :class:`.replica_metrics.Listener`."""
         for event in step.events:
-            self._tell(_NOTABLE.get(event.type, logging.DEBUG), event, step.order)
+            self._log_step(_NOTABLE.get(event.type, logging.DEBUG), event, step.order)
 
-    def _tell(self, level: int, event: SagaEvent, order: Order) -> None:
+    def _log_step(self, level: int, event: SagaEvent, order: Order) -> None:
         fields = order_fields(order, event.attempt, event.epoch)
         fields |= {"drone": event.drone_id, "status": event.to_status.value, "reason": event.reason}
         by = f" ({event.drone_id})" if event.drone_id else ""

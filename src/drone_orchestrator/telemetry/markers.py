@@ -1,7 +1,7 @@
-"""What rviz shows of a fleet, as plain values; ``nodes/fleet_picture.py`` makes ``visualization_msgs`` of them.
+"""The markers of a fleet for rviz, as plain values; ``nodes/saga_monitor/fleet_markers.py`` publishes them.
 
-Frame ``map``: metres east, north and up of the depot. Everything that is no true size is drawn in hundredths of the
-service radius, so that any region fits its window.
+Frame ``map``: metres east, north and up of the depot. Sizes that are symbolic are in hundredths of the service radius,
+so that a region of any size fits the window.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Color = tuple[float, float, float, float]
 
 
 class Form(IntEnum):
-    """The numbers of ``visualization_msgs/Marker``."""
+    """Marker types, with the numbers of ``visualization_msgs/Marker``."""
 
     SPHERE = 2
     CYLINDER = 3
@@ -51,10 +51,10 @@ class Form(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One marker. ``namespace`` and ``id`` name it for as long as the thing exists, in every process the same.
+    """One marker. ``namespace`` and ``id`` identify it while its subject exists, and are the same in every process.
 
-    ``scale`` as for a ``visualization_msgs/Marker``: lines have their width in x, texts their height in z, metres.
-    ``colors`` is one for each of ``points``, or nothing.
+    ``scale`` (m) is that of ``visualization_msgs/Marker``: x is the width of a line, z the height of a text. ``colors``
+    has one colour per point, or none.
     """
 
     namespace: str
@@ -102,24 +102,24 @@ PHASE_COLORS = {
     Phase.BRINGING_BACK: ORANGE,
     Phase.GROUNDED: RED,
 }
-#: A drone this near to the depot, relative to the service radius, is named in the depot's list.
+#: A drone within this fraction of the service radius of the depot is named in the depot's list.
 _AT_DEPOT = 0.012
 _CIRCLE = 96
 
 
-def draw(fleet: FleetSpec, zones: Sequence[Shape], picture: FleetScene) -> list[Mark]:
-    """Everything there is to see, each namespace's ids unique."""
+def draw(fleet: FleetSpec, zones: Sequence[Shape], scene: FleetScene) -> list[Mark]:
+    """Return the markers of ``scene``. Ids are unique within a namespace."""
     unit_m = fleet.service_radius_m / 100.0
-    away = [d for d in picture.drones if math.hypot(*d.place) > _AT_DEPOT * fleet.service_radius_m]
-    home = [d for d in picture.drones if d not in away]
+    away = [d for d in scene.drones if math.hypot(*d.place) > _AT_DEPOT * fleet.service_radius_m]
+    home = [d for d in scene.drones if d not in away]
     marks = [*_area(fleet, unit_m), *_depot(fleet, home, unit_m), *_legend(fleet, unit_m)]
     for shape, number in _numbered(zones, lambda shape: shape.name):
         marks += _zone(shape, number, unit_m)
-    for order, number in _numbered(picture.orders, lambda seen: seen.order.message_id):
+    for order, number in _numbered(scene.orders, lambda seen: seen.order.message_id):
         marks += _order(order, number, unit_m)
-    for drone, number in _numbered(picture.drones, lambda seen: seen.report.drone_id):
+    for drone, number in _numbered(scene.drones, lambda seen: seen.report.drone_id):
         marks += _drone(fleet, drone, number, unit_m, named=drone in away)
-    return marks + _banner(picture, fleet, unit_m)
+    return marks + _banner(scene, fleet, unit_m)
 
 
 def _area(fleet: FleetSpec, unit_m: float) -> list[Mark]:
@@ -136,7 +136,7 @@ def _depot(fleet: FleetSpec, home: Sequence[SeenDrone], unit_m: float) -> list[M
     for drone in sorted(home, key=lambda d: d.report.drone_id):
         lines.append(f"{drone.report.drone_id}  {_state(fleet, drone)}")
     height_m = 1.9 * unit_m
-    # rviz centres a text: half of its lines lie above its place.
+    # rviz centres a text vertically: half of its lines are above its position.
     below_m = 4.2 * unit_m + height_m * 1.3 * len(lines) / 2.0
     return [
         Mark("depot", 0, Form.CYLINDER, (*WHITE[:3], 0.35), scale=size),
@@ -171,7 +171,7 @@ def _order(seen: SeenOrder, number: int, unit_m: float) -> list[Mark]:
     x, y = seen.destination
     marks = [Mark("orders", number, Form.SPHERE, color, (x, y, 0.0), scale=(size_m, size_m, size_m))]
     if not ended or seen.status is SagaStatus.FAILED:
-        # Half of the names stand above, half below: neighbours often go to one street.
+        # Alternate names above and below: orders of neighbours often have almost the same destination.
         place = (x, y + (2.3 if number % 2 else -2.3) * unit_m, unit_m)
         height = (0.0, 0.0, 1.5 * unit_m)
         marks.append(Mark("order_names", number, Form.TEXT, color, place, scale=height, text=seen.order.order_id))
@@ -197,7 +197,7 @@ def _drone(fleet: FleetSpec, seen: SeenDrone, number: int, unit_m: float, *, nam
 
 
 def _route(seen: SeenDrone, here: Point, color: Color, number: int, unit_m: float) -> Mark:
-    """To where it has to go at cruise height; the way home, after the package, is faint."""
+    """Draw the remaining way at the drone's height; the last leg, back to the depot, is faint."""
     level_m = max(here[2], 0.0)
     stops = [here, *((x, y, level_m) for x, y in seen.way)]
     legs = list(pairwise(stops))
@@ -218,7 +218,7 @@ def _route(seen: SeenDrone, here: Point, color: Color, number: int, unit_m: floa
 
 
 def _battery(fleet: FleetSpec, seen: SeenDrone, number: int, unit_m: float) -> Mark:
-    """A bar below the drone: full width is a full battery."""
+    """Draw the charge as a bar below the drone; full width is a full battery."""
     part = _energy_part(fleet, seen)
     x, y, z = seen.place[0], seen.place[1] - 3.0 * unit_m, seen.altitude_m + unit_m
     left, right = x - 2.5 * unit_m, x + 2.5 * unit_m
@@ -253,12 +253,12 @@ def _state(fleet: FleetSpec, seen: SeenDrone) -> str:
     return f"{phase}, {_energy(fleet, seen)}"
 
 
-def _banner(picture: FleetScene, fleet: FleetSpec, unit_m: float) -> list[Mark]:
-    text, color = headline(picture.leader, store_away=picture.store_away)
-    counts = picture.counts
+def _banner(scene: FleetScene, fleet: FleetSpec, unit_m: float) -> list[Mark]:
+    text, color = headline(scene.leader, store_away=scene.store_away)
+    counts = scene.counts
     flying = sum(n for status, n in counts.items() if not status.is_terminal) - counts.get(SagaStatus.PENDING, 0)
     words = [
-        f"{len(picture.drones)} drones",
+        f"{len(scene.drones)} drones",
         f"{counts.get(SagaStatus.PENDING, 0)} orders waiting",
         f"{flying} in hand",
         f"{counts.get(SagaStatus.DELIVERED, 0)} delivered",
@@ -272,7 +272,7 @@ def _banner(picture: FleetScene, fleet: FleetSpec, unit_m: float) -> list[Mark]:
     ]
 
 
-#: What the colours of drones, ways and orders say, in the order of an order's life.
+#: Meaning of the colours of drones, routes and orders, in the order of an order's life.
 LEGEND = (
     ("order waits", AMBER),
     ("to the pickup", BLUE),
@@ -287,7 +287,7 @@ LEGEND = (
 
 
 def _legend(fleet: FleetSpec, unit_m: float) -> list[Mark]:
-    """One text for each colour, in the corner south-west of the service area."""
+    """Draw one text per colour, in the south-west corner of the service area."""
     height_m, left, bottom = 2.0 * unit_m, -0.86 * fleet.service_radius_m, -0.99 * fleet.service_radius_m
     return [
         Mark(
@@ -304,7 +304,7 @@ def _legend(fleet: FleetSpec, unit_m: float) -> list[Mark]:
 
 
 def headline(leader: SeenLeader, *, store_away: bool) -> tuple[str, Color]:
-    """The one line that an operator must not miss."""
+    """Return the text and colour of the line that an operator must not miss."""
     if store_away:
         return "STORE AWAY: drones finish what they carry", RED
     if leader.absent:
@@ -317,9 +317,9 @@ def headline(leader: SeenLeader, *, store_away: bool) -> tuple[str, Color]:
 
 
 def _numbered(things: Iterable[T], name: Callable[[T], str]) -> list[tuple[T, int]]:
-    """Each thing with a number made of its name: the same in every process, at every time.
+    """Return each thing with a number derived from its name, the same in every process at any time.
 
-    Two of the same number are rare, and then the later name in the alphabet takes the next number.
+    In a collision, which is rare, the name later in the alphabet takes the next number.
     """
     taken: dict[int, T] = {}
     for thing in sorted(things, key=name):
@@ -331,7 +331,7 @@ def _numbered(things: Iterable[T], name: Callable[[T], str]) -> list[tuple[T, in
 
 
 def triangles(corners: Sequence[Place]) -> list[tuple[Place, Place, Place]]:
-    """A simple polygon as triangles, two fewer than its corners: ears are cut off, one by one (G. Meisters, 1975)."""
+    """Split a simple polygon into triangles by clipping its ears one by one (G. Meisters, 1975)."""
     left = list(corners)
     area = sum(p[0] * q[1] - p[1] * q[0] for p, q in zip(left, (*left[1:], left[0]), strict=True))
     if area < 0.0:
@@ -353,13 +353,13 @@ def _is_ear(corners: Sequence[Place], i: int) -> bool:
 
 
 class Stage:
-    """Remembers what is on the screen, to take away what is gone."""
+    """Remembers the markers on display, to delete those that are gone."""
 
     def __init__(self) -> None:
         self._shown: set[tuple[str, int]] = set()
 
     def replace(self, marks: Iterable[Mark]) -> list[tuple[str, int]]:
-        """``marks`` are shown from now on; namespace and id of those that were and are no more, sorted."""
+        """Replace the displayed markers by ``marks``; return namespace and id of those to delete, sorted."""
         fresh = {(mark.namespace, mark.id) for mark in marks}
         gone = sorted(self._shown - fresh)
         self._shown = fresh

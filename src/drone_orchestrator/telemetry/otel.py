@@ -1,4 +1,4 @@
-"""Spans by OpenTelemetry's SDK, sent over OTLP/gRPC. Imported only where traces are on (:mod:`.traces`)."""
+"""A tracer on the OpenTelemetry SDK, exporting over OTLP/gRPC. Imported only if tracing is on."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from opentelemetry.trace import (
 
 from . import tracing
 
-#: What is left is sent for so long at the end of a process (s).
+#: Seconds allowed to flush spans at shutdown.
 CLOSE_S = 1.5
 
 
 class _Ids(RandomIdGenerator):
-    """Random ids, except where a span must have a certain one."""
+    """Random span ids, unless a certain id is requested for the next span."""
 
     def __init__(self) -> None:
         self._wanted = threading.local()
 
     def want(self, span_id: int | None) -> None:
-        """The id of the next span that this thread begins; ``None``: any."""
+        """Set the id of the next span that this thread starts; ``None``: random."""
         self._wanted.id = span_id
 
     def generate_span_id(self) -> int:
@@ -47,8 +47,7 @@ class _Ids(RandomIdGenerator):
 class OtelTracer:
     """Implements :class:`~drone_orchestrator.telemetry.tracing.Tracer`.
 
-    Sampler, limits, batches and exporter are set by the SDK's own environment variables. ``exporter`` replaces the one
-    that they ask for.
+    The SDK's environment variables set sampler, limits, batches and exporter; ``exporter`` replaces theirs.
     """
 
     enabled = True
@@ -59,7 +58,7 @@ class OtelTracer:
         self._provider = TracerProvider(
             resource=Resource.create({**resource, **named}),
             id_generator=self._ids,
-            shutdown_on_exit=False,  # it would wait for a collector that is away
+            shutdown_on_exit=False,  # it would wait for an unreachable collector
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("drone_orchestrator")
@@ -107,7 +106,7 @@ class OtelTracer:
 
     def close(self) -> None:
         """See :class:`~drone_orchestrator.telemetry.tracing.Tracer`."""
-        # The exporter tries again with back-off for longer than a process has to end: what does not go now is lost.
+        # The exporter retries for longer than a process may take to stop; spans not sent by then are lost.
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(CLOSE_S)

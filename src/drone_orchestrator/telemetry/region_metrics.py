@@ -1,4 +1,4 @@
-"""What a reader of the store counts of a region: a fold that keeps in step with its projection, and its metrics."""
+"""Metrics of a whole region, as the store shows it: a fold of a projection, and the gauges that it feeds."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class OrderCounts:
         self._orders: dict[str, tuple[SagaStatus, str]] = {}
 
     def load(self, view: FleetView) -> None:
-        """The view was replaced by a snapshot."""
+        """Count the orders of a new snapshot."""
         for message_id in [*self._orders, *view.sagas, *view.inbox]:
             self._count(view, message_id)
 
     def apply(self, view: FleetView, fresh: Sequence[Entry]) -> None:
-        """One revision was applied to the view."""
+        """Count the orders that one revision changed."""
         for entry in fresh:
             if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER):
                 self._count(view, entry.id)
@@ -80,10 +80,10 @@ class OrderCounts:
 
 
 class RegionMetrics:
-    """Shows a region in ``metrics``: what ``projection`` holds, with ``counts`` and ``ledger`` among its folds.
+    """The gauges of a region in ``metrics``, set from ``projection``, of which ``counts`` and ``ledger`` are folds.
 
-    Times are of the wall clock, in seconds. An order without a change for ``stuck_after_s()`` counts as stuck; the
-    store counts as away when nothing was heard of it for ``stale_after_s()``.
+    Times are wall clock, in s. An order unchanged for ``stuck_after_s()`` counts as stuck; the store counts as
+    unreachable after ``stale_after_s()`` of silence.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class RegionMetrics:
             metrics.lane_depth(drone_class=name).set_function(partial(ledger.waiting, name))
 
     def refresh(self) -> None:
-        """Bring the series up to date; to be called before each scrape, or about once a second."""
+        """Update the gauges. Call it before each scrape or about once a second."""
         metrics = self._metrics
         _, freshness = self._projection.read(self._look)
         stale_s = freshness.stale_s
@@ -138,7 +138,7 @@ class RegionMetrics:
         self._show_breakers(view)
 
     def _show_breakers(self, view: FleetView) -> None:
-        """Every drone's that has ever tripped or failed: who has no record has a closed one."""
+        """Show the breakers of all drones that ever had a record; without a record a breaker is closed."""
         living = {id_: stored.value for id_, stored in view.breakers.items()}
         for drone_id in self._breakers - living.keys():
             self._metrics.breaker_state(service=drone_id).set(_STATES[BreakerState.CLOSED])

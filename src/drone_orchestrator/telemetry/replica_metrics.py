@@ -1,7 +1,7 @@
-"""What a replica counts: an observer of its driver, and of what it hears of leaders and drones.
+"""Metrics of an orchestrator replica: an observer of its driver, its leader's heartbeats and its drones' reports.
 
-Everything here is read off what happens anyway, in the shells; the core knows nothing of it. The hot paths (one call
-for a commit group, one for a turn) work on series that were looked up before.
+The core knows nothing of metrics: the shells report what they do. The hot paths (one call per commit group, one per
+turn) use series that were looked up in advance.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ..core.planner import Pairing, PlannedOrder, Planner
 from ..core.types import DroneReport, FleetSpec, Instant, Order, SagaEvent, SagaStatus
 from .metrics import BREAKER_STATES, Metrics
 
-#: Reasons come from the code and from flight stacks; past so many different ones the rest counts as ``other``.
+#: Maximum number of reasons as label values, for flight stacks may add their own; the rest counts as ``other``.
 MAX_REASONS = 64
 UNKNOWN_CLASS = "unknown"
-#: Steps of a delivery without trouble; by far the most.
+#: Steps of a delivery without trouble, by far the most frequent ones.
 _GOES_WELL = frozenset(
     {sagas.ACCEPTED, sagas.ASSIGNED, sagas.GOAL_ACCEPTED, sagas.CLEARED, sagas.LOADED, sagas.DELIVERED}
 )
@@ -31,7 +31,7 @@ _GOES_WELL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One saga's step that is durable: its ``events``, the ``order`` after them, and when its transaction went."""
+    """A durable step of a saga: its ``events``, its ``order``, and when its transaction began and ended."""
 
     order: Order
     events: tuple[SagaEvent, ...]
@@ -40,16 +40,19 @@ class Committed:
 
 
 class Listener(Protocol):
-    """Hears of durable steps. Calls may come from any thread, those about one order one after another."""
+    """A receiver of durable steps. Calls may come from any thread; those about one order come one after another."""
 
     def wants_all(self) -> bool:
-        """Whether it wants those of a delivery that goes well, too. Asked once for a group."""
+        """Return whether it wants the steps of deliveries without trouble, too. Called once per group."""
 
     def __call__(self, step: Committed) -> None: ...
 
 
 class ReplicaTelemetry:
-    """Implements :class:`~drone_orchestrator.runtime.vitals.DriverObserver`. ``listeners`` hear of durable steps."""
+    """The metrics of a replica; a :class:`~drone_orchestrator.runtime.vitals.DriverObserver`.
+
+    ``listeners`` get the durable steps.
+    """
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class ReplicaTelemetry:
                     drone_class = self._class_of(event.drone_id)
                     assigned[drone_class] = assigned.get(drone_class, 0) + 1
                     if event.attempt == 1:
-                        # Two machines' clocks: a gateway's that is ahead must not make it negative.
+                        # The gateway's clock may be ahead of this one: never observe a negative time.
                         self._assignment.observe(max(0.0, ended_s - change.saga.order.submitted_at))
                 elif event.type == sagas.DELIVERED:
                     self._delivery.observe(max(0.0, ended_s - change.saga.order.submitted_at))
@@ -129,7 +132,7 @@ class ReplicaTelemetry:
         return self._classes.get(drone_id or "", UNKNOWN_CLASS)
 
     def _reason(self, reason: str | None) -> str:
-        """A label's value that cannot grow without bound, whatever a flight stack calls its faults."""
+        """Return ``reason`` as a label value; bounded, whatever names a flight stack gives its faults."""
         text = reason or "unspecified"
         if text not in self._reasons:
             if len(self._reasons) >= MAX_REASONS or not text.replace("_", "").isalnum() or len(text) > 64:
@@ -140,45 +143,45 @@ class ReplicaTelemetry:
     # --- what the node hears ------------------------------------------------------------------------------------
 
     def drone_heard(self, report: DroneReport) -> None:
-        """A drone's state arrived; its class is remembered."""
+        """Remember the class of the drone that reported."""
         if self._classes.get(report.drone_id) != report.drone_class:
             self._classes[report.drone_id] = report.drone_class
 
     def leader_alive(self) -> None:
-        """A heartbeat of another replica arrived."""
+        """Record that another replica's heartbeat arrived."""
         self._alive_at_s = self._mono()
 
     def office_taken(self) -> None:
-        """This replica leads. A fail-over is only measured where the predecessor was heard."""
+        """Record that this replica leads. Measure the failover if the previous leader was heard."""
         self._metrics.is_leader().set(1)
         if self._alive_at_s is not None:
             self._failover.observe(self._mono() - self._alive_at_s)
             self._alive_at_s = None
 
     def show(self, epoch: Callable[[], int], store_fails: Callable[[], bool]) -> None:
-        """Show, at each scrape, the epoch of the leader that is known here, and whether the store answers."""
+        """Show the known leader's epoch and whether the store answers, evaluated at each scrape."""
         self._metrics.leader_epoch().set_function(epoch)
         self._metrics.breaker_state(service="etcd").set_function(
             lambda: BREAKER_STATES["open" if store_fails() else "closed"]
         )
 
     def office_left(self) -> None:
-        """It does not lead any more."""
+        """Record that this replica no longer leads."""
         self._metrics.is_leader().set(0)
 
 
 class TimedPlanner:
-    """``planner``, with how long each call of it took."""
+    """A planner that measures the duration of each call of ``planner``."""
 
     def __init__(self, planner: Planner, metrics: Metrics) -> None:
         self._planner = planner
         self._seconds: Any = metrics.planning_seconds()
 
     def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
-        """As :meth:`~drone_orchestrator.core.planner.Planner.plan`."""
+        """See :meth:`~drone_orchestrator.core.planner.Planner.plan`."""
         with self._seconds.time():
             return self._planner.plan(fleet, drones, orders)
 
     def capable(self, fleet: FleetSpec, order: Order) -> bool:
-        """As :meth:`~drone_orchestrator.core.planner.Planner.capable`."""
+        """See :meth:`~drone_orchestrator.core.planner.Planner.capable`."""
         return self._planner.capable(fleet, order)

@@ -1,4 +1,4 @@
-"""The fleet as it is to be looked at: what the drones say, what the store says, and who leads."""
+"""A snapshot of the fleet for display: drones as heard, orders as stored, and the leader."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..core.types import DroneReport, Order, Phase, SagaStatus
 from ..core.view import CurrentLeader, FleetView
 from ..core.zones import Airspace, Place
 
-#: How long a change of the leader is told.
+#: A change of leader is shown for this long (s).
 CHANGE_SHOWN_S = 60.0
-#: Orders that are drawn at most, of those in hand and of those that have ended.
+#: Maximum number of active and of finished orders drawn.
 MAX_ACTIVE, MAX_ENDED = 400, 60
 
 _TO_PICKUP = frozenset({Phase.TO_PICKUP, Phase.AWAITING_CLEARANCE, Phase.LOADING})
@@ -23,7 +23,7 @@ _TO_DESTINATION = frozenset({Phase.TO_DESTINATION, Phase.DROPPING})
 
 @dataclass(frozen=True, slots=True)
 class SeenDrone:
-    """A drone in the depot's plane. ``way`` is what it still has to fly, in metres; empty: nothing, or nobody knows."""
+    """A drone in the depot's plane. ``way`` are the places it still has to reach (m); empty: none, or unknown."""
 
     report: DroneReport
     place: Place
@@ -33,7 +33,7 @@ class SeenDrone:
 
     @property
     def course_rad(self) -> float | None:
-        """Direction of its way, from east, counter-clockwise; ``None`` where it has none."""
+        """Direction of its way, from east, counter-clockwise; ``None`` without a way."""
         if not self.way or math.dist(self.place, self.way[0]) < 1.0:
             return None
         return math.atan2(self.way[0][1] - self.place[1], self.way[0][0] - self.place[0])
@@ -49,13 +49,13 @@ class SeenOrder:
 
 @dataclass(frozen=True, slots=True)
 class SeenLeader:
-    """Who leads; ``name`` ``""``: nobody. ``silent_s``: how long the leader was not heard (``None``: never was)."""
+    """The leader; an empty ``name`` means none. ``silent_s`` is the time since it was heard (``None``: never)."""
 
     name: str
     epoch: int
     silent_s: float | None
-    before: str = ""  # who led before, while the change is news
-    changed_s: float | None = None  # how long ago that was
+    before: str = ""  # the previous leader, while the change is shown
+    changed_s: float | None = None  # time since the change
 
     @property
     def absent(self) -> bool:
@@ -72,8 +72,8 @@ class FleetScene:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreSays:
-    """What a picture takes from the store: quick to select, safe to keep."""
+class StoredScene:
+    """The store's part of a scene: quick to select from a view, and safe to keep."""
 
     orders: tuple[SeenOrder, ...]
     by_message: Mapping[str, Order]
@@ -81,8 +81,8 @@ class StoreSays:
     leader: CurrentLeader | None
 
 
-def look(view: FleetView, space: Airspace) -> StoreSays:
-    """Select from a projection (:meth:`drone_orchestrator.runtime.projection.Projection.read`)."""
+def look(view: FleetView, space: Airspace) -> StoredScene:
+    """Select the store's part of a scene, inside :meth:`~drone_orchestrator.runtime.projection.Projection.read`."""
     sagas = [stored.value for stored in view.sagas.values()]
     active = sorted((s for s in sagas if not s.status.is_terminal), key=lambda s: s.created_at)[:MAX_ACTIVE]
     ended = sorted((s for s in sagas if s.status.is_terminal), key=lambda s: -s.updated_at)[:MAX_ENDED]
@@ -90,13 +90,13 @@ def look(view: FleetView, space: Airspace) -> StoreSays:
     waiting = islice(view.waiting(), MAX_ACTIVE)
     orders += [SeenOrder(order, SagaStatus.PENDING, space.place(order.destination)) for order in waiting]
     by_message = {saga.message_id: saga.order for saga in active}
-    return StoreSays(tuple(orders), by_message, view.counts(), view.leadership)
+    return StoredScene(tuple(orders), by_message, view.counts(), view.leadership)
 
 
 def seen_drone(
     report: DroneReport, altitude_m: float, heard_s_ago: float, orders: Mapping[str, Order], space: Airspace
 ) -> SeenDrone:
-    """``altitude_m`` above the depot's ground, NaN where it is unknown. ``orders`` by message id."""
+    """Place a drone in the scene. ``altitude_m``: above the depot, NaN if unknown; ``orders``: by message id."""
     place = space.place(report.position)
     altitude_m = altitude_m if math.isfinite(altitude_m) else 0.0
     order = orders.get(report.message_id or "")
@@ -104,7 +104,7 @@ def seen_drone(
 
 
 def way(phase: Phase, order: Order | None, space: Airspace) -> tuple[Place, ...]:
-    """Where a drone in ``phase`` of ``order`` still has to go, in order; empty: nowhere, or nobody knows."""
+    """Return the places that a drone in ``phase`` of ``order`` still has to reach; empty: none, or unknown."""
     depot = (0.0, 0.0)
     if phase is Phase.RETURNING:
         return (depot,)
@@ -120,7 +120,7 @@ def way(phase: Phase, order: Order | None, space: Airspace) -> tuple[Place, ...]
 
 
 class LeaderWatch:
-    """Notices that another leader has come. Times are monotonic, in s."""
+    """Detects changes of the leader. Times are monotonic, in s."""
 
     def __init__(self) -> None:
         self._heard_at_s: float | None = None
@@ -129,7 +129,7 @@ class LeaderWatch:
         self._changed_at_s: float | None = None
 
     def heard(self, epoch: int, now_s: float) -> None:
-        """A leader has spoken; one of an epoch that is over does not count."""
+        """Record a leader's heartbeat; one of an old epoch is ignored."""
         if epoch >= self._known[1]:
             self._heard_at_s = now_s
 

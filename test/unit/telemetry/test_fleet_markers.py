@@ -66,8 +66,8 @@ def leads(name: str, epoch: int) -> CurrentLeader:
 
 
 def scene(view: FleetView, *drones: SeenDrone, leader: SeenLeader = LEADER, **fields: Any) -> FleetScene:
-    says = look(view, SPACE)
-    return FleetScene(drones, says.orders, leader, says.counts, **fields)
+    stored = look(view, SPACE)
+    return FleetScene(drones, stored.orders, leader, stored.counts, **fields)
 
 
 def seen(view: FleetView, heard_s_ago: float = 0.1, altitude_m: float = 60.0, **fields: Any) -> SeenDrone:
@@ -204,11 +204,11 @@ def test_the_banner_says_what_must_not_be_missed(leader: SeenLeader, store_away:
 def test_orders_drawn_are_bounded_and_all_counted() -> None:
     sagas = [saga(i, S.PENDING) for i in range(MAX_ACTIVE + 5)] + [saga(1000 + i, S.DELIVERED) for i in range(99)]
 
-    says = look(store(*sagas), SPACE)
+    stored = look(store(*sagas), SPACE)
 
-    assert len(says.orders) == MAX_ACTIVE + MAX_ENDED
-    assert (says.counts[S.PENDING], says.counts[S.DELIVERED]) == (MAX_ACTIVE + 5, 99)
-    assert says.orders[MAX_ACTIVE].order.message_id == "m1098"  # the latest that ended
+    assert len(stored.orders) == MAX_ACTIVE + MAX_ENDED
+    assert (stored.counts[S.PENDING], stored.counts[S.DELIVERED]) == (MAX_ACTIVE + 5, 99)
+    assert stored.orders[MAX_ACTIVE].order.message_id == "m1098"  # the latest that ended
 
 
 def test_a_change_of_the_leader_is_news_for_a_while() -> None:

@@ -83,17 +83,17 @@ class FleetMarkers:
 
     def _publish(self) -> None:
         now_s = time.monotonic()
-        says, freshness = self._projection.read(lambda view: look(view, self._space))
+        stored, freshness = self._projection.read(lambda view: look(view, self._space))
         self._drones = {name: heard for name, heard in self._drones.items() if now_s - heard[2] < FORGOTTEN_S}
         drones = [
-            seen_drone(report, altitude_m, now_s - at_s, says.by_message, self._space)
+            seen_drone(report, altitude_m, now_s - at_s, stored.by_message, self._space)
             for report, altitude_m, at_s in self._drones.values()
         ]
         scene = FleetScene(
             tuple(drones),
-            says.orders,
-            self._leader.read(says.leader, now_s),
-            says.counts,
+            stored.orders,
+            self._leader.read(stored.leader, now_s),
+            stored.counts,
             store_away=not freshness.loaded or self._is_away(freshness),
         )
         marks = draw(self._fleet, self._space.shapes, scene)

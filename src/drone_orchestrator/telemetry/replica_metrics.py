@@ -151,7 +151,7 @@ class ReplicaTelemetry:
         """Record that another replica's heartbeat arrived."""
         self._alive_at_s = self._mono()
 
-    def office_taken(self) -> None:
+    def started_leading(self) -> None:
         """Record that this replica leads. Measure the failover if the previous leader was heard."""
         self._metrics.is_leader().set(1)
         if self._alive_at_s is not None:
@@ -165,7 +165,7 @@ class ReplicaTelemetry:
             lambda: BREAKER_STATES["open" if store_fails() else "closed"]
         )
 
-    def office_left(self) -> None:
+    def stopped_leading(self) -> None:
         """Record that this replica no longer leads."""
         self._metrics.is_leader().set(0)
 

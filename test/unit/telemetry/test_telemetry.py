@@ -1,4 +1,4 @@
-"""What processes count and trace of themselves, without processes: each figure against what happened."""
+"""Metrics, traces and logs of all programs, tested without processes: each figure against the events."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ROOT = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
-    """``name{label=value,…}`` (without the common labels) to value."""
+    """Return the values by ``name{label=value,…}``, without the common labels."""
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         for s in family.samples:
@@ -63,7 +63,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 class Life:
-    """One order's steps, as a leader commits them."""
+    """The steps of one order, as a leader commits them."""
 
     def __init__(self, order: Order) -> None:
         self.saga: Saga = sagas.apply(None, sagas.begin(order, now_s=order.submitted_at, epoch=5))
@@ -104,7 +104,7 @@ def test_a_replica_counts_what_became_durable_and_nothing_else(metrics: Metrics)
 
     seen = samples(metrics)
     assert seen["drone_assignments_success_total{drone_class=courier}"] == 1
-    assert seen["order_to_assignment_seconds_sum"] == 2.5  # it counts when the commit is back
+    assert seen["order_to_assignment_seconds_sum"] == 2.5  # counted when the commit is confirmed
     assert seen["order_to_delivery_seconds_sum"] == 60.0
     assert seen["etcd_commit_seconds_count"] == 5
 
@@ -143,12 +143,12 @@ def test_reasons_of_flight_stacks_cannot_fill_the_registry(metrics: Metrics) -> 
 def test_a_failover_counts_from_the_last_word_of_the_predecessor(metrics: Metrics) -> None:
     now = [50.0]
     replica = ReplicaTelemetry(metrics, mono=lambda: now[0])
-    replica.office_taken()  # the first leader of all: nobody was replaced
+    replica.started_leading()  # the first leader ever: it replaces none
     assert samples(metrics)["failover_seconds_count"] == 0
-    replica.office_left()
+    replica.stopped_leading()
     replica.leader_alive()
     now[0] = 50.7
-    replica.office_taken()
+    replica.started_leading()
 
     seen = samples(metrics)
     assert (seen["failover_seconds_count"], seen["is_leader"]) == (1, 1)
@@ -166,7 +166,7 @@ def test_turns_show_their_queue_and_how_late_they_came(metrics: Metrics) -> None
 
 
 class Held:
-    """A projection that is given its view."""
+    """A projection with a given view."""
 
     def __init__(self, stale_s: float | None = 0.0) -> None:
         self.view, self.stale_s = FleetView(), stale_s
@@ -236,7 +236,7 @@ def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> Non
     assert seen["saga_status{status=PENDING}"] == 1  # in the inbox
     assert seen["saga_failed{reason=drone_lost_with_package}"] == 1
     assert seen["saga_failed{reason=no_capable_drone}"] == 0
-    assert seen["orders_stuck"] == 2  # the one in the inbox, and the one that was dispatched long ago
+    assert seen["orders_stuck"] == 2  # the one in the inbox, and the one dispatched long ago
     assert seen["oldest_order_seconds"] == 300.0
     assert seen["circuit_breaker_state{service=drone_7}"] == 2
     assert seen["circuit_breaker_state{service=etcd}"] == 0
@@ -250,7 +250,7 @@ def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> Non
     shown.refresh()
     seen = samples(metrics)
     assert (seen["saga_status{status=IN_TRANSIT}"], seen["saga_status{status=DELIVERED}"]) == (0, 1)
-    assert seen["circuit_breaker_state{service=drone_7}"] == 0  # no record is a closed one
+    assert seen["circuit_breaker_state{service=drone_7}"] == 0  # a breaker without a record is closed
     assert (seen["leader_present"], seen["leader_epoch"]) == (0, 0)
 
 
@@ -273,7 +273,7 @@ def test_a_metrics_port_that_is_taken_is_one_line(metrics: Metrics) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{first.port}/metrics", timeout=5) as answer:
         assert b'is_leader{agent_type="test",region="here"} 1.0' in answer.read()
     first.close()
-    MetricsEndpoint(metrics.registry, "127.0.0.1", first.port).close()  # given back
+    MetricsEndpoint(metrics.registry, "127.0.0.1", first.port).close()  # the port was released
 
 
 def test_every_process_but_the_gateway_has_a_metrics_port_of_its_own() -> None:
@@ -288,7 +288,7 @@ def test_every_process_but_the_gateway_has_a_metrics_port_of_its_own() -> None:
 
 
 class Told(tracing.NoTracer):
-    """A tracer that keeps what it is told."""
+    """A tracer that keeps all spans."""
 
     enabled = True
 
@@ -439,7 +439,7 @@ def test_a_drone_that_starts_again_says_that_it_resumed(metrics: Metrics) -> Non
 
 
 class Page(logging.Handler):
-    """Keeps records as the JSON that they are written as."""
+    """A handler that keeps records in their JSON form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -472,7 +472,7 @@ def test_an_attempt_that_is_undone_is_logged_with_its_ids(log: logging.Logger, p
     replica = ReplicaTelemetry(Metrics("test", "here"), listeners=[logs.OrderLog(log, lambda: False)])
     replica.committed(steps, at(102.0), 0.0)
 
-    (said,) = page.said  # what goes well is not worth a line
+    (said,) = page.said  # steps without trouble are not logged
     assert said["message"] == f"{order.order_id} abandoned, now COMPENSATING (drone_1): reservation_expired"
     assert {k: said[k] for k in ("level", "order_id", "message_id", "drone", "attempt", "epoch", "reason")} == {
         "level": "warning",

@@ -143,13 +143,13 @@ class OrchestratorNode(LifecycleNode):
         self._heartbeat.send(effect)
 
     def start_leading(self, epoch: int) -> None:
-        self._telemetry.office_taken()
+        self._telemetry.started_leading()
         if self._traces is not None and self._driver is not None:
             self._traces.take_over(self._driver.core.view)
         self._link.run_on_ros(lambda: self._enter_office(epoch))
 
     def stop_leading(self, epoch: int, reason: str) -> None:
-        self._telemetry.office_left()
+        self._telemetry.stopped_leading()
         self._link.run_on_ros(lambda: self._leave_office(epoch, reason))
 
     # --- inside -------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class OrchestratorNode(LifecycleNode):
     def _release(self) -> None:
         """Stop everything that ``_start`` made, the office first."""
         self._epoch, self._is_active = 0, False
-        self._telemetry.office_left()
+        self._telemetry.stopped_leading()
         self._heartbeat.end()  # standbys need not wait for the store to hear of it, which may be away
         if self._driver is not None:
             self._driver.stop()

@@ -1,8 +1,8 @@
-"""What happened lately, as events that many may follow, each from where it left off.
+"""Recent events as a resumable stream for many clients.
 
-The feed is a fold of the gateway's projection: it has every change after the snapshot that it began with, the latest
-ones in a bounded ring. Followers keep nothing but a revision, so however many and slow they are, they cost no memory;
-one that falls behind the ring must read the store's history or start over.
+The feed is a fold of the gateway's projection. It sees every change after its first snapshot and keeps the latest ones
+in a bounded ring. The state of a client is a single revision, so many or slow clients cost no memory. A client that
+falls behind the ring must read the store's history or start over.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from ..core.types import Entry, Kind, LeaderRecord, Saga, SagaEvent
 from ..core.view import FleetView
 
-#: Events that the ring keeps at most.
+#: Maximum number of events in the ring.
 RING_EVENTS = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One event: its name and its data as JSON text; ``message_id`` is empty where it is of no order."""
+    """One event: its name and its data as JSON text; ``message_id`` is empty if it concerns no order."""
 
     name: str
     data: str
@@ -32,14 +32,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All events of one revision of the store: they happened together."""
+    """All events of one store revision; they happened together."""
 
     revision: int
     items: tuple[Item, ...]
 
 
 class Feed:
-    """The ring. Thread-safe; ``load`` and ``apply`` are the projection's."""
+    """The ring of recent events. Thread-safe; only the projection calls ``load`` and ``apply``."""
 
     def __init__(self, ring_events: int = RING_EVENTS) -> None:
         self._ring_events = ring_events
@@ -50,18 +50,18 @@ class Feed:
         self._listener: Callable[[], None] = lambda: None
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever there is something new, on the thread that brings it; it must be quick."""
+        """Call ``listener`` after each change, on the projection's thread; it must return quickly."""
         self._listener = listener
 
     @property
     def head(self) -> int:
-        """The revision up to which everything is known; 0: nothing yet."""
+        """The revision up to which the feed is complete; 0 before the first snapshot."""
         return self._head
 
     def since(self, revision: int, limit: int) -> tuple[list[Batch], int] | None:
-        """Up to ``limit`` batches after ``revision``, oldest first, and up to which revision that is everything.
+        """Return up to ``limit`` batches after ``revision``, oldest first, and the revision that they reach.
 
-        ``None``: the ring does not go back that far.
+        Return ``None`` if the ring does not go back that far.
         """
         with self._lock:
             if revision < self._floor:
@@ -72,7 +72,7 @@ class Feed:
             return found, max(revision, self._head) if complete else found[-1].revision
 
     def load(self, view: FleetView) -> None:
-        """See :class:`~drone_orchestrator.runtime.projection.Fold`. What lay between is not known here."""
+        """See :class:`~drone_orchestrator.runtime.projection.Fold`. Changes skipped by the snapshot are lost here."""
         with self._lock:
             self._batches, self._events = [], 0
             self._floor = self._head = view.revision
@@ -91,7 +91,7 @@ class Feed:
         self._listener()
 
     def _trim(self) -> None:
-        """Drop the oldest quarter, so that it is not done for every event."""
+        """Drop the oldest quarter at once, so that not every event trims."""
         drop, dropped = 0, 0
         while dropped < self._ring_events // 4 and drop < len(self._batches) - 1:
             dropped += len(self._batches[drop].items)
@@ -103,9 +103,9 @@ class Feed:
 
 
 def items_of(entries: Iterable[Entry], view: FleetView | None = None) -> tuple[Item, ...]:
-    """The events in what one revision changed, an order's in their sequence.
+    """Return the events in the changes of one revision; those of an order are in sequence.
 
-    An event does not repeat which order it is of, but the saga that is written with it does; else ``view`` is asked.
+    A stored event has no order id. It comes from the saga written in the same revision, else from ``view``.
     """
     entries = list(entries)
     orders = {entry.id: entry.value.order for entry in entries if isinstance(entry.value, Saga)}
@@ -121,7 +121,7 @@ def items_of(entries: Iterable[Entry], view: FleetView | None = None) -> tuple[I
 
 
 def saga_event_json(event: SagaEvent, order_id: str | None, revision: int | None = None) -> dict[str, Any]:
-    """One step of an order; ``revision`` is the store's that it was committed at, ``None`` where it is not known."""
+    """Return a step of an order as JSON; ``revision`` is that of its commit, ``None`` if unknown."""
     return {
         "message_id": event.message_id,
         "order_id": order_id,

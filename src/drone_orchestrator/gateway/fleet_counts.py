@@ -1,4 +1,4 @@
-"""Counts and lists of the fleet's orders, in step with the projection, so that nobody must go through all."""
+"""Order counts and lists for ``GET /fleet``, maintained incrementally as a fold of the projection."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from collections.abc import Callable, Mapping, Sequence
 from ..core.types import BreakerState, Entry, Kind, Saga, SagaStatus
 from ..core.view import FleetView
 
-#: How long (s) an order that has failed is news.
-FAILED_IS_NEWS_S = 3600.0
+#: A failed order is listed for this long (s).
+FAILED_LISTED_S = 3600.0
 
 
 class FleetCounts:
-    """A fold of the gateway's projection; read it inside ``Projection.read`` only."""
+    """Orders by status, parked and recently failed orders, and open breakers.
+
+    A fold of the gateway's projection; read it inside ``Projection.read`` only.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` gives wall time in seconds."""
+        """``clock`` returns wall time in s."""
         self._clock = clock
         self._statuses: dict[str, SagaStatus] = {}
         self._by_status: Counter[SagaStatus] = Counter()
         self.parked: dict[str, Saga] = {}
         self._failed: dict[str, Saga] = {}
-        #: Since when (wall clock, s) there has been no leader, and each breaker open; as far as this gateway saw it.
+        #: Start times (wall clock, s) of the lack of a leader and of each open breaker, as seen by this gateway.
         self.leaderless_since: float | None = None
         self.open_since: dict[str, float] = {}
 
     def load(self, view: FleetView) -> None:
         """See :class:`~drone_orchestrator.runtime.projection.Fold`."""
         for message_id in [*self._statuses, *view.sagas, *view.inbox]:
-            self._look(view, message_id)
-        self._look_at_leader(view)
+            self._update_order(view, message_id)
+        self._update_leader(view)
         for drone_id in [*self.open_since, *view.breakers]:
-            self._look_at_breaker(view, drone_id)
+            self._update_breaker(view, drone_id)
 
     def apply(self, view: FleetView, fresh: Sequence[Entry]) -> None:
         """See :class:`~drone_orchestrator.runtime.projection.Fold`."""
         for entry in fresh:
             if entry.kind in (Kind.INBOX_ORDER, Kind.SAGA):
-                self._look(view, entry.id)
+                self._update_order(view, entry.id)
             elif entry.kind is Kind.LEADER:
-                self._look_at_leader(view)
+                self._update_leader(view)
             elif entry.kind is Kind.BREAKER:
-                self._look_at_breaker(view, entry.id)
+                self._update_breaker(view, entry.id)
 
     def by_status(self) -> Mapping[SagaStatus, int]:
-        """How many orders stand where."""
+        """Return the number of orders by status."""
         return self._by_status
 
     def failed(self) -> list[Saga]:
-        """Orders that have failed within the last hour, the latest first."""
-        after_s = self._clock() - FAILED_IS_NEWS_S
+        """Return the orders that failed within the last hour, the latest first."""
+        after_s = self._clock() - FAILED_LISTED_S
         self._failed = {id_: saga for id_, saga in self._failed.items() if saga.updated_at > after_s}
         return sorted(self._failed.values(), key=lambda saga: -saga.updated_at)
 
-    def _look(self, view: FleetView, message_id: str) -> None:
+    def _update_order(self, view: FleetView, message_id: str) -> None:
         order = view.order_view(message_id)
         before = self._statuses.pop(message_id, None)
         if before is not None:
@@ -67,13 +70,13 @@ class FleetCounts:
         _keep(self.parked, message_id, saga if saga and saga.parked else None)
         _keep(self._failed, message_id, saga if saga and saga.status is SagaStatus.FAILED else None)
 
-    def _look_at_leader(self, view: FleetView) -> None:
+    def _update_leader(self, view: FleetView) -> None:
         if view.leadership is not None:
             self.leaderless_since = None
         elif self.leaderless_since is None:
             self.leaderless_since = self._clock()
 
-    def _look_at_breaker(self, view: FleetView, drone_id: str) -> None:
+    def _update_breaker(self, view: FleetView, drone_id: str) -> None:
         breaker = view.breaker_of(drone_id)
         if breaker is None or breaker.state is not BreakerState.OPEN:
             self.open_since.pop(drone_id, None)

@@ -1,4 +1,4 @@
-"""The body of ``GET /fleet``: what the store knows of the fleet, and what the drones say of themselves laid over it."""
+"""The body of ``GET /fleet``: the stored state of the fleet, merged with the live states of its drones."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .fleet_counts import FleetCounts
 from .live_drones import LiveDrone, LiveDrones
 from .representation import freshness_json
 
-#: A store that was not heard for so long (s) is away.
+#: The store counts as unreachable after this silence (s).
 AWAY_AFTER_S = 3.0
-#: Alerts of one kind that are listed; the last says that there are more.
+#: Maximum number of alerts of one kind.
 MAX_ALERTS_PER_CODE = 50
 
 _BREAKER_NAMES = {BreakerState.CLOSED: "closed", BreakerState.HALF_OPEN: "half-open", BreakerState.OPEN: "open"}
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 class FleetDocument:
-    """Puts the body together from the gateway's sources; each of them is thread-safe."""
+    """Builds the body from the gateway's sources, each of which is thread-safe."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class FleetDocument:
         live: LiveDrones,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``counts`` and ``bulkheads`` are folds of the projection whose views are shown; ``clock`` gives wall time."""
+        """``counts`` and ``bulkheads`` must be folds of the projection; ``clock`` returns wall time (s)."""
         self._fleet = fleet
         self._counts = counts
         self._bulkheads = bulkheads
@@ -49,7 +49,7 @@ class FleetDocument:
         self._began = clock()
 
     def select(self, view: FleetView) -> Json:
-        """For ``Projection.read``: all that depends on the store; :meth:`finish` makes the body of it."""
+        """Select the part that depends on the store, inside ``Projection.read``; :meth:`finish` completes it."""
         live = {drone.drone_id: (drone, age_s) for drone, age_s in self._live.drones()}
         reserved = {id_: held.value for id_, held in view.reservations.items()}
         by_status = self._counts.by_status()
@@ -75,7 +75,7 @@ class FleetDocument:
         }
 
     def finish(self, selected: Json, freshness: Freshness) -> Json:
-        """The body: with how fresh it is, and what follows from that."""
+        """Return the body: add the freshness and the alerts that follow from it."""
         stale_s = freshness.stale_s or 0.0
         now_s = self._clock()
         first = []

@@ -1,7 +1,6 @@
-"""What the fleet says of itself at this moment: the part of the picture that no store has.
+"""Live drone states heard over DDS, not stored in etcd.
 
-Whoever hears the drones (a ROS node, a test) tells a :class:`LiveDrones`; HTTP reads it. Losing it loses nothing that
-anything is decided on.
+A ROS node (or a test) feeds :class:`LiveDrones`; HTTP reads it. No decision depends on it, so it may be lost.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from dataclasses import dataclass, replace
 
 from ..core.types import GeoPoint, Phase
 
-#: Drones remembered at most; past it the one that was silent for longest is forgotten.
+#: Maximum number of drones; beyond it the one silent longest is forgotten.
 MAX_DRONES = 2000
-#: After so long without a word (s) a drone is no longer one of the fleet.
+#: A drone silent for this long (s) is forgotten.
 FORGOTTEN_AFTER_S = 900.0
-#: Shorter moves (m) say nothing of where a drone is heading: they may be noise.
+#: A shorter move (m) may be noise and does not change the heading.
 LEAST_MOVE_M = 0.5
 _METRES_PER_DEGREE = 111_320.0
 
 
 @dataclass(frozen=True, slots=True)
 class LiveDrone:
-    """A drone as it was last heard. ``altitude_m`` is above the depot's ground; ``None`` and energy ``None``: unknown.
+    """The last report of a drone. ``altitude_m`` is above the depot's ground; ``None`` means unknown, also for energy.
 
-    ``heading_rad`` is its course over the ground in ENU, radians from east, counter-clockwise, -pi .. pi, from the last
-    two places that it reported; ``None`` until it has moved. ``heard_mono_s`` is when, on the picture's clock.
+    ``heading_rad`` is the course over ground in ENU, radians from east, counter-clockwise, -pi .. pi, from the last two
+    reported positions; ``None`` until the drone has moved. ``heard_mono_s`` is the time of the report (monotonic, s).
     """
 
     drone_id: str
@@ -44,16 +43,16 @@ class LiveDrone:
 
 
 class LiveDrones:
-    """The latest word of every drone. Thread-safe and bounded."""
+    """The latest report of every drone. Thread-safe and bounded."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` is monotonic, in seconds."""
+        """``clock`` is monotonic, in s."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._drones: dict[str, LiveDrone] = {}  # the one silent for longest first
+        self._drones: dict[str, LiveDrone] = {}  # the one silent longest comes first
 
     def hear(self, drone: LiveDrone) -> None:
-        """``drone`` has spoken now; its ``heading_rad`` and ``heard_mono_s`` are filled in here."""
+        """Record the report ``drone`` as of now; fill in its ``heading_rad`` and ``heard_mono_s``."""
         with self._lock:
             before = self._drones.pop(drone.drone_id, None)
             heading_rad = _course(before, drone.position)
@@ -62,7 +61,7 @@ class LiveDrones:
                 del self._drones[next(iter(self._drones))]
 
     def drones(self) -> list[tuple[LiveDrone, float]]:
-        """Every drone that is remembered with the age (s) of its last word, by id."""
+        """Return every known drone with the age (s) of its last report, sorted by id."""
         with self._lock:
             now_s = self._clock()
             for drone_id, drone in list(self._drones.items()):
@@ -76,7 +75,7 @@ class LiveDrones:
 
 
 def _course(before: LiveDrone | None, now: GeoPoint | None) -> float | None:
-    """Where a drone heads that was at ``before`` and is at ``now``; as before where it has hardly moved."""
+    """Return the heading from ``before`` to ``now``; the former heading if the drone hardly moved."""
     if before is None or before.position is None or now is None:
         return before.heading_rad if before else None
     north_m = (now.lat_deg - before.position.lat_deg) * _METRES_PER_DEGREE

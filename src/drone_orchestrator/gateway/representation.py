@@ -1,4 +1,4 @@
-"""What HTTP shows of orders, and how a listing is cut into pages."""
+"""Orders as HTTP shows them, and the pages of a listing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..runtime.projection import Freshness
 from ..store.codec import order_to_dict
 from .problems import Problem
 
-#: Place of an order in a listing. When an order was submitted never changes, so its place does not either.
+#: Position of an order in a listing. It never changes, because the time of submission does not.
 Place = tuple[float, str]
 
 
 def order_json(view: OrderView) -> dict[str, Any]:
-    """One order. Times are seconds since the epoch, UTC; ``created_at`` is when the order was handed in."""
+    """Return one order as JSON. Times are Unix time in s; ``created_at`` is the time of submission."""
     order, saga = view.order, view.saga
     return {
         "message_id": order.message_id,
@@ -40,7 +40,7 @@ def order_json(view: OrderView) -> dict[str, Any]:
 def select_orders(
     statuses: Collection[SagaStatus], text: str, after: Place | None, limit: int, newest: bool = False
 ) -> Callable[[FleetView], list[OrderView]]:
-    """Select the first ``limit + 1`` orders after ``after``, oldest or ``newest`` first; the last tells of a next page.
+    """Select the first ``limit + 1`` orders after ``after``, oldest or ``newest`` first.
 
     ``text`` is part of the order's ids, in capitals or not.
     """
@@ -62,7 +62,7 @@ def select_orders(
 
 
 def page_json(found: list[OrderView], limit: int, freshness: Freshness) -> dict[str, Any]:
-    """A page of at most ``limit`` orders with the cursor of the next one, ``null`` on the last."""
+    """Return a page of at most ``limit`` orders and the cursor of the next page, ``null`` on the last page."""
     page = found[:limit]
     cursor = encode_cursor(_place(page[-1].order)) if len(found) > limit else None
     return {"orders": [order_json(each) for each in page], "next_cursor": cursor, **freshness_json(freshness)}
@@ -77,14 +77,14 @@ def encode_cursor(place: Place) -> str:
 
 
 def decode_cursor(text: str) -> Place:
-    """Raises :class:`Problem` for what :func:`encode_cursor` did not make."""
+    """Read the inverse of :func:`encode_cursor`. Raises :class:`Problem` for a malformed cursor."""
     try:
         at_s, message_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         if isinstance(at_s, float) and isinstance(message_id, str):
             return at_s, message_id
     except (binascii.Error, ValueError, TypeError, RecursionError):
-        pass  # answered below, like a cursor of the wrong form
-    raise Problem(422, "bad_cursor", "the cursor is not one that a listing gave", field="cursor")
+        pass  # reported below, like a cursor of the wrong shape
+    raise Problem(422, "bad_cursor", "the cursor is not one that a listing returned", field="cursor")
 
 
 def _place(order: Order) -> Place:

@@ -1,4 +1,4 @@
-"""What the fleet's diagnostics say: the level fits, and whatever is not well has a hint."""
+"""The fleet's diagnostics: the level fits, and each problem has a hint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW_S, WALL_S = 100.0, 1000.0
 
 
 def found(status: Status, severity: Severity, *words: str) -> None:
-    """It is of that level, says these words, and has a hint unless all is well."""
+    """Assert that ``status`` has this level, contains these words, and has a hint unless it is OK."""
     assert status.severity is severity, status
     for word in words:
         assert word in status.message, status
@@ -140,12 +140,12 @@ def test_a_silent_drone_with_a_package_is_an_error() -> None:
     order = fly(world, make_order())
     view = world.leader.core.view
     found(drone(view, at_s=NOW_S - 10.0), ERROR, order.order_id)
-    # A monitor that has just been started has not heard it at all.
+    # A monitor that just started has never heard it.
     [status] = d.drone_statuses(view, {}, FLEET, NOW_S, WALL_S)
     found(status, ERROR, "never heard", order.order_id)
 
 
-# --- nodes, of themselves -------------------------------------------------------------------------------------------
+# --- nodes about themselves -----------------------------------------------------------------------------------------
 
 
 def vitals(**changes: object) -> Vitals:

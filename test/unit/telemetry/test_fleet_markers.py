@@ -1,4 +1,4 @@
-"""What is drawn of a fleet: every thing under a name that stays, in its place, and what is gone taken away."""
+"""The markers of a fleet: stable ids, correct positions, and deletion of what is gone."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_orders_drawn_are_bounded_and_all_counted() -> None:
 
     assert len(stored.orders) == MAX_ACTIVE + MAX_ENDED
     assert (stored.counts[S.PENDING], stored.counts[S.DELIVERED]) == (MAX_ACTIVE + 5, 99)
-    assert stored.orders[MAX_ACTIVE].order.message_id == "m1098"  # the latest that ended
+    assert stored.orders[MAX_ACTIVE].order.message_id == "m1098"  # the one that ended last
 
 
 def test_a_change_of_the_leader_is_news_for_a_while() -> None:
@@ -216,7 +216,7 @@ def test_a_change_of_the_leader_is_news_for_a_while() -> None:
     assert watch.read(leads("a", 5), 0.0).absent
     watch.heard(5, 1.0)
     assert not watch.read(leads("a", 5), 2.0).absent
-    watch.heard(4, 8.0)  # one that was deposed counts for nothing
+    watch.heard(4, 8.0)  # a deposed leader is ignored
     assert watch.read(None, 8.0).absent
 
     watch.heard(9, 8.5)

@@ -1,4 +1,4 @@
-"""``GET /events`` of real gateways on a real etcd: events that resume anywhere, resets, and an end at once."""
+"""``GET /events`` of real gateways on a real etcd: resuming at any event, resets, and a prompt end."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def compact(etcd: EtcdProcess, revision: int) -> None:
 
 
 class Leader:
-    """Acts as the leader, without an orchestrator."""
+    """A leader without an orchestrator."""
 
     def __init__(self, store: EtcdStore) -> None:
         self.store = store
@@ -71,7 +71,7 @@ class Leader:
         assert self.epoch
 
     def fail(self, gateway: GatewayProcess) -> str:
-        """Take in an order and end it in three steps, the first two of them at one revision."""
+        """Submit an order and end it in three steps, the first two at one revision."""
         message_id = str(gateway.post(order_document(f"order-{uuid.uuid4().hex[:12]}")).json()["message_id"])
         view = self.store.find(message_id)
         assert view is not None
@@ -104,7 +104,7 @@ class Event:
 
 
 class Stream:
-    """Reads a stream as a browser's ``EventSource`` does; a context manager."""
+    """A reader of an event stream that acts like a browser's ``EventSource``; a context manager."""
 
     def __init__(self, url: str, last_event_id: str = "", **parameters: str) -> None:
         self._client = httpx.Client(timeout=DEADLINE_S, trust_env=False)
@@ -125,7 +125,7 @@ class Stream:
         self._client.close()
 
     def until(self, name: str, **data: Any) -> list[Event]:
-        """All events up to the first of this name with these data."""
+        """Return all events up to the first with this name and these data."""
         found = []
         end = time.monotonic() + DEADLINE_S
         for event in self.events:
@@ -174,7 +174,7 @@ def test_a_stream_tells_every_step_of_an_order_and_the_fleet(gateway: GatewayPro
 def test_whoever_comes_back_misses_nothing_at_any_gateway(
     gateway: GatewayProcess, leader: Leader, etcd: EtcdProcess
 ) -> None:
-    """Cut off after every event in turn, also between two of one revision, the rest still comes."""
+    """A client cut off after any event, also between two of one revision, still gets the rest."""
     with Stream(gateway.url) as stream:
         stream.until("fleet")
         began = stream.last_event_id

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real fleet: every metric of the contract is there, and alerts fire and clear."""
+"""A real Prometheus scrapes a real fleet: every documented metric exists, and alerts fire and clear."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_alert_has_what_whoever_is_called_needs() -> None:
 
 
 def metrics_of(expressions: str) -> set[str]:
-    """The project's metrics that a text of PromQL names."""
+    """Return the project's metrics named in a PromQL text."""
     from drone_orchestrator.telemetry.metrics import Metrics
 
     known = {family.name for family in Metrics("any", "any").registry.collect()}
@@ -105,14 +105,14 @@ def fleet() -> Iterator[LocalFleet]:
 
 
 class Shop:
-    """Hands in orders over HTTP."""
+    """A client that submits orders over HTTP."""
 
     def __init__(self, fleet: LocalFleet) -> None:
         self._fleet = fleet
         self._depot = load().depot
 
     def order(self, order_id: str, north_deg: float) -> None:
-        """Hand in an order to a place so far north of the depot, however long the gateway takes to come up."""
+        """Submit an order for a place this far north of the depot, waiting for the gateway to come up."""
         destination = {"lat": self._depot.lat_deg + north_deg, "lon": self._depot.lon_deg}
         document = {"order_id": order_id, "destination": destination, "package_weight_kg": 0.5}
 
@@ -132,13 +132,13 @@ class Shop:
 
 
 def leader_of(prometheus: Prometheus) -> str:
-    """The process that leads, by its own metric."""
+    """Return the name of the process that leads, by its own metric."""
     leading = prometheus.series("is_leader == 1")
     return leading[0][0]["process"] if len(leading) == 1 else ""
 
 
 def check_contract(prometheus: Prometheus) -> None:
-    """Every metric of the contract, with its labels and values that can be."""
+    """Return every documented metric with its labels and possible values."""
     for name, labels in METRIC_LABELS.items():
         found = eventually(lambda name=name: prometheus.series(name), lambda name=name: f"{name} is not there")
         for series, value in found:

@@ -48,7 +48,7 @@ PARENTS = {
 
 @dataclass(frozen=True)
 class Span:
-    """A span as it came over OTLP."""
+    """A span as received over OTLP."""
 
     name: str
     trace_id: str
@@ -61,7 +61,7 @@ class Span:
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps every span that is sent to it. Use as a context manager."""
+    """A collector that keeps every span it receives; a context manager."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -129,7 +129,7 @@ def fleet(collector: Collector) -> Iterator[LocalFleet]:
 
 
 def hand_in(fleet: LocalFleet, headers: dict[str, str]) -> dict[str, Any]:
-    """The answer to an order, however long the gateway takes to come up."""
+    """Submit an order, waiting for the gateway to come up, and return the response."""
     depot = load().depot
     destination = {"lat": depot.lat_deg + 0.03, "lon": depot.lon_deg}
     document = {"order_id": "traced", "destination": destination, "package_weight_kg": 0.5}
@@ -182,7 +182,7 @@ def test_one_order_makes_one_trace_from_the_request_to_the_drop_whatever_dies(
 
 
 def is_ready(fleet: LocalFleet) -> bool:
-    """Whether the gateway takes orders, so that the first request is the one that is accepted."""
+    """Return whether the gateway accepts orders, so that the first request is the accepted one."""
     try:
         return httpx.get(f"{fleet.url}/readyz", timeout=2.0).status_code == 200
     except httpx.TransportError:

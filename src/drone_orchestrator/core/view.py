@@ -66,7 +66,7 @@ class OrderView:
 
     @property
     def parked(self) -> bool:
-        """Whether the order waits for a person's decision."""
+        """True if the order waits for a person's decision."""
         return self.saga is not None and self.saga.parked
 
     @property

@@ -1,4 +1,4 @@
-"""The view: entries only ever get newer, whatever order snapshot, own commits and their echoes come in."""
+"""The view: records only ever get newer, in whatever order snapshot, own commits and their echoes arrive."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_leader_key_only_gets_newer_and_a_deleted_one_stays_visible() -> Non
     assert mine.leader_key.value is None and mine.leader_epoch == 0
 
 
-def test_what_cannot_be_read_is_set_aside_until_it_is_mended_or_gone() -> None:
+def test_what_cannot_be_read_is_set_aside_until_it_is_repaired_or_gone() -> None:
     mine = view(saga_entry(5, Corrupt(b"?", "no json")))
     assert mine.is_corrupt("m1") and mine.saga_of("m1") is None
     mine.apply(change(6, saga_entry(6)))

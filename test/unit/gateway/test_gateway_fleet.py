@@ -1,4 +1,4 @@
-"""``GET /fleet`` over the in-memory store: drones heard and reserved, lanes, breakers, and what is wrong."""
+"""``GET /fleet`` over the in-memory store: drones heard and reserved, lanes, breakers, and alerts."""
 
 from __future__ import annotations
 

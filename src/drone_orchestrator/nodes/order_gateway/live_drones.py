@@ -33,8 +33,10 @@ def _hear(drones: LiveDrones, msg: DroneState) -> None:
 
 
 def live_from_msg(msg: DroneState) -> LiveDrone | None:
-    """What is shown of a drone; ``None`` where the message is to be ignored. What makes no sense in it is left out: a
-    drone that nobody can give orders to is to be seen all the more."""
+    """Convert a drone's state for display; ``None`` if it names no drone.
+
+    Invalid fields are left out instead of rejecting the message: a drone that cannot get orders must still be visible.
+    """
     if not msg.drone_id:
         return None
     position: GeoPoint | None = None

@@ -1,1 +1,1 @@
-"""``fleetctl bench``: a module per benchmark of a whole fleet, and what they share."""
+"""``fleetctl bench``: a module per benchmark of a whole fleet, and the modules that they share."""

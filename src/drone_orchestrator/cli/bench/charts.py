@@ -1,6 +1,6 @@
-"""The benches' pictures: dots, bars and lines on white, as SVG text.
+"""Pictures of the benchmarks: dots, bars and lines on white, as SVG text.
 
-A picture is a title and one panel or several, each its own axes::
+A picture is a title and one or more panels, each with its own axes::
 
     svg = charts.draw(
         "Orders assigned",
@@ -9,8 +9,8 @@ A picture is a title and one panel or several, each its own axes::
         note="2 cores, fsync on",
     )
 
-:func:`save` writes what a command's ``--picture FILE`` asks for. Lettering becomes outlines, so a
-picture looks the same wherever it is opened; the same data give the same bytes.
+:func:`save` writes the file of a command's ``--picture FILE``. Text becomes outlines, so a picture looks the same
+everywhere; the same data give the same bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ..output import Failure
 
-#: Colours that stay apart in grey and for the colour-blind (after Okabe and Ito).
+#: Colours that differ in grey and for the colour-blind (after Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "os^Dv<>"
 _STYLE = {
@@ -47,9 +47,9 @@ _ROW_IN = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """A dot for each measurement, a row for each kind; a bar marks each row's median. Log axes need values above 0.
+    """One dot per measurement, one row per kind; a bar marks each row's median. Log axes need values above 0.
 
-    ``limits`` (kind to value) draws what is allowed as a tick across that kind's row.
+    ``limits`` (kind to value) draws the limit as a tick across that kind's row.
     """
 
     x_label: str
@@ -63,10 +63,10 @@ class Dots:
         return 1.2 * _PANEL_IN[0], 1.2 + _ROW_IN * max(len(self.rows), 1)
 
     def paint(self, axes: Axes) -> None:
-        """The first row is on top."""
+        """Draw the rows, the first on top."""
         positions = range(len(self.rows) - 1, -1, -1)
         for y, (kind, values), colour in zip(positions, self.rows.items(), _cycle(len(self.rows)), strict=True):
-            # Spread evenly by the order of the measurements: dots on one another would hide how many there are.
+            # Spread the dots evenly in the order of the measurements, so that none covers another.
             spread = np.linspace(0.22, -0.22, len(values)) if len(values) > 1 else np.zeros(len(values))
             axes.scatter(values, y + spread, s=26, color=colour, alpha=0.75, linewidths=0, zorder=3)
             if len(values):
@@ -87,7 +87,7 @@ class Dots:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Bars side by side: ``series`` gives each name a value per group, in the order of ``groups``."""
+    """Bars side by side: ``series`` has a value per group for each name, in the order of ``groups``."""
 
     y_label: str
     groups: Sequence[str]
@@ -100,7 +100,7 @@ class Bars:
         return max(_PANEL_IN[0], 0.7 * len(self.groups) * max(len(self.series), 1)), _PANEL_IN[1]
 
     def paint(self, axes: Axes) -> None:
-        """Each bar carries its value."""
+        """Draw the bars, each with its value."""
         width = 0.8 / max(len(self.series), 1)
         at = np.arange(len(self.groups))
         for index, ((name, values), colour) in enumerate(
@@ -118,7 +118,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A line for each name through its ``(x, y)`` points; ``y_limit`` is a dashed line at what is allowed."""
+    """One line per name through its ``(x, y)`` points; ``y_limit`` is a dashed line at the limit."""
 
     x_label: str
     y_label: str
@@ -133,7 +133,7 @@ class Lines:
         return _PANEL_IN
 
     def paint(self, axes: Axes) -> None:
-        """Linear axes begin at 0."""
+        """Draw the lines. Linear axes begin at 0."""
         for index, ((name, points), colour) in enumerate(
             zip(self.series.items(), _cycle(len(self.series)), strict=True)
         ):
@@ -153,7 +153,7 @@ Panel = Dots | Bars | Lines
 
 
 def draw(title: str, *panels: Panel, note: str = "") -> str:
-    """The picture as SVG text; panels stand in rows of two, ``note`` is small print below them."""
+    """Return the picture as SVG text: panels in rows of two, with ``note`` in small print below."""
     with matplotlib.rc_context(_STYLE):
         columns = min(_COLUMNS, len(panels))
         rows = -(-len(panels) // columns)
@@ -178,7 +178,7 @@ def draw(title: str, *panels: Panel, note: str = "") -> str:
 
 
 def save(path: Path, svg: str) -> None:
-    """Write a picture, its folder too. Raises :class:`Failure` where that cannot be done."""
+    """Write a picture and create its folder. Raises :class:`Failure` if that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(svg)
@@ -191,7 +191,7 @@ def _cycle(count: int) -> list[str]:
 
 
 def _scale(axes: Axes, axis: str, log: bool) -> None:
-    """Plain numbers along the axis, with thousands apart; linear ones begin at 0."""
+    """Label the axis with plain numbers, thousands separated. A linear axis begins at 0."""
     side = axes.xaxis if axis == "x" else axes.yaxis
     if log:
         axes.set(**{f"{axis}scale": "log"})

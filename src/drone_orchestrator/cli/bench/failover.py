@@ -1,15 +1,15 @@
-"""``fleetctl bench failover``: how long nobody decides when a leader dies, hangs or is replaced on purpose.
+"""``fleetctl bench failover``: the time without a leader after it dies, hangs or hands over.
 
 A time runs from the fault (the signal, or the request to hand over) to the next leader's first committed assignment, as
-a watch on the store tells of it here. So that the next leader has something to assign at once, and it is not the
-orders' arrival that is measured, the shop hands in :data:`PROBES` orders at once after the fault (for a hand-over: once
-the old leader has left its office, or it would assign them itself); and no round begins before two thirds of the drones
-have nothing to do. All the while a steady trickle keeps deliveries in flight, which the next leader has to adopt.
+seen by a watch on the store in this process. To give the next leader something to assign, and not to measure the
+arrival of orders, the shop submits :data:`PROBES` orders right after the fault. In a handover it waits until the old
+leader has stepped down, which would otherwise assign them itself. No round begins before two thirds of the drones are
+idle. A steady trickle of orders keeps deliveries in flight, which the next leader has to adopt.
 
-A round also waits until two standbys hear the leader of the moment, and the drones: one that was started a moment ago
-may not yet. Rounds follow each other faster than leaders die: a replica takes over on a suspicion once in 30 s only, so
-whoever was hung is started afresh once it has proven that it stands by again. ``lease_only`` is a second fleet in the
-same run, whose replicas do not mind missing heartbeats.
+A round also waits until two standbys hear the current leader and the drones, because a replica that has just started
+may not hear them yet. Rounds follow each other faster than real leaders die, and a replica takes over on suspicion at
+most once in 30 s. So a replica that was hung is restarted once it has shown that it is a standby again. ``lease_only``
+is a second fleet in the same run, whose replicas ignore missing heartbeats.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ WITH_HEARTBEATS = ("kill", "hang", "handover")
 LEASE_ONLY = "lease_only"
 KINDS = (*WITH_HEARTBEATS, LEASE_ONLY)
 LEASE_TTL_S = 5.0
-#: Above the lease: missing heartbeats tell nobody anything.
+#: Longer than the lease, so that missing heartbeats have no effect.
 NO_HEARTBEATS_S = 30.0
 TIME_SCALE = 100.0
 TRICKLE_PER_S = 2.0
 PROBES = 3
-#: Near the depot and light: any free drone can have any order, and none waits for its battery.
+#: Near the depot and light, so that any free drone can fly any order without charging first.
 PLACES = tuple(place for place in town.PLACES if place[0] in ("Chase Center", "Potrero Hill", "General Hospital"))
 WEIGHT_KG = 1.0
 PROBE_PERIOD_S = 0.01
-#: Longer than a take-over, so that the victim's start does not slow down what is measured.
+#: Longer than a takeover, so that the victim's restart does not slow down the measurement.
 DOWN_S = 1.5
 HANG_S = 2.0
-#: A standby that hears the leader and the drones has its view, or gets it at the same time.
+#: A standby that hears the leader and the drones has loaded its view, or does so at the same time.
 SETTLE_S = 0.5
 ASSIGNED_WITHIN_S = 20.0
 READY_WITHIN_S = 60.0
@@ -69,13 +69,13 @@ _POLL_S = 0.01
 
 
 class Broken(click.ClickException):
-    """What was to be measured did not happen; exit code 1."""
+    """Failed measurement: the expected event did not happen. Exit code 1."""
 
     exit_code = 1
 
 
 def failover(out: Output, kills: int, drones: int, seed: int, picture_path: Path | None) -> None:
-    """Carry out ``fleetctl bench failover``."""
+    """Run ``fleetctl bench failover``."""
     with tempfile.TemporaryDirectory() as folder:
         document = _measure(out, kills, drones, seed, Path(folder))
     _summarise(out, document)
@@ -87,7 +87,7 @@ def failover(out: Output, kills: int, drones: int, seed: int, picture_path: Path
 
 def _measure(out: Output, kills: int, drones: int, seed: int, folder: Path) -> dict[str, Any]:
     try:
-        # One class, so that there is one lane: any drone that is free can have any order.
+        # One class, hence one lane: any free drone can fly any order.
         fleet = load()
         config = save(folder / "fleet.yaml", replace(fleet, classes=fleet.classes[:1]))
         options = FleetOptions(
@@ -111,7 +111,7 @@ def _measure(out: Output, kills: int, drones: int, seed: int, folder: Path) -> d
 
 
 def result(samples_s: Mapping[str, Sequence[float]], aborted: int, violations: int) -> dict[str, Any]:
-    """The figures of the rounds of each kind (times in s, none empty), and the rounds themselves."""
+    """Return the figures of each kind of round (times in s, none empty) and the rounds themselves."""
     figures = {
         kind: {
             "n": len(times),
@@ -132,7 +132,7 @@ def result(samples_s: Mapping[str, Sequence[float]], aborted: int, violations: i
 
 
 def picture(document: Mapping[str, Any]) -> str:
-    """A dot for each round of a :func:`result`, as SVG."""
+    """Return one dot per round of a :func:`result`, as SVG."""
     labels = {"hang": "hung", "kill": "killed", "handover": "handed over", LEASE_ONLY: "killed, lease only"}
     rows = {labels[kind]: document["samples_s"][kind] for kind in KINDS}
     note = (
@@ -169,7 +169,8 @@ def _orders(rng: random.Random) -> Iterator[Document]:
 
 @dataclass
 class _FailoverRecord(RunRecord):
-    """Also notes when this process saw each epoch begin and its first assignment, by the monotonic clock, in s."""
+    """Run record that also notes when each epoch began and made its first assignment (monotonic clock of this process,
+    s)."""
 
     office_at_s: dict[int, float] = field(default_factory=dict)
     assigned_at_s: dict[int, float] = field(default_factory=dict)
@@ -186,7 +187,7 @@ class _FailoverRecord(RunRecord):
 
 
 class _OrderStream:
-    """When the shop orders: a trickle, and :data:`PROBES` orders at once when a leader has gone."""
+    """The shop's schedule: a trickle, and :data:`PROBES` orders at once when a leader is gone."""
 
     def __init__(self) -> None:
         self._next_at_s = 0.0
@@ -194,8 +195,8 @@ class _OrderStream:
         self._leaderless: Callable[[], bool] = lambda: True
 
     def probe(self, leaderless: Callable[[], bool]) -> None:
-        """Have the probes handed in as soon as ``leaderless()``: a leader in office would only give them to the drones
-        that the next one is to find free."""
+        """Submit the probes as soon as ``leaderless()``: a leader would assign them to the drones that the next leader
+        must find free."""
         self._leaderless, self._probes = leaderless, PROBES
 
     def may_order(self) -> bool:
@@ -210,7 +211,7 @@ class _OrderStream:
 
 
 class _FailoverRun:
-    """Rounds on one fleet, and what became of its orders: ``aborted`` and ``violations`` are known after :meth:`go`."""
+    """Rounds on one fleet, with the fate of its orders: ``aborted`` and ``violations`` are known after :meth:`go`."""
 
     def __init__(self, out: Output, options: FleetOptions, kinds: Sequence[str], seed: int) -> None:
         self.aborted = 0
@@ -222,12 +223,12 @@ class _FailoverRun:
         self._record = _FailoverRecord()
         self._load = _OrderStream()
         self._logs_from: dict[str, int] = {}
-        self._lives_from: dict[str, int] = {}  # where the log of the process that runs begins
+        self._lives_from: dict[str, int] = {}  # where the log of the running process begins
         self._ended: set[str] = set()
         self._died: list[str] = []
 
     def go(self, rounds: int) -> dict[str, list[float]]:
-        """``rounds`` of each kind in turn; the times of each, in s."""
+        """Run ``rounds`` of each kind in turn and return the times of each (s)."""
         from ...ros import fleet_client, lifecycle_client
 
         samples_s: dict[str, list[float]] = {kind: [] for kind in self._kinds}
@@ -311,7 +312,8 @@ class _FailoverRun:
         return began_s
 
     def _wake(self, hung: str, epoch: int, at_s: float) -> None:
-        """It must stand by for its successor. It is then started afresh: see the top of this file."""
+        """Wake the process, wait until it is a standby of its successor, then restart it (see the module's
+        docstring)."""
         time.sleep(max(0.0, at_s - time.monotonic()))
         self._fleet.signal(hung, signal.SIGCONT)
         self._await(lambda: self._stands_by(hung, epoch), READY_WITHIN_S, f"{hung} did not step down after its hang")
@@ -346,14 +348,14 @@ class _FailoverRun:
         return self._said(name, self._lives_from, HEARS_DRONES)
 
     def _said(self, name: str, marks: Mapping[str, int], words: str) -> bool:
-        """Whether the process has said so since ``marks``, bytes of its log."""
+        """Return True if the process has logged this since ``marks`` (bytes of its log)."""
         with (self._fleet.log_dir / f"{name}.log").open("rb") as log:
             log.seek(marks.get(name, 0))
             said = log.read().decode(errors="replace")
         return any(line.endswith(words) for line in said.splitlines())
 
     def _await(self, look: Callable[[], Any], timeout_s: float, otherwise: str) -> Any:
-        """What ``look`` finds once it finds something; raises :class:`Broken` with ``otherwise`` if it does not."""
+        """Wait for and return a result of ``look``. Raises :class:`Broken` with ``otherwise`` if there is none."""
         deadline = time.monotonic() + timeout_s
         while not (found := look()):
             self._fleet.check()
@@ -365,7 +367,7 @@ class _FailoverRun:
         return found
 
     def _mark(self, name: str) -> None:
-        """From here on what the process says counts."""
+        """Mark the end of the process's log; only later lines count."""
         self._logs_from[name] = (self._fleet.log_dir / f"{name}.log").stat().st_size
 
     def _end(self, name: str) -> None:
@@ -374,7 +376,7 @@ class _FailoverRun:
         self._ended.add(name)
 
     def _exited(self, name: str, code: int) -> None:
-        """The supervisor's word; what was not ended here is a finding."""
+        """Handle the supervisor's report of an ended process; one that was not ended here is a finding."""
         if name in self._ended:
             self._ended.discard(name)
         else:
@@ -394,7 +396,7 @@ class _FailoverRun:
         self._await(drained, DRAINED_WITHIN_S, "not every order ended")
 
     def _judge(self) -> None:
-        """No drone was harmed: every second attempt and every failed order is a leader's fault."""
+        """Count aborted deliveries: no drone was harmed, so a leader caused every second attempt and failed order."""
         report, unreadable = self._observer.audit()
         self.violations = len(report.violations) + len(unreadable)
         print_report(self._out, report)

@@ -1,7 +1,6 @@
-"""Drones that do everything at once: for measuring what an orchestrator and its store can do by themselves.
+"""Drones that deliver instantly, to measure an orchestrator and its store alone.
 
-In real time and on a real driver, unlike the rest of this package. Not for looking for faults: these drones never lose
-a message, and keep no journal on a disk.
+They run in real time on a real driver. They are no means to find faults: they never lose a message and keep no journal.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from ...core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendG
 from ...core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered
 from ...core.types import AcknowledgeOutcome, DeliveryOutcome, DroneReport, Outcome, Phase, Verdict
 
-#: A drone is heard so often, if nothing happens; as real ones.
+#: Report period (s) of an idle drone, as of real ones.
 HEARTBEAT_S = 1.0
 
 
 class InstantFleet:
-    """A :class:`~drone_orchestrator.runtime.driver.Fleet` of ``reports``, one per drone, that need ``busy_s`` an order.
+    """Fleet of one drone per entry of ``reports``, each busy for ``busy_s`` per order.
 
-    Give it the driver's ``post`` by :meth:`start`. Thread-safe.
+    Pass the driver's ``post`` to :meth:`start`. Thread-safe.
     """
 
     def __init__(self, reports: Iterable[DroneReport], *, busy_s: float = 0.0) -> None:
@@ -49,18 +48,18 @@ class InstantFleet:
         self._thread.join()
 
     def hold(self) -> None:
-        """Take goals from now on, but begin none before :meth:`go_on`."""
+        """Accept goals from now on, but start none before :meth:`go_on`."""
         with self._lock:
             self._waiting = []
 
     def go_on(self) -> None:
-        """Begin what has waited, and everything else at once."""
+        """Start the waiting goals, and later ones at once."""
         with self._lock:
             goals, self._waiting = self._waiting or [], None
         for goal in {(goal.order.message_id, goal.attempt): goal for goal in goals}.values():
             self.send_goal(goal)
 
-    # --- what the driver asks for -------------------------------------------------------------------------------
+    # --- called by the driver ---------------------------------------------------------------------------------
 
     def send_goal(self, effect: SendGoal) -> None:
         with self._lock:
@@ -87,7 +86,7 @@ class InstantFleet:
                 return
             asking = self._reports[drone_id]
             if asking.phase is not Phase.AWAITING_CLEARANCE or asking.message_id != effect.message_id:
-                return  # it had asked twice, and got its answer
+                return  # it had asked twice and already has its answer
             if self._busy_s:
                 report = self._become(drone_id, phase=Phase.TO_DESTINATION, package_on_board=True)
                 heapq.heappush(self._ends, (time.monotonic() + self._busy_s, drone_id))
@@ -104,21 +103,21 @@ class InstantFleet:
         self._post(DroneHeard(report))
 
     def recall(self, effect: RecallGoal) -> None:
-        """Too late, always."""
+        """Ignore the recall: it is always too late."""
 
     def heartbeat(self, effect: Heartbeat) -> None:
-        """Nobody stands by."""
+        """Do nothing: there are no standbys."""
 
     def start_leading(self, epoch: int) -> None:
-        """Nothing to do: these drones take any leader's word."""
+        """Do nothing: these drones obey any leader."""
 
     def stop_leading(self, epoch: int, reason: str) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _ask(self, report: DroneReport) -> ClearanceRequested:
-        """The drone's question for clearance. What it asked before is not waited for any more."""
+        """Ask for clearance. An earlier request of this drone is no longer waited for."""
         request_id, self._next_request_id = self._next_request_id, self._next_request_id + 1
         self._asked[request_id] = report.drone_id
         message_id = report.message_id or ""
@@ -144,7 +143,7 @@ class InstantFleet:
         )
 
     def _run(self) -> None:
-        """Ends deliveries that take time, and has every drone heard now and then."""
+        """End deliveries that take time, and let every drone report now and then."""
         heard_at_s = 0.0
         while not self._stopping:
             now_s = time.monotonic()

@@ -1,6 +1,6 @@
-"""``fleetctl bench lanes``: what a flood in one lane costs the others, on a real etcd and the driver of production.
+"""``fleetctl bench lanes``: the cost of a flood in one lane to the others, on a real etcd and the production driver.
 
-The flood comes from a process of its own with an intake of its own, as at another gateway: what is measured is what the
+The flood comes from a separate process with its own intake, like another gateway. The benchmark thus measures what the
 lanes share, not one interpreter.
 """
 
@@ -39,7 +39,7 @@ from ..output import Failure, Output
 from .instant_fleet import InstantFleet
 
 log = logging.getLogger(__name__)
-#: Orders of the measured lane per second, and how long a drone is busy with one.
+#: Orders of the measured lane per second, and the time that a drone takes for one (s).
 PROBE_RATE_PER_S = 20.0
 BUSY_S = 0.2
 DRONES_PER_LANE = 12
@@ -47,7 +47,7 @@ ASSIGNED_WITHIN_S = 20.0
 
 
 def lanes(out: Output, seconds: float, flood_rate: float, waiting: int) -> None:
-    """Carry out ``fleetctl bench lanes``."""
+    """Run ``fleetctl bench lanes``."""
     try:
         fleet = fleet_config.load()
         if len(fleet.classes) < 2:
@@ -75,13 +75,13 @@ def lanes(out: Output, seconds: float, flood_rate: float, waiting: int) -> None:
 
 
 def _bounded(fleet: FleetSpec, waiting: int) -> FleetSpec:
-    """The first class is flooded, the last one measured."""
+    """Return a fleet whose first class is flooded and whose last one is measured."""
     first, *others = fleet.classes
     return replace(fleet, classes=(replace(first, max_waiting=waiting), *others))
 
 
 class _LaneShop:
-    """An intake with a store and a view of its own, that orders for one class."""
+    """Intake with its own store and view that submits orders for one class."""
 
     def __init__(self, endpoints: Sequence[str], fleet: FleetSpec, drone_class: str, prefix: str) -> None:
         self._drone_class = drone_class
@@ -96,7 +96,7 @@ class _LaneShop:
         self._projection.start()
 
     def order(self) -> tuple[Result, str]:
-        """Hand in the next one; the answer, and its message id."""
+        """Submit the next order. Return the answer and its message id."""
         self._number += 1
         document = town.orders(1, self._number)[0]
         answer = self._intake.accept(
@@ -110,7 +110,7 @@ class _LaneShop:
 
 
 def _flood(pipe: Connection, endpoints: Sequence[str], fleet: FleetSpec, rate_per_s: float) -> None:
-    """The flooder's process: says that it is ready, floods until it is told to stop, and says what was answered."""
+    """Run the flooder's process: report readiness, flood until told to stop, then report the answers."""
     shop = _LaneShop(endpoints, fleet, fleet.classes[0].name, "flood")
     results: Counter[Result] = Counter()
     pipe.send(None)
@@ -123,7 +123,7 @@ def _flood(pipe: Connection, endpoints: Sequence[str], fleet: FleetSpec, rate_pe
 
 
 class _LanesBench:
-    """An etcd, one orchestrator's driver, drones that need :data:`BUSY_S` an order, and two shops."""
+    """An etcd, one orchestrator's driver, drones that take :data:`BUSY_S` per order, and two shops."""
 
     def __init__(self, fleet: FleetSpec) -> None:
         self.results: Counter[Result] = Counter()
@@ -157,7 +157,7 @@ class _LanesBench:
         self._etcd.stop()
 
     def phase(self, seconds: float, flood_rate: float) -> dict[str, float]:
-        """Latencies of the measured lane, in ms."""
+        """Return the latencies of the measured lane (ms)."""
         with self._flooded(flood_rate):
             sent = self._probe(seconds)
         deadline = time.monotonic() + ASSIGNED_WITHIN_S

@@ -1,12 +1,12 @@
 """``fleetctl bench latency``: from ``POST /orders`` to the commit of ``ASSIGNED``.
 
-What is measured is the way of an order: a gateway, a leader (the driver of production) and etcd, each a process of its
-own, with instant drones, of which there are enough that no order waits for one. With ``--fleet`` it is that of a whole
-fleet on this machine: the leader is a node, another one stands by, and the drones fly and talk over DDS. A third of the
-processors' time is then the drones', which would elsewhere have computers of their own, and hardly any is left.
+An order passes a gateway, a leader (the production driver) and etcd, each a separate process. The drones are instant,
+and there are so many that no order waits for one. With ``--fleet`` a whole fleet runs on this machine: the leader is a
+node, another one is a standby, and the drones fly and talk over DDS. The drones, which have their own computers in a
+real fleet, then use a third of the processors, and the machine is nearly saturated.
 
-The baseline does without gateway, leader and guarantees: the same clients at the same rate write to the same etcd what
-a naive pipeline would, one transaction after the other: the order, its saga, the drone's reservation, the assignment.
+The baseline has no gateway, no leader and no guarantees: the same clients write to the same etcd at the same rate, as a
+naive pipeline would, one transaction after the other: the order, its saga, the drone's reservation, the assignment.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from .order_probe import CLIENTS, OrderProbe, benched, percentile_ms
 from .scale import ASSIGNED_WITHIN_S, HEARD_WITHIN_S, WARM_UP_S, machine
 
 log = logging.getLogger(__name__)
-#: Of drones that fly: a thousand times as fast as real ones, so that the steps of the protocol are most of an order.
+#: Time scale of drones that fly: so fast that the protocol takes most of an order's time.
 TIME_SCALE = 1000.0
-#: A drone needs about so long for an order next door.
+#: About the time that a drone takes for a nearby order (s).
 ORDER_TAKES_S = 1.2
 DRONES_PER_PROCESS = 50
 LEADS_WITHIN_S = 20.0
@@ -51,7 +51,7 @@ STEPS = ("order", "saga", "reservation", "assignment")
 
 
 def latency(out: Output, rate: float, seconds: float, drones: int, whole: bool, picture_path: Path | None) -> None:
-    """Carry out ``fleetctl bench latency``."""
+    """Run ``fleetctl bench latency``."""
     try:
         fleet_spec = load()
         options = FleetOptions(
@@ -81,8 +81,8 @@ def latency(out: Output, rate: float, seconds: float, drones: int, whole: bool, 
 
 @contextmanager
 def _whole(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[LocalFleet]:
-    """A fleet that is up, and all of its drones heard."""
-    from ...ros import fleet_client  # rclpy takes a while to import, and only this needs it
+    """Start a whole fleet and wait until all of its drones are heard."""
+    from ...ros import fleet_client  # rclpy is slow to import, and only this needs it
 
     with benched(options, out) as local:
         heard = len(fleet_client.drones(timeout_s=HEARD_WITHIN_S, expected=options.drones))
@@ -93,7 +93,7 @@ def _whole(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[Loc
 
 @contextmanager
 def _pipeline(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[LocalFleet]:
-    """Etcd, a gateway, and a process that leads instant drones."""
+    """Start etcd, a gateway, and a process that leads instant drones."""
     with benched(replace(options, drones=0, replicas=0), out) as local:
         spawned = multiprocessing.get_context("spawn")
         ours, theirs = spawned.Pipe()
@@ -115,8 +115,8 @@ def _pipeline(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[
 
 
 def _lead(pipe: Pipe, endpoints: Sequence[str], fleet: FleetSpec, drones: int) -> None:
-    """The leader's process: says that it leads, and does until it is told to stop, or nobody is left to tell it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody
+    """Run the leader's process: report that it leads, and lead until told to stop or until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole process group
     c = fleet.classes[0]
     instant = InstantFleet(
         (
@@ -130,7 +130,7 @@ def _lead(pipe: Pipe, endpoints: Sequence[str], fleet: FleetSpec, drones: int) -
     driver = Driver(core, store, instant, log, on_crash=lambda error: pipe.close())
     driver.start()
     instant.start(driver.post)
-    gc_tuning.calm()  # as the process of an orchestrator does
+    gc_tuning.calm()  # like the process of an orchestrator
     try:
         while not core.epoch:
             time.sleep(0.01)
@@ -177,7 +177,7 @@ def _figures(times_s: list[float]) -> dict[str, float]:
 
 
 def _naive(endpoints: str, rate: float, seconds: float) -> list[float]:
-    """Times (s) of orders that :data:`CLIENTS` clients take through the steps, one transaction each."""
+    """Return the times (s) of orders that :data:`CLIENTS` clients take through the steps, one transaction per step."""
     from ...store.connection import Connection
     from ...store.etcd import EtcdDriver
     from ...store.kv import Put
@@ -217,7 +217,7 @@ def _naive(endpoints: str, rate: float, seconds: float) -> list[float]:
 
 
 def picture(document: Mapping[str, Any]) -> str:
-    """A dot for each order, as SVG."""
+    """Return one dot per order, as SVG."""
     rows = {"POST to ASSIGNED": document["samples_ms"], "naive pipeline": document["baseline_samples_ms"]}
     note = (
         f"{document['rate']:g} orders/s, {document['n']} orders: p50 {document['p50_ms']:g} ms, p99 "

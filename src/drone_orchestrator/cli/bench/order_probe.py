@@ -1,4 +1,4 @@
-"""Orders at a steady rate over HTTP, and when the store tells that each was assigned: what benches time."""
+"""Orders at a steady rate over HTTP, timed until the store shows each as assigned."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ from ...store import EtcdStore
 from ..fleet_run import running
 from ..output import Failure, Output
 
-#: Connections that take turns: a slow answer must not keep the next order back.
+#: Connections that take turns, so that a slow answer does not delay the next order.
 CLIENTS = 4
 ANSWER_WITHIN_S = 5.0
 
 
 def percentile_ms(times_s: Sequence[float], q: float) -> float:
-    """The ``q``-th percentile (0 to 100) of times in s, in ms."""
+    """Return the ``q``-th percentile (0 to 100) of times given in s, in ms."""
     return round(float(np.percentile(times_s, q)) * 1e3, 2)
 
 
 class OrderProbe:
-    """Hands in orders and times each from the ``POST`` to the commit of ``ASSIGNED``, both by this machine's monotonic
-    clock; the commit counts when a watch on the store tells of it here. A context manager."""
+    """Shop that times each order from ``POST`` to the commit of ``ASSIGNED`` by this machine's monotonic clock.
+
+    The commit counts from the moment when a watch on the store shows it here. A context manager."""
 
     def __init__(self, fleet: LocalFleet, destination: Mapping[str, float], name: str) -> None:
         self.refused: list[str] = []
@@ -57,7 +58,7 @@ class OrderProbe:
 
     def __enter__(self) -> OrderProbe:
         try:
-            # Sagas only: whoever measures must not take part in every other commit.
+            # Sagas only: the measurement must not process every other commit.
             revision = self._store.snapshot().revision
             self._watch = self._store.watch(revision, self._hear, self._hear, only=Kind.SAGA)
         except StoreError as error:
@@ -71,17 +72,17 @@ class OrderProbe:
         self._store.close()
 
     def leader(self) -> str | None:
-        """The process that leads. Asks the store, and raises what that raises."""
+        """Return the name of the leading process, read from the store. Raises the store's errors."""
         leader = FleetView.of(self._store.snapshot()).leadership
         return leader.holder if leader is not None else None
 
     def under_way(self) -> int:
-        """Orders that were sent and have not ended."""
+        """Return the number of orders that were sent and have not ended."""
         with self._changed:
             return len(self._sent.keys() - self._ended)
 
     def send(self, rate_per_s: float, seconds: float) -> list[str]:
-        """Hand in orders evenly spaced; their order ids. Returns when the last one is answered."""
+        """Submit evenly spaced orders and return their order ids once the last one is answered."""
         count = max(1, round(rate_per_s * seconds))
         ids = [f"{self._name}-{os.getpid()}-{next(self._number)}" for _ in range(count)]
         began_s = time.monotonic()
@@ -100,7 +101,7 @@ class OrderProbe:
         return ids
 
     def latencies_s(self, ids: Sequence[str], timeout_s: float) -> list[float]:
-        """Of those that were assigned, waiting ``timeout_s`` for all of them at most."""
+        """Return the latencies of the assigned orders (s), after waiting at most ``timeout_s`` for all of them."""
         wanted, deadline = set(ids), time.monotonic() + timeout_s
         with self._changed:
             while not wanted <= self._assigned.keys() and self._changed.wait(max(0.0, deadline - time.monotonic())):
@@ -156,12 +157,12 @@ class OrderProbe:
 
 @contextmanager
 def benched(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
-    """The fleet of ``options`` for a bench, with one class of drones and their journals in memory; inside, this
-    process's environment is the fleet's.
+    """Adapt the fleet of ``options`` to a benchmark: one class of drones, journals in memory. Within the context, this
+    process has the fleet's environment.
 
-    One class is one lane, where any drone that is free may have any order: what is timed is not the wait for a drone of
-    a class. And each drone has a disk of its own: a hundred that share this machine's would wait for each other, and
-    etcd for them. Raises ``FleetConfigError``.
+    One class is one lane, in which any free drone may fly any order, so no order waits for a drone of its class. The
+    journals are in memory because a hundred drones on this machine's disk would wait for each other, and etcd for
+    them; real drones have their own disks. Raises ``FleetConfigError``.
     """
     with _memory() as folder:
         fleet = fleet_config.load(options.fleet_config)
@@ -173,7 +174,7 @@ def benched(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
 
 @contextmanager
 def _memory() -> Iterator[Path]:
-    """A folder in memory, where the system has such a place."""
+    """Create a folder in memory if the system supports that."""
     memory = Path("/dev/shm")
     where = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="drone_orchestrator_", dir=where) as folder:
@@ -182,7 +183,7 @@ def _memory() -> Iterator[Path]:
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Inside, this process's environment has ``values`` too, and so has whatever it starts."""
+    """Add ``values`` to the environment of this process and of its children within the context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

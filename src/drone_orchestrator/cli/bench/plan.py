@@ -1,4 +1,4 @@
-"""``fleetctl bench plan``: how long a round of planning takes, and how good its plans are."""
+"""``fleetctl bench plan``: the time of a planning round, and the quality of its plans."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEADLINES_S = (240.0, 900.0)
 
 
 def plan(out: Output, drones: int, orders: int, rounds: int, seed: int) -> None:
-    """Carry out ``fleetctl bench plan``."""
+    """Run ``fleetctl bench plan``."""
     fleet = fleet_config.load()
     rng = random.Random(seed)
     took_ms: list[float] = []
@@ -60,7 +60,7 @@ def plan(out: Output, drones: int, orders: int, rounds: int, seed: int) -> None:
 def _scene(
     fleet: FleetSpec, drones: int, orders: int, rng: random.Random
 ) -> tuple[list[DroneReport], list[PlannedOrder]]:
-    """Free drones, half of them on their way home, and waiting orders all over the town."""
+    """Return free drones, half of them on their way home, and waiting orders all over the town."""
     reports = []
     for index in range(drones):
         drone_class = fleet.classes[index % len(fleet.classes)]
@@ -83,7 +83,7 @@ def _scene(
 def _times_s(
     fleet: FleetSpec, reports: Sequence[DroneReport], waiting: Sequence[PlannedOrder], pairs: Sequence[Pairing]
 ) -> dict[str, float]:
-    """Time to deliver of each order that the plan serves, by message id."""
+    """Return the delivery time (s) of each order that the plan serves, by message id."""
     rows = {report.drone_id: row for row, report in enumerate(reports)}
     columns = {planned.order.message_id: column for column, planned in enumerate(waiting)}
     times_s = delivery_times_s(fleet, reports, measure(fleet, reports, [w.order for w in waiting]))
@@ -91,7 +91,7 @@ def _times_s(
 
 
 def _late(waiting: Sequence[PlannedOrder], times_s: dict[str, float]) -> int:
-    """Orders with a deadline that the plan misses, or leaves out."""
+    """Return the number of orders with a deadline that the plan misses or does not serve."""
     never = float("inf")
     return sum(
         1

@@ -1,8 +1,8 @@
-"""``fleetctl bench scale``: what the leader costs, and how punctual it is, with more and more drones.
+"""``fleetctl bench scale``: the leader's cost and punctuality with a growing number of drones.
 
-Each point is a fleet of its own, with real DDS: the drones in a few processes, one leader, one standby. Orders arrive
-in proportion to the fleet, so that a drone gets one every :data:`ORDER_EVERY_S`. The baseline is growth in proportion:
-what the smallest fleet of the run costs, times the number of drones.
+Each point is a separate fleet on real DDS: the drones in a few processes, one leader, one standby. Orders arrive in
+proportion to the fleet, so that a drone gets one every :data:`ORDER_EVERY_S`. The baseline is proportional growth from
+the smallest fleet of the run.
 
 All drones are of one class, and their journals in memory (:func:`.order_probe.benched`).
 """
@@ -25,7 +25,7 @@ from ..output import Failure, Output
 from . import charts
 from .order_probe import OrderProbe, benched, percentile_ms
 
-#: Each drone is sent out so often, and is about a third of the time on its way.
+#: Each drone gets an order this often (s), and flies about a third of the time.
 ORDER_EVERY_S = 20.0
 TIME_SCALE = 40.0
 LEAST_RATE_PER_S = 2.0
@@ -35,12 +35,12 @@ HEARTBEAT_PERIOD_S = 0.1
 WARM_UP_S = 3.0
 HEARD_WITHIN_S = 60.0
 ASSIGNED_WITHIN_S = 20.0
-#: What the leader may need at most: % of a core, ms, ms.
+#: Limits of the leader: % of a core, ms, ms.
 LIMITS = {"leader_cpu_pct": 60.0, "heartbeat_jitter_p99_ms": 100.0, "assign_p99_ms": 250.0}
 
 
 def scale(out: Output, sizes: tuple[int, ...], seconds: float, picture_path: Path | None) -> None:
-    """Carry out ``fleetctl bench scale``."""
+    """Run ``fleetctl bench scale``."""
     points = [_measure(out, drones, seconds) for drones in sizes]
     document = {"points": points, "machine": machine()}
     if picture_path is not None:
@@ -49,7 +49,7 @@ def scale(out: Output, sizes: tuple[int, ...], seconds: float, picture_path: Pat
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return a description of this machine."""
     return {
         "cpus": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -84,7 +84,7 @@ def _measure(out: Output, drones: int, seconds: float) -> dict[str, Any]:
 
 
 def _point(fleet: LocalFleet, drones: int, seconds: float) -> dict[str, Any]:
-    from ...ros import fleet_client  # rclpy takes a while to import, and only this needs it
+    from ...ros import fleet_client  # rclpy is slow to import, and only this needs it
 
     rate = max(LEAST_RATE_PER_S, drones / ORDER_EVERY_S)
     heard = len(fleet_client.drones(timeout_s=HEARD_WITHIN_S, expected=drones))
@@ -131,12 +131,12 @@ def _point(fleet: LocalFleet, drones: int, seconds: float) -> dict[str, Any]:
 
 
 def jitter_p99_ms(gaps_s: Sequence[float], period_s: float) -> float:
-    """How much later than ``period_s`` after the one before a heartbeat comes, at the 99th percentile."""
+    """Return the 99th percentile of the heartbeats' delay beyond ``period_s`` after the previous one (ms)."""
     return percentile_ms([max(0.0, gap_s - period_s) for gap_s in gaps_s], 99)
 
 
 def _times_s(fleet: LocalFleet) -> dict[str, float]:
-    """CPU time that each process of the fleet has used."""
+    """Return the CPU time used by each process of the fleet (s)."""
     times = {}
     for name in fleet.names():
         pid = fleet.pid(name)
@@ -147,7 +147,7 @@ def _times_s(fleet: LocalFleet) -> dict[str, float]:
 
 
 def picture(document: Mapping[str, Any]) -> str:
-    """Figures over the number of drones, costs against growth in proportion, as SVG."""
+    """Return the figures by number of drones, with proportional growth for comparison, as SVG."""
     points: Sequence[Mapping[str, Any]] = document["points"]
     smallest = min(points, key=lambda point: point["drones"])
     panels = (

@@ -1,11 +1,11 @@
-"""``fleetctl bench soak``: an endless load in short. Do memory and etcd stay bounded, and is every order accounted for?
+"""``fleetctl bench soak``: an endless load in short. Memory and etcd must stay bounded, and every order accounted for.
 
-One replica (core, driver, etcd and archive are those of production) leads instant drones. Orders keep coming, a bounded
+One replica (with the production core, driver, etcd and archive) leads instant drones. Orders keep coming, a bounded
 number at a time, and are retired ``--retention`` seconds after their end; etcd compacts itself. The store never holds
-more than half of all orders: a run that is faster than that waits until an order leaves before it submits another. In
-the end no more come, everything has to leave the store, and the audit must find each accepted order in the archive.
+more than half of all orders: a run that is faster than that waits until an order leaves before it submits another. At
+the end no more arrive, everything must leave the store, and the audit must find each accepted order in the archive.
 
-The baseline comes first, in the same run: fewer orders, none of them retired, and what each then leaves in etcd.
+The baseline runs first in the same run: fewer orders, none of them retired, to measure what each leaves in etcd.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ SAMPLE_S = 1.0
 SAID_S = 5.0
 STALLED_S = 60.0
 DRAINED_WITHIN_S = 60.0
-#: Every class carries so much.
+#: A payload that every class carries (kg).
 WEIGHT_KG = 1.0
-#: Last quarter of a run's steady part against its first: more than the noise of the allocator and of etcd's pages.
+#: Limit of the last quarter of the steady part over its first; above the noise of the allocator and of etcd's pages.
 GROWTH_LIMIT = 1.25
 FEWEST_SAMPLES = 8
 _KEYS = "etcd_debugging_mvcc_keys_total"
 _IN_USE = "etcd_mvcc_db_total_size_in_use_in_bytes"
 _GAUGE = re.compile(rf"^({_KEYS}|{_IN_USE}) (\S+)$", re.MULTILINE)
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ignores proxies of the environment
 
 
 def soak(
@@ -73,7 +73,7 @@ def soak(
     compaction: int,
     picture_path: Path | None,
 ) -> None:
-    """Carry out ``fleetctl bench soak``."""
+    """Run ``fleetctl bench soak``."""
     try:
         with tempfile.TemporaryDirectory(prefix="drone_orchestrator_") as folder:
             kept = Soak(Path(folder) / "kept", drones=drones, outstanding=outstanding, compaction=compaction).run(
@@ -118,7 +118,7 @@ def _growth_text(result: SoakResult) -> str:
 
 
 def picture(document: Mapping[str, Any]) -> str:
-    """Memory and etcd against the orders that were delivered, as SVG."""
+    """Return memory and etcd's size over the delivered orders, as SVG."""
     samples = document["samples"]
     step = max(1, len(samples) // 60)
     shown = samples[::step]
@@ -140,8 +140,8 @@ def picture(document: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment: ``keys`` are etcd's living keys, ``in_use_bytes`` its data without free pages, ``rss_bytes`` what the
-    leader's process has resident."""
+    """One moment: ``keys`` is the number of etcd's live keys, ``in_use_bytes`` its data without free pages,
+    ``rss_bytes`` the resident memory of the leader's process."""
 
     at_s: float
     orders: int
@@ -158,10 +158,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SoakResult:
-    """What a run showed.
+    """Result of a run.
 
-    ``steady_s``: when the first orders had left etcd, history and all; ``left``: when everything had had time to;
-    ``missing``: orders nobody knows of.
+    ``steady_s``: when the first orders had left etcd with their history; ``left``: after everything had time to leave;
+    ``missing``: orders found neither in the store nor in the archive.
     """
 
     accepted: int
@@ -192,7 +192,7 @@ class SoakResult:
 
     @property
     def complaints(self) -> tuple[str, ...]:
-        """What is wrong, a sentence each."""
+        """Return the problems found, a sentence each."""
         found = list(self.violations[:3])
         if self.missing:
             found.append(f"{self.missing} orders are neither in the store nor in the archive")
@@ -208,7 +208,7 @@ class SoakResult:
         return not self.complaints
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the result for ``--json``."""
         return {
             "orders": self.accepted,
             "orders_per_s": round(self.orders_per_s, 1),
@@ -235,7 +235,7 @@ class SoakResult:
         }
 
     def _growth(self, what: Callable[[Sample], int]) -> float | None:
-        """Median of the last quarter of the steady part against that of its first; ``None`` where it is too short."""
+        """Return the median of the steady part's last quarter over that of its first; ``None`` if it is too short."""
         steady = [what(sample) for sample in self.samples if sample.at_s >= self.steady_s]
         quarter = len(steady) // 4
         if len(steady) < FEWEST_SAMPLES:
@@ -259,7 +259,7 @@ class Soak:
         self._retired = 0
 
     def run(self, orders: int, say: Callable[[Sample], None] = lambda sample: None) -> SoakResult:
-        """Take ``orders`` through. Raises :class:`.Failure` where they do not get on."""
+        """Run ``orders`` orders. Raises :class:`.Failure` if they stop making progress."""
         fleet = fleet_config.load()
         with EtcdProcess(self._folder / "etcd", auto_compaction=f"{self._compaction}s") as etcd:
             endpoint = etcd.endpoints[0]
@@ -277,8 +277,8 @@ class Soak:
                 if self._retention_s is None:
                     return SoakResult(orders, took_s, samples, samples[-1])
                 left = self._drain(endpoint, began_s, driver)
-                driver.stop()  # so that the archive is whole
-                # etcd compacts once a period what is older than one.
+                driver.stop()  # so that the archive is complete
+                # etcd compacts history older than a period once per period.
                 steady_s = self._retention_s + 2 * self._compaction
                 return self._account(SoakResult(orders, took_s, samples, left, steady_s), intake)
 
@@ -301,7 +301,7 @@ class Soak:
             drones.start(driver.post)
             stack.callback(driver.stop)
             stack.callback(drones.stop)
-            gc_tuning.calm()  # as the process of an orchestrator does
+            gc_tuning.calm()  # like the process of an orchestrator
             yield driver
 
     def _committed(self, done: CommitDone, took_s: float) -> None:
@@ -346,7 +346,7 @@ class Soak:
     def _sampling(
         self, endpoint: str, began_s: float, samples: list[Sample], say: Callable[[Sample], None]
     ) -> Iterator[None]:
-        """Samples and tells once a second, on a thread of its own. What goes wrong there is raised at the end."""
+        """Sample and print once a second on a separate thread. Its errors are raised at the end."""
         over = threading.Event()
         failed: list[OSError] = []
 
@@ -375,7 +375,7 @@ class Soak:
         return Sample(time.monotonic() - began_s, self._delivered, keys, in_use_bytes, rss_bytes)
 
     def _drain(self, endpoint: str, began_s: float, driver: Driver) -> Sample:
-        """No more orders: wait until only the leader's key is left."""
+        """Wait until only the leader's key is left; no more orders are submitted."""
         end_s = time.monotonic() + DRAINED_WITHIN_S + (self._retention_s or 0.0)
         while True:
             left = self._sample(endpoint, began_s)
@@ -384,7 +384,7 @@ class Soak:
             time.sleep(0.1)
 
     def _account(self, result: SoakResult, intake: EtcdStore) -> SoakResult:
-        """Look for every order in the archive and what is left of the store's history."""
+        """Look for every order in the archive and the remaining history of the store."""
         known: set[str] = set()
 
         def records() -> Iterator[ArchiveRecord]:
@@ -402,7 +402,7 @@ class Soak:
 
 
 class _Teller:
-    """Says a sample now and then."""
+    """Printer of a sample now and then."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
@@ -415,12 +415,12 @@ class _Teller:
 
 
 def _message_id(number: int) -> str:
-    """Told by its number, so that a run need not remember what it has handed in."""
+    """Return the id of an order by its number, so that a run need not remember its submissions."""
     return str(uuid.UUID(int=number, version=4))
 
 
 def measure(endpoint: str) -> tuple[int, int]:
-    """Living keys and bytes in use of the etcd at ``endpoint`` (URL), by its own metrics. Raises ``OSError``."""
+    """Return live keys and bytes in use of the etcd at ``endpoint`` (URL), from its metrics. Raises ``OSError``."""
     with _DIRECT.open(f"{endpoint}/metrics", timeout=5.0) as answer:
         values = {name: float(value) for name, value in _GAUGE.findall(answer.read().decode())}
     return int(values[_KEYS]), int(values[_IN_USE])

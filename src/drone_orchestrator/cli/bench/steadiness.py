@@ -1,8 +1,7 @@
-"""``fleetctl bench steadiness``: does a busy machine look like a dead leader?
+"""``fleetctl bench steadiness``: whether a busy machine looks like a dead leader.
 
-As many processes as the machine has cores do nothing but calculate, at the fleet's own priority, while the fleet serves
-a light load. No leader dies, so any change of leader is a false alarm. How punctual the heartbeats were is measured in
-this process, which is as starved as everyone else.
+One busy process per core calculates at the fleet's own priority while the fleet serves a light load. No leader dies, so
+any change of leader is a false alarm. This process, which is as starved as the others, measures the heartbeats.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _BUSY = "while True: pass"
 
 
 def steadiness(out: Output, minutes: float, drones: int, hogs: int | None) -> None:
-    """Carry out ``fleetctl bench steadiness``."""
+    """Run ``fleetctl bench steadiness``."""
     hogs = len(os.sched_getaffinity(0)) if hogs is None else hogs
     try:
         options = FleetOptions(drones=drones, region=load().region, http_port=0, time_scale=TIME_SCALE)
@@ -75,7 +74,7 @@ def _measure(fleet: LocalFleet, out: Output, seconds: float, hogs: int) -> dict[
 
 
 def gaps(gaps_s: Sequence[float]) -> dict[str, Any]:
-    """How many heartbeats were heard, and the times between two of them, in s (``None`` where there were none)."""
+    """Return the number of heartbeats and the times between them (s; ``None`` without heartbeats)."""
     if not gaps_s:
         return {"heartbeats": 0, "gap_p50_s": None, "gap_p99_s": None, "gap_max_s": None}
     p50, p99 = (round(float(np.percentile(gaps_s, q)), 4) for q in (50, 99))
@@ -92,7 +91,7 @@ def _await_leader(observer: Observer, timeout_s: float = 30.0) -> None:
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """``count`` processes that calculate all the time, at this process's priority."""
+    """Run ``count`` busy processes at this process's priority within the context."""
     command = [*dies_with_parent(), sys.executable, "-c", _BUSY]
     hogs = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(count)]
     try:

@@ -1,13 +1,13 @@
 """``fleetctl bench throughput``: orders from intake to a reserved drone, durable in an etcd that syncs to disk.
 
-The leader is the driver of production on a real etcd, in this process; the shop is another one. The drones are instant:
-there are as many as a round has orders, so that nothing waits for a flight. While a round is timed they begin nothing
-(what they report would be further commits, which are not what is counted); between rounds they deliver everything. The
-last round is not stopped for: it shows how many orders a second go through all of their steps.
+The leader is the production driver on a real etcd, in this process; the shop is another process. The drones are
+instant, and there are as many as a round has orders, so that no order waits for a flight. While a round is timed they
+start nothing, because their reports would cause commits that are not counted; between rounds they deliver everything.
+The last round is not interrupted: it shows how many orders a second pass all of their steps.
 
-The baseline does the same with one transaction for each transition, and one for each order handed in, in the same run.
+The baseline in the same run uses one transaction per transition and one per submitted order.
 
-With ``--http`` the shop is many clients at a gateway, which is a process of its own; the baseline's is the same.
+With ``--http`` the shop is many clients of a gateway in a separate process, for the baseline, too.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ _FSYNCS = re.compile(r"^etcd_disk_wal_fsync_duration_seconds_count (\d+)", re.MU
 def throughput(
     out: Output, drones: int, rounds: int, baseline_rounds: int, http: bool, clients: int, picture_path: Path | None
 ) -> None:
-    """Carry out ``fleetctl bench throughput``."""
+    """Run ``fleetctl bench throughput``."""
     try:
         fleet = _unbounded(fleet_config.load(), drones)
-        # The baseline in the same run, but first: it must not profit from what the other has warmed up.
+        # The baseline runs first, so that it does not profit from what the other has warmed up.
         clients = clients if http else 0
         with _ThroughputBench(fleet, drones, out, grouped=False, clients=clients) as bench:
             baseline = bench.measure(baseline_rounds, out, "one transaction a transition")
@@ -96,7 +96,7 @@ def throughput(
 
 
 def picture(document: dict[str, Any]) -> str:
-    """The rates as bars, SVG."""
+    """Return the rates as bars, as SVG."""
     rates = {
         "assigned": document["orders_per_s"],
         "all steps to delivered": document["delivered_per_s"],
@@ -108,7 +108,7 @@ def picture(document: dict[str, Any]) -> str:
 
 
 def _unbounded(fleet: FleetSpec, drones: int) -> FleetSpec:
-    """One class whose lane takes everything at once: what is measured is the store and the leader, not a bound."""
+    """Return a fleet of one class whose lane has no effective bound: the store and the leader are measured."""
     first = fleet.classes[0]
     room = 10 * drones
     return replace(
@@ -126,7 +126,7 @@ def _unbounded(fleet: FleetSpec, drones: int) -> FleetSpec:
 
 
 class _OneByOne(EtcdStore):
-    """What a store without group commit does: each transition is a transaction, and waits for the one before."""
+    """Store without group commit: each transition is a transaction and waits for the previous one."""
 
     def commit(self, epoch: int, changes: Sequence[Change]) -> list[CommitResult]:
         return [self._commit_alone(epoch, change) for change in changes]
@@ -144,7 +144,7 @@ class _OneByOne(EtcdStore):
 
 
 class _ThroughputBench:
-    """An etcd, a leader with instant drones, and a shop. ``clients`` 0: it writes to the store itself."""
+    """An etcd, a leader with instant drones, and a shop. With ``clients`` 0 the shop writes to the store itself."""
 
     def __init__(self, fleet: FleetSpec, drones: int, out: Output, *, grouped: bool, clients: int) -> None:
         self._fleet, self._drones, self._out = fleet, drones, out
@@ -206,12 +206,12 @@ class _ThroughputBench:
         stack.callback(self._shop.close)
 
     def measure(self, rounds: int, out: Output, what: str) -> float:
-        """Orders assigned a second in ``rounds`` after one that warms up (connections, leases of the drones)."""
+        """Return the orders assigned per second in ``rounds``, after a warm-up round (connections, drones' leases)."""
         took_s = 0.0
         for number in range(rounds + 1):
             self._instant.hold()
             if not number:
-                gc_tuning.calm()  # as the process of an orchestrator does
+                gc_tuning.calm()  # like the process of an orchestrator
             began_s = self._hand_in()
             self._wait(SagaStatus.ASSIGNED)
             round_s = self._last_s[SagaStatus.ASSIGNED] - began_s
@@ -223,19 +223,19 @@ class _ThroughputBench:
         return rounds * self._drones / took_s
 
     def whole_lives(self) -> float:
-        """Orders a second from intake to delivered, every step committed."""
+        """Return the orders per second from intake to delivered, with every step committed."""
         began_s = self._hand_in()
         self._wait(SagaStatus.DELIVERED)
         return self._drones / (self._last_s[SagaStatus.DELIVERED] - began_s)
 
     def fsyncs(self) -> int:
-        """How often etcd has synced its log so far, by its own count."""
+        """Return how often etcd has synced its log so far, from its metrics."""
         with urllib.request.urlopen(f"{self._endpoints[0]}/metrics", timeout=5.0) as answer:
             found = _FSYNCS.search(answer.read().decode())
         return int(found[1]) if found else 0
 
     def _hand_in(self) -> float:
-        """Have the shop hand in a round of orders; monotonic time of the first."""
+        """Let the shop submit a round of orders. Return the monotonic time of the first."""
         self._handed_in += self._drones
         return self._shop.hand_in(self._drones)
 
@@ -264,7 +264,7 @@ class _ThroughputBench:
 
 
 class _Submitter:
-    """A process that hands in orders when it is told to: ``sell(pipe, *arguments)``. Raises what goes wrong there."""
+    """Process that submits orders on command: ``sell(pipe, *arguments)``. Raises the errors of that process."""
 
     def __init__(self, sell: Callable[..., None], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
@@ -275,12 +275,12 @@ class _Submitter:
         self._answer()  # it is ready
 
     def hand_in(self, orders: int) -> float:
-        """Begin to hand in; the monotonic time of the begin. The machine's clock is the same in all processes."""
+        """Start submitting. Return the start time by the monotonic clock, which all processes of the machine share."""
         self._pipe.send(orders)
         return float(self._answer())
 
     def check(self) -> None:
-        """Raise what has gone wrong since it began to hand in."""
+        """Raise the error that has occurred since it started submitting, if any."""
         if self._pipe.poll():
             self._answer()
 
@@ -304,7 +304,7 @@ def _documents(count: int) -> list[dict[str, Any]]:
 
 
 def _sell(pipe: multiprocessing.connection.Connection, endpoints: Sequence[str], region: str, handful: int) -> None:
-    """The shop's process that writes to the store itself."""
+    """Run the shop's process that writes to the store itself."""
     store = EtcdStore(endpoints, region)
     try:
         store.status()
@@ -326,7 +326,7 @@ def _sell(pipe: multiprocessing.connection.Connection, endpoints: Sequence[str],
 
 
 def _sell_over_http(pipe: multiprocessing.connection.Connection, url: str, clients: int) -> None:
-    """The shop's process that is ``clients`` clients of the gateway, each with a connection that it keeps."""
+    """Run the shop's process of ``clients`` clients of the gateway, each with a persistent connection."""
     try:
         pipe.send(0.0)
         while True:
@@ -345,8 +345,8 @@ async def _post_all(url: str, bodies: Sequence[bytes], clients: int) -> None:
 
 
 async def _post_some(url: str, bodies: Iterator[bytes]) -> None:
-    """One client. HTTP is spoken by hand, in the few words needed: a client library would take the gateway's share of
-    the machine. Raises ``ValueError`` for any answer but 202."""
+    """Run one client. It writes the little HTTP that it needs itself, because a client library would take the gateway's
+    share of the machine. Raises ``ValueError`` for any answer but 202."""
     host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     for body in bodies:

@@ -1,8 +1,8 @@
-"""``fleetctl chaos``: faults on real processes while orders come in; then everything heals and has to come right.
+"""``fleetctl chaos``: faults on real processes while orders arrive, then recovery.
 
-The faults follow a schedule that is drawn from the seed. What they hit is the real thing: processes, their TCP to etcd
-(through proxies of the run's own), etcd's members, the drones' network (namespaces of the run's own). At the end every
-accepted order must have reached its end, and the invariants are checked on the whole history.
+The seed draws a schedule of faults. They hit real processes, their TCP connections to etcd (through proxies of the
+run), etcd's members, and the drones' network (in namespaces of the run). At the end every accepted order must have
+ended, and the invariants are checked on the whole history.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from .shop import Habits, HttpShop
 from .tcp_proxy import TcpProxy
 
 LEASE_TTL_S = 3.0
-#: Bad luck must not end an order: how often it may be given to another drone.
+#: Attempts of an order; so many that bad luck does not end one.
 MAX_ATTEMPTS = 1000
 COUNTERS = 3
 PERIOD_S = 0.6
-#: A shop that is not served waits, so that what is left after the faults can be flown in a bounded time.
+#: A shop that is not served waits, so that the orders left after the faults can be flown in bounded time.
 OPEN_PER_DRONE = 2
 MAX_ORDERS = 20_000
 _TICK_S = 0.05
@@ -58,7 +58,7 @@ def chaos(
     settle_s: float,
     folder: Path,
 ) -> None:
-    """Carry out ``fleetctl chaos``."""
+    """Run ``fleetctl chaos``."""
     began = time.monotonic()
     kinds = kinds or tuple(KINDS)
     network = None
@@ -101,7 +101,8 @@ def chaos(
 
 
 def own_network(out: Output) -> NamespaceNetwork | None:
-    """The run's own network; the first call starts this program again inside it. ``None`` where none can be had."""
+    """Return the run's own network, ``None`` if the machine allows none. The first call restarts this program inside
+    it."""
     try:
         if not network_namespaces.inside():
             network_namespaces.enter(network_namespaces.way_in(), [sys.executable, *sys.orig_argv[1:]])
@@ -112,13 +113,14 @@ def own_network(out: Output) -> NamespaceNetwork | None:
 
 
 class Wires:
-    """Every process reaches etcd through its own proxy; the drones' processes are hosts of their own."""
+    """Connections of the fleet: each process reaches etcd through its own proxy, each drone process is a host of its
+    own."""
 
     def __init__(self, proxy: TcpProxy, network: NamespaceNetwork | None) -> None:
         self._proxy = proxy
         self._network = network
         self._hosts: set[str] = set()
-        # Between hosts DDS must look beyond the loopback; the namespace keeps it in.
+        # Between hosts DDS must use more than loopback; the namespace contains it.
         self.environment = dds.across_hosts() if network else {}
 
     def endpoints(self, process: str, members: Sequence[str]) -> Sequence[str]:
@@ -134,7 +136,7 @@ class Wires:
 
 
 class _ChaosRun:
-    """One run: faults while the shop orders, healing, and what became of it."""
+    """One run: faults while the shop orders, then healing, then the verdict."""
 
     def __init__(
         self, out: Output, options: FleetOptions, network: NamespaceNetwork | None, seed: int, habits: Habits
@@ -149,8 +151,8 @@ class _ChaosRun:
         self._crashes: list[dict[str, Any]] = []
 
     def go(self, kinds: Sequence[str], seconds: float, settle_s: float, folder: Path) -> tuple[dict[str, Any], bool]:
-        """The document of the contract, and whether all went well."""
-        visible = self._network is None  # nobody outside can reach a fleet on a network of its own
+        """Run it. Return the ``--json`` document, and True if all went well."""
+        visible = self._network is None  # a fleet on its own network cannot be reached from outside
         with (
             TcpProxy() as proxy,
             running(
@@ -188,7 +190,7 @@ class _ChaosRun:
         return document, good
 
     def _keep_logs(self, fleet: LocalFleet, folder: Path) -> None:
-        """Evidence, before the fleet takes it away."""
+        """Copy the logs before the fleet removes them."""
         shutil.rmtree(folder / "log", ignore_errors=True)
         shutil.copytree(fleet.log_dir, folder / "log")
 
@@ -215,7 +217,7 @@ class _ChaosRun:
         plans: list[faults.FaultPlan],
         seconds: float,
     ) -> None:
-        """Inject what is due until ``seconds`` are over; then undo everything."""
+        """Inject faults as they become due until ``seconds`` are over, then undo all of them."""
         began_s = time.monotonic()
 
         def caption() -> str:
@@ -239,7 +241,8 @@ class _ChaosRun:
             injector.heal()
 
     def _settle(self, observer: Observer, shop: HttpShop, settle_s: float) -> tuple[bool, float | None]:
-        """Whether every request of the shop was answered, and after how long (s) every order had ended, if it had."""
+        """Return True if every request of the shop was answered, and the time (s) until every order had ended, if
+        so."""
         began_s = time.monotonic()
         deadline = began_s + settle_s
         self._out.say("everything is healed; waiting for the last orders")
@@ -267,7 +270,7 @@ class _ChaosRun:
         self._fleet.check()
 
     def _exited(self, name: str, code: int) -> None:
-        """The supervisor's word: a process has ended. What no fault explains is a finding."""
+        """Handle the supervisor's report of an ended process; one that no fault explains is a finding."""
         if self._injector is not None and self._injector.expects_end_of(name):
             return
         last = self._fleet.last_line(name) if self._fleet and not name.startswith("etcd_") else ""
@@ -296,14 +299,15 @@ class _ChaosRun:
         }
 
     def _all_well(self, document: dict[str, Any]) -> bool:
-        """Nothing lost, nothing doubled, and what nobody cancelled was delivered: nothing was hit for good."""
+        """Return True if no order was lost or doubled, and all that were not cancelled are delivered: every fault
+        heals."""
         open_ended = document["lost"] or document["duplicates"] or document["failed"] or document["unexpected_answers"]
         undelivered = document["orders_submitted"] - document["delivered"]
         return not open_ended and 0 <= undelivered == document["cancelled"] <= document["cancellations"]
 
 
 def _unfinished(observer: Observer) -> list[dict[str, Any]]:
-    """The story of every order that was neither delivered nor cancelled."""
+    """Return the history of every order that was neither delivered nor cancelled."""
     fine = (SagaStatus.DELIVERED, SagaStatus.CANCELLED)
     return [
         {

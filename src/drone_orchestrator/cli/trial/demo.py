@@ -1,7 +1,7 @@
-"""``fleetctl demo``: the main job for real, with a leader and a drone process killed in the middle, checked afterwards.
+"""``fleetctl demo``: the main job, with the leader and a drone process killed midway, then the audit.
 
-Everything is a process of its own: etcd, the orchestrators, the drones, the monitor, the gateway. Orders go in over
-HTTP, some of them twice, as a shop retries. What happened is read from the store alone.
+Etcd, the orchestrators, the drones, the monitor and the gateway are separate processes. The shop submits orders over
+HTTP, some of them twice, as a retry. The report is based on the store alone.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .run_record import Fault, Observer
 from .shop import Habits, HttpShop
 
 SUBMIT_PERIOD_S = 0.25
-#: What was killed stays down longer than any lease: a standby takes over, and what a drone had not loaded yet goes to
-#: another one; what was on board waits for its own.
+#: A killed process stays down longer than any lease: a standby takes over, and orders not yet loaded go to another
+#: drone; packages on board wait for their own.
 DOWN_S = 5.0
 FLIGHT_STATES = (SagaStatus.ASSIGNED, SagaStatus.DISPATCHED, SagaStatus.LOADING, SagaStatus.IN_TRANSIT)
 
@@ -44,7 +44,7 @@ def demo(
     timeout_s: float,
     folder: Path,
 ) -> None:
-    """Carry out ``fleetctl demo``."""
+    """Run ``fleetctl demo``."""
     began = time.monotonic()
     try:
         options = FleetOptions(
@@ -92,7 +92,7 @@ def demo(
 
 
 class _DemoRun:
-    """One run: kills while the shop orders, and waits for the last order's end."""
+    """One run: kills while the shop orders, until the last order has ended."""
 
     def __init__(
         self, fleet: LocalFleet, observer: Observer, shop: HttpShop, out: Output, total: int, rng: random.Random
@@ -105,7 +105,7 @@ class _DemoRun:
         self._rng = rng
 
     def go(self, leader_kills: int, drone_kills: int, timeout_s: float) -> None:
-        """From the first order to the last one's end."""
+        """Run from the first order until the last one has ended."""
         deadline = time.monotonic() + timeout_s
         total = self._total
         schedule = sorted(
@@ -137,7 +137,7 @@ class _DemoRun:
         return holder is not None and self._kill(holder, leader=True)
 
     def _kill_drone(self) -> bool:
-        """A process with a drone that is on an order, if there is one."""
+        """Kill a process whose drone is busy, if there is one."""
         busy = {saga.drone_id for saga in self._observer.sagas() if saga.status in FLIGHT_STATES}
         names = [n for n in self._fleet.names("drones") if busy & set(self._fleet.spec(n).parameters["drone_ids"])]  # type: ignore[arg-type]
         return bool(names) and self._kill(self._rng.choice(names), leader=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Kind to what it does.
+#: Description of each kind.
 KINDS = {
     "kill": "SIGKILL to an orchestrator (often the leader), a drone process, the monitor or the gateway; started again",
     "hang": "SIGSTOP to one of these, SIGCONT after a while",

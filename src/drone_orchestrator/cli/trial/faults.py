@@ -1,4 +1,4 @@
-"""Faults on the real processes of a fleet: what there is, when it comes (by seed), and how it is done and undone."""
+"""Faults on the real processes of a fleet: the kinds, their schedule by seed, and how each is injected and undone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .network_namespaces import NamespaceNetwork
 from .run_record import Fault
 from .tcp_proxy import Mode, TcpProxy
 
-#: How long a fault of a kind lasts, in s: from much shorter to much longer than the lease of 3 s.
+#: Duration of each kind of fault (s), from much shorter to much longer than the lease of 3 s.
 _HOLD_S = {
     "kill": (0.5, 6.0),
     "hang": (0.5, 8.0),
@@ -29,10 +29,10 @@ _HOLD_S = {
 _SLOW_S = (0.02, 0.6)
 _GAP_S = (0.5, 3.5)
 _FIRST_S = 1.0
-#: A fault whose target cannot be hit just now (no leader, hit already) is tried again so often before it is left out.
+#: Attempts at a fault whose target cannot be hit at the moment (no leader, already hit) before it is skipped.
 _RETRY_S = 0.5
 _RETRIES = 6
-#: An orderly end takes up to so long before the pause begins.
+#: An orderly stop may take this long (s) before the pause begins.
 _ENDING_S = 12.0
 
 LEADER = "leader"
@@ -43,8 +43,8 @@ QUORUM = "quorum"
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """A fault to come: ``at_s`` after the beginning, lasting ``hold_s``. ``target`` may be a role that is looked up
-    when the time has come (the leader; a kind of etcd outage). ``draw`` in [0, 1) decides what the kind leaves open."""
+    """Planned fault: ``at_s`` after the start, lasting ``hold_s``. ``target`` may be a role that is resolved when it is
+    due (the leader; a kind of etcd outage). ``draw`` in [0, 1) decides what the kind leaves open."""
 
     at_s: float
     kind: str
@@ -57,7 +57,8 @@ class FaultPlan:
 def schedule(
     seed: int, seconds: float, kinds: Sequence[str], processes: Sequence[ProcessSpec], members: int
 ) -> list[FaultPlan]:
-    """The faults of a run in order of time, the same for the same arguments; each kind once before any comes again."""
+    """Return the faults of a run in order of time, the same for the same arguments. No kind repeats before all have
+    come."""
     rng = random.Random(seed)
     etcd_targets = itertools.cycle([LEADER, ONE, QUORUM] if members > 1 else [ONE])
     out: list[FaultPlan] = []
@@ -98,7 +99,7 @@ class _ActiveFault:
 
 
 class ChaosInjector:
-    """Carries out plans on a fleet. Not thread-safe; :meth:`heal` undoes everything that is still on."""
+    """Injector of planned faults. Not thread-safe; :meth:`heal` undoes every active fault."""
 
     def __init__(
         self, fleet: LocalFleet, proxy: TcpProxy, network: NamespaceNetwork | None, leader: Callable[[], str | None]
@@ -107,21 +108,21 @@ class ChaosInjector:
         self._proxy = proxy
         self._network = network
         self._leader = leader
-        self._active: dict[tuple[str, str], _ActiveFault] = {}  # by what is hit and how: "process", "etcd", "cable"
-        self._downed: dict[str, float] = {}  # process -> until when its end is no surprise
+        self._active: dict[tuple[str, str], _ActiveFault] = {}  # by target and means: "process", "etcd", "cable"
+        self._downed: dict[str, float] = {}  # process -> time until which its end is expected
         self._waiting: list[FaultPlan] = []
 
     @property
     def active(self) -> list[Fault]:
-        """What is on now."""
+        """Return the active faults."""
         return [active.fault for active in self._active.values()]
 
     def expects_end_of(self, process: str) -> bool:
-        """Whether a fault has just ended this process on purpose."""
+        """Return True if a fault has just ended this process."""
         return self._downed.get(process, 0.0) > time.monotonic()
 
     def tick(self, due: Sequence[FaultPlan], now_s: float) -> list[Fault]:
-        """Undo what has lasted long enough, then do what is ``due``; the faults that were injected.
+        """Undo the faults that are over, inject those that are ``due``, and return the latter.
 
         ``now_s`` is on the scale of the plans' ``at_s``.
         """
@@ -141,7 +142,7 @@ class ChaosInjector:
         return out
 
     def heal(self) -> None:
-        """Undo everything. What was killed comes back by itself."""
+        """Undo every fault. Killed processes are restarted by the supervisor."""
         self._waiting.clear()
         for key in list(self._active):
             self._undo(key)
@@ -233,4 +234,4 @@ class ChaosInjector:
 
 
 def _supervised() -> None:
-    """Nothing to undo: the fleet's supervisor starts again what was ended."""
+    """Do nothing: the fleet's supervisor restarts what was ended."""

@@ -1,9 +1,9 @@
-"""A network of its own for a run: no packet leaves it, and the cable of every host in it can be pulled.
+"""An isolated network for a run: no packet leaves it, and the cable of every host in it can be pulled.
 
 A host is a Linux network namespace with one Ethernet cable (a veth pair) to a bridge in the run's own namespace. A
-cable is pulled at the bridge's end, so the host sees a link without carrier: nothing arrives, nothing leaves, no
-program is told. Nothing needs to be removed afterwards: the kernel drops a namespace with its last process and open
-file. Works for root, and for everybody where user namespaces are allowed.
+cable is pulled at the bridge's end, so the host sees a link without carrier: no packet arrives or leaves, and no
+program is notified. No clean-up is needed: the kernel removes a namespace with its last process and open file. It works
+for root, and for other users if user namespaces are allowed.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ _SUBNET = "10.213.0"
 _INSIDE = "DRONE_ORCHESTRATOR_OWN_NETWORK"
 _COMMAND_TIMEOUT_S = 10.0
 _TOOLS = ("unshare", "nsenter", "ip")
-#: Where system tools are; the path of ordinary users often leaves it out.
+#: Folders of system tools, often missing from the PATH of ordinary users.
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 class NoNamespace(RuntimeError):
-    """This machine does not let the user have network namespaces; the text says why in one line."""
+    """Network namespaces are not available to this user; the text says why in one line."""
 
 
 def inside() -> bool:
-    """Whether this process was started by :func:`enter`."""
+    """Return True if this process was started by :func:`enter`."""
     return os.environ.get(_INSIDE) == str(os.getpid())
 
 
 def way_in() -> list[str]:
-    """The command that puts another one into a network namespace of its own.
+    """Return the prefix that runs a command in a new network namespace.
 
-    Raises :class:`NoNamespace` where there is no such way.
+    Raises :class:`NoNamespace` if the machine does not allow that.
     """
     missing = [tool for tool in _TOOLS if shutil.which(tool, path=_PATH) is None]
     if missing:
         raise NoNamespace(f"not installed: {', '.join(missing)} (packages util-linux, iproute2)")
     trial = "ip link set lo up && ip link add name v0 type veth peer name v1 && ip link add name b0 type bridge"
     refusal = None
-    # Root needs no user namespace, which may be forbidden; everybody else becomes root in one.
+    # Root needs no user namespace, which may be forbidden; other users become root in one.
     for way in (["unshare", "-n", "--"], ["unshare", "-rn", "--"]):
         try:
             _run([*way, "sh", "-c", f"{trial} && unshare -n true"])
@@ -53,25 +53,25 @@ def way_in() -> list[str]:
 
 
 def enter(way: Sequence[str], command: Sequence[str]) -> None:
-    """Become ``command`` in a network namespace of its own, under the same process id. Returns only by raising."""
+    """Become ``command`` in a new network namespace, with the same process id. Returns only by raising."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvpe(way[0], [*way, *command], {**os.environ, _INSIDE: str(os.getpid())})
 
 
 class NamespaceNetwork:
-    """The bridge and its hosts, in the namespace of this process, which must be its own (:func:`enter`)."""
+    """Bridge and its hosts, in the namespace of this process, which must be isolated (:func:`enter`)."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, tuple[int, int]] = {}  # name -> (number, open file of its namespace)
         _run(["ip", "link", "set", "lo", "up"])
-        # No IPv6, no spanning tree, no snooping: multicast goes to everybody, from the first moment on.
+        # No IPv6, no spanning tree, no snooping: multicast reaches every host from the start.
         _run(["ip", "link", "add", "name", _BRIDGE, "type", "bridge", "stp_state", "0", "mcast_snooping", "0"])
         _run(["ip", "address", "add", f"{_SUBNET}.1/24", "dev", _BRIDGE])
         _run(["ip", "link", "set", _BRIDGE, "up"])
 
     def add(self, host: str) -> None:
-        """Make a host, its cable plugged in."""
+        """Create a host with its cable plugged in."""
         number = len(self._hosts) + 2
         holder = subprocess.Popen(
             ["unshare", "-n", "sh", "-c", "echo ready; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -110,7 +110,7 @@ class NamespaceNetwork:
             _run([*self.prefix(host), *command])
 
     def prefix(self, host: str) -> list[str]:
-        """What to put before a command line so that it runs on ``host``."""
+        """Return the prefix that runs a command line on ``host``."""
         return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self._hosts[host][1]}", "--"]
 
     def pull(self, host: str) -> None:
@@ -122,7 +122,7 @@ class NamespaceNetwork:
         _run(["ip", "link", "set", _port(self._hosts[host][0]), "up"])
 
     def close(self) -> None:
-        """Let go of the hosts; each is gone once no process runs on it."""
+        """Release the hosts; each disappears once no process runs on it."""
         while self._hosts:
             os.close(self._hosts.popitem()[1][1])
 

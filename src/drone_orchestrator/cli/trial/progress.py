@@ -1,4 +1,4 @@
-"""How a run looks while it goes on: a live table in a terminal, a line now and then elsewhere."""
+"""Progress of a run: a live table in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LINE_PERIOD_S = 5.0
 
 
 class Display:
-    """A context manager; ``caption`` says what the counts of the orders do not. Call :meth:`update` often."""
+    """Progress display, a context manager. ``caption`` adds to the counts of orders. Call :meth:`update` often."""
 
     def __init__(self, out: Output, observer: Observer, caption: Callable[[], str]) -> None:
         self._out = out
@@ -51,6 +51,6 @@ class Display:
 
 
 def line(observer: Observer) -> str:
-    """The orders by status, in words."""
+    """Return the number of orders by status, in words."""
     counts = observer.counts()
     return ", ".join(f"{counts[status]} {status.value}" for status in SagaStatus if counts[status]) or "–"

@@ -1,4 +1,4 @@
-"""What a run was like: heard from the store while it went on, judged from the store and the journals at its end."""
+"""Record of a run from the store's watch, checked against store and journals at its end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOAD_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault that was injected; ``at`` by the wall clock, in s. ``leader``: it hit the leader of that moment."""
+    """Injected fault; ``at`` by the wall clock (s). ``leader``: it hit the leader at that time."""
 
     at: float
     kind: str
@@ -37,13 +37,13 @@ class Fault:
 
     @property
     def is_final(self) -> bool:
-        """Whether what was hit cannot go on by itself, so that a leader has to be replaced."""
+        """Return True if the target cannot continue by itself, so that a leader has to be replaced."""
         return self.kind in ("kill", "restart")
 
 
 @dataclass
 class RunRecord:
-    """What happened when, as the store told it; times by this machine's wall clock, in s."""
+    """Events of a run as reported by the store; times by this machine's wall clock (s)."""
 
     events: list[SagaEvent] = field(default_factory=list)
     leaders: list[tuple[float, str, int]] = field(default_factory=list)  # (seen at, holder, epoch)
@@ -52,7 +52,7 @@ class RunRecord:
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def hear(self, change: StoreChange) -> None:
-        """A listener of the projection, on the store's thread."""
+        """Record a change. Called by the projection on the store's thread."""
         now = time.time()
         with self.changed:
             for entry in change.entries:
@@ -68,9 +68,9 @@ class RunRecord:
             self.leaders.append((now, entry.value.holder, entry.mod_revision))
 
     def failovers(self, lease_ttl_s: float) -> list[dict[str, Any]]:
-        """How long each leader that was hit was missed: to the next leader, and to that one's first assignment.
+        """Return, for each leader that was hit, the times to the next leader and to its first assignment (s).
 
-        A leader that was only hung or cut off may have kept its office: then the next one has another cause.
+        A leader that was only hung or cut off may have stayed leader; then the next change has another cause.
         """
         out: list[dict[str, Any]] = []
         for fault in self.faults:
@@ -92,7 +92,7 @@ class RunRecord:
 
 
 class Observer:
-    """Follows the store of a fleet on a connection of its own; a context manager."""
+    """Follower of a fleet's store on its own connection; a context manager."""
 
     def __init__(self, fleet: LocalFleet, record: RunRecord | None = None) -> None:
         self.record = record or RunRecord()
@@ -105,7 +105,7 @@ class Observer:
         if not self._projection.wait_loaded(_LOAD_TIMEOUT_S):
             self.close()
             raise Failure(f"the store was not there within {_LOAD_TIMEOUT_S:.0f} s")
-        # Whoever leads already is in the snapshot, and no change will tell of it.
+        # The current leader is in the snapshot; no change will report it.
         leader = self.leadership()
         with self.record.changed:
             if leader is not None and not self.record.leaders:
@@ -138,16 +138,16 @@ class Observer:
         return self.look(lambda view: view.counts())
 
     def ended(self) -> int:
-        """How many orders have reached a terminal status."""
+        """Return the number of orders in a terminal status."""
         return sum(n for status, n in self.counts().items() if status.is_terminal)
 
     def audit(self) -> tuple[CheckReport, list[str]]:
-        """All invariants on the whole history, the run being over; and a line per journal that cannot be read."""
+        """Check all invariants on the whole history of the finished run. Also return a line per unreadable journal."""
         journals, unreadable = read_journals(Path(self._fleet.options.data_dir))
         return audit_store(self._store, journals, complete=True), unreadable
 
     def figures(self, accepted: Mapping[str, str], report: CheckReport) -> dict[str, Any]:
-        """What became of the orders that were accepted (order id to message id)."""
+        """Return the figures of the accepted orders (order id to message id)."""
         sagas = self.sagas()
         counts = Counter(saga.status for saga in sagas)
         ended = {saga.message_id for saga in sagas if saga.status.is_terminal}

@@ -1,4 +1,4 @@
-"""A shop that orders over HTTP as a careful one does: it tries until there is an answer, always with the same key."""
+"""A careful shop that orders over HTTP: it retries with the same key until there is an answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 
 _RETRY_S = 0.2
 _TIMEOUT_S = 5.0
-#: Answers after which the same request is sent again.
+#: Status codes after which the request is repeated.
 _TRY_AGAIN = (429, 503)
 
 Document = Mapping[str, Any]
@@ -20,8 +20,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How often, as a share of all orders, a shop sends the same order again, the same key with another order, and a
-    cancellation; drawn per order from the seed."""
+    """Shares of orders that the shop repeats, misuses (same key, another order) and cancels; drawn per order by seed."""
 
     again: float = 0.25
     conflicts: float = 0.0
@@ -30,7 +29,7 @@ class Habits:
 
 
 class HttpShop:
-    """Hands in ``documents`` one after another, ``period_s`` apart, while ``may_order`` says so. A context manager."""
+    """Shop that submits ``documents`` every ``period_s`` while ``may_order`` allows it. A context manager."""
 
     def __init__(
         self,
@@ -46,9 +45,9 @@ class HttpShop:
     ) -> None:
         self.accepted: dict[str, str] = {}  # order id -> message id
         self.doubled: set[str] = set()
-        self.refused: set[str] = set()  # orders whose key was misused, and rightly refused
+        self.refused: set[str] = set()  # orders whose misused key was refused, as it must be
         self.cancelled: set[str] = set()
-        self.trouble: list[str] = []  # answers that no shop should get
+        self.trouble: list[str] = []  # answers that a shop should never get
         self._url = url
         self._documents = iter(documents)
         self._name = name
@@ -75,7 +74,7 @@ class HttpShop:
             thread.join()
 
     def finish(self, timeout_s: float) -> bool:
-        """Order nothing new and bring what is under way to its answer; whether that came in time."""
+        """Stop ordering and wait for the answers in flight. Return True if they came in time."""
         self._closing.set()
         timer = threading.Timer(timeout_s, self._given_up.set)
         timer.start()
@@ -127,7 +126,7 @@ class HttpShop:
         return True
 
     def _misuse(self, client: httpx.Client, document: Document) -> None:
-        """The same key with another order must be refused."""
+        """Send the same key with another order, which must be refused."""
         other = {**document, "package_weight_kg": round(float(document["package_weight_kg"]) / 2, 3)}
         answer = self._post(client, other)
         if answer is None:
@@ -151,7 +150,7 @@ class HttpShop:
         return self._ask(lambda: client.post("/orders", json=document, headers={"Idempotency-Key": key}))
 
     def _ask(self, request: Callable[[], httpx.Response]) -> httpx.Response | None:
-        """The first answer that settles it, ``None`` where the shop gave up before."""
+        """Return the first final answer, ``None`` if the shop gave up before."""
         while not self._given_up.is_set():
             try:
                 answer = request()

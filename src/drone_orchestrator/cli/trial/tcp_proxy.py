@@ -1,7 +1,7 @@
-"""TCP between processes and etcd that can be cut, swallowed and slowed, for fault tests.
+"""TCP proxy between processes and etcd that can refuse, swallow and delay traffic, for fault tests.
 
-Every process talks to every etcd member through a port of its own, so that it alone can be cut off. All of them are
-served by one asyncio loop on one thread.
+Every process reaches every etcd member through its own port, so that it can be cut off alone. One asyncio loop on one
+thread serves all of them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _CALL_TIMEOUT_S = 10.0
 
 
 class Mode(Enum):
-    """What happens to the connections of one client."""
+    """Treatment of one client's connections."""
 
     PASS = "pass"
-    REFUSE = "refuse"  # those that are open are reset, new ones too
-    BLACKHOLE = "blackhole"  # they stay open, new ones are taken, and nothing passes; what was held back passes later
+    REFUSE = "refuse"  # open connections and new ones are reset
+    BLACKHOLE = "blackhole"  # connections stay open, new ones are accepted, no data passes; held data passes later
 
 
 class TcpProxy:
-    """Connections of named clients to named targets. A context manager; thread-safe from outside its own thread."""
+    """Proxy of named clients to named targets. A context manager; thread-safe from outside its own thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -45,7 +45,7 @@ class TcpProxy:
         self.close()
 
     def listen(self, client: str, targets: Sequence[str]) -> list[str]:
-        """Endpoints ``http://127.0.0.1:port`` that lead ``client`` to ``targets`` (``http://host:port``), in order."""
+        """Return endpoints ``http://127.0.0.1:port`` that lead ``client`` to ``targets`` (``http://host:port``), in order."""
         return self._run(self._listen(client, targets))
 
     @property
@@ -53,7 +53,7 @@ class TcpProxy:
         return list(self._clients)
 
     def set(self, client: str, mode: Mode, *, delay_s: float = 0.0) -> None:
-        """From now on; ``delay_s`` holds back what passes by so much, up to twice that where much does."""
+        """Set the mode from now on. ``delay_s`` delays traffic by that time, by up to twice that if there is much."""
         self._run(self._set(client, mode, delay_s))
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class TcpProxy:
 
 
 class _Client:
-    """All connections of one client; lives on the loop's thread."""
+    """All connections of one client; used on the loop's thread only."""
 
     def __init__(self) -> None:
         self._mode = Mode.PASS
@@ -104,7 +104,7 @@ class _Client:
             try:
                 await self._serve(reader, writer, str(host), int(port or 0))
             except asyncio.CancelledError:
-                pass  # cut on purpose; asyncio would report it as an error of the server
+                pass  # cut on purpose; asyncio would report a server error
             finally:
                 self._connections.discard(task)
 
@@ -161,12 +161,12 @@ class _Client:
                 writer.write(data)
                 await writer.drain()
         except OSError:
-            pass  # one side is gone, which ends the connection as its orderly end does
-        await self._open.wait()  # the end of a connection is news too, and does not pass either
+            pass  # one side is gone, which ends the connection like an orderly close
+        await self._open.wait()  # the end of a connection does not pass either
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection as a crash would, without waiting for what is in its buffers."""
+    """Reset a connection like a crash, without flushing its buffers."""
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

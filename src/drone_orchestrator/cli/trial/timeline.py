@@ -1,4 +1,4 @@
-"""The picture of a run: who led, who flew what when, and which faults hit whom."""
+"""Picture of a run: leaders, drones and their orders, faults and their targets over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...core.types import SagaEvent, SagaStatus
 if TYPE_CHECKING:
     from .run_record import Fault, RunRecord
 
-#: Colours that stay apart in grey and for the colour-blind (after Okabe and Ito).
+#: Colours that differ in grey and for the colour-blind (after Okabe and Ito).
 _COLOURS = {
     SagaStatus.ASSIGNED: "#bbbbbb",
     SagaStatus.DISPATCHED: "#56b4e9",
@@ -42,7 +42,7 @@ _FAULT_ROW_IN = 0.28
 
 
 def draw(record: RunRecord, path: Path) -> None:
-    """Write the picture; it is empty, but there, for a run without events."""
+    """Write the picture; a run without events gives an empty one."""
     start = min((event.at for event in record.events), default=0.0)
     end = max((event.at for event in record.events), default=1.0)
     drones = sorted({e.drone_id for e in record.events if e.drone_id}, key=lambda d: (len(d), d))
@@ -71,7 +71,7 @@ def draw(record: RunRecord, path: Path) -> None:
 
 
 def _draw_faults(axes: Axes, faults: list[Fault], targets: list[str], start: float) -> None:
-    """A bar per fault in the row of what it hit; a star marks the leader of that moment."""
+    """Draw a bar per fault in the row of its target; a star marks the leader at that time."""
     rows = {target: row for row, target in enumerate(reversed(targets))}
     for fault in faults:
         row, colour = rows[fault.target], _FAULT_COLOURS[fault.kind]

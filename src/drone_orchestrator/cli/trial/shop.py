@@ -20,7 +20,8 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """Shares of orders that the shop repeats, misuses (same key, another order) and cancels; drawn per order by seed."""
+    """Shares of orders that the shop repeats, misuses (same key, another order) and cancels; drawn per order by
+    seed."""
 
     again: float = 0.25
     conflicts: float = 0.0

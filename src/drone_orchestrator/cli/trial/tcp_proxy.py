@@ -45,7 +45,8 @@ class TcpProxy:
         self.close()
 
     def listen(self, client: str, targets: Sequence[str]) -> list[str]:
-        """Return endpoints ``http://127.0.0.1:port`` that lead ``client`` to ``targets`` (``http://host:port``), in order."""
+        """Return endpoints ``http://127.0.0.1:port`` that lead ``client`` to ``targets`` (``http://host:port``), in
+        order."""
         return self._run(self._listen(client, targets))
 
     @property

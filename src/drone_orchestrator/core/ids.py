@@ -13,7 +13,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def is_uuid(text: str) -> bool:
-    """Whether ``text`` is a UUID in the form with four dashes, in capitals or not."""
+    """Return whether ``text`` is a UUID in the form with four dashes, in capitals or not."""
     return _UUID.fullmatch(text) is not None
 
 

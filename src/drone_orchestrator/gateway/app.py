@@ -1,4 +1,4 @@
-"""The HTTP interface put together: the requests, and how errors look."""
+"""The HTTP application: routes, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         code = {404: "no_such_path", 405: "method_not_allowed"}.get(error.status_code, f"http_{error.status_code}")
         headers = dict(error.headers or {})
         if headers.get("Allow") == "GET":
-            headers["Allow"] = "GET, HEAD"  # by HeadRequests
+            headers["Allow"] = "GET, HEAD"  # HeadRequests answers HEAD
         return Problem(error.status_code, code, detail, headers=headers).response()
 
     @app.exception_handler(RequestValidationError)
@@ -72,9 +72,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return Problem(400, "client_gone", "The client left before it had sent its request.").response()
+        return Problem(400, "client_gone", "The client disconnected before it had sent its request.").response()
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, __: Exception) -> Response:
         # The server logs the exception with its traceback after this answer.
-        return Problem(500, "internal_error", "An error of the gateway; it is in its log.").response()
+        return Problem(500, "internal_error", "Internal error of the gateway; see its log.").response()

@@ -1,11 +1,11 @@
-"""Taking in connections so that a flood of them leaves room for others.
+"""Accepts connections so that a flood of them leaves room for others.
 
-Two measures. A connection from an address that is shut out is dropped before anything is made for it: that costs a
-twentieth of an answer. And only so many are taken in at a time, between which the event loop serves what it has; the
-others wait in the kernel.
+A connection from an address that is shut out is dropped before anything is allocated for it, which costs a twentieth of
+an answer. The event loop accepts a few connections at a time and serves those it has in between; the others wait in the
+kernel.
 
-HTTP is parsed by httptools where it is installed, which takes less time than h11 in Python. It keeps whatever a client
-sends as a head or a trailer, without end, so the bounds are kept here.
+httptools parses HTTP if it is installed, which takes less time than h11 in Python. httptools itself puts no limit on
+the length of a head or a trailer, so the limits are enforced here.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .rate_limit import Clients
 
-#: Connections that are taken in at a time, and that wait in the kernel.
+#: Connections accepted at a time, and connections that wait in the kernel.
 ACCEPT_AT_A_TIME = 16
 BACKLOG = 1024
-#: Of a request: its line and headers, which h11 bounds to as much by itself; and all of it (an order: 64 KiB).
+#: Limits on request line and headers (h11 has the same), and on the whole request (the body of an order: 64 KiB).
 MAX_HEAD_BYTES = 64 * 1024
 MAX_REQUEST_BYTES = 1024 * 1024
 
 
 def guarded(clients: Clients) -> type[asyncio.Protocol]:
-    """uvicorn's protocol of HTTP/1.1 for everybody but those whom ``clients`` shuts out."""
+    """Return uvicorn's HTTP/1.1 protocol, which drops the connections that ``clients`` shuts out."""
     base = _protocol()
 
     class Guarded(base):  # type: ignore[misc, valid-type]
@@ -52,16 +52,16 @@ def _protocol() -> Any:
 
 
 def _bounded(base: Any) -> Any:
-    """uvicorn's protocol by httptools, with an end to what one request may be."""
+    """Return uvicorn's httptools protocol with limits on the size of a request."""
 
     class Bounded(base):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self._in_head = True
-            self._request_bytes = 0  # of the request that is being read, but for those that came with its end
+            self._request_bytes = 0  # of the request being read, without those that arrived with its end
 
         def data_received(self, data: bytes) -> None:
-            # What came in one piece was paid for already: it is the next piece that must not come.
+            # One piece over the limit has been received already; refuse the next one.
             if self._request_bytes > (MAX_HEAD_BYTES if self._in_head else MAX_REQUEST_BYTES):
                 self.send_400_response("The request is too large.")
                 return
@@ -81,7 +81,10 @@ def _bounded(base: Any) -> Any:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; give its ``Config`` :data:`ACCEPT_AT_A_TIME` as ``backlog``, which asyncio takes for both."""
+    """uvicorn's server, with a backlog that differs from the number of connections accepted at a time.
+
+    asyncio uses ``backlog`` for both, so ``Config`` must be given :data:`ACCEPT_AT_A_TIME`.
+    """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -1,4 +1,4 @@
-"""Serves the dashboard: built files, as they are."""
+"""Serves the built files of the dashboard."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _REVALIDATE = {"Cache-Control": "no-cache"}
 
 
 def add_dashboard(app: FastAPI, folder: Path = FOLDER) -> None:
-    """``GET /`` and ``/static/*`` from ``folder``; 404 where it was not built."""
+    """Add ``GET /`` and ``/static/*`` from ``folder``; 404 if the dashboard was not built."""
 
     @app.get("/", include_in_schema=False)
     def dashboard() -> Response:
         page = folder / "index.html"
         if not page.is_file():
-            raise Problem(404, "no_dashboard", "This gateway has no dashboard; what it answers to is at /docs.")
+            raise Problem(404, "no_dashboard", "This gateway has no dashboard. The API is described at /docs.")
         return FileResponse(page, headers=_REVALIDATE, media_type="text/html; charset=utf-8")
 
     if folder.is_dir():
@@ -31,7 +31,7 @@ def add_dashboard(app: FastAPI, folder: Path = FOLDER) -> None:
 
 
 class _Files(StaticFiles):
-    """A browser asks whether a file has changed: after an upgrade it must not mix old files with new ones."""
+    """Static files that a browser revalidates each time, so that it never mixes old and new files after an upgrade."""
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200

@@ -1,4 +1,4 @@
-"""``/docs``: the OpenAPI document as one page of plain HTML that loads nothing from anywhere."""
+"""``/docs``: the OpenAPI document as one self-contained page of plain HTML."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{ti
 <p>For programs: <a href="openapi.json">openapi.json</a></p>"""
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-#: The page brings its style along and nothing else.
+#: Only the page's own style is allowed.
 HEADERS = {"Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'"}
 
 
 def render(document: dict[str, Any]) -> str:
-    """The page for an OpenAPI ``document``."""
+    """Return the page for an OpenAPI ``document``."""
     info = document["info"]
     parts = [_HEAD.format(style=_STYLE, title=escape(info["title"]), description=escape(info.get("description", "")))]
     for path, operations in document["paths"].items():

@@ -1,4 +1,4 @@
-"""What only the operator may do: hand leadership over."""
+"""Leadership handover, for operators only."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from .problems import Problem
 
 log = logging.getLogger(__name__)
 
-#: How long (s) a successor is waited for before the old leader is told to campaign again, come what may.
+#: Longest wait (s) for a successor before the old leader is told to campaign again in any case.
 SUCCESSOR_WITHIN_S = 30.0
 _POLL_S = 0.02
 
 
 class LeaderUnreachable(Exception):
-    """The orchestrator that leads did not answer in time."""
+    """The leading orchestrator did not answer in time."""
 
 
 class LeaderControl(Protocol):
-    """The way to the orchestrators' lifecycle. Both calls block for some seconds at most, on any thread."""
+    """Control of the orchestrators' lifecycle. Thread-safe; both calls block for a few seconds at most."""
 
     def deactivate(self, holder: str) -> bool:
-        """Make ``holder`` hand over; whether it did. Raises :class:`LeaderUnreachable`."""
+        """Make ``holder`` hand over, and return whether it did. Raises :class:`LeaderUnreachable`."""
 
     def activate(self, holder: str) -> None:
         """Tell ``holder`` to campaign again. Raises :class:`LeaderUnreachable`."""
 
 
 class Handover:
-    """Makes the leader of the region hand over, and has it stand by again afterwards. Thread-safe."""
+    """Makes the leader of the region hand over and become a standby afterwards. Thread-safe."""
 
     def __init__(self, projection: Projection, control: LeaderControl, within_s: float = SUCCESSOR_WITHIN_S) -> None:
         self._projection = projection
@@ -48,9 +48,9 @@ class Handover:
         self._aftercare: threading.Thread | None = None
 
     def begin(self) -> tuple[str, int]:
-        """Make the leader step down, and return who it was and its epoch. Blocks until it has; raises :class:`Problem`.
+        """Make the leader step down, and return its name and epoch. Blocks until then. Raises :class:`Problem`.
 
-        What follows happens on a thread of its own: a successor takes over, and the old leader campaigns again.
+        A separate thread waits for the successor and then lets the old leader campaign again.
         """
         if not self._lock.acquire(blocking=False):
             raise Problem(409, "handover_under_way", "A handover is under way already.", retry_after_s=1.0)
@@ -79,13 +79,13 @@ class Handover:
                 self._lock.release()
 
     def close(self) -> None:
-        """Bring a handover under way to its end without waiting for the successor."""
+        """Finish a handover under way without waiting for the successor."""
         self._closing.set()
         if self._aftercare is not None:
             self._aftercare.join()
 
     def _look_after(self, holder: str, epoch: int) -> None:
-        """The old leader must stand by again, whether or not there is a new one: it may be the only replica."""
+        """Let the old leader campaign again, even without a successor: it may be the only replica."""
         try:
             until_s = time.monotonic() + self._within_s
             while time.monotonic() < until_s and self._leader()[1] in (0, epoch):
@@ -107,13 +107,13 @@ class Handover:
 def check_operator(request: Request, token: str) -> None:
     """Raise :class:`Problem` unless an operator asks.
 
-    With a ``token`` that is whoever has it, as ``Authorization: Bearer``. Without, whoever asks from this machine, and
-    not through a proxy on it. A page of another site that the operator's browser shows is never one.
+    With a ``token``, an operator sends it as ``Authorization: Bearer``. Without, every request from this machine that
+    did not pass a proxy comes from an operator. A page of another site in the operator's browser is always refused.
     """
     origin = request.headers.get("origin")
     host = request.headers.get("host", "")
     if origin is not None and urlsplit(origin).netloc != host:
-        raise Problem(403, "cross_origin", "A page of another site may not do that.")
+        raise Problem(403, "cross_origin", "Refused for a page of another site.")
     if token:
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
@@ -121,7 +121,7 @@ def check_operator(request: Request, token: str) -> None:
         return
     forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
     here = request.client is not None and _is_loopback(request.client.host)
-    # The name counts too: a site can point a name of its own at this machine, and its page then asks from here.
+    # The name counts, too: a site can point its own name at this machine, and its page then sends requests from here.
     if forwarded or not here or not _is_loopback(urlsplit(f"//{host}").hostname or ""):
         detail = "Only from the gateway's own machine, unless the gateway has an operator_token."
         raise Problem(403, "operator_only", detail)

@@ -1,4 +1,4 @@
-"""``HEAD``: what ``GET`` would answer, without the body."""
+"""``HEAD``: the answer to ``GET`` without its body."""
 
 from __future__ import annotations
 

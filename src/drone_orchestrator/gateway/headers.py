@@ -1,4 +1,4 @@
-"""HTTP headers that every answer carries, whoever made it."""
+"""Security headers on every answer of the gateway."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ALWAYS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
-#: Unless the answer brings its own.
+#: Only on answers without a header of that name.
 _DEFAULTS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "cache-control": "no-store",
@@ -20,7 +20,7 @@ _DEFAULTS = {
 
 
 class SecurityHeaders:
-    """ASGI middleware."""
+    """ASGI middleware that adds the headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

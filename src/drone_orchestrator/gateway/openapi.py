@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every request alike."""
+"""The parts of the OpenAPI document that all requests have in common."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from . import schemas
 from .rate_limit import EXEMPT
 
 _EVERYWHERE = {
-    429: schemas.problem("This client asks too often (rate_limited): ask again after Retry-After seconds.", 429),
+    429: schemas.problem("rate_limited: this client sends too many requests. Repeat after Retry-After seconds.", 429),
     500: schemas.problem("An error of the gateway, or a record in the store that cannot be read.", 500),
 }
 
 
 def describe(app: FastAPI) -> None:
-    """Have ``app.openapi()`` tell of the answers that any request may get, and of the operator's token."""
+    """Add the answers that every request can get, and the operator's token, to ``app.openapi()``."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -37,6 +37,6 @@ def _add(operation: dict[str, Any], path: str) -> None:
     for status, response in _EVERYWHERE.items():
         if status != 429 or path not in EXEMPT:
             responses.setdefault(str(status), response)
-    # FastAPI describes an error of its own for every request with parameters; ours are all problems.
+    # FastAPI describes its own error body for requests with parameters; here every error is a problem document.
     if responses.get("422", {}).get("description") == "Validation Error":
         responses["422"] = schemas.problem("A parameter is wrong; field names it.", 422)

@@ -13,7 +13,10 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """Ends a request with this problem. ``code`` is for programs, ``detail`` for people, ``field`` what is wrong."""
+    """Error that ends a request with a problem document.
+
+    ``code`` is for programs, ``detail`` for people, ``field`` names the wrong part of the request.
+    """
 
     def __init__(
         self,

@@ -1,13 +1,13 @@
-"""How fast one client may ask, before anything else is done for its request.
+"""Request rate limit per client, checked before anything else is done for a request.
 
-Each client has a bucket of tokens. A request takes one. One that is refused for the client's own fault (4xx) takes
-twenty, and so does one that is turned away because the bucket is empty: whoever goes on regardless stays turned away
-until it slows down. Being turned away is said late, not at once. That holds a flood up at its source, since a client of
-HTTP/1.1 waits for an answer before its next request, and so costs next to nothing here.
+Each client has a token bucket. A request takes one token. A request that fails by the client's fault (4xx) takes
+twenty, and so does one that is rejected because the bucket is empty: a client that does not slow down stays rejected.
+Rejections are delayed. That holds back a flood at its source and costs the gateway almost nothing, since a client of
+HTTP/1.1 waits for the answer before its next request.
 
-A client is its address, or what a header says where the operator trusts one (a key that a proxy has checked, or
-``X-Forwarded-For`` of a proxy in front). The table of clients is bounded; the one that has been quiet for longest makes
-room, and begins with a full bucket when it comes again.
+A client is identified by its address, or by a header if the operator trusts one (a key that a proxy has checked, or
+``X-Forwarded-For`` of a proxy in front). The table of clients is bounded. The client that has been quiet longest is
+dropped first, and starts with a full bucket when it returns.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..intake.token_bucket import TokenBucket
 from .problems import Problem
 
-#: Clients remembered at most, some 300 bytes each.
+#: Most clients in the table, about 300 bytes each.
 MAX_CLIENTS = 4096
-#: What supervisors and Prometheus ask, however often the same address asks for other things.
+#: Paths without a limit, for supervisors and Prometheus.
 EXEMPT = frozenset({"/healthz", "/readyz", "/metrics"})
-#: Tokens that a request takes which was refused for the client's own fault.
+#: Tokens taken by a request that fails by the client's fault.
 FAULT_TOKENS = 20.0
-#: How late (s) at most a client is told that it was turned away, and how many are kept waiting so at a time.
+#: Longest delay (s) of a rejection, and most rejections delayed at a time.
 HOLD_S = 1.0
 MAX_HELD = 1024
 _MAX_KEY_BYTES = 256
 
 
 class Clients:
-    """The bounded table of clients. For one event loop: it takes no lock."""
+    """The bounded table of clients. Only one event loop may use it: there is no lock."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Clients:
         max_clients: int = MAX_CLIENTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``rate_per_s`` lasting and ``burst`` at once; 0.0: without a limit. ``key_header``: says who asks."""
+        """``rate_per_s`` is the sustained rate, 0.0 for no limit. ``key_header`` identifies a client."""
         self.rate_per_s = rate_per_s
         self.burst = burst
         self._key_header = key_header.lower().encode("latin-1")
@@ -54,14 +54,14 @@ class Clients:
         self._buckets: OrderedDict[bytes, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many clients are remembered."""
+        """Return the number of clients in the table."""
         return len(self._buckets)
 
     def now_s(self) -> float:
         return self._clock()
 
     def bucket(self, scope: Scope) -> TokenBucket:
-        """The bucket of the client that makes the request of ``scope``."""
+        """Return the bucket of the client that sent the request of ``scope``."""
         if self._key_header:
             for name, value in scope["headers"]:
                 if name == self._key_header:
@@ -70,8 +70,10 @@ class Clients:
         return self._bucket(b"a" + (client[0].encode() if client else b""))
 
     def shut_out(self, address: str) -> bool:
-        """Whether a connection from ``address`` is not worth taking: it has been turned away again and again, and goes
-        on. Says no where clients are told apart by a header, since many may share an address then."""
+        """Return whether to drop a connection from ``address``, because its client ignores many rejections.
+
+        Never if a header identifies the clients: many of them may then share an address.
+        """
         if self.rate_per_s <= 0.0 or self._key_header:
             return False
         bucket = self._buckets.get(b"a" + address.encode())
@@ -92,7 +94,7 @@ class Clients:
 
 
 class RateLimit:
-    """ASGI middleware: turns away clients of ``clients`` whose buckets are empty, ``hold_s`` late at most."""
+    """ASGI middleware that rejects clients with an empty bucket, delayed by ``hold_s`` at most."""
 
     def __init__(self, app: ASGIApp, *, clients: Clients, hold_s: float = HOLD_S) -> None:
         self._app = app
@@ -108,7 +110,7 @@ class RateLimit:
         wait_s = bucket.take(self._clients.now_s())
         if wait_s > 0.0:
             bucket.charge(FAULT_TOKENS)
-            await self._turn_away(wait_s, scope, receive, send)
+            await self._reject(wait_s, scope, receive, send)
             return
 
         async def watched(message: Message) -> None:
@@ -118,12 +120,12 @@ class RateLimit:
 
         await self._app(scope, receive, watched)
 
-    async def _turn_away(self, wait_s: float, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reject(self, wait_s: float, scope: Scope, receive: Receive, send: Send) -> None:
         if self._held < MAX_HELD:
             self._held += 1
             try:
                 await anyio.sleep(min(wait_s, self._hold_s))
             finally:
                 self._held -= 1
-        detail = f"One client may ask {self._clients.rate_per_s:g} times a second, {self._clients.burst} times at once."
+        detail = f"A client may send {self._clients.rate_per_s:g} requests per second, {self._clients.burst} at once."
         await Problem(429, "rate_limited", detail, retry_after_s=wait_s).response()(scope, receive, send)

@@ -1,8 +1,8 @@
 """The queue of requests that need the store.
 
-The store's calls block, so they run on threads, at most ``store_threads`` at a time. Beyond ``max_waiting`` waiting
-requests, another one is turned away at once: a client that is told to come back is better off than one in an endless
-queue. Orders of one drone class may take three quarters of the queue, so that a flood of them leaves room for others.
+The store's calls block, so they run on threads, at most ``store_threads`` at a time. If ``max_waiting`` requests wait
+already, the next one is rejected at once: an endless queue helps no client. Orders of one drone class may take three
+quarters of the queue, so that a flood of them leaves room for others.
 
 Orders whose admission raises no question share a few threads and their transactions. For the others a thread asks the
 store what the answer depends on.
@@ -51,7 +51,7 @@ class RequestQueue:
         self._orders: Counter[str] = Counter()  # by drone class
 
     async def accept(self, document: dict[str, Any], key: str | None) -> Answer:
-        """Take in an order. Raises :class:`Problem` if too many requests wait."""
+        """Accept an order. Raises :class:`Problem` if too many requests wait."""
         with self._place(self._lane(document)), self._intake.open(document, key, SOURCE) as submission:
             submitted = await self._submit(submission.order) if submission.order else None
             answer = submission.answer(submitted)

@@ -1,6 +1,6 @@
-"""The HTTP interface in JSON Schema, for ``/openapi.json`` and ``/docs``.
+"""JSON Schema of the HTTP interface, for ``/openapi.json`` and ``/docs``.
 
-It only describes: requests are checked by :mod:`drone_orchestrator.core.admission`, the one home of those rules.
+This only describes the rules of :mod:`drone_orchestrator.core.admission`, which checks the requests.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ORDER_REQUEST: Schema = {
             "type": "string",
             "pattern": f"^{admission.ORDER_ID_PATTERN}$",
             "maxLength": admission.MAX_ORDER_ID_LENGTH,
-            "description": "The shop's own id, unique in the region.",
+            "description": "The customer's own id of the order, unique in the region.",
         },
         "destination": {**_POINT, "description": "Where to drop the package."},
         "package_weight_kg": {
@@ -45,7 +45,7 @@ ORDER_REQUEST: Schema = {
             "maximum": admission.MAX_WEIGHT_KG,
             "description": "With wrapping, in kilograms; single precision.",
         },
-        "pickup": {**_POINT, "description": "Where the package waits; the depot if left out."},
+        "pickup": {**_POINT, "description": "Where to pick up the package; the depot if omitted."},
         "priority": {"type": "string", "enum": [priority.name.lower() for priority in Priority], "default": "normal"},
         "deadline_s": {
             "type": "number",
@@ -57,9 +57,13 @@ ORDER_REQUEST: Schema = {
             "type": "string",
             "pattern": f"^{admission.CLASS_NAME_PATTERN}$",
             "maxLength": admission.MAX_CLASS_LENGTH,
-            "description": "The class that must carry it; any if left out.",
+            "description": "The drone class that must carry it; any if omitted.",
         },
-        "message_id": {"type": "string", "format": "uuid", "description": "Made by the client, to repeat safely."},
+        "message_id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "Chosen by the client, so that the request can be repeated safely.",
+        },
     },
     "example": {
         "order_id": "order-1001",
@@ -73,7 +77,7 @@ ACCEPTED: Schema = {
     "properties": {
         "message_id": {"type": "string", "format": "uuid"},
         "order_id": {"type": "string"},
-        "status": {**_STATUS, "description": "The one an order begins with; GET tells the present one."},
+        "status": {**_STATUS, "description": "The initial status; GET shows the current one."},
     },
     "example": {"message_id": _ORDER_ID, "order_id": "order-1001", "status": "PENDING"},
 }
@@ -84,11 +88,14 @@ ORDER: Schema = {
         "message_id": {"type": "string", "format": "uuid"},
         "order_id": {"type": "string"},
         "status": _STATUS,
-        "parked": {"type": "boolean", "description": "Undoing it has failed: it waits for a person's decision."},
-        "attempt": {"type": "integer", "description": "How often a drone was assigned."},
+        "parked": {
+            "type": "boolean",
+            "description": "Compensation failed; an operator must decide.",
+        },
+        "attempt": {"type": "integer", "description": "Number of drone assignments so far."},
         "drone_id": {"type": ["string", "null"]},
-        "reason": {"type": ["string", "null"], "description": "Why it stands there."},
-        "order": {"type": "object", "description": "What was ordered."},
+        "reason": {"type": ["string", "null"], "description": "Reason of the current status."},
+        "order": {"type": "object", "description": "The order as submitted."},
         "created_at": _TIME,
         "updated_at": _TIME,
         "cancel_requested": {"type": "boolean"},
@@ -118,7 +125,7 @@ CANCELLATION: Schema = {
     "properties": {
         "message_id": {"type": "string", "format": "uuid"},
         "order_id": {"type": "string"},
-        "status": {**_STATUS, "description": "When the cancellation was asked for; GET tells the present one."},
+        "status": {**_STATUS, "description": "Status when the cancellation was requested; GET shows the current one."},
         "cancel_requested": {"type": "boolean"},
     },
     "example": {
@@ -130,10 +137,10 @@ CANCELLATION: Schema = {
 }
 
 _FRESHNESS: Schema = {
-    "revision": {"type": "integer", "description": "Revision of the store that this shows."},
+    "revision": {"type": "integer", "description": "Revision of the store that this answer shows."},
     "stale_s": {
         "type": ["number", "null"],
-        "description": "Seconds since the store was last followed; 0: now, null: never yet.",
+        "description": "Age of this answer in seconds. 0: up to date. null: the store was never reached.",
     },
 }
 
@@ -141,7 +148,10 @@ ORDER_LIST: Schema = {
     "type": "object",
     "properties": {
         "orders": {"type": "array", "items": ORDER},
-        "next_cursor": {"type": ["string", "null"], "description": "Give it as cursor for the next page."},
+        "next_cursor": {
+            "type": ["string", "null"],
+            "description": "The cursor of the next page; null on the last.",
+        },
         **_FRESHNESS,
     },
     "example": {"orders": [ORDER["example"]], "next_cursor": None, "revision": 48, "stale_s": 0.0},
@@ -152,16 +162,19 @@ EVENT: Schema = {
     "properties": {
         "message_id": {"type": "string", "format": "uuid"},
         "order_id": {"type": ["string", "null"]},
-        "sequence": {"type": "integer", "minimum": 1, "description": "Place in the order's life."},
+        "sequence": {"type": "integer", "minimum": 1, "description": "Number of the event within its order."},
         "type": {"type": "string"},
         "from_status": {**_STATUS, "type": ["string", "null"], "enum": [*_STATUS["enum"], None]},
         "to_status": _STATUS,
         "attempt": {"type": "integer"},
         "drone_id": {"type": ["string", "null"]},
-        "epoch": {"type": "integer", "description": "Of the leader that decided it."},
+        "epoch": {"type": "integer", "description": "Epoch of the leader that decided it."},
         "reason": {"type": ["string", "null"]},
         "at": _TIME,
-        "revision": {"type": ["integer", "null"], "description": "Of the store; null where it is not known any more."},
+        "revision": {
+            "type": ["integer", "null"],
+            "description": "Revision of the store; null if unknown.",
+        },
     },
 }
 
@@ -213,7 +226,7 @@ FLEET: Schema = {
         },
         "drones": {
             "type": "array",
-            "description": "Every drone that was heard of late, is reserved, or has a breaker.",
+            "description": "Drones that were heard recently, are reserved, or have a breaker.",
             "items": {
                 "type": "object",
                 "properties": {
@@ -225,21 +238,30 @@ FLEET: Schema = {
                         "properties": {
                             "lat": {"type": "number"},
                             "lon": {"type": "number"},
-                            "altitude_m": {"type": ["number", "null"], "description": "Above the depot's ground."},
+                            "altitude_m": {
+                                "type": ["number", "null"],
+                                "description": "Metres above the depot's ground.",
+                            },
                         },
                     },
                     "heading_rad": {
                         "type": ["number", "null"],
                         "description": "Course over the ground, radians from east, counter-clockwise.",
                     },
-                    "energy_fraction": {"type": ["number", "null"], "description": "0 to 1 of a full battery."},
+                    "energy_fraction": {"type": ["number", "null"], "description": "Share of a full battery, 0 to 1."},
                     "package_on_board": {"type": "boolean"},
-                    "message_id": {"type": ["string", "null"], "description": "Its order."},
+                    "message_id": {"type": ["string", "null"], "description": "Message id of its order."},
                     "order_id": {"type": ["string", "null"]},
                     "destination": {**_POINT, "type": ["object", "null"]},
                     "breaker": {"type": "string", "enum": ["closed", "half-open", "open"]},
-                    "heard_s": {"type": ["number", "null"], "description": "Age of its last word; null: none yet."},
-                    "attempt": {"type": ["integer", "null"], "description": "Of its reservation, as the next two."},
+                    "heard_s": {
+                        "type": ["number", "null"],
+                        "description": "Age of its last report (s).",
+                    },
+                    "attempt": {
+                        "type": ["integer", "null"],
+                        "description": "Of its reservation, like the next two.",
+                    },
                     "epoch": {"type": ["integer", "null"]},
                     "leased": {"type": ["boolean", "null"], "description": "False once the package may be on board."},
                 },
@@ -253,14 +275,14 @@ FLEET: Schema = {
                     "drone_class": {"type": "string"},
                     "waiting": {"type": "integer"},
                     "in_flight": {"type": "integer"},
-                    "bound": {"type": "integer", "description": "Most that may wait."},
+                    "bound": {"type": "integer", "description": "Limit on waiting orders."},
                     "level": {"type": "string", "enum": ["CLEAR", "SLOW_DOWN", "FULL"]},
                 },
             },
         },
         "breakers": {
             "type": "array",
-            "description": "This gateway's towards the store, and those of the drones that have failed of late.",
+            "description": "This gateway's breaker for the store, and those of drones that failed recently.",
             "items": {
                 "type": "object",
                 "properties": {
@@ -269,7 +291,7 @@ FLEET: Schema = {
                 },
             },
         },
-        "orders": {"type": "object", "description": "How many orders have which status."},
+        "orders": {"type": "object", "description": "Number of orders by status."},
         "alerts": {
             "type": "array",
             "items": {
@@ -363,8 +385,8 @@ _PROBLEMS: dict[int, tuple[str, str, str | None]] = {
     413: ("body_too_large", "The body may have 65536 bytes at most.", None),
     415: ("not_json", "Send the order with Content-Type: application/json.", None),
     422: ("out_of_range", "must be between -90 and 90", "destination.lat"),
-    429: ("rate_limited", "One client may ask 500 times a second, 1000 times at once.", None),
-    500: ("internal_error", "An error of the gateway; it is in its log.", None),
+    429: ("rate_limited", "A client may send 500 requests per second, 1000 at once.", None),
+    500: ("internal_error", "Internal error of the gateway; see its log.", None),
     503: ("store_unavailable", "The store cannot be reached.", None),
 }
 
@@ -375,25 +397,25 @@ PROBLEM: Schema = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "For people."},
-        "field": {"type": ["string", "null"], "description": "What is wrong, e.g. destination.lat."},
+        "field": {"type": ["string", "null"], "description": "The wrong part of the request, e.g. destination.lat."},
         "code": {"type": "string", "description": "For programs."},
     },
 }
 
 
 def answer(description: str, schema: Schema) -> dict[str, Any]:
-    """An OpenAPI response with a JSON body; its example is the schema's."""
+    """Return an OpenAPI response with a JSON body; its example is that of the schema."""
     body = {"schema": {key: value for key, value in schema.items() if key != "example"}}
     return {"description": description, "content": {"application/json": {**body, "example": schema["example"]}}}
 
 
 def text(description: str, content_type: str, example: str) -> dict[str, Any]:
-    """An OpenAPI response that is text."""
+    """Return an OpenAPI response with a text body."""
     return {"description": description, "content": {content_type: {"schema": {"type": "string"}, "example": example}}}
 
 
 def problem(description: str, status: int) -> dict[str, Any]:
-    """An OpenAPI response with a problem as body."""
+    """Return an OpenAPI response with a problem document as body."""
     example = _example(status)
     return {"description": description, "content": {CONTENT_TYPE: {"schema": PROBLEM, "example": example}}}
 

@@ -1,9 +1,9 @@
 """``GET /events``: server-sent events that resume where a client left off.
 
-A stream keeps a revision and nothing else. Its events come from the :class:`~.feed.Feed`; older ones from the store's
-history as far as it is not compacted; where neither reaches, an event ``reset`` says that the client must load anew.
-The id of an event is the revision that it happened at. Of several events at one revision only the last carries it, so
-that whoever resumes may hear an event twice, and never misses one.
+A stream keeps a revision and nothing else. Recent events come from the :class:`~.feed.Feed`, older ones from the
+store's history if it is not compacted. If neither reaches back far enough, an event ``reset`` tells the client to load
+everything again. The id of an event is its revision. Of several events at one revision only the last carries the id, so
+a client that resumes may receive an event twice and never misses one.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 MAX_STREAMS = 64
 KEEP_ALIVE_S = 15.0
 FLEET_PERIOD_S = 0.5
-#: Events go out together that come within this time, for the price of one wake-up.
+#: Events within this time (s) are sent together, for one wake-up.
 GATHER_S = 0.01
-#: How far back a stream may begin, in revisions of the store; beyond, loading anew is quicker.
+#: How far back a stream may begin, in revisions of the store. Beyond that, loading everything again is quicker.
 MAX_BACK = 50_000
-#: Batches of events sent at once; a client that is slower than this many at a time is held up by its socket alone.
+#: Batches of events sent at once; the socket slows down a client that cannot keep up.
 CHUNK = 128
 HISTORY_CHUNK = 2000
-#: A client that is ahead of this gateway has been to another one: how long to wait until this one is there too.
+#: How long (s) to wait for a revision that this gateway has not seen yet: the client got it from another gateway.
 CATCH_UP_S = 5.0
 RETRY_MS = 2000
 
@@ -56,9 +56,9 @@ class Streams:
         max_streams: int = MAX_STREAMS,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
-        """``history(after)`` is the store's, without gaps; ``fleet()`` the body of ``GET /fleet``, if there is one.
+        """``history(after)`` reads the store's, without gaps. ``fleet()`` returns the body of ``GET /fleet``.
 
-        Both may block; they are called on threads.
+        Both may block and are called on threads.
         """
         self._feed = feed
         self._history = history
@@ -76,16 +76,16 @@ class Streams:
 
     @property
     def open(self) -> int:
-        """How many streams there are."""
+        """Return the number of open streams."""
         return self._open
 
     def close(self) -> None:
-        """End all streams at once, and take no more."""
+        """End all streams at once and open no more."""
         self._closing = True
         self._bell.ring()
 
     def response(self, after: int | None, message_id: str = "") -> StreamingResponse:
-        """The stream from ``after`` (``None``: from now), of one order or of everything. On the event loop only."""
+        """Return the stream from ``after`` (``None``: from now), of one order or of all. Only for the event loop."""
         if self._closing or self._open >= self._max_streams:
             detail = "This gateway is about to end." if self._closing else f"{self._open} streams are open already."
             raise Problem(503, "too_many_streams", detail, retry_after_s=5.0)
@@ -93,7 +93,7 @@ class Streams:
         return _EventStream(self.text(after, message_id), self._left)
 
     async def text(self, after: int | None, message_id: str = "") -> AsyncIterator[str]:
-        """The stream's text, piece by piece."""
+        """Yield the text of the stream, piece by piece."""
         self._bell.attach()
         yield f"retry: {RETRY_MS}\n\n"
         cursor = self._feed.head if after is None else after
@@ -132,7 +132,7 @@ class Streams:
                 await self._bell.wait(max(0.0, next_s - time.monotonic()))
 
     async def _catch_up(self, after: int, message_id: str) -> AsyncIterator[tuple[str, int]]:
-        """What happened after ``after`` and before the ring begins, in pieces with the revision that each reaches."""
+        """Yield the events between ``after`` and the start of the feed, each piece with its last revision."""
         while not self._closing:
             head = self._feed.head
             if after > head:
@@ -152,15 +152,15 @@ class Streams:
                 log.warning("a stream ends, since the history cannot be read: %s", error)
                 raise
             if self._closing:
-                return  # perhaps in the middle: no id may be told that was not reached
-            # All of it was read: the reading began after the feed had come to `head`.
+                return  # possibly in the middle: no id may be sent that was not reached
+            # All of it was read: reading began after the feed had reached `head`.
             after = batches[-1].revision if len(batches) >= HISTORY_CHUNK else max(head, after)
             yield "".join(_render(batch, message_id) for batch in batches), after
             if self._feed.since(after, 1) is not None:
                 return
 
     def _read_history(self, after: int) -> list[Batch]:
-        """Up to :data:`HISTORY_CHUNK` batches after ``after``, on a thread."""
+        """Read up to :data:`HISTORY_CHUNK` batches after ``after``. Blocks."""
         batches: list[Batch] = []
         for change in self._history(after):
             if items := items_of(change.entries):
@@ -170,7 +170,7 @@ class Streams:
         return batches
 
     async def _fleet_event(self) -> str:
-        """The event ``fleet``, made once for all streams."""
+        """Return the event ``fleet``, rendered once for all streams."""
         async with self._fleet_lock:
             if time.monotonic() - self._fleet_at_s >= FLEET_PERIOD_S * 0.9:
                 body = await anyio.to_thread.run_sync(self._fleet)
@@ -196,7 +196,7 @@ class _EventStream(StreamingResponse):
 
 
 async def _until_the_store_fails(text: AsyncIterator[str]) -> AsyncIterator[str]:
-    """A client whose stream ends comes back by itself, with the id that it had."""
+    """End the stream if the store fails: the client reconnects by itself, with its last id."""
     try:
         async for piece in text:
             yield piece
@@ -223,11 +223,11 @@ class _Bell:
         self._rung = True
         try:
             loop.call_soon_threadsafe(loop.call_later, GATHER_S, self._wake)
-        except RuntimeError:  # the loop is closed: nobody waits
+        except RuntimeError:  # the loop is closed: nothing waits
             self._rung = False
 
     async def wait(self, timeout_s: float) -> None:
-        """Until it rings, or ``timeout_s`` have passed."""
+        """Return when the bell rings, or after ``timeout_s``."""
         with anyio.move_on_after(timeout_s):
             await self._event.wait()
 
@@ -238,7 +238,7 @@ class _Bell:
 
 
 def _render(batch: Batch, message_id: str) -> str:
-    """The batch's events, or those of one order; the last one with the revision."""
+    """Return the batch's events, or those of one order; the last one carries the revision."""
     items = [item for item in batch.items if not message_id or item.message_id == message_id]
     lines = [f"event: {item.name}\ndata: {item.data}\n" for item in items]
     return "\n".join([*lines[:-1], f"id: {batch.revision}\n{lines[-1]}\n"]) if lines else ""
@@ -250,10 +250,10 @@ def _reset(revision: int, reason: str) -> str:
 
 
 def revision_of(*texts: str | None) -> int | None:
-    """The revision that a client resumes from: the first of ``texts`` that is there. Raises :class:`Problem`."""
+    """Return the revision to resume from: the first of ``texts`` that is not empty. Raises :class:`Problem`."""
     for each in texts:
         if each:
             if not each.isascii() or not each.isdecimal() or len(each) > 18:
-                raise Problem(422, "bad_event_id", "not an id that this stream gave", field="Last-Event-ID")
+                raise Problem(422, "bad_event_id", "must be an id that this stream sent", field="Last-Event-ID")
             return int(each)
     return None

@@ -1,4 +1,4 @@
-"""The span of each HTTP request, continuing the trace that the client has begun (W3C ``traceparent``)."""
+"""One span per HTTP request, in the client's trace if it has begun one (W3C ``traceparent``)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..telemetry.tracing import Tracer
 
-#: What machines ask for all the time; nobody wants a trace of each.
+#: Paths that are requested all the time, which are not worth a trace.
 QUIET_PATHS = frozenset({"/metrics", "/healthz", "/readyz", "/events"})
 QUIET_PREFIXES = ("/static/", "/assets/")
 
 
 class TraceRequests:
-    """ASGI middleware; to be added only where ``tracer`` is on."""
+    """ASGI middleware that traces requests. Add it only if ``tracer`` is enabled."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app = app
@@ -39,6 +39,6 @@ class TraceRequests:
                 await self._app(scope, receive, noting_status)
             finally:
                 if request is not None:
-                    # By the route, not by the path: the names of spans should be few.
+                    # Named by the route, not by the path: there should be few names of spans.
                     route = getattr(scope.get("route"), "path", "")
                     request.finish(f"{scope['method']} {route}".rstrip(), status)

@@ -1,1 +1,1 @@
-"""The one way in for orders: parsing, admission, bulkheads, and the inbox. It knows neither HTTP nor ROS."""
+"""The one way in for orders: parsing, admission, bulkheads and the inbox. It knows neither HTTP nor ROS."""

@@ -1,13 +1,13 @@
-"""What a gateway lets into each lane, so that a flood for one drone class leaves the intake of the others alone.
+"""Limits on the orders that a gateway lets into each lane, so that a flood for one drone class does not affect others.
 
-Two bounds, both per lane: on how fast new orders come (a token bucket), and on how many wait. The second is counted on
-the gateway's projection of the store, plus the *places* of orders that this gateway has let in and that the projection
-has not shown yet: a burst cannot overshoot by the time that the projection lags behind.
+Each lane has two limits: on the rate of new orders (a token bucket) and on the number of waiting orders. The latter
+are counted on the gateway's projection of the store. An order that this gateway has let in, and that the projection
+does not show yet, holds a *place*, so a burst cannot exceed the limit while the projection lags behind.
 
-Gateways keep no state and know nothing of each other, so with several of them a lane's rate is that of all together,
-and its queue may grow past its bound by what the others have under way: at most what they accept within the lag of the
-projection, some milliseconds, and never by more than their own bounds on requests under way. Until the first snapshot
-is there (``/readyz`` says so) a gateway counts its own orders only.
+Gateways share no state. With several gateways, the rate of a lane is the sum of theirs, and its queue can exceed the
+limit by the orders that the other gateways accept within the lag of their projections (some milliseconds), at most by
+their limits on requests in flight. Before its first snapshot (``/readyz`` reports it) a gateway counts only its own
+orders.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from .token_bucket import TokenBucket
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """Room that is held in a lane for one order until the projection shows it. Several requests for the same order, one
-    repeating the other, share it. ``lane`` is empty for an order that is counted already."""
+    """Room held in a lane for one order until the projection shows it.
+
+    Repeated requests for the same order share one place. ``lane`` is empty for an order that is counted already.
+    """
 
     message_id: str
     lane: str = ""
@@ -37,7 +39,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class LaneClosed:
-    """Why an order does not get into its lane now; ``code`` is for programs, ``reason`` for people."""
+    """Refusal of an order by its lane. ``code`` is for programs, ``reason`` for people."""
 
     lane: str
     code: str
@@ -55,7 +57,7 @@ class Bulkheads:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``capable`` is the planner's; ``clock`` is monotonic, in seconds."""
+        """``capable`` is the planner's. ``clock`` is monotonic, in seconds."""
         self._fleet = fleet
         self._capable = capable
         self._clock = clock
@@ -72,9 +74,9 @@ class Bulkheads:
         return tuple(c.name for c in self._fleet.classes)
 
     def enter(self, order: Order) -> Place | LaneClosed:
-        """Hold a place for ``order``, to be given to :meth:`leave`; or why there is none.
+        """Hold a place for ``order`` and return it, for :meth:`leave`; or return the refusal.
 
-        An order that is counted already gets in without a further place, however full its lane: it is a repeat.
+        An order that is counted already is a repeat. It needs no further place, however full its lane is.
         """
         lane = lane_of(self._fleet, order, self._capable)
         with self._lock:
@@ -93,10 +95,10 @@ class Bulkheads:
             return place
 
     def leave(self, place: Place, *, committed: bool) -> None:
-        """The request that got ``place`` is over; ``committed`` says that it has put the order into the store.
+        """End the request that holds ``place``. ``committed``: it has put the order into the store.
 
-        Then the place is kept until the projection shows the order. A request of unknown fate gives it up: if it was
-        carried out after all, the projection will show it.
+        The place of a committed order is kept until the projection shows the order. A request of unknown fate gives
+        its place up: if it was carried out after all, the projection will show it.
         """
         with self._lock:
             place.requests -= 1
@@ -107,17 +109,17 @@ class Bulkheads:
             self._buckets[place.lane].give_back()
 
     def depth(self, lane: str) -> int:
-        """How many orders wait in ``lane``, those included that this gateway holds a place for."""
+        """Return the number of orders that wait in ``lane``, including those that hold a place."""
         with self._lock:
             return self._depth(lane)
 
     def load_of(self, lane: str) -> tuple[int, int]:
-        """How many orders wait in ``lane`` (as :meth:`depth`), and how many are in flight."""
+        """Return how many orders wait in ``lane`` (as :meth:`depth`) and how many are in flight."""
         with self._lock:
             return self._depth(lane), self._ledger.in_flight(lane)
 
     def load(self, view: FleetView) -> None:
-        """See :class:`~drone_orchestrator.runtime.projection.Fold`. Places of requests under way are kept."""
+        """See :class:`~drone_orchestrator.runtime.projection.Fold`. Places of requests in flight are kept."""
         with self._lock:
             self._ledger.load(view)
             for place in list(self._places.values()):
@@ -135,7 +137,7 @@ class Bulkheads:
             self._note_drain()
 
     def _closed(self, lane: str) -> LaneClosed | None:
-        """Takes a token where the lane is open. Raises ``KeyError`` for a lane that the fleet does not have."""
+        """Take a token, or return why the lane is closed. Raises ``KeyError`` for an unknown lane."""
         now_s, bucket = self._clock(), self._buckets[lane]
         drone_class = next(c for c in self._fleet.classes if c.name == lane)
         depth, bound = self._depth(lane), drone_class.max_waiting

@@ -87,7 +87,7 @@ class Intake:
         return Submission(self._calls, self._bulkheads, self._metrics, source, parsed, entry)
 
     def accept(self, document: Mapping[str, Any], source: str, key: str | None = None) -> Answer:
-        """Take in one order by itself, as :meth:`open` describes it. ``ACCEPTED`` means that it is committed."""
+        """Accept one order by itself; see :meth:`open`. ``ACCEPTED`` means that it is committed."""
         if self._tracer.enabled and not tracing.current():
             with self._tracer.request(f"submit by {source}", "", {}):
                 return self._accept(document, source, key)

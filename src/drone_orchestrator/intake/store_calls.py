@@ -31,7 +31,7 @@ class StoreCalls:
 
     @property
     def healthy(self) -> bool:
-        """Whether the breaker is closed."""
+        """Return whether the breaker is closed."""
         return self._breaker.state == "closed"
 
     def find(self, id_: str) -> OrderView | None:

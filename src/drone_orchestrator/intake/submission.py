@@ -29,7 +29,7 @@ class Parsed:
     named: bool
 
     def is_same_as(self, known: Order) -> bool:
-        """Whether ``known`` is this order. Without a message id of the client, the order id makes it the same."""
+        """Return whether ``known`` is this order. Without a message id of the client, the order id decides."""
         order = self.order if self.named else replace(self.order, message_id=known.message_id)
         return order.same_request(known)
 
@@ -47,7 +47,7 @@ class Parsed:
 
 
 class Submission:
-    """One request to take in an order. A context manager; its exit gives the order's place in the lane back.
+    """One request to accept an order. A context manager; its exit gives the order's place in the lane back.
 
     It may move between threads, but only one may use it at a time.
     """

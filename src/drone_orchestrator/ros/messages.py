@@ -1,7 +1,7 @@
-"""Core types to and from ``drone_interfaces`` messages.
+"""Conversion between core types and ``drone_interfaces`` messages.
 
-Messages come from outside: what does not make a valid value raises :class:`InvalidMessage`, which names the field.
-Positions that are unset (NaN latitude) become ``None``.
+Messages come from outside: a field without a valid value raises :class:`InvalidMessage`, which names it. An unset
+position (NaN latitude) becomes ``None``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..core.leader.effects import AnswerClearance
 from ..core.types import AcknowledgeOutcome, DeliveryOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Priority
 from ..core.wire import rounded_to_float32
 
-#: Namespace of goal ids: any constant UUID will do, but it must never change, or a repeated goal is not recognised.
+#: Namespace of goal ids. It must never change, or a repeated goal is not recognised.
 _GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")
 
 #: Names of a point's fields in a document, and in ``GeoPosition.msg``.
@@ -31,7 +31,7 @@ _POINT_FIELDS = {"lat": "latitude_deg", "lon": "longitude_deg"}
 
 
 class InvalidMessage(ValueError):
-    """A message breaks its own rules; ``field`` names where, ``reason`` says why."""
+    """Error for a message that breaks its own rules. ``field`` names where, ``reason`` says why."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -40,19 +40,19 @@ class InvalidMessage(ValueError):
 
 
 def goal_uuid(message_id: str, attempt: int) -> UUID:
-    """The action goal's id: the same (message_id, attempt) is the same goal, whoever sends it, however often."""
+    """Return the id of an action goal. Every leader derives the same id from the same message id and attempt."""
     return UUID(uuid=list(uuid.uuid5(_GOAL_NAMESPACE, f"{message_id}/{attempt}").bytes))
 
 
 def time_to_msg(seconds: float) -> Time:
-    """Seconds since the epoch; 0 is unset."""
+    """Convert seconds since the Unix epoch; 0 is unset."""
     whole, fraction = divmod(seconds, 1.0)
     nanoseconds = min(round(fraction * 1e9), 999_999_999)
     return Time(sec=int(whole), nanosec=nanoseconds)
 
 
 def time_from_msg(msg: Time) -> float:
-    """Seconds since the epoch; 0.0 is unset."""
+    """Return seconds since the Unix epoch; 0.0 is unset."""
     return float(msg.sec) + msg.nanosec * 1e-9
 
 
@@ -69,25 +69,25 @@ def pressure_to_msg(pressure: Pressure, stamp: Time) -> BackPressure:
 
 
 def position_to_msg(point: GeoPoint | None, altitude_m: float = math.nan) -> GeoPosition:
-    """``None`` becomes the unset position; ``altitude_m`` above the depot's ground, NaN unknown."""
+    """Convert a position; ``None`` becomes the unset one. ``altitude_m``: above the depot's ground, NaN if unknown."""
     if point is None:
         return GeoPosition(latitude_deg=math.nan, longitude_deg=math.nan, altitude_m=math.nan)
     return GeoPosition(latitude_deg=point.lat_deg, longitude_deg=point.lon_deg, altitude_m=altitude_m)
 
 
 def position_from_msg(msg: GeoPosition, field: str = "position") -> GeoPoint | None:
-    """``None`` where the position is unset. Raises :class:`InvalidMessage` where it is not on the Earth."""
+    """Return the position, ``None`` if it is unset. Raises :class:`InvalidMessage` if it is out of range."""
     if math.isnan(msg.latitude_deg):
         return None
     if not -90.0 <= msg.latitude_deg <= 90.0:
-        raise InvalidMessage(f"{field}.latitude_deg", f"{msg.latitude_deg} is not in -90 .. 90")
+        raise InvalidMessage(f"{field}.latitude_deg", f"must be from -90 to 90, got {msg.latitude_deg}")
     if not -180.0 <= msg.longitude_deg <= 180.0:
-        raise InvalidMessage(f"{field}.longitude_deg", f"{msg.longitude_deg} is not in -180 .. 180")
+        raise InvalidMessage(f"{field}.longitude_deg", f"must be from -180 to 180, got {msg.longitude_deg}")
     return GeoPoint(msg.latitude_deg, msg.longitude_deg)
 
 
 def order_to_msg(order: Order) -> OrderMsg:
-    """The order without its message id, time and trace, which travel beside it."""
+    """Convert an order without message id, time and trace, which travel beside it."""
     return OrderMsg(
         order_id=order.order_id,
         pickup=position_to_msg(order.pickup),
@@ -158,7 +158,7 @@ def order_from_msg(msg: OrderMsg, message_id: str, trace_context: str = "") -> O
 
 
 def goal_to_msg(order: Order, attempt: int, epoch: int, instance_id: str) -> ExecuteDelivery.Goal:
-    """The action goal for one attempt at an order; send it with :func:`goal_uuid`."""
+    """Return the action goal for one attempt at an order; send it with :func:`goal_uuid`."""
     return ExecuteDelivery.Goal(
         message_id=order.message_id,
         attempt=attempt,
@@ -180,7 +180,7 @@ def outcome_to_msg(outcome: DeliveryOutcome) -> DeliveryOutcomeMsg:
 
 
 def outcome_from_msg(msg: DeliveryOutcomeMsg) -> DeliveryOutcome | None:
-    """``None`` where the message says that it is to be ignored."""
+    """Return the outcome, ``None`` if the message is marked to be ignored."""
     if not msg.message_id or not msg.attempt or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
         return None
     return DeliveryOutcome(
@@ -189,7 +189,7 @@ def outcome_from_msg(msg: DeliveryOutcomeMsg) -> DeliveryOutcome | None:
 
 
 def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.nan) -> DroneState:
-    """The drone's latched state; ``stamp_s`` is its clock now, for people."""
+    """Convert the drone's latched state. ``stamp_s`` is the time of its clock, for people."""
     return DroneState(
         stamp=time_to_msg(stamp_s),
         drone_id=report.drone_id,
@@ -207,15 +207,15 @@ def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.
 
 
 def report_from_msg(msg: DroneState) -> DroneReport:
-    """What a drone says of itself. Raises :class:`InvalidMessage` where the message is not to be used.
+    """Return the drone's report. Raises :class:`InvalidMessage` if the message cannot be used.
 
-    Unknown energy (NaN) counts as an empty battery, so that such a drone gets no orders.
+    Unknown energy (NaN) counts as an empty battery, so that the drone gets no orders.
     """
     if not msg.drone_id or not msg.journal_id:
         raise InvalidMessage("journal_id" if msg.drone_id else "drone_id", "is empty")
     position = position_from_msg(msg.position)
     if position is None:
-        raise InvalidMessage("position", "is not set: the drone has no fix")
+        raise InvalidMessage("position", "is not set: the drone has no position fix")
     try:
         phase = Phase(msg.phase)
     except ValueError:
@@ -247,7 +247,7 @@ def ack_to_msg(ack: AcknowledgeOutcome) -> OutcomeAck:
 
 
 def ack_from_msg(msg: OutcomeAck) -> AcknowledgeOutcome | None:
-    """``None`` where the message says that it is to be ignored."""
+    """Return the acknowledgement, ``None`` if the message is marked to be ignored."""
     named = msg.drone_id and msg.journal_id and msg.message_id and msg.attempt
     if not named or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
         return None
@@ -255,7 +255,7 @@ def ack_from_msg(msg: OutcomeAck) -> AcknowledgeOutcome | None:
 
 
 def clearance_to_msg(answer: AnswerClearance) -> RequestClearance.Response:
-    """The leader's answer, addressed to the goal and the journal that asked."""
+    """Convert the leader's answer, addressed to the goal and the journal that asked for it."""
     return RequestClearance.Response(
         verdict=int(answer.verdict),
         reason=answer.reason,

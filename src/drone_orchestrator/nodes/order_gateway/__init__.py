@@ -1,1 +1,1 @@
-"""The order gateway node: orders by HTTP, by service and by signed topic."""
+"""The order gateway node: orders over HTTP, services and a signed topic."""

@@ -1,4 +1,4 @@
-"""Changes the orchestrators' lifecycle for the gateway, from threads that are not the executor's."""
+"""Controls the orchestrators' lifecycle for the gateway, from threads other than the executor's."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class OrderServices:
         self._intake = intake
 
     def submit(self, request: SubmitOrder.Request, response: SubmitOrder.Response) -> SubmitOrder.Response:
-        """Take in an order."""
+        """Accept an order."""
         answer = self._intake.accept(messages.order_document(request.order, request.message_id), SOURCE)
         response.result = _SUBMIT_RESULTS[answer.result]
         response.message_id = answer.message_id

@@ -1,7 +1,7 @@
-"""The topic ``orders``: signed envelopes of orders and cancellations, for those who cannot wait for an answer.
+"""The topic ``orders``: signed envelopes of orders and cancellations, for clients that cannot wait for an answer.
 
-What comes in is checked by :mod:`drone_orchestrator.security` and handed to the same intake as HTTP and the services.
-Nothing is answered; whatever becomes of an envelope is counted, as ``orchestrator_requests_total{source="dds_topic"}``.
+:mod:`drone_orchestrator.security` checks an envelope, and its payload goes to the same intake as HTTP and the services.
+There is no answer. The outcome is counted in ``orchestrator_requests_total{source="dds_topic"}``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...security.envelope import Envelope, Opener, Refusal, Refused
 from ...security.keys import InvalidKeys, parse_keys, read_keys
 from ...telemetry.metrics import Metrics
 
-#: ``id:hex`` pairs with commas, for where a file is unhandy. A parameter would show the keys to everybody on the bus.
+#: ``id:hex`` pairs with commas, as an alternative to a file. A parameter would show the keys to every node.
 KEYS_VARIABLE = "DRONE_ORCHESTRATOR_ORDER_KEYS"
 
 PARAMETERS = (
@@ -48,7 +48,7 @@ SUBMIT, CANCEL = "order.submit", "order.cancel"
 
 
 class OrderTopic:
-    """Takes in what is published on ``orders``, for as long as ``node`` lives."""
+    """Subscription to ``orders``. It lives as long as ``node``."""
 
     def __init__(self, node: Node, opener: Opener, intake: Intake, metrics: Metrics, watch: QosWatch) -> None:
         self._opener = opener
@@ -56,7 +56,7 @@ class OrderTopic:
         self._metrics = metrics
         self._log = node.get_logger()
         if opener.allow_unsigned:
-            self._log.warning("unsigned orders are taken from the topic: anybody in this DDS domain can make them")
+            self._log.warning("unsigned orders are accepted from the topic: anybody in this DDS domain can submit them")
         profile = qos.orders()
         node.create_subscription(
             OrderRequest, names.ORDERS, self._on_request, profile, **watch.subscribing(names.ORDERS, profile)
@@ -77,7 +77,7 @@ class OrderTopic:
         except Refused as error:
             self._metrics.requests(source=SOURCE, result=error.refusal.value).inc()
             self._log.warning(
-                f"order from the topic refused, {error.refusal.value}: {error}", throttle_duration_sec=1.0
+                f"order from the topic refused ({error.refusal.value}): {error}", throttle_duration_sec=1.0
             )
             return
         if answer.result in (Result.STORE_UNAVAILABLE, Result.LANE_FULL):
@@ -88,18 +88,18 @@ class OrderTopic:
             stated = payload.get("message_id")
             stated = canonical_id(stated) if isinstance(stated, str) else stated
             if stated not in (None, canonical_id(envelope.message_id)):
-                raise Refused(Refusal.MALFORMED, "the message_id of the payload is not that of the envelope")
+                raise Refused(Refusal.MALFORMED, "message_id of payload and envelope differ")
             return self._intake.accept({**payload, "message_id": envelope.message_id}, SOURCE)
         if envelope.type == CANCEL:
             id_ = payload.get("id")
             if not isinstance(id_, str) or set(payload) != {"id"}:
-                raise Refused(Refusal.MALFORMED, 'the payload of a cancellation is {"id": "ORDER-OR-MESSAGE-ID"}')
+                raise Refused(Refusal.MALFORMED, 'the payload of a cancellation must be {"id": "ORDER-OR-MESSAGE-ID"}')
             return self._intake.cancel(id_, SOURCE)
-        raise Refused(Refusal.MALFORMED, f"type {envelope.type!r} is neither {SUBMIT} nor {CANCEL}")
+        raise Refused(Refusal.MALFORMED, f"type must be {SUBMIT} or {CANCEL}, got {envelope.type!r}")
 
 
 def make_opener(values: Mapping[str, Any]) -> Opener:
-    """What the parameters say of signatures. Raises :class:`.params.ParameterError` for keys that cannot be used."""
+    """Make the opener from the parameters. Raises :class:`.params.ParameterError` if the keys cannot be used."""
     path = values["order_keys_file"]
     try:
         keys = read_keys(path) if path else parse_keys(os.environ.get(KEYS_VARIABLE, ""), f"${KEYS_VARIABLE}")

@@ -6,7 +6,7 @@ from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGI
 from ...ros.params import LOG_LEVEL, Param
 from . import order_topic
 
-ABOUT = "Takes orders in over HTTP, DDS services and a topic, and serves the dashboard."
+ABOUT = "Accepts orders over HTTP, DDS services and a topic, and serves the dashboard."
 PARAMETERS = (
     REGION,
     ETCD_ENDPOINTS,

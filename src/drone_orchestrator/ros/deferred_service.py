@@ -1,4 +1,4 @@
-"""A service whose answers come later than its requests are taken."""
+"""A ROS service that answers its requests later."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from rclpy.node import Node
 
 
 class Reply:
-    """Where the answer to one request goes. Used on the executor's thread."""
+    """Return path of the answer to one request. Used on the executor's thread."""
 
     def __init__(self, request: Any) -> None:
         self.request = request
         self._send: Callable[[Any], None] | None = None
 
     def send(self, response: Any) -> None:
-        """Answer; only the first answer counts."""
+        """Send the answer. Only the first call has an effect."""
         send, self._send = self._send, None
         if send is not None:
             send(response)
 
     def goes_by(self, send: Callable[[Any], None]) -> None:
-        """What :meth:`send` sends by."""
+        """Set the function that :meth:`send` uses."""
         self._send = send
 
 
 class DeferredService:
-    """A service on ``node`` that calls ``on_request(reply)``; whoever has the answer calls ``reply.send(response)``.
+    """Service on ``node`` that calls ``on_request(reply)``; the answer is sent later with ``reply.send(response)``.
 
-    rclpy's own way to answer later is a callback that is a coroutine. The events executor awaits none, and any executor
-    keeps a callback group busy and a task alive for each. Both executors hand ``send_response`` what the callback has
-    returned together with the request's header: here that is the :class:`Reply`, and nothing is sent yet. A request
-    that is never answered costs nothing. The service lives as long as ``node``.
+    In rclpy, the way to answer later is a coroutine as callback. The events executor never awaits one, and any executor
+    keeps a callback group busy and a task alive for each. Both executors pass the callback's return value and the
+    request's header to ``send_response``. Here that value is a :class:`Reply`, and nothing is sent yet. A request that
+    is never answered costs nothing. The service lives as long as ``node``.
     """
 
     def __init__(self, node: Node, srv_type: Any, name: str, on_request: Callable[[Reply], None]) -> None:

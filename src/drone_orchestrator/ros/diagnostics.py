@@ -13,16 +13,16 @@ from ..telemetry.diagnostics import Status
 from . import names, qos
 
 PERIOD_S = 1.0
-#: Statuses of the whole fleet are no single node's: they are named after the project.
+#: Statuses of the whole fleet belong to no node, so they are named after the project.
 FLEET = "drone_orchestrator"
 
 Source = Callable[[], Iterable[Status]]
 
 
 class Reporter:
-    """Publishes what ``sources`` say. ``own``: of the node itself, named ``<node>: …``; others are the fleet's.
+    """Publisher of statuses: those of ``own``, named ``<node>: …``, and those of the ``fleet``.
 
-    ROS 2's tools know one ``/diagnostics`` for all namespaces, so names begin with the namespace where there is one.
+    The topic ``/diagnostics`` is shared by all namespaces, so names begin with the namespace if there is one.
     """
 
     def __init__(self, node: Node, own: Sequence[Source] = (), fleet: Sequence[Source] = ()) -> None:
@@ -31,11 +31,11 @@ class Reporter:
         self._own = list(own)
         self._fleet = list(fleet)
         self._publisher = node.create_publisher(DiagnosticArray, names.DIAGNOSTICS, qos.diagnostics(), **qos.options())
-        # By a clock that goes on while simulated time stands still.
+        # A clock that continues while simulated time stands still.
         node.create_timer(PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
-        """Say everything now."""
+        """Publish all statuses now."""
         node = self._node.get_name()
         statuses = [self._msg(status, FLEET) for source in self._fleet for status in source()]
         statuses += [self._msg(status, node) for source in self._own for status in source()]
@@ -44,7 +44,7 @@ class Reporter:
         self._publisher.publish(array)
 
     def _msg(self, status: Status, node: str) -> DiagnosticStatus:
-        owner, _, what = status.name.rpartition(": ")  # a process may speak for several nodes: "drone_1: executor"
+        owner, _, what = status.name.rpartition(": ")  # a process may report for several nodes: "drone_1: executor"
         name = f"{owner or node}: {what}"
         values = [KeyValue(key=key, value=str(value)) for key, value in status.values.items()]
         if status.hint:
@@ -59,5 +59,5 @@ class Reporter:
 
 
 def of_node(owner: str, status: Status) -> Status:
-    """``status`` in the name of another node of this process."""
+    """Return ``status`` under the name of another node of this process."""
     return replace(status, name=f"{owner}: {status.name}")

@@ -1,17 +1,17 @@
-"""Which rclpy executor spins a process.
+"""The rclpy executor that spins a process.
 
-The classic one rebuilds its wait set in Python on each wake, so every wake costs time for every entity of the process.
-The events executor is called back by DDS and does not: processes of many drones ask for it, and the environment can
-give them the classic one. It is experimental and has traps:
+The classic executor rebuilds its wait set in Python on each wake, so every wake costs time for every entity of the
+process. The events executor is called back by DDS and avoids that cost, so processes of many drones use it. An
+environment variable selects the classic one instead. The events executor is experimental and has traps:
 
-* ``spin()`` of the Jazzy wheels burns a core, fires no timer and cannot be ended; slices of ``spin_once`` do neither.
-* An ``Exception`` of a task ends the process by a segmentation fault; :class:`_Escaped` carries it out.
-* It runs a task that awaits something over and over: a goal under way burns a core (:mod:`.goal_server` has none).
-* What DDS has told of an entity waits in its queue, which owns nothing of what it names: an entity that is destroyed
-  while it spins can end the process by a segmentation fault. So its processes keep what they have on DDS until they
-  end. A publisher without event callbacks is none of the executor's entities, and may come and go.
-* It refuses nodes with guard conditions (``node.executor.create_task(call)`` wakes either kind from another thread) and
-  never awaits a callback that is a coroutine (:mod:`.deferred_service` answers later without one).
+* ``spin()`` of the Jazzy wheels burns a core, fires no timer and cannot be ended. Slices of ``spin_once`` work.
+* An ``Exception`` of a task crashes the process. :class:`_Escaped` carries it out instead.
+* It polls a task that awaits something without end, so a goal in flight burns a core. :mod:`.goal_server` needs none.
+* Its queue refers to entities that it does not own. Destroying an entity while it spins can crash the process, so
+  processes keep their entities until they end. A publisher without event callbacks is not one of the executor's
+  entities, and may come and go.
+* It refuses nodes with guard conditions. ``node.executor.create_task(call)`` wakes either kind from another thread.
+* It never awaits a callback that is a coroutine. :mod:`.deferred_service` answers later without one.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ import rclpy.executors
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
-#: Overrides what a process asks for: ``classic`` or ``events``.
+#: Environment variable that overrides a process's choice: ``classic`` or ``events``.
 VARIABLE = "DRONE_ORCHESTRATOR_EXECUTOR"
 CLASSIC, EVENTS = "classic", "events"
-#: How long (s) the events executor may wait in one go. What happens wakes it at once, but not always: now and then an
-#: event waits for the end of the slice, and it may be the one that tells of a leader's end.
+#: Longest wait (s) of the events executor. An event normally wakes it at once. Now and then one waits for the end of
+#: the slice, and that may be the one about a leader's death.
 SLICE_S = 0.1
 
 
 class UnknownExecutor(ValueError):
-    """The environment names an executor that there is none of; the text is one line that says what to change."""
+    """The environment names an unknown executor. The text is one line that says what to change."""
 
 
 class _Escaped(BaseException):
-    """An exception on its way out of a task of the events executor."""
+    """Wrapper of an exception on its way out of a task of the events executor."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -47,29 +47,29 @@ class _Escaped(BaseException):
 
 
 def classic() -> Executor:
-    """The single-threaded executor, for processes of few entities."""
+    """Return the single-threaded executor, for processes with few entities."""
     return SingleThreadedExecutor()
 
 
 def events() -> Executor:
-    """The events executor, for processes of many entities.
+    """Return the events executor, for processes with many entities.
 
-    The classic one where this ROS distribution has none, and where the environment asks for it. Raises
+    It is the classic one if this ROS distribution has no other, or if the environment asks for it. Raises
     :class:`UnknownExecutor`.
     """
     name = os.environ.get(VARIABLE) or EVENTS
     if name not in (CLASSIC, EVENTS):
-        raise UnknownExecutor(f"{VARIABLE}={name}: {CLASSIC} or {EVENTS} is wanted")
+        raise UnknownExecutor(f"{VARIABLE} must be {CLASSIC} or {EVENTS}, got {name!r}")
     return classic() if name == CLASSIC else _events()
 
 
 def is_classic(executor: Executor | None) -> bool:
-    """Whether it is one of rclpy's own: it looks at every entity on each wake, and entities may be destroyed."""
+    """Return whether it is a classic executor: it checks all entities at each wake, and they may be destroyed."""
     return isinstance(executor, rclpy.executors.Executor)
 
 
 def call_soon(node: Node, call: Callable[[], None]) -> bool:
-    """From any thread: have the thread that spins ``node`` call; ``False`` where it is not spun yet."""
+    """Run ``call`` on the thread that spins ``node``; return ``False`` if none does yet. Callable from any thread."""
     executor = node.executor
     if executor is None:
         return False
@@ -78,7 +78,7 @@ def call_soon(node: Node, call: Callable[[], None]) -> bool:
 
 
 def spin(executor: Executor) -> None:
-    """Spin until a callback or a task raises, and raise that."""
+    """Spin until a callback or a task raises, and re-raise its exception."""
     if is_classic(executor):
         executor.spin()
         return
@@ -98,7 +98,7 @@ def _events() -> Executor:
     context = rclpy.get_default_context()
 
     class Events(base):
-        """Hands what a task raises to :func:`spin`."""
+        """Events executor that passes exceptions of tasks to :func:`spin`."""
 
         def create_task(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             return super().create_task(_carrying(callback), *args, **kwargs)
@@ -109,7 +109,7 @@ def _events() -> Executor:
 
 
 def _carrying(task: Callable[..., Any]) -> Callable[..., Any]:
-    """``task``, with :class:`_Escaped` around what it raises."""
+    """Return ``task`` with its exceptions wrapped in :class:`_Escaped`."""
     if inspect.iscoroutinefunction(task):
 
         @wraps(task)

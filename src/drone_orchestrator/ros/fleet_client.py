@@ -22,12 +22,12 @@ from .lifecycle_client import LifecycleClient
 
 
 def installation() -> str:
-    """Which ROS 2 this program runs on, for people."""
+    """Describe the ROS 2 that this program runs on, for people."""
     return f"rclpy of {rclpy.__path__[0]}, {rclpy.get_rmw_implementation_identifier()}"
 
 
 def full_namespace(namespace: str) -> str:
-    """``namespace`` with its leading slash. Raises ``ValueError`` for what is none."""
+    """Return ``namespace`` with its leading slash. Raises ``ValueError`` if it is invalid."""
     full = "/" + namespace.strip("/")
     try:
         validate_namespace(full)
@@ -37,7 +37,7 @@ def full_namespace(namespace: str) -> str:
 
 
 class _Session:
-    """An rclpy context of its own with one anonymous node."""
+    """Private rclpy context with one anonymous node."""
 
     def __init__(self, namespace: str) -> None:
         self._context = rclpy.Context()
@@ -56,14 +56,14 @@ class _Session:
 
 
 def drones(*, namespace: str = "/", timeout_s: float = 2.0, expected: int | None = None) -> list[DroneReport]:
-    """What the drones say of themselves, heard within ``timeout_s``; returns early once ``expected`` have spoken."""
+    """Return the drone reports received within ``timeout_s``, or as soon as ``expected`` drones have reported."""
     heard: dict[str, DroneReport] = {}
 
     def on_state(msg: DroneState) -> None:
         try:
             heard[msg.drone_id] = messages.report_from_msg(msg)
         except ValueError:
-            return  # the drone cannot be shown; the orchestrator's log says why
+            return  # the drone cannot be shown; the orchestrator logs the reason
 
     with _Session(namespace) as session:
         session.node.create_subscription(DroneState, names.DRONE_STATES, on_state, qos.drone_states())
@@ -74,7 +74,7 @@ def drones(*, namespace: str = "/", timeout_s: float = 2.0, expected: int | None
 
 
 class LifecycleSession:
-    """A :class:`LifecycleClient` with an rclpy context of its own. A context manager that gives the client."""
+    """Context manager that yields a :class:`LifecycleClient` with a private rclpy context."""
 
     def __init__(self, namespace: str = "/") -> None:
         self._namespace = namespace
@@ -91,7 +91,7 @@ class LifecycleSession:
 
 
 class HeartbeatListener:
-    """Hears the leader's heartbeats on a thread of its own. A context manager."""
+    """Listener for the leader's heartbeats, on its own thread. A context manager."""
 
     def __init__(self, namespace: str = "/") -> None:
         self._namespace = namespace
@@ -108,14 +108,14 @@ class HeartbeatListener:
         self._thread.join()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether one is heard within ``timeout_s``."""
+        """Return whether a heartbeat arrives within ``timeout_s``."""
         end_s = time.monotonic() + timeout_s
         while not self._heard_at_s and time.monotonic() < end_s:
             time.sleep(0.02)
         return bool(self._heard_at_s)
 
     def gaps_s(self) -> list[float]:
-        """From each heartbeat to the next one, as they arrived here, whoever sent them."""
+        """Return the times (s) between consecutive heartbeats as they arrived, from any sender."""
         return [later - earlier for earlier, later in pairwise(list(self._heard_at_s))]
 
     def _listen(self) -> None:
@@ -130,7 +130,7 @@ class HeartbeatListener:
 
 @dataclass(frozen=True, slots=True)
 class HeardLeader:
-    """The latest ``LeaderState``. ``skew_s``: the leader's clock minus this machine's, the way here included."""
+    """Latest ``LeaderState``. ``skew_s``: the leader's clock minus this machine's, transport time included."""
 
     instance_id: str
     epoch: int
@@ -139,7 +139,7 @@ class HeardLeader:
 
 
 class FleetListener:
-    """Hears drones and the leader on a thread of its own. A context manager; what was heard stays readable."""
+    """Listener for drones and the leader, on its own thread. A context manager; its data stays readable afterwards."""
 
     def __init__(self, namespace: str = "/") -> None:
         self._drones: dict[str, tuple[DroneReport, float]] = {}
@@ -158,23 +158,23 @@ class FleetListener:
         self._thread.join()
 
     def drones(self) -> dict[str, tuple[DroneReport, float]]:
-        """Each drone's latest report, and how long ago (s) it came."""
+        """Return each drone's latest report and its age (s)."""
         now_s = time.monotonic()
         with self._heard:
             return {name: (report, now_s - at_s) for name, (report, at_s) in self._drones.items()}
 
     def leader(self) -> tuple[HeardLeader, float] | None:
-        """The leader's latest word, and how long ago (s) it came."""
+        """Return the leader's latest state and its age (s)."""
         with self._heard:
             return None if self._leader is None else (self._leader[0], time.monotonic() - self._leader[1])
 
     def wait_for(self, drone_ids: frozenset[str], timeout_s: float) -> bool:
-        """Whether all of these drones were heard within ``timeout_s``."""
+        """Return whether all of these drones report within ``timeout_s``."""
         with self._heard:
             return self._heard.wait_for(lambda: drone_ids <= self._drones.keys(), timeout_s)
 
     def wait_quiet(self, timeout_s: float, quiet_s: float = 1.0) -> None:
-        """Listen for ``timeout_s``, and on as long as in each ``quiet_s`` another drone or the leader turns up."""
+        """Listen for ``timeout_s``, and longer while another drone or the leader appears within each ``quiet_s``."""
         deadline = time.monotonic() + timeout_s
         with self._heard:
             known = -1
@@ -193,7 +193,7 @@ class FleetListener:
         try:
             report = messages.report_from_msg(msg)
         except ValueError:
-            return  # the drone cannot be shown; the orchestrator's log says why
+            return  # the drone cannot be shown; the orchestrator logs the reason
         with self._heard:
             self._drones[report.drone_id] = (report, time.monotonic())
             self._heard.notify_all()

@@ -1,4 +1,4 @@
-"""What a leader needs of a drone's action server, and no more."""
+"""Minimal action client of a leader: send and cancel goals."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rclpy.node import Node
 from rclpy.task import Future
 from unique_identifier_msgs.msg import UUID
 
-#: A drone that has not answered for so long (s) is not waited for.
+#: Timeout (s) of a drone's answer.
 ANSWER_WITHIN_S = 5.0
 
 
 class GoalClient:
-    """Sends and recalls goals of one action, by the services that ROS 2 actions consist of
-    (https://design.ros2.org/articles/actions.html). Used on the executor's thread.
+    """Client that sends and recalls goals of one action. Used on the executor's thread.
 
-    rclpy's action client has three services and two topics for each drone, each of which the executor looks at on every
-    wake. Feedback, status and result are of no use here: a drone's state says all that counts, to whoever leads. So
-    this client has one service, and a second one once something is recalled.
+    It calls the services of which ROS 2 actions consist (https://design.ros2.org/articles/actions.html). rclpy's action
+    client has three services and two topics per drone, and the classic executor checks each of them on every wake.
+    Feedback, status and result are not needed, because a drone's state has everything that counts. So this client has
+    one service, and a second one after the first recall.
     """
 
     def __init__(self, node: Node, action: str) -> None:
@@ -36,18 +36,19 @@ class GoalClient:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the drone was found. DDS looks through all that it knows to say so, and is only asked where the
-        drone has not answered the last goal."""
+        """True if the drone was discovered. The check is expensive, so it is skipped while the drone answers."""
         return self._answers or bool(self._goals.service_is_ready())
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a goal that was sent may still be answered."""
+        """True while a goal that was sent may still be answered."""
         return self._sent is not None and not self._sent[0].done() and time.monotonic() < self._sent[1]
 
     def send(self, goal: ExecuteDelivery.Goal, uuid: UUID) -> Future:
-        """Ask the drone to accept ``goal``; the future's result has ``accepted``. One goal at a time: the answer to an
-        earlier one is not waited for any more."""
+        """Ask the drone to accept ``goal``; the future's result has ``accepted``.
+
+        There is one goal at a time: the answer to an earlier one is discarded.
+        """
         if self._sent is not None:
             self._goals.remove_pending_request(self._sent[0])
         future = self._goals.call_async(ExecuteDelivery.Impl.SendGoalService.Request(goal_id=uuid, goal=goal))
@@ -60,7 +61,7 @@ class GoalClient:
         self._answers = not future.cancelled() and future.exception() is None
 
     def recall(self, uuid: UUID) -> bool:
-        """Ask the drone to cancel the goal, whoever sent it; ``False`` if it is still to be found."""
+        """Ask the drone to cancel a goal of any sender. Return ``False`` if the drone is not discovered yet."""
         if self._cancels is None:
             self._cancels = self._node.create_client(CancelGoal, f"{self._action}/_action/cancel_goal")
         if not self._cancels.service_is_ready():
@@ -68,8 +69,8 @@ class GoalClient:
         request: Any = CancelGoal.Request()
         request.goal_info.goal_id = uuid
         if self._recalled is not None:
-            self._cancels.remove_pending_request(self._recalled)  # a drone that never answers is not remembered
-        self._recalled = self._cancels.call_async(request)  # what becomes of it shows in the drone's state
+            self._cancels.remove_pending_request(self._recalled)  # else a drone that never answers would use up memory
+        self._recalled = self._cancels.call_async(request)  # the drone's state shows the result
         return True
 
     def destroy(self) -> None:

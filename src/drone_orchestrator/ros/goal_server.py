@@ -1,4 +1,4 @@
-"""An action server for goals that take minutes and end when somebody says so."""
+"""An action server for goals that take minutes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Conclude = Callable[[ServerGoalHandle], Any]
 
 
 class GoalServer(ActionServer):
-    """rclpy's action server, without a coroutine that waits as long as a goal is under way.
+    """rclpy's action server without a waiting coroutine per goal.
 
-    The events executor would poll each of them without end (:mod:`.executors`), and any executor would hold a task for
-    each. ``on_begun(handle)`` is called when a goal that was accepted is under way; whoever carries it out calls
-    :meth:`finish` when it has ended. ``options`` are those of ``ActionServer``.
+    The events executor would poll each coroutine without end (:mod:`.executors`), and any executor would hold a task
+    for each. ``on_begun(handle)`` is called when an accepted goal begins; call :meth:`finish` when it has ended.
+    ``options`` are those of ``ActionServer``.
     """
 
     def __init__(
@@ -27,9 +27,9 @@ class GoalServer(ActionServer):
         super().__init__(node, action_type, name, on_begun, **options)
 
     def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Conclude | None) -> None:
-        """Called by rclpy where it would begin the task."""
+        """Take the place of rclpy's method that begins the task."""
         self._on_begun(goal_handle)
 
     def finish(self, goal_handle: ServerGoalHandle, conclude: Conclude) -> None:
-        """Have ``conclude`` set the goal's state and return its result, and send that to whoever asked for it."""
+        """Let ``conclude`` set the goal's state and return its result; send the result to those who asked for it."""
         super().notify_execute(goal_handle, conclude)

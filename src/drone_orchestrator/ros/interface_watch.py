@@ -1,8 +1,8 @@
-"""Noticing that this process misses a network interface that came up after it started.
+"""Detects network interfaces that came up after the process started, which Fast DDS would never use.
 
-Fast DDS reads the interfaces once in a process's life, and leaves out those without an address or without carrier. One
-that it has seen may go and come back; one that was down at the start is never used, not even by a new ROS context.
-Only a new process helps (:class:`.process.StartAgain`).
+Fast DDS reads the interfaces once per process, and ignores those without an address or carrier. An interface that it
+has seen may go away and come back. One that was down at the start is never used, not even by a new ROS context. Only a
+new process helps (:class:`.process.StartAgain`).
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import socket
 
 import psutil
 
-#: (interface, IPv4 address). DDS runs on IPv4 unless a transport profile says otherwise, and so the IPv6 addresses that
-#: come and go with every container's cable do not count.
+#: (interface, IPv4 address). DDS runs on IPv4 unless a transport profile says otherwise. IPv6 addresses do not count:
+#: they come and go with every container.
 Address = tuple[str, str]
 
-#: An address counts once it has been there for so long: a loose cable is no network.
+#: An address counts after it has been there for this long (s), so that a loose cable does not count.
 SETTLE_S = 2.0
-#: A peer that speaks every second is out of reach after so long. Also the least time between two starts.
+#: A peer that publishes every second is unreachable after this silence (s). Also the shortest time between two starts.
 SILENCE_S = 5.0
 
 
 def usable_addresses() -> frozenset[Address]:
-    """The IPv4 addresses of the interfaces that are up and have carrier, the loopback among them."""
+    """Return the IPv4 addresses of interfaces that are up and have carrier, including the loopback."""
     stats = psutil.net_if_stats()
     return frozenset(
         (name, each.address)
@@ -33,12 +33,12 @@ def usable_addresses() -> frozenset[Address]:
 
 
 class NetworkWatch:
-    """Tells when a new start would reach a network that this process cannot use.
+    """Decides when a new start would reach a network that this process cannot use.
 
-    That is when an address has come to stay that was not there at the start, *and* nobody is heard: who is heard needs
-    no other interface, and a new start would only interrupt. All times are seconds of one monotonic clock.
+    That is the case if a lasting address was not there at the start *and* no peer is heard. A process that hears a peer
+    needs no other interface, and a new start would only interrupt it. All times are seconds of one monotonic clock.
 
-    ``at_start`` must have been read before ROS was initialised, or an address that came in between would be missed.
+    ``at_start`` must have been read before ROS was initialised; otherwise an address that came in between is missed.
     """
 
     def __init__(self, at_start: frozenset[Address], now_s: float) -> None:
@@ -47,11 +47,11 @@ class NetworkWatch:
         self._since_s: dict[Address, float] = {}
 
     def heard(self, now_s: float) -> None:
-        """A peer outside this process was heard."""
+        """Note that a peer outside this process was heard."""
         self._heard_at_s = now_s
 
     def missing(self, usable: frozenset[Address], now_s: float) -> list[Address]:
-        """Look at what is ``usable`` now; the addresses that are worth a new start, sorted, empty for none."""
+        """Return the addresses among ``usable`` that are worth a new start, sorted; empty if there are none."""
         self._since_s = {each: self._since_s.get(each, now_s) for each in usable - self._at_start}
         if now_s - self._heard_at_s < SILENCE_S:
             return []

@@ -1,4 +1,4 @@
-"""Python's logging into ROS's, so that rqt_console and the log files have what the ROS-free parts say."""
+"""Forwards Python's logging to ROS's, so that rqt_console and the log files include the ROS-free parts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from rclpy.logging import LoggingSeverity
 
 from ..telemetry.logs import JsonFormatter, wanted_format
 
-#: How rcutils writes a line to the console; as JSON there must be nothing around it.
+#: Environment variable for rcutils's console format. For JSON the format must add nothing.
 CONSOLE_FORMAT_VARIABLE = "RCUTILS_CONSOLE_OUTPUT_FORMAT"
 
-
-#: Where there is none, rclpy's own methods do.
+#: rclpy's logging function; without it, the logger's methods are used.
 _write: Callable[[LoggingSeverity, str, str, str, str, int], None] | None = getattr(
     implementation_singleton.rclpy_implementation, "rclpy_logging_rcutils_log", None
 )
 
 
 class RosHandler(logging.Handler):
-    """Forwards records to a node's logger, with the place that they come from.
+    """Handler that forwards records to a node's logger, with their source location.
 
-    rclpy's methods would look for that place by themselves, in the file system, and name this file: a quarter of the
-    time of a process whose drones are busy.
+    rclpy's methods would search the stack and the file system for the location, and would name this file. That took a
+    quarter of the time of a process with busy drones.
     """
 
     def __init__(self, logger: RcutilsLogger) -> None:
@@ -43,7 +42,7 @@ class RosHandler(logging.Handler):
         if _write is not None:
             _write(severity, self._logger.name, text, record.funcName, record.pathname, record.lineno)
             return
-        # rcutils keys its filters by call site and refuses another level from the same line: one line per level.
+        # rcutils keys its filters by call site and refuses another level from the same line, so each level has its own.
         if severity is LoggingSeverity.FATAL:
             self._logger.fatal(text)
         elif severity is LoggingSeverity.ERROR:
@@ -67,18 +66,21 @@ def _severity(level: int) -> LoggingSeverity:
 
 
 def prepare_console() -> None:
-    """To be called before ROS is initialised. Raises :class:`~drone_orchestrator.telemetry.logs.LogFormatError`."""
+    """Set the console format; call it before ROS is initialised.
+
+    Raises :class:`~drone_orchestrator.telemetry.logs.LogFormatError`.
+    """
     if wanted_format() == "json":
         os.environ.setdefault(CONSOLE_FORMAT_VARIABLE, "{message}")
 
 
 def debugs(logger: RcutilsLogger) -> bool:
-    """Whether somebody wants to see what ``logger`` logs for debugging."""
+    """Return whether ``logger`` logs debug messages."""
     return bool(logger.is_enabled_for(LoggingSeverity.DEBUG))
 
 
 def bridge(name: str, logger: RcutilsLogger) -> logging.Logger:
-    """The Python logger ``name``, whose records go to ``logger`` and nowhere else."""
+    """Return the Python logger ``name``, whose records go to ``logger`` only."""
     python_logger = logging.getLogger(name)
     python_logger.handlers = [RosHandler(logger)]
     python_logger.setLevel(logging.DEBUG)

@@ -15,11 +15,11 @@ SAGA_EVENTS = "saga_events"
 SAGA_TABLE = "saga_table"
 BACK_PRESSURE = "back_pressure"
 FLEET_MARKERS = "fleet_markers"
-#: Frame of everything that is drawn: metres east, north and up of the depot (REP 103, 105).
+#: Frame of all markers and poses: metres east, north and up of the depot (REP 103, 105).
 MAP_FRAME = "map"
 DIAGNOSTICS = "/diagnostics"  # absolute by ROS convention (REP 107)
 
-#: ROS names allow no more than this in one token; the id is a node name and part of topic names.
+#: The id is a node name and part of topic names, so it must be one token of a ROS name.
 DRONE_ID_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -28,7 +28,7 @@ class InvalidDroneId(ValueError):
 
 
 def check_drone_id(drone_id: str) -> str:
-    """``drone_id`` itself. Raises :class:`InvalidDroneId` where it cannot be part of a ROS name."""
+    """Return ``drone_id``. Raises :class:`InvalidDroneId` if it cannot be part of a ROS name."""
     if not DRONE_ID_PATTERN.fullmatch(drone_id) or drone_id.endswith("_") or "__" in drone_id:
         raise InvalidDroneId(
             f"drone id {drone_id!r}: use lower-case letters, digits and single underscores, beginning with a letter"
@@ -37,35 +37,35 @@ def check_drone_id(drone_id: str) -> str:
 
 
 def drone_action(drone_id: str) -> str:
-    """The action by which ``drone_id`` takes orders."""
+    """Return the action by which ``drone_id`` accepts goals."""
     return f"drones/{check_drone_id(drone_id)}/execute_delivery"
 
 
 def drone_telemetry(drone_id: str) -> str:
-    """The topic on which ``drone_id`` shows pose and energy."""
+    """Return the topic of pose and energy of ``drone_id``."""
     return f"drones/{check_drone_id(drone_id)}/telemetry"
 
 
 def drone_pose(drone_id: str) -> str:
-    """The topic on which ``drone_id`` shows its pose (``geometry_msgs/PoseStamped``)."""
+    """Return the topic of the pose of ``drone_id`` (``geometry_msgs/PoseStamped``)."""
     return f"drones/{check_drone_id(drone_id)}/pose"
 
 
 def drone_path(drone_id: str) -> str:
-    """The topic on which ``drone_id`` shows where it still has to go (``nav_msgs/Path``)."""
+    """Return the topic of the path ahead of ``drone_id`` (``nav_msgs/Path``)."""
     return f"drones/{check_drone_id(drone_id)}/path"
 
 
 def drone_set_point(drone_id: str) -> str:
-    """The topic on which ``drone_id`` is told how to move, where its executor flies it (``geometry_msgs/Twist``)."""
+    """Return the topic of velocity commands to ``drone_id``, if its executor flies it (``geometry_msgs/Twist``)."""
     return f"drones/{check_drone_id(drone_id)}/cmd_vel"
 
 
 def drone_motors(drone_id: str) -> str:
-    """The topic that lets the rotors of ``drone_id`` turn (``std_msgs/Bool``)."""
+    """Return the topic that switches the motors of ``drone_id`` (``std_msgs/Bool``)."""
     return f"drones/{check_drone_id(drone_id)}/motors"
 
 
 def drone_odometry(drone_id: str) -> str:
-    """The topic on which ``drone_id`` tells pose and velocity (``nav_msgs/Odometry``)."""
+    """Return the topic of the odometry of ``drone_id`` (``nav_msgs/Odometry``)."""
     return f"drones/{check_drone_id(drone_id)}/odometry"

@@ -1,4 +1,4 @@
-"""What every node process has for those who watch it: the parameters and the endpoint of its metrics, its tracer."""
+"""Metrics endpoint and tracer of a node process, and their parameters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PARAMETERS = (
 
 
 def serve(metrics: Metrics, values: Mapping[str, Any]) -> MetricsEndpoint | None:
-    """The endpoint that ``values`` (of :data:`PARAMETERS`) asks for; ``None``: none.
+    """Serve ``metrics`` as ``values`` (of :data:`PARAMETERS`) say, and return the endpoint; ``None`` without a port.
 
-    Raises :class:`ConfigurationError` where the port is taken.
+    Raises :class:`ConfigurationError` if the port is taken.
     """
     if not values["metrics_port"]:
         return None
@@ -32,7 +32,7 @@ def serve(metrics: Metrics, values: Mapping[str, Any]) -> MetricsEndpoint | None
 
 
 def tracer(service: str, instance: str, region: str) -> Tracer:
-    """The tracer that the environment asks for; raises :class:`ConfigurationError` where that cannot be had."""
+    """Return the tracer that the environment asks for. Raises :class:`ConfigurationError` if it is unavailable."""
     try:
         return tracer_setup.from_environment(service, instance, region)
     except tracer_setup.TracingError as error:

@@ -1,7 +1,7 @@
-"""Parameters declared once, with type, default, unit and range, and whether they may change while the node runs.
+"""Declarations of parameters: type, default, unit, range, and whether they may change while the node runs.
 
-A node keeps a table of :class:`Param`; :func:`declare` turns it into ROS parameters and gives their values. A parameter
-that no table knows is refused: a misspelt name would otherwise be ignored in silence. :func:`keep_live` lets
+A node has a table of :class:`Param`. :func:`declare` turns it into ROS parameters and returns their values. It refuses
+unknown parameters, because a misspelt name would otherwise be ignored silently. :func:`keep_live` lets
 ``ros2 param set`` change those that are not read-only.
 """
 
@@ -30,7 +30,7 @@ _TYPES: tuple[tuple[type, Parameter.Type], ...] = (
     (str, Parameter.Type.STRING),
     (tuple, Parameter.Type.STRING_ARRAY),
 )
-#: Parameters that ROS itself understands; they are no node's own.
+#: Parameters of ROS itself, which no node declares.
 _ROS_OWN = ("use_sim_time", "start_type_description_service")
 _ROS_OWN_PREFIX = "qos_overrides."
 
@@ -62,7 +62,7 @@ class Param:
         return next(ros for python, ros in _TYPES if isinstance(self.default, python))
 
     def descriptor(self) -> ParameterDescriptor:
-        """What ``ros2 param describe`` shows."""
+        """Return the descriptor that ``ros2 param describe`` shows."""
         text = f"{self.text.removesuffix('.')} [{self.unit}]." if self.unit else self.text
         described = ParameterDescriptor(name=self.name, description=text, read_only=self.read_only)
         if self.choices:
@@ -79,7 +79,7 @@ class Param:
         return described
 
     def check(self, value: Any) -> None:
-        """Raises :class:`ParameterError` where ``value`` is out of range."""
+        """Raise :class:`ParameterError` if ``value`` is out of range."""
         if isinstance(value, tuple):
             return
         too_low = self.lo is not None and value < self.lo
@@ -93,7 +93,7 @@ class Param:
             raise ParameterError(f"parameter {self.name}: {value!r} is not one of {', '.join(self.choices)}")
 
 
-#: For every table. What ``--log-level`` said at the start is the default.
+#: Part of every table.
 LOG_LEVEL = Param(
     "log_level",
     "default",
@@ -104,9 +104,9 @@ LOG_LEVEL = Param(
 
 
 def declare(node: Node, table: Iterable[Param]) -> dict[str, Any]:
-    """Declare every parameter of ``table`` on ``node``; their values by name.
+    """Declare every parameter of ``table`` on ``node``, and return the values by name.
 
-    A whole number is taken for a ``float`` parameter; string arrays come back as tuples. Raises
+    A ``float`` parameter also accepts a whole number. String arrays are returned as tuples. Raises
     :class:`ParameterError` for an unknown parameter, a wrong type or a value out of range.
     """
     params = {param.name: param for param in table}
@@ -118,7 +118,7 @@ def declare(node: Node, table: Iterable[Param]) -> dict[str, Any]:
         value = param.default if override is None else _typed(param, override)
         param.check(value)
         if value == ():
-            overrides.pop(param.name, None)  # rclpy takes an empty list for an array of bytes; not set means empty
+            overrides.pop(param.name, None)  # rclpy takes an empty list for an array of bytes, so "not set" means empty
         else:
             initial = list(value) if isinstance(value, tuple) else value
             overrides[param.name] = Parameter(param.name, param.ros_type, initial)
@@ -149,7 +149,7 @@ def _refuse_unknown(node: Node, params: dict[str, Param], overrides: dict[str, P
         raise ParameterError(f"parameter {name}: unknown to {node.get_name()}{hint}")
 
 
-Check = Callable[[Mapping[str, Any]], object]  # what it returns is not looked at
+Check = Callable[[Mapping[str, Any]], object]  # its return value is ignored
 
 
 def keep_live(
@@ -161,18 +161,19 @@ def keep_live(
     apply: Check = lambda values: None,
     loggers: Sequence[str] = (),
 ) -> None:
-    """Let the live parameters of ``table`` be changed on ``node`` from now on, ``values`` (of :func:`declare`) with it.
+    """Let users change the live parameters of ``table``, and update ``values`` (of :func:`declare`) with them.
 
-    ``check`` gets all values as they would be and raises ``ValueError`` or :class:`ConfigurationError` with a one-line
-    reason where they do not go together; nothing has changed then, and the reason is the service's answer. ``apply``
-    gets them once they are set; it must not fail. ``log_level`` is applied here, to the node's logger and ``loggers``.
+    ``check`` receives all values as they would be. If they contradict each other it raises ``ValueError`` or
+    :class:`ConfigurationError` with a one-line reason; then nothing changes, and the reason is the service's answer.
+    ``apply`` receives the values after they are set and must not fail. ``log_level`` is applied here, to the node's
+    logger and ``loggers``.
     """
     params = {param.name: param for param in table}
     names = [node.get_logger().name, *loggers]
     at_start = {name: get_logger_effective_level(name) for name in names}
 
     def to_float(changes: list[Parameter]) -> list[Parameter]:
-        """A whole number is taken for a ``float`` parameter, as at the start."""
+        """Convert whole numbers for ``float`` parameters, as at the start."""
         return [_as_float(each) if _is_float(params, each) else each for each in changes]
 
     def judge(changes: list[Parameter]) -> SetParametersResult:

@@ -1,4 +1,4 @@
-"""Finds the planner that a parameter names: an entry point, so that another package can bring its own."""
+"""Finds a planner by its entry point, so that other packages can add their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLANNER_GROUP = "drone_orchestrator.planners"
 
 
 def load_planner(name: str) -> Planner:
-    """The planner that is registered as ``name``. Raises :class:`ConfigurationError` naming the known ones."""
+    """Return the planner registered as ``name``. Raises :class:`ConfigurationError` that lists the known names."""
     known = {point.name: point for point in entry_points(group=PLANNER_GROUP)}
     if name not in known:
         raise ConfigurationError(f"planner {name!r} is not registered; known: {', '.join(sorted(known)) or 'none'}")

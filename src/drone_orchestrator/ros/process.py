@@ -1,4 +1,4 @@
-"""The frame in which every node process runs: start, spin, stop, exit code."""
+"""Runs a node process: start, spin, stop, exit code."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from .log_bridge import prepare_console
 
 
 class ConfigurationError(Exception):
-    """The process cannot start as it was told to; the text is one line that says what to change. Exit code 2."""
+    """The process cannot start with its settings. The text is one line that says what to change. Exit code 2."""
 
 
 class Application(Protocol):
-    """What :func:`run_node` runs."""
+    """Nodes that :func:`run_node` runs."""
 
     @property
     def nodes(self) -> Sequence[Node]:
-        """The nodes to spin, on one executor."""
+        """Nodes to spin, on one executor."""
 
     def close(self) -> None:
-        """Release everything and destroy the nodes. The ROS context is still valid; nothing spins any more."""
+        """Release everything and destroy the nodes. Nothing spins any more, but the ROS context is still valid."""
 
 
 class _SingleNode:
-    """An application that is one node."""
+    """Application that consists of one node."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -51,20 +51,20 @@ class _SingleNode:
 
 
 def single_node(make: Callable[[], Node]) -> Callable[[], Application]:
-    """Return what :func:`run_node` starts for the one node that ``make`` creates."""
+    """Return a function for :func:`run_node` that starts the one node that ``make`` creates."""
     return lambda: _SingleNode(make())
 
 
 class StartAgain(BaseException):
-    """Raised in a callback: this process must begin anew; the text says why. No ``Exception``, as :class:`_Terminated`.
+    """Raised in a callback if the process must start again; the text says why. Not an ``Exception`` either.
 
-    The process closes as on SIGTERM and then becomes a new one under its own id, with the same command line: it does
-    not take a supervisor, and none sees an end.
+    The process closes as on SIGTERM and then executes itself under the same process id, with the same command line. It
+    needs no supervisor, and none notices.
     """
 
 
 class _Terminated(BaseException):
-    """SIGINT or SIGTERM arrived; not an ``Exception``, so that no handler of errors takes it for one."""
+    """SIGINT or SIGTERM arrived. Not an ``Exception``, so that no error handler catches it."""
 
 
 def run_node(
@@ -72,28 +72,28 @@ def run_node(
     args: Sequence[str] | None = None,
     executor_type: Callable[[], Executor] = executors.classic,
 ) -> int:
-    """Initialise ROS, ``start`` the application, spin until SIGINT or SIGTERM, close it; the process's exit code.
+    """Initialise ROS, ``start`` the application, spin until SIGINT or SIGTERM, close it, and return the exit code.
 
     0: asked to end; 1: an unexpected exception, in a callback or elsewhere, with its traceback on stderr; 2: a
     :class:`ConfigurationError`, as one line on stderr. ROS's own signal handlers are not used: they invalidate the
-    context first, and a node could not say good-bye on it. Must be called on the main thread. On :class:`StartAgain` it
-    does not return, unless a signal has come as well.
+    context first, so that a node could not publish its end. Must be called on the main thread. On :class:`StartAgain`
+    it does not return, unless a signal has arrived too.
     """
     stopped = threading.Event()
     try:
         return _run(start, args, executor_type, stopped)
     except StartAgain as reason:
         print(f"{_program()}: starting again: {reason}", file=sys.stderr, flush=True)
-    # From here on a signal ends the process at once: nothing is open any more, and none may be lost on the way.
+    # From here on a signal ends the process at once: nothing is open any more, and no signal may be lost.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_DFL)
     if stopped.is_set():
         return 0
     sys.stdout.flush()
-    # DDS leaves sockets open where spinning was broken off; unread, they would hold its ports under the new process.
+    # DDS leaves sockets open if spinning was interrupted. They would block its ports in the new process.
     for fd in map(int, os.listdir("/dev/fd")):
         if fd > 2:
-            with suppress(OSError):  # the one that listed them is closed by now
+            with suppress(OSError):  # the descriptor that listed them is closed by now
                 os.set_inheritable(fd, False)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
@@ -144,11 +144,11 @@ def _run(
 
 @contextmanager
 def _signals_end(executor: Executor, stopped: threading.Event) -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM raise :class:`_Terminated` out of ``executor.spin``, between two callbacks.
+    """Let SIGINT and SIGTERM raise :class:`_Terminated` out of ``executor.spin``, between two callbacks.
 
     A Python signal handler would not run while the main thread waits inside DDS. So the interpreter's C handler writes
-    to a socket at once, a thread reads it and hands the executor a task that raises. Later signals change nothing.
-    Each sets ``stopped``, also after the block.
+    to a socket, and a thread reads it and gives the executor a task that raises. Later signals change nothing. Each
+    signal sets ``stopped``, also after the block.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)

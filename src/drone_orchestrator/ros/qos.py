@@ -1,8 +1,8 @@
-"""Every quality of service that the project uses, each with its reason.
+"""All QoS profiles of the project, each with its reason.
 
-A profile is a function, not a constant: rclpy writes QoS overrides *into* the profile object that it is given, so a
-shared one would leak one topic's overrides into the next. Create topics with :func:`options` so that an operator can
-override each policy with ROS 2's own parameters, e.g.
+A profile is a function, not a constant: rclpy writes QoS overrides *into* the profile object, so a shared one would
+leak one topic's overrides into the next. Create topics with :func:`options`, so that an operator can override each
+policy with ROS 2's own parameters, e.g.
 ``qos_overrides./fleet/drone_states.subscription.depth``.
 """
 
@@ -44,11 +44,11 @@ _OVERRIDABLE = (
 
 
 def heartbeat(timeout_s: float = HEARTBEAT_LIVELINESS_S) -> QoSProfile:
-    """Leader heartbeat. Liveliness is manual, so a process that hangs counts as dead although its DDS threads live on.
+    """Leader heartbeat. Liveliness is manual, so a process that hangs counts as dead even if its DDS threads run.
 
     Volatile and depth 1: an old heartbeat is worse than none. Reliable, so that liveliness assertions are repeated
-    until they arrive. ``timeout_s`` without one and the leader counts as dead; after half of it the deadline tells
-    that it is slow.
+    until they arrive. After ``timeout_s`` without a heartbeat the leader counts as dead; after half of it the deadline
+    event reports that it is slow.
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
@@ -87,8 +87,10 @@ def drone_states() -> QoSProfile:
 
 
 def telemetry() -> QoSProfile:
-    """Pose and battery at rate, while somebody listens. Best effort with a short life: nothing is decided from it, and
-    old poses mislead."""
+    """Pose and battery at a fixed rate, while the topic has subscribers.
+
+    Best effort with a short lifespan: no decision depends on it, and old poses mislead.
+    """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=5,
@@ -100,7 +102,7 @@ def telemetry() -> QoSProfile:
 
 
 def odometry() -> QoSProfile:
-    """Odometry of a drone that is flown by set-points. Only the newest counts. It fits reliable writers as well."""
+    """Odometry of a drone that is flown by set-points. Only the newest counts. Compatible with reliable writers."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=1,
@@ -110,7 +112,7 @@ def odometry() -> QoSProfile:
 
 
 def set_points() -> QoSProfile:
-    """Set-points to a drone. Reliable, as ``ros_gz_bridge`` wants it; depth 1, for an old one is never to be flown."""
+    """Set-points to a drone. Reliable, as ``ros_gz_bridge`` requires. Depth 1, because an old one must not be flown."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=1,
@@ -120,7 +122,7 @@ def set_points() -> QoSProfile:
 
 
 def events() -> QoSProfile:
-    """Saga events. Each one counts, hence reliable; a late follower gets the recent past, hence latched and deep."""
+    """Saga events. Reliable, because each one counts. Latched and deep, so that a late reader gets recent ones."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=EVENTS_DEPTH,
@@ -130,7 +132,7 @@ def events() -> QoSProfile:
 
 
 def orders() -> QoSProfile:
-    """Signed envelopes of orders. At least once is the sender's duty; the queue only takes up a burst."""
+    """Signed envelopes of orders. The sender must repeat them (at least once); the depth only absorbs a burst."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=100,
@@ -140,7 +142,7 @@ def orders() -> QoSProfile:
 
 
 def diagnostics() -> QoSProfile:
-    """``/diagnostics`` as every ROS 2 tool expects it (REP 107): volatile, for it is said again every second."""
+    """``/diagnostics`` as every ROS 2 tool expects it (REP 107). Volatile, because it is repeated every second."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=10,
@@ -150,7 +152,7 @@ def diagnostics() -> QoSProfile:
 
 
 def transforms() -> QoSProfile:
-    """``/tf`` as every ROS 2 tool expects it: reliable, volatile, as deep as tf2's own broadcaster."""
+    """``/tf`` as every ROS 2 tool expects it: reliable, volatile, and as deep as in tf2's broadcaster."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=100,
@@ -185,9 +187,8 @@ PROFILES = (
 
 
 def options() -> dict[str, Any]:
-    """Keyword arguments for ``create_publisher`` and ``create_subscription``: every policy may be overridden.
+    """Return keyword arguments for ``create_publisher`` and ``create_subscription`` that make policies overridable.
 
-    COMMAND (actions and services) has no profile here: ROS 2's reliable defaults are right, and rclpy offers no
-    overriding for them.
+    Actions and services have no profile here: ROS 2's reliable defaults are right, and rclpy cannot override them.
     """
     return {"qos_overriding_options": QoSOverridingOptions(policy_kinds=_OVERRIDABLE)}

@@ -1,8 +1,8 @@
-"""What DDS tells of a node's topics: profiles that do not fit, missed deadlines, lost liveliness, counted and named.
+"""Counts QoS events of a node's topics: incompatible profiles, missed deadlines, lost liveliness.
 
-Create topics with the keyword arguments of :meth:`QosWatch.publishing` and :meth:`QosWatch.subscribing`; they contain
-those of :func:`.qos.options`. Each event costs the executor an entity, so only those are asked for that the profile can
-have.
+Create topics with the keyword arguments of :meth:`QosWatch.publishing` and :meth:`QosWatch.subscribing`, which include
+those of :func:`.qos.options`. Each event costs the executor an entity, so only events that the profile can have are
+requested.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ class _Topic:
     name: str
     profile: QoSProfile
     writes: bool
-    unfit: int = 0  # peers whose profile did not fit, ever
+    unfit: int = 0  # incompatible peers so far
     policy: str = ""
     deadlines: int = 0
     deadline_at_s: float = float("-inf")
     silenced: int = 0
     silenced_at_s: float = float("-inf")
     silent: int = 0  # writers whose liveliness is lost now
-    is_bare: bool = False  # there is no event to tell of misfits: look for them
+    is_bare: bool = False  # it has no events, so incompatible peers are searched for
     extra: Callable[[QoSLivelinessChangedInfo], None] | None = field(default=None, repr=False)
 
 
 class QosWatch:
-    """Of the topics of ``node`` and of other nodes of its process. All calls on the executor's thread."""
+    """QoS events of the topics of ``node`` and of other nodes of its process. All calls on the executor's thread."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._topics: dict[tuple[str, bool], _Topic] = {}
 
     def publishing(self, topic: str, profile: QoSProfile) -> dict[str, Any]:
-        """Keyword arguments for ``create_publisher``, beside ``profile`` itself."""
+        """Return keyword arguments for ``create_publisher``, besides ``profile``."""
         end = self._end(topic, profile, writes=True)
         manual = profile.liveliness is LivelinessPolicy.MANUAL_BY_TOPIC
         callbacks = PublisherEventCallbacks(
@@ -71,15 +71,15 @@ class QosWatch:
         return {"event_callbacks": callbacks, **qos.options()}
 
     def announcing(self, topic: str, profile: QoSProfile) -> dict[str, Any]:
-        """The same for a publisher that comes and goes: it has no events, and misfits are looked for instead.
+        """Return the same for a publisher that comes and goes: it has no events, and its peers are examined instead.
 
-        Events are what executors wait for, and one of them cannot bear that an entity is destroyed.
+        Events are entities of the executor, and with the events executor they must not be destroyed.
         """
         self._end(topic, profile, writes=True).is_bare = True
         return {"event_callbacks": PublisherEventCallbacks(use_default_callbacks=False), **qos.options()}
 
     def withdrawn(self, topic: str) -> None:
-        """The publisher that :meth:`announcing` was for is gone."""
+        """Forget the publisher that :meth:`announcing` was for."""
         self._topics.pop((self._node.resolve_topic_name(topic), True), None)
 
     def subscribing(
@@ -88,7 +88,7 @@ class QosWatch:
         profile: QoSProfile,
         liveliness: Callable[[QoSLivelinessChangedInfo], None] | None = None,
     ) -> dict[str, Any]:
-        """Keyword arguments for ``create_subscription``; ``liveliness`` hears of its changes as well."""
+        """Return keyword arguments for ``create_subscription``. ``liveliness`` is also called at its changes."""
         end = self._end(topic, profile, writes=False)
         end.extra = liveliness
         has_deadline = _is_limit(profile.deadline)
@@ -101,7 +101,7 @@ class QosWatch:
         return {"event_callbacks": callbacks, **qos.options()}
 
     def statuses(self) -> Iterable[Status]:
-        """One status ``qos`` for all topics."""
+        """Return one status ``qos`` for all topics."""
         now_s = time.monotonic()
         errors: list[str] = []
         warnings: list[str] = []
@@ -115,7 +115,7 @@ class QosWatch:
             hint = "give both sides profiles that fit, see `ros2 topic info -v TOPIC` and docs/qos.md"
             return [Status("qos", Severity.ERROR, f"profiles do not fit: {'; '.join(errors)}", hint, values)]
         if warnings:
-            hint = "a busy machine or network, or a peer that died without a word"
+            hint = "a busy machine or network, or a peer that died"
             return [Status("qos", Severity.WARN, "; ".join(warnings), hint, values)]
         return [Status("qos", Severity.OK, f"{len(self._topics)} topics fit", values=values)]
 
@@ -124,11 +124,11 @@ class QosWatch:
         end = self._topics.get(key)
         if end is None:
             end = self._topics[key] = _Topic(key[0], profile, writes)
-        end.profile = profile  # a topic that was given up and is created again keeps its counts
+        end.profile = profile  # a topic that is created again keeps its counts
         return end
 
     def _unfit_peers(self, end: _Topic) -> list[str]:
-        """Who is there now and does not fit, as far as discovery tells: ``/node (policy)``."""
+        """Return the incompatible peers that discovery knows now, as ``/node (policy)``."""
         look = self._node.get_subscriptions_info_by_topic if end.writes else self._node.get_publishers_info_by_topic
         found = []
         for peer in look(end.name):
@@ -141,9 +141,9 @@ class QosWatch:
 
 
 def misfits(offered: QoSProfile, requested: QoSProfile) -> list[str]:
-    """The policies by which a reader of profile ``requested`` hears nothing of a writer of profile ``offered``.
+    """Return the policies that keep a reader of profile ``requested`` from matching a writer of profile ``offered``.
 
-    rclpy's own ``qos_check_compatible`` takes a duration that is not set for shorter than an endless one.
+    rclpy's ``qos_check_compatible`` treats an unset duration as shorter than an infinite one.
     """
     found = []
     if requested.reliability == ReliabilityPolicy.RELIABLE != offered.reliability:
@@ -208,7 +208,7 @@ def _warnings(end: _Topic, now_s: float) -> list[str]:
 
 
 def _values(end: _Topic, peers: list[str]) -> dict[str, object]:
-    """What there is to tell of a topic; nothing of one that is as it should be."""
+    """Return what is wrong with a topic, for diagnostics; empty if nothing is."""
     side = "writer" if end.writes else "reader"
     values: dict[str, object] = {}
     if end.unfit:

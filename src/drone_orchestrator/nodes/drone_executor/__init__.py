@@ -1,1 +1,1 @@
-"""The drone executor node: one process that hosts drones, each an action server with its own journal and flight."""
+"""The drone executor node: hosts drones, each with an action server, a journal and a flight controller."""

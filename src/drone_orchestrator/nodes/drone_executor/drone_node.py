@@ -33,10 +33,11 @@ T = TypeVar("T")
 
 
 class DroneExecutor(FlightNode):
-    """Shell of one drone. ``host.tick`` drives it; ``ask_leader`` sends a request for clearance.
+    """Lifecycle node of one drone. The host calls :meth:`tick`; ``ask_leader`` sends a clearance request.
 
-    *Configured*: the journal is open and locked, flight is under control. *Active*: it takes goals. *Inactive*: it
-    takes none, but finishes what it carries. Activating again after a deactivation lifts a grounding.
+    *Configured*: the journal is open and locked, and the flight controller runs. *Active*: the drone accepts goals.
+    *Inactive*: it accepts none, but finishes the goal it has. A deactivation followed by an activation lifts a
+    grounding.
     """
 
     def __init__(
@@ -46,9 +47,9 @@ class DroneExecutor(FlightNode):
             drone_id,
             watch,
             namespace=namespace,
-            # A __node remapping on the command line is meant for the host; without this it would rename every drone.
+            # A __node remapping on the command line is for the host; without this it would rename every drone.
             cli_args=["--ros-args", "-r", f"__node:={drone_id}"],
-            # Per-node parameter services are entities that this process pays for and nobody needs: the host has them.
+            # No parameter services per drone: the host has them, and each entity costs time.
             start_parameter_services=False,
             parameter_overrides=[Parameter("start_type_description_service", value=False)],
         )
@@ -60,8 +61,8 @@ class DroneExecutor(FlightNode):
         self._lift_grounding = False
         self._shell: DroneShell | None = None
         self._endpoints: DroneEndpoints | None = None
-        self._trouble = ""  # why it is out of service
-        self._has_failed = False  # its lifecycle does not show it yet
+        self._trouble = ""  # why the drone is out of service
+        self._has_failed = False  # and the lifecycle does not show it yet
         self._bring_up: bool | None = None  # True: until active, False: until inactive, None: leave it to operators
         self._retry_at_s = 0.0
 
@@ -144,7 +145,7 @@ class DroneExecutor(FlightNode):
             return otherwise
 
     def _show_failure(self) -> None:
-        """Let the lifecycle say what is the case since :meth:`failed`: not configured."""
+        """Make the lifecycle state show what :meth:`failed` did: the drone is not configured."""
         self._has_failed = False
         before = self._bring_up, self._lift_grounding
         if self._label() == "active":
@@ -204,7 +205,7 @@ class DroneExecutor(FlightNode):
 
     @property
     def is_finalized(self) -> bool:
-        """Whether the node was shut down; then it cannot be configured again in this process."""
+        """True after a shutdown: the node cannot be configured again in this process."""
         return self._finalized
 
     def bring_up(self) -> None:
@@ -223,7 +224,7 @@ class DroneExecutor(FlightNode):
         )
 
     def tick(self) -> None:
-        """Let time pass: bring up, fly, decide, publish."""
+        """Advance the drone: bring up, fly, decide, publish."""
         if self._has_failed:
             self._show_failure()
         if self._bring_up is not None and time.monotonic() >= self._retry_at_s:

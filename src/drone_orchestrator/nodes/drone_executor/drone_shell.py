@@ -111,7 +111,7 @@ class DroneShell:
             state_period_s=settings.state_period_s,
             now=_now,
         )
-        self._tell_damage(journal)
+        self._report_damage(journal)
         goal = driver.durable.goal
         self._watched.begin(
             driver.phase,
@@ -125,7 +125,7 @@ class DroneShell:
 
     @property
     def suspended(self) -> str:
-        """Why the drone is not commanded at the moment: the trouble with its journal; empty if there is none."""
+        """Reason why the drone takes no commands: its journal cannot be written. Empty if it can."""
         return self._suspended
 
     def _suspend(self, error: JournalError) -> None:
@@ -169,7 +169,7 @@ class DroneShell:
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is something that a leader must hear of, or that is under way."""
+        """True while the drone has a goal, or an outcome that no leader has acknowledged."""
         return self._driver.is_busy
 
     def close(self) -> None:
@@ -179,14 +179,14 @@ class DroneShell:
             self._watched.end()
         self._driver.close()
 
-    def _tell_damage(self, journal: DroneJournal) -> None:
+    def _report_damage(self, journal: DroneJournal) -> None:
         damage = journal.damage
         if damage is None:
             return
         if damage.memory_lost:
             self._log.error(
                 f"JOURNAL LOST: {damage.reason}; kept as {damage.kept_as}. New journal {journal.identity}: this "
-                "drone cannot vouch for what it did before, and orders that it had loaded need a person"
+                "drone does not know what it did before, and a person must check the orders that it had loaded"
             )
         else:
             self._log.warning(damage.reason)
@@ -195,7 +195,7 @@ class DroneShell:
 
     def tick(self) -> None:
         now_s = self._seconds()
-        # Simulation time is 0 until the first clock message, which may say anything: no time has passed then.
+        # Simulation time is 0 until the first clock message, and that may have any value: no time has passed then.
         dt_s = max(0.0, now_s - self._stepped_at_s) if self._stepped_at_s else 0.0
         self._stepped_at_s = now_s
         if self._suspended:
@@ -209,7 +209,7 @@ class DroneShell:
             self._flight.step(dt_s)
             self._ready, dt_s = self._flight.ready, 0.0
             if not self._ready:
-                return  # its machine refuses goals until it has sensed something; nobody hears of the drone before
+                return  # no position yet: the machine refuses goals, and the drone publishes nothing
         try:
             self._driver.sense(dt_s)
         except JournalError as error:
@@ -218,8 +218,11 @@ class DroneShell:
         self.speak()
 
     def speak(self) -> None:
-        """Publish what is due. A drone out of service finishes what it carries and comes home; then it says, once, that
-        it takes no goal, so that no leader assigns it an order before it counts as silent."""
+        """Publish what is due.
+
+        An inactive drone finishes its goal and comes home. Then it reports once that it takes no goal, so that no
+        leader assigns it an order before it counts as silent.
+        """
         if self._suspended:
             return
         at_rest = self.phase in (Phase.IDLE, Phase.GROUNDED) and not self.is_busy
@@ -253,7 +256,7 @@ class DroneShell:
 
     def cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
         goal = handle.request
-        # A cancel request carries no epoch; whoever has the goal's id may recall it.
+        # A cancel request has no epoch: anyone with the goal's id may recall it.
         epoch = self._driver.durable.highest_epoch
         answers = self.step(RecallRequested(goal.message_id, goal.attempt, epoch))
         refusal = AnswerRecall(False, "journal_unusable")
@@ -267,7 +270,7 @@ class DroneShell:
         key = (handle.request.message_id, handle.request.attempt)
         self._goal_handles[key] = handle
         for outcome in self._driver.durable.outcomes:
-            if (outcome.message_id, outcome.attempt) == key:  # it ended as soon as it was accepted
+            if (outcome.message_id, outcome.attempt) == key:  # it ended while it was being accepted
                 self._finish(outcome)
 
     def _finish(self, outcome: DeliveryOutcome) -> None:
@@ -316,7 +319,7 @@ class DroneShell:
             self._watched.acknowledged((each.message_id, each.attempt) for each in self._driver.durable.outcomes)
         return effects
 
-    # --- what the driver tells --------------------------------------------------------------------------------------
+    # --- called by the driver ---------------------------------------------------------------------------------------
 
     def phase_changed(self, before: Phase, after: Phase) -> None:
         goal = self._driver.durable.goal
@@ -336,7 +339,7 @@ class DroneShell:
         getattr(self._log, level)(text)
 
     def ask_clearance(self, question: AskClearance) -> None:
-        """Ask, unless the same question is still on its way."""
+        """Ask the leader, unless the same request is still unanswered."""
         now_s = time.monotonic()
         if self._asked is not None:
             asked, future, at_s = self._asked
@@ -371,7 +374,7 @@ class DroneShell:
         if due is not None:
             self._publish_state(due)
         if now_s >= self._telemetry_due_s:
-            # Half a tick of slack, or a tick that comes a little early would halve the rate.
+            # Half a tick of slack: otherwise a tick that is slightly early would halve the rate.
             self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
             self._watched.charged(sensed.energy_wh)
             stamp_s = self._stamp_s()
@@ -412,7 +415,7 @@ class DroneShell:
         return self._node.get_clock().now().nanoseconds * 1e-9
 
     def _seconds(self) -> float:
-        """The clock by which drones fly: simulation time where there is one, else one that never jumps."""
+        """Return the time of flight: simulation time if it is active, else a clock that never jumps."""
         clock = self._node.get_clock()
         return clock.now().nanoseconds * 1e-9 if clock.ros_time_is_active else time.monotonic()
 

@@ -1,4 +1,4 @@
-"""What one drone has on DDS."""
+"""The ROS publishers, services and action server of one drone."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from ...ros.goal_server import GoalServer
 from ...ros.qos_watch import QosWatch
 from .pose import DronePose
 
-#: Outcomes stay in the drone's state until they are acknowledged; the result is only kept for a client that is slow.
+#: How long (s) a result is kept for a slow client. Outcomes stay in the drone's state until they are acknowledged.
 RESULT_TIMEOUT_S = 60
 
 
 class DroneEndpoints:
-    """The publishers and the action server of a drone, made when it is first configured, kept as long as its process.
+    """Publishers and action server of a drone, created at its first configuration and kept until the process ends.
 
-    They outlive a clean-up: what DDS has told of an entity waits in the events executor's queue, which owns nothing of
-    what it names, so an entity that is destroyed while the process spins can end it by a segmentation fault. A drone
-    that is not configured says nothing and refuses every goal.
+    They outlive a clean-up. The events executor queues events by entity but does not own the entities, so destroying
+    one while the process spins can crash it. A drone that is not configured publishes nothing and refuses every goal.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class DroneEndpoints:
         )
 
     def destroy(self) -> None:
-        """Once nothing spins any more."""
+        """Destroy the entities. Nothing may spin any more."""
         self.action.destroy()
         self.pose.close()
         self._node.destroy_publisher(self.telemetry)

@@ -1,4 +1,4 @@
-"""Finds what flies a drone by the name that a parameter gives: an entry point, so that others can bring their own.
+"""Finds a flight stack by its entry point, so that other packages can add their own.
 
 The contract of a flight controller is in :mod:`drone_orchestrator.flight.controller`.
 """
@@ -21,7 +21,7 @@ FLIGHT_GROUP = "drone_orchestrator.flight"
 
 
 class FlightNode(LifecycleNode):
-    """A drone's node as its flight stack sees it: with ``topics`` that outlive a controller."""
+    """A drone's node as its flight stack sees it, with ``topics`` that outlive a controller."""
 
     def __init__(self, name: str, watch: QosWatch, **options: Any) -> None:
         super().__init__(name, **options)
@@ -29,25 +29,25 @@ class FlightNode(LifecycleNode):
         self.topics = FlightTopics(self, watch, self.failed)
 
     def failed(self, error: Exception) -> None:
-        """Take note of an exception in a callback that concerns this drone alone."""
+        """Handle an exception from a callback that concerns this drone alone."""
         raise error
 
 
 class FlightFactory(Protocol):
-    """What an entry point of the group leads to.
+    """Function that an entry point of the group names.
 
-    ``node`` is the drone's own: ``node.topics`` for topics, the node itself for services and the clock. It outlives the
-    controller, and so does all that was created on it: nothing of it may be destroyed while the process spins, so let a
-    client or timer rest in ``close``, and find it again in the next call for that node. Called when the drone is
-    configured; nothing has been spun since, so no answer can be waited for here. Raises
-    :class:`~drone_orchestrator.flight.controller.FlightError` where the drone cannot be flown.
+    ``node`` is the drone's own: use ``node.topics`` for topics, and the node itself for services and the clock. The
+    node and everything created on it outlive the controller. Nothing of it may be destroyed while the process spins, so
+    leave clients and timers idle in ``close`` and reuse them in the next call for that node. The function is called
+    when the drone is configured and must not wait for answers, because nothing is spun meanwhile. It raises
+    :class:`~drone_orchestrator.flight.controller.FlightError` if the drone cannot be flown.
     """
 
     def __call__(self, setup: FlightSetup, node: FlightNode) -> FlightController: ...
 
 
 def load_flight(name: str) -> FlightFactory:
-    """What is registered as ``name``. Raises :class:`ConfigurationError` naming the known ones."""
+    """Return the factory registered as ``name``. Raises :class:`ConfigurationError` that lists the known names."""
     known = {point.name: point for point in entry_points(group=FLIGHT_GROUP)}
     if name not in known:
         raise ConfigurationError(
@@ -61,7 +61,7 @@ def load_flight(name: str) -> FlightFactory:
 
 
 def kinematic(setup: FlightSetup, node: FlightNode) -> FlightController:
-    """The built-in model: a point mass that flies by itself."""
+    """Return the built-in model, a point mass."""
     return KinematicFlight(
         setup.drone_class, setup.depot, setup.path, setup.time_scale, may_forget=setup.may_forget, log=setup.log
     )

@@ -1,4 +1,4 @@
-"""The topics of a drone's flight stack: made once, watched for misfits of QoS, kept as long as the process."""
+"""The topics of a drone's flight stack: created once, watched for incompatible QoS, kept until the process ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Message = TypeVar("Message")
 
 
 class FlightTopics:
-    """Publishers and subscriptions of ``node`` by topic; what is asked for again is what is there already.
+    """Publishers and subscriptions of ``node``, one per topic; a second request returns the existing one.
 
-    A flight controller comes and goes with its drone's configuration, its topics do not: an entity that is destroyed
-    while the events executor spins can end the process (see :mod:`.endpoints`). All calls on the executor's thread.
+    A flight controller comes and goes with its drone's configuration. Its topics stay, because destroying an entity
+    while the events executor spins can crash the process (see :mod:`.endpoints`). An exception of a callback goes to
+    ``on_error``. All calls happen on the executor's thread.
     """
 
     def __init__(self, node: Node, watch: QosWatch, on_error: Callable[[Exception], None]) -> None:
@@ -30,7 +31,7 @@ class FlightTopics:
         self._callbacks: dict[str, Callable[[Any], None]] = {}
 
     def publisher(self, kind: type, topic: str, profile: QoSProfile) -> Publisher:
-        """To ``topic``, its profile open to overrides by parameters."""
+        """Return the publisher of ``topic``. Parameters can override its profile."""
         if topic not in self._publishers:
             made = self._node.create_publisher(kind, topic, profile, **self._watch.publishing(topic, profile))
             self._publishers[topic] = made
@@ -39,7 +40,7 @@ class FlightTopics:
     def subscribe(
         self, kind: type[Message], topic: str, profile: QoSProfile, callback: Callable[[Message], None]
     ) -> None:
-        """Messages of ``topic`` go to ``callback`` from now on, and to none that was named before."""
+        """Send messages of ``topic`` to ``callback`` from now on, instead of to an earlier one."""
         self._callbacks[topic] = callback
         if topic not in self._subscribed:
             self._subscribed.add(topic)
@@ -47,7 +48,7 @@ class FlightTopics:
             self._node.create_subscription(kind, topic, lambda message: self._hear(topic, message), profile, **options)
 
     def silence(self) -> None:
-        """Nobody hears anything, until somebody subscribes again."""
+        """Drop all messages until the next :meth:`subscribe`."""
         self._callbacks.clear()
 
     def _hear(self, topic: str, message: Any) -> None:

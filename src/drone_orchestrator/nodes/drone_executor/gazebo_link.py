@@ -2,7 +2,7 @@
 
 Topics, below the fleet's namespace: ``drones/<id>/odometry`` (``nav_msgs/Odometry``), ``drones/<id>/cmd_vel``
 (``geometry_msgs/Twist``, in the drone's axes) and ``drones/<id>/motors`` (``std_msgs/Bool``). ``ros_gz_bridge`` carries
-them to and from Gazebo; anything else that speaks them is flown as well.
+them to and from Gazebo. Any other vehicle with these topics works too.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ...flight.gazebo import GazeboFlight, Odometry, SetPoint
 from ...ros import messages, names, qos
 from .flight_plugins import FlightNode
 
-#: The state of the motors is said again after so many set-points or odometries: a bridge that starts anew missed it.
+#: The motor state is repeated after this many set-points, for a bridge that has restarted.
 REPEAT_MOTORS = 30
 
 
 class LinkedGazeboFlight(GazeboFlight):
-    """Flies the drone of ``setup`` over topics of ``node``."""
+    """Flight controller that flies the drone of ``setup`` over topics of ``node``."""
 
     def __init__(self, setup: FlightSetup, node: FlightNode) -> None:
         super().__init__(setup, self._publish)
@@ -64,5 +64,5 @@ class LinkedGazeboFlight(GazeboFlight):
 
 
 def gazebo(setup: FlightSetup, node: FlightNode) -> FlightController:
-    """A quadrotor in Gazebo, or whatever speaks the same topics."""
+    """Return a controller for a quadrotor in Gazebo, or for any vehicle with the same topics."""
     return LinkedGazeboFlight(setup, node)

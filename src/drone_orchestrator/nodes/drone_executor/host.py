@@ -1,9 +1,10 @@
 """The process ``drone_executor``: flies one or many drones, each a lifecycle node named after it.
 
-What a drone decides is in :mod:`drone_orchestrator.core.drone.machine`; here DDS messages and the flight controller
-become its events, and its effects become calls. Everything runs on one thread, so a journal entry is on disk before
-the next effect begins. One host node per process has what the drones share: the parameters, the ``leader``
-subscription, the clearance client and the timer, for the cost of an rclpy executor grows with its entities.
+A drone's decisions are in :mod:`drone_orchestrator.core.drone.machine`. The executor turns DDS messages and sensor data
+into events of that machine, and its effects into calls. Everything runs on one thread, so a journal entry is on disk
+before the next effect begins. One host node per process owns what the drones share: the parameters, the ``leader``
+subscription, the clearance client and the timer. Sharing matters because the cost of an rclpy executor grows with the
+number of its entities.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ from .parameters import (
 SHARES = 10
 NETWORK_PERIOD_S = 0.5
 #: Skip service discovery if the leader answered within this time (s).
-ANSWERED_LATELY_S = 1.0
+ANSWERED_RECENTLY_S = 1.0
 
 
 class DroneHost(Node):
-    """What the drones of a process share. Raises :class:`ParameterError`."""
+    """Node that owns what the drones of a process share. Raises :class:`ParameterError`."""
 
     def __init__(self, network: NetworkWatch) -> None:
         super().__init__("drone_executor")
@@ -90,14 +91,14 @@ class DroneHost(Node):
         self._leader_heard_at_s: float | None = None
         self._answered_at_s = float("-inf")
         self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
-        # Wall time even in simulation: what leaders say and hear of a drone must not stop with a paused world.
+        # Wall time even in simulation: drones and leaders must keep talking while the world is paused.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        # Each drone has its turn in a period of its own: all at once would keep a core from everybody else meanwhile.
+        # The drones take turns within a tick. Stepping all at once would block a core for the whole batch.
         self._shares = min(SHARES, len(self.drones))
         self._turn = 0
         group = MutuallyExclusiveCallbackGroup()
         self.create_timer(TICK_S / self._shares, self._tick, callback_group=group, clock=steady)
-        self.create_timer(NETWORK_PERIOD_S, self._look_at_network, clock=steady)
+        self.create_timer(NETWORK_PERIOD_S, self._check_network, clock=steady)
 
     @property
     def nodes(self) -> Sequence[Node]:
@@ -118,8 +119,8 @@ class DroneHost(Node):
         for drone in self.drones[self._turn :: self._shares]:
             drone.tick()
 
-    def _look_at_network(self) -> None:
-        """Safe at any moment, also in the air: journals and flight states are on disk."""
+    def _check_network(self) -> None:
+        """Start the process again if it misses a network. Safe in the air, because journals are on disk."""
         missing = self._network.missing(usable_addresses(), time.monotonic())
         if missing:
             found = ", ".join(f"{address} on {interface}" for interface, address in missing)
@@ -131,9 +132,9 @@ class DroneHost(Node):
         return [of_node(drone.drone_id, drone.status(silent_s)) for drone in self.drones]
 
     def _ask_leader(self, request: RequestClearance.Request) -> Future | None:
-        # DDS looks through all that it knows to say so; somebody who has answered just now need not be looked for.
+        # The check for the service is expensive, so it is skipped while the leader answers.
         now_s = time.monotonic()
-        if now_s >= self._answered_at_s + ANSWERED_LATELY_S and not self._client.service_is_ready():
+        if now_s >= self._answered_at_s + ANSWERED_RECENTLY_S and not self._client.service_is_ready():
             return None
         sent = self._client.call_async(request)
         sent.add_done_callback(self._leader_answered)
@@ -158,7 +159,7 @@ class DroneHost(Node):
                 continue
             if ack is not None:
                 acks.setdefault(ack.drone_id, []).append(ack)
-        # Leaders speak whenever they acknowledge something, so most of it is news to one drone of many, or to none.
+        # A leader publishes on every acknowledgement, so most messages concern one drone or none.
         for drone in self.drones:
             mine = acks.get(drone.drone_id, ())
             if mine or drone.highest_epoch < message.epoch:

@@ -1,4 +1,4 @@
-"""The parameters of ``drone_executor``, and what a process makes of them."""
+"""The parameters of ``drone_executor``, and the settings that they make."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...ros.params import LOG_LEVEL, Param, ParameterError
 from ...telemetry.drone_metrics import HostTelemetry
 from .flight_plugins import FlightFactory
 
-ABOUT = "Flies one or many drones: takes their goals, keeps their journals, and tells where they are."
+ABOUT = "Flies one or many drones: accepts their goals, keeps their journals, and publishes their states."
 PARAMETERS = (
     Param("drone_ids", (), "Ids of the drones that this process flies. Each becomes a node of that name."),
     Param("drone_class", "", "Class of these drones in the fleet configuration. Empty: the first class there."),
@@ -114,7 +114,7 @@ def configured_class(fleet: FleetSpec, name: str) -> DroneClass:
 
 def checked_ids(ids: Sequence[str]) -> Sequence[str]:
     if not 1 <= len(ids) <= MAX_DRONES or len(set(ids)) != len(ids):
-        raise ParameterError(f"parameter drone_ids: 1 .. {MAX_DRONES} different names are wanted, not {list(ids)}")
+        raise ParameterError(f"parameter drone_ids: 1 .. {MAX_DRONES} distinct names are required, got {list(ids)}")
     try:
         return [names.check_drone_id(each) for each in ids]
     except names.InvalidDroneId as error:

@@ -1,4 +1,4 @@
-"""A drone in ROS 2's own words: ``PoseStamped``, ``Path``, and a transform where ``tf2_msgs`` is installed."""
+"""A drone in standard ROS 2 messages: ``PoseStamped``, ``Path``, and a transform if ``tf2_msgs`` is installed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ...telemetry.scene import way
 
 try:
     from tf2_msgs.msg import TFMessage
-except ImportError:  # no ROS wheel has it
+except ImportError:  # not in the ROS wheels
     TFMessage = None
 
 TF = "/tf"  # absolute by ROS convention
 
 
 class DronePose:
-    """Publishes ``drones/<id>/pose`` and the transform while somebody listens, ``drones/<id>/path`` when it changes."""
+    """Publisher of ``drones/<id>/pose`` and the transform while they have subscribers, and of ``drones/<id>/path``."""
 
     def __init__(self, node: Node, drone_id: str, depot: GeoPoint, watch: QosWatch) -> None:
         self._node = node
@@ -48,13 +48,13 @@ class DronePose:
                 self._node.destroy_publisher(publisher)
 
     def publish(self, stamp_s: float, sensed: FlightState, phase: Phase, goal: Goal | None) -> None:
-        """Tell where the drone is and, if that has changed, where it still has to go."""
+        """Publish the pose and, if it has changed, the path ahead."""
         order = goal.order if goal is not None else None
         shown = (phase, order.message_id if order is not None else "")
         followed = self._pose.get_subscription_count() > 0
         transformed = self._tf is not None and self._tf.get_subscription_count() > 0
         if not followed and not transformed and shown == self._shown:
-            return  # of a large fleet hardly anybody watches every drone, and a message costs time to make
+            return  # building a message costs time, and most drones of a large fleet have no subscriber
         pose = pose_of(stamp_s, sensed)
         if followed:
             self._pose.publish(pose)
@@ -67,7 +67,7 @@ class DronePose:
 
 
 def child_frame(namespace: str, drone_id: str) -> str:
-    """``<namespace>/<drone_id>/base_link``, without a leading slash, which tf2 does not take."""
+    """Return ``<namespace>/<drone_id>/base_link``, without the leading slash that tf2 refuses."""
     return "/".join([*filter(None, namespace.split("/")), drone_id, "base_link"])
 
 
@@ -81,7 +81,7 @@ def pose_of(stamp_s: float, sensed: FlightState) -> PoseStamped:
 
 
 def path_of(pose: PoseStamped, stops: tuple[tuple[float, float], ...]) -> Path:
-    """From the pose by ``stops`` (east, north), at the height of the pose; empty where there is none."""
+    """Return the path from ``pose`` through ``stops`` (east, north) at the height of the pose; empty without stops."""
     path = Path(header=pose.header)
     if not stops:
         return path
@@ -94,7 +94,7 @@ def path_of(pose: PoseStamped, stops: tuple[tuple[float, float], ...]) -> Path:
 
 
 def transform_of(pose: PoseStamped, child: str) -> TransformStamped:
-    """From the map to the drone."""
+    """Return the transform from the map to the drone."""
     transform = TransformStamped(header=pose.header, child_frame_id=child)
     translation, position = transform.transform.translation, pose.pose.position
     translation.x, translation.y, translation.z = position.x, position.y, position.z

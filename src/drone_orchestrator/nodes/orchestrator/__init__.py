@@ -1,1 +1,1 @@
-"""The orchestrator node: a replica that campaigns, leads, and talks to the drones."""
+"""The orchestrator node: a replica that campaigns, leads, and commands the drones."""

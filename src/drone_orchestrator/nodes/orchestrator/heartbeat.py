@@ -1,9 +1,8 @@
 """The leader's heartbeat, and how standbys notice that it stops.
 
-The publisher asserts its liveliness with each message and by nothing else (``MANUAL_BY_TOPIC``), from the thread that
-decides: a process whose loop hangs counts as dead, although its DDS threads live on. Readers are told of a loss by DDS,
-which measures it where the messages arrive; a standby whose own Python is busy does not take that for the leader's
-silence.
+The publisher asserts its liveliness only by publishing (``MANUAL_BY_TOPIC``), from the thread that decides. So a
+process whose loop hangs counts as dead, although its DDS threads still run. DDS detects the loss at the reader, so a
+standby whose Python is busy does not mistake that for a silent leader.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ from ...telemetry.logs import STANDING_BY
 
 
 class HeartbeatLink:
-    """``post`` hears :class:`LeaderAlive` and :class:`LeaderSilent` of others, from :meth:`begin` to :meth:`end`.
+    """Heartbeats of this replica, and those of others as :class:`LeaderAlive` and :class:`LeaderSilent` for ``post``.
 
-    It lives as long as its node. ``send`` is for the deciding thread, everything else for the executor's.
+    It lives as long as its node, and posts from :meth:`begin` to :meth:`end`. ``send`` is for the deciding thread,
+    everything else for the executor's.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class HeartbeatLink:
         )
 
     def begin(self, instance_id: str) -> None:
-        """A replica of that identity stands by."""
+        """Start listening for the replica ``instance_id``, which stands by."""
         self._instance_id, self._last_epoch = instance_id, 0
 
     def end(self) -> None:
-        """There is none any more."""
+        """Stop sending and listening: the replica is gone."""
         self.close()
         self._instance_id = ""
 
     def open(self) -> None:
-        """This replica leads: from now on :meth:`send` sends."""
+        """Create the publisher of a new leader; until then :meth:`send` does nothing."""
         profile = qos.heartbeat(self._timeout_s)
         publisher = self._node.create_publisher(
             LeaderHeartbeat,
@@ -78,7 +78,7 @@ class HeartbeatLink:
             self._publisher = publisher
 
     def close(self) -> None:
-        """It does not lead any more; standbys hear of it at once."""
+        """Destroy the publisher of a former leader. Standbys notice at once."""
         with self._publishing:
             publisher, self._publisher = self._publisher, None
         if publisher is not None:
@@ -100,7 +100,7 @@ class HeartbeatLink:
         if message.instance_id == self._instance_id or not (message.epoch and self._instance_id):
             return
         if message.epoch < self._last_epoch:
-            return  # of a leader that has been replaced and does not know it yet
+            return  # from a leader that has been replaced and does not know it yet
         if message.epoch != self._last_epoch:
             self._log.info(STANDING_BY.format(epoch=message.epoch), extra={"epoch": message.epoch})
         self._last_epoch = message.epoch
@@ -109,5 +109,5 @@ class HeartbeatLink:
     def _on_liveliness(self, info: QoSLivelinessChangedInfo) -> None:
         before, self._alive = self._alive, info.alive_count
         if before > info.alive_count == 0 and self._last_epoch and self._instance_id:
-            # A publisher that was withdrawn is gone; one that only stopped is still there, and counted as not alive.
+            # DDS counts a publisher that stopped as not alive; one that was destroyed is not counted at all.
             self._post(LeaderSilent(self._last_epoch, left=info.not_alive_count_change <= 0))

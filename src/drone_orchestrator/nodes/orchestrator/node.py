@@ -1,9 +1,9 @@
 """``orchestrator``: one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
 
 ``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it
-deactivates it. An operator's ``deactivate`` on the leader is a planned handover: it resigns and does not campaign
-again until an operator's ``activate``, which takes effect when the election is won (the transition itself answers
-failure, because it does not make a leader by itself).
+deactivates it. An operator's ``deactivate`` on the leader is a planned handover: the replica resigns and does not
+campaign again until an operator's ``activate``. That transition answers failure, because the node becomes active only
+when it wins the election.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class OrchestratorNode(LifecycleNode):
         self._link = DroneLink(self, self._heard, self.values["region"], self._watch)
         self._heartbeat = HeartbeatLink(self, self._heard, self.values["heartbeat_timeout_s"], self._watch)
         self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses])
-        # Housekeeping goes on where simulated time stands still.
+        # Housekeeping continues while simulated time stands still.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._epoch = 0  # of the office that the lifecycle shows or is about to show
+        self._epoch = 0  # of the term that the lifecycle shows or is about to show
         self._is_active = False
         self._hears_drones = False  # logged once
         self.failure = ""  # why the last attempt to configure failed
@@ -109,8 +109,8 @@ class OrchestratorNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._is_active = False
         if self._epoch and self._driver is not None:
-            # Nobody but an operator deactivates a replica that still holds its office.
-            self._log.info("handing over on an operator's word")
+            # Only an operator deactivates a replica that still leads.
+            self._log.info("handing over as an operator asked")
             self._driver.post(OperatorResign())
         self._epoch = 0
         self._heartbeat.close()
@@ -187,13 +187,13 @@ class OrchestratorNode(LifecycleNode):
         return [replica_status(vitals, time.monotonic())]
 
     def _set_policies(self, values: Mapping[str, Any]) -> None:
-        """Parameters were set: the core hears of it like of everything else, on the deciding thread."""
+        """Pass new parameters to the core, as an event on the deciding thread."""
         if self._driver is not None:
             dispatch, retention = policies(values)
             self._driver.post(PoliciesChanged(dispatch, retention))
 
     def _heard(self, event: Event) -> None:
-        """What DDS says, for the core; some of it is counted on the way."""
+        """Pass an event from DDS to the core, and count some kinds."""
         if isinstance(event, DroneHeard):
             if not self._hears_drones:
                 self._hears_drones = True
@@ -208,10 +208,10 @@ class OrchestratorNode(LifecycleNode):
         return self._driver.core.view.leader_epoch if self._driver is not None else 0
 
     def _release(self) -> None:
-        """Stop everything that ``_start`` made, the office first."""
+        """Stop everything that ``_start`` created, leadership first."""
         self._epoch, self._is_active = 0, False
         self._telemetry.stopped_leading()
-        self._heartbeat.end()  # standbys need not wait for the store to hear of it, which may be away
+        self._heartbeat.end()  # standbys notice at once, even if the store is unavailable
         if self._driver is not None:
             self._driver.stop()
             self._driver = None
@@ -225,14 +225,14 @@ class OrchestratorNode(LifecycleNode):
 
     def _tick(self) -> None:
         if self._driver is not None and self._driver.crash is not None:
-            # A defect: let the process end, so that a supervisor starts it afresh.
+            # A defect: end the process, so that a supervisor restarts it.
             raise RuntimeError("a thread of the orchestrator died") from self._driver.crash
         self._link.tick()
 
     def _enter_office(self, epoch: int) -> None:
         self._epoch = epoch
         if not self._is_active and self.trigger_activate() is not TransitionCallbackReturn.SUCCESS:
-            # A leader that drones cannot ask is worse than none: let the process end, and a standby lead.
+            # A leader that drones cannot reach is worse than none: end the process, so that a standby leads.
             raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")
 
     def _leave_office(self, epoch: int, reason: str) -> None:

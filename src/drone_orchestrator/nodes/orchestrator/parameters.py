@@ -11,7 +11,7 @@ from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGI
 from ...ros.params import LOG_LEVEL, Param
 from ...ros.process import ConfigurationError
 
-ABOUT = "One replica: it decides which drone does which order while it leads, and stands by otherwise."
+ABOUT = "One replica: assigns orders to drones while it leads, and stands by otherwise."
 PARAMETERS = (
     REGION,
     ETCD_ENDPOINTS,

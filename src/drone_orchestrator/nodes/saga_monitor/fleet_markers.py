@@ -1,6 +1,6 @@
 """``fleet_markers``: the whole fleet for rviz, drawn by :mod:`drone_orchestrator.telemetry.markers`.
 
-Nothing is drawn while nobody subscribes.
+Nothing is drawn while the topic has no subscribers.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ...runtime.projection import Freshness, Projection
 from ...telemetry.markers import Color, Mark, Stage, draw
 from ...telemetry.scene import FleetScene, LeaderWatch, look, seen_drone
 
-#: A drone that was not heard for so long is not drawn any more.
+#: A drone not heard for this long (s) is not drawn.
 FORGOTTEN_S = 120.0
-#: What was not drawn again so many periods long fades: the monitor is gone, or the word that it ended was missed.
+#: Lifetime of a marker, in periods: markers disappear if the monitor dies, or if their deletion was lost.
 LIFETIME_PERIODS = 6.0
 
 
 class FleetMarkers:
-    """Draws the fleet at ``rate_hz`` while somebody looks; :meth:`hear_drone` has to be told what drones say.
+    """Publisher of ``fleet_markers`` at ``rate_hz``, while the topic has subscribers.
 
-    ``is_away`` says whether the store is out of reach.
+    The node passes drone reports to :meth:`hear_drone`. ``is_away`` tells whether the store is unreachable.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FleetMarkers:
         self._timer = node.create_timer(1.0 / rate_hz, self._tick)
 
     def hear_drone(self, report: DroneReport, altitude_m: float) -> None:
-        """``report`` has just been heard of a drone at ``altitude_m`` above the ground."""
+        """Take in the ``report`` of a drone at ``altitude_m`` above the ground."""
         self._drones[report.drone_id] = (report, altitude_m, time.monotonic())
 
     def _tick(self) -> None:
@@ -74,7 +74,7 @@ class FleetMarkers:
             self._publish()
 
     def _follow_leader(self, view: FleetView) -> None:
-        """Who looks for the first time shall know that the leader is a new one."""
+        """Follow the leader without subscribers too, so that the first one sees a new leader as new."""
         self._leader.read(view.leadership, time.monotonic())
 
     def _hear_leader(self, msg: LeaderState) -> None:
@@ -102,7 +102,7 @@ class FleetMarkers:
 
 
 def to_msg(marks: Iterable[Mark], gone: Iterable[tuple[str, int]], stamp: Time, lifetime_s: float) -> MarkerArray:
-    """All of ``marks``, each for ``lifetime_s``, then the end of what is ``gone``."""
+    """Return markers for ``marks``, each with ``lifetime_s``, and the deletions of ``gone``."""
     lifetime = Duration(seconds=lifetime_s).to_msg()
     markers = [_marker(mark, stamp) for mark in marks]
     for marker in markers:

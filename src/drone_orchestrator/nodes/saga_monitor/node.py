@@ -1,6 +1,6 @@
-"""``saga_monitor``: shows what the store says, and nothing else: saga table, saga events, back-pressure, diagnostics.
+"""``saga_monitor``: publishes the store's contents as saga table, saga events, back-pressure and diagnostics.
 
-It is a projection: killing it loses nothing, any number may run, and it never asks the leader.
+It is a projection: killing it loses nothing, any number may run, and it never contacts the leader.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .fleet_markers import FleetMarkers
 from .parameters import ABOUT, PARAMETERS
 
 EVENT_BACKLOG = 10_000
-#: Back-pressure is published at once when a lane's level changes, and else after so long, in step with ``period_s``.
+#: Longest time (s) between two publications of back-pressure. A change of a lane's level is published at once.
 PRESSURE_PERIOD_S = 5.0
 
 
@@ -83,7 +83,7 @@ class SagaMonitor(Node):
 
         self._table = publisher(SagaTable, names.SAGA_TABLE, qos.state())
         self._stream = publisher(SagaEventMsg, names.SAGA_EVENTS, qos.events())
-        # One writer for all lanes, which are always published together: its last samples are one of each.
+        # One writer for all lanes. They are always published together, so its last samples are one per lane.
         self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
         self._heard: dict[str, diagnostics.HeardDrone] = {}
         self._probe = StoreProbe(partial(look, self._store))
@@ -91,7 +91,7 @@ class SagaMonitor(Node):
         self._markers = FleetMarkers(
             self, fleet, self._projection, watch, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]
         )
-        self._following = threading.Event()  # a look at what changed is on its way
+        self._following = threading.Event()  # a call of _follow is scheduled
         self._hear(watch)
         self._timer = self.create_timer(self.values["period_s"], self._publish)
         keep_live(self, PARAMETERS, self.values, apply=self._set_period)
@@ -120,24 +120,24 @@ class SagaMonitor(Node):
         super().destroy_node()
 
     def _on_change(self, change: StoreChange) -> None:
-        """On the store's thread: keep the events for the executor's."""
+        """Queue the events for the executor's thread. Called on the store's thread."""
         for entry in change.entries:
             if isinstance(entry.value, SagaEvent):
                 self._events.append((entry.value, change.revision))
         if not self._following.is_set():
             self._following.set()
             if not executors.call_soon(self, self._follow):
-                self._following.clear()  # not spun yet: the timer looks
+                self._following.clear()  # not spun yet: the timer calls _follow
 
     def _follow(self) -> None:
-        """What must be shown as it happens."""
+        """Publish what must not wait for the timer."""
         self._following.clear()
         while self._events:
             self._stream.publish(_event_msg(*self._events.popleft()))
         self._publish_pressure()
 
     def _publish_pressure(self) -> tuple[Pressure, ...]:
-        """Tell of every lane where one's level is new, or nothing was told for a while. The lanes as they are."""
+        """Publish all lanes if a level has changed or the last time is long ago. Return the lanes' pressures."""
         now_s = time.monotonic()
         pressures, freshness = self._projection.read(lambda view: self._gauge.read(now_s))
         if not freshness.loaded:
@@ -168,7 +168,7 @@ class SagaMonitor(Node):
         return [_summary(saga) for saga in sagas[: self.values["table_rows"]]], view.counts()
 
     def _statuses(self) -> list[Status]:
-        """The fleet as a whole."""
+        """Return the statuses of the fleet as a whole."""
         now_s, wall_s = time.monotonic(), time.time()
 
         def look(view: FleetView) -> list[Status]:
@@ -192,7 +192,7 @@ class SagaMonitor(Node):
             report = messages.report_from_msg(message)
             names.check_drone_id(report.drone_id)
         except ValueError:
-            return  # the orchestrators' logs say why
+            return  # the orchestrators log the reason
         self._heard[report.drone_id] = diagnostics.HeardDrone(report, time.monotonic())
         self._markers.hear_drone(report, message.position.altitude_m)
 

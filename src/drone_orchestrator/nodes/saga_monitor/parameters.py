@@ -6,7 +6,7 @@ from ...ros import observability
 from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGION
 from ...ros.params import LOG_LEVEL, Param
 
-ABOUT = "Shows what the store says: saga table, saga events, back-pressure and diagnostics."
+ABOUT = "Publishes the store's contents: saga table, saga events, back-pressure and diagnostics."
 PARAMETERS = (
     REGION,
     ETCD_ENDPOINTS,

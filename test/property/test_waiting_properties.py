@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drone_orchestrator.core.leader.waiting_orders import AGEING_S, WaitingOrders
+from drone_orchestrator.core.leader.waiting_orders import WaitingOrders
+from drone_orchestrator.core.planner import urgency
 from drone_orchestrator.core.types import GeoPoint, Order, Priority
 
 PLACE = GeoPoint(37.76, -122.39)
@@ -24,7 +25,7 @@ steps = st.lists(
 
 
 @given(steps, st.integers(0, 2500), st.integers(0, 15))
-def test_the_most_pressing_orders_of_a_lane_come_first_whatever_came_and_went(
+def test_the_most_urgent_orders_of_a_lane_come_first_whatever_came_and_went(
     script: list[tuple[str, int, str, Priority, int, bool]], now_s: int, most: int
 ) -> None:
     waiting = WaitingOrders()
@@ -45,12 +46,11 @@ def test_the_most_pressing_orders_of_a_lane_come_first_whatever_came_and_went(
         orders = [order for order, its_lane, _ in model.values() if its_lane == lane]
         assert waiting.any_open(lane) == any(order.drone_class is None for order in orders)
 
-        def pressure(order: Order) -> tuple[float, float, str]:
-            age_s = max(0.0, now_s - order.submitted_at)
-            return -order.priority * (1.0 + age_s / AGEING_S), order.submitted_at, order.message_id
+        def most_urgent_first(order: Order) -> tuple[float, float, str]:
+            return -urgency(order, now_s - order.submitted_at), order.submitted_at, order.message_id
 
-        expected = [order.message_id for order in sorted(orders, key=pressure)][:most]
-        assert [planned.order.message_id for planned in waiting.pressing(lane, most, float(now_s))] == expected
+        expected = [order.message_id for order in sorted(orders, key=most_urgent_first)][:most]
+        assert [planned.order.message_id for planned in waiting.most_urgent(lane, most, float(now_s))] == expected
         not_begun = [id_ for id_, (_, its_lane, begun) in model.items() if its_lane == lane and not begun]
         assert waiting.not_begun(lane, most) == not_begun[:most]
     assert {lane for _, lane, _ in model.values()} <= set(waiting.lanes)

@@ -1,12 +1,48 @@
-"""What the core wants of a planner. Implementations live in ``planning/``; one is chosen by a parameter."""
+"""What the core and its planners agree on: the interface, the urgency of an order, and which drones are dominated.
+
+Implementations live in ``planning/``; a parameter chooses one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
-from .types import DroneReport, FleetSpec, Order
+from .types import DroneReport, FleetSpec, Order, Priority
+
+#: Urgency of a fresh order. Each priority is worth twice the one below.
+PRIORITY_FACTOR = {Priority.LOW: 1.0, Priority.NORMAL: 2.0, Priority.HIGH: 4.0, Priority.URGENT: 8.0}
+#: After this long (s) an order is as urgent as a fresh one of twice its priority factor.
+AGEING_S = 300.0
+
+
+def urgency(order: Order, age_s: float) -> float:
+    """Return how urgent ``order`` is ``age_s`` after its submission; > 0 and without bound in its age.
+
+    Planning considers the most urgent orders of a lane, and serves them first. The urgency grows by the priority's
+    factor every ``AGEING_S``, as in a queue with delay-dependent priorities (Kleinrock, 1964), so nothing starves:
+
+    * An order that has waited long enough outranks every fresh one: a LOW order a fresh URGENT one after 35 minutes.
+    * An URGENT order grows eight times as fast as a LOW one. It passes LOW orders of any age ``A`` after at most
+      ``(A - 35 min) / 7``.
+    """
+    return PRIORITY_FACTOR[order.priority] * (1.0 + max(age_s, 0.0) / AGEING_S)
+
+
+def energy_rank(report: DroneReport) -> tuple[float, str]:
+    """Sort key of drones of one class in one place: the most energy first."""
+    return -report.energy_wh, report.drone_id
+
+
+def drop_dominated(ranked: Iterable[DroneReport], orders: int) -> Iterator[DroneReport]:
+    """Leave out the dominated ones of drones of one class in one place, ``ranked`` by :func:`energy_rank`.
+
+    A drone there can fly whatever another one with less energy can, in the same time. So a drone with ``orders`` others
+    before it is dominated: a plan for ``orders`` orders that uses it is no better than one without it.
+    """
+    return islice(ranked, orders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +51,11 @@ class PlannedOrder:
 
     order: Order
     age_s: float
+
+    @property
+    def urgency(self) -> float:
+        """See :func:`urgency`."""
+        return urgency(self.order, self.age_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +70,7 @@ class Planner(Protocol):
     """Chooses which free drone flies which waiting order. Pure: same input, same answer."""
 
     def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
-        """At most one order per drone and one drone per order; an order no free drone can fly now is left out."""
+        """Assign at most one order per drone and one drone per order; leave out an order no free drone can fly now."""
 
     def capable(self, fleet: FleetSpec, order: Order) -> bool:
-        """Whether a drone of some class with a full battery could ever fly the order."""
+        """Return whether a drone of some class with a full battery could ever fly the order."""

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IndexArray = NDArray[np.intp]
+from .arrays import BoolArray, FloatArray, IndexArray
+
 Solver = Callable[[FloatArray], tuple[IndexArray, IndexArray]]
 
 #: Up to so many pairs the answer is the optimum. On larger matrices the solver takes seconds where costs are nearly

@@ -1,7 +1,7 @@
 """What it costs to let a drone fly an order, and to let an order wait.
 
-The objective is weighted time to deliver. An order's weight is its priority times its age, so that waiting makes any
-order outgrow any fresh one: nobody starves. Its deadline adds pressure while it can still be met.
+The objective is weighted time to deliver. An order's weight is its :func:`~drone_orchestrator.core.planner.urgency`, by
+which it was also chosen for planning; its deadline adds pressure while it can still be met.
 """
 
 from __future__ import annotations
@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.planner import PlannedOrder
-from ..core.types import DroneReport, FleetSpec, Priority
+from ..core.types import DroneReport, FleetSpec
+from .arrays import BoolArray, FloatArray
 from .energy import delivery_time_s
 from .feasibility import rows_by_class
 from .legs import Legs
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-
-PRIORITY_FACTOR = {Priority.LOW: 1.0, Priority.NORMAL: 2.0, Priority.HIGH: 4.0, Priority.URGENT: 8.0}
-AGEING_S = 300.0  # an order's weight grows by its first weight every so often
 PRESSURE_S = 600.0  # a deadline with less slack than this adds weight
 LATE_S = 600.0  # missing the deadline counts as so much more time to deliver
 MAX_DELIVERY_S = 1e6  # no delivery takes longer
@@ -44,11 +39,11 @@ def weights(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolA
     ages like the others.
     """
     age_s = _ages_s(orders)
-    priority = np.array([PRIORITY_FACTOR[o.order.priority] for o in orders], dtype=np.float64)
+    urgency = np.array([o.urgency for o in orders], dtype=np.float64)
     fastest_s = np.min(times_s, axis=0, where=feasible, initial=MAX_DELIVERY_S)
     slack_s = _deadlines_s(orders) - age_s - fastest_s
     pressure = np.where(slack_s >= 0.0, np.clip(1.0 - slack_s / PRESSURE_S, 0.0, 1.0), 0.0)
-    return np.asarray(priority * (1.0 + age_s / AGEING_S) * (1.0 + pressure), dtype=np.float64)
+    return np.asarray(urgency * (1.0 + pressure), dtype=np.float64)
 
 
 def costs(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArray) -> FloatArray:

@@ -14,11 +14,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..core.types import DroneClass
-
-FloatArray = NDArray[np.float64]
+from .arrays import FloatArray
 
 SECONDS_PER_HOUR = 3600.0
 

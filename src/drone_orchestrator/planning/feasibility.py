@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.types import DroneClass, DroneReport, FleetSpec, Order, Phase
 from ..core.zones import blocked_way
+from .arrays import BoolArray, FloatArray, IndexArray
 from .energy import Mission, mission_energy_wh
 from .geo import distance_between_m
 from .legs import Legs
 from .zones import clear_of_zones
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 #: A drone on its way home empty can be given its next order in the air.
 AVAILABLE_PHASES = frozenset({Phase.IDLE, Phase.RETURNING})
@@ -89,7 +86,7 @@ def wants_class(orders: Sequence[Order], drone_class: DroneClass) -> BoolArray:
     return np.array([o.drone_class in (None, drone_class.name) for o in orders], dtype=np.bool_)
 
 
-def rows_by_class(fleet: FleetSpec, drones: Sequence[DroneReport]) -> Iterator[tuple[DroneClass, NDArray[np.intp]]]:
+def rows_by_class(fleet: FleetSpec, drones: Sequence[DroneReport]) -> Iterator[tuple[DroneClass, IndexArray]]:
     """Each class of the fleet with the indices of its drones; drones of an unknown class are left out."""
     for drone_class in fleet.classes:
         rows = np.array([i for i, d in enumerate(drones) if d.drone_class == drone_class.name], dtype=np.intp)

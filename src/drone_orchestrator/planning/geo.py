@@ -15,11 +15,11 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..core.types import GeoPoint
+from .arrays import FloatArray
 
-FloatArray = NDArray[np.float64]
 #: x, y and z of unit vectors, one after another.
 Unit = tuple[FloatArray, FloatArray, FloatArray]
 

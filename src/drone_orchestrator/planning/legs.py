@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
+from .arrays import FloatArray
 from .geo import distance_of_units_m, units
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..core.planner import Pairing, PlannedOrder
+from ..core.planner import Pairing, PlannedOrder, drop_dominated, energy_rank
 from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
+from .arrays import BoolArray, FloatArray, IndexArray
 from .assignment import assign
 from .cost import costs, delivery_times_s, weights
 from .feasibility import feasible_with_full_battery, is_available, needed_wh, spare_wh
 from .legs import measure
 from .single import soonest
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IndexArray = NDArray[np.intp]
 #: ``(orders, times_s, feasible, drones) -> pairs of indices``; times and mask are ``(n, m)``, a row for each group of
 #: drones that are alike; ``drones`` ``(n,)`` says how many.
 Choice = Callable[[Sequence[PlannedOrder], FloatArray, BoolArray, IndexArray], list[tuple[int, int]]]
@@ -53,7 +49,7 @@ def _plan(
     fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder], choose: Choice
 ) -> list[Pairing]:
     """Measure, mask, choose. Both sides are sorted by id first, so that ties do not depend on the order of input."""
-    drones = _worth_a_look(drones, len(orders))
+    drones = _candidates(drones, len(orders))
     orders = sorted(orders, key=lambda o: o.order.message_id)
     if not drones or not orders:
         return []
@@ -103,14 +99,11 @@ def _by_ability(
     return alike, place_of, np.array(masks)
 
 
-def _worth_a_look(drones: Sequence[DroneReport], orders: int) -> list[DroneReport]:
-    """Those that could be chosen, by id. Of drones of a class in one place, as those in the depot are, whoever has more
-    energy can do all that the others can, in the same time: of each such group there are no more than ``orders``."""
+def _candidates(drones: Sequence[DroneReport], orders: int) -> list[DroneReport]:
+    """Return the available drones that are not dominated, by id."""
     kept: list[DroneReport] = []
     for here in _by_place([d for d in drones if is_available(d) and not math.isnan(d.energy_wh)]):
-        if len(here) > orders:
-            here = heapq.nsmallest(orders, here, key=lambda d: (-d.energy_wh, d.drone_id))
-        kept += here
+        kept += drop_dominated(sorted(here, key=energy_rank), orders) if len(here) > orders else here
     return sorted(kept, key=lambda d: d.drone_id)
 
 

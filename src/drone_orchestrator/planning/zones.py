@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
 from ..core.zones import MAX_ZONES, Airspace, Place, Shape, airspace, blocked_way
+from .arrays import BoolArray, FloatArray, IndexArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IndexArray = NDArray[np.intp]
 #: So many orders are judged one by one, by what the core remembers of each: that takes less time than arrays.
 FEW_ORDERS = 16
 

@@ -14,11 +14,11 @@ import pytest
 import scipy.optimize
 from fleets import DEPOT, FLEET, HEAVY, LIGHT, at, drone, wanted
 
-from drone_orchestrator.core.planner import Pairing, PlannedOrder, Planner
+from drone_orchestrator.core.planner import PRIORITY_FACTOR, Pairing, PlannedOrder, Planner
 from drone_orchestrator.core.types import DroneReport, FleetSpec, GeoPoint, Phase, Priority
 from drone_orchestrator.planning import assignment
 from drone_orchestrator.planning.assignment import EXACT_PAIRS, assign
-from drone_orchestrator.planning.cost import LATE_S, LEFT_OUT_FACTOR, PRIORITY_FACTOR
+from drone_orchestrator.planning.cost import LATE_S, LEFT_OUT_FACTOR
 from drone_orchestrator.planning.energy import mission_energy_wh
 from drone_orchestrator.planning.planner import AssignmentPlanner, GreedyPlanner
 

@@ -6,8 +6,10 @@ import heapq
 import math
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterator
 
 from ..lanes import Ledger
+from ..planner import drop_dominated, energy_rank
 from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase
 from ..view import FleetView
 from . import breakers
@@ -70,7 +72,7 @@ class Roster:
             allowed = math.floor(drone_class.lend_fraction * self._living.get(name, 0))
             # A lane that nobody could be found for is not looked through: it may be the one that is flooded.
             wanted = name in free or (bool(free) and term.waiting.any_open(name))
-            orders = term.waiting.pressing(name, self._state.policy.plan_orders, now.wall_s) if wanted else []
+            orders = term.waiting.most_urgent(name, self._state.policy.plan_orders, now.wall_s) if wanted else []
             lanes.append(
                 LaneRound(
                     drone_class,
@@ -84,28 +86,27 @@ class Roster:
         return lanes
 
     def _able(self, orders: int, now: Instant) -> dict[str, list[DroneReport]]:
-        """The drones that could take an order, by class. Of those in one place, as in the depot, there are no more than
-        ``orders``: whoever has more energy can do all that the others there can, in the same time."""
+        """Return the drones that could take one of ``orders`` orders, by class, without dominated ones."""
         able: dict[str, list[DroneReport]] = {}
-        state = self._state
         for (drone_class, _), row in self._places.items():
-            left = orders
-            for _, drone_id in row:
-                drone = state.drones[drone_id]
-                if state.is_silent(drone, now) or self._is_barred(drone, now):
-                    continue
-                able.setdefault(drone_class, []).append(drone.report)
-                left -= 1
-                if left <= 0:
-                    break
+            here = list(drop_dominated(self._ready(row, now), orders))
+            if here:
+                able.setdefault(drone_class, []).extend(here)
         return able
 
+    def _ready(self, row: list[_Rank], now: Instant) -> Iterator[DroneReport]:
+        state = self._state
+        for _, drone_id in row:
+            drone = state.drones[drone_id]
+            if not state.is_silent(drone, now) and not self._is_barred(drone, now):
+                yield drone.report
+
     def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:
-        """Of very many free drones the planner sees those with the most energy: it could hardly choose a better one."""
+        """Return the free drones with the most energy, as many as one planning round considers."""
         most = self._state.policy.plan_drones
         if len(free) <= most:
             return free
-        return heapq.nsmallest(most, free, key=lambda report: (-report.energy_wh, report.drone_id))
+        return heapq.nsmallest(most, free, key=energy_rank)
 
     def _update(self, drone_id: str, term: Term) -> None:
         """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
@@ -122,7 +123,7 @@ class Roster:
             self._lent[drone_id] = report.drone_class
         taken = served is not None or self._view.is_corrupt(drone_id, (Kind.ASSIGNMENT, Kind.BREAKER))
         free = is_free(report) and not taken and not math.isnan(report.energy_wh)
-        self._keep(drone_id, ((report.drone_class, report.position), (-report.energy_wh, drone_id)) if free else None)
+        self._keep(drone_id, ((report.drone_class, report.position), energy_rank(report)) if free else None)
 
     def _keep(self, drone_id: str, free: tuple[_Place, _Rank] | None) -> None:
         """Keep where the drone is free, and how it ranks there; ``None``: it is not."""

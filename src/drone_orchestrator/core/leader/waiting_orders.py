@@ -1,6 +1,6 @@
-"""The orders that wait for a drone, kept so that planning finds the most pressing ones without looking at all of them.
+"""Orders that wait for a drone, kept so that planning finds the most urgent ones without going through all of them.
 
-Among orders of one priority the oldest presses most at any time, so each lane keeps one row for each priority, by age.
+Among orders of one priority the oldest is always the most urgent, so each lane keeps a row per priority, by age.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from itertools import islice
 
 from ..planner import PlannedOrder
 from ..types import Order, Priority
-
-#: An order that waits so long (s) presses as much as a fresh one of twice its priority.
-AGEING_S = 300.0
 
 
 class WaitingOrders:
@@ -63,11 +60,11 @@ class WaitingOrders:
         """Whether an order of ``lane`` waits that drones of other classes may fly, too."""
         return self._open[lane] > 0
 
-    def pressing(self, lane: str, most: int, wall_s: float) -> list[PlannedOrder]:
-        """At most ``most`` orders of ``lane``, those that press most first. Age presses too: nobody starves."""
+    def most_urgent(self, lane: str, most: int, wall_s: float) -> list[PlannedOrder]:
+        """Return at most ``most`` orders of ``lane``, the most urgent first (:func:`~..planner.urgency`)."""
         rows = [self._planned(row, wall_s) for row in self._rows.get(lane, {}).values() if row]
         # Most orders are of one priority, and a row by itself is in order.
-        merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=_pressure)
+        merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=_most_urgent_first)
         return list(islice(merged, most))
 
     def not_begun(self, lane: str, most: int) -> list[str]:
@@ -79,7 +76,5 @@ class WaitingOrders:
             yield PlannedOrder(self._orders[message_id][1], max(0.0, wall_s - submitted_at))
 
 
-def _pressure(waiting: PlannedOrder) -> tuple[float, float, str]:
-    """What presses most comes first."""
-    order = waiting.order
-    return -order.priority * (1.0 + waiting.age_s / AGEING_S), order.submitted_at, order.message_id
+def _most_urgent_first(waiting: PlannedOrder) -> tuple[float, float, str]:
+    return -waiting.urgency, waiting.order.submitted_at, waiting.order.message_id

@@ -15,7 +15,7 @@ from .types import Entry, FleetSpec, Kind, Order, Saga, SagaStatus
 from .view import FleetView
 
 
-class Load(str, Enum):
+class Occupancy(str, Enum):
     """What an order is to its lane."""
 
     WAITING = "waiting"  # accepted, and no drone reserved for it
@@ -66,12 +66,12 @@ def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order]
     return next(able, strong[0] if strong else fleet.classes[0]).name
 
 
-def load_of(saga: Saga) -> Load | None:
+def occupancy_of(saga: Saga) -> Occupancy | None:
     """What the order of ``saga`` is to its lane; ``None``: it has ended, or is parked and takes nobody's place while a
     person thinks about it. ``PENDING`` waits, again and again."""
     if saga.status is SagaStatus.PENDING:
-        return Load.WAITING
-    return None if saga.status.is_terminal or saga.parked else Load.IN_FLIGHT
+        return Occupancy.WAITING
+    return None if saga.status.is_terminal or saga.parked else Occupancy.IN_FLIGHT
 
 
 class Ledger:
@@ -84,8 +84,8 @@ class Ledger:
     def __init__(self, fleet: FleetSpec, capable: Callable[[FleetSpec, Order], bool]) -> None:
         self._fleet = fleet
         self._capable = capable
-        self._orders: dict[str, tuple[str, Load]] = {}
-        self._counts: dict[tuple[str, Load], int] = {}
+        self._orders: dict[str, tuple[str, Occupancy]] = {}
+        self._counts: dict[tuple[str, Occupancy], int] = {}
         self._drained: dict[str, int] = {}
 
     def load(self, view: FleetView) -> None:
@@ -104,26 +104,26 @@ class Ledger:
         """Count one order as ``view`` has it: by its saga, else by its inbox entry, else (or unreadable) as gone."""
         saga = view.saga_of(message_id)
         if saga is not None:
-            self.set(saga.order, load_of(saga))
+            self.set(saga.order, occupancy_of(saga))
             return
         order = view.order_of(message_id)
         if order is not None:
-            self.set(order, Load.WAITING)
+            self.set(order, Occupancy.WAITING)
         else:
             self.drop(message_id)
 
-    def set(self, order: Order, load: Load | None) -> None:
-        """Count ``order`` as ``load``; ``None``: it has ended. Its lane is found out once."""
-        if load is None:
+    def set(self, order: Order, occupancy: Occupancy | None) -> None:
+        """Count ``order`` as ``occupancy``; ``None``: it has ended. Its lane is found out once."""
+        if occupancy is None:
             self.drop(order.message_id)
             return
         lane, before = self._orders.get(order.message_id, (None, None))
-        if before is load:
+        if before is occupancy:
             return
         if lane is None:
             lane = lane_of(self._fleet, order, self._capable)
-        self._orders[order.message_id] = (lane, load)
-        self._move(lane, before, load)
+        self._orders[order.message_id] = (lane, occupancy)
+        self._move(lane, before, occupancy)
 
     def drop(self, message_id: str) -> None:
         """The order is gone; one that is not known was gone already."""
@@ -136,10 +136,10 @@ class Ledger:
         return self._orders.get(message_id, (None, None))[0]
 
     def waiting(self, lane: str) -> int:
-        return self._counts.get((lane, Load.WAITING), 0)
+        return self._counts.get((lane, Occupancy.WAITING), 0)
 
     def in_flight(self, lane: str) -> int:
-        return self._counts.get((lane, Load.IN_FLIGHT), 0)
+        return self._counts.get((lane, Occupancy.IN_FLIGHT), 0)
 
     def drained(self, lane: str) -> int:
         """How many orders have left off waiting since this ledger was made, less those that came back to it."""
@@ -152,14 +152,14 @@ class Ledger:
             return Level.UNSPECIFIED
         return level_of(self.waiting(lane), drone_class.max_waiting)
 
-    def _move(self, lane: str, before: Load | None, after: Load | None) -> None:
+    def _move(self, lane: str, before: Occupancy | None, after: Occupancy | None) -> None:
         if before is not None:
             self._counts[lane, before] -= 1
         if after is not None:
             self._counts[lane, after] = self._counts.get((lane, after), 0) + 1
-        if before is Load.WAITING:
+        if before is Occupancy.WAITING:
             self._drained[lane] = self._drained.get(lane, 0) + 1
-        elif before is Load.IN_FLIGHT and after is Load.WAITING:
+        elif before is Occupancy.IN_FLIGHT and after is Occupancy.WAITING:
             self._drained[lane] = self._drained.get(lane, 0) - 1
 
 

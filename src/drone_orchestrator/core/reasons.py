@@ -120,7 +120,7 @@ class Reason(str, Enum):
         return tuple(reason for reason in cls if reason.consequence is consequence)
 
 
-class Refusal(str, Enum):
+class GoalRefusal(str, Enum):
     """Why a drone refuses a goal or a recall. The drone's log shows it; the leader learns only that it refused."""
 
     INVALID = "invalid"  # attempt or epoch is not positive

@@ -9,7 +9,7 @@ from fleets import DEPOT, FLEET, HEAVY, LIGHT, at
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drone_orchestrator.core.lanes import Ledger, Level, Load, Pressure, PressureGauge, lane_of
+from drone_orchestrator.core.lanes import Ledger, Level, Occupancy, Pressure, PressureGauge, lane_of
 from drone_orchestrator.core.types import (
     Corrupt,
     Entry,
@@ -102,7 +102,7 @@ def test_an_order_is_counted_once_from_the_inbox_to_its_end() -> None:
 def test_a_change_told_twice_counts_once() -> None:
     ledger = Ledger(FLEET, CAPABLE)
     for _ in range(2):
-        ledger.set(order(), Load.WAITING)
+        ledger.set(order(), Occupancy.WAITING)
     assert (ledger.waiting("light"), ledger.lane("m1")) == (1, "light")
     for _ in range(2):
         ledger.drop("m1")
@@ -117,8 +117,8 @@ def test_the_lane_is_found_out_once() -> None:
         return True
 
     ledger = Ledger(FLEET, capable)
-    for load in (Load.WAITING, Load.IN_FLIGHT, Load.WAITING, Load.IN_FLIGHT, None):
-        ledger.set(order(), load)
+    for occupancy in (Occupancy.WAITING, Occupancy.IN_FLIGHT, Occupancy.WAITING, Occupancy.IN_FLIGHT, None):
+        ledger.set(order(), occupancy)
 
     assert len(asked) == 1
 
@@ -129,7 +129,7 @@ def test_pressure_follows_what_waits() -> None:
     levels = []
     for n in range(5):
         levels.append(ledger.pressure("light"))
-        ledger.set(order(f"m{n}"), Load.WAITING)
+        ledger.set(order(f"m{n}"), Occupancy.WAITING)
 
     assert levels == [Level.CLEAR, Level.CLEAR, Level.CLEAR, Level.SLOW_DOWN, Level.FULL]
     assert ledger.pressure("light") is Level.FULL
@@ -142,8 +142,8 @@ def test_a_pressed_lane_says_when_to_come_back_and_a_clear_one_says_nothing() ->
     ledger = Ledger(fleet, CAPABLE)
     gauge = PressureGauge(fleet, ledger, 0.0)
     for n in range(6):
-        ledger.set(order(f"m{n}"), Load.WAITING)
-    ledger.set(order("m0"), Load.IN_FLIGHT)
+        ledger.set(order(f"m{n}"), Occupancy.WAITING)
+    ledger.set(order("m0"), Occupancy.IN_FLIGHT)
 
     light, heavy = gauge.read(10.0)  # one in ten seconds; of the five that wait two must leave
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.core.reasons import Consequence, Reason, Refusal
+from drone_orchestrator.core.reasons import Consequence, GoalRefusal, Reason
 from drone_orchestrator.core.types import DeliveryOutcome, Outcome
 
 ROOT = Path(__file__).parents[3]
@@ -59,7 +59,7 @@ def test_every_reason_and_refusal_is_given_somewhere() -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
     assert [r for r in Reason if ("Reason", r.name) not in named and r not in OF_OUTCOMES] == []
-    assert [r for r in Refusal if ("Refusal", r.name) not in named] == []
+    assert [r for r in GoalRefusal if ("GoalRefusal", r.name) not in named] == []
 
 
 def test_the_core_names_its_reasons_and_does_not_spell_them_out() -> None:

@@ -11,7 +11,7 @@ where the package is.
 from __future__ import annotations
 
 from ..policies import DronePolicy
-from ..reasons import Reason, Refusal
+from ..reasons import GoalRefusal, Reason
 from ..types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Outcome, Phase, Verdict
 from .events import (
     Acknowledged,
@@ -181,40 +181,40 @@ class DroneMachine:
         self._effects.append(AnswerGoal(True))
         self._fly_to_pickup()
 
-    def _refusal(self, event: GoalRequested) -> Refusal | None:
+    def _refusal(self, event: GoalRequested) -> GoalRefusal | None:
         """Return why the goal is refused, ``None`` if it is not."""
         order, goal, durable = event.order, self._durable.goal, self._durable
         if event.attempt < 1 or event.epoch < 1:
-            return Refusal.INVALID
+            return GoalRefusal.INVALID
         if event.epoch < durable.highest_epoch:
-            return Refusal.STALE_EPOCH
+            return GoalRefusal.STALE_EPOCH
         if event.attempt <= durable.closed_attempt(order.message_id):
-            return Refusal.CLOSED
+            return GoalRefusal.CLOSED
         if goal is not None:
             if goal.message_id != order.message_id:
-                return Refusal.BUSY
+                return GoalRefusal.BUSY
             if goal.attempt == event.attempt:
                 return None
             if event.attempt < goal.attempt:
-                return Refusal.SUPERSEDED
+                return GoalRefusal.SUPERSEDED
             if self._phase not in (P.TO_PICKUP, P.AWAITING_CLEARANCE):
-                return Refusal.BUSY
+                return GoalRefusal.BUSY
         elif self._phase not in (P.IDLE, P.RETURNING):
-            return Refusal.GROUNDED if self._phase is P.GROUNDED else Refusal.STARTING
+            return GoalRefusal.GROUNDED if self._phase is P.GROUNDED else GoalRefusal.STARTING
         if not 0 < order.package_weight_kg <= self._class.max_payload_kg:
-            return Refusal.TOO_HEAVY
+            return GoalRefusal.TOO_HEAVY
         if len(durable.outcomes) >= MAX_UNACKNOWLEDGED:
-            return Refusal.TOO_MANY_OUTCOMES
+            return GoalRefusal.TOO_MANY_OUTCOMES
         return None
 
     def _recall_requested(self, event: RecallRequested, now: Instant) -> None:
         goal = self._durable.goal
         if event.epoch < self._durable.highest_epoch:
-            self._effects.append(AnswerRecall(False, Refusal.STALE_EPOCH.value))
+            self._effects.append(AnswerRecall(False, GoalRefusal.STALE_EPOCH.value))
         elif goal is None or goal.key != (event.message_id, event.attempt) or self._phase is P.UNSPECIFIED:
-            self._effects.append(AnswerRecall(False, Refusal.NOT_THE_CURRENT_GOAL.value))
+            self._effects.append(AnswerRecall(False, GoalRefusal.NOT_THE_CURRENT_GOAL.value))
         elif goal.dropping:
-            self._effects.append(AnswerRecall(False, Refusal.TOO_LATE.value))
+            self._effects.append(AnswerRecall(False, GoalRefusal.TOO_LATE.value))
         else:
             self._raise_epoch(event.epoch)
             if not goal.cleared:

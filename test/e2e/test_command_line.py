@@ -173,6 +173,33 @@ class Interrupted:
         return code
 
 
+#: Commands that start processes, each with the line after which it is interrupted.
+LONG = {
+    "simulate": (["simulate", "--seeds", "100000", "--jobs", "2"], ""),
+    "up": (["up", "--drones", "1", "--replicas", "1", "--http-port", "0"], "ready"),
+    "demo": (["demo", "--drones", "2"], "DELIVERED"),
+    "chaos": (["chaos", "--drones", "2", "--faults", "hang,etcd_pause"], "hang"),
+    "bench": (["bench", "steadiness", "--drones", "1", "--busy", "2", "--minutes", "5"], "takeovers"),
+    "bench lanes": (["bench", "lanes", "--seconds", "60"], ""),
+}
+
+
+@pytest.mark.parametrize("command", list(LONG))
+def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing(home: dict[str, str], tmp_path: Path, command: str) -> None:
+    args, line = LONG[command]
+    running = Interrupted(home, *args, cwd=tmp_path)
+    if line:
+        running.wait_line(line)
+    running.wait_children(2)
+    family = running.family()
+    os.killpg(running.process.pid, signal.SIGINT)
+    running.wait_line("once more ends at once")
+    assert running.stop(signal.SIGINT) == 130  # whether or not it had ended by then
+    _, alive = psutil.wait_procs(family, timeout=90)
+    assert alive == []
+    assert "Traceback" not in "".join(running.lines)
+
+
 @pytest.mark.parametrize("command", ["demo", "up"])
 @pytest.mark.parametrize("children", [0, 1, 4])
 def test_ctrl_c_while_it_starts_leaves_nothing(

@@ -16,7 +16,7 @@ from office import Office
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.cli.context import Target
 from drone_orchestrator.cli.doctor import store
-from drone_orchestrator.cli.doctor.command import check_machine
+from drone_orchestrator.cli.doctor.command import machine_checks
 from drone_orchestrator.cli.doctor.dds import Heard, check_dds
 from drone_orchestrator.cli.doctor.finding import ERROR, OK, WARNING, Finding
 from drone_orchestrator.core import saga as sagas
@@ -204,7 +204,7 @@ def test_the_command_gives_all_of_it_as_json(office: Office) -> None:
 
 
 def test_every_check_is_explained(office: Office) -> None:
-    names = {finding.name for finding in check_machine([], 8080)} | set(look(office))
+    names = {check().name for check in machine_checks([], 8080)} | set(look(office))
     names |= set(heard(office, instance="x", region="y"))
     text = PAGE.read_text(encoding="utf-8")
     assert [name for name in sorted(names) if f"| `{name}` |" not in text] == []

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -26,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+from . import leftovers
 
 _WRAPPER = """\
 import ctypes, os, signal, sys
@@ -41,7 +42,7 @@ _POLL_S = 0.02
 _STOP_TIMEOUT_S = 3.0
 _STOP_LEAST_S = 0.5
 _LOG_TAIL_CHARS = 2000
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
 
 
 class EtcdNotStarted(RuntimeError):
@@ -115,7 +116,7 @@ class EtcdProcess:
         self._members: list[_Member] = []
         try:
             with _interrupts_afterwards():
-                self._dir = self._dir or Path(tempfile.mkdtemp(prefix="drone-etcd-"))
+                self._dir = self._dir or leftovers.new_folder("drone-etcd-")
             self._start_all(members, self._dir)
         except BaseException:
             self.stop()
@@ -185,7 +186,7 @@ class EtcdProcess:
                 process.kill()
                 process.wait()
         if self._own_dir and self._dir is not None:
-            shutil.rmtree(self._dir, ignore_errors=True)
+            leftovers.remove(self._dir)
 
     def __enter__(self) -> EtcdProcess:
         return self
@@ -272,6 +273,13 @@ def _interrupts_afterwards() -> Iterator[None]:
             signal.signal(number, handler)
     for came_number, frame in came:
         handlers[signal.Signals(came_number)](came_number, frame)
+
+
+def read_metrics(endpoint: str) -> str:
+    """Return the metrics page of the etcd at ``endpoint`` (URL). Raises ``OSError``."""
+    with _DIRECT.open(f"{endpoint}/metrics", timeout=5.0) as answer:
+        page: bytes = answer.read()
+    return page.decode()
 
 
 def _healthy(endpoint: str) -> bool:

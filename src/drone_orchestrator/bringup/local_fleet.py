@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from . import dds
+from . import dds, leftovers
 from .etcd_process import EtcdProcess
 from .plan import REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, processes
 
@@ -132,7 +131,7 @@ class LocalFleet:
         wiring: Wiring | None = None,
         on_exit: Callable[[str, int], None] | None = None,
     ) -> None:
-        self.workdir = Path(tempfile.mkdtemp(prefix="drone_orchestrator_"))
+        self.workdir = leftovers.new_folder()
         self.log_dir = self.workdir / "log"
         self.log_dir.mkdir()
         self._own_etcd = etcd is None
@@ -287,7 +286,7 @@ class LocalFleet:
             self._etcd.stop()
         if self._reservation is not None:
             self._reservation.release()
-        shutil.rmtree(self.workdir, ignore_errors=True)
+        leftovers.remove(self.workdir)
 
     # --- the supervisor's thread --------------------------------------------------------------------------------
 

@@ -34,5 +34,22 @@ def default_fleet_config() -> Path:
 
 
 def default_data_dir() -> Path:
-    """Where what must outlive a process is kept if nobody says where: ``$ROS_HOME/drone_orchestrator``."""
-    return Path(os.environ.get("ROS_HOME") or Path.home() / ".ros") / "drone_orchestrator"
+    """The folder of what must outlive a process, unless a parameter names one: ``$ROS_HOME/drone_orchestrator``.
+
+    Raises :class:`FileNotFoundError` if the user has no home folder.
+    """
+    try:
+        return expanded(os.environ.get("ROS_HOME") or "~/.ros") / "drone_orchestrator"
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, or set ROS_HOME") from error
+
+
+def expanded(path: str) -> Path:
+    """Return ``path`` with the home folder in place of a leading ``~``.
+
+    Raises :class:`FileNotFoundError` if there is no such home folder.
+    """
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise FileNotFoundError(f"{path}: there is no such home folder; write the whole path")
+    return Path(found)

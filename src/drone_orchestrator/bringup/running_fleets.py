@@ -12,6 +12,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import leftovers
+
 
 @dataclass(frozen=True, slots=True)
 class RunningFleet:
@@ -37,15 +39,12 @@ def register(fleet: RunningFleet) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{fleet.pid}.json"
     path.write_text(json.dumps(asdict(fleet)))
-    return path
+    return leftovers.note(path)
 
 
 def unregister(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    try:
-        path.parent.rmdir()
-    except OSError:
-        pass  # other fleets are in it
+    """Make a fleet unknown again."""
+    leftovers.remove(path)
 
 
 def running() -> list[RunningFleet]:

@@ -110,6 +110,20 @@ class _Number(click.ParamType):
         return number
 
 
+class UserPath(click.Path):
+    """A path in which ``~`` stands for the user's home, as a shell has it only at the start of a word."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith("~"):
+            from ..bringup import paths
+
+            try:
+                value = str(paths.expanded(value))
+            except FileNotFoundError as error:
+                self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def positive(least: float = 0.001, most: float = 1e6) -> click.ParamType:
     """The type of an option that takes a number from ``least`` to ``most``."""
     return _Number(least, most)

@@ -16,6 +16,7 @@ from ..bringup.local_fleet import FleetError, LocalFleet, Wiring
 from ..bringup.plan import FleetOptions
 from ..ports import StoreError
 from .output import Failure, Output
+from .ros_session import require_ros_environment
 
 READY_TIMEOUT_S = 60.0
 
@@ -44,6 +45,7 @@ def running(
     def exited(name: str, code: int) -> None:
         out.say(f"[yellow]{name} ended ({cause(code)}); starting it again[/yellow]")
 
+    require_ros_environment({**os.environ, "ROS_DOMAIN_ID": ""})  # the fleet gets a domain of its own
     path = None
     try:
         with LocalFleet(options, wiring=wiring, on_exit=on_exit or exited) as fleet:
@@ -87,7 +89,7 @@ def _wait_ready(fleet: LocalFleet) -> None:
     while fleet.options.gateway:
         fleet.check()
         try:
-            if httpx.get(f"{fleet.url}/readyz", timeout=2.0).status_code == 200:
+            if httpx.get(f"{fleet.url}/readyz", timeout=2.0, trust_env=False).status_code == 200:
                 return
         except httpx.HTTPError:
             pass  # not listening yet

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
-import signal
 import sys
-from types import FrameType
+import tempfile
+import threading
+import traceback
 
 import click
 from click.shell_completion import CompletionItem
 
 from .. import __version__
+from . import interrupts
 from .commands.command_group import CommandGroup
 from .output import Failure
 
@@ -59,35 +62,62 @@ def fleetctl() -> None:
     """Run, watch and check a fleet of delivery drones."""
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Entry point; turns every way to fail into its exit code and one line."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _never_trace()
+    interrupts.install()
     try:
         code = fleetctl(prog_name="fleetctl", standalone_mode=False)
-        sys.stdout.flush()  # here, where a reader that went away is still noticed
+        sys.stdout.flush()  # here, where a closed pipe is still noticed
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "fleetctl"
-        print(f"{command}: {' '.join(error.format_message().split())} (see {command} --help)", file=sys.stderr)
+        _tell(f"{command}: {error.format_message()} (see {command} --help)")
         code = 2
     except Failure as error:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-        code = 130
+        code = interrupts.EXIT_CODE
     except BrokenPipeError:
-        # The reader went away (`| head`): there is nobody left to tell.
+        # The reader went away (`| head`), so there is nothing left to report.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:  # a full disk, a folder that may not be written, no more descriptors
         where = f"{error.filename}: " if error.filename else ""
-        print(f"fleetctl: {where}{error.strerror or error}", file=sys.stderr)
+        _tell(f"fleetctl: {where}{error.strerror or error}")
+        code = 2
+    except Exception as error:
+        _report_defect(error)
         code = 2
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _never_trace() -> None:
+    """Let no error of a thread or of a stream's encoding show a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    threading.excepthook = lambda failed: _report_defect(failed.exc_value)
+    sys.unraisablehook = lambda failed: _report_defect(failed.exc_value)
+
+
+def _report_defect(error: BaseException | None) -> None:
+    """Say in one line that fleetctl has a defect, and where the traceback is kept."""
+    if error is None or isinstance(error, KeyboardInterrupt | SystemExit):
+        return
+    text = f"fleetctl: unexpected {type(error).__name__}: {error}"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="fleetctl-", suffix=".log", delete=False) as log:
+            traceback.print_exception(error, file=log)
+        text += f"; please report it with {log.name}"
+    except OSError:
+        pass  # nowhere to keep the traceback
+    _tell(text)
+
+
+def _tell(text: str) -> None:
+    print(" ".join(text.split()), file=sys.stderr)
 
 
 if __name__ == "__main__":

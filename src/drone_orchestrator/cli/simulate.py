@@ -17,6 +17,7 @@ from ..simulation.profile import PROFILES, Profile
 from ..simulation.seeds import Summary, run_seeds
 from ..simulation.world import SeedResult, World
 from ..verification.records import INVARIANTS
+from .interrupts import waiting_for
 from .output import Output
 
 #: A failing seed shows so many of its problems.
@@ -99,7 +100,10 @@ def _run_one(out: Output, seed: int, profile: Profile, trace: bool) -> tuple[Sum
 
 def _run_many(start: int, count: int, profile: Profile, jobs: int) -> Summary:
     summary = Summary()
-    with click.progressbar(length=count, label="simulating", file=sys.stderr) as bar:
+    with (
+        waiting_for("the seeds under way to end"),
+        click.progressbar(length=count, label="simulating", file=sys.stderr) as bar,
+    ):
         for result in run_seeds(range(start, start + count), profile, min(jobs, count)):
             summary.add(result)
             bar.update(1)

@@ -55,11 +55,12 @@ def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: in
 def _say_ready(out: Output, fleet: LocalFleet, domain: int) -> None:
     """What one needs next, in the words in which this command was called."""
     called = Path(sys.argv[0])
-    me = (
-        os.path.relpath(called)
-        if called.name == "fleetctl" and called.is_file() and called.is_absolute()
-        else "fleetctl"
-    )
+    me = "fleetctl"
+    if called.name == me and called.is_file() and called.is_absolute():
+        try:
+            me = os.path.relpath(called)
+        except OSError:  # the working folder was removed
+            me = str(called)
     options = fleet.options
     out.say(
         f"[bold green]ready[/bold green]  {options.drones} drones, {options.replicas} orchestrators, {options.region}"

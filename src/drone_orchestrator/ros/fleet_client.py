@@ -41,7 +41,8 @@ class _Session:
 
     def __init__(self, namespace: str) -> None:
         self._context = rclpy.Context()
-        rclpy.init(context=self._context)
+        # No log files: a program that only asks needs no folder for them, and may have no home.
+        rclpy.init(args=["--ros-args", "--disable-external-lib-logs"], context=self._context)
         self.node = Node("fleetctl", context=self._context, namespace=namespace, enable_rosout=False)
         self.executor = SingleThreadedExecutor(context=self._context)
         self.executor.add_node(self.node)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
 from ..runtime import gc_tuning
+from ..runtime.signals import interrupts_held_back
 from ..verification.records import INVARIANTS
 from .profile import Profile
 from .world import SeedResult, World
@@ -33,7 +32,7 @@ def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[See
     # Spawned, not forked: a fork would copy the locks of other threads in whatever state they are.
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=gc_tuning.calm)
     try:
-        with _interrupts_held_back():
+        with interrupts_held_back():
             futures = [pool.submit(run_seed, seed, profile) for seed in seeds]
         for future in as_completed(futures):
             yield future.result()
@@ -63,13 +62,3 @@ class Summary:
         self.ended.update(result.ended)
         self.faults.update(result.faults)
         self.invariants.update(result.invariants)
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Keep a terminal's interrupt from processes started within: their parent ends them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

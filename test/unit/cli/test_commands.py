@@ -23,9 +23,11 @@ SLOW = {
 }
 #: What of our own help may import: the declarations, and plain data that they name.
 OURS = (
+    "drone_orchestrator.bringup.leftovers",
     "drone_orchestrator.cli.commands",
     "drone_orchestrator.cli.completion",
     "drone_orchestrator.cli.context",
+    "drone_orchestrator.cli.interrupts",
     "drone_orchestrator.cli.main",
     "drone_orchestrator.cli.output",
     "drone_orchestrator.cli.trial.fault_kinds",

@@ -18,7 +18,6 @@ import itertools
 import os
 import random
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -30,7 +29,7 @@ import click
 import numpy as np
 from rich.markup import escape
 
-from ...bringup import town
+from ...bringup import leftovers, town
 from ...bringup.fleet_config import FleetConfigError, load, save
 from ...bringup.plan import FleetOptions
 from ...core import saga as sagas
@@ -76,8 +75,8 @@ class Broken(click.ClickException):
 
 def failover(out: Output, kills: int, drones: int, seed: int, picture_path: Path | None) -> None:
     """Run ``fleetctl bench failover``."""
-    with tempfile.TemporaryDirectory() as folder:
-        document = _measure(out, kills, drones, seed, Path(folder))
+    with leftovers.temporary_folder() as folder:
+        document = _measure(out, kills, drones, seed, folder)
     _summarise(out, document)
     if picture_path is not None:
         charts.save(picture_path, picture(document))

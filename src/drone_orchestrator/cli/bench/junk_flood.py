@@ -19,6 +19,7 @@ from typing import Any
 
 from ...bringup import fleet_config
 from ...bringup.plan import FleetOptions
+from ...runtime.signals import interrupts_held_back
 from ..fleet_run import cause, running
 from ..output import Failure, Output
 
@@ -191,7 +192,8 @@ def _measure(out: Output, seconds: float, turns: int, per_s: float) -> dict[str,
         flooder = multiprocessing.get_context("spawn").Process(
             target=flood, args=(theirs, host, int(port), per_s), daemon=True
         )
-        flooder.start()
+        with interrupts_held_back():
+            flooder.start()
         try:
             quiet, flooded, told, refused = asyncio.run(take_turns(host, int(port), seconds, turns, ours))
             ours.send(None)

@@ -33,6 +33,7 @@ from ...planning.planner import AssignmentPlanner
 from ...runtime.breaker import StoreBreaker
 from ...runtime.driver import Driver
 from ...runtime.projection import Projection
+from ...runtime.signals import interrupts_held_back
 from ...store import EtcdStore
 from ...telemetry.metrics import Metrics
 from ..output import Failure, Output
@@ -188,7 +189,8 @@ class _LanesBench:
         ours, theirs = spawned.Pipe()
         arguments = (theirs, tuple(self._etcd.endpoints), self._fleet, rate_per_s)
         flooder = spawned.Process(target=_flood, args=arguments, name="flood", daemon=True)
-        flooder.start()
+        with interrupts_held_back():
+            flooder.start()
         try:
             self._hear(ours)
             yield

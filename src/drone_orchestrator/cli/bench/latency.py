@@ -33,6 +33,7 @@ from ...planning.planner import AssignmentPlanner
 from ...ports import StoreError
 from ...runtime import gc_tuning
 from ...runtime.driver import Driver
+from ...runtime.signals import interrupts_held_back
 from ...store import EtcdStore
 from ..output import Failure, Output
 from . import charts
@@ -100,7 +101,8 @@ def _pipeline(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[
         one_class = replace(fleet, classes=fleet.classes[:1])
         arguments = (theirs, local.etcd.endpoints, one_class, options.drones)
         leader = spawned.Process(target=_lead, args=arguments, name="leader", daemon=True)
-        leader.start()
+        with interrupts_held_back():
+            leader.start()
         theirs.close()
         try:
             if not ours.poll(LEADS_WITHIN_S):

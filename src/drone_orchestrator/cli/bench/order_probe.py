@@ -6,7 +6,6 @@ import http.client
 import itertools
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...bringup import fleet_config
+from ...bringup import fleet_config, leftovers
 from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions
 from ...core.types import Kind, Saga, SagaStatus, Snapshot, StoreChange
@@ -177,8 +176,8 @@ def _memory() -> Iterator[Path]:
     """Create a folder in memory if the system supports that."""
     memory = Path("/dev/shm")
     where = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="drone_orchestrator_", dir=where) as folder:
-        yield Path(folder)
+    with leftovers.temporary_folder(where=where) as folder:
+        yield folder
 
 
 @contextmanager

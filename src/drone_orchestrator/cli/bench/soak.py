@@ -13,10 +13,8 @@ from __future__ import annotations
 import logging
 import re
 import statistics
-import tempfile
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,8 +24,8 @@ from typing import Any
 
 import psutil
 
-from ...bringup import fleet_config
-from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess
+from ...bringup import fleet_config, leftovers
+from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess, read_metrics
 from ...core.changes import Fate, Retirement, Transition
 from ...core.leader.events import CommitDone
 from ...core.leader.orchestrator import Orchestrator
@@ -60,7 +58,6 @@ FEWEST_SAMPLES = 8
 _KEYS = "etcd_debugging_mvcc_keys_total"
 _IN_USE = "etcd_mvcc_db_total_size_in_use_in_bytes"
 _GAUGE = re.compile(rf"^({_KEYS}|{_IN_USE}) (\S+)$", re.MULTILINE)
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # ignores proxies of the environment
 
 
 def soak(
@@ -75,14 +72,14 @@ def soak(
 ) -> None:
     """Run ``fleetctl bench soak``."""
     try:
-        with tempfile.TemporaryDirectory(prefix="drone_orchestrator_") as folder:
-            kept = Soak(Path(folder) / "kept", drones=drones, outstanding=outstanding, compaction=compaction).run(
+        with leftovers.temporary_folder() as folder:
+            kept = Soak(folder / "kept", drones=drones, outstanding=outstanding, compaction=compaction).run(
                 baseline_orders
             )
             per_order = kept.samples[-1].in_use_bytes / baseline_orders
             out.say(f"nothing retired: {baseline_orders} orders leave {per_order / 1e3:.1f} kB each in etcd")
             run = Soak(
-                Path(folder) / "retired",
+                folder / "retired",
                 drones=drones,
                 outstanding=outstanding,
                 compaction=compaction,
@@ -421,6 +418,5 @@ def _message_id(number: int) -> str:
 
 def measure(endpoint: str) -> tuple[int, int]:
     """Return live keys and bytes in use of the etcd at ``endpoint`` (URL), from its metrics. Raises ``OSError``."""
-    with _DIRECT.open(f"{endpoint}/metrics", timeout=5.0) as answer:
-        values = {name: float(value) for name, value in _GAUGE.findall(answer.read().decode())}
+    values = {name: float(value) for name, value in _GAUGE.findall(read_metrics(endpoint))}
     return int(values[_KEYS]), int(values[_IN_USE])

@@ -20,6 +20,7 @@ from ...bringup import town
 from ...bringup.fleet_config import FleetConfigError, load
 from ...bringup.local_fleet import LocalFleet, dies_with_parent
 from ...bringup.plan import FleetOptions, heaviest_kg
+from ...runtime.signals import interrupts_held_back
 from ..fleet_run import running
 from ..output import Failure, Output
 from ..trial.run_record import Observer
@@ -93,7 +94,8 @@ def _await_leader(observer: Observer, timeout_s: float = 30.0) -> None:
 def busy(count: int) -> Iterator[None]:
     """Run ``count`` busy processes at this process's priority within the context."""
     command = [*dies_with_parent(), sys.executable, "-c", _BUSY]
-    hogs = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(count)]
+    with interrupts_held_back():
+        hogs = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(count)]
     try:
         yield
     finally:

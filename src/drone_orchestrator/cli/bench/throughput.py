@@ -18,10 +18,8 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import re
-import tempfile
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -29,8 +27,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...bringup import fleet_config, town
-from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess
+from ...bringup import fleet_config, leftovers, town
+from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess, read_metrics
 from ...bringup.plan import FleetOptions
 from ...core.admission import parse_order
 from ...core.changes import Change, Fate, Transition
@@ -42,6 +40,7 @@ from ...planning.planner import AssignmentPlanner
 from ...ports import Clock, CommitResult, StoreError
 from ...runtime import gc_tuning
 from ...runtime.driver import Driver
+from ...runtime.signals import interrupts_held_back
 from ...runtime.workers import Pool, ThreadWorkers
 from ...store import EtcdStore
 from ...store.transactions import SUBMITTED_TOGETHER
@@ -166,7 +165,7 @@ class _ThroughputBench:
     def _start(self, stack: ExitStack) -> None:
         url = ""
         if self._clients:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = stack.enter_context(leftovers.temporary_folder())
             config = str(fleet_config.save(folder / "fleet.yaml", self._fleet))
             options = FleetOptions(
                 drones=0,
@@ -230,8 +229,7 @@ class _ThroughputBench:
 
     def fsyncs(self) -> int:
         """Return how often etcd has synced its log so far, from its metrics."""
-        with urllib.request.urlopen(f"{self._endpoints[0]}/metrics", timeout=5.0) as answer:
-            found = _FSYNCS.search(answer.read().decode())
+        found = _FSYNCS.search(read_metrics(self._endpoints[0]))
         return int(found[1]) if found else 0
 
     def _hand_in(self) -> float:
@@ -270,7 +268,8 @@ class _Submitter:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=sell, args=(theirs, *arguments), daemon=True)
-        self._process.start()
+        with interrupts_held_back():
+            self._process.start()
         theirs.close()
         self._answer()  # it is ready
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..context import json_option, positive
+from ..context import UserPath, json_option, positive
 from .command_group import CommandGroup
 from .deferred import runs
 
@@ -33,7 +33,7 @@ def picture_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--picture",
         "picture_path",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=UserPath(path_type=Path, dir_okay=False),
         metavar="FILE",
         help="Draw the result as SVG.",
     )(command)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..context import json_option, positive
+from ..context import UserPath, json_option, positive
 from ..trial.fault_kinds import KINDS
 from .deferred import runs
 
@@ -62,7 +62,7 @@ _KINDS_HELP = "\n\n\b\nKinds of faults:\n" + "\n".join(f"  {kind:<11} {text}" fo
     "folder",
     default=Path("reports/chaos"),
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(path_type=Path, file_okay=False),
     help="Folder of the report.",
 )
 @json_option

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..context import json_option, positive
+from ..context import UserPath, json_option, positive
 from .deferred import runs
 
 
@@ -27,7 +27,7 @@ from .deferred import runs
     "folder",
     default=Path("reports/demo"),
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=UserPath(path_type=Path, file_okay=False),
     help="Folder of the report.",
 )
 @json_option

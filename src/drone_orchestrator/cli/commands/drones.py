@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..completion import drone_ids
+from ..completion.ids import drone_ids
 from ..context import json_option, namespace_option, positive, target_options
 from .deferred import runs
 

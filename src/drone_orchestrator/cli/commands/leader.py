@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..completion import leader_ids
+from ..completion.ids import leader_ids
 from ..context import json_option, namespace_option, target_options
 from .deferred import runs
 

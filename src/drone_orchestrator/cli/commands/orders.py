@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ...core.types import CommandAction, SagaStatus
-from ..completion import order_ids, parked_ids
-from ..context import json_option, positive, target_options
+from ..completion.ids import order_ids, parked_ids
+from ..context import UserPath, json_option, positive, target_options
 from .command_group import CommandGroup
 from .deferred import runs
 
@@ -19,7 +19,7 @@ def order() -> None:
 
 
 @order.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.argument("file", required=False, type=UserPath(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--to", "destination", metavar="LAT,LON", help="Destination, in degrees.")
 @click.option("--weight", "weight_kg", metavar="KG", type=float, help="Weight of the package.")
 @click.option("--id", "order_id", help="Your name for the order; made up where it is missing.")
@@ -27,7 +27,7 @@ def order() -> None:
 @click.option("--class", "drone_class", help="Class of drone that shall fly it.")
 @click.option("--deadline", "deadline_s", metavar="S", type=float, help="Seconds after which it is worth nothing.")
 @click.option("--message-id", help="UUID that makes a repeat harmless; made from the order's id where it is missing.")
-@click.option("--config", "config", help="Fleet description to check against.")
+@click.option("--config", "config", type=UserPath(), help="Fleet description to check against.")
 @target_options
 @json_option
 @runs("orders.command")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..context import json_option, positive
+from ..context import UserPath, json_option, positive
 from .deferred import runs
 
 
@@ -19,7 +19,7 @@ from .deferred import runs
     help="Flight so many times faster than life.",
 )
 @click.option("--http-port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--config", "config", default="", help="Fleet description (config/fleet.yaml).")
+@click.option("--config", "config", type=UserPath(), default="", help="Fleet description (config/fleet.yaml).")
 @json_option
 @runs("up")
 def up() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
-from ...bringup import paths, running_fleets
+from ...bringup import running_fleets
 from ...core.view import FleetView
 from ..context import DEFAULT_ENDPOINTS, Target
 from ..output import Failure, Output, shown
@@ -20,45 +22,47 @@ from .dds import Heard, check_dds
 from .finding import ERROR, OK, WARNING, Finding, warning
 from .store import check_store, read_view
 
+_NAME_WIDTH = 14
 _MARKS = {OK: "[green]✓", WARNING: "[yellow]!", ERROR: "[red]✗"}
 
 
 def doctor(out: Output, target: Target, listen_s: float, http_port: int, namespace: str) -> None:
     """Carry out ``fleetctl doctor``."""
     fleets = running_fleets.running()
-    with out.console.status("looking at this machine …"):
-        findings = check_machine(fleets, http_port)
+    report = _Report(out)
+    # Each finding is printed at once: what comes next may end the process.
+    for check in machine_checks(fleets, http_port):
+        report.add(check())
     asked_for = bool(fleets) or "ETCD_ENDPOINTS" in os.environ or target.endpoints != DEFAULT_ENDPOINTS
     with out.console.status("asking etcd …"):
         found, view = check_store(target, asked_for=asked_for)
-    findings += found
+    report.add(*found)
     if view is not None:
         with out.console.status("listening to DDS …"):
-            findings += _listen(target, view, namespace, listen_s)
-    _print(out, findings)
-    healthy = all(finding.level != ERROR for finding in findings)
-    out.result({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
-    raise SystemExit(0 if healthy else 1)
+            found = _listen(target, view, namespace, listen_s)
+        report.add(*found)
+    raise SystemExit(0 if report.close() else 1)
 
 
-def check_machine(fleets: list[running_fleets.RunningFleet], http_port: int) -> list[Finding]:
-    """Everything that can be said without a fleet."""
+def machine_checks(fleets: list[running_fleets.RunningFleet], http_port: int) -> list[Callable[[], Finding]]:
+    """Return the checks that need no fleet, those last that load what other programs brought."""
     share, sources = interface_folders()
     return [
-        machine.python_version(),
-        machine.ros_installation(),
-        machine.interfaces(share, sources),
-        machine.etcd_binary(),
-        machine.fleet_description(),
-        machine.loopback(),
-        machine.ros_domain(os.environ, fleets),
-        machine.shared_memory(),
-        machine.temporary_folder(Path(tempfile.gettempdir())),
-        machine.data_folder(paths.default_data_dir()),
-        machine.open_files(),
-        machine.http_port(http_port, fleets),
-        machine.supervision(),
-        machine.local_fleets(fleets),
+        machine.python_version,
+        partial(machine.interfaces, share, sources),
+        machine.etcd_binary,
+        machine.fleet_description,
+        machine.loopback,
+        partial(machine.ros_domain, os.environ, fleets),
+        partial(machine.ros_logs, os.environ),
+        machine.shared_memory,
+        partial(machine.temporary_folder, Path(tempfile.gettempdir())),
+        machine.data_folder,
+        machine.open_files,
+        partial(machine.http_port, http_port, fleets),
+        machine.supervision,
+        partial(machine.local_fleets, fleets),
+        partial(machine.ros_installation, os.environ),
     ]
 
 
@@ -87,16 +91,33 @@ def _listen(target: Target, view: FleetView, namespace: str, listen_s: float) ->
     return check_dds(view, heard, domain=domain, region=target.region)
 
 
-def _print(out: Output, findings: list[Finding]) -> None:
-    table = Table(box=None, show_header=False)
-    for finding in findings:
-        table.add_row(_MARKS[finding.level], f"[bold]{finding.name}", shown(finding.detail))
-        if finding.hint:
-            table.add_row("", "", f"→ {shown(finding.hint)}")
-    out.console.print(table)
-    wrong = sum(finding.level == ERROR for finding in findings)
-    odd = sum(finding.level == WARNING for finding in findings)
-    if wrong or odd:
-        out.say(f"[bold]{wrong} wrong, {odd} worth a look[/bold], {len(findings)} checks")
-    else:
-        out.say(f"[green]all {len(findings)} checks are well[/green]")
+class _Report:
+    """Prints findings as they come, and sums them up."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._findings: list[Finding] = []
+
+    def add(self, *findings: Finding) -> None:
+        """Print ``findings`` below the earlier ones."""
+        for finding in findings:
+            table = Table(box=None, show_header=False)
+            table.add_column(width=1)
+            table.add_column(width=_NAME_WIDTH)
+            table.add_column()
+            table.add_row(_MARKS[finding.level], f"[bold]{finding.name}", shown(finding.detail))
+            if finding.hint:
+                table.add_row("", "", f"→ {shown(finding.hint)}")
+            self._out.console.print(table)
+        self._findings += findings
+
+    def close(self) -> bool:
+        """Print the sum and the machine's answer. Returns whether nothing is wrong."""
+        wrong = sum(finding.level == ERROR for finding in self._findings)
+        odd = sum(finding.level == WARNING for finding in self._findings)
+        if wrong or odd:
+            self._out.say(f"[bold]{wrong} wrong, {odd} to consider[/bold], {len(self._findings)} checks")
+        else:
+            self._out.say(f"[green]all {len(self._findings)} checks are well[/green]")
+        self._out.result({"healthy": not wrong, "findings": [asdict(finding) for finding in self._findings]})
+        return not wrong

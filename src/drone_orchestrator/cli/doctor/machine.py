@@ -15,8 +15,9 @@ from xml.etree import ElementTree
 import psutil
 
 from ... import __version__
-from ...bringup import fleet_config, running_fleets
+from ...bringup import fleet_config, paths, running_fleets
 from ...bringup.etcd_process import EtcdNotStarted, find_etcd
+from ...ros.environment import judge_log_folder, judge_rmw, log_folder
 from .finding import OK, Finding, error, ok, warning
 
 MIN_FREE_BYTES = 1 << 30
@@ -38,13 +39,16 @@ def python_version(version: tuple[int, int] = (sys.version_info[0], sys.version_
     return ok("python", f"{platform.python_version()} at {sys.executable}")
 
 
-def ros_installation() -> Finding:
-    """rclpy and the messages can be imported."""
+def ros_installation(environment: Mapping[str, str]) -> Finding:
+    """Check that rclpy and the messages can be imported."""
+    problem = judge_rmw(environment)
+    if problem:  # importing rclpy would end this process
+        return error("ros", problem, "unset RMW_IMPLEMENTATION, or install what it names")
     try:
         from ...ros import fleet_client
-    except ImportError as problem:
+    except ImportError as missing:
         hint = "make setup, or source your ROS 2 installation and the workspace (colcon build)"
-        return error("ros", str(problem), hint)
+        return error("ros", str(missing), hint)
     return ok("ros", fleet_client.installation())
 
 
@@ -132,16 +136,27 @@ def ros_domain(environment: Mapping[str, str], fleets: Iterable[running_fleets.R
     return ok(name, f"{domain}, discovery {reach or 'as ROS has it by default'}")
 
 
+def ros_logs(environment: Mapping[str, str]) -> Finding:
+    """Check that ROS nodes can write their log files."""
+    problem = judge_log_folder(environment)
+    if problem:
+        return error("ros logs", problem, "without them no node starts; fleetctl up keeps those of its own fleet")
+    return ok("ros logs", f"in {log_folder(environment)}")
+
+
 def temporary_folder(folder: Path) -> Finding:
     """There is room for logs, journals and the history of etcd."""
     return _folder("disk", folder, "free some space, or set TMPDIR")
 
 
-def data_folder(folder: Path) -> Finding:
-    """Journals and archives can be written. A folder that is not there yet is made by whoever needs it."""
-    return _folder(
-        "data folder", folder, "give the folder to the user that runs the drones, or set data_dir (ROS_HOME)"
-    )
+def data_folder(folder: Path | None = None) -> Finding:
+    """Check that journals and archives can be written. A missing folder is made by the node that needs it."""
+    name, hint = "data folder", "give the folder to the user that runs the drones, or set data_dir (ROS_HOME)"
+    try:
+        folder = folder or paths.default_data_dir()
+    except FileNotFoundError as problem:
+        return error(name, str(problem), hint)
+    return _folder(name, folder, hint)
 
 
 def _folder(name: str, folder: Path, hint: str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 import time
 import uuid
@@ -165,7 +166,7 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
         before = find(store, order_id)
         if before.saga is None or not before.saga.parked:
             raise Failure(f"{order_id} is {before.status.value} and not parked: there is nothing to decide")
-        command = OperatorCommand(before.order.message_id, action, time.time(), getpass.getuser())
+        command = OperatorCommand(before.order.message_id, action, time.time(), _user())
         if not store.request_command(command):
             out.say("a decision waits already; it is carried out first")
         deadline = time.monotonic() + _DECISION_S
@@ -230,3 +231,11 @@ def _from_options(fields: dict[str, Any]) -> dict[str, object]:
     }
     document.update({key: value for key, value in fields.items() if value is not None})
     return document
+
+
+def _user() -> str:
+    """Return the name of the user who decides; without an entry in the user database, its number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError until Python 3.12
+        return f"uid {os.getuid()}"

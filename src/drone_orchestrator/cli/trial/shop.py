@@ -86,7 +86,7 @@ class HttpShop:
 
     def _serve(self) -> None:
         try:
-            with httpx.Client(base_url=self._url, timeout=_TIMEOUT_S) as client:
+            with httpx.Client(base_url=self._url, timeout=_TIMEOUT_S, trust_env=False) as client:
                 while not self._closing.is_set():
                     if self._may_order():
                         with self._lock:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
-from .output import printable
+from ..output import printable
 
 #: For everything: finding the fleet, asking its store, and making the list.
 _ANSWER_WITHIN_S = 1.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..core.view import FleetView
-from ..store import EtcdStore
-from .context import find_target
+from ...core.view import FleetView
+from ...store import EtcdStore
+from ..context import find_target
 
 _STORE_TIMEOUT_S = 0.5
 

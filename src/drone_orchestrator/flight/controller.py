@@ -1,10 +1,10 @@
-"""What a drone's executor needs of whatever flies the drone: our kinematic model, Gazebo, an autopilot.
+"""The interface between a drone's executor and its flight stack: the kinematic model, Gazebo, or an autopilot.
 
-A flight stack of your own is a class that keeps to :class:`FlightController`, and a function ``(setup, node)`` that
-makes one, registered as an entry point of the group ``drone_orchestrator.flight`` under the name that the executor's
-parameter ``flight`` takes. The executor calls everything on one thread, about ten times a second, in this order:
-``step``, then, as soon as ``ready`` says so, ``state``, then the commands that its decisions ask for. Whatever blocks
-there blocks all drones of the process.
+To add a flight stack, write a class that implements :class:`FlightController` and a function ``(setup, node)`` that
+creates one. Register the function as an entry point of the group ``drone_orchestrator.flight``; the executor's
+parameter ``flight`` selects it by name. The executor makes all calls on one thread, about ten times a second, in this
+order: ``step``; then, once ``ready`` is true, ``state``; then the commands that follow from its decisions. A call that
+blocks delays all drones of the process.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class Log(Protocol):
 
 
 class FlightError(Exception):
-    """The flight controller cannot do what it was told, or cannot start; the text is one line."""
+    """The flight controller cannot carry out a command, or cannot start. The text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlightSetup:
-    """What a flight controller is made from.
+    """Settings of a flight controller.
 
-    ``path``: a file of this drone's own, for what must survive a restart of the process; its folder exists.
-    ``time_scale``: simulated seconds that pass in a second of wall time; a controller that cannot have its own time
-    raises :class:`FlightError` for anything but 1. ``may_forget``: the drone's journal holds no order that may be on
-    board, so a controller whose file is damaged keeps it aside and begins anew; otherwise it raises
-    :class:`FlightError`, for nobody knows whether the drone is loaded. ``log`` is the drone's own.
+    ``path``: a file for state that must survive a restart of the process; its folder exists. ``time_scale``: simulated
+    seconds per second of wall time; a controller without its own time raises :class:`FlightError` unless it is 1.
+    ``may_forget``: the drone's journal has no order that may be on board. A controller whose file is damaged then keeps
+    the file aside and starts anew; otherwise it raises :class:`FlightError`, because the drone may be loaded. ``log``
+    is the drone's logger.
     """
 
     drone_id: str
@@ -53,13 +53,13 @@ class FlightSetup:
 
 @dataclass(frozen=True, slots=True)
 class FlightState:
-    """What the flight controller senses. Local axes are east, north, up from the depot's ground.
+    """Sensor values of the drone. Local axes are east, north, up from the depot's ground.
 
     ``at_target``: landed at the point of the last ``goto``, within 2 m; false before the first ``goto`` and after
-    ``hold``. ``payload_on_board`` is the payload sensor's word: what is true of the drone, also after the process died
-    in the middle of ``load`` or ``drop``. ``fault``: machine-readable reason (``lower_case``) why the drone should stay
-    on the ground, ``""`` for none. The executor grounds the drone for it, for good: a person lifts that. So what may
-    pass by itself is no fault yet.
+    ``hold``. ``payload_on_board``: reading of the payload sensor, correct also after the process died during ``load``
+    or ``drop``. ``fault``: machine-readable reason (``lower_case``) why the drone must stay on the ground, ``""`` for
+    none. The executor then grounds the drone until a person lifts the grounding, so a condition that may pass by itself
+    is not a fault.
     """
 
     position: GeoPoint
@@ -74,7 +74,9 @@ class FlightState:
 
 
 class FlightController(Protocol):
-    """Commands return at once; progress shows in ``state``. A repeated ``load`` or ``drop`` changes nothing.
+    """Controller of one drone. Commands return at once, and ``state`` shows their progress.
+
+    A repeated ``load`` or ``drop`` changes nothing.
 
     A process may die at any moment, and a new controller begin on the same ``path`` with the drone in the air: it must
     know position, payload and charge as they are, and keep the drone safe until ``goto`` or ``hold`` comes. The same
@@ -87,19 +89,22 @@ class FlightController(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether ``state`` is sensed and not guessed.
+        """True once ``state`` comes from sensors.
 
-        Until it is true once, nothing but ``step`` and ``close`` is called, and the drone takes no order; later it is
-        not asked any more, and what is lost then is a ``fault``.
+        Until then the executor calls only ``step`` and ``close``, and the drone accepts no goal. Afterwards it is not
+        read again; a later loss of sensors is a ``fault``.
         """
 
     @property
     def state(self) -> FlightState:
-        """What is sensed now. Cheap: it is read several times after each ``step``."""
+        """Current sensor values. Must be cheap: it is read several times after each ``step``."""
 
     def goto(self, target: GeoPoint) -> None:
-        """Fly to ``target`` and land there. Replaces an earlier target; breaks off loading and dropping, even where the
-        target is the same: what a program that died had begun must not be finished for the order of the next."""
+        """Fly to ``target`` and land there.
+
+        Replaces an earlier target and breaks off loading and dropping, even if the target is the same: an act that a
+        dead program began must not be finished for the next program's order.
+        """
 
     def load(self, payload_kg: float) -> None:
         """Take a package of ``payload_kg`` on board; done when ``payload_on_board`` says so.
@@ -108,23 +113,23 @@ class FlightController(Protocol):
         """
 
     def drop(self) -> None:
-        """Let the package go where the drone is; done when ``payload_on_board`` says so.
+        """Release the package here; done when ``payload_on_board`` says so.
 
         Raises :class:`FlightError` in the air.
         """
 
     def hold(self) -> None:
-        """Stop, break off what is under way, and land on the spot."""
+        """Stop, break off any act, and land here."""
 
     def step(self, dt_s: float) -> None:
-        """Let ``dt_s`` (0 or more) pass, of ROS time: wall time, or simulation time where ``use_sim_time`` is set.
+        """Advance by ``dt_s`` (0 or more) of ROS time: wall time, or simulation time if ``use_sim_time`` is set.
 
         A controller that runs by itself only reads its sensors. Raises :class:`FlightError` if it cannot go on: the
         executor then closes it and makes a new one on the same ``path``.
         """
 
     def remaining_s(self) -> float:
-        """Estimated seconds (of ``step``) until the target is reached; 0 where there is none."""
+        """Return the estimated time (s, of ``step``) until the target is reached; 0 without a target."""
 
     def close(self) -> None:
-        """Remember what must survive, and fall silent; again does nothing. Its topics stay on the drone's node."""
+        """Save the state and stop publishing. A second call does nothing. Topics stay on the drone's node."""

@@ -1,15 +1,15 @@
-"""Flies a drone that takes velocity set-points and tells its odometry: a quadrotor in Gazebo, or what speaks as one.
+"""Flies a drone by velocity set-points and odometry: a quadrotor in Gazebo, or any vehicle with the same topics.
 
 Pure: odometry comes in through :meth:`GazeboFlight.sensed`, time through its stamps and :meth:`GazeboFlight.step`, and
-set-points go out through a callable. The node's side is in :mod:`drone_orchestrator.nodes.drone_executor.gazebo_link`.
+set-points go out through a callable. The ROS side is in :mod:`drone_orchestrator.nodes.drone_executor.gazebo_link`.
 
-* Each odometry is answered by a set-point, so the rate of control is that of odometry (30 Hz in our model).
-* Odometry that stays out: after :data:`HOVER_AFTER_S` the drone is told to hover, after :data:`FAULT_AFTER_S` it is the
-  fault ``odometry_lost``. Time is the world's: in a paused world nothing is late.
-* Where the drone stands when it is first heard of at the depot is its *pad*. Flights to the depot end there: else all
-  drones of a fleet would land on one another. A pad counts as the depot.
-* The payload is a flag, and the battery a number, of this controller: they are kept in a file with the pad, and survive
-  the process. Position is what odometry says, also after a restart in the air.
+* Each odometry is answered by a set-point, so the control rate is that of odometry (30 Hz in our model).
+* Without odometry the drone is told to hover after :data:`HOVER_AFTER_S`, and has the fault ``odometry_lost`` after
+  :data:`FAULT_AFTER_S`. Time is the world's: in a paused world nothing is late.
+* The place where the drone stands when it is first heard at the depot is its *pad*. Its flights to the depot end there;
+  otherwise all drones of a fleet would land on one another. A pad counts as the depot.
+* Payload and battery are variables of this controller. With the pad they are kept in a file and survive the process.
+  The position comes from odometry, also after a restart in the air.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from .kept import SAVE_PERIOD_S, KeptFile
 
 HOVER_AFTER_S = 0.5
 FAULT_AFTER_S = 3.0
-#: Going down without getting lower for so long, the drone stands on something.
+#: A drone that descends without getting lower for this long (s) stands on something.
 TOUCHDOWN_S = 1.0
-#: Slower than this, it does not get lower.
+#: A vertical speed below this counts as standing still.
 STILL_MPS = 0.12
-#: So low and slow when first heard of, it stands on the ground; so high above where it stood, it flies.
+#: This low and slow when first heard, a drone stands on the ground; this high above where it stood, it flies.
 STANDING_M, STANDING_MPS, LIFTED_M = 0.3, 0.3, 0.5
 #: A drone that stands with its up axis this far from upright (cosine) will not take off.
 TIPPED_OVER_COS = 0.5
-#: Longest time between two odometries that guidance believes: after a gap it must not jump.
+#: Longest time step of guidance, so that it does not jump after a gap in odometry.
 _MAX_DT_S = 0.2
-#: One step counts as no more silence than this: it was perhaps this process that slept.
+#: Most silence that one step can add, because the process itself may have slept.
 _MAX_SILENCE_STEP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Odometry:
-    """What the drone says of itself, as ``nav_msgs/Odometry`` does.
+    """Odometry of the drone, as in ``nav_msgs/Odometry``.
 
     ``position_m``: east, north, up of the depot's ground. ``orientation``: unit quaternion x, y, z, w from the drone's
     axes (forward, left, up) to those. ``velocity_mps``: in the drone's axes.
@@ -56,7 +56,7 @@ class Odometry:
     velocity_mps: Vector
 
     def is_valid(self) -> bool:
-        """Whether these are numbers, and the orientation one."""
+        """Return whether all values are finite and the orientation is a unit quaternion."""
         numbers = (self.stamp_s, *self.position_m, *self.orientation, *self.velocity_mps)
         return all(map(math.isfinite, numbers)) and abs(math.hypot(*self.orientation) - 1.0) < 0.05
 
@@ -72,7 +72,7 @@ class SetPoint:
 
 @dataclass(frozen=True, slots=True)
 class _QuadrotorState:
-    """What the file holds; ``payload_kg`` is ``None`` for an empty drone, the pad for one never seen at the depot."""
+    """Content of the file. ``payload_kg`` is ``None`` for an empty drone, the pad for one never seen at the depot."""
 
     energy_wh: float
     payload_kg: float | None = None
@@ -81,10 +81,10 @@ class _QuadrotorState:
 
 
 class GazeboFlight:
-    """A :class:`~drone_orchestrator.flight.controller.FlightController` by velocity set-points.
+    """:class:`~drone_orchestrator.flight.controller.FlightController` that commands velocities.
 
-    Ready once odometry has come. Raises :class:`FlightError` where the file cannot be used, and for a ``time_scale``:
-    the world has its own clock.
+    It is ready once odometry has arrived. Raises :class:`FlightError` if the file cannot be used, and for a
+    ``time_scale`` other than 1, because the world has its own clock.
     """
 
     def __init__(self, setup: FlightSetup, send: Callable[[SetPoint], None]) -> None:
@@ -103,10 +103,10 @@ class GazeboFlight:
         self._odometry: Odometry | None = None
         self._now = Kinematics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0)
         self._upright_cos = 1.0
-        self._position: GeoPoint | None = None  # where that is, once somebody asks
+        self._position: GeoPoint | None = None  # geographic, computed on demand
         self._heard = False  # since the last step
         self._silent_s = self._still_s = self._unsaved_s = 0.0
-        self._stands_at_m: float | None = None  # height of what the drone stands on; ``None`` in the air
+        self._stands_at_m: float | None = None  # height of the ground below the drone; ``None`` in the air
         self._target: tuple[float, float] | None = None
         self._loading_kg: float | None = None
         self._dropping = False
@@ -116,11 +116,11 @@ class GazeboFlight:
     # --- odometry ---------------------------------------------------------------------------------------------------
 
     def sensed(self, odometry: Odometry) -> None:
-        """The drone's odometry: answered by a set-point. One that is not made of numbers counts as silence."""
+        """Take in odometry and answer it with a set-point. Invalid odometry counts as silence."""
         if not odometry.is_valid():
             return
         last, self._odometry = self._odometry, odometry
-        # Also where the world began anew and its clock with it.
+        # The clock may also have gone back, with a restart of the world.
         dt_s = min(max(odometry.stamp_s - last.stamp_s, 0.0), _MAX_DT_S) if last is not None else 0.0
         self._heard = True
         self._locate(odometry)
@@ -149,7 +149,7 @@ class GazeboFlight:
                 self._save(durable=True)
 
     def _feel_for_ground(self, dt_s: float) -> None:
-        """Whether the drone has landed: told to go down, and not getting lower any more."""
+        """Detect the landing: the drone descends, but does not get lower any more."""
         still = self._guidance.stage is LegStage.DESCEND and abs(self._now.velocity_mps[2]) < STILL_MPS
         asked_down = self._guidance.asked_up_mps < -STILL_MPS
         self._still_s = self._still_s + dt_s if still and asked_down else 0.0
@@ -170,7 +170,7 @@ class GazeboFlight:
         self._send(SetPoint((body[0], body[1], body[2]), wanted.yaw_rate_radps))
 
     def _stays_down(self) -> bool:
-        """Whether the drone stands where it should."""
+        """Return whether the drone stands where it should."""
         acting = self._loading_kg is not None or self._dropping
         return self._stands_at_m is not None and (acting or self._target is None or self._at_target())
 
@@ -226,7 +226,7 @@ class GazeboFlight:
 
     def close(self) -> None:
         if self._odometry is not None and self._stands_at_m is None:
-            self._send(SetPoint())  # hovers until somebody takes over
+            self._send(SetPoint())  # hovers until another controller takes over
         self._save(durable=True)
 
     def _act(self, dt_s: float) -> None:
@@ -237,7 +237,7 @@ class GazeboFlight:
             self._end_act()
 
     def _end_act(self) -> None:
-        """Change the payload, on disk first: until it is there, the act goes on."""
+        """Change the payload, on disk first. Until that succeeds, the act continues."""
         before_kg, self._payload_kg = self._payload_kg, self._loading_kg
         if self._save(durable=True):
             self._break_off()
@@ -272,7 +272,7 @@ class GazeboFlight:
         )
 
     def _located(self) -> GeoPoint:
-        """Worked out once for each odometry that is asked about: it takes longer than all the rest of it."""
+        """Return the position, computed at most once per odometry: it is the most expensive part."""
         if self._position is None:
             lat, lon = geo_from_enu(self._now.position_m[0], self._now.position_m[1], self._depot)
             self._position = GeoPoint(float(lat), float(lon))
@@ -301,7 +301,7 @@ class GazeboFlight:
 
 
 def _axes(orientation: tuple[float, float, float, float]) -> tuple[Vector, Vector, Vector]:
-    """The rotation matrix of a unit quaternion x, y, z, w: the drone's axes forward, left, up as its columns."""
+    """Return the rotation matrix of a unit quaternion x, y, z, w. Its columns are the drone's axes."""
     x, y, z, w = orientation
     return (
         (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),

@@ -1,9 +1,9 @@
-"""From where a multicopter is to the velocity it should have: climb, cruise, descend, within limits. Pure and stepwise.
+"""Velocity set-points for a multicopter: climb, cruise and descend within limits. Pure and stepwise.
 
-Speeds towards a point follow the usual square-root law: proportional to the distance close by, and further away the
-speed from which the drone can still brake at a constant deceleration. What is asked for changes no faster than the
-acceleration limits, so a velocity controller can follow it. Over its target the drone also integrates its error, for a
-steady wind pushes a controller without integrator off by a constant distance.
+The speed towards a point follows the usual square-root law: proportional to the distance close by, and further away the
+speed from which the drone can still brake at a constant deceleration. Set-points change no faster than the acceleration
+limits, so that a velocity controller can follow them. Over its target the drone also integrates its position error,
+because a steady wind displaces a controller without an integrator by a constant distance.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from enum import Enum, auto
 
 from ..core.types import DroneClass
 
-#: How fast what is asked for may change. Below what the kinematic model and the planner's reserve allow for.
+#: Limits on the change of set-points, lower than those of the kinematic model and of the planner's reserve.
 HORIZONTAL_ACCELERATION_MPS2 = 3.0
 VERTICAL_ACCELERATION_MPS2 = 2.5
-#: Deceleration that braking distances are made for: less than the limit, for the drone follows with a lag.
+#: Deceleration that braking distances assume. Less than the limit, because the drone follows with a lag.
 BRAKING_MPS2 = 2.0
-#: Speed per metre of distance close to a point; with a velocity lag of half a second that is well damped.
+#: Speed per metre of distance close to a point. Well damped for a velocity lag of half a second.
 POSITION_GAIN_PER_S = 0.8
 INTEGRAL_GAIN_PER_S2 = 0.12
-#: The integral counts only this close to the target, and makes up for no more wind than this.
+#: The integral is active only this close to the target, and compensates at most this much wind.
 INTEGRAL_RADIUS_M = 6.0
 INTEGRAL_LIMIT_MPS = 4.0
 
-#: So close and slow, the drone is over its target and goes down; further off than the second, it flies there again.
+#: This close and slow, the drone is over its target and descends. Beyond ``LOST_TARGET_M`` it flies there again.
 OVER_TARGET_M, OVER_TARGET_MPS = 0.7, 1.0
 LOST_TARGET_M = 4.0
-#: Low above the ground it goes down only while it is this close to its target.
+#: Below ``LOW_M`` it descends only while it is this close to its target.
 LOW_M, LOW_TARGET_M = 4.0, 1.2
-#: The slowest descent: what the drone touches down with.
+#: Slowest descent, used for touchdown.
 TOUCHDOWN_MPS = 0.4
-#: Cruise begins this far below its level; a drone that has sunk further below it climbs before it goes on.
+#: Cruise begins ``LEVEL_M`` below its altitude. A drone that sinks by ``SUNK_M`` climbs before it continues.
 LEVEL_M, SUNK_M = 1.5, 12.0
 
 YAW_GAIN_PER_S = 1.0
 YAW_RATE_RADPS = 0.8
-#: Nearer than this to its target a drone keeps its heading.
+#: Closer than this to its target a drone keeps its heading.
 TURN_DISTANCE_M = 5.0
 
 Vector = tuple[float, float, float]
 
 
 class LegStage(Enum):
-    """What the drone is about."""
+    """Stage of a flight to a target."""
 
     HOVER = auto()  #: stay where it is
     CLIMB = auto()  #: straight up to cruise altitude
@@ -55,7 +55,7 @@ class LegStage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Kinematics:
-    """Where the drone is and how it moves: metres and m/s east, north, up; heading from east, counter-clockwise."""
+    """Position, velocity and heading: metres and m/s east, north, up; heading from east, counter-clockwise."""
 
     position_m: Vector
     velocity_mps: Vector
@@ -71,13 +71,13 @@ class Wanted:
 
 
 class Guidance:
-    """Guides one drone. ``target``: east and north of where to land, ``None`` for the spot; set through :meth:`fly`."""
+    """Guidance of one drone to the target of :meth:`fly`, or to the ground below it after :meth:`land`."""
 
     def __init__(self, drone_class: DroneClass) -> None:
         self._class = drone_class
         self.stage = LegStage.HOVER
         self._target: tuple[float, float] | None = None
-        self._asked: Vector | None = None  # what was asked for last, without the integral
+        self._asked: Vector | None = None  # last set-point, without the integral
         self._integral = (0.0, 0.0)
 
     def fly(self, target: tuple[float, float]) -> None:
@@ -86,26 +86,26 @@ class Guidance:
         self.stage = LegStage.CLIMB
 
     def land(self) -> None:
-        """Brake and land on the spot."""
+        """Brake and land here."""
         self._target, self._integral = None, (0.0, 0.0)
         self.stage = LegStage.DESCEND
 
     def rest(self) -> None:
-        """The drone stands on the ground."""
+        """Note that the drone stands on the ground."""
         self.forget()
         self._integral, self.stage = (0.0, 0.0), LegStage.HOVER
 
     def forget(self) -> None:
-        """Go on from the velocity that the drone will have, not from the one asked for last."""
+        """Continue from the drone's next sensed velocity instead of the last set-point."""
         self._asked = None
 
     @property
     def asked_up_mps(self) -> float:
-        """The vertical velocity that was asked for last."""
+        """Vertical velocity of the last set-point."""
         return 0.0 if self._asked is None else self._asked[2]
 
     def step(self, now: Kinematics, dt_s: float) -> Wanted:
-        """The velocity that the drone should have, ``dt_s`` after the last time."""
+        """Return the set-point for now, ``dt_s`` after the last one."""
         distance_m, bearing = self._way(now)
         self._choose_stage(now, distance_m)
         horizontal = self._horizontal(now, distance_m, bearing, dt_s)
@@ -119,7 +119,7 @@ class Guidance:
         return Wanted(velocity, self._yaw_rate(now, distance_m, bearing))
 
     def _way(self, now: Kinematics) -> tuple[float, tuple[float, float]]:
-        """Distance to the target, and the unit vector that points there."""
+        """Return the distance to the target, and the unit vector that points there."""
         if self._target is None:
             return 0.0, (0.0, 0.0)
         east, north = self._target[0] - now.position_m[0], self._target[1] - now.position_m[1]
@@ -175,7 +175,7 @@ class Guidance:
 
 
 def _approach_mps(distance_m: float) -> float:
-    """The speed towards a point that far away: proportional close by, then what braking allows; both meet smoothly."""
+    """Return the speed towards a point at this distance: proportional close by, then limited by braking."""
     linear_m = BRAKING_MPS2 / POSITION_GAIN_PER_S**2
     if distance_m <= linear_m:
         return POSITION_GAIN_PER_S * distance_m
@@ -183,7 +183,7 @@ def _approach_mps(distance_m: float) -> float:
 
 
 def _towards(before: tuple[float, ...], wanted: tuple[float, ...], most: float) -> tuple[float, float]:
-    """``before``, changed towards ``wanted`` by at most ``most``."""
+    """Return ``before``, changed towards ``wanted`` by at most ``most``."""
     east, north = wanted[0] - before[0], wanted[1] - before[1]
     change = math.hypot(east, north)
     share = min(1.0, most / change) if change > 0.0 else 0.0

@@ -30,8 +30,8 @@ KeptT = TypeVar("KeptT")
 class KeptFile(Generic[KeptT]):
     """Reads and replaces the file at ``path``, whose content is one dataclass ``kind`` of numbers. No path, no file.
 
-    ``may_forget``: see :class:`~drone_orchestrator.flight.controller.FlightSetup`. ``log`` is told of damage, of writes
-    that fail, and of their end.
+    ``may_forget``: see :class:`~drone_orchestrator.flight.controller.FlightSetup`. ``log`` gets a
+    warning about damage and failed writes.
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class KeptFile(Generic[KeptT]):
         except OSError as error:
             self._owes_durable = durable
             if not self._fails:
-                self._log.warning(f"{self._path}: {error.strerror}; the drone goes on, its flight state is not saved")
+                self._log.warning(
+                    f"{self._path}: {error.strerror}; the drone continues without saving its flight state"
+                )
             self._fails = True
             return False
         if self._fails:
@@ -96,9 +98,9 @@ class KeptFile(Generic[KeptT]):
             number += 1
         try:
             path.rename(aside)
-            self._log.warning(f"{damage}; kept as {aside}, the drone begins anew at the depot")
+            self._log.warning(f"{damage}; kept as {aside}, the drone starts anew at the depot")
         except OSError as error:
-            self._log.warning(f"{damage}, and cannot be renamed ({error.strerror}); the drone begins anew at the depot")
+            self._log.warning(f"{damage}, and cannot be renamed ({error.strerror}); the drone starts anew at the depot")
 
     def _parse(self, path: Path) -> KeptT:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -1,11 +1,11 @@
 """A drone as a point mass: climb, cruise with limited acceleration, descend; battery and payload as in planning.
 
-Power and leg model are those of :mod:`drone_orchestrator.planning.energy` (sources there): rotors take hover power,
-which grows with mass^1.5, whenever the drone is in the air, and while it lets a package go. On the ground they are off,
-and at the depot the battery is charged. On top of the planner's model a leg costs ``cruise_speed / acceleration``
-seconds for speeding up and braking; the energy reserve covers it.
+The power and leg models are those of :mod:`drone_orchestrator.planning.energy` (sources there). Rotors take hover
+power, which grows with mass^1.5, in the air and while dropping a package. On the ground they are off, and at the depot
+the battery charges. In addition to the planner's model a leg takes ``cruise_speed / acceleration`` seconds for
+accelerating and braking, which the energy reserve covers.
 
-Payload, position and charge are kept in a small file: it stands for the autopilot, which does not die with our process.
+Payload, position and charge are kept in a small file. It stands for the autopilot, which survives the process.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .battery import DEPOT_RADIUS_M, after_charging_wh, after_flight_wh, remaini
 from .controller import FlightError, FlightState, Log
 from .kept import SAVE_PERIOD_S, KeptFile
 
-#: Horizontal acceleration limit: brisk but usual for a multicopter that carries goods.
+#: Horizontal acceleration limit: at the upper end for a multicopter that carries goods.
 ACCELERATION_MPS2 = 4.0
-#: Longest step while speed changes; it makes a leg's time wrong by less than a second.
+#: Longest step while speed changes. The error of a leg's time is less than a second.
 MAX_SUBSTEP_S = 0.05
 #: Closer than this and slower than one braking substep, the drone is above its target.
 _ARRIVAL_M = 0.25
@@ -31,7 +31,7 @@ _ARRIVAL_M = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _PointMassState:
-    """What the file holds. Local metres from the depot, Wh, kg; ``payload_kg`` is ``None`` for an empty drone."""
+    """Content of the file: local metres from the depot, Wh, kg. ``payload_kg`` is ``None`` for an empty drone."""
 
     east_m: float
     north_m: float
@@ -42,10 +42,11 @@ class _PointMassState:
 
 
 class KinematicFlight:
-    """A simulated :class:`~drone_orchestrator.flight.controller.FlightController`.
+    """Simulated :class:`~drone_orchestrator.flight.controller.FlightController`.
 
-    Begins on the ground at the depot with a full battery, or where the file at ``path`` says. ``time_scale``
-    simulated seconds pass in a second of wall time. Raises :class:`FlightError` where the file cannot be used.
+    It starts with the state in the file at ``path``, else on the ground at the depot with a full battery. For the other
+    arguments see :class:`~drone_orchestrator.flight.controller.FlightSetup`. Raises :class:`FlightError` if the file
+    cannot be used.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class KinematicFlight:
         )
 
     def _position(self) -> GeoPoint:
-        """Where the drone is, worked out once for each place: it is asked for many times a step, and waits long."""
+        """Return the position, computed once per place: it is read many times per step, and a drone waits long."""
         if self._located is None or self._located[:2] != (self._east, self._north):
             lat, lon = geo_from_enu(self._east, self._north, self._depot)
             self._located = (self._east, self._north, GeoPoint(float(lat), float(lon)))
@@ -159,7 +160,7 @@ class KinematicFlight:
     # --- physics ----------------------------------------------------------------------------------------------------
 
     def _advance(self, left_s: float) -> float:
-        """Let at most ``left_s`` simulated seconds pass, until something changes; how many passed."""
+        """Advance by at most ``left_s`` simulated seconds, until something changes; return the time that passed."""
         if self._loading_kg is not None or self._dropping:
             passed_s = self._act(left_s)
         elif self._landed and (self._target is None or self._distance_m() < MIN_LEG_M):
@@ -181,7 +182,7 @@ class KinematicFlight:
         return passed_s
 
     def _end_act(self) -> None:
-        """Change the payload, on disk first: until it is there, the act goes on."""
+        """Change the payload, on disk first. Until that succeeds, the act continues."""
         before_kg, self._act_done = self._payload_kg, True
         self._carry(self._loading_kg)
         if self._save(durable=True):
@@ -191,7 +192,7 @@ class KinematicFlight:
             self._act_left_s = SAVE_PERIOD_S * self._time_scale
 
     def _fly(self, left_s: float) -> float:
-        """One stretch of flight: vertical to the next level, or horizontal until the speed must change."""
+        """Fly one stretch: vertical to the next level, or horizontal until the speed must change."""
         speed = math.hypot(self._v_east, self._v_north)
         distance = self._distance_m()
         step_s = min(left_s, MAX_SUBSTEP_S)
@@ -233,14 +234,14 @@ class KinematicFlight:
             self._move(cruise * east, cruise * north, step_s)
             return step_s
         step_s = min(left_s, MAX_SUBSTEP_S)
-        # The speed from which the drone can still stop; half a step ahead, for it holds during the whole step.
+        # Speed from which the drone can still stop, half a step ahead, because it holds during the whole step.
         ahead_m = max(distance - speed * step_s / 2, 0.0)
         wanted = min(cruise, math.sqrt(2 * ACCELERATION_MPS2 * ahead_m), distance / step_s)
         self._move(wanted * east, wanted * north, step_s)
         return step_s
 
     def _move(self, wanted_east: float, wanted_north: float, step_s: float) -> None:
-        """Change the horizontal velocity towards the wanted one as fast as allowed, and move for ``step_s``."""
+        """Accelerate towards the wanted horizontal velocity within the limit, and move for ``step_s``."""
         before_east, before_north = self._v_east, self._v_north
         change_east, change_north = wanted_east - before_east, wanted_north - before_north
         change = math.hypot(change_east, change_north)
@@ -256,7 +257,7 @@ class KinematicFlight:
         self._energy_wh = after_flight_wh(self._energy_wh, self._power_w, passed_s)
 
     def _carry(self, payload_kg: float | None) -> None:
-        """With what is on board changes the power in flight: worked out here, for a flight has thousands of steps."""
+        """Change the payload and compute the power in flight once, because a flight has thousands of steps."""
         self._payload_kg = payload_kg
         self._power_w = power_w(self._class, payload_kg or 0.0)
 

@@ -238,7 +238,7 @@ def test_it_starts_without_a_store_and_is_ready_when_the_store_comes() -> None:
             assert_problem(refused, 503)
             assert int(refused.headers["retry-after"]) >= 1
 
-            etcd.restart_member(0)
+            etcd.start_member(0)
 
             gateway.wait_ready()
             assert gateway.post(document).status_code == 202
@@ -268,7 +268,7 @@ def test_orders_survive_a_store_that_is_killed_and_started_again() -> None:
             etcd.kill_member(0)
             eventually("an order is refused", lambda: refusals)
             stale = gateway.http.get("/orders").json()
-            etcd.restart_member(0)
+            etcd.start_member(0)
             for future in futures:
                 future.result()
 

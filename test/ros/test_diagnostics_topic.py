@@ -113,7 +113,7 @@ def test_a_store_that_is_away_shows_everywhere(
         assert "bring back" in values(status)["hint"]
         operator.wait_status("orchestrator: replica", lambda status: status.level == ERROR)
     finally:
-        etcd.restart_member(0)
+        etcd.start_member(0)
     for name in ("drone_orchestrator: etcd", "orchestrator: replica", "drone_orchestrator: leader"):
         operator.wait_status(name, lambda status: status.level == OK)
 

@@ -113,7 +113,7 @@ def test_an_orchestrator_waits_for_its_store_and_leads_when_it_is_there(
         node = Running(environment, "orchestrator", f'etcd_endpoints:="{endpoint}"')
         try:
             node.wait_line("could not follow the store")
-            etcd.restart_member(0)
+            etcd.start_member(0)
             node.wait_line("leading with epoch")
         finally:
             code = node.stop()

@@ -1,44 +1,49 @@
-"""Reads ``fleet.yaml``: region, depot, drone classes, no-fly zones. Every mistake is one line that names the field."""
+"""Reads ``fleet.yaml``: region, depot, drone classes, no-fly zones. A mistake is one line with file, line, field."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import yaml
 
+from ..core.admission import CLASS_NAME_PATTERN, MAX_CLASS_LENGTH
 from ..core.types import DroneClass, FleetSpec, GeoPoint, NoFlyZone
-from ..core.zones import InvalidZone, airspace
+from ..core.zones import MAX_DEPOT_LAT_DEG, MAX_SERVICE_RADIUS_M, InvalidZone, airspace, far_zones
+from .operator_files import Value, read_yaml
 from .paths import default_fleet_config
 
-_TOP = {"region", "depot", "service_radius_m", "drone_classes", "pattern", "no_fly_zones"}
+_REQUIRED = ("region", "depot", "service_radius_m", "drone_classes")
+_OPTIONAL = ("pattern", "no_fly_zones")
 #: Fields that may be zero; every other number must be positive.
 _MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s", "lend_fraction"}
-#: Far more than any fleet needs, and little enough to be read by mistake.
-_MAX_BYTES = 1 << 20
 #: Bounds that count orders.
 _WHOLE = {"max_waiting", "max_in_flight", "intake_burst"}
 
 
-class FleetConfigError(ValueError):
-    """The file cannot be used; the text says why in one line."""
-
-
 def load(path: str | Path | None = None) -> FleetSpec:
-    """The fleet that ``path`` describes (the packaged one where it is empty). Raises :class:`FleetConfigError`."""
-    return _parse(_read(path), _name(path))
+    """Return the fleet that ``path`` describes (empty: the packaged one). Raises :class:`FileRefused`."""
+    return _parse(_read(path))[0]
 
 
 def pattern(path: str | Path | None = None) -> tuple[str, ...]:
-    """The classes that the drones of a fleet take in turn."""
+    """Return the classes that simulated drones take in turn. Raises :class:`FileRefused` if there are none."""
     document = _read(path)
-    names = document.get("pattern", [])
-    known = {c.name for c in _parse(document, _name(path)).classes}
-    if not isinstance(names, list) or not names or not set(names) <= known:
-        raise FleetConfigError(f"{_name(path)}: pattern: a list of classes out of {sorted(known)} is wanted")
-    return tuple(names)
+    names = _parse(document)[1]
+    if not names:
+        raise document.refuse("pattern is required to start simulated drones, and missing")
+    return names
+
+
+def cautions(fleet: FleetSpec) -> list[str]:
+    """Return a line for everything in the description that works but is probably a mistake."""
+    return [
+        f"no_fly_zones.{name}: lies {away_m / 1000:.0f} km from the depot, far outside the service radius of "
+        f"{fleet.service_radius_m / 1000:g} km: no order can ever meet it"
+        for name, away_m in far_zones(fleet)
+    ]
 
 
 def save(path: Path, fleet: FleetSpec) -> Path:
@@ -55,104 +60,88 @@ def save(path: Path, fleet: FleetSpec) -> Path:
     return path
 
 
-def _name(path: str | Path | None) -> Path:
-    return Path(path) if path else default_fleet_config()
+def _read(path: str | Path | None) -> Value:
+    return read_yaml(Path(path) if path else default_fleet_config())
 
 
-def _read(path: str | Path | None) -> Mapping[str, object]:
-    name = _name(path)
-    try:
-        with name.open("rb") as file:
-            text = file.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise FleetConfigError(f"{name}: more than {_MAX_BYTES >> 10} KiB are no fleet description")
-        document = yaml.safe_load(text.decode("utf-8"))
-    except OSError as error:
-        raise FleetConfigError(f"{name}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FleetConfigError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise FleetConfigError(f"{name}: a mapping is wanted")
-    unknown = set(document) - _TOP
-    if unknown:
-        raise FleetConfigError(f"{name}: unknown: {', '.join(sorted(map(str, unknown)))}")
-    return document
-
-
-def _parse(document: Mapping[str, object], name: Path) -> FleetSpec:
-    classes = document.get("drone_classes")
-    if not isinstance(classes, dict) or not classes:
-        raise FleetConfigError(f"{name}: drone_classes: at least one class is wanted")
-    region = document.get("region")
-    if not isinstance(region, str) or not region:
-        raise FleetConfigError(f"{name}: region: a name is wanted")
+def _parse(document: Value) -> tuple[FleetSpec, tuple[str, ...]]:
+    """Return the fleet, and the pattern of its simulated drones, empty if it has none."""
+    given = document.mapping(_REQUIRED, _OPTIONAL)
+    classes = given["drone_classes"].mapping()
+    if not classes:
+        raise given["drone_classes"].refuse("must have at least one class")
+    zones = given.get("no_fly_zones")
     fleet = FleetSpec(
-        region=region,
-        depot=_point(document.get("depot"), f"{name}: depot"),
-        service_radius_m=_number(document.get("service_radius_m"), f"{name}: service_radius_m"),
-        classes=tuple(_drone_class(key, value, name) for key, value in classes.items()),
-        no_fly_zones=_zones(document.get("no_fly_zones"), name),
+        region=given["region"].text(),
+        depot=_depot(given["depot"]),
+        service_radius_m=given["service_radius_m"].number(most=MAX_SERVICE_RADIUS_M, above=0.0),
+        classes=tuple(_drone_class(name, value) for name, value in classes.items()),
+        no_fly_zones=_zones(zones) if zones is not None and zones.content is not None else (),
     )
     try:
         airspace(fleet)
     except InvalidZone as error:
-        raise FleetConfigError(f"{name}: no_fly_zones: {error}") from error
-    return fleet
+        assert zones is not None
+        place = zones.mapping().get(error.zone, zones)
+        raise place.refuse(error.problem) from error
+    return fleet, _pattern(given.get("pattern"), fleet)
 
 
-def _zones(value: object, name: Path) -> tuple[NoFlyZone, ...]:
-    where = f"{name}: no_fly_zones"
+def _pattern(value: Value | None, fleet: FleetSpec) -> tuple[str, ...]:
     if value is None:
         return ()
-    if not isinstance(value, dict):
-        raise FleetConfigError(f"{where}: a mapping from names to lists of corners is wanted")
+    names = []
+    for each in value.items(least=1):
+        names.append(each.text())
+        if fleet.drone_class(names[-1]) is None:
+            known = ", ".join(c.name for c in fleet.classes)
+            raise each.refuse(f"must be one of the drone_classes ({known}), got {names[-1]!r}")
+    return tuple(names)
+
+
+def _zones(value: Value) -> tuple[NoFlyZone, ...]:
     zones = []
-    for key, corners in value.items():
-        if not isinstance(key, str) or not isinstance(corners, list):
-            raise FleetConfigError(f"{where}.{key}: a list of corners is wanted")
-        points = (_point(corner, f"{where}.{key}[{i}]") for i, corner in enumerate(corners))
-        zones.append(NoFlyZone(key, tuple(points)))
+    for name, corners in value.mapping().items():
+        points = [_point(corner) for corner in corners.items()]
+        if len(points) > 3 and _is_same(points[0], points[-1]):
+            points.pop()  # a closed ring, as GeoJSON writes polygons
+        zones.append(NoFlyZone(name, tuple(points)))
     return tuple(zones)
 
 
-def _point(value: object, where: str) -> GeoPoint:
-    if not isinstance(value, dict) or set(value) != {"lat_deg", "lon_deg"}:
-        raise FleetConfigError(f"{where}: lat_deg and lon_deg are wanted")
-    lat, lon = value["lat_deg"], value["lon_deg"]
-    for key, number, bound in (("lat_deg", lat, 90.0), ("lon_deg", lon, 180.0)):
-        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= bound:
-            raise FleetConfigError(f"{where}.{key}: a number within ±{bound:g} is wanted")
-    return GeoPoint(float(lat), float(lon))
+def _is_same(first: GeoPoint, second: GeoPoint) -> bool:
+    return first.lat_deg == second.lat_deg and math.remainder(first.lon_deg - second.lon_deg, 360.0) == 0.0
 
 
-def _drone_class(key: object, value: object, name: Path) -> DroneClass:
-    where = f"{name}: drone_classes.{key}"
-    if not isinstance(key, str) or not isinstance(value, dict):
-        raise FleetConfigError(f"{where}: a mapping is wanted")
+def _depot(value: Value) -> GeoPoint:
+    point = _point(value)
+    if abs(point.lat_deg) > MAX_DEPOT_LAT_DEG:
+        problem = f"must be from {-MAX_DEPOT_LAT_DEG:g} to {MAX_DEPOT_LAT_DEG:g}, got {point.lat_deg:g}"
+        raise value.mapping()["lat_deg"].refuse(f"{problem}: east and north mean little so near to a pole")
+    return point
+
+
+def _point(value: Value) -> GeoPoint:
+    given = value.mapping(("lat_deg", "lon_deg"), ())
+    return GeoPoint(given["lat_deg"].number(-90.0, 90.0), given["lon_deg"].number(-180.0, 180.0))
+
+
+def _drone_class(name: str, value: Value) -> DroneClass:
+    if not re.fullmatch(CLASS_NAME_PATTERN, name) or len(name) > MAX_CLASS_LENGTH:
+        form = "a letter, then letters, digits, '_' or '-'"
+        raise value.refuse(f"the name of a class must be {form}, at most {MAX_CLASS_LENGTH} in all")
     known = {f.name: f for f in fields(DroneClass) if f.name != "name"}
-    unknown = set(value) - set(known)
-    missing = {n for n, f in known.items() if f.default is MISSING} - set(value)
-    if unknown or missing:
-        problem = f"unknown: {sorted(map(str, unknown))}" if unknown else f"missing: {sorted(missing)}"
-        raise FleetConfigError(f"{where}: {problem}")
-    counts = {n: _count(v, f"{where}.{n}") for n, v in value.items() if n in _WHOLE}
-    numbers = {n: _number(v, f"{where}.{n}", zero=n in _MAY_BE_ZERO) for n, v in value.items() if n not in _WHOLE}
-    if numbers.get("reserve_fraction", 0.0) >= 1.0:
-        raise FleetConfigError(f"{where}.reserve_fraction: less than 1 is wanted")
-    if numbers.get("lend_fraction", 0.0) > 1.0:
-        raise FleetConfigError(f"{where}.lend_fraction: 0 to 1 is wanted")
-    return DroneClass(key, **numbers, **counts)  # type: ignore[arg-type]  # mypy does not see which name has which type
+    required = [n for n, f in known.items() if f.default is MISSING]
+    given = value.mapping(required, list(known))
+    counts = {n: v.whole(1) for n, v in given.items() if n in _WHOLE}
+    numbers = {n: _number(n, v) for n, v in given.items() if n not in _WHOLE}
+    return DroneClass(name, **numbers, **counts)  # type: ignore[arg-type]  # mypy does not see which name has which type
 
 
-def _count(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise FleetConfigError(f"{where}: a whole number, at least 1, is wanted")
-    return value
-
-
-def _number(value: object, where: str, *, zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise FleetConfigError(f"{where}: a number is wanted")
-    if value < 0 or (value == 0 and not zero):
-        raise FleetConfigError(f"{where}: a positive number is wanted")
-    return float(value)
+def _number(name: str, value: Value) -> float:
+    number = value.number(0.0) if name in _MAY_BE_ZERO else value.number(above=0.0)
+    if name == "reserve_fraction" and number >= 1.0:
+        raise value.refuse(f"must be less than 1, got {number:g}")
+    if name == "lend_fraction" and number > 1.0:
+        raise value.refuse(f"must be from 0 to 1, got {number:g}")
+    return number

@@ -5,14 +5,13 @@ Only texts are made here, so it can be tried without ROS and Gazebo; :mod:`.gaze
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
-import yaml
-
 from ..core.types import FleetSpec, GeoPoint, NoFlyZone
 from ..planning.geo import enu_from_geo
+from .operator_files import FileRefused, read_text, read_yaml
 from .paths import share_dir
 
 #: Pads of the depot: rows and columns, and metres between two. All are within the circle in which drones charge.
@@ -106,11 +105,9 @@ def model_for(drone_id: str, drone_class: str, models: Path) -> str:
     """
     file = models / drone_class / "model.sdf"
     try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise GazeboError(
-            f"{file}: {error.strerror}; a quadrotor for drone class {drone_class} is wanted there"
-        ) from error
+        text = read_text(file)
+    except FileRefused as error:
+        raise GazeboError(f"{error}; a quadrotor for drone class {drone_class} is wanted there") from error
     root = _parse(text, file)
     model = root.find("model")
     if model is None:
@@ -125,9 +122,15 @@ def model_for(drone_id: str, drone_class: str, models: Path) -> str:
 
 
 def bridge(drone_ids: Iterable[str], template: Path | None = None) -> list[dict[str, object]]:
-    """The entries of ``ros_gz_bridge``'s configuration: those of ``template`` written out for each drone."""
+    """Return the entries of ``ros_gz_bridge``'s configuration: those of ``template`` written out for each drone.
+
+    Raises :class:`GazeboError`.
+    """
     file = template or share_dir() / "config" / "gazebo" / "bridge.yaml"
-    entries: list[Mapping[str, object]] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    try:
+        entries = [{k: v.content for k, v in entry.mapping().items()} for entry in read_yaml(file).items()]
+    except FileRefused as error:
+        raise GazeboError(str(error)) from error
     ids = list(drone_ids)
     out: list[dict[str, object]] = []
     for entry in entries:

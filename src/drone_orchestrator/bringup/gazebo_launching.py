@@ -17,6 +17,7 @@ from . import fleet_config, gazebo
 from .gazebo import GazeboError
 from .launch_arguments import flag, fleet_options
 from .launching import Values, at_the_end
+from .operator_files import FileRefused, read_text
 from .plan import processes
 
 
@@ -30,9 +31,9 @@ def gazebo_with_drones(context: LaunchContext, values: Values) -> list[LaunchDes
     made = Path(folder.name)
     source = Path(values["world"]) if values["world"] else gazebo.default_world()
     try:
-        sdf = source.read_text(encoding="utf-8")
-    except OSError as error:
-        raise GazeboError(f"world: {source}: {error.strerror}") from error
+        sdf = read_text(source)
+    except FileRefused as error:
+        raise GazeboError(f"world: {error}") from error
     name = gazebo.world_name(sdf, source)
     world = made / "world.sdf"
     fleet = fleet_config.load(values["fleet_config"])

@@ -37,7 +37,7 @@ from . import launch_arguments
 from .etcd_process import EtcdProcess
 from .launch_arguments import flag, fleet_options
 from .paths import share_dir
-from .plan import READY_STATES, REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, processes
+from .plan import READY_STATES, REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, etcd_settings, processes
 
 Values = dict[str, str]
 Steps = Callable[[LaunchContext, Values], list[LaunchDescriptionEntity]]
@@ -97,10 +97,15 @@ def nodes(role: str, values: Values) -> list[LaunchDescriptionEntity]:
 
 
 def own_etcd(context: LaunchContext, values: Values) -> Values:
-    """``values`` with an etcd to work with: the one that they name, else a new one that ends after everybody else."""
+    """Return ``values`` with an etcd to work with: the one that they name, else a new one that ends after all others.
+
+    Raises :class:`ValueError` for a fleet that cannot be described, before an etcd is started.
+    """
+    options = fleet_options(values)
+    processes(options)
     if values["etcd_endpoints"]:
         return values
-    etcd = EtcdProcess()
+    etcd = EtcdProcess(**etcd_settings(options))
     endpoints = ",".join(etcd.endpoints)
     get_logger("launch.user").info(f"etcd of this fleet: {endpoints}")
     supervision = context.asyncio_loop.create_task(_supervise(etcd))

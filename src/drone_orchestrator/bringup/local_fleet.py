@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from . import dds, leftovers
 from .etcd_process import EtcdProcess
-from .plan import REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, processes
+from .plan import REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, etcd_settings, processes
 
 #: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
 _DOMAINS = range(10, 102)
@@ -200,11 +200,14 @@ class LocalFleet:
         return self._etcd
 
     def start(self) -> None:
-        """Start etcd, then the supervisor, which starts the rest."""
+        """Start etcd, then the supervisor, which starts the rest. Nothing is started if the description is refused."""
+        try:
+            processes(self._options)
+        except ValueError as error:
+            raise FleetError(str(error)) from error
         self._reservation = DomainReservation()
         if self._etcd is None:
-            members, compaction = self._options.etcd_members, self._options.etcd_compaction
-            self._etcd = EtcdProcess(members=members, auto_compaction=compaction)
+            self._etcd = EtcdProcess(**etcd_settings(self._options))
         port = self._options.http_port or free_port(self._options.http_host)
         self._options = replace(
             self._options,

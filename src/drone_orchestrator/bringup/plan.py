@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-
-import yaml
+from typing import TypedDict
 
 from .fleet_config import load, pattern
+from .operator_files import FileRefused, Value, read_yaml
 
 #: Below the data folder: what has left the store.
 ARCHIVE_FOLDER = "archive"
@@ -19,6 +19,9 @@ STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
 READY_STATES = {"drones": ("active",), "orchestrator": ("inactive", "active")}
 #: The exit code of a process that refused its settings: starting it again would not help.
 REFUSED = 2
+
+#: A fleet that runs for days must not fill the disk with history; an audit of it must come within this.
+ETCD_HISTORY = "1h"
 
 Parameter = bool | int | float | str | list[str]
 
@@ -33,10 +36,10 @@ class FleetOptions:
     list on that port, the next on the next.
 
     ``etcd_members`` and ``etcd_compaction`` (how much history it keeps, as etcd writes it; empty: all of it) are for
-    an etcd that the run starts itself. ``replica_names`` and ``drone_ids`` (which are all of ``drone_class``) name what
-    ``replicas`` and ``drones`` would only count. ``params_file`` holds parameters in ROS's own format, for nodes by
-    their names; its section ``/**/orchestrator`` is for every replica, whatever its name. What is set here and differs
-    from its default wins over it.
+    an etcd that the run starts itself, see :func:`etcd_settings`. ``replica_names`` and ``drone_ids`` (which are all of
+    ``drone_class``) name what ``replicas`` and ``drones`` would only count. ``params_file`` holds parameters in ROS's
+    own format, for nodes by their names; its section ``/**/orchestrator`` is for every replica, whatever its name. What
+    is set here and differs from its default wins over it.
     """
 
     drones: int = 6
@@ -55,7 +58,7 @@ class FleetOptions:
     reservation_ttl_s: float = 10.0
     max_attempts: int = 10
     etcd_members: int = 1
-    etcd_compaction: str = ""
+    etcd_compaction: str = ETCD_HISTORY
     drones_per_process: int = 2
     drone_ids: tuple[str, ...] = ()
     drone_class: str = ""
@@ -139,6 +142,18 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
     return out
 
 
+class EtcdSettings(TypedDict):
+    """Arguments of :class:`.etcd_process.EtcdProcess`."""
+
+    members: int
+    auto_compaction: str
+
+
+def etcd_settings(options: FleetOptions) -> EtcdSettings:
+    """Return the settings of a fleet's own etcd, however the fleet is started."""
+    return {"members": options.etcd_members, "auto_compaction": options.etcd_compaction}
+
+
 def _common(options: FleetOptions) -> dict[str, Parameter]:
     """What everybody who reads the store is told."""
     store: dict[str, Parameter] = {"region": options.region, "etcd_endpoints": options.etcd_endpoints}
@@ -161,18 +176,30 @@ def _replicas(options: FleetOptions) -> list[ProcessSpec]:
 def for_every(params_file: str, node: str) -> dict[str, Parameter]:
     """What ``params_file`` (empty: none) says for every ``node``, in its section ``/**/<node>``.
 
-    Raises :class:`ValueError` where the file cannot be used.
+    Raises :class:`ValueError` for a file that cannot be used.
     """
     if not params_file:
         return {}
     try:
-        document = yaml.safe_load(Path(params_file).read_text(encoding="utf-8"))
-        section = document.get(f"/**/{node}", {})
-        return dict(section.get("ros__parameters", {}))
-    except OSError as error:
-        raise ValueError(f"params_file: {params_file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
-        raise ValueError(f"params_file: {params_file} is no file of ROS parameters") from error
+        return _section(read_yaml(Path(params_file)), f"/**/{node}")
+    except FileRefused as error:
+        raise ValueError(f"params_file: {error}") from error
+
+
+def _section(document: Value, name: str) -> dict[str, Parameter]:
+    section = document.mapping().get(name)
+    if section is None:
+        return {}
+    parameters = section.mapping(("ros__parameters",), ())["ros__parameters"]
+    return {key: _parameter(value) for key, value in parameters.mapping().items()}
+
+
+def _parameter(value: Value) -> Parameter:
+    if isinstance(value.content, list):
+        return [each.text() for each in value.content]
+    if value.content is None or isinstance(value.content, dict):
+        raise value.refuse(f"must be a parameter's value, got {value.kind}")
+    return value.content
 
 
 def heaviest_kg(options: FleetOptions) -> float:

@@ -9,15 +9,21 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from . import leftovers
+from .operator_files import FileRefused, parse_json, read_text
 
 
 @dataclass(frozen=True, slots=True)
 class RunningFleet:
-    """Where one local fleet can be reached; ``environment`` is what ROS programs need to see it."""
+    """Where one local fleet can be reached.
+
+    ``environment`` is what ROS programs need to see it, ``fleet_config`` the absolute path of its description (empty:
+    the packaged one).
+    """
 
     pid: int
     region: str
@@ -26,6 +32,20 @@ class RunningFleet:
     data_dir: str
     environment: dict[str, str]
     started_at: float
+    fleet_config: str = ""
+
+
+#: The types of a file's fields.
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "pid": int,
+    "region": str,
+    "etcd_endpoints": str,
+    "url": str,
+    "data_dir": str,
+    "environment": dict,
+    "started_at": (int, float),
+    "fleet_config": str,
+}
 
 
 def _folder() -> Path:
@@ -38,7 +58,9 @@ def register(fleet: RunningFleet) -> Path:
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{fleet.pid}.json"
-    path.write_text(json.dumps(asdict(fleet)))
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(asdict(fleet)), encoding="utf-8")
+    temporary.replace(path)  # a reader never sees half of it
     return leftovers.note(path)
 
 
@@ -48,16 +70,32 @@ def unregister(path: Path) -> None:
 
 
 def running() -> list[RunningFleet]:
-    """Local fleets of this user, the newest first."""
+    """Return the local fleets of this user, the newest first."""
     out: list[RunningFleet] = []
     for path in _folder().glob("*.json"):
-        try:
-            fleet = RunningFleet(**json.loads(path.read_text()))
-            os.kill(fleet.pid, 0)
-        except FileNotFoundError:
-            continue
-        except (ProcessLookupError, ValueError, TypeError):
+        if not _is_alive(path.stem):
             path.unlink(missing_ok=True)
             continue
-        out.append(fleet)
+        try:
+            out.append(_read(path))
+        except FileRefused:
+            continue  # its fleet has just gone, or is of another version: then it is not ours to remove
     return sorted(out, key=lambda f: -f.started_at)
+
+
+def _is_alive(pid: str) -> bool:
+    return pid.isdecimal() and Path("/proc", pid).exists()
+
+
+def _read(path: Path) -> RunningFleet:
+    """Return the fleet in a file. Fields of a later version are ignored. Raises :class:`FileRefused`."""
+    document = parse_json(read_text(path), path)
+    if not isinstance(document, dict):
+        raise FileRefused(f"{path}: must be an object")
+    given = {name: value for name, value in document.items() if name in _KINDS}
+    wrong = [name for name, value in given.items() if not isinstance(value, _KINDS[name])]
+    missing = [each.name for each in fields(RunningFleet) if each.name not in given and each.default is MISSING]
+    if wrong or missing:
+        raise FileRefused(f"{path}: {', '.join([*wrong, *missing])}: wrong or missing")
+    environment = {str(name): str(value) for name, value in given["environment"].items()}
+    return RunningFleet(**{**given, "environment": environment})

@@ -29,6 +29,8 @@ class Target:
     region: str
     data_dir: str
     environment: dict[str, str]
+    #: The description of a fleet on this machine; empty: the packaged one.
+    fleet_config: str = ""
 
 
 def find_target(endpoints: str | None, region: str | None) -> Target:
@@ -38,13 +40,15 @@ def find_target(endpoints: str | None, region: str | None) -> Target:
     local = running_fleets.running()
     if endpoints is None and local:
         fleet = local[0]
-        return Target(fleet.etcd_endpoints, region or fleet.region, fleet.data_dir, fleet.environment)
+        chosen = region or fleet.region
+        return Target(fleet.etcd_endpoints, chosen, fleet.data_dir, fleet.environment, fleet.fleet_config)
     known = next((f for f in local if f.etcd_endpoints == endpoints), None)
     return Target(
         endpoints or DEFAULT_ENDPOINTS,
         region or (known.region if known else DEFAULT_REGION),
         known.data_dir if known else "",
         known.environment if known else {},
+        known.fleet_config if known else "",
     )
 
 

@@ -74,6 +74,7 @@ def _register(fleet: LocalFleet) -> Path:
             options.data_dir,
             fleet.environment,
             time.time(),
+            options.fleet_config,
         )
     )
 

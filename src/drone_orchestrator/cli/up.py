@@ -9,47 +9,50 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ..bringup.fleet_config import FleetConfigError, load
+from ..bringup.fleet_config import cautions, load
 from ..bringup.local_fleet import LocalFleet
 from ..bringup.plan import FleetOptions
 from .fleet_run import require_free_port, running
-from .output import Failure, Output
-
-#: A fleet that runs for days must not fill the disk with history; whoever audits it does so within this.
-ETCD_HISTORY = "1h"
+from .output import Failure, Output, shown
 
 
 def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: int, config: str) -> None:
     """Carry out ``fleetctl up``."""
     try:
-        region = load(config).region
-        options = FleetOptions(
-            drones=drones,
-            replicas=replicas,
-            region=region,
-            time_scale=time_scale,
-            http_port=http_port,
-            etcd_compaction=ETCD_HISTORY,
-            fleet_config=config,
-        )
-    except (FleetConfigError, ValueError) as error:
+        options = fleet(drones, replicas, time_scale, http_port, config)
+        notes = cautions(load(config))
+    except ValueError as error:
         raise Failure(str(error)) from error
+    for note in notes:
+        out.say(f"[yellow]{shown(config or 'fleet.yaml')}: {shown(note)}[/yellow]")
     require_free_port(options.http_host, http_port)
-    with running(options, out) as fleet:
-        domain = int(fleet.environment["ROS_DOMAIN_ID"])
-        _say_ready(out, fleet, domain)
+    with running(options, out) as started:
+        domain = int(started.environment["ROS_DOMAIN_ID"])
+        _say_ready(out, started, domain)
         out.result(
             {
-                "url": fleet.url,
-                "etcd": fleet.options.etcd_endpoints,
+                "url": started.url,
+                "etcd": started.options.etcd_endpoints,
                 "ros_domain_id": domain,
-                "prometheus_targets": str(fleet.targets_file),
-                "logs": str(fleet.log_dir),
+                "prometheus_targets": str(started.targets_file),
+                "logs": str(started.log_dir),
             }
         )
         while True:
-            fleet.check()
+            started.check()
             time.sleep(0.5)
+
+
+def fleet(drones: int, replicas: int, time_scale: float, http_port: int, config: str) -> FleetOptions:
+    """Return the fleet that the options of the command describe. Raises :class:`ValueError`."""
+    return FleetOptions(
+        drones=drones,
+        replicas=replicas,
+        region=load(config).region,
+        time_scale=time_scale,
+        http_port=http_port,
+        fleet_config=str(Path(config).absolute()) if config else "",
+    )
 
 
 def _say_ready(out: Output, fleet: LocalFleet, domain: int) -> None:

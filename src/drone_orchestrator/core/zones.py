@@ -23,6 +23,12 @@ MAX_CORNERS = 256
 MAX_NAME_LENGTH = 32
 #: Beyond it the tangent plane says little about the ground.
 MAX_CORNER_M = 1_000_000.0
+#: Nearer to a pole, east and north turn noticeably within a service area. With both bounds no area contains a pole.
+MAX_DEPOT_LAT_DEG = 85.0
+#: Further out, distances in the tangent plane are off by more than 0.1 %.
+MAX_SERVICE_RADIUS_M = 500_000.0
+#: A zone that lies further from the depot than this many service radii is probably misplaced.
+FAR_RADII = 2.0
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _WGS84_A_M = 6_378_137.0
@@ -33,7 +39,12 @@ Place = tuple[float, float]
 
 
 class InvalidZone(ValueError):
-    """The zones cannot be used; the text names the zone and says why, in one line."""
+    """The zones cannot be used. The text is one line: the name of the ``zone``, if it is one alone, and the problem."""
+
+    def __init__(self, zone: str, problem: str) -> None:
+        super().__init__(f"{zone}: {problem}" if zone else problem)
+        self.zone = zone
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +76,15 @@ class Airspace:
         self._sines = math.sin(lat), math.cos(lat), math.sin(lon), math.cos(lon)
         self._origin = _ecef(depot)
         if len(zones) > MAX_ZONES:
-            raise InvalidZone(f"{len(zones)} zones; there may be {MAX_ZONES}")
+            raise InvalidZone("", f"{len(zones)} zones; there may be {MAX_ZONES}")
         self.shapes = tuple(self._shape(zone) for zone in zones)
         names = [shape.name for shape in self.shapes]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
-            raise InvalidZone(f"{twice}: there are two of that name")
+            raise InvalidZone(twice, "there are two of that name")
         around = self.zone_at(depot)
         if around:
-            raise InvalidZone(f"{around}: the depot lies in it, so that no drone could ever leave")
+            raise InvalidZone(around, "the depot lies in it, so that no drone could ever leave")
 
     def place(self, point: GeoPoint) -> Place:
         """East and north in metres, (0, 0) for the depot: ``planning.geo.enu_from_geo`` for one point, no numpy."""
@@ -95,15 +106,15 @@ class Airspace:
     def _shape(self, zone: NoFlyZone) -> Shape:
         if not _NAME.fullmatch(zone.name) or len(zone.name) > MAX_NAME_LENGTH:
             form = "a letter, then letters, digits, '_' or '-'"
-            raise InvalidZone(f"a zone's name must be {form}, at most {MAX_NAME_LENGTH} in all")
+            raise InvalidZone(zone.name, f"a zone's name must be {form}, at most {MAX_NAME_LENGTH} in all")
         if not 3 <= len(zone.corners) <= MAX_CORNERS:
-            raise InvalidZone(f"{zone.name}: {len(zone.corners)} corners; there must be 3 to {MAX_CORNERS}")
+            raise InvalidZone(zone.name, f"{len(zone.corners)} corners; there must be 3 to {MAX_CORNERS}")
         corners = tuple(self.place(corner) for corner in zone.corners)
         if not all(math.dist(_ecef(corner), self._origin) <= MAX_CORNER_M for corner in zone.corners):
-            raise InvalidZone(f"{zone.name}: a corner is more than {MAX_CORNER_M / 1000:g} km from the depot")
+            raise InvalidZone(zone.name, f"a corner is more than {MAX_CORNER_M / 1000:g} km from the depot")
         problem = _tangle(corners)
         if problem:
-            raise InvalidZone(f"{zone.name}: {problem}")
+            raise InvalidZone(zone.name, problem)
         return Shape(zone.name, corners)
 
 
@@ -120,6 +131,25 @@ def airspace(fleet: FleetSpec) -> Airspace:
 
 _airspace = lru_cache(maxsize=16)(Airspace)
 _last_asked: deque[tuple[tuple[NoFlyZone, ...], GeoPoint, Airspace]] = deque(maxlen=1)
+
+
+def far_zones(fleet: FleetSpec) -> list[tuple[str, float]]:
+    """Return name and distance (m) from the depot of every zone that lies far outside the service area."""
+    bound_m = FAR_RADII * fleet.service_radius_m
+    away = [(shape.name, _distance_to(shape.corners)) for shape in airspace(fleet).shapes]
+    return [(name, away_m) for name, away_m in away if away_m > bound_m]
+
+
+def _distance_to(corners: Sequence[Place]) -> float:
+    """Return how far the depot, which is outside, is from the polygon (m)."""
+    return min(_distance_to_edge(p, q) for p, q in _edges(corners))
+
+
+def _distance_to_edge(p: Place, q: Place) -> float:
+    along = (q[0] - p[0], q[1] - p[1])
+    share = -(p[0] * along[0] + p[1] * along[1]) / (along[0] ** 2 + along[1] ** 2)
+    share = min(max(share, 0.0), 1.0)
+    return math.hypot(p[0] + share * along[0], p[1] + share * along[1])
 
 
 def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 #: Half of the hash's output; shorter keys are guessable. The full length is better.
 MIN_KEY_BYTES = 16
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEX = re.compile(r"([0-9A-Fa-f]{2})*")
 
 
 class InvalidKeys(ValueError):
@@ -21,10 +22,9 @@ class KeyRing:
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """Raises :class:`InvalidKeys`."""
         for key_id, key in keys.items():
-            if not _KEY_ID.fullmatch(key_id):
-                raise InvalidKeys(f"key id {key_id!r}: must be at most 64 letters, digits, '.', '_' or '-'")
-            if len(key) < MIN_KEY_BYTES:
-                raise InvalidKeys(f"key {key_id}: must have at least {MIN_KEY_BYTES} bytes, got {len(key)}")
+            problem = _problem(key_id, key)
+            if problem:
+                raise InvalidKeys(problem)
         self._keys = dict(keys)
 
     def __repr__(self) -> str:
@@ -39,32 +39,45 @@ class KeyRing:
 
 
 def parse_keys(text: str, where: str) -> KeyRing:
-    """Parse keys as ``id:hex``, one per line or separated by commas; ``#`` begins a comment. ``where`` is for errors.
+    """Return keys given as ``id:hex``, one a line or separated by commas; ``#`` begins a comment.
 
+    ``where`` names the source in errors, which say the line and show no part of an entry: id and key may be swapped.
     Raises :class:`InvalidKeys`.
     """
     keys: dict[str, bytes] = {}
-    entries = [entry.strip() for line in text.splitlines() for entry in line.split("#")[0].split(",")]
-    for number, entry in enumerate(filter(None, entries), start=1):
-        key_id, colon, secret = entry.partition(":")
-        if not colon:
-            raise InvalidKeys(f"{where}: entry {number} is not id:hex")
-        if key_id in keys:
-            raise InvalidKeys(f"{where}: key {key_id} is given twice")
-        try:
-            keys[key_id] = bytes.fromhex(secret)
-        except ValueError:
-            raise InvalidKeys(f"{where}: key {key_id} is not hexadecimal") from None
-    try:
-        return KeyRing(keys)
-    except InvalidKeys as error:
-        raise InvalidKeys(f"{where}: {error}") from None
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        for entry in filter(None, map(str.strip, line.split("#")[0].split(","))):
+            key_id, colon, secret = entry.partition(":")
+            problem = None if colon and _HEX.fullmatch(secret) else "must be id:hex, with two hexadecimal digits a byte"
+            problem = problem or _problem(key_id, bytes.fromhex(secret))
+            if key_id in keys:
+                problem = f"the id of a key must be unique, is in line {lines[key_id]} already"
+            if problem:
+                raise InvalidKeys(f"{where}:{number}: {problem}")
+            keys[key_id], lines[key_id] = bytes.fromhex(secret), number
+    return KeyRing(keys)
 
 
 def read_keys(path: str | Path) -> KeyRing:
-    """Read the keys of a file, see :func:`parse_keys`. Raises :class:`InvalidKeys`, also for an unreadable file."""
+    """Return the keys of a file, see :func:`parse_keys`. Raises :class:`InvalidKeys`, also for a file without any."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidKeys(f"{path}: {getattr(error, 'strerror', None) or 'is no text'}") from None
-    return parse_keys(text, str(path))
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InvalidKeys(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InvalidKeys(f"{path}:{line}: must be UTF-8 text") from None
+    keys = parse_keys(text, str(path))
+    if not keys:
+        raise InvalidKeys(f"{path}: must have at least one key")
+    return keys
+
+
+def _problem(key_id: str, key: bytes) -> str | None:
+    """Return why a key cannot be used, if so."""
+    if not _KEY_ID.fullmatch(key_id):
+        return "the id of a key must be of letters, digits, '.', '_' and '-', at most 64"
+    if len(key) < MIN_KEY_BYTES:
+        return f"a key must have at least {MIN_KEY_BYTES} bytes, got {len(key)}"
+    return None

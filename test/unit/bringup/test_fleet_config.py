@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from drone_orchestrator.bringup.fleet_config import FleetConfigError, load, pattern, save
+from drone_orchestrator.bringup.fleet_config import load, pattern, save
+from drone_orchestrator.bringup.operator_files import FileRefused
 from drone_orchestrator.bringup.paths import default_fleet_config
 from drone_orchestrator.core.types import GeoPoint
 
@@ -67,7 +68,7 @@ def test_a_class_may_lend_none_or_all_of_its_drones(path: Path) -> None:
     ],
 )
 def test_a_bound_that_cannot_be_is_named(path: Path, field: str, value: Any) -> None:
-    with pytest.raises(FleetConfigError) as caught:
+    with pytest.raises(FileRefused) as caught:
         load(write(path, **{field: value}))
 
     assert field in str(caught.value) and "courier" in str(caught.value)
@@ -101,19 +102,25 @@ def test_zones_are_those_of_the_file(path: Path) -> None:
 @pytest.mark.parametrize(
     ("zones", "text"),
     [
-        ([SQUARE], "no_fly_zones: a mapping"),
-        ({"parade": "everywhere"}, "no_fly_zones.parade: a list of corners is wanted"),
-        ({7: SQUARE}, "no_fly_zones.7: a list of corners is wanted"),
-        ({"parade": [*SQUARE, {"lat": 37.8, "lon": -122.4}]}, "no_fly_zones.parade[4]: lat_deg and lon_deg are wanted"),
-        ({"parade": [*SQUARE, {"lat_deg": 91, "lon_deg": 0}]}, "no_fly_zones.parade[4].lat_deg: a number within ±90"),
-        ({"parade": SQUARE[:2]}, "no_fly_zones: parade: 2 corners"),
-        ({"parade": [SQUARE[i] for i in (0, 2, 1, 3)]}, "no_fly_zones: parade: its edges cross"),
-        ({"the parade": SQUARE}, "no_fly_zones: a zone's name must be"),
+        ([SQUARE], "no_fly_zones: must be a mapping, got a list"),
+        ({"parade": "everywhere"}, "no_fly_zones.parade: must be a list, got the text 'everywhere'"),
+        ({7: SQUARE}, "no_fly_zones: a name must be a text: put 7 in quotes"),
+        ({"parade": [*SQUARE, {"lat": 37.8, "lon": -122.4}]}, "no_fly_zones.parade[4].lat: unknown"),
+        ({"parade": [*SQUARE, {"lat_deg": 91, "lon_deg": 0}]}, "no_fly_zones.parade[4].lat_deg: must be at least -90"),
+        ({"parade": SQUARE[:2]}, "no_fly_zones.parade: 2 corners"),
+        ({"parade": [SQUARE[i] for i in (0, 2, 1, 3)]}, "no_fly_zones.parade: its edges cross"),
+        ({"the parade": SQUARE}, "no_fly_zones.the parade: a zone's name must be"),
     ],
 )
 def test_what_is_no_zone_is_named(path: Path, zones: Any, text: str) -> None:
-    with pytest.raises(FleetConfigError) as caught:
+    with pytest.raises(FileRefused) as caught:
         load(write_zones(path, zones))
 
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_example_of_the_documentation_is_a_fleet(path: Path) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "howto" / "fleet_description.md").read_text(encoding="utf-8")
+    path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert (load(path).region, pattern(path)) == ("suva", ("courier",))

@@ -68,9 +68,9 @@ def test_no_etcd_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_fleet_description_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text("region: [")
-    bad(machine.fleet_description(str(path)), ERROR, "not YAML")
+    bad(machine.fleet_description(str(path)), ERROR, "fleet.yaml:1: while parsing")
     path.write_bytes(b"x" * (2 << 20))
-    bad(machine.fleet_description(str(path)), ERROR, "no fleet description")
+    bad(machine.fleet_description(str(path)), ERROR, "must have at most 1024 KiB")
     assert machine.fleet_description().level == OK
 
 

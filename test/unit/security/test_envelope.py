@@ -194,17 +194,27 @@ def test_no_keys_is_an_empty_ring() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("shop-1", "not id:hex"),
-        ("shop-1:xyz", "not hexadecimal"),
-        ("shop-1:00ff", "got 2"),
-        (f"a b:{KEY.hex()}", "key id"),
-        (f"a:{KEY.hex()},a:{OTHER.hex()}", "twice"),
+        ("shop-1", "the file:1: must be id:hex"),
+        ("shop-1:xyz", "the file:1: must be id:hex, with two hexadecimal digits"),
+        ("shop-1:00ff", "must have at least 16 bytes, got 2"),
+        (f"a b:{KEY.hex()}", "the id of a key must be"),
+        (f"{KEY.hex()}:shop-1", "must be id:hex"),
+        (f"# keys\n\na:{KEY.hex()[:-2]} {KEY.hex()[-2:]}", "the file:3: must be id:hex"),
+        (f"a:{KEY.hex()}\n,a:{OTHER.hex()}", "the file:2: the id of a key must be unique, is in line 1 already"),
     ],
 )
 def test_keys_that_cannot_be_used_are_said_without_telling_them(text: str, says: str) -> None:
     with pytest.raises(InvalidKeys, match=says) as caught:
         parse_keys(text, "the file")
     assert "the file" in str(caught.value) and KEY.hex() not in str(caught.value)
+
+
+def test_a_file_without_a_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    for text, says in ((b"# none yet\n", "at least one key"), (b"a\n\xff", f"{path}:2: must be UTF-8")):
+        path.write_bytes(text)
+        with pytest.raises(InvalidKeys, match=says):
+            read_keys(path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

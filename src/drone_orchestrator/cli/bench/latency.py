@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from ...bringup.fleet_config import FleetConfigError, load
+from ...bringup.fleet_config import load
 from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions
 from ...core.leader.orchestrator import Orchestrator
@@ -65,7 +65,7 @@ def latency(out: Output, rate: float, seconds: float, drones: int, whole: bool, 
             drones_per_process=DRONES_PER_PROCESS,
             monitor=False,
         )
-    except (FleetConfigError, ValueError) as error:
+    except ValueError as error:
         raise Failure(str(error)) from error
     with (_whole if whole else _pipeline)(options, fleet_spec, out) as local:
         document = _measure(out, local, rate, seconds, fleet_spec.depot)

@@ -161,7 +161,7 @@ def benched(options: FleetOptions, out: Output) -> Iterator[LocalFleet]:
 
     One class is one lane, in which any free drone may fly any order, so no order waits for a drone of its class. The
     journals are in memory because a hundred drones on this machine's disk would wait for each other, and etcd for
-    them; real drones have their own disks. Raises ``FleetConfigError``.
+    them; real drones have their own disks. Raises ``FileRefused``.
     """
     with _memory() as folder:
         fleet = fleet_config.load(options.fleet_config)

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from ...bringup.fleet_config import FleetConfigError, load
+from ...bringup.fleet_config import load
 from ...bringup.local_fleet import LocalFleet
 from ...bringup.plan import FleetOptions
 from ..output import Failure, Output
@@ -69,7 +69,7 @@ def _measure(out: Output, drones: int, seconds: float) -> dict[str, Any]:
             drones_per_process=DRONES_PER_PROCESS,
             monitor=False,
         )
-    except (FleetConfigError, ValueError) as error:
+    except ValueError as error:
         raise Failure(str(error)) from error
     label = f"{drones} drones"
     with benched(options, out) as fleet:

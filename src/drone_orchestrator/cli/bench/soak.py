@@ -26,6 +26,7 @@ import psutil
 
 from ...bringup import fleet_config, leftovers
 from ...bringup.etcd_process import EtcdNotStarted, EtcdProcess, read_metrics
+from ...bringup.operator_files import FileRefused
 from ...core.changes import Fate, Retirement, Transition
 from ...core.leader.events import CommitDone
 from ...core.leader.orchestrator import Orchestrator
@@ -86,7 +87,7 @@ def soak(
                 retention_s=retention,
             )
             result = run.run(orders, _Teller(out))
-    except (fleet_config.FleetConfigError, EtcdNotStarted, StoreError, OSError) as error:
+    except (FileRefused, EtcdNotStarted, StoreError, OSError) as error:
         raise Failure(str(error)) from error
     document = {
         **result.document(),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...bringup import town
-from ...bringup.fleet_config import FleetConfigError, load
+from ...bringup.fleet_config import load
 from ...bringup.local_fleet import LocalFleet, dies_with_parent
 from ...bringup.plan import FleetOptions, heaviest_kg
 from ...runtime.signals import interrupts_held_back
@@ -37,7 +37,7 @@ def steadiness(out: Output, minutes: float, drones: int, hogs: int | None) -> No
     hogs = len(os.sched_getaffinity(0)) if hogs is None else hogs
     try:
         options = FleetOptions(drones=drones, region=load().region, http_port=0, time_scale=TIME_SCALE)
-    except (FleetConfigError, ValueError) as error:
+    except ValueError as error:
         raise Failure(str(error)) from error
     with running(options, out) as fleet:
         document = _measure(fleet, out, 60.0 * minutes, hogs)

@@ -31,7 +31,7 @@ def doctor(out: Output, target: Target, listen_s: float, http_port: int, namespa
     fleets = running_fleets.running()
     report = _Report(out)
     # Each finding is printed at once: what comes next may end the process.
-    for check in machine_checks(fleets, http_port):
+    for check in machine_checks(fleets, http_port, target.fleet_config):
         report.add(check())
     asked_for = bool(fleets) or "ETCD_ENDPOINTS" in os.environ or target.endpoints != DEFAULT_ENDPOINTS
     with out.console.status("asking etcd …"):
@@ -44,14 +44,19 @@ def doctor(out: Output, target: Target, listen_s: float, http_port: int, namespa
     raise SystemExit(0 if report.close() else 1)
 
 
-def machine_checks(fleets: list[running_fleets.RunningFleet], http_port: int) -> list[Callable[[], Finding]]:
-    """Return the checks that need no fleet, those last that load what other programs brought."""
+def machine_checks(
+    fleets: list[running_fleets.RunningFleet], http_port: int, config: str = ""
+) -> list[Callable[[], Finding]]:
+    """Return the checks that need no fleet, those last that load what other programs brought.
+
+    ``config`` is the path of the fleet's description, empty for the packaged one.
+    """
     share, sources = interface_folders()
     return [
         machine.python_version,
         partial(machine.interfaces, share, sources),
         machine.etcd_binary,
-        machine.fleet_description,
+        partial(machine.fleet_description, config),
         machine.loopback,
         partial(machine.ros_domain, os.environ, fleets),
         partial(machine.ros_logs, os.environ),

@@ -17,6 +17,7 @@ import psutil
 from ... import __version__
 from ...bringup import fleet_config, paths, running_fleets
 from ...bringup.etcd_process import EtcdNotStarted, find_etcd
+from ...bringup.operator_files import FileRefused
 from ...ros.environment import judge_log_folder, judge_rmw, log_folder
 from .finding import OK, Finding, error, ok, warning
 
@@ -96,8 +97,11 @@ def fleet_description(path: str | None = None) -> Finding:
     """The fleet description can be read."""
     try:
         spec = fleet_config.load(path)
-    except (fleet_config.FleetConfigError, FileNotFoundError) as problem:
-        return error("fleet config", str(problem), "mend config/fleet.yaml")
+    except (FileRefused, FileNotFoundError) as problem:
+        return error("fleet config", str(problem), "correct the file")
+    notes = fleet_config.cautions(spec)
+    if notes:
+        return warning("fleet config", notes[0], "correct the corners of the zone, or remove it")
     return ok("fleet config", f"{spec.region}: {', '.join(c.name for c in spec.classes)}")
 
 

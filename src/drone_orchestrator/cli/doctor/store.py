@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...bringup import fleet_config
+from ...bringup.operator_files import FileRefused
 from ...core.view import FleetView
 from ...ports import StoreDenied, StoreError
 from ...store import EtcdStore
@@ -126,7 +127,7 @@ def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Find
             return error("region", f"nothing is stored for {name}, but for {', '.join(others)}", hint)
     try:
         described = fleet_config.load().region
-    except (fleet_config.FleetConfigError, FileNotFoundError):
+    except (FileRefused, FileNotFoundError):
         return ok("region", name)  # the description has a check of its own
     if described != name:
         hint = "orders are checked against the description of the other one: give its file as fleet_config"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bringup import fleet_config
+from ...bringup.operator_files import FileRefused, decode, json_line, parse_json, read_text
 from ...core.admission import KEY_NAMESPACE, InvalidOrder, check_serviceable, parse_order
 from ...core.types import CancelRequest, CommandAction, OperatorCommand, Order
 from ...core.view import FleetView, OrderView
@@ -41,8 +41,9 @@ def submit(out: Output, target: Target, file: Path | None, config: str | None, *
     """Carry out ``fleetctl order submit``."""
     if file is not None and any(value is not None for value in fields.values()):
         raise Failure("give a FILE, or one order by --to and --weight, not both")
-    documents = _read_orders(file) if file else [_from_options(fields)]
-    orders = _check(documents, file, config)
+    text = _read(file) if file else None
+    documents = [_from_options(fields)] if text is None else _documents(text, file)
+    orders = _check(documents, file, text, config or target.fleet_config)
     answers: list[dict[str, object]] = []
     with open_store(target) as store, out.progress(len(orders), "submitting") as bar:
         for item in orders:
@@ -59,10 +60,10 @@ def submit(out: Output, target: Target, file: Path | None, config: str | None, *
     out.result(answers[0] if not file else {"orders": answers})
 
 
-def _check(documents: list[Any], file: Path | None, config: str | None) -> list[Order]:
+def _check(documents: list[Any], file: Path | None, text: str | None, config: str) -> list[Order]:
     try:
         spec = fleet_config.load(config)
-    except fleet_config.FleetConfigError as error:
+    except FileRefused as error:
         raise Failure(str(error)) from error
     planner = AssignmentPlanner()
     orders = []
@@ -71,8 +72,7 @@ def _check(documents: list[Any], file: Path | None, config: str | None) -> list[
             item = parse_order(document, now_s=time.time(), new_id=_message_id(document))
             check_serviceable(item, spec, planner.capable)
         except InvalidOrder as error:
-            where = f"{file}, order {number}: " if file else ""
-            raise Failure(f"{where}{error}") from error
+            raise Failure(f"{_place(file, text, number, error.field)}{error}") from error
         orders.append(item)
     return orders
 
@@ -194,26 +194,32 @@ def events(out: Output, target: Target, order_id: str) -> None:
     out.result({**document, "events": events_as_dicts(history, time.time())})
 
 
-def _read_orders(file: Path) -> list[Any]:
-    def refuse(text: str) -> None:
-        raise ValueError(f"{text} is not a number")
-
+def _read(file: Path) -> str:
     try:
         if str(file) == "-":
-            raw = sys.stdin.buffer.read(_MAX_FILE_BYTES + 1)
-        else:
-            with file.open("rb") as stream:
-                raw = stream.read(_MAX_FILE_BYTES + 1)
-        if len(raw) > _MAX_FILE_BYTES:
-            raise Failure(f"{file}: more than {_MAX_FILE_BYTES >> 20} MiB of orders: split it")
-        document = json.loads(raw.decode("utf-8"), parse_constant=refuse)
-    except OSError as error:
-        raise Failure(f"{file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise Failure(f"{file}: not JSON: {error}") from error
+            return decode(sys.stdin.buffer.read(_MAX_FILE_BYTES + 1), "-", _MAX_FILE_BYTES)
+        return read_text(file, _MAX_FILE_BYTES)
+    except FileRefused as error:
+        raise Failure(str(error)) from error
+
+
+def _documents(text: str, file: Path | None) -> list[Any]:
+    try:
+        document = parse_json(text, file)
+    except FileRefused as error:
+        raise Failure(str(error)) from error
     if document == []:
         raise Failure(f"{file}: there is no order in it")
     return document if isinstance(document, list) else [document]
+
+
+def _place(file: Path | None, text: str | None, number: int, field: str) -> str:
+    """Return where ``field`` of the order of that number stands, as the beginning of an error; empty without a file."""
+    if text is None:
+        return ""
+    order = f"[{number - 1}]" if text.lstrip().startswith("[") else ""
+    line = json_line(text, f"{order}.{field}" if order and field else order or field)
+    return f"{file}:{line}: order {number}: "
 
 
 def _from_options(fields: dict[str, Any]) -> dict[str, object]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...bringup.fleet_config import FleetConfigError
 from ...bringup.fleet_config import load as load_fleet
+from ...bringup.operator_files import FileRefused
 from ...bringup.paths import default_data_dir
 from ...core.policies import STATE_PERIOD_S
 from ...core.types import DroneClass, FleetSpec, GeoPoint
@@ -100,7 +100,7 @@ def drone_settings(
 def configured_fleet(path: str) -> FleetSpec:
     try:
         return load_fleet(path or None)
-    except (FleetConfigError, FileNotFoundError) as error:
+    except (FileRefused, FileNotFoundError) as error:
         raise ParameterError(f"parameter fleet_config: {error}") from error
 
 

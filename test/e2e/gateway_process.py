@@ -1,4 +1,4 @@
-"""A gateway as a real process beside a real etcd, and an etcd that can be away."""
+"""A gateway as a real process with a real etcd."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ REGION = fleet_config.load().region
 
 
 def order_document(order_id: str, **changes: Any) -> dict[str, Any]:
-    """The body of an order that the packaged fleet can serve: some 500 m from the depot."""
+    """Return the body of an order that the packaged fleet can serve, about 500 m from the depot."""
     destination = {"lat": DEPOT.lat_deg + 0.004, "lon": DEPOT.lon_deg + 0.003}
     return {"order_id": order_id, "destination": destination, "package_weight_kg": 0.5} | changes
 
 
 def eventually(what: str, look: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
-    """The first true value of ``look()``; an error that says ``what`` was waited for after ``deadline_s``."""
+    """Return the first true value of ``look()``. After ``deadline_s`` fail, naming ``what`` did not happen."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         if found := look():
@@ -42,7 +42,7 @@ def eventually(what: str, look: Callable[[], T], deadline_s: float = DEADLINE_S)
 
 
 class GatewayProcess:
-    """``order_gateway`` with ``parameters``, in ``domain`` or a DDS domain of its own; a context manager."""
+    """``order_gateway`` with ``parameters``, in ``domain`` or in a DDS domain of its own. A context manager."""
 
     def __init__(self, endpoint: str, *, domain: int | None = None, **parameters: Any) -> None:
         self._reserved = DomainReservation() if domain is None else None
@@ -78,7 +78,7 @@ class GatewayProcess:
 
     @property
     def url(self) -> str:
-        """Where it listens; waits until it says so."""
+        """Return the address it listens on, once its log names it."""
         return eventually("the gateway says where it listens", self._url)
 
     def post(self, document: dict[str, Any], **options: Any) -> httpx.Response:
@@ -88,7 +88,7 @@ class GatewayProcess:
         eventually("/readyz is 200", lambda: self.http.get("/readyz").status_code == 200)
 
     def end(self, signal_number: int = signal.SIGTERM) -> int:
-        """Send the signal and wait; the exit code."""
+        """Send the signal, wait, and return the exit code."""
         self.process.send_signal(signal_number)
         return self.wait()
 

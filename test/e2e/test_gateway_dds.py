@@ -33,7 +33,7 @@ ON_THE_ISLAND = GeoPosition(latitude_deg=37.81, longitude_deg=-122.365)
 
 
 class Client:
-    """Calls the gateway's services from a node of its own, each call with a deadline."""
+    """A client of the gateway's services with a node of its own. Every call has a deadline."""
 
     def __init__(self, domain: int) -> None:
         self._context = rclpy.Context()

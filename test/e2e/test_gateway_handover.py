@@ -1,4 +1,4 @@
-"""``POST /leader/handover`` on a real fleet of two replicas: the other one leads, and the old one stands by again."""
+"""``POST /leader/handover`` on a real fleet of two replicas: the other one leads, the old one becomes a standby."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_leadership_goes_there_and_back_over_http() -> None:
         eventually("somebody leads", leader)
         eventually("the drones are on the map", lambda: len([d for d in body()["drones"] if d["position"]]) == 2)
 
-        # There and back: the way back needs the old leader to stand by again.
+        # Twice: the second handover needs the old leader as a standby.
         for _ in range(2):
             before = leader()
             assert before is not None
@@ -57,7 +57,7 @@ def test_leadership_goes_there_and_back_over_http() -> None:
 
 
 def _handed_over(gateway: httpx.Client) -> dict[str, Any] | None:
-    """Its answer; ``None`` while the aftermath of the one before goes on."""
+    """Return the answer, or ``None`` while the previous handover is still being completed."""
     response = gateway.post("/leader/handover")
     if response.status_code == 409:
         assert response.json()["code"] == "handover_under_way"

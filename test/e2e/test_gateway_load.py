@@ -1,4 +1,4 @@
-"""A gateway under load: it ends without losing an answer, and orders of many clients share transactions."""
+"""A gateway under load: it shuts down without losing an answer, and concurrent orders share transactions."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def etcd() -> Iterator[EtcdProcess]:
 
 
 class Shop(threading.Thread):
-    """Hands orders in one after another on one connection until it is broken; what became of each."""
+    """A client that submits orders on one connection until it breaks, and records what became of each."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE_S)
         self.accepted: set[str] = set()
-        self.unanswered: set[str] = set()  # sent, in whole or in part, and no answer came
+        self.unanswered: set[str] = set()  # sent in whole or in part, without an answer
         self.other: list[int] = []
 
     def run(self) -> None:
@@ -61,13 +61,13 @@ class Shop(threading.Thread):
 
 
 def orders_in(store: EtcdStore) -> dict[str, int]:
-    """The order ids in the inbox, each with the revision that it came with."""
+    """Return the order ids in the inbox, each with its revision."""
     entries = [e for e in store.snapshot().entries if e.kind is Kind.INBOX_ORDER]
     return {e.value.order_id: e.mod_revision for e in entries if isinstance(e.value, Order)}
 
 
 def shops_that_sold(orders: int, url: str) -> list[Shop]:
-    """Shops at work, as soon as ``orders`` of theirs have been accepted."""
+    """Return running shops once ``orders`` of their orders were accepted."""
     shops = [Shop(url) for _ in range(24)]
     for shop in shops:
         shop.start()
@@ -79,7 +79,7 @@ def shops_that_sold(orders: int, url: str) -> list[Shop]:
 
 
 def test_sigterm_under_load_loses_no_order_and_no_answer(etcd: EtcdProcess) -> None:
-    """Every 202 is in etcd, and whatever is in etcd had its 202: nobody saw a reset after the order was accepted."""
+    """Every order answered with 202 is in etcd, and every order in etcd was answered with 202."""
     store = EtcdStore(etcd.endpoints, REGION)
     before = set(orders_in(store))
     with GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0) as gateway:
@@ -106,10 +106,10 @@ def test_orders_of_many_clients_share_transactions(etcd: EtcdProcess) -> None:
     before = set(orders_in(store))
     with GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0, store_timeout_s=30.0) as gateway:
         gateway.wait_ready()
-        etcd.pause_member(0)  # the first transaction waits, and with it all orders that come meanwhile
+        etcd.pause_member(0)  # the first transaction waits, and so do all orders that arrive meanwhile
         try:
             waiting = [order_under_way(gateway.url) for _ in range(24)]
-            assert gateway.http.get("/healthz").status_code == 200  # by now it has read what was sent before
+            assert gateway.http.get("/healthz").status_code == 200  # by now it has read everything that was sent before
         finally:
             etcd.resume_member(0)
         assert [connection.getresponse().status for connection in waiting] == [202] * 24
@@ -123,7 +123,7 @@ def test_orders_of_many_clients_share_transactions(etcd: EtcdProcess) -> None:
 
 
 def order_under_way(url: str) -> http.client.HTTPConnection:
-    """A connection on which an order was sent that is not answered yet."""
+    """Return a connection with an order that is not answered yet."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=DEADLINE_S)
     body = json.dumps(order_document(f"order-{uuid.uuid4().hex[:12]}"))
     connection.request("POST", "/orders", body, {"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document, right ones and wrong ones, against a real gateway on a real etcd.
+"""Valid and invalid requests generated from the OpenAPI document, sent to a real gateway with a real etcd.
 
 Whatever is sent, the answer must be one that the document tells of, in its form, and never an error of the server's.
 """
@@ -35,7 +35,7 @@ OPERATIONS = [
     "GET /readyz",
     "GET /metrics",
 ]
-#: Of the others nothing can be sent that is wrong by the document: any text may be an id.
+#: Requests without invalid variants: any text is a valid id by the document.
 CAN_BE_WRONG = ("POST /orders", "GET /orders", "GET /events")
 RIGHT, WRONG = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 EXAMPLES = 25
@@ -50,7 +50,7 @@ def gateway() -> Iterator[GatewayProcess]:
     with EtcdProcess() as etcd, GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0) as process:
         process.wait_ready()
         store = EtcdStore(etcd.endpoints, REGION)
-        # A leader that nobody can reach: a handover finds it, and says so.
+        # A leader that cannot be reached: a handover must answer that.
         store.campaign(LeaderRecord("nobody", "1", 0.0), 600.0)
         store.close()
         yield process
@@ -92,7 +92,7 @@ def test_every_answer_is_as_the_document_says(
             statuses.add(ask_for_events(gateway, case))
             return
         if "id" in (case.path_parameters or {}) and len(statuses) == 1:
-            case.path_parameters["id"] = known  # once there is an order of that id
+            case.path_parameters["id"] = known  # of an order that exists
         response = case.call(timeout=90)
         case.validate_response(
             response,
@@ -114,12 +114,12 @@ def test_every_answer_is_as_the_document_says(
 
 
 def no_error_of_the_server(ctx: Any, response: Any, case: Any) -> None:
-    """503 is said with when to come back; a leader that cannot be reached is no error of the gateway's."""
+    """A 503 says when to retry; an unreachable leader is not an error of the gateway."""
     assert response.status_code < 500 or (response.status_code == 503 and "retry-after" in response.headers)
 
 
 def ask_for_events(gateway: GatewayProcess, case: Any) -> int:
-    """A stream does not end: its head is looked at, and it is left."""
+    """Check only the head of a stream, which has no end."""
     headers = {name: value for name, value in (case.headers or {}).items()}
     with gateway.http.stream("GET", "/events", params=dict(case.query or {}), headers=headers) as response:
         if response.status_code == 200:

@@ -1,4 +1,4 @@
-"""The gateway as a process, over HTTP and DDS, with a real etcd that comes, goes, and has the last word."""
+"""The gateway as a process, over HTTP and DDS, with a real etcd that fails and recovers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-# --- taking orders in -------------------------------------------------------------------------------------------------
+# --- accepting orders ------------------------------------------------------------------------------------------------
 
 
 def test_orders_are_accepted_with_no_orchestrator_at_all(gateway: GatewayProcess, store: EtcdStore) -> None:
@@ -182,7 +182,7 @@ def test_a_listing_shows_what_another_gateway_took_in(etcd: EtcdProcess, gateway
     eventually("the order is in the other gateway's listing", listed)
 
 
-# --- start and end ----------------------------------------------------------------------------------------------------
+# --- start and end ---------------------------------------------------------------------------------------------------
 
 
 def test_a_port_in_use_is_one_line_and_code_2(etcd: EtcdProcess) -> None:
@@ -198,7 +198,7 @@ def test_a_port_in_use_is_one_line_and_code_2(etcd: EtcdProcess) -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_request_under_way_is_finished_before_the_end(name: str) -> None:
-    """ "100 Continue" says that the request is being worked at; the store keeps it there until after the signal."""
+    """ "100 Continue" shows that the request is being processed; the store delays it until after the signal."""
     with new_etcd() as etcd, GatewayProcess(etcd.endpoints[0], store_timeout_s=30.0) as gateway:
         gateway.wait_ready()
         etcd.pause_member(0)
@@ -224,7 +224,7 @@ def _connects(host: str, port: int) -> bool:
     return True
 
 
-# --- the store goes and comes -----------------------------------------------------------------------------------------
+# --- the store fails and recovers ------------------------------------------------------------------------------------
 
 
 def test_it_starts_without_a_store_and_is_ready_when_the_store_comes() -> None:
@@ -245,7 +245,7 @@ def test_it_starts_without_a_store_and_is_ready_when_the_store_comes() -> None:
 
 
 def test_orders_survive_a_store_that_is_killed_and_started_again() -> None:
-    """A client that repeats until it hears 200 or 202 has each order in the store exactly once."""
+    """A client that repeats each order until 200 or 202 has it in the store exactly once."""
     with new_etcd() as etcd, GatewayProcess(etcd.endpoints[0], breaker_reset_s=0.5) as gateway:
         gateway.wait_ready()
         documents = [order_document(new_id()) for _ in range(40)]

@@ -1,4 +1,4 @@
-"""Lanes over DDS: a full one refuses by type, the monitor says how pressed each is, and the others go on."""
+"""Lanes over DDS: a full lane refuses with a typed result, the monitor publishes back pressure, other lanes accept."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ AGAIN_S = 2.0
 
 
 class Robot:
-    """Hands in orders and listens to ``back_pressure``, each with a deadline."""
+    """A client that submits orders and listens to ``back_pressure``, each with a deadline."""
 
     def __init__(self, domain: int) -> None:
         self._context = rclpy.Context()
@@ -69,7 +69,7 @@ class Robot:
         return answer
 
     def hears(self, what: Callable[[dict[str, BackPressure]], bool]) -> bool:
-        """Whether ``back_pressure`` comes to say so within the deadline."""
+        """Return whether ``what`` becomes true of the published back pressure within the deadline."""
         end = time.monotonic() + DEADLINE_S
         while not what(self.pressure) and time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.1)
@@ -98,7 +98,7 @@ class Robot:
 
 @pytest.fixture
 def fleet_config(tmp_path: Path) -> Path:
-    """The packaged fleet, but with room for few couriers' orders."""
+    """Return the packaged fleet with a low limit on orders for couriers."""
     document = yaml.safe_load(default_fleet_config().read_text(encoding="utf-8"))
     document["drone_classes"]["courier"]["max_waiting"] = BOUND
     path = tmp_path / "fleet.yaml"
@@ -153,7 +153,7 @@ def new_robot(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def cancel_all_couriers(etcd: EtcdProcess) -> None:
-    """Act as the leader: end what waits for a courier."""
+    """End all orders that wait for a courier, as the leader would."""
     store = EtcdStore([etcd.endpoints[0]], REGION)
     try:
         epoch = store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 30.0)

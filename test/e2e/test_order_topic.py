@@ -1,4 +1,4 @@
-"""The topic `orders`: what robots and shops publish there becomes orders, if it is signed by somebody who may."""
+"""The topic `orders`: envelopes signed with a known key become orders."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 
 
 class Shop:
-    """Publishes envelopes, and sees in the gateway's metrics what became of them."""
+    """A publisher of envelopes that reads the outcome from the gateway's metrics."""
 
     def __init__(self, gateway: GatewayProcess) -> None:
         self._gateway = gateway
@@ -76,8 +76,10 @@ class Shop:
         )
 
     def _meet(self) -> None:
-        """Publish until the gateway counts it: after that nothing is lost. A subscription that this publisher has
-        discovered may not have discovered it yet."""
+        """Publish until the gateway counts an envelope; from then on none is lost.
+
+        A subscription that this publisher has discovered may not have discovered the publisher yet.
+        """
 
         def is_counted() -> bool:
             self.publish(Envelope("", "", "", 0))
@@ -85,7 +87,7 @@ class Shop:
             return "malformed" in self.counts()
 
         eventually("the gateway listens", is_counted)
-        # Messages come in order: once this one is counted, none of those before it is still on its way.
+        # Messages arrive in order: once this one is counted, no earlier one is in flight.
         self.publish(envelope())
         eventually("the gateway has counted them all", lambda: "unsigned" in self.counts())
 
@@ -95,7 +97,7 @@ class Shop:
         return {result: int(float(count)) for result, count in found}
 
     def result(self, sent: Envelope) -> str:
-        """Publish, and return the label of the one count that it moved."""
+        """Publish, and return the label of the one counter that it increased."""
         before = self.counts()
         self.publish(sent)
         after = eventually("it is counted", lambda: None if self.counts() == before else self.counts())
@@ -178,7 +180,7 @@ def test_unsigned_orders_can_be_allowed(gateway: GatewayProcess, tmp_path: Path)
         EtcdProcess(data_dir=tmp_path) as etcd,
         GatewayProcess(etcd.endpoints[0], domain=gateway.domain, allow_unsigned_orders=True) as open_,
     ):
-        # Both are in one domain: both hear it, and only one takes it.
+        # Both are in one domain and receive it; only one accepts it.
         open_.wait_ready()
         with pytest.MonkeyPatch.context() as patch:
             for name, value in dds.loopback().items():

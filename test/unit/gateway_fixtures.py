@@ -52,7 +52,7 @@ _numbers = itertools.count(1)
 
 
 def order_document(**changes: Any) -> dict[str, Any]:
-    """The body of an order that the fleet can serve, with a new order id."""
+    """Return the body of an order that the fleet can serve, with a new order id."""
     document = {
         "order_id": f"order-{next(_numbers)}",
         "destination": {"lat": 37.78, "lon": -122.41},
@@ -74,7 +74,7 @@ class Clock:
 
 
 class Control:
-    """Stands for the orchestrators' lifecycle; ``asked`` is what they were told."""
+    """Stand-in for the orchestrators' lifecycle. ``asked`` records the requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -94,8 +94,10 @@ class Control:
 
 
 class Gateway:
-    """Everything between HTTP and the in-memory store; ``mono`` is the breaker's and the lanes' clock, ``wall`` the
-    orders'."""
+    """Everything between HTTP and the in-memory store.
+
+    ``mono`` is the clock of breaker and lanes, ``wall`` that of the orders.
+    """
 
     def __init__(
         self,
@@ -137,12 +139,12 @@ class Gateway:
             assert self.projection.wait_loaded(60.0)
 
     def count(self, result: str, source: str = "http") -> float:
-        """How many requests were answered so."""
+        """Return how many requests from ``source`` got this result."""
         labels = {"agent_type": "order_gateway", "region": REGION, "source": source, "result": result}
         return self.metrics.registry.get_sample_value("orchestrator_requests_total", labels) or 0.0
 
     def wait_shown(self) -> None:
-        """Until the projection shows what the store has now."""
+        """Wait until the projection shows the current state of the store."""
         revision = self.store.snapshot().revision
         deadline_s = time.monotonic() + 60.0
         while self.projection.freshness().revision < revision:
@@ -156,7 +158,7 @@ class Gateway:
 
 
 class Leader:
-    """Acts as the leader of the gateway's region."""
+    """The leader of the gateway's region, without an orchestrator."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway

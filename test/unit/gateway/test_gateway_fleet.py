@@ -162,7 +162,7 @@ def test_without_a_leader_it_says_so_until_there_is_one(gateway: Gateway) -> Non
     assert "no_leader" not in alerts(gateway)
 
 
-def test_parked_and_failed_orders_call_somebody(gateway: Gateway) -> None:
+def test_parked_and_failed_orders_raise_alerts(gateway: Gateway) -> None:
     leader = Leader(gateway)
     gateway.wall.now_s = 5000.0
     parked = leader.take_up(accepted(gateway, order_id="stuck"))
@@ -209,7 +209,7 @@ def test_a_drone_that_fell_silent_with_a_package_is_critical(gateway: Gateway) -
     ]
 
 
-def test_a_store_that_is_away_is_said_at_once_when_the_breaker_opens(gateway: Gateway) -> None:
+def test_an_open_breaker_is_an_alert_at_once(gateway: Gateway) -> None:
     gateway.backend.set_available(False)
     for _ in range(4):
         gateway.http.get("/orders/x")

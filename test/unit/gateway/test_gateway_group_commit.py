@@ -1,4 +1,4 @@
-"""Concurrent orders share transactions: at once when idle, together when not, and no one for another's fault."""
+"""Group commit: an order alone is sent at once, concurrent ones share a call, and one failure affects no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drone_orchestrator.ports import FateUnknown, StoreError, StoreUnavailable, 
 
 
 class SlowStore:
-    """Answers a call when it is told to, and says what it was asked."""
+    """A store that answers when the test says so, and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -26,7 +26,7 @@ class SlowStore:
         return [asyncio.ensure_future(self.group.submit(each)) for each in made]
 
     async def answer(self, calls: int = 1) -> None:
-        """Answer so many calls, once all that can be under way is."""
+        """Wait until every task is blocked, then answer this many calls."""
         await settled()
         for _ in range(calls):
             self._may_go.release()
@@ -46,13 +46,13 @@ class SlowStore:
 
 
 async def settled() -> None:
-    """Until every task has gone as far as it can."""
+    """Return when every task has gone as far as it can."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 def scenario(play: Callable[[SlowStore], Awaitable[None]]) -> Callable[[], None]:
-    """A test out of what happens at a slow store, in an event loop of its own."""
+    """Make a test of what ``play`` does with a slow store, in an event loop of its own."""
 
     async def whole() -> None:
         await asyncio.wait_for(play(SlowStore()), 60.0)
@@ -137,7 +137,7 @@ async def test_groups_and_calls_at_a_time_are_bounded(store: SlowStore) -> None:
 
 
 @scenario
-async def test_a_client_that_leaves_takes_nobody_along(store: SlowStore) -> None:
+async def test_a_client_that_disconnects_affects_no_other(store: SlowStore) -> None:
     first, gone, other = store.submit("first", "gone", "other")
     await settled()
     gone.cancel()

@@ -1,4 +1,4 @@
-"""What stands before the requests: limits per client, the operator's door, headers; and the page that people get."""
+"""Guards around the requests: rate limits, operator access, security headers; and the dashboard."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.headers["retry-after"] == "2"
     assert refused.headers["x-content-type-options"] == "nosniff"
-    assert gateway.http.get("/healthz").status_code == 200  # whoever supervises it is never turned away
+    assert gateway.http.get("/healthz").status_code == 200  # supervisors are never rejected
     gateway.close()
 
 
@@ -83,7 +83,7 @@ def test_a_bucket_fills_again_and_one_client_never_pays_for_another() -> None:
     assert [asked(limit) for _ in range(4)] == [204, 204, 204, 429]
 
 
-def test_whoever_goes_on_regardless_stays_turned_away_until_it_slows_down() -> None:
+def test_a_client_that_ignores_rejections_stays_rejected_until_it_slows_down() -> None:
     clock = Clock()
     limit = limited(clock, rate_per_s=10.0, burst=10)
     assert [asked(limit) for _ in range(12)] == [204] * 10 + [429] * 2
@@ -102,7 +102,7 @@ def test_who_goes_on_for_long_is_shut_out_before_anything_is_made_for_it() -> No
     assert [asked(limit) for _ in range(43)] == [204] * 40 + [429] * 3
     assert clients.shut_out("192.0.2.1") and not clients.shut_out("192.0.2.2")
     clock.now_s += 2.0
-    assert clients.shut_out("192.0.2.1")  # it went on meanwhile
+    assert clients.shut_out("192.0.2.1")  # it continued despite the rejections
     clock.now_s += 8.0
     assert not clients.shut_out("192.0.2.1")
     shared = limited(clock, burst=1, key_header="X-API-Key")
@@ -119,7 +119,7 @@ def test_requests_that_are_the_clients_fault_take_twenty_times_as_much() -> None
     assert [asked(limit) for _ in range(4)] == [422] * 3 + [429]
 
 
-def test_being_turned_away_is_said_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejections_are_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -139,7 +139,7 @@ def test_a_header_tells_clients_apart_only_where_it_is_trusted() -> None:
     assert [asked(limit, **{"X-Api-Key": key}) for key in "ab"] == [204, 429]
     limit = limited(Clock(), burst=1, key_header="X-API-Key")
     assert [asked(limit, **{"X-Api-Key": key}) for key in "aab"] == [204, 429, 204]
-    assert asked(limit) == 204  # without a key it is the address
+    assert asked(limit) == 204  # without a key the address identifies the client
 
 
 def test_the_table_of_clients_is_bounded() -> None:
@@ -213,7 +213,7 @@ def test_without_a_leader_or_a_way_to_it_nothing_is_done(gateway: Gateway) -> No
     ("address", "url", "headers", "code"),
     [
         (ELSEWHERE, "http://127.0.0.1", {}, "operator_only"),
-        (HERE, "http://attacker.example", {}, "operator_only"),  # a name that was pointed at this machine
+        (HERE, "http://attacker.example", {}, "operator_only"),  # a foreign name that resolves to this machine
         (HERE, "http://127.0.0.1", {"X-Forwarded-For": "192.0.2.7"}, "operator_only"),
         (HERE, "http://127.0.0.1", {"Origin": "http://attacker.example"}, "cross_origin"),
         (HERE, "http://127.0.0.1", {"Origin": "null"}, "cross_origin"),
@@ -240,7 +240,7 @@ def test_without_a_token_only_the_own_machine_may(
     ("given", "status"),
     [("Bearer s3cret", 202), ("Bearer wrong", 403), ("s3cret", 403), ("", 403), ("Bearer ü", 403)],
 )
-def test_with_a_token_it_is_whoever_has_it(given: str, status: int) -> None:
+def test_with_a_token_the_operator_is_the_client_that_sends_it(given: str, status: int) -> None:
     gateway = Gateway(GatewaySettings(operator_token="s3cret"))
     Leader(gateway)
     gateway.wait_shown()

@@ -1,4 +1,4 @@
-"""``HEAD`` on the gateway: for load balancers and monitors that ask without wanting the body."""
+"""``HEAD`` on the gateway, for load balancers and monitors that need no body."""
 
 from __future__ import annotations
 

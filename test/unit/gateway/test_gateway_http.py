@@ -1,4 +1,4 @@
-"""The HTTP interface over the in-memory store: what is accepted, what is refused, and how it says so."""
+"""The HTTP interface over the in-memory store: which requests are accepted or refused, and with which answer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def assert_problem(response: Any, status: int, field: str | None = None, code: s
 
 
 def finish(gateway: Gateway, message_id: str, how: str) -> None:
-    """Act as the leader: make the order's saga and end it."""
+    """Create the order's saga and end it, as the leader would."""
     view = gateway.store.find(message_id)
     assert view is not None
     epoch = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 60.0) or gateway.epoch  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def finish(gateway: Gateway, message_id: str, how: str) -> None:
     assert result[0].revision > 0
 
 
-# --- orders that are taken in ----------------------------------------------------------------------------------------
+# --- accepted orders -------------------------------------------------------------------------------------------------
 
 
 def test_an_accepted_order_is_in_the_store_before_the_answer(gateway: Gateway) -> None:
@@ -89,7 +89,7 @@ def test_every_optional_field_is_kept(gateway: Gateway) -> None:
     assert {name: order[name] for name in document} == document
 
 
-# --- orders that are refused -----------------------------------------------------------------------------------------
+# --- refused orders --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -448,7 +448,7 @@ def listed(gateway: Gateway, **parameters: Any) -> dict[str, Any]:
 
 
 def accepted_and_seen(gateway: Gateway, count: int) -> list[str]:
-    """Hand in orders, two at the same time of day each, and wait until the listing shows them; ids in listing order."""
+    """Submit orders, each two at the same time, and wait until they are listed. Return the ids in listing order."""
     made = []
     for i in range(count):
         gateway.wall.now_s += i % 2
@@ -539,10 +539,10 @@ def test_the_fleet_shows_leader_reservations_and_counts(gateway: Gateway) -> Non
     assert body["stale_s"] == 0.0
 
 
-# --- the store is away -----------------------------------------------------------------------------------------------
+# --- the store is unavailable ----------------------------------------------------------------------------------------
 
 
-def test_without_the_store_orders_are_turned_away_with_a_time_to_come_back(gateway: Gateway) -> None:
+def test_without_the_store_orders_are_rejected_with_a_time_to_come_back(gateway: Gateway) -> None:
     document = order_document()
     gateway.backend.set_available(False)
 
@@ -562,7 +562,7 @@ def test_without_the_store_orders_are_turned_away_with_a_time_to_come_back(gatew
 
 
 def test_an_open_breaker_is_closed_by_the_readiness_probe_alone(gateway: Gateway) -> None:
-    """A gateway that is not ready gets no traffic, so traffic cannot be what makes it ready again."""
+    """A gateway that is not ready gets no traffic, so its readiness must not depend on traffic."""
     gateway.backend.set_available(False)
     for _ in range(3):
         gateway.http.post("/orders", json=order_document())
@@ -609,7 +609,7 @@ def test_listings_outlive_the_store_and_say_how_stale_they_are(gateway: Gateway)
     assert body["stale_s"] > 0.0
 
 
-def test_before_the_first_snapshot_listings_are_not_empty_but_away() -> None:
+def test_before_the_first_snapshot_listings_are_unavailable_not_empty() -> None:
     gateway = Gateway(loaded=False)
 
     assert_problem(gateway.http.get("/orders"), 503, code="not_loaded")
@@ -620,7 +620,7 @@ def test_before_the_first_snapshot_listings_are_not_empty_but_away() -> None:
     gateway.close()
 
 
-def test_requests_beyond_the_line_are_turned_away_at_once() -> None:
+def test_requests_beyond_the_line_are_rejected_at_once() -> None:
     gateway = Gateway(GatewaySettings(store_threads=1, max_waiting=1))
     entered, leave = threading.Event(), threading.Event()
 
@@ -636,11 +636,11 @@ def test_requests_beyond_the_line_are_turned_away_at_once() -> None:
         served = pool.submit(gateway.http.post, "/orders", json=order_document())
         assert entered.wait(DEADLINE_S)
         others = [pool.submit(gateway.http.post, "/orders", json=order_document()) for _ in range(5)]
-        turned_away = list(islice(as_completed(others, DEADLINE_S), 4))  # the fifth waits in the line
+        rejected = list(islice(as_completed(others, DEADLINE_S), 4))  # the fifth waits in the queue
         leave.set()
 
         assert served.result().status_code == 202
-        assert [assert_problem(future.result(), 503)["code"] for future in turned_away] == ["overloaded"] * 4
+        assert [assert_problem(future.result(), 503)["code"] for future in rejected] == ["overloaded"] * 4
         assert sorted(future.result().status_code for future in others) == [202] + [503] * 4
     gateway.close()
 

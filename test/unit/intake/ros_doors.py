@@ -23,7 +23,7 @@ from drone_orchestrator.security.envelope import Opener
 
 
 def order_msg(document: dict[str, Any]) -> OrderMsg:
-    """The message of an order with an id, a destination and a weight."""
+    """Return the message of an order with an id, a destination and a weight."""
     point = document["destination"]
     destination = GeoPosition(latitude_deg=point["lat"], longitude_deg=point["lon"])
     return OrderMsg(
@@ -41,7 +41,7 @@ def cancel_by_service(gateway: Gateway, id_: str) -> CancelOrder.Response:
 
 
 def publish(gateway: Gateway, type_: str, payload: dict[str, Any], message_id: str) -> None:
-    """Let the gateway hear an envelope on the topic ``orders``."""
+    """Deliver an envelope to the gateway's subscription to the topic ``orders``."""
     node = _Node()
     opener = Opener({}, window_s=30.0, allow_unsigned=True)
     OrderTopic(cast(Any, node), opener, gateway.intake, gateway.metrics, cast(Any, _Watch()))
@@ -50,7 +50,7 @@ def publish(gateway: Gateway, type_: str, payload: dict[str, Any], message_id: s
 
 
 class _Node:
-    """A node whose only subscription hears what :meth:`publish` is given."""
+    """A node whose only subscription receives what is passed to :meth:`publish`."""
 
     def create_subscription(self, _type: Any, _topic: str, callback: Any, _qos: Any, **_options: Any) -> None:
         self.publish = callback

@@ -1,4 +1,4 @@
-"""The intake by itself: which failures it tries again, and what it says when that was of no use."""
+"""The intake by itself: which failures it retries, and what it answers if retries do not help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 def failing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[Order]:
-    """Let the next submissions fail so; the orders that the store is asked to take in."""
+    """Let the next submissions fail with ``errors``. Return the list of orders that reach the store."""
     asked: list[Order] = []
     submit, left = gateway.store.submit, list(errors)
 

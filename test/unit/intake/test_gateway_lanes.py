@@ -1,4 +1,4 @@
-"""Bulkheads at the intake: a flood in one lane is refused by type and leaves the other lanes alone."""
+"""Bulkheads at the intake: a flood in one lane is refused with a typed reason and does not affect other lanes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DEADLINE_S = 60.0
 
 
 def two_lanes(**bounds: Any) -> FleetSpec:
-    """``light`` with these bounds, and ``heavy`` with those of the default."""
+    """Return a fleet of ``light`` with these limits, and ``heavy`` with the default ones."""
     light = replace(FLEET.classes[0], **{"max_waiting": BOUND, "intake_burst": 1000, **bounds})
     return replace(FLEET, classes=(light, replace(light, name="heavy", max_payload_kg=8.0, max_waiting=1000)))
 
@@ -54,7 +54,7 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def blind() -> Iterator[Gateway]:
-    """A gateway whose projection shows nothing, as if it lagged behind for ever."""
+    """A gateway whose projection shows nothing, as if it lagged behind forever."""
     made = Gateway(loaded=False, fleet=two_lanes())
     yield made
     made.close()
@@ -69,7 +69,7 @@ def results(answers: list[Answer]) -> dict[Result, int]:
 
 
 def fill(gateway: Gateway) -> list[dict[str, Any]]:
-    """Fill the lane ``light``; the orders in it."""
+    """Fill the lane ``light``, and return its orders."""
     documents = [order_document(message_id=str(uuid.uuid4())) for _ in range(BOUND)]
     assert {gateway.intake.accept(document, "http").result for document in documents} == {Result.ACCEPTED}
     assert submit(gateway)[0].result is Result.LANE_FULL
@@ -77,7 +77,7 @@ def fill(gateway: Gateway) -> list[dict[str, Any]]:
 
 
 def cancel_all(gateway: Gateway, documents: list[dict[str, Any]]) -> None:
-    """Act as the leader: end these orders, and wait until the gateway's projection has seen it."""
+    """End these orders as the leader would, and wait until the gateway's projection shows it."""
     epoch = gateway.store.campaign(LeaderRecord("orchestrator_a", "1", 0.0), 60.0)
     view = FleetView.of(gateway.store.snapshot())
     for document in documents:
@@ -92,7 +92,7 @@ def cancel_all(gateway: Gateway, documents: list[dict[str, Any]]) -> None:
 
 
 def seen(gateway: Gateway) -> None:
-    """Wait until the projection is as new as the store."""
+    """Wait until the projection has caught up with the store."""
     revision, late = gateway.store.snapshot().revision, threading.Event()
     deadline = threading.Timer(DEADLINE_S, late.set)
     deadline.start()
@@ -107,7 +107,7 @@ def metric(gateway: Gateway, name: str, lane: str) -> float | None:
     return gateway.metrics.registry.get_sample_value(name, labels)
 
 
-# --- the bound on waiting orders --------------------------------------------------------------------------------------
+# --- the limit on waiting orders --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("view", ["gateway", "blind"], ids=["following", "nothing shown yet"])
@@ -203,12 +203,12 @@ def test_a_request_that_failed_leaves_its_place(gateway: Gateway, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(gateway.store, "submit", away)
         assert submit(gateway)[0].result is Result.STORE_UNAVAILABLE
-    gateway.mono.now_s += 10.0  # the breaker lets one try again
+    gateway.mono.now_s += 10.0  # the breaker allows another attempt
 
     assert results(submit(gateway, BOUND + 1)) == {Result.ACCEPTED: BOUND, Result.LANE_FULL: 1}
 
 
-# --- the bound on the rate --------------------------------------------------------------------------------------------
+# --- the limit on the rate --------------------------------------------------------------------------------------------
 
 
 def test_the_rate_is_bounded_too_and_says_when_the_next_may_come() -> None:
@@ -238,7 +238,7 @@ def test_a_bucket_holds_no_more_than_its_burst() -> None:
     bucket.give_back()
 
     assert [bucket.take(100.0) for _ in range(3)] == [0.0, 0.0, pytest.approx(0.1)]
-    assert bucket.take(99.0) == pytest.approx(0.1)  # a clock that went back gives nothing
+    assert bucket.take(99.0) == pytest.approx(0.1)  # a clock that goes back adds no token
 
 
 # --- places -----------------------------------------------------------------------------------------------------------

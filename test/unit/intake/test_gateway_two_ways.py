@@ -1,4 +1,4 @@
-"""The two ways of an order into the store, alone or with others: clients cannot tell which one it went."""
+"""An order reaches the store alone or in a group; its client cannot tell which."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 def counting(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which ways the orders take, as they take them."""
+    """Return a list that records how each order goes to the store."""
     ways: list[str] = []
     resolve, submit_all = Submission.resolve, gateway.intake.submit_all
 
@@ -77,7 +77,7 @@ def test_taken_ids_are_conflicts(gateway: Gateway) -> None:
     assert gateway.count("conflict") == 2
 
 
-def test_what_breaks_a_rule_asks_nobody(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_that_breaks_a_rule_never_reaches_the_store(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = counting(gateway, monkeypatch)
 
     answer = gateway.http.post("/orders", json=order_document(package_weight_kg=-1))
@@ -121,7 +121,7 @@ def test_failed_groups_open_the_breaker(gateway: Gateway) -> None:
     assert gateway.http.post("/orders", json=order_document()).status_code == 202
 
 
-def test_a_defect_in_a_group_is_said_to_be_one_and_keeps_no_place(gateway: Gateway) -> None:
+def test_a_defect_in_a_group_is_an_internal_error_and_keeps_no_place(gateway: Gateway) -> None:
     def broken(orders: Any) -> Any:
         raise RuntimeError("a mistake")
 

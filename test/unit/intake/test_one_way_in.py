@@ -1,4 +1,4 @@
-"""Every order is parsed once and admitted once, whichever door it comes through and whatever becomes of it."""
+"""Every order is parsed once and admitted once, through every door and with every outcome."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often orders were parsed, checked against the fleet, and let into a lane."""
+    """Counts of orders parsed, checked against the fleet, and let into a lane."""
     found: Counter[str] = Counter()
 
     def count(name: str, call: Any) -> Any:
@@ -87,7 +87,7 @@ def test_an_order_whose_group_gave_no_answer(
     assert places_held(gateway) == 1  # the order itself
 
 
-def test_a_repeat_that_only_its_order_id_gives_away(gateway: Gateway, counts: Counter[str]) -> None:
+def test_a_repeat_recognised_by_its_order_id_only(gateway: Gateway, counts: Counter[str]) -> None:
     document = order_document()
     gateway.http.post("/orders", json=document)
     counts.clear()

@@ -23,7 +23,7 @@ from .output import Failure, Output
 
 
 class Archives:
-    """The archive files of one region below the given paths. Iterating reads them, once, order by order."""
+    """The archive files of one region below the given paths. Iterating reads them once, order by order."""
 
     def __init__(self, paths: Sequence[Path], region: str) -> None:
         self.files = 0
@@ -31,7 +31,7 @@ class Archives:
         self.of_others: list[str] = []
         self._region = region
         try:
-            # A file may be named twice, and be below a folder that is named, too.
+            # A file may be named twice, or be in a folder that is named as well.
             self._paths = sorted({found.resolve() for path in paths for found in find_archives(path)})
         except NoArchive as error:
             raise Failure(f"--archive: {error}") from error
@@ -53,7 +53,7 @@ class Archives:
 
 
 def read_journals(folder: Path) -> tuple[list[JournalHistory], list[str]]:
-    """The journals below ``folder``, whichever drone they are of, and a line for each that cannot be read."""
+    """Read all journals below ``folder``. Returns them, and a line for each unreadable one."""
     found: list[JournalHistory] = []
     unreadable: list[str] = []
     for path in sorted(folder.rglob("*.journal")):
@@ -73,18 +73,18 @@ def audit_store(
     complete: bool,
     archive: Iterable[ArchiveRecord] | None = None,
 ) -> CheckReport:
-    """Check all that the store still remembers, and the archive with it.
+    """Check the history that the store still has, and the archive.
 
     ``complete``: the run is over, so every order must have ended.
     """
     history = iter(store.history())
-    # Its end is settled when its first change is read: what left the store before that is in the archive read after it.
+    # The history ends at its first read: what left the store before that is in the archive, which is read later.
     begun = list(islice(history, 1))
     return check(chain(begun, history), journals, complete=complete, archive=archive)
 
 
 def print_report(out: Output, report: CheckReport) -> None:
-    """One line per invariant, then the evidence of each violation."""
+    """Print one line per invariant, then the evidence of each violation."""
     table = Table("", "invariant", "violations", box=None)
     for key, count in report.invariants.items():
         mark = "[green]✓" if count == 0 else "[red]✗"
@@ -96,7 +96,7 @@ def print_report(out: Output, report: CheckReport) -> None:
 
 
 def _say_scope(out: Output, report: CheckReport, journals: int, archive: Archives | None) -> None:
-    """What was looked at, and what of the archive was not."""
+    """Print what was checked, and which archive files were not."""
     out.say(f"{report.orders} orders, {report.events} events, {report.revisions} revisions, {journals} journals")
     if archive is None:
         return
@@ -109,7 +109,7 @@ def _say_scope(out: Output, report: CheckReport, journals: int, archive: Archive
 def audit(
     out: Output, target: Target, folder: Path | None, complete: bool, archives: tuple[Path, ...], offline: bool
 ) -> None:
-    """Carry out ``fleetctl audit``."""
+    """Run ``fleetctl audit``."""
     if folder is not None and not folder.is_dir():
         raise Failure(f"--journals: {folder} is no folder")
     if offline and not archives:
@@ -118,7 +118,7 @@ def audit(
     if target.data_dir and not archives and any(own.glob(f"*{SUFFIX}")):
         archives = (own,)
     archive = Archives(archives, target.region) if archives else None
-    # What the journals of a living fleet tell of orders that its store still has, an archive alone cannot confirm.
+    # Journals of a running fleet mention orders that its store still has; an archive alone cannot confirm those.
     where = folder or (Path(target.data_dir) if target.data_dir and not offline else None)
     journals, unreadable = read_journals(where) if where else ([], [])
     if offline:

@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-#: What is not read by a person at a terminal is not broken into lines of a terminal's width.
+#: Line width of output that is not a terminal, so that it is not wrapped.
 _WIDE = 1000
 
 

@@ -1,4 +1,4 @@
-"""Where the fleet is that a command talks to: option, environment, the fleet that runs on this machine, default."""
+"""Target of a command: the fleet named by option or environment, else the one on this machine, else the default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_REGION = "san_francisco"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The fleet a command works on. ``environment`` is for ROS, empty where the caller's own applies."""
+    """The fleet that a command works on. ``environment`` is for ROS; empty: that of this process applies."""
 
     endpoints: str
     region: str
@@ -34,7 +34,7 @@ class Target:
 
 
 def find_target(endpoints: str | None, region: str | None) -> Target:
-    """Resolve where the fleet is. An endpoint that is given always wins."""
+    """Find the fleet. A given endpoint always wins."""
     from ..bringup import running_fleets
 
     local = running_fleets.running()
@@ -54,7 +54,7 @@ def find_target(endpoints: str | None, region: str | None) -> Target:
 
 @contextmanager
 def open_store(target: Target) -> Iterator[StoreInbox]:
-    """The region's store; what goes wrong with it becomes one line that names the endpoints."""
+    """Open the region's store. Its errors become one-line failures that name the endpoints."""
     from ..ports import StoreError
     from ..store import EtcdStore  # gRPC takes a while to import, and --help needs none
 
@@ -71,24 +71,24 @@ def open_store(target: Target) -> Iterator[StoreInbox]:
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--json``, handed to the command as ``out``."""
+    """Add ``--json`` to a command, which gets an :class:`Output` as ``out``."""
 
     @wraps(command)
     def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> Any:
         return command(*args, out=Output(as_json), **kwargs)
 
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object on the last line of stdout.")(wrapped)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")(wrapped)
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--etcd`` and ``--region``, handed to the command as ``target``."""
+    """Add ``--etcd`` and ``--region`` to a command, which gets a :class:`Target` as ``target``."""
 
     @wraps(command)
     def wrapped(*args: Any, endpoints: str | None, region: str | None, **kwargs: Any) -> Any:
         return command(*args, target=find_target(endpoints, region), **kwargs)
 
-    etcd = click.option("--etcd", "endpoints", envvar="ETCD_ENDPOINTS", help="host:port, several with commas.")
-    shard = click.option("--region", envvar="DRONE_ORCHESTRATOR_REGION", help="Shard to work on.")
+    etcd = click.option("--etcd", "endpoints", envvar="ETCD_ENDPOINTS", help="Endpoints: host:port, comma-separated.")
+    shard = click.option("--region", envvar="DRONE_ORCHESTRATOR_REGION", help="Region to work on.")
     return etcd(shard(wrapped))
 
 
@@ -96,7 +96,7 @@ namespace_option = click.option("--namespace", default="/", show_default=True, h
 
 
 class _Number(click.ParamType):
-    """A finite number within bounds; unlike click's own ranges it lets no NaN pass."""
+    """A finite number within bounds. Unlike click's own ranges it refuses NaN."""
 
     name = "number"
 
@@ -108,9 +108,9 @@ class _Number(click.ParamType):
         try:
             number = float(value)
         except (TypeError, ValueError):
-            self.fail(f"{value!r} is not a number", param, ctx)
+            self.fail(f"must be a number, got {value!r}", param, ctx)
         if not math.isfinite(number) or not self._least <= number <= self._most:
-            self.fail(f"{value} is not a number from {self._least:g} to {self._most:g}", param, ctx)
+            self.fail(f"must be a number from {self._least:g} to {self._most:g}, got {value}", param, ctx)
         return number
 
 
@@ -129,10 +129,10 @@ class UserPath(click.Path):
 
 
 def positive(least: float = 0.001, most: float = 1e6) -> click.ParamType:
-    """The type of an option that takes a number from ``least`` to ``most``."""
+    """Return the type of an option that takes a number from ``least`` to ``most``."""
     return _Number(least, most)
 
 
 def ros_environment(target: Target) -> None:
-    """Make this process see the fleet's DDS domain; to be called before anything of ROS is started."""
+    """Join the fleet's DDS domain. Call it before anything of ROS is started."""
     os.environ.update(target.environment)

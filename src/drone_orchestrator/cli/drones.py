@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def drone_rows(view: FleetView, heard: Heard, only: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """A document per drone that is heard or that the store knows, by name; ``only`` these, if any are named."""
+    """Return a document per drone that is heard or stored, sorted by name; only those named in ``only``, if any."""
     reserved = {id_: held.value for id_, held in view.reservations.items()}
     breakers = {id_: stored.value for id_, stored in view.breakers.items()}
     names = set(only) or {*heard, *reserved, *breakers}
@@ -32,7 +32,7 @@ def drone_rows(view: FleetView, heard: Heard, only: Iterable[str] = ()) -> list[
 
 
 def _natural(name: str) -> tuple[str, int, str]:
-    """Sorts drone_10 behind drone_9."""
+    """Return a sort key that puts drone_10 after drone_9."""
     head = name.rstrip("0123456789")
     digits = name[len(head) :]
     return head, int(digits) if digits else 0, name
@@ -66,7 +66,7 @@ def _row(drone_id: str, heard: tuple[DroneReport, float] | None, reservation: Re
 
 
 def drones_table(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> Table:
-    """``names``: the order id of each message id, where it is known."""
+    """Return a table of drones. ``names``: order ids by message id."""
     table = Table("drone", "class", "phase", "breaker", "order", "package", "energy", "position", box=None)
     for row in rows:
         position, breaker = row["position"], row["breaker"]
@@ -91,7 +91,7 @@ def _phase(phase: str) -> str:
 
 
 def order_names(view: FleetView) -> dict[str, str]:
-    """Order id by message id, of the orders that have a drone."""
+    """Return the order ids, by message id, of the orders that have a drone."""
     held = [reservation.value.message_id for reservation in view.reservations.values()]
     orders = {message_id: view.order_of(message_id) for message_id in held}
     return {message_id: order.order_id for message_id, order in orders.items() if order is not None}
@@ -107,7 +107,7 @@ def drones(
     wait_s: float,
     namespace: str,
 ) -> None:
-    """Carry out ``fleetctl drones``."""
+    """Run ``fleetctl drones``."""
     if take_out or bring_back:
         if take_out and bring_back:
             raise Failure("--take-out or --bring-back, not both")
@@ -127,7 +127,7 @@ def drones(
         heard = ear.drones()
     rows = drone_rows(view, heard, names)
     if names and not any(row["heard"] or row["message_id"] for row in rows):
-        raise Failure(f"{', '.join(names)}: nothing is heard of it within {wait_s:g} s, and the store does not know it")
+        raise Failure(f"{', '.join(names)}: not heard within {wait_s:g} s, and not in the store")
     out.console.print(drones_table(rows, order_names(view)) if rows else f"no drone heard within {wait_s:g} s")
     out.result({"drones": rows})
 
@@ -154,7 +154,7 @@ def _drones_live(out: Output, follower: Follower, ear: FleetListener, names: tup
 
 
 def _change_drones(out: Output, target: Target, names: tuple[str, ...], namespace: str, take_out: bool) -> None:
-    """As ``ros2 lifecycle set <drone> deactivate`` or ``activate``, where ROS's own tools are not installed."""
+    """Deactivate or activate drones, like ``ros2 lifecycle set`` does."""
     changed = []
     with operating(target, namespace) as operator:
         for name in names:

@@ -1,4 +1,4 @@
-"""A local fleet for the length of a command: ``up``, the demo, chaos and the benchmarks run theirs with this."""
+"""A local fleet for the duration of a command, used by ``up``, the demo, chaos and the benchmarks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READY_TIMEOUT_S = 60.0
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raise a one-line :class:`Failure` where somebody else listens on the port."""
+    """Raise :class:`Failure` if another program listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -40,7 +40,7 @@ def running(
     on_exit: Callable[[str, int], None] | None = None,
     visible: bool = True,
 ) -> Iterator[LocalFleet]:
-    """A local fleet that is up, and gone afterwards; ``visible``: known to other ``fleetctl`` calls while it runs."""
+    """Run a local fleet in the block. ``visible``: other ``fleetctl`` commands find it while it runs."""
 
     def exited(name: str, code: int) -> None:
         out.say(f"[yellow]{name} ended ({cause(code)}); starting it again[/yellow]")
@@ -80,12 +80,12 @@ def _register(fleet: LocalFleet) -> Path:
 
 
 def cause(code: int) -> str:
-    """An exit code in words."""
+    """Return an exit code in words."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _wait_ready(fleet: LocalFleet) -> None:
-    """Until the gateway is ready, or something refuses to start."""
+    """Wait until the gateway is ready. Raises :class:`FleetError` if a process refuses to start."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while fleet.options.gateway:
         fleet.check()
@@ -96,5 +96,5 @@ def _wait_ready(fleet: LocalFleet) -> None:
             pass  # not listening yet
         if time.monotonic() > deadline:
             said = fleet.last_line("order_gateway")
-            raise FleetError(f"the gateway was not ready within {READY_TIMEOUT_S:.0f} s; its last word: {said}")
+            raise FleetError(f"the gateway was not ready within {READY_TIMEOUT_S:.0f} s; its last log line: {said}")
         time.sleep(0.1)

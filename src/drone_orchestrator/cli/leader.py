@@ -1,4 +1,4 @@
-"""``fleetctl leader``: who leads, as the store has it; handing leadership over."""
+"""``fleetctl leader``: the leader as stored, and handover."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SUCCESSOR_WITHIN_S = 30.0
 
 
 def leader(out: Output, target: Target, handover: bool, bring_back: str | None, live: bool, namespace: str) -> None:
-    """Carry out ``fleetctl leader``."""
+    """Run ``fleetctl leader``."""
     if live:
         if handover or bring_back:
-            raise Failure("--watch only looks: leave --handover and --bring-back out")
+            raise Failure("--watch cannot be combined with --handover or --bring-back")
         with following(target) as follower:
             _leader_live(out, follower)
     with open_store(target) as store:
@@ -40,7 +40,7 @@ def leader(out: Output, target: Target, handover: bool, bring_back: str | None, 
 
 
 def _bring_back(out: Output, target: Target, name: str, namespace: str) -> None:
-    """An orchestrator is told to campaign; it answers "no" to being active by that alone."""
+    """Let an orchestrator campaign again. It becomes active only if it is elected."""
     with operating(target, namespace) as operator:
         operator.find(name)
         operator.activate(name)
@@ -50,7 +50,7 @@ def _bring_back(out: Output, target: Target, name: str, namespace: str) -> None:
 def _hand_over(
     store: StoreReader, target: Target, before: dict[str, Any], namespace: str
 ) -> tuple[dict[str, Any], float]:
-    """The next leader, and how long after the request (s) it held the office."""
+    """Hand over. Returns the next leader, and the time (s) from the request to its election."""
     with operating(target, namespace) as operator:
         operator.find(before["holder"])
         began = time.monotonic()
@@ -61,11 +61,11 @@ def _hand_over(
             if after["holder"] is not None and after["epoch"] != before["epoch"]:
                 return after, time.monotonic() - began
             time.sleep(0.01)
-    raise Failure(f"nobody took over within {SUCCESSOR_WITHIN_S:g} s: is a standby running?")
+    raise Failure(f"no orchestrator took over within {SUCCESSOR_WITHIN_S:g} s: is a standby running?")
 
 
 def leader_document(view: FleetView) -> dict[str, Any]:
-    """Who leads, as JSON; ``holder`` is ``None`` where nobody does."""
+    """Return the leader as JSON; without one, ``holder`` is ``None``."""
     leader = view.leadership
     if leader is None:
         return {"holder": None, "epoch": 0, "instance_id": None, "since": None}
@@ -78,7 +78,7 @@ def leader_document(view: FleetView) -> dict[str, Any]:
 
 
 def leader_line(document: Mapping[str, Any]) -> str:
-    """Who leads, in a line."""
+    """Return the leader as one line."""
     if document["holder"] is None:
         return "[red]no leader[/red]: orders are accepted, nothing is decided"
     since = duration(max(0.0, time.time() - document["since"]))

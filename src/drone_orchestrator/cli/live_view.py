@@ -1,4 +1,4 @@
-"""Following a fleet's store while a command runs, and showing it: a screen in a terminal, lines elsewhere."""
+"""Live views: follow a fleet's store, and show it as a screen in a terminal or as lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .output import Failure, Output
 T = TypeVar("T")
 
 _LOAD_TIMEOUT_S = 15.0
-#: A screen is drawn at least so often, for what changes by itself (ages), and at most so often.
+#: Maximum and minimum time between redraws (s). Ages change without any event.
 _REDRAW_S = 1.0
 _REST_S = 0.1
 
 
 class Follower:
-    """A store and an up-to-date view of it; :meth:`wait` returns when something changed."""
+    """An up-to-date view of a store. :meth:`wait` returns when it changes."""
 
     def __init__(self, store: StoreReader) -> None:
         self.store = store
@@ -37,7 +37,7 @@ class Follower:
         self._projection = Projection(store, listener=self._hear)
 
     def start(self) -> None:
-        """Return when the first snapshot is there. Raises :class:`Failure` where that takes too long."""
+        """Wait for the first snapshot. Raises :class:`Failure` if that takes too long."""
         self._projection.start()
         if not self._projection.wait_loaded(_LOAD_TIMEOUT_S):
             raise Failure(f"the store could not be read within {_LOAD_TIMEOUT_S:g} s")
@@ -46,11 +46,11 @@ class Follower:
         self._projection.close()
 
     def look(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:
-        """``select(view)`` at one revision, and how fresh that is."""
+        """Return ``select(view)`` at one revision, and its freshness."""
         return self._projection.read(select)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether something changed since the last call, or does so within ``timeout_s``."""
+        """Return whether anything has changed since the last call, or does within ``timeout_s``."""
         found = self._changed.wait(timeout_s)
         self._changed.clear()
         return found
@@ -61,8 +61,8 @@ class Follower:
 
 @contextmanager
 def following(target: Target) -> Iterator[Follower]:
-    """The region's store, followed. One that is away now is a :class:`Failure`; one that goes away later is not."""
-    # What the projection has to say about a store that comes and goes is on the screen.
+    """Follow the region's store. Raises :class:`Failure` if it is unavailable now, not if it becomes so later."""
+    # The screen shows whether the store is available; the log need not.
     logging.getLogger("drone_orchestrator.runtime.projection").setLevel(logging.ERROR)
     with open_store(target) as store:
         assert isinstance(store, EtcdStore)
@@ -78,7 +78,7 @@ def following(target: Target) -> Iterator[Follower]:
 
 
 def show(out: Output, follower: Follower, draw: Callable[[], RenderableType], lines: Callable[[], list[str]]) -> None:
-    """Show what changes until Ctrl-C. ``draw`` makes the screen; ``lines`` says what is new, where there is none."""
+    """Show changes until Ctrl-C. ``draw`` makes the screen; ``lines`` returns news for an output without one."""
     if out.as_json:
         raise Failure("a view that goes on has no last line for --json: leave one of the two out")
     if not out.console.is_terminal:
@@ -90,11 +90,11 @@ def show(out: Output, follower: Follower, draw: Callable[[], RenderableType], li
         while True:
             follower.wait(_REDRAW_S)
             live.update(draw(), refresh=True)
-            time.sleep(_REST_S)  # so that a busy fleet costs no core
+            time.sleep(_REST_S)  # limits the CPU that a busy fleet costs
 
 
 def stale(freshness: Freshness) -> str:
-    """A warning, empty where the view is up to date."""
+    """Return a warning, or an empty string if the view is up to date."""
     if freshness.stale_s is None or freshness.stale_s == 0.0:
         return ""
     return f"[bold red]etcd is away: this is how it was {freshness.stale_s:.0f} s ago[/bold red]"

@@ -18,21 +18,21 @@ from . import interrupts
 from .commands.command_group import CommandGroup
 from .output import Failure
 
-#: Command to the module that has it, and what it does: a command loads only what it needs, the overview nothing.
+#: By command: the module that declares it, and its summary. A command imports only its own module, the overview none.
 COMMANDS = {
-    "demo": ("demo", "Run a fleet under faults, and check what came of it."),
+    "demo": ("demo", "Run a fleet under faults, and check the outcome."),
     "up": ("up", "Run a local fleet in the foreground until Ctrl-C."),
     "order": ("orders", "Submit, follow and cancel orders."),
-    "events": ("orders", "Show every event of one order, and how long each state lasted."),
-    "drones": ("drones", "Show every drone; take one out, bring it back."),
-    "leader": ("leader", "Show who leads; hand leadership over."),
-    "top": ("top", "Show the whole fleet, live."),
-    "doctor": ("doctor", "Find what is wrong with this machine or its fleet, and what to do."),
-    "audit": ("audit", "Check that no order was lost, doubled or left hanging."),
-    "simulate": ("simulate", "Run fleets in virtual time under faults that a seed decides on."),
-    "chaos": ("chaos", "Run a fleet while a seed decides what is killed, hung and cut off."),
-    "bench": ("bench", "Measure the fleet's parts."),
-    "completion": ("completion", "Print what makes a shell complete fleetctl's arguments."),
+    "events": ("orders", "Show all events of one order, and the duration of each state."),
+    "drones": ("drones", "Show all drones; take one out of service, bring it back."),
+    "leader": ("leader", "Show the leader; hand leadership over."),
+    "top": ("top", "Show the whole fleet live."),
+    "doctor": ("doctor", "Find out what is wrong with this machine or its fleet, and what to do."),
+    "audit": ("audit", "Check that no order was lost, duplicated or left unfinished."),
+    "simulate": ("simulate", "Run fleets in virtual time under seeded faults."),
+    "chaos": ("chaos", "Run a fleet under seeded faults: processes killed, hung and cut off."),
+    "bench": ("bench", "Measure the parts of a fleet."),
+    "completion": ("completion", "Print a shell completion script."),
 }
 
 

@@ -1,4 +1,4 @@
-"""How every command talks: people's output through rich, or one JSON object alone on the last line of stdout."""
+"""Output of every command: text for people through rich, or one JSON object on the last line of stdout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-#: What a person can take in of what was typed wrongly.
+#: A longer message is cut.
 _SHOWN_CHARS = 400
 
 
@@ -29,24 +29,24 @@ class Failure(click.ClickException):
 
 
 class Output:
-    """With ``as_json``, people's output goes to stderr and stdout carries the JSON object only."""
+    """Text and result of a command. With ``as_json``, text goes to stderr and stdout has the JSON object only."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
     @cached_property
     def console(self) -> Console:
-        """What people's output is printed on."""
+        """The console for text."""
         from . import consoles  # rich takes a while to import, and --help needs none
 
         return consoles.of_people(stderr=self.as_json)
 
     def say(self, text: str) -> None:
-        """Print a line; ``text`` is rich's markup, so what comes from outside is escaped first."""
+        """Print a line of rich's markup. Escape foreign text first, see :func:`shown`."""
         self.console.print(text)
 
     def progress(self, total: int | None, what: str) -> Progress:
-        """A bar on stderr with one task, for what takes long; nothing where that is no terminal. A context manager."""
+        """Return a progress bar on stderr, a context manager with one task. It shows nothing outside a terminal."""
         from . import consoles
 
         bar = consoles.progress_bar()
@@ -54,27 +54,27 @@ class Output:
         return bar
 
     def result(self, document: Mapping[str, object]) -> None:
-        """The machine's answer; does nothing without ``--json``."""
+        """Print the result for programs. Does nothing without ``--json``."""
         if self.as_json:
             sys.stdout.write(json.dumps(document, allow_nan=False, default=str) + "\n")
             sys.stdout.flush()
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would obey or an encoder refuse."""
+    """Return ``text`` with control characters and lone surrogates escaped."""
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def shown(text: object) -> str:
-    """What came from outside, safe in rich's markup and on a terminal."""
+    """Return foreign text, safe in rich's markup and on a terminal."""
     from rich.markup import escape
 
     return escape(printable(str(text)))
 
 
 def duration(seconds: float) -> str:
-    """A span of time for people: ``0.08 s``, ``12 s``, ``3 min 04 s``, ``2 h 05 min``, ``3 d 04 h``."""
+    """Format a span of time for people: ``0.08 s``, ``12 s``, ``3 min 04 s``, ``2 h 05 min``, ``3 d 04 h``."""
     if seconds < 0:
         return f"-{duration(-seconds)}"
     if seconds < 10:

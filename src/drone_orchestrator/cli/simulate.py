@@ -1,4 +1,4 @@
-"""``fleetctl simulate``: plays whole regions through in virtual time, with faults, and checks what came of it."""
+"""``fleetctl simulate``: runs whole regions in virtual time, with faults, and checks the outcome."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..verification.records import INVARIANTS
 from .interrupts import waiting_for
 from .output import Output
 
-#: A failing seed shows so many of its problems.
+#: Maximum problems shown per failing seed.
 SHOWN_PROBLEMS = 3
-#: A summary shows so many failing seeds in full.
+#: Maximum failing seeds shown in full.
 SHOWN_SEEDS = 10
 
 
@@ -35,9 +35,9 @@ def simulate(
     profile_name: str,
     jobs: int | None,
 ) -> None:
-    """Carry out ``fleetctl simulate``."""
+    """Run ``fleetctl simulate``."""
     if seed is not None and (seeds is not None or start is not None):
-        raise click.UsageError("--seed is one seed; --seeds and --start are for several")
+        raise click.UsageError("--seed cannot be combined with --seeds or --start")
     if trace and seed is None:
         raise click.UsageError("--trace needs --seed")
     began_s, profile = time.monotonic(), PROFILES[profile_name]
@@ -65,13 +65,13 @@ def simulate(
 
 
 def replay_command(result: SeedResult) -> str:
-    """What shows this run again, step by step."""
+    """Return the command that replays this run step by step."""
     profile = "" if result.profile == "standard" else f" --profile {result.profile}"
     return f"fleetctl simulate --seed {result.seed}{profile} --trace"
 
 
 def commit() -> str:
-    """The commit that this code is of, with ``+changes`` where it was changed since; else the version."""
+    """Return the commit of this code, with ``+changes`` if it has local changes; else the version."""
     folder = Path(__file__).parent
     try:
         found = subprocess.run(

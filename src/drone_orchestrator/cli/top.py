@@ -22,12 +22,12 @@ from .ros_session import hearing
 if TYPE_CHECKING:
     from ..ros.fleet_client import FleetListener
 
-#: Lines of the screen that are neither a drone nor an order.
+#: Lines of the screen besides drones and orders.
 _FRAME_LINES = 11
 
 
 def top(out: Output, target: Target, namespace: str) -> None:
-    """Carry out ``fleetctl top``."""
+    """Run ``fleetctl top``."""
     with following(target) as follower, hearing(target, namespace) as ear:
         screen = _Screen(out, target, follower, ear)
         show(out, follower, screen.draw, screen.lines)

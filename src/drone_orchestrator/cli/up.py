@@ -17,7 +17,7 @@ from .output import Failure, Output, shown
 
 
 def up(out: Output, drones: int, replicas: int, time_scale: float, http_port: int, config: str) -> None:
-    """Carry out ``fleetctl up``."""
+    """Run ``fleetctl up``."""
     try:
         options = fleet(drones, replicas, time_scale, http_port, config)
         notes = cautions(load(config))
@@ -56,7 +56,7 @@ def fleet(drones: int, replicas: int, time_scale: float, http_port: int, config:
 
 
 def _say_ready(out: Output, fleet: LocalFleet, domain: int) -> None:
-    """What one needs next, in the words in which this command was called."""
+    """Print addresses, folders and the next commands, spelled as this one was called."""
     called = Path(sys.argv[0])
     me = "fleetctl"
     if called.name == me and called.is_file() and called.is_absolute():

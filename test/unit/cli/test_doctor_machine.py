@@ -79,7 +79,7 @@ def test_a_fleet_description_that_cannot_be_read(tmp_path: Path) -> None:
     [
         ({"ROS_DOMAIN_ID": "300"}, ERROR, "300"),
         ({"ROS_DOMAIN_ID": "one"}, ERROR, "one"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "off"}, ERROR, "nobody hears anybody"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "off"}, ERROR, "cannot discover each other"),
         ({"ROS_LOCALHOST_ONLY": "1"}, WARNING, "other machines"),
     ],
 )
@@ -96,10 +96,10 @@ def test_another_domain_than_that_of_the_local_fleet_is_told() -> None:
 def test_a_folder_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.data_folder(tmp_path / "not" / "there" / "yet").level == OK
     (tmp_path / "file").write_text("")
-    bad(machine.data_folder(tmp_path / "file" / "below"), ERROR, "no folder")
+    bad(machine.data_folder(tmp_path / "file" / "below"), ERROR, "not a folder")
     if os.getuid():
         (tmp_path / "locked").mkdir(mode=0o500)
-        bad(machine.data_folder(tmp_path / "locked"), ERROR, "cannot be written")
+        bad(machine.data_folder(tmp_path / "locked"), ERROR, "not writable")
     else:  # root may write anywhere but where the kernel itself says no
         bad(machine.data_folder(Path("/proc/1/fd")), ERROR)
     usage = shutil.disk_usage(tmp_path)

@@ -222,7 +222,7 @@ def _ms(latencies: list[float], percent: int) -> float:
 
 
 def junk_flood(out: Output, seconds: float, turns: int, per_s: float, bound: float) -> None:
-    """Carry out ``fleetctl bench junk-flood``."""
+    """Run ``fleetctl bench junk-flood``."""
     figures = _measure(out, seconds, turns, per_s)
     p50, p90 = figures["p50_ms"], figures["p90_ms"]
     out.say(f"{figures['junk_per_s']:.0f} junk requests a second, answered {figures['junk_answers']}")

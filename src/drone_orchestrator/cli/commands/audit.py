@@ -11,18 +11,20 @@ from .deferred import runs
 
 
 @click.command()
-@click.option("--journals", "folder", type=UserPath(path_type=Path, file_okay=False), help="Drones' journals.")
-@click.option("--complete", is_flag=True, help="The run is over: every order must have reached its end.")
+@click.option(
+    "--journals", "folder", type=UserPath(path_type=Path, file_okay=False), help="Folder of the drones' journals."
+)
+@click.option("--complete", is_flag=True, help="Require that every order has ended.")
 @click.option(
     "--archive",
     "archives",
     multiple=True,
     type=UserPath(path_type=Path),
-    help="Archive of orders that left the store: a file or a folder; repeat it until all are named.",
+    help="Archive file, or folder of archives. Repeatable.",
 )
-@click.option("--offline", is_flag=True, help="Ask no store: check the archive, and journals against it.")
+@click.option("--offline", is_flag=True, help="Check archive and journals only, without a store.")
 @target_options
 @json_option
 @runs("audit")
 def audit() -> None:
-    """Check that no order was lost, doubled or left hanging; exit code 1 where one was."""
+    """Check that no order was lost, duplicated or left unfinished. Exit code 1 if one was."""

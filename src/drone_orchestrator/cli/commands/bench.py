@@ -22,14 +22,14 @@ class _Sizes(click.ParamType):
         try:
             sizes = tuple(int(each) for each in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r}: whole numbers with commas between them are wanted", param, ctx)
+            self.fail(f"must be whole numbers separated by commas, got {value!r}", param, ctx)
         if not all(1 <= size <= 1000 for size in sizes):
-            self.fail(f"{value}: each must be 1 to 1000", param, ctx)
+            self.fail(f"each must be 1 to 1000, got {value}", param, ctx)
         return sizes
 
 
 def picture_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--picture FILE``, handed to the command as ``picture_path``, ``None`` where it is not wanted."""
+    """Add ``--picture FILE`` to a command, which gets it as ``picture_path``, by default ``None``."""
     return click.option(
         "--picture",
         "picture_path",
@@ -41,7 +41,7 @@ def picture_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=CommandGroup)
 def bench() -> None:
-    """Measure the fleet's parts."""
+    """Measure the parts of a fleet."""
 
 
 @bench.command()
@@ -52,25 +52,34 @@ def bench() -> None:
 @json_option
 @runs("bench.plan")
 def plan() -> None:
-    """Time one round of planning, and compare its plans with the greedy planner's."""
+    """Time one planning round, and compare its plans with those of the greedy planner."""
 
 
 @bench.command()
-@click.option("--kills", default=10, show_default=True, type=click.IntRange(1, 1000), help="Rounds of each kind.")
+@click.option(
+    "--kills", default=10, show_default=True, type=click.IntRange(1, 1000), help="Rounds per kind of failover."
+)
 @click.option("--drones", default=9, show_default=True, type=click.IntRange(3, 100))
-@click.option("--seed", default=1, show_default=True, help="Of the orders.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the orders.")
 @picture_option
 @json_option
 @runs("bench.failover")
 def failover() -> None:
-    """Time from a leader's end to the next one's first assignment: killed, hung, handed over; and by lease alone."""
+    """Time from the end of one leader to the first assignment of the next.
+
+    The leader is killed, hung or hands over; with heartbeats and, for comparison, by lease expiry alone.
+    """
 
 
 @bench.command()
-@click.option("--seconds", default=20.0, show_default=True, type=positive(1.0, 3600.0), help="Half of it flooded.")
-@click.option("--turns", default=4, show_default=True, type=click.IntRange(1, 100), help="Floods in that time.")
-@click.option("--per-s", default=2000.0, show_default=True, type=positive(1.0, 1e6), help="Junk requests to try per s.")
-@click.option("--bound", default=2.0, show_default=True, type=positive(1.0, 1e6), help="Fail above this slow-down.")
+@click.option(
+    "--seconds", default=20.0, show_default=True, type=positive(1.0, 3600.0), help="Duration; half of it is flooded."
+)
+@click.option("--turns", default=4, show_default=True, type=click.IntRange(1, 100), help="Number of floods.")
+@click.option("--per-s", default=2000.0, show_default=True, type=positive(1.0, 1e6), help="Junk requests per second.")
+@click.option(
+    "--bound", default=2.0, show_default=True, type=positive(1.0, 1e6), help="Fail above this slow-down of the median."
+)
 @json_option
 @runs("bench.junk_flood")
 def junk_flood() -> None:
@@ -78,71 +87,101 @@ def junk_flood() -> None:
 
 
 @bench.command()
-@click.option("--seconds", default=10.0, show_default=True, type=positive(1.0, 600.0), help="Of each phase.")
-@click.option("--flood-rate", default=1000.0, show_default=True, type=positive(1.0, 100_000.0), help="Orders/s.")
+@click.option("--seconds", default=10.0, show_default=True, type=positive(1.0, 600.0), help="Duration of each phase.")
+@click.option(
+    "--flood-rate",
+    default=1000.0,
+    show_default=True,
+    type=positive(1.0, 100_000.0),
+    help="Orders per second of the flood.",
+)
 @click.option(
     "--waiting", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Bound of the flooded lane."
 )
 @json_option
 @runs("bench.lanes")
 def lanes() -> None:
-    """Time from submission to assignment in one lane, while another is quiet and while it is flooded."""
+    """Time orders of one drone class to their assignment, while another class is quiet and while it is flooded."""
 
 
 @bench.command()
-@click.option("--drones", default=1000, show_default=True, type=click.IntRange(1, 5000), help="And orders in a round.")
+@click.option(
+    "--drones", default=1000, show_default=True, type=click.IntRange(1, 5000), help="Drones, and orders per round."
+)
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--baseline-rounds", default=1, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--http", is_flag=True, help="Hand the orders in by POST /orders, at a gateway.")
-@click.option("--clients", default=32, show_default=True, type=click.IntRange(1, 256), help="Connections with --http.")
+@click.option("--http", is_flag=True, help="Submit the orders over HTTP to a gateway.")
+@click.option("--clients", default=32, show_default=True, type=click.IntRange(1, 256), help="HTTP connections.")
 @picture_option
 @json_option
 @runs("bench.throughput")
 def throughput() -> None:
-    """Orders a second from intake to assignment, durable, with drones that need no time."""
+    """Measure orders per second from intake to assignment, durable, with drones that take no time."""
 
 
 @bench.command()
 @click.option("--minutes", default=10.0, show_default=True, type=positive(0.05, 1440.0))
 @click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100))
-@click.option("--busy", "hogs", type=click.IntRange(0, 1024), help="Busy processes; one per core by default.")
+@click.option("--busy", "hogs", type=click.IntRange(0, 1024), help="Busy processes.  [default: one per core]")
 @json_option
 @runs("bench.steadiness")
 def steadiness() -> None:
-    """Keep every core busy, and count how often a living leader is replaced: it must not happen."""
+    """Keep every core busy, and count how often a live leader is replaced. It must not happen."""
 
 
 @bench.command()
 @click.option("--rate", default=50.0, show_default=True, type=positive(0.1, 200.0), help="Orders per second.")
 @click.option("--seconds", default=20.0, show_default=True, type=positive(1.0, 600.0))
-@click.option("--drones", default=0, type=click.IntRange(0, 200), help="Default: as many as the rate needs.")
-@click.option("--fleet", "whole", is_flag=True, help="With a standby, and drones that fly and talk over DDS.")
+@click.option("--drones", default=0, type=click.IntRange(0, 200), help="Drones.  [default: as many as the rate needs]")
+@click.option(
+    "--fleet", "whole", is_flag=True, help="Run a whole fleet: a standby, and drones that fly and communicate over DDS."
+)
 @picture_option
 @json_option
 @runs("bench.latency")
 def latency() -> None:
-    """Time from an order's POST to its assignment at a steady rate of orders."""
+    """Time orders from POST to assignment at a steady rate."""
 
 
 @bench.command()
 @click.option("--drones", "sizes", default="10,50,100,200", show_default=True, type=_Sizes(), help="Fleet sizes.")
-@click.option("--seconds", default=12.0, show_default=True, type=positive(1.0, 600.0), help="Of each point.")
+@click.option(
+    "--seconds", default=12.0, show_default=True, type=positive(1.0, 600.0), help="Duration of each measurement."
+)
 @picture_option
 @json_option
 @runs("bench.scale")
 def scale() -> None:
-    """CPU, memory, heartbeat jitter and time to assignment of the leader over the number of drones."""
+    """Measure the leader's CPU, memory, heartbeat jitter and time to assignment by fleet size."""
 
 
 @bench.command()
 @click.option("--orders", default=100_000, show_default=True, type=click.IntRange(100, 10_000_000))
 @click.option("--baseline-orders", default=2_000, show_default=True, type=click.IntRange(100, 100_000))
-@click.option("--retention", default=10.0, show_default=True, type=positive(0.1, 86_400.0), help="Seconds.")
+@click.option(
+    "--retention",
+    default=10.0,
+    show_default=True,
+    type=positive(0.1, 86_400.0),
+    help="Seconds that finished orders stay in etcd.",
+)
 @click.option("--drones", default=100, show_default=True, type=click.IntRange(1, 5000))
-@click.option("--outstanding", default=400, show_default=True, type=click.IntRange(1, 10_000), help="Orders at a time.")
-@click.option("--compaction", default=10, show_default=True, type=click.IntRange(1, 86_400), help="Seconds of history.")
+@click.option(
+    "--outstanding",
+    default=400,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="Orders in progress at a time.",
+)
+@click.option(
+    "--compaction",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 86_400),
+    help="Seconds of history that etcd keeps.",
+)
 @picture_option
 @json_option
 @runs("bench.soak")
 def soak() -> None:
-    """Run very many orders through one region: memory and etcd must not grow with them."""
+    """Run many orders through one region. Memory and etcd must not grow with them."""

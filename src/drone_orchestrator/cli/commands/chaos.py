@@ -23,9 +23,9 @@ class _Kinds(click.ParamType):
         chosen = tuple(dict.fromkeys(word.strip() for word in str(value).split(",") if word.strip()))
         for kind in chosen:
             if kind not in KINDS:
-                self.fail(f"{kind!r} is none of {', '.join(KINDS)}", param, ctx)
+                self.fail(f"must be some of {', '.join(KINDS)}, got {kind!r}", param, ctx)
         if not chosen:
-            self.fail(f"at least one of {', '.join(KINDS)} is wanted", param, ctx)
+            self.fail(f"must be at least one of {', '.join(KINDS)}", param, ctx)
         return chosen
 
 
@@ -33,21 +33,23 @@ _KINDS_HELP = "\n\n\b\nKinds of faults:\n" + "\n".join(f"  {kind:<11} {text}" fo
 
 
 @click.command(
-    help="Run a fleet, inject faults on its processes while orders come in, let it heal, and check that nothing was "
-    "lost or doubled and that every order was delivered." + _KINDS_HELP
+    help="Run a fleet, inject faults into its processes while orders arrive, let it recover, and check that nothing "
+    "was lost or duplicated and that every order was delivered." + _KINDS_HELP
 )
-@click.option("--seconds", default=60.0, show_default=True, type=positive(5.0, 86_400.0), help="Of faults.")
-@click.option("--seed", default=1, show_default=True, help="Of the faults, the orders and the shop's habits.")
+@click.option(
+    "--seconds", default=60.0, show_default=True, type=positive(5.0, 86_400.0), help="Duration of the faults."
+)
+@click.option("--seed", default=1, show_default=True, help="Seed of the faults, the orders and the client's behaviour.")
 @click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100))
 @click.option("--etcd-members", default="1", show_default=True, type=click.Choice(["1", "3"]))
-@click.option("--faults", "kinds", type=_Kinds(), help="Which kinds; all by default.")
-@click.option("--cancels", is_flag=True, help="Some orders are cancelled on their way.")
+@click.option("--faults", "kinds", type=_Kinds(), help="Kinds of faults.  [default: all]")
+@click.option("--cancels", is_flag=True, help="Cancel some orders while they are under way.")
 @click.option(
     "--time-scale",
     default=50.0,
     show_default=True,
     type=positive(0.001, 1000),
-    help="Flight so many times faster than life.",
+    help="Speed-up factor of simulated flight.",
 )
 @click.option(
     "--settle",
@@ -55,7 +57,7 @@ _KINDS_HELP = "\n\n\b\nKinds of faults:\n" + "\n".join(f"  {kind:<11} {text}" fo
     default=180.0,
     show_default=True,
     type=positive(),
-    help="Seconds for it all to come right, after.",
+    help="Seconds allowed for recovery after the last fault.",
 )
 @click.option(
     "--report",
@@ -63,9 +65,8 @@ _KINDS_HELP = "\n\n\b\nKinds of faults:\n" + "\n".join(f"  {kind:<11} {text}" fo
     default=Path("reports/chaos"),
     show_default=True,
     type=UserPath(path_type=Path, file_okay=False),
-    help="Folder of the report.",
+    help="Folder for the report.",
 )
 @json_option
 @runs("trial.chaos")
-def chaos() -> None:
-    ...
+def chaos() -> None: ...

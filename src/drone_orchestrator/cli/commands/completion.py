@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete fleetctl's commands, options, and the ids of orders and drones.
+    """Print a completion script for fleetctl's commands, options, and the ids of orders and drones.
 
     \b
     bash:  fleetctl completion bash > ~/.local/share/bash-completion/completions/fleetctl

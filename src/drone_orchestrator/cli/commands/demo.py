@@ -11,26 +11,32 @@ from .deferred import runs
 
 
 @click.command()
-@click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100), help="How many.")
-@click.option("--orders", default=24, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
-@click.option("--seed", default=1, show_default=True, help="Of the orders and of whom to kill.")
+@click.option("--drones", default=6, show_default=True, type=click.IntRange(1, 100), help="Number of drones.")
+@click.option("--orders", default=24, show_default=True, type=click.IntRange(1, 10_000), help="Number of orders.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the orders and the kills.")
 @click.option(
-    "--leader-kills", default=1, show_default=True, type=click.IntRange(0, 20), help="SIGKILLs to the leader."
+    "--leader-kills", default=1, show_default=True, type=click.IntRange(0, 20), help="Times to kill the leader."
 )
-@click.option("--drone-kills", default=1, show_default=True, type=click.IntRange(0, 20), help="SIGKILLs to drones.")
-@click.option("--time-scale", default=50.0, show_default=True, type=positive(0.001, 1000), help="As with `up`.")
 @click.option(
-    "--timeout", "timeout_s", default=240.0, show_default=True, type=positive(), help="Give up after so many s."
+    "--drone-kills", default=1, show_default=True, type=click.IntRange(0, 20), help="Times to kill a drone process."
 )
+@click.option(
+    "--time-scale",
+    default=50.0,
+    show_default=True,
+    type=positive(0.001, 1000),
+    help="Speed-up factor of simulated flight.",
+)
+@click.option("--timeout", "timeout_s", default=240.0, show_default=True, type=positive(), help="Timeout in seconds.")
 @click.option(
     "--report",
     "folder",
     default=Path("reports/demo"),
     show_default=True,
     type=UserPath(path_type=Path, file_okay=False),
-    help="Folder of the report.",
+    help="Folder for the report.",
 )
 @json_option
 @runs("trial.demo")
 def demo() -> None:
-    """Run a fleet, submit orders, kill the leader and a drone process, and check that nothing was lost or doubled."""
+    """Run a fleet, submit orders, kill leader and drones, and check that nothing was lost or duplicated."""

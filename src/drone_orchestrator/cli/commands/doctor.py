@@ -18,7 +18,7 @@ from .deferred import runs
 @json_option
 @runs("doctor.command")
 def doctor() -> None:
-    """Check this machine and, if there is one, the running fleet; exit code 1 where something is wrong.
+    """Check this machine and, if there is one, the running fleet. Exit code 1 if something is wrong.
 
     With --json: healthy, and findings, each with name, level (ok, warning, error), detail and hint, which says what to
     do. What each check means is in docs/howto/find_trouble.md.

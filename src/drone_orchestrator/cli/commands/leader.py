@@ -10,14 +10,17 @@ from .deferred import runs
 
 
 @click.command()
-@click.option("--handover", is_flag=True, help="Make the leader hand over, and wait for its successor.")
+@click.option("--handover", is_flag=True, help="Hand leadership over, and wait for the new leader.")
 @click.option(
-    "--bring-back", metavar="NAME", shell_complete=leader_ids, help="Let one campaign again that handed over."
+    "--bring-back",
+    metavar="NAME",
+    shell_complete=leader_ids,
+    help="Let an orchestrator that handed over campaign again.",
 )
-@click.option("--watch", "live", is_flag=True, help="Go on showing who leads until Ctrl-C.")
+@click.option("--watch", "live", is_flag=True, help="Keep showing the leader until Ctrl-C.")
 @namespace_option
 @target_options
 @json_option
 @runs("leader")
 def leader() -> None:
-    """Show who leads, since when and with which epoch; hand leadership over."""
+    """Show the leader, since when it leads and its epoch, or hand leadership over."""

@@ -22,20 +22,19 @@ def order() -> None:
 @click.argument("file", required=False, type=UserPath(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--to", "destination", metavar="LAT,LON", help="Destination, in degrees.")
 @click.option("--weight", "weight_kg", metavar="KG", type=float, help="Weight of the package.")
-@click.option("--id", "order_id", help="Your name for the order; made up where it is missing.")
+@click.option("--id", "order_id", help="Your name for the order.  [default: generated]")
 @click.option("--priority", type=click.Choice(["low", "normal", "high", "urgent"]))
-@click.option("--class", "drone_class", help="Class of drone that shall fly it.")
-@click.option("--deadline", "deadline_s", metavar="S", type=float, help="Seconds after which it is worth nothing.")
-@click.option("--message-id", help="UUID that makes a repeat harmless; made from the order's id where it is missing.")
-@click.option("--config", "config", type=UserPath(), help="Fleet description to check against.")
+@click.option("--class", "drone_class", help="Required drone class.")
+@click.option("--deadline", "deadline_s", metavar="S", type=float, help="Deadline in seconds after submission.")
+@click.option("--message-id", help="UUID that makes resubmission safe.  [default: derived from the order id]")
+@click.option("--config", "config", type=UserPath(), help="Fleet description to check the order against.")
 @target_options
 @json_option
 @runs("orders.command")
 def submit() -> None:
-    """Submit one order, or those of a JSON FILE (an order, or a list of them; - is standard input).
+    """Submit one order, or those in a JSON FILE (an order or a list; - for standard input).
 
-    All of them are checked before the first one is sent. The same order again is the same order: sending a file twice
-    does no harm.
+    All orders are checked before the first is sent. Submitting a file twice is safe.
     """
 
 
@@ -50,15 +49,21 @@ def show_() -> None:
 
 @order.command("list")
 @click.option("--status", "wanted", type=click.Choice([s.value for s in SagaStatus], case_sensitive=False))
-@click.option("--open", "is_open", is_flag=True, help="Only those that have not ended.")
-@click.option("--parked", is_flag=True, help="Only those that wait for a person's decision.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="The newest so many.")
-@click.option("--watch", "live", is_flag=True, help="Go on showing them until Ctrl-C.")
+@click.option("--open", "is_open", is_flag=True, help="Only orders that have not ended.")
+@click.option("--parked", is_flag=True, help="Only parked orders, which wait for an operator.")
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Show at most this many, the newest.",
+)
+@click.option("--watch", "live", is_flag=True, help="Keep the list up to date until Ctrl-C.")
 @target_options
 @json_option
 @runs("orders.command")
 def list_() -> None:
-    """List orders, the newest last."""
+    """List orders, newest last."""
 
 
 @order.command()
@@ -67,7 +72,7 @@ def list_() -> None:
 @json_option
 @runs("orders.command")
 def cancel() -> None:
-    """Ask for an order to be cancelled; what comes of it shows in its status."""
+    """Request the cancellation of an order. Its status shows the outcome."""
 
 
 @order.command()
@@ -76,7 +81,7 @@ def cancel() -> None:
 @json_option
 @runs("orders.command")
 def retry() -> None:
-    """Have the compensation of a parked order tried again, say after its drone was mended."""
+    """Retry the compensation of a parked order, for example after repairing its drone."""
 
 
 @order.command()
@@ -86,16 +91,16 @@ def retry() -> None:
     "where",
     required=True,
     type=click.Choice([a.value for a in CommandAction if a is not CommandAction.RETRY]),
-    help="What became of the package: back in its depot, with the customer, or not to be found.",
+    help="Where the package was found: back in its depot, with the customer, or nowhere.",
 )
 @target_options
 @json_option
 @runs("orders.command")
 def resolve() -> None:
-    """Say what became of a parked order's package, having looked.
+    """Resolve a parked order after checking where its package is.
 
-    `returned` lets the order be flown again (or ends it, if it was cancelled); it is refused while its drone could
-    still load the package: ground the drone first.
+    `returned` lets the order fly again, or ends it if it was cancelled. It is refused while the drone could still load
+    the package: ground the drone first.
     """
 
 
@@ -105,19 +110,17 @@ def resolve() -> None:
 @json_option
 @runs("orders.command")
 def events() -> None:
-    """Show every event of one order, and how long each state lasted."""
+    """Show all events of one order, and the duration of each state."""
 
 
 @order.command()
 @click.argument("order_id", required=False, shell_complete=order_ids)
-@click.option(
-    "--timeout", "timeout_s", default=3600.0, show_default=True, type=positive(), help="Give up after so many s."
-)
+@click.option("--timeout", "timeout_s", default=3600.0, show_default=True, type=positive(), help="Timeout in seconds.")
 @target_options
 @json_option
 @runs("orders.watch")
 def watch() -> None:
-    """Follow an order to its end; without ORDER_ID all that are open, until none is.
+    """Follow an order to its end, or without ORDER_ID all open orders.
 
-    Exit code 0 if all of them were delivered, 1 if one failed, was cancelled, or has not ended when time is up.
+    Exit code 0 if all were delivered, 1 if one failed, was cancelled, or had not ended at the timeout.
     """

@@ -14,7 +14,7 @@ from .deferred import runs
 @json_option
 @runs("top")
 def top() -> None:
-    """Show the whole fleet, live: who leads, where the orders stand, what each drone does. Ctrl-C ends it.
+    """Show the whole fleet live: leader, orders and drones. Ctrl-C ends it.
 
-    Where the output is no terminal, a line is printed whenever the counts change.
+    If the output is not a terminal, a line is printed whenever the counts change.
     """

@@ -1,6 +1,6 @@
 """Shell completion of the ids of orders, drones and orchestrators, from the running fleet.
 
-A shell waits for the answer while somebody types: it comes within a second or not at all, and never with an error.
+A shell waits for the answer while the user types. It comes within a second or not at all, and never with an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from ..output import printable
 
-#: For everything: finding the fleet, asking its store, and making the list.
+#: Limit (s) for everything: finding the fleet, asking its store, making the list.
 _ANSWER_WITHIN_S = 1.0
 _MOST = 200
 
@@ -30,7 +30,7 @@ def _completer(kind: str) -> Complete:
         def ask() -> None:
             try:
                 found.update(known_ids.find(kind, given.get("endpoints"), given.get("region")))
-            except Exception:  # whatever it is: no list is better than a message between somebody's keystrokes
+            except Exception:  # no list is better than a message while the user types
                 return
 
         worker = threading.Thread(target=ask, daemon=True)

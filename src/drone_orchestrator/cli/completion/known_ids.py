@@ -1,4 +1,4 @@
-"""The ids that a running fleet knows: of orders, parked orders, drones and leaders, each with a word about it."""
+"""The ids known to a running fleet: orders, parked orders, drones and leaders, each with a short description."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def find(kind: str, endpoints: str | None, region: str | None) -> dict[str, str]
 
 
 def _orders(view: FleetView) -> dict[str, str]:
-    """Order ids, those that are open first, each with its status."""
+    """Return order ids with their statuses, open orders first."""
     orders = sorted(view.orders(), key=lambda each: (each.saga is not None, each.status.is_terminal, -each.updated_at))
     return {each.order.order_id: each.status.value for each in orders}
 

@@ -1,4 +1,4 @@
-"""``fleetctl doctor``: what is installed, reachable and healthy, and what to do about what is not."""
+"""``fleetctl doctor``: checks what is installed, reachable and healthy, with a hint for each problem."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _MARKS = {OK: "[green]✓", WARNING: "[yellow]!", ERROR: "[red]✗"}
 
 
 def doctor(out: Output, target: Target, listen_s: float, http_port: int, namespace: str) -> None:
-    """Carry out ``fleetctl doctor``."""
+    """Run ``fleetctl doctor``."""
     fleets = running_fleets.running()
     report = _Report(out)
-    # Each finding is printed at once: what comes next may end the process.
+    # Print each finding at once: the next check may end the process.
     for check in machine_checks(fleets, http_port, target.fleet_config):
         report.add(check())
     asked_for = bool(fleets) or "ETCD_ENDPOINTS" in os.environ or target.endpoints != DEFAULT_ENDPOINTS
@@ -47,7 +47,7 @@ def doctor(out: Output, target: Target, listen_s: float, http_port: int, namespa
 def machine_checks(
     fleets: list[running_fleets.RunningFleet], http_port: int, config: str = ""
 ) -> list[Callable[[], Finding]]:
-    """Return the checks that need no fleet, those last that load what other programs brought.
+    """Return the checks that need no fleet. The last one imports ROS, which can end the process.
 
     ``config`` is the path of the fleet's description, empty for the packaged one.
     """
@@ -72,7 +72,7 @@ def machine_checks(
 
 
 def interface_folders() -> tuple[Path | None, Path | None]:
-    """Where drone_interfaces is installed, and where its sources are, if this is a checkout."""
+    """Return the folders of drone_interfaces: where it is installed, and its sources if this is a checkout."""
     sources = Path(__file__).resolve().parents[2] / "drone_interfaces"
     prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
     tried = [Path(prefix) / "share" / "drone_interfaces" for prefix in prefixes if prefix]
@@ -90,7 +90,7 @@ def _listen(target: Target, view: FleetView, namespace: str, listen_s: float) ->
     heard = Heard(drones)
     if said is not None:
         heard = Heard(drones, said[0].instance_id, said[0].region, said[0].skew_s)
-    # Leadership may have changed while we listened: what was heard is compared with what is stored by now.
+    # Leadership may have changed meanwhile: compare what was heard with what is stored now.
     view = read_view(target) or view
     domain = target.environment.get("ROS_DOMAIN_ID") or os.environ.get("ROS_DOMAIN_ID", "0")
     return check_dds(view, heard, domain=domain, region=target.region)
@@ -117,7 +117,7 @@ class _Report:
         self._findings += findings
 
     def close(self) -> bool:
-        """Print the sum and the machine's answer. Returns whether nothing is wrong."""
+        """Print the summary and the result. Returns true if nothing is wrong."""
         wrong = sum(finding.level == ERROR for finding in self._findings)
         odd = sum(finding.level == WARNING for finding in self._findings)
         if wrong or odd:

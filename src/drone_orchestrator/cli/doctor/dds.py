@@ -1,4 +1,4 @@
-"""What can be wrong between etcd, which says who should be there, and DDS, over which they are heard."""
+"""Checks that compare etcd, which lists leader and reservations, with what is heard over DDS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Drones with the age of their word in s; the process, region and clock skew of the leader, if one was heard."""
+    """Drones with the age (s) of their last report; instance, region and clock skew of the leader, if heard."""
 
     drones: Mapping[str, tuple[DroneReport, float]]
     leader_instance: str = ""
@@ -25,7 +25,7 @@ class Heard:
 
 
 def check_dds(view: FleetView, heard: Heard, *, domain: str, region: str) -> list[Finding]:
-    """What the store knows, compared with what is heard."""
+    """Compare the store with what is heard."""
     leads = view.leadership
     found = [discovery(leads, heard, domain), drones(view, heard)]
     if heard.leader_instance:
@@ -36,7 +36,7 @@ def check_dds(view: FleetView, heard: Heard, *, domain: str, region: str) -> lis
 
 
 def discovery(leads: CurrentLeader | None, heard: Heard, domain: str) -> Finding:
-    """A leader that the store knows is heard here, too."""
+    """Check that the stored leader is heard here."""
     name = "dds"
     if leads is not None and not heard.leader_instance:
         hint = (
@@ -54,18 +54,18 @@ def discovery(leads: CurrentLeader | None, heard: Heard, domain: str) -> Finding
 
 
 def same_fleet(leads: CurrentLeader | None, heard: Heard, region: str) -> Finding:
-    """Who speaks as the leader is the one that the store knows: not another fleet's in the same domain."""
+    """Check that the leader heard is the stored one, not that of another fleet in the same domain."""
     hint = "give each fleet a ROS_DOMAIN_ID or a namespace of its own"
     if heard.leader_region != region:
-        return error("same fleet", f"the leader that is heard works for region {heard.leader_region}", hint)
+        return error("same fleet", f"the leader heard here works for region {heard.leader_region}", hint)
     if leads is None or leads.instance_id != heard.leader_instance:
-        text = f"the leader that is heard ({heard.leader_instance}) is not the one in this etcd"
-        return warning("same fleet", text, f"during a failover look again; else {hint}")
-    return ok("same fleet", "the leader that is heard is the one in etcd")
+        text = f"the leader heard here ({heard.leader_instance}) is not the one in this etcd"
+        return warning("same fleet", text, f"after a failover, run doctor again; otherwise {hint}")
+    return ok("same fleet", "the leader heard is the one in etcd")
 
 
 def epochs(epoch: int, heard: Heard) -> Finding:
-    """No drone has obeyed a later leader than the present one: a store that was restored counts on from its backup."""
+    """Check that no drone has obeyed a later epoch than the leader's: a restored store continues from its backup."""
     ahead = {drone: report.highest_epoch for drone, (report, _) in heard.drones.items() if report.highest_epoch > epoch}
     if epoch and ahead:
         highest = max(ahead.values())
@@ -75,7 +75,7 @@ def epochs(epoch: int, heard: Heard) -> Finding:
 
 
 def drones(view: FleetView, heard: Heard) -> Finding:
-    """Drones that have an order are heard, and those that are heard can fly."""
+    """Check that drones with an order are heard, and that heard drones can fly."""
     name = "drones"
     living = {drone for drone, (_, age_s) in heard.drones.items() if age_s <= DRONE_SILENT_S}
     busy = view.reservations.keys()
@@ -88,6 +88,6 @@ def drones(view: FleetView, heard: Heard) -> Finding:
         return (error if waiting else warning)(name, "none is heard", "start drone_executor; see the check `dds`")
     grounded = sorted(d for d, (report, _) in heard.drones.items() if report.phase is Phase.GROUNDED)
     if grounded:
-        hint = f"mend it, then: fleetctl drones {grounded[0]} --bring-back"
+        hint = f"repair it, then: fleetctl drones {grounded[0]} --bring-back"
         return warning(name, f"grounded: {', '.join(grounded[:_SHOWN])}", hint)
     return ok(name, f"{len(living)} heard, {len(busy)} with an order")

@@ -1,4 +1,4 @@
-"""What a check of ``fleetctl doctor`` has found."""
+"""Findings of ``fleetctl doctor``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check. ``level`` is ``ok``, ``warning`` (works, but) or ``error``; ``hint`` says what to do."""
+    """Result of one check. ``level`` is ``ok``, ``warning`` (works for now) or ``error``; ``hint`` says what to do."""
 
     name: str
     level: str

@@ -1,4 +1,4 @@
-"""What can be wrong with a machine: each check looks at one thing, and what it looks at is an argument."""
+"""Checks of this machine. Each examines one thing, which is an argument."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .finding import OK, Finding, error, ok, warning
 
 MIN_FREE_BYTES = 1 << 30
 TOO_FEW_BYTES = 64 << 20
-#: A process of six drones has about a hundred descriptors open, a gateway one more per client.
+#: A process of six drones has about a hundred descriptors open; a gateway needs one more per client.
 MIN_DESCRIPTORS = 1024
 TOO_FEW_DESCRIPTORS = 256
-#: Domains above would reach into the ports that Linux gives to everybody.
+#: Higher domains would use ports in the ephemeral range of Linux.
 MAX_DOMAIN = 101
 _SHM_NAMES = ("fastrtps_", "fastdds_", "sem.fastrtps_", "sem.fastdds_")
 _CHANGES_SHOWN = 3
 
 
 def python_version(version: tuple[int, int] = (sys.version_info[0], sys.version_info[1])) -> Finding:
-    """Python is one of those that the wheels are made for."""
+    """Check that wheels exist for this Python."""
     if not (3, 10) <= version <= (3, 13):
         found = ".".join(map(str, version))
         return error("python", found, "use Python 3.10 to 3.13: make setup PYTHON=python3.12")
@@ -54,10 +54,10 @@ def ros_installation(environment: Mapping[str, str]) -> Finding:
 
 
 def interfaces(share: Path | None, sources: Path | None, version: str = __version__) -> Finding:
-    """The built messages are those of this program.
+    """Check that the built messages match this program.
 
-    ``share``: the installed share folder of drone_interfaces, ``None`` where there is none. ``sources``: the package in
-    a checkout, ``None`` where the program was installed without.
+    ``share``: the installed share folder of drone_interfaces, or ``None``. ``sources``: the package in a checkout, or
+    ``None``.
     """
     name, hint = "interfaces", "make interfaces, or colcon build and source it again in every terminal"
     if share is None or not share.is_dir():
@@ -67,7 +67,7 @@ def interfaces(share: Path | None, sources: Path | None, version: str = __versio
     except (OSError, ElementTree.ParseError) as problem:
         return error(name, f"{share}: {problem}", hint)
     if built != version:
-        return error(name, f"built are those of version {built}, this program is {version}", hint)
+        return error(name, f"built for version {built}, but this program is {version}", hint)
     changed = _changed_messages(share, sources) if sources is not None else []
     if changed:
         more = f" and {len(changed) - _CHANGES_SHOWN} more" if len(changed) > _CHANGES_SHOWN else ""
@@ -76,7 +76,7 @@ def interfaces(share: Path | None, sources: Path | None, version: str = __versio
 
 
 def _changed_messages(share: Path, sources: Path) -> list[str]:
-    """Messages whose text is another one than that which was built, or which were not built at all."""
+    """Return messages whose source differs from the built one, or that are not built."""
     changed = []
     for path in sorted(p for kind in ("msg", "srv", "action") for p in (sources / kind).glob(f"*.{kind}")):
         built = share / path.parent.name / path.name
@@ -86,7 +86,7 @@ def _changed_messages(share: Path, sources: Path) -> list[str]:
 
 
 def etcd_binary() -> Finding:
-    """There is an etcd to start a local fleet with."""
+    """Check that there is an etcd for a local fleet."""
     try:
         return ok("etcd binary", find_etcd())
     except EtcdNotStarted as problem:
@@ -94,7 +94,7 @@ def etcd_binary() -> Finding:
 
 
 def fleet_description(path: str | None = None) -> Finding:
-    """The fleet description can be read."""
+    """Check that the fleet description is valid."""
     try:
         spec = fleet_config.load(path)
     except (FileRefused, FileNotFoundError) as problem:
@@ -106,7 +106,7 @@ def fleet_description(path: str | None = None) -> Finding:
 
 
 def loopback() -> Finding:
-    """DDS on one machine needs UDP over loopback."""
+    """Check UDP over loopback, which DDS needs on one machine."""
     try:
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
@@ -122,14 +122,14 @@ def loopback() -> Finding:
 
 
 def ros_domain(environment: Mapping[str, str], fleets: Iterable[running_fleets.RunningFleet] = ()) -> Finding:
-    """The environment lets ROS programs of this terminal hear others, and a fleet of this machine in particular."""
+    """Check that ROS programs of this terminal can discover others, in particular a fleet of this machine."""
     name, domain = "dds domain", environment.get("ROS_DOMAIN_ID", "0") or "0"
     if not domain.isdecimal() or int(domain) > MAX_DOMAIN:
         return error(name, f"ROS_DOMAIN_ID={domain}", f"export ROS_DOMAIN_ID= a number from 0 to {MAX_DOMAIN}")
     reach = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
     if reach.upper() == "OFF":
         hint = "unset ROS_AUTOMATIC_DISCOVERY_RANGE, or SUBNET; on one machine LOCALHOST"
-        return error(name, "ROS_AUTOMATIC_DISCOVERY_RANGE=OFF: nobody hears anybody", hint)
+        return error(name, "ROS_AUTOMATIC_DISCOVERY_RANGE=OFF: programs cannot discover each other", hint)
     if environment.get("ROS_LOCALHOST_ONLY", "0") == "1":
         hint = "unset ROS_LOCALHOST_ONLY, unless all of the fleet is on this machine"
         return warning(name, "ROS_LOCALHOST_ONLY=1: drones on other machines are not heard", hint)
@@ -149,7 +149,7 @@ def ros_logs(environment: Mapping[str, str]) -> Finding:
 
 
 def temporary_folder(folder: Path) -> Finding:
-    """There is room for logs, journals and the history of etcd."""
+    """Check the space for logs, journals and the history of etcd."""
     return _folder("disk", folder, "free some space, or set TMPDIR")
 
 
@@ -166,9 +166,9 @@ def data_folder(folder: Path | None = None) -> Finding:
 def _folder(name: str, folder: Path, hint: str) -> Finding:
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     if not existing.is_dir():
-        return error(name, f"{existing} is no folder", hint)
+        return error(name, f"{existing} is not a folder", hint)
     if not os.access(existing, os.W_OK | os.X_OK):
-        return error(name, f"{existing} cannot be written", hint)
+        return error(name, f"{existing} is not writable", hint)
     free = shutil.disk_usage(existing).free
     if free < TOO_FEW_BYTES:
         return error(name, f"{free >> 20} MiB free in {existing}", hint)
@@ -178,7 +178,7 @@ def _folder(name: str, folder: Path, hint: str) -> Finding:
 
 
 def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
-    """Nothing is left in shared memory of DDS processes that were killed: a mutex in it can make others hang."""
+    """Check that killed DDS processes left nothing in shared memory: a mutex in it can make others hang."""
     try:
         left = left_in_shared_memory(folder)
     except OSError as problem:
@@ -187,19 +187,19 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Finding:
     if left:
         hint = f"stop ROS programs, then: rm {folder}/{{fastrtps,fastdds,sem.fastrtps}}_*   (or: fastdds shm clean)"
         return warning("shared memory", f"{len(left)} files of killed DDS processes, such as {left[0]}", hint)
-    return ok("shared memory", "nothing was left behind by DDS")
+    return ok("shared memory", "DDS left nothing behind")
 
 
 def left_in_shared_memory(folder: Path = Path("/dev/shm")) -> list[str]:
-    """This user's DDS segments that no process has open or mapped, and their mutexes. Raises ``OSError``."""
+    """Return this user's DDS segments that no process uses, and their mutexes. Raises ``OSError``."""
     mine = {p.name for p in folder.iterdir() if p.name.startswith(_SHM_NAMES) and p.stat().st_uid == os.getuid()}
     used = {Path(path).name for path in (_in_use(str(folder)) if mine else ())}
-    # The mapping of a mutex has another name than its file: it lives as long as the segment that it is of.
+    # A mapped mutex has another name than its file; it lives as long as its segment.
     return sorted(name for name in mine if name.removeprefix("sem.").removesuffix("_mutex") not in used)
 
 
 def _in_use(folder: str) -> set[str]:
-    """Files below ``folder`` that some process of this user has open or mapped. Nothing is locked to find that out."""
+    """Return files below ``folder`` that a process of this user has open or mapped. Locks nothing."""
     found: set[str] = set()
     for pid in psutil.pids():
         try:
@@ -207,7 +207,7 @@ def _in_use(folder: str) -> set[str]:
             found |= {line[line.index(folder) :].removesuffix(" (deleted)") for line in lines if folder in line}
             descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
         except OSError:
-            continue  # gone, or not ours: it does not use files of ours
+            continue  # it ended, or belongs to another user
         for link in descriptors:
             try:
                 found.add(os.readlink(link))
@@ -217,7 +217,7 @@ def _in_use(folder: str) -> set[str]:
 
 
 def open_files(limit: int | None = None) -> Finding:
-    """A process may have enough files and sockets open."""
+    """Check the limit of open files and sockets per process."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
     hint = "ulimit -n 4096 (LimitNOFILE= in a systemd unit)"
     if soft != resource.RLIM_INFINITY and soft < MIN_DESCRIPTORS:
@@ -227,7 +227,7 @@ def open_files(limit: int | None = None) -> Finding:
 
 
 def http_port(port: int, fleets: Iterable[running_fleets.RunningFleet], host: str = "127.0.0.1") -> Finding:
-    """The gateway's port is free, or the gateway of a local fleet has it."""
+    """Check that the gateway's port is free, or used by the gateway of a local fleet."""
     name = "http port"
     if any(fleet.url.endswith(f":{port}") for fleet in fleets):
         return ok(name, f"{port} is that of the local fleet")
@@ -243,7 +243,7 @@ def http_port(port: int, fleets: Iterable[running_fleets.RunningFleet], host: st
 
 
 def _listener(port: int) -> str:
-    """Who listens on a TCP port, where that may be known."""
+    """Return the process that listens on a TCP port, or an empty string if unknown."""
     try:
         for found in psutil.net_connections("tcp"):
             if found.laddr and found.laddr.port == port and found.status == psutil.CONN_LISTEN and found.pid:
@@ -254,7 +254,7 @@ def _listener(port: int) -> str:
 
 
 def supervision() -> Finding:
-    """Processes end with the program that started them."""
+    """Check that processes end with the program that started them."""
     if shutil.which("setpriv") is None:
         hint = "apt install util-linux; without it a killed runner leaves its processes behind"
         return warning("setpriv", "not found", hint)
@@ -262,6 +262,6 @@ def supervision() -> Finding:
 
 
 def local_fleets(fleets: Iterable[running_fleets.RunningFleet]) -> Finding:
-    """Which fleets ``fleetctl up`` runs here."""
+    """List the fleets that ``fleetctl up`` runs here."""
     found = [f"pid {fleet.pid} at {fleet.url}" for fleet in fleets]
     return ok("local fleet", ", ".join(found) or "none is running")

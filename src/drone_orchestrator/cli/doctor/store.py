@@ -1,4 +1,4 @@
-"""What can be wrong with a fleet's etcd, and with what is stored in it."""
+"""Checks of a fleet's etcd and of its contents."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..context import Target
 from ..output import duration
 from .finding import Finding, error, ok, warning
 
-#: How long one commit may take. A leader that waits longer decides late; a lease of 5 s needs one within that time.
+#: Limits (s) of one commit. A leader that waits longer decides late; a lease of 5 s needs a commit within it.
 SLOW_S, TOO_SLOW_S = 0.05, 0.5
 PROBES = 5
-#: etcd's own default is 2 GiB; then it takes no more writes.
+#: Beyond its quota, by default 2 GiB, etcd takes no more writes.
 LARGE_BYTES = 1600 << 20
-#: Two clocks that are kept by NTP differ by less.
+#: Clocks synchronised by NTP differ by less (s).
 SKEW_S, BAD_SKEW_S = 1.0, 30.0
 _IDS_SHOWN = 3
 
@@ -29,7 +29,7 @@ _WHERE = "start a fleet (fleetctl up) or give --etcd HOST:PORT"
 
 
 def check_store(target: Target, *, asked_for: bool) -> tuple[list[Finding], FleetView | None]:
-    """All checks of the store, and what is in it. ``asked_for``: that there is none would be an error."""
+    """Run all checks of the store. Returns findings and the view. ``asked_for``: a missing store is an error."""
     try:
         store = EtcdStore(target.endpoints.split(","), target.region)
     except ValueError as problem:
@@ -43,7 +43,7 @@ def check_store(target: Target, *, asked_for: bool) -> tuple[list[Finding], Flee
 
 
 def read_view(target: Target) -> FleetView | None:
-    """What is stored now; ``None`` where the store has gone away meanwhile."""
+    """Return the current state, or ``None`` if the store has become unavailable."""
     store = EtcdStore(target.endpoints.split(","), target.region)
     try:
         return FleetView.of(store.snapshot())
@@ -72,7 +72,7 @@ def _check_open(store: EtcdStore, target: Target, asked_for: bool) -> tuple[list
 
 
 def reachable(status: Mapping[str, Any], target: Target, *, asked_for: bool = True) -> Finding:
-    """Somebody answers, and a majority of the members is there."""
+    """Check that etcd answers and has a quorum."""
     name, grade = "etcd", error if asked_for else warning
     away = [member for member, answers in status["endpoints"].items() if not answers]
     if not status["reachable"]:
@@ -88,7 +88,7 @@ def reachable(status: Mapping[str, Any], target: Target, *, asked_for: bool = Tr
 
 
 def space(status: Mapping[str, Any]) -> Finding:
-    """etcd takes writes, and will for a while."""
+    """Check that etcd accepts writes and has space left."""
     name, used = "etcd space", int(status["db_size_bytes"])
     hint = "compact, defragment, then `etcdctl alarm disarm`; run etcd with --auto-compaction-retention=1h"
     if status["alarms"]:
@@ -101,7 +101,7 @@ def space(status: Mapping[str, Any]) -> Finding:
 
 
 def speed(commit_time_s: Callable[[], float], probes: int = PROBES) -> Finding:
-    """The time of a commit: the network to a majority of the members, and their disks' fsync."""
+    """Check the time of a commit: the network to a majority of the members, and their fsync."""
     try:
         took_s = [commit_time_s() for _ in range(probes)]
     except StoreDenied as problem:
@@ -119,7 +119,7 @@ def speed(commit_time_s: Callable[[], float], probes: int = PROBES) -> Finding:
 
 
 def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Finding:
-    """The region that is looked at is one that somebody works in, and the one of the fleet description."""
+    """Check that the region has data, and is the one of the fleet description."""
     if not (view.sagas or view.inbox or view.reservations or view.corrupt or view.leader_epoch):
         others = [found for found in regions() if found != name]
         if others:
@@ -128,7 +128,7 @@ def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Find
     try:
         described = fleet_config.load().region
     except (FileRefused, FileNotFoundError):
-        return ok("region", name)  # the description has a check of its own
+        return ok("region", name)  # another check covers the description
     if described != name:
         hint = "orders are checked against the description of the other one: give its file as fleet_config"
         return warning("region", f"{name}; the fleet description is of {described}", hint)
@@ -136,16 +136,16 @@ def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Find
 
 
 def clocks(view: FleetView, now_s: float) -> Finding:
-    """Nothing in the store is dated later than now: this machine's clock is not behind the leaders'."""
+    """Check that no record is dated in the future: then this machine's clock would be behind the leaders'."""
     dates = [stored.value.updated_at for stored in view.sagas.values()]
     if view.leadership is not None:
         dates.append(view.leadership.since)
     ahead_s = max(dates, default=now_s) - now_s
-    return skew("clock", max(0.0, ahead_s), "the store's latest record")  # that it is older says nothing
+    return skew("clock", max(0.0, ahead_s), "the store's latest record")  # an older record says nothing
 
 
 def skew(name: str, ahead_s: float, what: str) -> Finding:
-    """``ahead_s``: by how much ``what`` is ahead of this machine's clock."""
+    """Check a clock skew: ``what`` is ``ahead_s`` ahead of this machine's clock."""
     hint = "chronyc tracking, or timedatectl set-ntp true, on this machine and on the orchestrators'"
     if abs(ahead_s) > SKEW_S:
         text = f"{what} is {duration(abs(ahead_s))} {'ahead of' if ahead_s > 0 else 'behind'} this machine's clock"
@@ -154,7 +154,7 @@ def skew(name: str, ahead_s: float, what: str) -> Finding:
 
 
 def leader(view: FleetView, *, asked_for: bool = True) -> Finding:
-    """Somebody leads."""
+    """Check that there is a leader."""
     if view.leadership is not None:
         return ok("leader", view.leadership.holder)
     waiting = f", {len(view.inbox)} orders wait" if view.inbox else ""
@@ -163,7 +163,7 @@ def leader(view: FleetView, *, asked_for: bool = True) -> Finding:
 
 
 def records(view: FleetView) -> Finding:
-    """Everything that is stored can be read."""
+    """Check that all records are readable."""
     if not view.corrupt:
         return ok("records", f"{len(view.sagas) + len(view.inbox)} orders, all of them readable")
     names = sorted(view.corrupt)
@@ -173,7 +173,7 @@ def records(view: FleetView) -> Finding:
 
 
 def parked(view: FleetView) -> Finding:
-    """No order waits for a person."""
+    """Check that no order waits for an operator."""
     found = [each.order.order_id for each in view.orders() if each.parked]
     if not found:
         return ok("parked orders", "none")

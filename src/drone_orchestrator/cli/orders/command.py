@@ -1,4 +1,4 @@
-"""``fleetctl order …`` and ``fleetctl events``: orders, straight from and to the store, leader or not."""
+"""``fleetctl order …`` and ``fleetctl events``: read and write orders in the store, with or without a leader."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from .views import (
     print_timeline,
 )
 
-#: How long a leader may take to act on a person's decision.
+#: Time (s) allowed for the leader to act on an operator's command.
 _DECISION_S = 15.0
-#: A file of orders is read whole before the first of them is sent.
+#: Maximum size of a file of orders, which is read whole.
 _MAX_FILE_BYTES = 32 << 20
 
 
 def submit(out: Output, target: Target, file: Path | None, config: str | None, **fields: Any) -> None:
-    """Carry out ``fleetctl order submit``."""
+    """Run ``fleetctl order submit``."""
     if file is not None and any(value is not None for value in fields.values()):
         raise Failure("give a FILE, or one order by --to and --weight, not both")
     text = _read(file) if file else None
@@ -78,13 +78,13 @@ def _check(documents: list[Any], file: Path | None, text: str | None, config: st
 
 
 def _message_id(document: object) -> str:
-    """The same for the same order id, so that a file that was sent in part can be sent again."""
+    """Return the same id for the same order id, so that a partly submitted file can be submitted again."""
     name = document.get("order_id") if isinstance(document, Mapping) else None
     return str(uuid.uuid5(KEY_NAMESPACE, f"fleetctl {name!a}"))
 
 
 def show_(out: Output, target: Target, order_id: str) -> None:
-    """Carry out ``fleetctl order show``."""
+    """Run ``fleetctl order show``."""
     with open_store(target) as store:
         view = find(store, order_id)
         history = store.events(view.order.message_id)
@@ -95,7 +95,7 @@ def show_(out: Output, target: Target, order_id: str) -> None:
 
 
 def list_(out: Output, target: Target, wanted: str | None, is_open: bool, parked: bool, limit: int, live: bool) -> None:
-    """Carry out ``fleetctl order list``."""
+    """Run ``fleetctl order list``."""
 
     def chosen(view: FleetView) -> list[OrderView]:
         rows = [row for row in by_age(view) if wanted is None or row.status.value == wanted.upper()]
@@ -139,7 +139,7 @@ def _list_live(out: Output, target: Target, chosen: Any) -> None:
 
 
 def cancel(out: Output, target: Target, order_id: str) -> None:
-    """Carry out ``fleetctl order cancel``."""
+    """Run ``fleetctl order cancel``."""
     with open_store(target) as store:
         view = find(store, order_id)
         if view.status.is_terminal:
@@ -151,17 +151,17 @@ def cancel(out: Output, target: Target, order_id: str) -> None:
 
 
 def retry(out: Output, target: Target, order_id: str) -> None:
-    """Carry out ``fleetctl order retry``."""
+    """Run ``fleetctl order retry``."""
     _decide(out, target, order_id, CommandAction.RETRY)
 
 
 def resolve(out: Output, target: Target, order_id: str, where: str) -> None:
-    """Carry out ``fleetctl order resolve``."""
+    """Run ``fleetctl order resolve``."""
     _decide(out, target, order_id, CommandAction(where))
 
 
 def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -> None:
-    """Put a person's decision on record, and wait until the leader has acted on it."""
+    """Record an operator's command, and wait until the leader has acted on it."""
     with open_store(target) as store:
         before = find(store, order_id)
         if before.saga is None or not before.saga.parked:
@@ -185,7 +185,7 @@ def _decide(out: Output, target: Target, order_id: str, action: CommandAction) -
 
 
 def events(out: Output, target: Target, order_id: str) -> None:
-    """Carry out ``fleetctl events``."""
+    """Run ``fleetctl events``."""
     with open_store(target) as store:
         view = find(store, order_id)
         history = store.events(view.order.message_id)
@@ -240,7 +240,7 @@ def _from_options(fields: dict[str, Any]) -> dict[str, object]:
 
 
 def _user() -> str:
-    """Return the name of the user who decides; without an entry in the user database, its number."""
+    """Return the name of this user, or its number without an entry in the user database."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # KeyError until Python 3.12

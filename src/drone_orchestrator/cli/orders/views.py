@@ -1,4 +1,4 @@
-"""How orders and their events look, to people and as JSON."""
+"""Orders and their events as text and as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def find(store: StoreReader, order_id: str) -> OrderView:
-    """One order by either id; a :class:`Failure` where there is none."""
+    """Find one order by either id. Raises :class:`Failure` if there is none."""
     view = store.find(order_id)
     if view is None:
         raise Failure(f"there is no order {order_id} (fleetctl order list shows those that there are)")
@@ -33,7 +33,7 @@ def find(store: StoreReader, order_id: str) -> OrderView:
 
 
 def coloured(state: SagaStatus, text: str = "") -> str:
-    """The status, or ``text`` in its colour."""
+    """Return the status, or ``text`` in its colour."""
     return f"[{COLOURS.get(state, 'cyan')}]{text or state.value}[/]"
 
 
@@ -64,7 +64,7 @@ def by_age(view: FleetView) -> list[OrderView]:
 
 
 def orders_table(rows: Iterable[OrderView], now_s: float) -> Table:
-    """A line per order; ages as of ``now_s`` by the wall clock."""
+    """Return a table with a line per order; ages as of ``now_s`` (wall clock)."""
     table = Table("order", "status", "drone", "attempt", "kg", "priority", "in state", "age", box=None)
     for row in rows:
         saga, state = row.saga, row.status
@@ -86,7 +86,7 @@ def orders_table(rows: Iterable[OrderView], now_s: float) -> Table:
 
 
 def order_table(view: OrderView) -> Table:
-    """Everything about one order, a line per field."""
+    """Return a table with all fields of one order."""
     document, order = as_dict(view), view.order
     table = Table(show_header=False, box=None)
 
@@ -108,9 +108,11 @@ def order_table(view: OrderView) -> Table:
 
 
 def lasted_s(history: Sequence[SagaEvent], now_s: float) -> list[float]:
-    """How long (s) each event's state lasted: until the next event, or until now; 0 for the last one of an ended order.
+    """Return the duration (s) of the state after each event, until the next one or now.
 
-    Events are dated by the leaders' clocks, and two leaders' may differ: what would be negative counts as 0.
+    It is 0 after the last event of an ended order.
+
+    Leaders date events by their own clocks, which may differ: a negative duration counts as 0.
     """
     ends = [event.at for event in history[1:]]
     if history:
@@ -119,13 +121,13 @@ def lasted_s(history: Sequence[SagaEvent], now_s: float) -> list[float]:
 
 
 def events_as_dicts(history: Sequence[SagaEvent], now_s: float) -> list[dict[str, Any]]:
-    """The stored records, each with ``lasted_s``."""
+    """Return the stored records, each with ``lasted_s``."""
     spans_s = lasted_s(history, now_s)
     return [{**event_to_dict(e), "lasted_s": round(s, 3)} for e, s in zip(history, spans_s, strict=True)]
 
 
 def timeline(history: Sequence[SagaEvent], now_s: float) -> Table:
-    """A line per event: when, what, the state it led to, and how long that lasted."""
+    """Return a table with a line per event: time, type, resulting state and its duration."""
     spans_s = lasted_s(history, now_s)
     longest_s = max(spans_s, default=0.0)
     table = Table("when", "after", "event", "state", "lasted", "", "attempt", "drone", "epoch", "reason", box=None)
@@ -147,7 +149,7 @@ def timeline(history: Sequence[SagaEvent], now_s: float) -> Table:
 
 
 def print_timeline(out: Output, view: OrderView, history: Sequence[SagaEvent]) -> None:
-    """The timeline, and what it comes to."""
+    """Print the timeline and its total."""
     if not history:
         out.say("no events yet: the order waits in the inbox for a leader")
         return
@@ -160,7 +162,7 @@ def print_timeline(out: Output, view: OrderView, history: Sequence[SagaEvent]) -
 
 
 def event_line(event: SagaEvent, order_id: str = "") -> str:
-    """One event on one line, for what is followed as it happens."""
+    """Return an event as one line, for a live view."""
     who = f"{shown(order_id)}  " if order_id else ""
     drone = f" by {shown(event.drone_id)}" if event.drone_id else ""
     reason = f" ({shown(event.reason)})" if event.reason else ""
@@ -170,11 +172,11 @@ def event_line(event: SagaEvent, order_id: str = "") -> str:
 
 
 def clock(at_s: float) -> str:
-    """Time of day, local, to the millisecond."""
+    """Return the local time of day, to the millisecond."""
     return time.strftime("%H:%M:%S", time.localtime(at_s)) + f".{int(at_s % 1 * 1000):03d}"
 
 
 def bar(share: float) -> str:
-    """A bar of ``share`` (0 to 1) of the full length, to an eighth of a cell."""
+    """Return a bar of ``share`` (0 to 1) of the full length, to an eighth of a cell."""
     eighths = round(min(max(share, 0.0), 1.0) * _BAR_CELLS * 8)
     return _EIGHTHS[8] * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")

@@ -1,4 +1,4 @@
-"""``fleetctl order watch``: one order, or all that are open, followed to their end as the store tells of it."""
+"""``fleetctl order watch``: follows one order, or all open orders, to their end."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..live_view import Follower, following, stale
 from ..output import Output, shown
 from .views import as_dict, by_age, event_line, find
 
-#: So many histories are read in one request.
+#: Histories read per request.
 _BATCH = 50
 
 
 def watch(out: Output, target: Target, order_id: str | None, timeout_s: float) -> None:
-    """Carry out ``fleetctl order watch``."""
+    """Run ``fleetctl order watch``."""
     deadline = time.monotonic() + timeout_s
     if order_id is not None:
         with open_store(target) as store:
             one = find(store, order_id)
-            if one.status.is_terminal:  # nothing to follow: tell what there was
+            if one.status.is_terminal:  # nothing to follow: print its history
                 for event in store.events(one.order.message_id):
                     out.say(event_line(event))
                 out.result(as_dict(one))
@@ -44,7 +44,7 @@ def watch(out: Output, target: Target, order_id: str | None, timeout_s: float) -
 
 
 class Watched:
-    """The orders that are followed. Prints every event once, also those that a gap in the watch has hidden."""
+    """The followed orders. Prints each event once, even if a gap in the watch hid it."""
 
     def __init__(self, follower: Follower, out: Output, message_id: str | None) -> None:
         self._follower = follower
@@ -56,7 +56,7 @@ class Watched:
         self._warned = False
 
     def run(self, deadline_s: float) -> bool:
-        """Whether all had ended before ``deadline_s`` by the monotonic clock."""
+        """Follow until all have ended, which returns true, or until ``deadline_s`` (monotonic)."""
         while True:
             news, freshness = self._follower.look(self._news)
             if warning := stale(freshness):
@@ -74,11 +74,11 @@ class Watched:
             self._follower.wait(min(1.0, remaining_s))
 
     def orders(self) -> list[OrderView]:
-        """Those that were followed, as they are now."""
+        """Return the followed orders as they are now."""
         return list(self._last.values())
 
     def _news(self, view: FleetView) -> list[OrderView]:
-        """Orders that have events not shown yet. What leaves the store has ended, whether or not that was seen."""
+        """Return the orders with events not yet shown. An order that left the store has ended, seen or not."""
         rows = {row.order.message_id: row for row in by_age(view)}
         for message_id, row in rows.items():
             known = message_id in self._last
@@ -93,7 +93,7 @@ class Watched:
             try:
                 histories = self._follower.store.histories([row.order.message_id for row in rows])
             except StoreError:
-                return  # it is away just now; they are shown when it is back
+                return  # unavailable now; they are shown later
             for row, history in zip(rows, histories, strict=True):
                 done = self._shown.get(row.order.message_id, 0)
                 order_id = row.order.order_id if self._only is None else ""

@@ -127,7 +127,7 @@ def test_without_a_message_id_the_order_id_makes_it_the_same(client: Client) -> 
     assert first.message_id == again.message_id != ""
 
 
-def test_an_order_handed_in_over_http_is_known_over_dds(client: Client, gateway: GatewayProcess) -> None:
+def test_an_order_submitted_over_http_is_known_over_dds(client: Client, gateway: GatewayProcess) -> None:
     order, message_id = order_msg(), str(uuid.uuid4())
     assert gateway.post(order_document(order.order_id, message_id=message_id)).status_code == 202
 

@@ -171,7 +171,7 @@ def test_a_stream_tells_every_step_of_an_order_and_the_fleet(gateway: GatewayPro
     assert all(e.data["order_id"].startswith("order-") for e in events if e.name == "saga")
 
 
-def test_whoever_comes_back_misses_nothing_at_any_gateway(
+def test_a_client_that_resumes_misses_nothing_at_any_gateway(
     gateway: GatewayProcess, leader: Leader, etcd: EtcdProcess
 ) -> None:
     """A client cut off after any event, also between two of one revision, still gets the rest."""

@@ -38,7 +38,7 @@ def test_leadership_goes_there_and_back_over_http() -> None:
         def leader() -> dict[str, Any] | None:
             return body().get("leader")
 
-        eventually("somebody leads", leader)
+        eventually("a replica leads", leader)
         eventually("the drones are on the map", lambda: len([d for d in body()["drones"] if d["position"]]) == 2)
 
         # Twice: the second handover needs the old leader as a standby.

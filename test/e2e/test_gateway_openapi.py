@@ -1,6 +1,6 @@
 """Valid and invalid requests generated from the OpenAPI document, sent to a real gateway with a real etcd.
 
-Whatever is sent, the answer must be one that the document tells of, in its form, and never an error of the server's.
+Every answer must be documented, in the documented form, and must not be a server error.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ def test_orders_survive_a_store_that_is_killed_and_started_again() -> None:
         gateway.wait_ready()
         documents = [order_document(new_id()) for _ in range(40)]
         refusals: list[int] = []
-        handed_in = threading.Semaphore(0)
+        submitted = threading.Semaphore(0)
 
         def insist(document: dict[str, Any]) -> None:
             def accepted() -> bool:
@@ -260,11 +260,11 @@ def test_orders_survive_a_store_that_is_killed_and_started_again() -> None:
                 return response.status_code in (200, 202)
 
             eventually(f"{document['order_id']} is accepted", accepted)
-            handed_in.release()
+            submitted.release()
 
         with ThreadPoolExecutor(4) as pool:
             futures = [pool.submit(insist, document) for document in documents]
-            assert handed_in.acquire(timeout=DEADLINE_S)
+            assert submitted.acquire(timeout=DEADLINE_S)
             etcd.kill_member(0)
             eventually("an order is refused", lambda: refusals)
             stale = gateway.http.get("/orders").json()

@@ -54,7 +54,7 @@ class Handover:
         """
         if not self._lock.acquire(blocking=False):
             raise Problem(409, "handover_under_way", "A handover is under way already.", retry_after_s=1.0)
-        handed_on = False
+        handed_over = False
         try:
             if not self._projection.freshness().loaded:
                 raise Problem(503, "not_loaded", "The store was not reached yet.", retry_after_s=1.0)
@@ -72,10 +72,10 @@ class Handover:
                 target=self._look_after, args=(holder, epoch), name="handover", daemon=True
             )
             self._aftercare.start()
-            handed_on = True
+            handed_over = True
             return holder, epoch
         finally:
-            if not handed_on:
+            if not handed_over:
                 self._lock.release()
 
     def close(self) -> None:

@@ -197,7 +197,7 @@ def _not_found(id_: str) -> Problem:
 
 
 def _unquoted(key: str | None) -> str | None:
-    """The header's draft standard puts the key in quotes, and most clients leave them out."""
+    """Return the key without quotes: the header's draft standard requires them, and most clients omit them."""
     if key is not None and len(key) > 2 and key[0] == key[-1] == '"':
         return key[1:-1]
     return key

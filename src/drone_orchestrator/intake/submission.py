@@ -130,7 +130,10 @@ class Submission:
         return Answer(result, submitted.message_id, order.order_id)
 
     def _unserviceable(self, parsed: Parsed, error: InvalidOrder) -> Answer:
-        """An order that was accepted stays accepted, even if the fleet could no longer serve it."""
+        """Return the answer to a repeat: what was accepted stays accepted, even if the fleet can no longer serve it.
+
+        Raises ``error`` for a new order.
+        """
         known = self._store.find(parsed.order.message_id if parsed.named else parsed.order.order_id)
         if known is None or not parsed.is_same_as(known.order):
             raise error
@@ -164,7 +167,7 @@ class Submission:
         )
 
     def _conflicting(self, parsed: Parsed, field: str) -> Answer:
-        """A client that sends no message id repeats by its order id: the same content is the same order."""
+        """Return the answer if an id is taken. Without a message id, the same order id and content are a repeat."""
         if not parsed.named and field == "order_id":
             known = self._store.find(parsed.order.order_id)
             if known is not None and parsed.is_same_as(known.order):

@@ -2,7 +2,7 @@
 
     ros2 launch drone_orchestrator drone.launch.py drone_id:=drone_7 drone_class:=heavy flight:=my_autopilot
 
-It needs neither the store nor an address of an orchestrator: whoever leads finds it by DDS.
+It needs neither the store nor an orchestrator's address: the leader discovers it over DDS.
 """
 
 from launch import LaunchDescription

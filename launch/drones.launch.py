@@ -1,4 +1,4 @@
-"""Simulated drones: as many executors as they need. A building block; for a drone of your own: drone.launch.py.
+"""Simulated drones and their executors. A building block; for your own drone use drone.launch.py.
 
 ros2 launch drone_orchestrator drones.launch.py drones:=6 time_scale:=20.0
 """

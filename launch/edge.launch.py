@@ -2,8 +2,8 @@
 
     ros2 launch drone_orchestrator edge.launch.py region:=mission_bay etcd_endpoints:=10.7.0.2:2379
 
-The drones keep their leader when the way to the ground station is cut. Start it on each machine of the site, with an
-etcd that has its members there; ``monitor:=true`` and ``gateway:=true`` on one where people or shops are.
+The drones keep their leader when the link to the ground station is cut. Start it on each machine of the site, with an
+etcd whose members run there. Add ``monitor:=true`` and ``gateway:=true`` where people or shops need them.
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity

@@ -2,7 +2,7 @@
 
     ros2 launch drone_orchestrator fleet.launch.py drones:=6 time_scale:=20.0
 
-What a fleet consists of is said in ``drone_orchestrator.bringup.plan``; ``fleetctl up`` runs the same without launch.
+``drone_orchestrator.bringup.plan`` lists the processes of a fleet. ``fleetctl up`` starts the same ones without launch.
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity

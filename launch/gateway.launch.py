@@ -1,4 +1,4 @@
-"""The order gateway: takes orders in, over HTTP and by service. A building block.
+"""The order gateway: accepts orders over HTTP and by service. A building block.
 
 ros2 launch drone_orchestrator gateway.launch.py http_host:=0.0.0.0 etcd_endpoints:=store:2379
 """

@@ -2,7 +2,7 @@
 
     ros2 launch drone_orchestrator gazebo.launch.py drones:=3 gui:=true
 
-Needs ros_gz (apt install ros-$ROS_DISTRO-ros-gz). What each topic is: docs/gazebo.md.
+Needs ros_gz (apt install ros-$ROS_DISTRO-ros-gz). docs/gazebo.md explains the topics.
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity

@@ -2,7 +2,7 @@
 
     ETCD_ENDPOINTS=store-1:2379,store-2:2379,store-3:2379 ros2 launch drone_orchestrator ground_station.launch.py
 
-Start it on each of the machines among which leadership may move; the store is theirs in common.
+Start it on each machine that may lead. They share the store.
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity

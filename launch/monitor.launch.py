@@ -1,4 +1,4 @@
-"""The saga monitor: shows where every order stands. A building block.
+"""The saga monitor: publishes the status of every order. A building block.
 
 ros2 launch drone_orchestrator monitor.launch.py etcd_endpoints:=store:2379
 """

@@ -1,4 +1,4 @@
-"""Orchestrators: replicas of which one leads. A building block.
+"""Orchestrators: replicas, one of which leads. A building block.
 
 ros2 launch drone_orchestrator orchestrators.launch.py replicas:=3 etcd_endpoints:=store:2379
 """

@@ -1,8 +1,8 @@
-"""A simulated fleet on this machine to look at: the fleet, and rviz with ``rviz:=true``.
+"""A simulated fleet on this machine, with rviz if ``rviz:=true``.
 
     ros2 launch drone_orchestrator simulation.launch.py time_scale:=20.0 rviz:=true
 
-Drones fly by the kinematic model that comes with the package; gazebo.launch.py has them fly in Gazebo.
+The packaged kinematic model flies the drones; with gazebo.launch.py they fly in Gazebo.
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity

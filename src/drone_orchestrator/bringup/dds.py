@@ -1,4 +1,4 @@
-"""What DDS needs in the environment, so that a fleet of this machine keeps to itself and survives ``SIGKILL``."""
+"""Environment of DDS that isolates a fleet on this machine and lets it survive a ``SIGKILL``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 
 
 def loopback() -> dict[str, str]:
-    """For processes that share this machine: UDP on the loopback interface only.
+    """Return the environment for processes on this machine: UDP on the loopback interface only.
 
-    Shared memory is avoided: a process killed while it holds a mutex there makes others hang as they start. Under
-    ``ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST`` rmw_fastrtps adds it whatever else is set, so a profile says it instead.
-    Other RMW implementations do not read that, and get LOCALHOST.
+    Shared memory is avoided, because a process that is killed while it holds a mutex there makes others hang at their
+    start. Under ``ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST`` rmw_fastrtps always adds shared memory, so a profile is
+    used instead. Other RMW implementations do not read the profile, and get LOCALHOST.
     """
     if not os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
         return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
@@ -24,5 +24,5 @@ def loopback() -> dict[str, str]:
 
 
 def across_hosts() -> dict[str, str]:
-    """For processes in network namespaces of their own: UDP on every interface."""
+    """Return the environment for processes in separate network namespaces: UDP on every interface."""
     return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}

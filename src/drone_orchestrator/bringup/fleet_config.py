@@ -17,9 +17,9 @@ from .paths import default_fleet_config
 
 _REQUIRED = ("region", "depot", "service_radius_m", "drone_classes")
 _OPTIONAL = ("pattern", "no_fly_zones")
-#: Fields that may be zero; every other number must be positive.
+#: Fields that may be zero. Every other number must be positive.
 _MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s", "lend_fraction"}
-#: Bounds that count orders.
+#: Fields that count orders.
 _WHOLE = {"max_waiting", "max_in_flight", "intake_burst"}
 
 
@@ -47,7 +47,7 @@ def cautions(fleet: FleetSpec) -> list[str]:
 
 
 def save(path: Path, fleet: FleetSpec) -> Path:
-    """Write ``fleet`` so that :func:`load` gives it back; its drones take the classes in turn. Returns ``path``."""
+    """Write ``fleet`` to ``path`` for :func:`load`, with a pattern of one drone per class. Return ``path``."""
     document = {
         "region": fleet.region,
         "depot": asdict(fleet.depot),

@@ -1,6 +1,7 @@
-"""What Gazebo is given for a fleet: the world at its depot, a model for each drone, and the bridge's topics.
+"""Input of Gazebo for a fleet: the world at its depot, a model per drone, and the bridge's topics.
 
-Only texts are made here, so it can be tried without ROS and Gazebo; :mod:`.gazebo_launching` starts what uses them.
+This module only creates texts, so it can be tested without ROS and Gazebo. :mod:`.gazebo_launching` starts the programs
+that use them.
 """
 
 from __future__ import annotations
@@ -14,36 +15,36 @@ from ..planning.geo import enu_from_geo
 from .operator_files import FileRefused, read_text, read_yaml
 from .paths import share_dir
 
-#: Pads of the depot: rows and columns, and metres between two. All are within the circle in which drones charge.
+#: Pads of the depot: number of rows and columns, and their distance. All are within the circle where drones charge.
 PAD_ROWS = 5
 PAD_SPACING_M = 3.5
-#: How high the walls of no-fly zones are drawn: above every cruise altitude.
+#: Height of the walls of no-fly zones: above every cruise altitude.
 ZONE_HEIGHT_M = 150.0
 _ZONE = "no_fly_zone_"
 _DRONE = "<drone>"
 
 
 class GazeboError(ValueError):
-    """Gazebo cannot be given what it needs; the text is one line that says what to change."""
+    """An input of Gazebo is missing or unusable. The text is one line that says what to change."""
 
 
 def default_world() -> Path:
-    """The world that comes with the package."""
+    """Return the packaged world."""
     return share_dir() / "config" / "gazebo" / "worlds" / "town.sdf"
 
 
 def default_models() -> Path:
-    """The folder of the quadrotors that come with the package."""
+    """Return the folder of the packaged quadrotors."""
     return share_dir() / "config" / "gazebo" / "models"
 
 
 def pads(drones: int) -> list[tuple[float, float]]:
-    """Where each drone stands at the start: east and north of the depot in metres, nearest first.
+    """Return the starting place of each drone: metres east and north of the depot, nearest first.
 
-    Raises :class:`GazeboError` where there are more drones than pads.
+    Raises :class:`GazeboError` if there are more drones than pads.
     """
     if drones > PAD_ROWS**2:
-        raise GazeboError(f"drones: the depot has {PAD_ROWS**2} pads, not {drones}")
+        raise GazeboError(f"drones must be at most {PAD_ROWS**2}, the number of pads at the depot, got {drones}")
     half = (PAD_ROWS - 1) / 2
     lines = [PAD_SPACING_M * (index - half) for index in range(PAD_ROWS)]
     return sorted(
@@ -52,7 +53,7 @@ def pads(drones: int) -> list[tuple[float, float]]:
 
 
 def world_name(sdf: str, file: object) -> str:
-    """The name of the world that ``sdf`` (the text of ``file``) describes. Raises :class:`GazeboError`."""
+    """Return the name of the world in ``sdf`` (the text of ``file``). Raises :class:`GazeboError`."""
     name: str | None = _world(_parse(sdf, file), file).get("name")
     if not name:
         raise GazeboError(f"{file}: its world has no name")
@@ -60,7 +61,7 @@ def world_name(sdf: str, file: object) -> str:
 
 
 def world_for(fleet: FleetSpec, sdf: str, file: object) -> str:
-    """``sdf`` (the text of ``file``) with its origin at the depot of ``fleet``, and only with the no-fly zones of that.
+    """Return ``sdf`` (the text of ``file``) with its origin at the depot of ``fleet``, and the fleet's no-fly zones.
 
     Raises :class:`GazeboError`.
     """
@@ -81,7 +82,7 @@ def world_for(fleet: FleetSpec, sdf: str, file: object) -> str:
 
 
 def zone_model(zone: NoFlyZone, depot: GeoPoint) -> ElementTree.Element:
-    """The SDF model of a zone: walls to see through and to fly through, for nothing collides with it."""
+    """Return the SDF model of a zone: transparent walls without collision."""
     model = ElementTree.Element("model", name=f"{_ZONE}{zone.name}")
     ElementTree.SubElement(model, "static").text = "true"
     visual = ElementTree.SubElement(ElementTree.SubElement(model, "link", name="link"), "visual", name="volume")
@@ -99,23 +100,23 @@ def zone_model(zone: NoFlyZone, depot: GeoPoint) -> ElementTree.Element:
 
 
 def model_for(drone_id: str, drone_class: str, models: Path) -> str:
-    """The SDF of the model of ``drone_class`` for ``drone_id``: its name, and the ``robotNamespace`` of its plugins.
+    """Return the SDF of the model of ``drone_class``, with name and plugins' ``robotNamespace`` set to ``drone_id``.
 
-    Raises :class:`GazeboError` where ``models`` has no usable ``<drone_class>/model.sdf``.
+    Raises :class:`GazeboError` if ``models`` has no usable ``<drone_class>/model.sdf``.
     """
     file = models / drone_class / "model.sdf"
     try:
         text = read_text(file)
     except FileRefused as error:
-        raise GazeboError(f"{error}; a quadrotor for drone class {drone_class} is wanted there") from error
+        raise GazeboError(f"{error}; drone class {drone_class} needs a quadrotor there") from error
     root = _parse(text, file)
     model = root.find("model")
     if model is None:
-        raise GazeboError(f"{file}: it has no model")
+        raise GazeboError(f"{file} has no model")
     model.set("name", drone_id)
     namespaces = list(model.iterfind("plugin/robotNamespace"))
     if not namespaces:
-        raise GazeboError(f"{file}: no plugin of it has a robotNamespace, so drones could not be told apart")
+        raise GazeboError(f"{file}: no plugin has a robotNamespace, so drones would be indistinguishable")
     for each in namespaces:
         each.text = drone_id
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
@@ -150,5 +151,5 @@ def _parse(sdf: str, file: object) -> ElementTree.Element:
 def _world(root: ElementTree.Element, file: object) -> ElementTree.Element:
     world = root.find("world")
     if world is None:
-        raise GazeboError(f"{file}: it has no world")
+        raise GazeboError(f"{file} has no world")
     return world

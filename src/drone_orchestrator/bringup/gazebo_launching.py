@@ -22,9 +22,9 @@ from .plan import processes
 
 
 def gazebo_with_drones(context: LaunchContext, values: Values) -> list[LaunchDescriptionEntity]:
-    """The world, one model for each drone of the fleet on its pad, and the bridge.
+    """Return the actions for the world, the bridge, and a model per drone on its pad.
 
-    Raises :class:`~.gazebo.GazeboError` where something of it cannot be had.
+    Raises :class:`~.gazebo.GazeboError` if an input is missing or unusable.
     """
     folder = tempfile.TemporaryDirectory(prefix="drone_orchestrator_gazebo_")
     at_the_end(context, folder.cleanup)
@@ -51,7 +51,7 @@ def gazebo_with_drones(context: LaunchContext, values: Values) -> list[LaunchDes
 
 
 def _drones(values: Values) -> dict[str, str]:
-    """The class of each drone of the fleet, by its id."""
+    """Return the class of each drone of the fleet, by its id."""
     hosts = [spec.parameters for spec in processes(fleet_options(values)) if spec.role == "drones"]
     found = {str(i): str(host["drone_class"]) for host in hosts for i in _strings(host["drone_ids"])}
     return dict(sorted(found.items(), key=lambda each: (len(each[0]), each[0])))
@@ -90,7 +90,7 @@ def _bridge(topics: Path, values: Values) -> Node:
 
 
 def _spawn(drone_id: str, pad: tuple[float, float], model: Path, world: str) -> Node:
-    """Puts a drone on its pad, once the world is there, and ends."""
+    """Return a process that puts a drone on its pad once the world is there, and ends."""
     east, north = pad
     place = ["-x", f"{east:g}", "-y", f"{north:g}", "-z", "0.02"]
     return Node(

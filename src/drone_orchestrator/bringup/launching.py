@@ -1,8 +1,8 @@
-"""What the launch files are made of: :mod:`.plan` and :mod:`.arguments` as actions of ROS 2's launch.
+"""Building blocks of the launch files: :mod:`.plan` and :mod:`.launch_arguments` as actions of ROS 2's launch.
 
-They add two things to launch. *Order*: a step begins when the nodes of the one before have reached their lifecycle
-states, and a fleet shuts down by role in reverse, each process ending before the next is told to (launch alone tells
-all at once). *Refusals*: a process that refuses its settings ends the launch, instead of being started again for ever.
+They add two things to launch. *Order*: a step starts when the nodes of the previous one have reached their lifecycle
+states, and a fleet stops by role in reverse, one role after another. Launch alone would stop all at once. *Refusals*: a
+process that refuses its settings ends the launch instead of being restarted forever.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from .plan import READY_STATES, REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, 
 Values = dict[str, str]
 Steps = Callable[[LaunchContext, Values], list[LaunchDescriptionEntity]]
 _PACKAGE = "drone_orchestrator"
-#: Past this, the next step begins without those that are not up: a drone with a locked journal must not stop a fleet.
+#: After this time (s) the next step starts without the nodes that are not up: one locked journal must not stop a fleet.
 READY_TIMEOUT_S = 30.0
-#: Past this, a process that was told to end is killed: longer than a gateway finishes requests (shutdown_grace_s).
+#: Shutdown timeout (s) of a process, longer than a gateway takes to finish its requests (shutdown_grace_s).
 STOP_TIMEOUT_S = 10.0
 _ASK_PERIOD_S = 0.1
 _ANSWER_TIMEOUT_S = 2.0
@@ -52,7 +52,7 @@ _ETCD_PERIOD_S = 1.0
 
 
 def description(file: str, steps: Steps) -> LaunchDescription:
-    """The launch description of ``file``: its arguments, and what ``steps`` makes of their values."""
+    """Return the launch description of ``file``: its arguments, and the actions that ``steps`` makes of them."""
 
     def perform(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return steps(context, {each.name: _value(context, each.name) for each in launch_arguments.of(file)})
@@ -61,7 +61,7 @@ def description(file: str, steps: Steps) -> LaunchDescription:
 
 
 def include(file: str, values: Mapping[str, str], **others: str) -> LaunchDescriptionEntity:
-    """Another launch file of this package, with those of ``values`` that it takes; ``others`` win."""
+    """Include another launch file of this package, with those ``values`` that it accepts; ``others`` override them."""
     given = {**values, **others}
     taken = {each.name: given[each.name] for each in launch_arguments.of(file) if each.name in given}
     source = PythonLaunchDescriptionSource(str(share_dir() / "launch" / f"{file}.launch.py"))
@@ -69,26 +69,26 @@ def include(file: str, values: Mapping[str, str], **others: str) -> LaunchDescri
 
 
 def in_order(*steps: LaunchDescriptionEntity) -> list[LaunchDescriptionEntity]:
-    """``steps`` one after the other; what follows an :func:`until_up` begins when that is done."""
+    """Return ``steps`` in sequence: the steps after an :func:`until_up` start when it is done."""
     for index, step in enumerate(steps):
         if isinstance(step, OpaqueCoroutine):
             rest = in_order(*steps[index + 1 :])
             if not rest:
-                return list(steps[:index])  # nobody waits for it
+                return list(steps[:index])  # nothing waits for it
             done = OnExecutionComplete(target_action=step, on_completion=rest)
             return [*steps[:index], RegisterEventHandler(done), step]
     return list(steps)
 
 
 def until_up(role: str, values: Values) -> LaunchDescriptionEntity:
-    """Done when every lifecycle node of ``role`` says that it is up, or at the latest after ``READY_TIMEOUT_S``."""
+    """Wait until every lifecycle node of ``role`` is up, at most ``READY_TIMEOUT_S``."""
     options = fleet_options(values)
     names = [f"{_prefix(spec)}/{node}" for spec in _of_role(role, options) for node in spec.lifecycle_nodes]
     return OpaqueCoroutine(coroutine=_until_up, kwargs={"names": names, "wanted": READY_STATES[role]})
 
 
 def nodes(role: str, values: Values) -> list[LaunchDescriptionEntity]:
-    """The processes of ``role``."""
+    """Return the processes of ``role``."""
     options = fleet_options(values)
     transports = SetEnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", values["dds_transports"])
     started = [_node(spec, flag(values, "respawn"), options.use_sim_time) for spec in _of_role(role, options)]
@@ -119,7 +119,7 @@ def own_etcd(context: LaunchContext, values: Values) -> Values:
 
 
 def own_data(context: LaunchContext, values: Values) -> Values:
-    """``values`` with a folder for the journals: the one that they name, else a temporary one."""
+    """Return ``values`` with a folder for the journals: the given one, else a temporary one."""
     if values["data_dir"]:
         return values
     folder = tempfile.TemporaryDirectory(prefix="drone_orchestrator_")
@@ -128,7 +128,7 @@ def own_data(context: LaunchContext, values: Values) -> Values:
 
 
 def rviz(values: Values) -> list[LaunchDescriptionEntity]:
-    """rviz on the fleet of ``values``."""
+    """Return rviz for the fleet of ``values``."""
     config = values["rviz_config"] or str(share_dir() / "config" / "rviz" / "fleet.rviz")
     return [
         LogInfo(msg=f"rviz shows {config}"),
@@ -147,7 +147,7 @@ def rviz(values: Values) -> list[LaunchDescriptionEntity]:
 
 
 class FleetProcess(Node):
-    """A process of the fleet, which ends when those of the roles before its own in ``STOP_ORDER`` have ended."""
+    """Process of the fleet that stops after those of the earlier roles in ``STOP_ORDER``."""
 
     def __init__(self, spec: ProcessSpec, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -160,16 +160,16 @@ class FleetProcess(Node):
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended for good."""
+        """True if it has ended and will not restart."""
         future = self.get_asyncio_future()
         return future is None or future.done()
 
     def _shutdown_process(self, context: LaunchContext, *, send_sigint: bool) -> Any:
-        """Called by launch when it shuts down; put off until nobody is left who needs this process."""
+        """Delay the shutdown by launch until no process needs this one any more."""
         rank = STOP_ORDER.index(self.spec.role)
         before = [p for p in _fleet(context) if STOP_ORDER.index(p.spec.role) < rank and not p.is_over]
         if not before or self.is_over or self.return_code is not None:
-            # In a session of its own it has not got the terminal's Ctrl-C, whatever launch assumes.
+            # It runs in its own session, so it has not received the terminal's Ctrl-C, as launch assumes.
             return super()._shutdown_process(context, send_sigint=True)
         if not self._waits:
             self._waits = True
@@ -186,7 +186,7 @@ def _node(spec: ProcessSpec, respawn: bool, use_sim_time: bool) -> FleetProcess:
         package=_PACKAGE,
         executable=spec.executable,
         exec_name=spec.name,
-        # Its name makes what is set here win over any section of a file. It renames the process's first node only.
+        # With a name, these parameters override any section of a file. It renames the process's first node only.
         name=spec.node_name or spec.executable,
         namespace=spec.namespace,
         parameters=[*parameters, dict(spec.parameters)],
@@ -202,18 +202,18 @@ def _node(spec: ProcessSpec, respawn: bool, use_sim_time: bool) -> FleetProcess:
 
 
 def _on_its_own() -> list[str]:
-    """A prefix that keeps a terminal's Ctrl-C from a process, which is told in its turn, and ends it with launch."""
+    """Return a command prefix that shields a process from the terminal's Ctrl-C, and ends it with launch."""
     setsid, setpriv = shutil.which("setsid"), shutil.which("setpriv")
     return [setsid, setpriv, "--pdeathsig", "TERM", "--"] if setsid and setpriv else []
 
 
 class SettingsRefused(RuntimeError):
-    """A process cannot start as it was told to: launch says so, shuts down, and ends with code 1."""
+    """A process refused its settings: launch reports it, shuts down, and exits with code 1."""
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> None:
     if event.returncode == REFUSED and not context.is_shutdown:
-        raise SettingsRefused(f"{event.action.spec.name} refused its settings; its last line says why")
+        raise SettingsRefused(f"{event.action.spec.name} refused its settings; see its last line")
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
@@ -233,17 +233,17 @@ async def _until_up(context: LaunchContext, names: Sequence[str], wanted: Sequen
             if missing:
                 await asyncio.sleep(_ASK_PERIOD_S)
     except asyncio.CancelledError:
-        return  # launch shuts down; a cancelled future would break off its loop, and leave the processes behind
+        return  # launch shuts down; a cancelled future would break its loop, and leave the processes behind
     finally:
         for client in clients.values():
             node.destroy_client(client)
     if missing:
         late = ", ".join(missing)
-        get_logger("launch.user").warning(f"not up after {READY_TIMEOUT_S:g} s: {late}; going on without")
+        get_logger("launch.user").warning(f"not up after {READY_TIMEOUT_S:g} s: {late}; continuing without")
 
 
 async def _state(context: LaunchContext, client: Any) -> str:
-    """The label of a lifecycle node's state; empty while it does not answer."""
+    """Return the label of a lifecycle node's state; empty while it does not answer."""
     if not client.service_is_ready():
         return ""
     loop = context.asyncio_loop
@@ -268,7 +268,7 @@ async def _supervise(etcd: EtcdProcess) -> None:
     while True:
         await asyncio.sleep(_ETCD_PERIOD_S)
         for index, code in etcd.ended.items():
-            get_logger("launch.user").error(f"etcd ended with code {code}; starting it again on its data")
+            get_logger("launch.user").error(f"etcd ended with code {code}; restarting it with its data")
             etcd.start_member(index)
 
 
@@ -286,7 +286,7 @@ def at_the_end(context: LaunchContext, finish: Callable[[], object]) -> None:
 
 
 def _fleet(context: LaunchContext) -> list[FleetProcess]:
-    """The processes that this launch has started, in this order."""
+    """Return the processes that this launch has started, in this order."""
     if not hasattr(context.locals, "drone_orchestrator_fleet"):
         context.extend_globals({"drone_orchestrator_fleet": []})
     found: list[FleetProcess] = context.locals.drone_orchestrator_fleet

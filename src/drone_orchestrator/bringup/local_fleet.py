@@ -1,8 +1,8 @@
 """Runs a whole fleet on one machine as plain processes: etcd, orchestrators, drones, monitor, gateway.
 
-It is the supervisor that ``ros2 launch`` is elsewhere: it starts what :mod:`.plan` lists in order, starts again what
-dies unasked, and shuts down in reverse. Everything is private to a run (own DDS domain, own ports, own etcd, own
-temporary folder), so runs side by side do not disturb each other, and no process outlives its runner.
+It is the supervisor that ``ros2 launch`` is elsewhere: it starts the processes of :mod:`.plan` in order, restarts those
+that die, and stops them in reverse. Each run has its own DDS domain, ports, etcd and temporary folder, so concurrent
+runs do not disturb each other. No process outlives its runner.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from . import dds, leftovers
 from .etcd_process import EtcdProcess
 from .plan import REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, etcd_settings, processes
 
-#: Fast DDS derives its UDP ports from the domain; above 101 they would reach into the ephemeral range of Linux.
+#: Fast DDS derives its UDP ports from the domain. Above 101 they would be in the ephemeral range of Linux.
 _DOMAINS = range(10, 102)
 _STOP_LEAST_S = 0.5
 _ETCD_RESPAWN_S = 1.0
 
 
 class FleetError(RuntimeError):
-    """The fleet cannot be run; the text says why in one line."""
+    """The fleet cannot run. The text is one line that says why."""
 
 
 @dataclass(slots=True)
@@ -45,23 +45,23 @@ class _Child:
 
 
 class Wiring(Protocol):
-    """How the processes of a fleet reach etcd and each other, where that is not simply this machine's loopback."""
+    """Network of a fleet's processes, if it is not this machine's loopback."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What DDS needs there, instead of what keeps it to the loopback; empty where that is right."""
+        """Environment of DDS instead of the loopback's; empty: the loopback's."""
 
     def endpoints(self, process: str, members: Sequence[str]) -> Sequence[str]:
-        """The etcd endpoints that ``process`` is given instead of ``members``."""
+        """Return the etcd endpoints for ``process`` instead of ``members``."""
 
     def prefix(self, spec: ProcessSpec) -> Sequence[str]:
-        """What goes before the command line of a process."""
+        """Return a prefix for the command line of a process."""
 
 
 class DomainReservation:
-    """A DDS domain that no other run on this machine uses.
+    """DDS domain that no other run on this machine uses.
 
-    Held as a socket in Linux's abstract namespace: it leaves no file, and goes with the process however it ends.
+    It is held as a socket in Linux's abstract namespace, which leaves no file and disappears with the process.
     """
 
     def __init__(self) -> None:
@@ -82,23 +82,23 @@ class DomainReservation:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that is free now."""
+    """Return a TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def _free_block(domain: int, size: int) -> int:
-    """The first of ``size`` TCP ports in a row that are free now, for processes that will start by and by.
+    """Return the first of ``size`` consecutive TCP ports that are free now, for processes that start later.
 
-    Below the ephemeral ports, so that no outgoing connection takes one meanwhile, and at a place of the domain's own,
-    so that no other fleet does.
+    The ports are below the ephemeral range, so that no outgoing connection takes one meanwhile, and in a block that
+    belongs to the domain, so that no other fleet does.
     """
     for offset in range(len(_DOMAINS)):
         first = 20_000 + 100 * ((domain - _DOMAINS.start + offset) % len(_DOMAINS))
         if all(_is_free(port) for port in range(first, first + size)):
             return first
-    raise FleetError(f"no {size} free TCP ports in a row from 20000 on, for the metrics of the processes")
+    raise FleetError(f"no {size} consecutive free TCP ports from 20000 on, for the metrics of the processes")
 
 
 def _is_free(port: int) -> bool:
@@ -112,14 +112,14 @@ def _is_free(port: int) -> bool:
 
 
 class LocalFleet:
-    """A fleet of processes on this machine. Use as a context manager; :meth:`stop` is idempotent.
+    """Fleet of processes on this machine. Use it as a context manager; :meth:`stop` is idempotent.
 
-    ``options.etcd_endpoints`` is filled in by the run, ``data_dir`` if empty. ``on_exit(name, returncode)`` hears of
-    every process that ended unasked. An etcd that is not given is the run's own: started, supervised and stopped by it.
-    ``told_to_end`` lists, after :meth:`stop`, the processes that it ended, in this order, with their exit codes.
+    The run sets ``options.etcd_endpoints``, and ``data_dir`` if that is empty. ``on_exit(name, returncode)`` is called
+    for every process that dies. Without ``etcd`` the run starts, supervises and stops one of its own. After
+    :meth:`stop`, ``told_to_end`` lists the processes that it ended, in this order, with their exit codes.
     """
 
-    #: A role has so long to end, all roles together not much longer: what hangs must not hold up the rest.
+    #: Shutdown timeouts (s): per role, and for all roles together.
     stop_role_s = 3.0
     stop_all_s = 7.0
 
@@ -166,16 +166,16 @@ class LocalFleet:
 
     @property
     def url(self) -> str:
-        """Where the gateway listens."""
+        """URL of the gateway."""
         return f"http://{self._options.http_host}:{self._options.http_port}"
 
     @property
     def targets_file(self) -> Path:
-        """Where Prometheus finds the metrics of every process (``file_sd_configs``)."""
+        """File that lists the metrics endpoints for Prometheus (``file_sd_configs``)."""
         return self.workdir / "prometheus_targets.json"
 
     def metrics_targets(self) -> list[dict[str, Any]]:
-        """What is in :attr:`targets_file`: ``host:port`` and name of every process."""
+        """Return the content of :attr:`targets_file`: ``host:port`` and name of every process."""
         targets: list[dict[str, Any]] = []
         for name, child in self._children.items():
             where = f"127.0.0.1:{child.spec.parameters.get('metrics_port')}"
@@ -186,7 +186,7 @@ class LocalFleet:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a ROS program needs in its environment to see this fleet."""
+        """Environment variables with which a ROS program sees this fleet."""
         assert self._reservation is not None
         return {
             "ROS_DOMAIN_ID": str(self._reservation.domain),
@@ -195,7 +195,7 @@ class LocalFleet:
 
     @property
     def etcd(self) -> EtcdProcess:
-        """The etcd that the fleet works with."""
+        """The fleet's etcd."""
         assert self._etcd is not None
         return self._etcd
 
@@ -234,13 +234,13 @@ class LocalFleet:
         return self._children[name].spec
 
     def pid(self, name: str) -> int | None:
-        """Process id, ``None`` while it is down."""
+        """Return the process id, ``None`` while the process is down."""
         with self._lock:
             process = self._children[name].process
             return process.pid if process is not None and process.poll() is None else None
 
     def signal(self, name: str, number: int) -> bool:
-        """Send a signal to one process; ``False`` where it is not running."""
+        """Send a signal to one process; return ``False`` if it is not running."""
         pid = self.pid(name)
         if pid is None:
             return False
@@ -248,11 +248,11 @@ class LocalFleet:
         return True
 
     def kill(self, name: str, *, respawn_delay_s: float | None = None) -> bool:
-        """``SIGKILL`` to one process; it comes back after ``respawn_delay_s`` (default: its own)."""
+        """Send ``SIGKILL`` to one process. It restarts after ``respawn_delay_s`` (default: that of its spec)."""
         return self._end(name, signal.SIGKILL, respawn_delay_s)
 
     def terminate(self, name: str, *, respawn_delay_s: float | None = None) -> bool:
-        """``SIGTERM`` to one process, which ends in an orderly way; it comes back as after :meth:`kill`."""
+        """Send ``SIGTERM`` to one process, which ends in order. It restarts as after :meth:`kill`."""
         return self._end(name, signal.SIGTERM, respawn_delay_s)
 
     def _end(self, name: str, number: int, respawn_delay_s: float | None) -> bool:
@@ -263,12 +263,12 @@ class LocalFleet:
         return self.signal(name, number)
 
     def kill_etcd(self, index: int, *, respawn_delay_s: float = _ETCD_RESPAWN_S) -> None:
-        """``SIGKILL`` to one member of the run's own etcd; it comes back after ``respawn_delay_s`` with its data."""
+        """Send ``SIGKILL`` to one member of the run's own etcd. It restarts with its data after ``respawn_delay_s``."""
         self._etcd_delays_s[index] = respawn_delay_s
         self.etcd.kill_member(index)
 
     def check(self) -> None:
-        """Raise :class:`FleetError` where a process could not be started or keeps dying."""
+        """Raise :class:`FleetError` if a process could not be started or refused its settings."""
         if self._spawn_error is not None:
             raise FleetError(f"cannot start a process: {self._spawn_error}")
         for name, child in self._children.items():
@@ -276,12 +276,12 @@ class LocalFleet:
                 raise FleetError(f"{name} refused to start: {self.last_line(name)}")
 
     def last_line(self, name: str) -> str:
-        """The last line that a process has printed."""
+        """Return the last line that a process has printed."""
         lines = (self.log_dir / f"{name}.log").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it printed nothing"
 
     def stop(self) -> None:
-        """Shut down in reverse order, remove what the run made."""
+        """Stop the processes in reverse order, and remove the run's files."""
         self._stopping.set()
         if self._supervisor is not None:
             self._supervisor.join()
@@ -294,7 +294,7 @@ class LocalFleet:
     # --- the supervisor's thread --------------------------------------------------------------------------------
 
     def _supervise(self) -> None:
-        # Only this thread starts processes: their parent-death signal is tied to the thread that made them.
+        # Only this thread starts processes: their parent-death signal is tied to the thread that started them.
         try:
             while not self._stopping.wait(0.05):
                 if self._own_etcd:
@@ -344,7 +344,7 @@ class LocalFleet:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                # A Ctrl-C in the terminal is for the runner, which then stops its processes in order.
+                # Ctrl-C in the terminal is for the runner, which then stops its processes in order.
                 start_new_session=True,
             )
 
@@ -368,6 +368,6 @@ class LocalFleet:
 
 
 def dies_with_parent() -> list[str]:
-    """A prefix that ends the process with its parent, also where the parent is killed and cannot clean up."""
+    """Return a command prefix that ends the process with its parent, even if the parent is killed."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

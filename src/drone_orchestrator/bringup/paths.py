@@ -1,4 +1,4 @@
-"""Where the files that come with the package are, installed or in a checkout."""
+"""Folders of the packaged files, installed or in a checkout, and of data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def share_dir() -> Path:
-    """The folder that holds ``config/`` and ``launch/``: the ament share folder, else the checkout.
+    """Return the folder that holds ``config/`` and ``launch/``: the ament share folder, else the checkout.
 
-    Raises :class:`FileNotFoundError` with what was tried.
+    Raises :class:`FileNotFoundError` that lists the folders tried.
     """
     tried: list[Path] = []
     try:
@@ -29,7 +29,7 @@ def share_dir() -> Path:
 
 
 def default_fleet_config() -> Path:
-    """The fleet configuration that is used where none is given."""
+    """Return the packaged fleet configuration."""
     return share_dir() / "config" / "fleet.yaml"
 
 

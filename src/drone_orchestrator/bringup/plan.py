@@ -1,4 +1,4 @@
-"""What a fleet consists of, said once. The local runner starts it with plain processes, the launch files with ROS's."""
+"""The processes of a fleet. The local runner and the launch files both start what this module lists."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import TypedDict
 from .fleet_config import load, pattern
 from .operator_files import FileRefused, Value, read_yaml
 
-#: Below the data folder: what has left the store.
+#: Subfolder of the data folder for archived orders.
 ARCHIVE_FOLDER = "archive"
 
-#: A fleet shuts down by role in this order (it comes up the other way round), so that whoever is left can still say
-#: good-bye to what it needs.
+#: A fleet shuts down by role in this order, and starts in reverse: each role stops before the ones that it needs.
 STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
-#: The lifecycle states by which the nodes of a role are up: a replica that stands by is as ready as one that leads.
+#: Lifecycle states in which the nodes of a role are up. A standby is as ready as the leader.
 READY_STATES = {"drones": ("active",), "orchestrator": ("inactive", "active")}
-#: The exit code of a process that refused its settings: starting it again would not help.
+#: Exit code of a process that refused its settings. A restart would not help.
 REFUSED = 2
 
 #: A fleet that runs for days must not fill the disk with history; an audit of it must come within this.
@@ -73,23 +72,23 @@ class FleetOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.drones <= 1000:
-            raise ValueError("drones: 0 to 1000 are wanted")
+            raise ValueError(f"drones must be between 0 and 1000, got {self.drones}")
         if not 0 <= self.replicas <= 9:
-            raise ValueError("replicas: 0 to 9 are wanted")
+            raise ValueError(f"replicas must be between 0 and 9, got {self.replicas}")
         if self.etcd_members not in (1, 3, 5):
-            raise ValueError("etcd_members: 1, 3 or 5 are wanted")
+            raise ValueError(f"etcd_members must be 1, 3 or 5, got {self.etcd_members}")
         if self.drones_per_process < 1:
-            raise ValueError("drones_per_process: at least 1 is wanted")
+            raise ValueError(f"drones_per_process must be at least 1, got {self.drones_per_process}")
         if not 0 <= self.metrics_port <= 64_000:
-            raise ValueError("metrics_port: 0 (off) to 64000 is wanted")
+            raise ValueError(f"metrics_port must be between 0 (off) and 64000, got {self.metrics_port}")
         if not self.time_scale > 0.0:
-            raise ValueError("time_scale: a positive number is wanted")
+            raise ValueError(f"time_scale must be a positive number, got {self.time_scale:g}")
         for_every(self.params_file, "")
 
     def changed(self, *names: str) -> dict[str, Parameter]:
-        """The settings out of ``names`` that are not at their defaults, as parameters of the same names.
+        """Return the settings among ``names`` that differ from their defaults, as parameters of the same names.
 
-        The nodes have the same defaults, so a file of parameters may set what nobody set here.
+        The nodes have the same defaults, so a parameters file can set the others.
         """
         defaults = {each.name: each.default for each in fields(self)}
         return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
@@ -99,8 +98,8 @@ class FleetOptions:
 class ProcessSpec:
     """One process of the fleet: ``ros2 run drone_orchestrator <executable>`` with these parameters.
 
-    ``role`` is ``orchestrator``, ``drones``, ``monitor`` or ``gateway``. A supervisor starts it again
-    ``respawn_delay_s`` after it died unasked. ``lifecycle_nodes`` are the names of those that it consists of.
+    ``role`` is ``orchestrator``, ``drones``, ``monitor`` or ``gateway``. A supervisor restarts the process
+    ``respawn_delay_s`` after it died. ``lifecycle_nodes`` are the names of its lifecycle nodes.
     """
 
     name: str
@@ -115,7 +114,7 @@ class ProcessSpec:
     lifecycle_nodes: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
-        """The command line after the executable, in ROS's own syntax."""
+        """Return the command line after the executable, in ROS's syntax."""
         args = ["--ros-args", "--log-level", self.log_level]
         if self.node_name:
             args += ["-r", f"__node:={self.node_name}"]
@@ -129,7 +128,7 @@ class ProcessSpec:
 
 
 def processes(options: FleetOptions) -> list[ProcessSpec]:
-    """The processes of a fleet in the order in which they are brought up; shut down in reverse."""
+    """Return the processes of a fleet in the order in which they start. They stop in reverse."""
     out = [*_drone_hosts(options), *_replicas(options)]
     if options.monitor:
         out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", _common(options)))
@@ -155,7 +154,7 @@ def etcd_settings(options: FleetOptions) -> EtcdSettings:
 
 
 def _common(options: FleetOptions) -> dict[str, Parameter]:
-    """What everybody who reads the store is told."""
+    """Return the parameters of every process that uses the store."""
     store: dict[str, Parameter] = {"region": options.region, "etcd_endpoints": options.etcd_endpoints}
     return {**store, **options.changed("fleet_config", "use_sim_time")}
 
@@ -203,14 +202,14 @@ def _parameter(value: Value) -> Parameter:
 
 
 def heaviest_kg(options: FleetOptions) -> float:
-    """What the strongest drone of the fleet carries: a small fleet has not one of every class."""
+    """Return the largest payload of the fleet's drones. A small fleet does not have every class."""
     config = options.fleet_config or None
     flown = pattern(config)[: options.drones]
     return max((c.max_payload_kg for c in load(config).classes if c.name in flown), default=0.0)
 
 
 def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
-    """Drones of one class share processes, ``drones_per_process`` each."""
+    """Return the processes of the drones. Drones of one class share processes, ``drones_per_process`` each."""
     by_class: dict[str, list[str]] = {}
     if options.drone_ids:
         by_class[options.drone_class] = list(options.drone_ids)

@@ -1,7 +1,7 @@
-"""Which local fleets run now, so that ``fleetctl`` finds the one on this machine without being told where it is.
+"""Registry of the running local fleets, so that ``fleetctl`` finds the one on this machine without options.
 
-One small file per fleet below the user's runtime folder, removed when the fleet stops. A file whose process is gone
-(the runner was killed) counts for nothing and is removed by the next reader.
+Each fleet has a small file in the user's runtime folder, which is removed when the fleet stops. If the runner was
+killed, the next reader ignores and removes its file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _folder() -> Path:
 
 
 def register(fleet: RunningFleet) -> Path:
-    """Make ``fleet`` known; give the path back to :func:`unregister`."""
+    """Register ``fleet``, and return the path for :func:`unregister`."""
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{fleet.pid}.json"

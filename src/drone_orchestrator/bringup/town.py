@@ -29,9 +29,9 @@ PLACES: tuple[tuple[str, float, float], ...] = (
 
 
 def orders(count: int, seed: int, *, heaviest_kg: float = math.inf) -> list[dict[str, object]]:
-    """``count`` orders as ``POST /orders`` takes them, the same for the same seed. The first is always City Hall's.
+    """Return ``count`` bodies of ``POST /orders``, the same for the same seed. The first order is always City Hall's.
 
-    What would weigh more than ``heaviest_kg`` weighs so much.
+    ``heaviest_kg`` limits the weight.
     """
     rng = random.Random(seed)
     out: list[dict[str, object]] = []

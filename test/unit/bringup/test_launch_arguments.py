@@ -78,11 +78,11 @@ def test_a_value_comes_from_the_environment_first(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"drones": "many"}, "drones: a whole number"),
-        ({"drones": "-1"}, "drones: 0 to 1000"),
-        ({"time_scale": "fast"}, "time_scale: a number"),
-        ({"time_scale": "0"}, "time_scale: a positive number"),
-        ({"use_sim_time": "perhaps"}, "use_sim_time: true or false"),
+        ({"drones": "many"}, "drones must be a whole number"),
+        ({"drones": "-1"}, "drones must be between 0 and 1000"),
+        ({"time_scale": "fast"}, "time_scale must be a number"),
+        ({"time_scale": "0"}, "time_scale must be a positive number"),
+        ({"use_sim_time": "perhaps"}, "use_sim_time must be true or false"),
         ({"params_file": "/nowhere.yaml"}, "params_file: /nowhere.yaml: No such file"),
         ({"fleet_config": "/nowhere.yaml"}, "/nowhere.yaml: No such file"),
     ],

@@ -150,7 +150,7 @@ DEACTIVATE, ACTIVATE = "deactivate", "activate"
 
 
 def change_state(node: str, transition: str) -> bool:
-    """What ``ros2 lifecycle set`` does; whether it succeeded."""
+    """Do the same as ``ros2 lifecycle set``; return whether it succeeded."""
     command = [sys.executable, "-c", _CHANGE_STATE, node, transition]
     environment = {**os.environ, **ENVIRONMENT}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=True)

@@ -28,7 +28,7 @@ def load(file: str, context: LaunchContext) -> LaunchDescription:
 
 
 def steps(entities: Iterable[Any], context: LaunchContext) -> Iterator[str]:
-    """What starts, by name, and ``|`` where the rest waits. Nothing is started."""
+    """Return the names of what would start, with ``|`` where the rest waits. Nothing is started."""
     late: list[Any] = []
     for entity in entities:
         if isinstance(entity, FleetProcess):

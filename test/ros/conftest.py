@@ -1,4 +1,4 @@
-"""What the tests of single nodes share."""
+"""Fixtures of the tests of single nodes."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class NodeProcess:
         self._reader.join()
 
     def wait_line(self, text: str, times: int = 1, timeout_s: float = DEADLINE_S) -> str:
-        """The line that contains ``text``, the ``times``-th one."""
+        """Wait for the ``times``-th line that contains ``text``, and return it."""
 
         def found() -> list[str]:
             return [line for line in self.lines if text in line]
@@ -66,7 +66,7 @@ class NodeProcess:
             return found()[times - 1]
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """The exit code after the signal."""
+        """Send the signal, and return the exit code."""
         self.process.send_signal(number)
         code = self.process.wait(DEADLINE_S)
         self._reader.join()
@@ -106,7 +106,7 @@ class Operator:
         self.context.try_shutdown()
 
     def wait(self, what: str, look: Callable[[], T], timeout_s: float = DEADLINE_S) -> T:
-        """Spin until ``look()`` is true; its value."""
+        """Spin until ``look()`` is true, and return its value."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if found := look():
@@ -153,7 +153,7 @@ class Operator:
     # --- parameters and lifecycle, as `ros2 param` and `ros2 lifecycle` do it -----------------------------------------
 
     def set_parameter(self, node: str, name: str, value: Any) -> str:
-        """The reason of the refusal; empty where it was set."""
+        """Set a parameter; return the reason of a refusal, empty if it was set."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         [result] = self.call(SetParameters, f"{node}/set_parameters", request).results
         assert result.successful == (not result.reason)
@@ -198,7 +198,7 @@ class Operator:
     def wait_status(
         self, name: str, fits: Callable[[DiagnosticStatus], bool] = lambda status: True, timeout_s: float = DEADLINE_S
     ) -> DiagnosticStatus:
-        """The first status ``name`` of ``/diagnostics`` that ``fits``."""
+        """Return the first status ``name`` of ``/diagnostics`` that ``fits``."""
         found: list[DiagnosticStatus] = []
         seen: dict[str, str] = {}
 

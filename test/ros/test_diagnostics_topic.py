@@ -67,7 +67,7 @@ def test_a_subscriber_that_asks_for_too_much_is_named(
     with Operator(domain, "wants_too_much") as peer:
         reliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         peer.node.create_subscription(DroneTelemetry, "drones/drone_1/telemetry", lambda message: None, reliable)
-        # DDS may tell of the misfit before it tells whose it is.
+        # DDS may report the incompatible peer before it knows its name.
         status = operator.wait_status("drone_executor: qos", lambda status: "/wants_too_much" in status.message)
         assert status.level == ERROR
         assert "/drones/drone_1/telemetry: subscriber /wants_too_much (reliability)" in status.message

@@ -1,4 +1,4 @@
-"""What a DDS process that was killed leaves in shared memory is found, what a living one uses is not."""
+"""The doctor finds shared memory left by a killed DDS process, but not that of a running one."""
 
 from __future__ import annotations
 

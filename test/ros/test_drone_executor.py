@@ -95,7 +95,7 @@ class Process:
 
 
 class Leader:
-    """What an orchestrator says to drones, by hand; remembers what they said."""
+    """An orchestrator played by the test. It records what the drones publish."""
 
     def __init__(self, domain: int) -> None:
         self.context = Context()

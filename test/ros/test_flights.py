@@ -1,4 +1,4 @@
-"""What flies a drone is found by name, in whatever package has registered it."""
+"""Flight stacks are found by name, in any package that registers one."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_deactivating_the_leader_hands_over_and_activating_lets_it_campaign_agai
             second.wait_line("leading with epoch", timeout_s=0.75 * lease_s)  # the lease has no part in it
             operator.wait_state("/second", "active")
             assert (operator.state("/first"), leader(etcd)) == ("inactive", "second")
-            # The one that was told to resign stays out of it, even where nobody leads, until it is told to.
+            # The replica that resigned does not campaign, even without a leader, until it is activated.
             assert operator.change_state("/second", T.TRANSITION_DEACTIVATE)
             operator.wait("nobody leads", lambda: leader(etcd) is None)
             assert not operator.change_state("/first", T.TRANSITION_ACTIVATE)  # not by that alone

@@ -1,4 +1,4 @@
-"""What a node process says to settings it cannot use, and to a store that is not there."""
+"""Node processes with unusable settings, or without a store."""
 
 from __future__ import annotations
 

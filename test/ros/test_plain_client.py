@@ -125,7 +125,7 @@ def test_an_order_is_submitted_and_delivered(client: Client) -> None:
 def test_an_order_is_published_and_cancelled(client: Client) -> None:
     publisher = client.node.create_publisher(OrderRequest, "orders", 10)
     client.wait("the gateway listens", publisher.get_subscription_count)
-    # Of a class that nobody flies here, so that it cannot be delivered first.
+    # Its class has no drone here, so it cannot be delivered first.
     payload = {"order_id": "by-topic", "destination": NEAR, "package_weight_kg": 1.0, "drone_class": "heavy"}
     message_id, now = str(uuid.uuid4()), time.time_ns()
     stamp = Time(sec=now // 10**9, nanosec=now % 10**9)
@@ -170,7 +170,7 @@ def test_a_goal_is_executed_and_cancelled(fleet: int, client: Client, tmp_path: 
 
 
 def test_the_lifecycle_services_of_every_managed_node(client: Client) -> None:
-    """Last: afterwards nobody leads."""
+    """Must be last: afterwards there is no leader."""
     assert client.state("/orchestrator") == "active"
     assert client.change_state("/drone_1", Transition.TRANSITION_DEACTIVATE)
     assert client.change_state("/drone_1", Transition.TRANSITION_ACTIVATE)

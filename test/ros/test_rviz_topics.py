@@ -1,4 +1,4 @@
-"""What rviz listens to, over DDS: the fleet's markers while somebody looks, and each drone's standard messages."""
+"""Topics for rviz over DDS: the fleet's markers while subscribed to, and each drone's standard messages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_fleet_is_drawn_while_somebody_looks(stage: Stage, projection: Proje
     assert {marker.header.frame_id for marker in seen[-1].markers} == {names.MAP_FRAME}
     assert texts(seen[-1], "order_names") == ["ORD-1"]
     assert texts(seen[-1], "zone_names") == ["no-fly zone\nyerba_buena_island"]
-    assert texts(seen[-1], "banner")[0].startswith("NO LEADER")  # nobody leads in the store, whoever speaks
+    assert texts(seen[-1], "banner")[0].startswith("NO LEADER")  # the store has no leader, although one publishes
 
     # A drone that is not heard any more is taken away.
     report, altitude_m, at_s = markers._drones["drone_7"]

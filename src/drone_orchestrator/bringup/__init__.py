@@ -1,1 +1,1 @@
-"""What a fleet consists of, and how to run it on one machine."""
+"""Processes of a fleet, and the means to run them on one machine or with ROS 2 launch."""

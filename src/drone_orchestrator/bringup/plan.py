@@ -27,18 +27,17 @@ Parameter = bool | int | float | str | list[str]
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
-    """Size and settings of a fleet. ``time_scale`` makes simulated flight faster than life.
+    """Size and settings of a fleet. ``time_scale`` is the speed-up factor of simulated flight.
 
-    With a ``heartbeat_timeout_s`` above ``lease_ttl_s`` heartbeats play no part: only the lease tells of a dead leader.
+    With a ``heartbeat_timeout_s`` above ``lease_ttl_s``, a dead leader is replaced only when its lease expires.
 
-    With a ``metrics_port`` every process but the gateway, which has HTTP anyway, serves its metrics: the first in the
-    list on that port, the next on the next.
+    With a ``metrics_port`` every process except the gateway, which serves metrics over HTTP anyway, has a metrics
+    endpoint: the first process on that port, the others on the following ports.
 
-    ``etcd_members`` and ``etcd_compaction`` (how much history it keeps, as etcd writes it; empty: all of it) are for
-    an etcd that the run starts itself, see :func:`etcd_settings`. ``replica_names`` and ``drone_ids`` (which are all of
-    ``drone_class``) name what ``replicas`` and ``drones`` would only count. ``params_file`` holds parameters in ROS's
-    own format, for nodes by their names; its section ``/**/orchestrator`` is for every replica, whatever its name. What
-    is set here and differs from its default wins over it.
+    ``etcd_members`` and ``etcd_compaction`` (the history to keep, in etcd's notation; empty: all) are for an etcd that
+    the run starts, see :func:`etcd_settings`. ``replica_names`` replaces ``replicas``, and ``drone_ids`` (all of
+    ``drone_class``) replaces ``drones``. ``params_file`` holds parameters in ROS's format by node name; its section
+    ``/**/orchestrator`` applies to every replica. Settings here that differ from their defaults override the file.
     """
 
     drones: int = 6
@@ -173,7 +172,7 @@ def _replicas(options: FleetOptions) -> list[ProcessSpec]:
 
 
 def for_every(params_file: str, node: str) -> dict[str, Parameter]:
-    """What ``params_file`` (empty: none) says for every ``node``, in its section ``/**/<node>``.
+    """Return the parameters in the section ``/**/<node>`` of ``params_file`` (empty: none).
 
     Raises :class:`ValueError` for a file that cannot be used.
     """

@@ -19,7 +19,7 @@ from .operator_files import FileRefused, parse_json, read_text
 
 @dataclass(frozen=True, slots=True)
 class RunningFleet:
-    """Where one local fleet can be reached.
+    """Addresses of one local fleet.
 
     ``environment`` is what ROS programs need to see it, ``fleet_config`` the absolute path of its description (empty:
     the packaged one).

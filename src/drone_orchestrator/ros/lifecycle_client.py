@@ -16,7 +16,7 @@ from rclpy.task import Future
 FIND_WITHIN_S = 5.0
 ANSWER_WITHIN_S = 5.0
 
-#: Returns when the future is done, or after so many seconds at the latest.
+#: Returns when the future is done, or after the timeout (s).
 Wait = Callable[[Future, float], None]
 
 

@@ -1,4 +1,4 @@
-"""What the launch files are made of, as far as it can be tried without launch."""
+"""Arguments and texts of the launch files, tested without launch."""
 
 from __future__ import annotations
 

@@ -301,7 +301,13 @@ def retired_without_archive(patch: Patch) -> None:
 @mutant("I3")
 def cancel_forgotten(patch: Patch) -> None:
     """A cancel request is removed from the inbox like an unreadable one, and has no effect."""
+
+    def is_corrupt(honest: Any, view: FleetView, id_: str, kinds: tuple[Kind, ...] = ()) -> bool:
+        unread = Kind.INBOX_CANCEL in kinds and id_ in view.cancels
+        return unread or bool(honest(view, id_, kinds) if kinds else honest(view, id_))
+
     patch.replace(FleetView, "cancel_of", lambda view, message_id: None)
+    patch.around(FleetView, "is_corrupt", is_corrupt)
 
 
 # --- I4 fenced --------------------------------------------------------------------------------------------------------

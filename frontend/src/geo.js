@@ -4,6 +4,9 @@ const A_M = 6378137.0; // WGS 84, semi-major axis
 const E2 = 6.69437999014e-3; // first eccentricity, squared
 const RAD = Math.PI / 180;
 
+/** Brings a longitude or a difference of two into -180 … 180 degrees. */
+const wrap = (degrees) => degrees - 360 * Math.round(degrees / 360);
+
 /**
  * A projection around `origin` ({lat, lon}, degrees). `toMetres({lat, lon})` gives {x, y}: metres east and north;
  * `toDegrees` is its inverse. By the ellipsoid's radii at the origin: some metres of error at 20 km, for a picture.
@@ -14,8 +17,8 @@ export function projection(origin) {
   const perLat = ((A_M * (1 - E2)) / w ** 1.5) * RAD;
   const perLon = (A_M / Math.sqrt(w)) * Math.cos(origin.lat * RAD) * RAD;
   return {
-    toMetres: ({ lat, lon }) => ({ x: (lon - origin.lon) * perLon, y: (lat - origin.lat) * perLat }),
-    toDegrees: ({ x, y }) => ({ lat: origin.lat + y / perLat, lon: origin.lon + x / perLon }),
+    toMetres: ({ lat, lon }) => ({ x: wrap(lon - origin.lon) * perLon, y: (lat - origin.lat) * perLat }),
+    toDegrees: ({ x, y }) => ({ lat: origin.lat + y / perLat, lon: wrap(origin.lon + x / perLon) }),
   };
 }
 

@@ -15,6 +15,21 @@ test('a degree of latitude is 111 km, one of longitude shorter; and back again',
   assert.ok(Math.abs(back.lat - place.lat) < 1e-12 && Math.abs(back.lon - place.lon) < 1e-12);
 });
 
+test('the map is the same across the antimeridian as elsewhere', () => {
+  for (const lon of [179.98, 180, -180, -179.99]) {
+    const there = projection({ lat: -17, lon });
+    const here = projection({ lat: -17, lon: 10 });
+    for (const east of [-0.3, -0.02, 0, 0.01, 0.3]) {
+      const place = { lat: -17.01, lon: ((lon + east + 540) % 360) - 180 };
+      const { x, y } = there.toMetres(place);
+      const expected = here.toMetres({ lat: -17.01, lon: 10 + east });
+      assert.ok(Math.abs(x - expected.x) < 1e-4 && y === expected.y, `${lon} ${east}: ${x}`);
+      const back = there.toDegrees({ x, y });
+      assert.ok(Math.abs(back.lon) <= 180 && Math.abs(there.toMetres(back).x - x) < 1e-4, `${back.lon}`);
+    }
+  }
+});
+
 test('steps are round and never above the limit', () => {
   for (const [limit, step] of [[1, 1], [1.99, 1], [2, 2], [499, 200], [5000, 5000], [0.07, 0.05]]) {
     assert.ok(Math.abs(roundStep(limit) - step) < 1e-9, `${limit}: ${roundStep(limit)}`);

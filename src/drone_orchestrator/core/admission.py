@@ -268,6 +268,6 @@ def _shown(name: object) -> str:
 def _distance_m(first: GeoPoint, second: GeoPoint) -> float:
     """Great-circle distance by the haversine formula; :mod:`drone_orchestrator.planning.geo` for one pair, no numpy."""
     lat1, lat2 = math.radians(first.lat_deg), math.radians(second.lat_deg)
-    half_lat, half_lon = (lat2 - lat1) / 2, math.radians(second.lon_deg - first.lon_deg) / 2
+    half_lat, half_lon = (lat2 - lat1) / 2, math.radians(math.remainder(second.lon_deg - first.lon_deg, 360.0)) / 2
     h = math.sin(half_lat) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin(half_lon) ** 2
     return 2.0 * _EARTH_MEAN_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))

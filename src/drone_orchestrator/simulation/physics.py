@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -190,7 +191,7 @@ class SimulatedFlight:
         done = (now_s - self._left_s) / (self._arrive_s - self._left_s)
         return GeoPoint(
             self._start.lat_deg + done * (self._target.lat_deg - self._start.lat_deg),
-            self._start.lon_deg + done * (self._target.lon_deg - self._start.lon_deg),
+            math.remainder(self._start.lon_deg + done * _east_deg(self._start, self._target), 360.0),
         )
 
     @property
@@ -243,4 +244,9 @@ class SimulatedFlight:
 
 def _same(first: GeoPoint, second: GeoPoint) -> bool:
     near = abs(first.lat_deg - second.lat_deg) < SAME_PLACE_DEG
-    return near and abs(first.lon_deg - second.lon_deg) < SAME_PLACE_DEG
+    return near and abs(_east_deg(first, second)) < SAME_PLACE_DEG
+
+
+def _east_deg(first: GeoPoint, second: GeoPoint) -> float:
+    """Return how far ``second`` is east of ``first``, the shorter way round the Earth (negative: west)."""
+    return math.remainder(second.lon_deg - first.lon_deg, 360.0)

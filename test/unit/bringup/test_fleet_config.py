@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from drone_orchestrator.bringup.fleet_config import load, pattern, save
+from drone_orchestrator.bringup.fleet_config import cautions, load, pattern, save
 from drone_orchestrator.bringup.operator_files import FileRefused
 from drone_orchestrator.bringup.paths import default_fleet_config
 from drone_orchestrator.core.types import GeoPoint
@@ -124,3 +125,24 @@ def test_the_example_of_the_documentation_is_a_fleet(path: Path) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "howto" / "fleet_description.md").read_text(encoding="utf-8")
     path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
     assert (load(path).region, pattern(path)) == ("suva", ("courier",))
+
+
+@pytest.mark.parametrize("east", [0.0, 302.4])  # the last one puts its corners at longitudes of ±180°
+def test_a_closed_ring_is_the_polygon_without_its_last_corner(path: Path, east: float) -> None:
+    ring = [{**corner, "lon_deg": round(math.remainder(corner["lon_deg"] + east, 360.0), 4)} for corner in SQUARE]
+    closed = [*ring, {**ring[0], "lon_deg": -180.0 if east else ring[0]["lon_deg"]}]
+    depot = {"lat_deg": 37.7577, "lon_deg": 179.9 if east else -122.3876}
+    zones = []
+    for corners in (ring, closed):
+        document = yaml.safe_load(write_zones(path, {"parade": corners}).read_text(encoding="utf-8"))
+        path.write_text(yaml.safe_dump({**document, "depot": depot}), encoding="utf-8")
+        zones.append(load(path).no_fly_zones)
+    assert zones[0] == zones[1]
+
+
+def test_a_misplaced_zone_is_warned_of(path: Path) -> None:
+    west = [{**corner, "lon_deg": corner["lon_deg"] - 1.0} for corner in SQUARE]
+    fleet = load(write_zones(path, {"near": SQUARE, "parade": west}))
+    [caution] = cautions(fleet)
+    assert "no_fly_zones.parade: lies 8" in caution and "km from the depot" in caution
+    assert cautions(load()) == []

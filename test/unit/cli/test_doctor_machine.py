@@ -6,14 +6,17 @@ import os
 import shutil
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from drone_orchestrator import __version__
+from drone_orchestrator.bringup.fleet_config import load, save
 from drone_orchestrator.bringup.running_fleets import RunningFleet
 from drone_orchestrator.cli.doctor import machine
 from drone_orchestrator.cli.doctor.finding import ERROR, OK, WARNING, Finding
+from drone_orchestrator.core.types import NoFlyZone
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "src" / "drone_interfaces"
@@ -72,6 +75,10 @@ def test_a_fleet_description_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"x" * (2 << 20))
     bad(machine.fleet_description(str(path)), ERROR, "must have at most 1024 KiB")
     assert machine.fleet_description().level == OK
+    packaged = load()
+    far = NoFlyZone("parade", tuple(replace(c, lat_deg=c.lat_deg + 1.0) for c in packaged.no_fly_zones[0].corners))
+    save(path, replace(packaged, no_fly_zones=(far,)))
+    bad(machine.fleet_description(str(path)), WARNING, "no_fly_zones.parade: lies 1")
 
 
 @pytest.mark.parametrize(

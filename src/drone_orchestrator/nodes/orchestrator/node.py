@@ -160,6 +160,8 @@ class OrchestratorNode(LifecycleNode):
         dispatch, retention = policies(values)
         record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)
         fleet = fleet_config.load(values["fleet_config"])
+        for caution in fleet_config.cautions(fleet):
+            self.get_logger().warning(caution)
         core = Orchestrator(
             record,
             fleet,

@@ -61,6 +61,8 @@ class OrderGateway(Node):
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
+        for caution in fleet_config.cautions(fleet):
+            self.get_logger().warning(caution)
         metrics = Metrics("order_gateway", values["region"])
         breaker = StoreBreaker(
             fail_max=values["breaker_failures"],

@@ -342,7 +342,7 @@ def test_a_lease_that_is_kept_alive_renews_the_token_too(guarded_etcd, connect, 
 
 
 def test_a_watch_alone_renews_its_token(guarded_etcd, connect, make):
-    """Nothing but the watch uses the connection, so nobody else renews the token for it."""
+    """Nothing but the watch uses the connection, so no other call renews the token for it."""
     follower = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
     begin = follower.snapshot().revision
     follower._driver._connection._token = FORGOTTEN

@@ -1,4 +1,4 @@
-"""An etcd of one's own leaves nothing behind, whatever happens to the one who started it."""
+"""A private etcd leaves nothing behind, whatever happens to the process that started it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an order leaves the store: whole, fenced, and only as it was archived. On memory and on a real etcd."""
+"""An order leaves the store whole, fenced, and only as it was archived. On memory and on a real etcd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises, sentence by sentence; each test runs against memory and a real etcd."""
+"""The contract of every store, sentence by sentence. Each test runs against memory and a real etcd."""
 
 from __future__ import annotations
 

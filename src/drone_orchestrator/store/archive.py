@@ -1,10 +1,9 @@
-"""The archive: append-only files that hold the whole history of every order that has left the store.
+"""The archive: append-only files with the whole history of every order that has left the store.
 
-One order per line, framed as :mod:`drone_orchestrator.runtime.framing` says. The first line of a file is its header;
-the others count from 1, so that a line that somebody took out shows. Files are named
-``<region>.<writer>.<number>.archive``; a writer has one open, begins the next when it is full, and never touches a full
-one again. Orders that are not on disk when :meth:`ArchiveWriter.append` returns are still in the store: a torn last
-line is nobody's loss, and is cut off by the writer that goes on.
+Each line holds one order, framed by :mod:`drone_orchestrator.runtime.framing`. The first line of a file is its header;
+the others are numbered from 1, so that a removed line shows. Files are named ``<region>.<writer>.<number>.archive``. A
+writer has one file open, begins the next when it is full, and never touches a full one again. An order stays in the
+store until :meth:`ArchiveWriter.append` has returned, so a torn last line loses nothing; the next writer cuts it off.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ SEGMENT_BYTES = 16 * 1024**2
 
 
 class NoArchive(Exception):
-    """The file is no archive, or one that this program cannot read; the text names it and says why."""
+    """The file is not an archive, or not readable by this program. The message names it and the reason."""
 
 
 @dataclass(slots=True)
 class ArchiveFile:
     """One file of an archive, opened for reading.
 
-    When ``records`` is exhausted, ``torn_bytes`` is the length of a last record that was never finished, and
-    ``ends_cleanly`` says whether the last whole record has its newline.
+    After ``records`` is exhausted, ``torn_bytes`` is the length of an unfinished last record, and ``ends_cleanly``
+    tells whether the last whole record has its newline.
     """
 
     path: Path
@@ -50,7 +49,7 @@ class ArchiveFile:
 
     @classmethod
     def open(cls, path: Path) -> ArchiveFile:
-        """Raises :class:`NoArchive`."""
+        """Open ``path``. Raises :class:`NoArchive`."""
         try:
             with path.open("rb") as file:
                 header = parse_line(file.readline().rstrip(b"\n")) or {}
@@ -63,7 +62,7 @@ class ArchiveFile:
         return cls(path, header["region"])
 
     def records(self) -> Iterator[ArchiveRecord]:
-        """Every order in the file, and what is damaged, in the order of the lines. Raises :class:`NoArchive`."""
+        """Yield every order in the file, and every damage, line by line. Raises :class:`NoArchive`."""
         expected = 1
         for number, record in self._lines():
             source = f"{self.path}:{number}"
@@ -88,7 +87,7 @@ class ArchiveFile:
                     if number > 1 and line.endswith(b"\n"):
                         yield number, whole
                     elif number > 1 and (whole or parse_line(line[:-1])):
-                        # Nothing but the newline is missing, or something else stands in its place.
+                        # Only the newline is missing, or another byte replaces it.
                         self.ends_cleanly = False
                         yield number, whole
                     elif number > 1:
@@ -100,7 +99,7 @@ class ArchiveFile:
 class ArchiveWriter:
     """Appends to the archive in ``folder``. Nothing is opened before the first order. Not thread-safe.
 
-    ``writer`` names who writes (a replica); of one name, one process at a time.
+    ``writer`` is the name of the writing replica. Only one process at a time may use a name.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class ArchiveWriter:
         self._size = self._records = 0
 
     def append(self, orders: Sequence[ArchivedOrder]) -> None:
-        """Return when all of ``orders`` are on disk. Raises :class:`~drone_orchestrator.ports.ArchiveUnavailable`."""
+        """See :meth:`drone_orchestrator.ports.OrderArchive.append`."""
         try:
             if self._fd < 0:
                 self._open()
@@ -137,7 +136,7 @@ class ArchiveWriter:
             self._close_file()
 
     def close(self) -> None:
-        """Release file and lock; again does nothing."""
+        """Release file and lock. Closing twice is fine."""
         self._close_file()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
@@ -150,13 +149,13 @@ class ArchiveWriter:
                 left = left[os.write(self._fd, left) :]
             os.fsync(self._fd)
         except OSError:
-            # How much of it is on disk is not known; whole records are repeated in the next file, which is harmless.
+            # An unknown part is on disk. The records are repeated in the next file, which is harmless.
             self._close_file()
             raise
         self._size += len(data)
 
     def _open(self) -> None:
-        """Go on with the last file of an earlier process, else begin the next. One that failed is not trusted again."""
+        """Continue the last file of an earlier process, else begin the next. A file that failed is not used again."""
         is_first = self._lock_fd < 0
         if is_first:
             self._lock_fd = lock_beside(self._folder / self._stem)
@@ -169,7 +168,7 @@ class ArchiveWriter:
         return self._folder / f"{self._stem}.{number:06d}{SUFFIX}"
 
     def _go_on(self, path: Path) -> bool:
-        """Open the last file, torn tail cut off; ``False`` where it is full or damaged, and is left as it is."""
+        """Open the last file and cut off a torn tail. ``False``: it is full or damaged, and left as it is."""
         if path.stat().st_size >= self._segment_bytes:
             return False
         try:
@@ -192,7 +191,7 @@ class ArchiveWriter:
         return True
 
     def _begin(self, path: Path) -> None:
-        """Put a new file in place with its header: a header is never torn."""
+        """Create a new file with its header, atomically: a header is never torn."""
         header = record_line(
             {"format": FORMAT, "version": VERSION, "identity": str(uuid.uuid4()), "region": self._region}
         )
@@ -216,7 +215,7 @@ class ArchiveWriter:
 
 
 def find_archives(path: Path) -> list[Path]:
-    """The file itself, or all archive files below a folder. Raises :class:`NoArchive` where there is none."""
+    """Return the file itself, or all archive files below a folder. Raises :class:`NoArchive` if there is none."""
     found = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path] if path.exists() else []
     if not found:
         raise NoArchive(f"{path}: no archive there")

@@ -1,15 +1,15 @@
-"""Connections to etcd's members: which one to ask, for how long, and what a failure means.
+"""Connections to the members of etcd: which one to ask, for how long, and what a failure means.
 
-The channel of each member is an ``etcd3.Endpoint``, the stubs are those of ``etcd3.etcdrpc``. The package's
+Each member's channel is an ``etcd3.Endpoint``, and the stubs are those of ``etcd3.etcdrpc``. The package's
 ``MultiEndpointEtcd3Client`` is not used: it authenticates once and with one member only, judges time by the wall clock,
-has no deadline on streams, and does not tell a request that never left from one that was not answered.
+has no deadline on streams, and cannot tell a request that was never sent from one that was not answered.
 
 Three rules:
 
 * A request that must not be sent twice (``ONCE``) goes only to a member that has answered before on this connection;
-  a member not yet proven is asked for its status first. So "cannot connect" is known to have changed nothing.
-* A request that can be repeated is, at the next member, once the first one failed.
-* An expired token is renewed and the request sent again: etcd refuses a bad token before it does anything.
+  any other member is asked for its status first. Therefore "cannot connect" is known to have changed nothing.
+* A repeatable request that fails is repeated at the next member.
+* An expired token is renewed and the request sent again: etcd refuses a bad token before it acts.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .kv import Compacted, LeaseGone
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MAX_TOKENS_PER_CALL = 2
-_BUDGET_FACTOR = 2.0  # a repeatable call may take this many time-outs in all
+_BUDGET_FACTOR = 2.0  # a repeatable call may take this many time-outs in total
 
-#: Keep-alive pings notice a connection that swallows packets. etcd calls pings more often than every 5 s, or without a
-#: request under way, abuse. A subchannel pool of its own keeps one client's back-off from being another's.
+#: Keep-alive pings detect a connection that drops packets. etcd treats pings more often than every 5 s, or without a
+#: request in flight, as abuse. With a subchannel pool of its own no client shares the back-off of another.
 _CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 6000),
     ("grpc.keepalive_timeout_ms", 3000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1500),  # in fact the time that one attempt to connect may take
+    ("grpc.min_reconnect_backoff_ms", 1500),  # effectively the time limit of one attempt to connect
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -51,15 +51,15 @@ _CHANNEL_OPTIONS = (
 
 
 class Safety(Enum):
-    """What may be done about a request that got no answer."""
+    """Treatment of a request that got no answer."""
 
     READ = "read"  # ask again; it changes nothing
     REPEATABLE = "repeatable"  # send again; twice is as good as once
-    ONCE = "once"  # report that its fate is unknown
+    ONCE = "once"  # report an unknown fate
 
 
 class _Failure(Enum):
-    NOT_DONE = "not done"  # never sent, or refused before anything was done
+    NOT_DONE = "not done"  # never sent, or refused before it took effect
     UNKNOWN = "unknown"
     TOKEN = "token"
     FINAL = "final"
@@ -67,7 +67,7 @@ class _Failure(Enum):
 
 @dataclass
 class Member:
-    """One endpoint with its stubs. ``proven``: it has answered, and nothing failed since."""
+    """One endpoint with its stubs. ``proven``: it has answered, and nothing has failed since."""
 
     name: str
     endpoint: Any
@@ -110,7 +110,7 @@ class Connection:
         timeout_s: float = 2.0,
     ) -> None:
         if timeout_s <= 0:
-            raise ValueError(f"timeout_s is {timeout_s:g}, it must be above 0")
+            raise ValueError(f"timeout_s must be above 0, got {timeout_s:g}")
         if (user is None) != (password is None):
             raise ValueError("user and password must be given together")
         if (cert is None) != (key is None):
@@ -135,19 +135,19 @@ class Connection:
 
     @property
     def names(self) -> str:
-        """The endpoints, for people."""
+        """The endpoints, as text."""
         return ", ".join(member.name for member in self.members)
 
     def current(self) -> Member:
-        """The member to ask now."""
+        """Return the member to ask now."""
         with self._lock:
             return self.members[self._current]
 
     def failed(self, member: Member) -> None:
-        """``member`` failed: ask the next one from now on, with a new token.
+        """Ask the member after ``member``, which failed, from now on, with a new token.
 
-        A token names a log index that etcd waits for before it looks at it. After a restore from a backup that index is
-        far ahead, and every call with the old token would only time out.
+        A token names a log index, and etcd waits for that index before it checks the token. After a restore from a
+        backup the index is far ahead, and every call with the old token would time out.
         """
         member.proven = False
         self._token = ""
@@ -159,7 +159,7 @@ class Connection:
         """Send ``request`` by ``method(member)`` and return the answer.
 
         Raises :class:`StoreUnavailable` (nothing was changed), :class:`FateUnknown` (not for ``READ``),
-        :class:`StoreDenied`, :class:`Compacted`, :class:`LeaseGone`, or plain :class:`StoreError` where etcd calls the
+        :class:`StoreDenied`, :class:`Compacted`, :class:`LeaseGone`, or plain :class:`StoreError` if etcd calls the
         request malformed.
         """
         deadline = time.monotonic() + _BUDGET_FACTOR * self.timeout_s
@@ -190,7 +190,7 @@ class Connection:
                     if safety is Safety.ONCE:
                         self.failed(member)
                         break
-            except ValueError as error:  # what gRPC raises for a closed channel
+            except ValueError as error:  # gRPC raises it for a closed channel
                 raise StoreUnavailable(f"the connection to etcd ({self.names}) is closed") from error
             else:
                 member.proven = True
@@ -201,7 +201,7 @@ class Connection:
         raise FateUnknown(text) if uncertain else StoreUnavailable(text)
 
     def metadata(self) -> Metadata:
-        """Call metadata with the token, fetching the first one."""
+        """Return call metadata with the token; fetch the first one."""
         if self._user is None:
             return ()
         token = self._token
@@ -211,7 +211,7 @@ class Connection:
         return (("token", token),)
 
     def renew_token(self, used: str | None = None) -> None:
-        """Authenticate, unless another thread has replaced the token ``used`` already (``None``: in any case)."""
+        """Authenticate, unless another thread has already replaced the token ``used`` (``None``: always)."""
         if self._user is None:
             return
         with self._auth_lock:
@@ -232,25 +232,25 @@ class Connection:
             raise StoreUnavailable(f"etcd at {self.names}: {reason}")
 
     def close(self) -> None:
-        """Close all channels; calls under way fail."""
+        """Close all channels. Calls in flight fail."""
         for member in self.members:
             member.endpoint.close()
 
     def _prove(self, member: Member, timeout_s: float) -> None:
-        """Ask ``member`` for its status; raises :class:`_NotProven` if it does not answer or knows no leader."""
+        """Ask ``member`` for its status. Raises :class:`_NotProven` if it does not answer or has no leader."""
         try:
             status = member.maintenance.Status(rpc.StatusRequest(), timeout=timeout_s, metadata=self.metadata())
         except grpc.RpcError as error:
             failure, reason = self._judge(error)
             if failure is _Failure.TOKEN or failure is _Failure.FINAL:
-                return  # it is there, and will say so again to the request itself
+                return  # it answers, and will refuse the request itself, too
             raise _NotProven(reason) from error
         if not status.leader:
             raise _NotProven(f"{member.name} knows no leader: no quorum")
         member.proven = True
 
     def _judge(self, error: grpc.RpcError) -> tuple[_Failure, str]:
-        """What a failed call means. Raises at once what is a condition of the request, not of the connection."""
+        """Classify a failed call. Raises errors that concern the request, not the connection."""
         code, text = error.code(), error.details() or ""
         reason = f"{code.name.lower().replace('_', ' ')}: {text}"
         if code is grpc.StatusCode.OUT_OF_RANGE and "compacted" in text:
@@ -274,16 +274,16 @@ class Connection:
         return _Failure.UNKNOWN, reason
 
 
-#: How gRPC and etcd word that a request never left, or was refused at the door.
+#: Phrases of gRPC and etcd for a request that was never sent, or was refused before it took effect.
 _NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed", "etcdserver: no leader")
 
 
 class _NotProven(Exception):
-    """A member could not be shown to answer; nothing was sent to it that could change something."""
+    """The member did not answer. Nothing that could change the store was sent to it."""
 
 
 def _parse(endpoint: str) -> tuple[str, int, bool]:
-    """``(host, port, secure)`` of an endpoint; raises ``ValueError`` with an example."""
+    """Return ``(host, port, secure)`` of an endpoint. Raises ``ValueError`` with an example."""
     wrong = ValueError(f"etcd endpoint {endpoint!r} is not host:port, http://host:port or https://host:port")
     if not isinstance(endpoint, str):
         raise wrong

@@ -1,9 +1,8 @@
 """The store on etcd, by the Python package that imports as ``etcd3`` (distribution ``cslab-etcd3``).
 
-Why that distribution: ``etcd3`` 0.12.0 cannot be imported with today's protobuf, and in ``python3-etcd3`` 0.13.0 the
-watch thread dies of a ``NameError`` when its stream breaks and stays silent for ever. ``cslab-etcd3`` 0.12.1 is the
-same code without either fault. What is used of it: its endpoints and its generated stubs; see :mod:`.connection` and
-:mod:`.watch` for why not more.
+``etcd3`` 0.12.0 cannot be imported with a current protobuf. In ``python3-etcd3`` 0.13.0 the watch thread dies of a
+``NameError`` when its stream breaks, and stays silent forever. ``cslab-etcd3`` 0.12.1 is the same code without either
+fault. Only its endpoints and generated stubs are used; :mod:`.connection` and :mod:`.watch` say why.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = ["EtcdDriver", "EtcdStore"]
 _PAGE_KEYS = 2000
 _SCAN_ATTEMPTS = 3
 _RANGES_PER_REQUEST = 50
-_RANGE_KEYS = 100  # a longer one is read by itself, so that an answer stays well below 4 MiB
+_RANGE_KEYS = 100  # a longer range gets a request of its own, so that an answer stays well below 4 MiB
 _EVERYTHING: Span = ("\0", "\0")
 
 
@@ -46,7 +45,7 @@ class EtcdDriver:
         return Reading(answer.header.revision, _found(answer))
 
     def scan(self, spans: Sequence[Span], revision: int = 0) -> tuple[int, list[KeyValue]]:
-        """Read page by page at one pinned revision; where it is compacted meanwhile, start again (if it may move)."""
+        """Read page by page at one pinned revision. If that is compacted meanwhile and may move, start again."""
         for _ in range(_SCAN_ATTEMPTS):
             try:
                 return self._scan_at(spans, revision)
@@ -88,7 +87,7 @@ class EtcdDriver:
         return TxnResult(answer.succeeded, answer.header.revision, {} if answer.succeeded else _found(answer))
 
     def grant_leases(self, ttl_s: float, count: int) -> list[int]:
-        """In parallel at the current member; those that fail are asked for again one by one, with failover."""
+        """Grant leases in parallel at the current member. Retry failed ones one by one, with failover."""
         request = rpc.LeaseGrantRequest(TTL=math.ceil(ttl_s))
         granted: list[int] = []
         if count > 1:
@@ -118,10 +117,10 @@ class EtcdDriver:
         return loop
 
     def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
-        """A watch over *all* keys, filtered: every revision changes some key, so ``until_revision`` is sure to come.
+        """Watch *all* keys and filter: every revision changes some key, so ``until_revision`` always arrives.
 
-        The last change within ``span`` may be older and may be a delete, which no range request shows; and progress
-        notifications cannot be trusted to come after the changes (see :mod:`.watch`).
+        The last change within ``span`` may be older, or a delete, which no range request shows. Progress notifications
+        do not reliably follow the changes (see :mod:`.watch`).
         """
         if after_revision >= until_revision:
             return
@@ -142,8 +141,8 @@ class EtcdDriver:
             stream.close()
 
     def status(self) -> dict[str, object]:
-        """``reachable``, ``endpoints`` (name: reachable), ``version``, ``db_size_bytes``, ``alarms``
-        (such as ``NOSPACE``; none where the user may not ask)."""
+        """Return ``reachable``, ``endpoints`` (name: reachable), ``version``, ``db_size_bytes`` and ``alarms``
+        (such as ``NOSPACE``; none if the user may not ask)."""
         answers = {member.name: self._member_status(member) for member in self._connection.members}
         living = [answer for answer in answers.values() if answer is not None]
         return {
@@ -155,13 +154,13 @@ class EtcdDriver:
         }
 
     def _alarms(self) -> list[str]:
-        """The alarms that are raised in the cluster, by name, each once."""
+        """Return the names of the alarms raised in the cluster, each once."""
         request = rpc.AlarmRequest(action=rpc.AlarmRequest.GET, memberID=0, alarm=rpc.NONE)
         try:
             answer = self._connection.call(lambda m: m.maintenance.Alarm, request, Safety.READ)
         except (StoreError, ValueError):
             return []
-        # A newer server has alarms that these stubs have no name for; 2 is that of a member whose data is damaged.
+        # A newer server has alarms that these stubs do not name; 2 means that a member's data is corrupt.
         names = {int(rpc.NOSPACE): "NOSPACE", 2: "CORRUPT"}
         return sorted({names.get(int(alarm.alarm), f"alarm {int(alarm.alarm)}") for alarm in answer.alarms})
 
@@ -207,7 +206,7 @@ class EtcdStore(RegionStore):
         super().__init__(EtcdDriver(connection), region, reservation_ttl_s=reservation_ttl_s)
 
     def regions(self) -> list[str]:
-        """The regions that have keys in this etcd, this one or not. One short request per region."""
+        """Return all regions that have keys in this etcd. One short request per region."""
         found: list[str] = []
         start, end = ROOT.encode(), range_end(ROOT).encode()
         while True:
@@ -219,7 +218,7 @@ class EtcdStore(RegionStore):
             start = range_end(f"{ROOT}{found[-1]}/").encode()
 
     def commit_time_s(self) -> float:
-        """How long the cluster takes to agree on something and to write it to disk: a lease, which stores no key."""
+        """Measure the time (s) in which the cluster agrees and writes to disk: that of a lease, which stores no key."""
         began = time.monotonic()
         request = rpc.LeaseGrantRequest(TTL=math.ceil(MIN_LEASE_S))
         lease = self._connection.call(lambda m: m.lease.LeaseGrant, request, Safety.REPEATABLE).ID
@@ -229,7 +228,7 @@ class EtcdStore(RegionStore):
 
 
 def _keep_alive(member: Member) -> Callable[..., Any]:
-    """A lease's keep-alive is a stream in etcd; this makes one call of it, with an answer for each request."""
+    """Turn etcd's stream of keep-alives into one call with an answer for each request."""
 
     def call(requests: Sequence[Any], **options: Any) -> list[Any]:
         stream = member.lease.LeaseKeepAlive(iter(requests), **options)
@@ -244,7 +243,7 @@ def _keep_alive(member: Member) -> Callable[..., Any]:
     return call
 
 
-# Messages are filled where they lie: one that is made by itself and handed in is copied, which takes four times longer.
+# Messages are filled in place: a message that is made first and then added is copied, which takes four times as long.
 
 
 def _compare(request: Any, expects: Sequence[Expect]) -> None:

@@ -123,7 +123,7 @@ class Field:
 
     @property
     def is_float(self) -> bool:
-        """Whether the check for finite numbers has to include this field."""
+        """True if the check for finite numbers has to include this field."""
         return self.read is JsonObject.number
 
 

@@ -1,8 +1,8 @@
-"""JSON of the records in the store: by orjson where it is installed, else by Python's own module.
+"""JSON of stored records: by orjson if it is installed, else by Python's own module.
 
-What can be written and read is the same with both. orjson is several times as fast, and what it cannot do, or does
-differently, is left to Python's: numbers that JSON has not, text that UTF-8 has not, integers of more than 64 bits.
-(Only what is nested about a thousand deep, which no record is, meets another limit with each.)
+Both write and read the same. orjson is several times as fast. Python's module handles what orjson cannot, or does
+differently: numbers outside JSON, text outside UTF-8, integers of more than 64 bits. (The two differ only in how deep a
+document may be nested, about a thousand levels, which no record reaches.)
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ except ImportError:
 
 
 class NotANumber(ValueError):
-    """A constant such as ``NaN``, which Python's JSON has and the store has not."""
+    """A constant such as ``NaN``, which Python's JSON accepts and the store does not."""
 
 
 def dump(document: Mapping[str, Any], numbers: float) -> bytes:
-    """``document`` without blanks, in UTF-8. Raises ``ValueError`` for a number that JSON has not.
+    """Return ``document`` without blanks, in UTF-8. Raises ``ValueError`` for a number outside JSON.
 
-    ``numbers``: the sum of all floats in it, which tells at once whether each of them is finite.
+    ``numbers`` is the sum of all its floats, which is finite if each of them is.
     """
     if orjson is not None and isfinite(numbers):  # orjson would write others as null
         try:
-            # A copy, for orjson's own keeps a buffer of some thousand bytes as long as it lives.
+            # A copy: the original keeps a buffer of some thousand bytes alive.
             return bytes(memoryview(orjson.dumps(document)))
         except TypeError:
             pass
@@ -37,12 +37,12 @@ def dump(document: Mapping[str, Any], numbers: float) -> bytes:
 
 
 def load(raw: bytes) -> object:
-    """What ``raw`` says. Raises ``ValueError`` or ``RecursionError`` where it is not JSON in UTF-8."""
+    """Parse ``raw``. Raises ``ValueError`` or ``RecursionError`` if it is not JSON in UTF-8."""
     return _DECODER.decode(raw.decode("utf-8"))
 
 
 def load_fast(raw: bytes) -> object:
-    """The same in a fraction of the time, or ``ValueError`` where :func:`load` may see more in it.
+    """Parse ``raw`` in a fraction of the time. Raises ``ValueError`` also for some text that :func:`load` can parse.
 
     An integer of more than 64 bits becomes a float.
     """

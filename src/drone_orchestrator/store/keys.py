@@ -1,7 +1,7 @@
-"""The keys of one region: ``(kind, id)`` to key and back, as in the contract.
+"""Keys of one region: from ``(kind, id)`` to key and back.
 
-Ids are checked when a key is made: intake validates them too, but a key with a slash too many would land in somebody
-else's corner, so it is refused here whatever happened before.
+Ids are checked when a key is made. Intake validates them too, but a key with an extra slash would be another record's,
+so it is refused here in any case.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class InvalidId(StoreError, ValueError):
 
 
 def check_id(text: str, what: str = "id") -> str:
-    """``text`` itself where it can be one segment of a key; raises :class:`InvalidId` where it cannot."""
+    """Return ``text`` if it can be a segment of a key. Raises :class:`InvalidId` otherwise."""
     if isinstance(text, str) and _is_id(text):
         return text
     if not isinstance(text, str) or not text:
@@ -43,14 +43,14 @@ def check_id(text: str, what: str = "id") -> str:
 
 
 def event_id(message_id: str, n: int) -> str:
-    """``<message_id>/<n>``, the number padded so that keys sort as numbers do."""
+    """Return ``<message_id>/<n>``, the number padded so that keys sort like numbers."""
     if not 1 <= n <= _MAX_EVENTS:
         raise InvalidId(f"event number {n} is not in 1..{_MAX_EVENTS}")
     return f"{check_id(message_id, 'message_id')}/{n:0{_EVENT_DIGITS}d}"
 
 
 def range_end(prefix: str) -> str:
-    """The first key after all that start with ``prefix`` (which ends in a character below ``~``)."""
+    """Return the first key after all that start with ``prefix`` (which ends in a character below ``~``)."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
@@ -71,7 +71,7 @@ class Keys:
         return f"{self.prefix}{Kind.LEADER.value}"
 
     def of(self, kind: Kind, id_: str) -> str:
-        """The key of one record; raises :class:`InvalidId` for an id that does not fit the kind."""
+        """Return the key of one record. Raises :class:`InvalidId` for an id that does not fit the kind."""
         if kind is Kind.LEADER:
             if id_:
                 raise InvalidId(f"the leader key takes no id, not {id_!r}")
@@ -107,28 +107,28 @@ class Keys:
         return self._below[Kind.EVENT] + event_id(message_id, n)
 
     def events_of(self, message_id: str) -> str:
-        """The prefix of all events of one order."""
+        """Return the prefix of all events of one order."""
         return f"{self._below[Kind.EVENT]}{check_id(message_id, 'message_id')}/"
 
     def below(self, kind: Kind) -> str:
-        """What the keys of all records of ``kind`` begin with."""
+        """Return the prefix of all records of ``kind``."""
         return self._below[kind]
 
     def all_keys(self) -> tuple[tuple[str, str], ...]:
-        """The region as one span ``(first, end)``."""
+        """Return the region as one span ``(first, end)``."""
         return ((self.prefix, range_end(self.prefix)),)
 
     def all_but_events(self) -> tuple[tuple[str, str], ...]:
-        """The region as spans ``(first, end)`` that leave the events out."""
+        """Return the region as spans ``(first, end)`` without the events."""
         events = self._below[Kind.EVENT]
         return ((self.prefix, events), (range_end(events), range_end(self.prefix)))
 
     def parse(self, key: str) -> tuple[Kind, str]:
-        """Kind and id of a key of this region; ``(OTHER, rest)`` for one that the contract does not know."""
+        """Return kind and id of a key of this region; ``(OTHER, rest)`` for an unknown kind of key."""
         if not key.startswith(self.prefix):
             raise InvalidId(f"key {key!r} is not below {self.prefix}")
         rest = key[len(self.prefix) :]
-        # An id has no slash, but that of an event, whose head is then none that is known.
+        # Only the id of an event has a slash.
         head, _, id_ = rest.rpartition("/")
         kind = _PLAIN.get(head)
         if kind is not None and _is_id(id_):
@@ -142,7 +142,7 @@ class Keys:
 
 
 def _is_event_id(id_: str) -> bool:
-    """Whether :meth:`Keys.of` takes the id of an event."""
+    """Return whether :meth:`Keys.of` accepts the id of an event."""
     message_id, slash, n = id_.rpartition("/")
     in_form = bool(slash) and len(n) == _EVENT_DIGITS and n.isascii() and n.isdigit() and int(n) > 0
     return in_form and _is_id(message_id)

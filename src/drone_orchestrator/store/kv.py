@@ -1,8 +1,8 @@
-"""What a region's store needs of a key-value store with revisions and leases: vocabulary and driver protocol.
+"""Vocabulary and driver protocol of a key-value store with revisions and leases.
 
-Two drivers implement it, etcd and memory. Everything above it (:mod:`.region`) is shared, so the twins execute the
-very same description of each transaction. Keys, compares and operations are named tuples, not data classes: a busy
-leader makes some ten thousand of them a second.
+Two drivers implement it: etcd and memory. Everything above (:mod:`.region`) is shared, so both execute the same
+description of each transaction. Keys, compares and operations are named tuples, not data classes: a busy leader makes
+about ten thousand of them per second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..ports import StoreError, WatchHandle
 
 
 class Compacted(StoreError):
-    """The revision asked for is gone; ``revision`` is the oldest that can still be read."""
+    """The requested revision is compacted; ``revision`` is the oldest readable one."""
 
     def __init__(self, revision: int) -> None:
         super().__init__(f"the store's history starts at revision {revision}")
@@ -23,18 +23,18 @@ class Compacted(StoreError):
 
 
 class LeaseGone(StoreError):
-    """A put named a lease that has expired; the transaction changed nothing."""
+    """A put named an expired lease. The transaction changed nothing."""
 
 
 class Expect(NamedTuple):
-    """Compare: the key's mod revision is this. 0: the key does not exist (etcd gives an absent key revision 0)."""
+    """Expect the key to have this mod revision. 0: the key does not exist (etcd gives an absent key revision 0)."""
 
     key: str
     mod_revision: int
 
 
 class Put(NamedTuple):
-    """Write a key; ``lease`` 0: on no lease, whatever it was on before."""
+    """Write a key. ``lease`` 0: on no lease, even if it was on one before."""
 
     key: str
     value: bytes
@@ -52,7 +52,7 @@ Op = Put | Delete
 
 
 class KeyValue(NamedTuple):
-    """A living key. ``lease`` 0: on none."""
+    """An existing key. ``lease`` 0: on none."""
 
     key: str
     value: bytes
@@ -62,7 +62,7 @@ class KeyValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Keys as of one revision; those that do not exist are not in ``found``."""
+    """Keys as of one revision. Absent keys are not in ``found``."""
 
     revision: int
     found: Mapping[str, KeyValue]
@@ -70,7 +70,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class TxnResult:
-    """``succeeded``: applied at ``revision``. Otherwise nothing was, and ``found`` has the compared keys if wanted."""
+    """A transaction, applied at ``revision`` or not at all; then ``found`` has the compared keys, if read."""
 
     succeeded: bool
     revision: int
@@ -79,7 +79,7 @@ class TxnResult:
 
 @dataclass(frozen=True, slots=True)
 class RawChange:
-    """All keys that one revision changed; ``None``: the key was deleted or its lease expired."""
+    """All keys that one revision changed. ``None``: the key was deleted or its lease expired."""
 
     revision: int
     keys: tuple[tuple[str, KeyValue | None], ...]
@@ -87,9 +87,9 @@ class RawChange:
 
 @dataclass(frozen=True, slots=True)
 class WatchSink:
-    """Where a watch delivers. ``on_compacted`` takes and delivers a snapshot and returns its revision.
+    """Callbacks of a watch. ``on_compacted`` reads and delivers a snapshot and returns its revision.
 
-    Of keys that begin with one of ``without`` nothing is told; of the revision that changed them it is.
+    Keys with a prefix in ``without`` are left out of changes; their revisions are still delivered.
     """
 
     on_change: Callable[[RawChange], None]
@@ -102,40 +102,40 @@ Span = tuple[str, str]
 
 
 class KeyValueDriver(Protocol):
-    """Every call has a deadline and raises :class:`StoreError` types only (see :mod:`..ports`)."""
+    """A key-value store. Every call has a deadline and raises only :class:`StoreError` types (see :mod:`..ports`)."""
 
     def read(self, keys: Sequence[str]) -> Reading:
-        """Several keys at one revision, linearizable."""
+        """Read several keys at one revision, linearizably."""
 
     def scan(self, spans: Sequence[Span], revision: int = 0) -> tuple[int, list[KeyValue]]:
-        """All keys in ``spans`` ``[first, end)``, sorted, at one revision (0: now). Raises :class:`Compacted`."""
+        """Read all keys in ``spans`` ``[first, end)``, sorted, at one revision (0: now). Raises :class:`Compacted`."""
 
     def ranges(self, spans: Sequence[Span]) -> list[list[KeyValue]]:
-        """What is in each of many short spans, sorted, linearizable, in few requests. Spans may differ in revision."""
+        """Read many short spans, each sorted, linearizably, in few requests. Spans may differ in revision."""
 
     def txn(self, expects: Sequence[Expect], ops: Sequence[Op], *, read: bool = True) -> TxnResult:
         """Apply ``ops`` if all of ``expects`` hold, else ``read`` the compared keys. Raises :class:`LeaseGone`.
 
-        Without ``read`` nothing is ``found``; the request is smaller by a third.
+        Without ``read`` nothing is ``found``, and the request is a third smaller.
         """
 
     def grant_leases(self, ttl_s: float, count: int) -> list[int]:
-        """``count`` new leases, asked for in parallel."""
+        """Grant ``count`` new leases in parallel."""
 
     def keep_leases(self, leases: Sequence[int]) -> list[bool]:
-        """Prolong each; ``False``: expired or revoked. One request for all."""
+        """Renew leases in one request. ``False``: expired or revoked."""
 
     def revoke_lease(self, lease: int) -> None:
-        """Revoke, deleting what hangs on it; one that is gone already is fine."""
+        """Revoke a lease and delete its keys. A lease that is gone already is fine."""
 
     def watch(self, span: Span, after_revision: int, sink: WatchSink) -> WatchHandle:
-        """Deliver changes within ``span`` to ``sink`` on a thread, resuming by itself."""
+        """Deliver changes within ``span`` to ``sink`` on a thread that resumes by itself."""
 
     def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
-        """Changes within ``span`` of revisions ``(after, until]``, then end. Raises :class:`Compacted`."""
+        """Yield changes within ``span`` of revisions ``(after, until]``. Raises :class:`Compacted`."""
 
     def status(self) -> dict[str, object]:
-        """For people and health checks."""
+        """Return the driver's status, for people and health checks."""
 
     def close(self) -> None:
         """Close connections and stop threads."""

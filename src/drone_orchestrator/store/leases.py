@@ -1,8 +1,8 @@
-"""The leases that drones' reservations hang on.
+"""etcd leases that back drone reservations.
 
-A drone has one lease for many reservations, one after another: granting one costs the store as much as a small
-transaction, and the order would wait for it. What makes that safe is that a drone has at most one reservation: a lease
-that runs out takes nothing with it but that.
+A drone's lease serves one reservation after another: granting a lease costs as much as a small transaction, and the
+order would wait for it. This is safe because a drone has at most one reservation, so an expiring lease deletes only
+that.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ..ports import FateUnknown, StoreError, StoreUnavailable
 from .kv import KeyValueDriver
 
-#: A lease is used again while at least this share of its time is left, by the own monotonic clock.
+#: A lease is reused while at least this share of its time is left, by this client's monotonic clock.
 FRESH_FRACTION = 0.5
-#: A lease that is used again and again is prolonged while this share of its time is left on top of that.
+#: A lease in use is renewed while less than this share of its time is left on top of that.
 AGEING_FRACTION = 0.25
-#: Leases that are kept by one request at most: etcd prolongs one after the other, within one deadline, and a follower
-#: asks its leader for each.
+#: Maximum renewals per request: etcd renews one lease after the other within one deadline, and a follower asks its
+#: leader for each.
 KEPT_TOGETHER = 50
 
 
 class DroneLeases:
-    """Leases of ``ttl_s`` (s) by drone. Safe to use from several threads. ``clock`` is monotonic, in seconds."""
+    """Leases of ``ttl_s`` by drone. Safe to use from several threads. ``clock`` is monotonic, in seconds."""
 
     def __init__(self, driver: KeyValueDriver, ttl_s: float, clock: Callable[[], float]) -> None:
         self._driver = driver
@@ -32,10 +32,10 @@ class DroneLeases:
         self._lock = threading.Lock()
         self._held: dict[str, tuple[int, int]] = {}  # drone -> mod revision of its reservation, lease or 0
         self._own: dict[str, tuple[int, float]] = {}  # drone -> lease granted to this client, fresh until then
-        self._used: dict[str, None] = {}  # drones whose own lease was used since it was granted or prolonged
+        self._used: dict[str, None] = {}  # drones whose lease was used since it was granted or renewed
 
     def take(self, drones: Sequence[str]) -> dict[str, int]:
-        """A lease for each of ``drones``, with at least half of its time left; new ones in one parallel round trip.
+        """Return a lease for each of ``drones`` with at least half of its time left. Grants new ones in parallel.
 
         Raises what the driver raises.
         """
@@ -54,10 +54,10 @@ class DroneLeases:
         return leases
 
     def freshen(self) -> None:
-        """Prolong leases that will soon be too old to be used again, of drones that have used theirs since the last
-        time: their next order need not wait for a new one. Raises as :meth:`keep`.
+        """Renew leases that will soon be too old to reuse, of drones that used theirs since the last call.
 
-        Never one that a reservation hangs on now: it has to run out if the drone is not heard.
+        Their next order then need not wait for a new lease. A lease with a reservation on it is never renewed here: it
+        has to expire if the drone is not heard. Raises as :meth:`keep`.
         """
         soon_s = self._clock() + AGEING_FRACTION * self._ttl_s
         ageing: dict[str, int] = {}
@@ -70,10 +70,10 @@ class DroneLeases:
         self.keep({drone: lease for drone, lease in ageing.items() if lease})
 
     def keep(self, leases: Mapping[str, int]) -> frozenset[str]:
-        """Prolong the leases, by drone. Those that have not run out.
+        """Renew leases, given by drone. Returns the drones whose lease had not expired.
 
-        A request that fails takes none of the others with it, but after two the store is away: raises what the driver
-        raised first, when the others are kept.
+        A failed request does not stop the others, but two mean that the store is away. Then raises the first error,
+        after the renewals that succeeded.
         """
         kept: frozenset[str] = frozenset()
         failures: list[StoreError] = []
@@ -102,24 +102,24 @@ class DroneLeases:
         return frozenset(drone for drone, lives in zip(leases, alive, strict=True) if lives)
 
     def forget(self, drones: Iterable[str]) -> None:
-        """The store knows a lease of one of these no more: ask for new ones."""
+        """Forget the leases of ``drones``, one of which is gone from the store, so that new ones are granted."""
         with self._lock:
             for drone in drones:
                 self._own.pop(drone, None)
 
     def held_by(self, drone: str) -> int:
-        """The lease that the drone's reservation hangs on, 0 where it is not known to hang on one."""
+        """Return the lease of the drone's reservation, 0 if none is known."""
         with self._lock:
             return self._held.get(drone, (0, 0))[1]
 
     def note(self, drone: str, revision: int, lease: int) -> None:
-        """The drone's reservation was put on ``lease`` (0: on none, or gone) at ``revision``. Older news is dropped."""
+        """Note the ``lease`` of the drone's reservation (0: none, or gone) at ``revision``. Ignores older notes."""
         with self._lock:
             if revision >= self._held.get(drone, (0, 0))[0]:
                 self._held[drone] = (revision, lease)
 
     def load(self, revision: int, held: dict[str, tuple[int, int]]) -> None:
-        """All reservations as of ``revision``: mod revision and lease by drone."""
+        """Load all reservations as of ``revision``: mod revision and lease by drone."""
         with self._lock:
             newer = {drone: known for drone, known in self._held.items() if known[0] > revision}
             self._held = {**held, **newer}

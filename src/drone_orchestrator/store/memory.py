@@ -1,8 +1,8 @@
 """The in-memory twin of etcd: revisions, history, leases, watches, compaction, and faults on demand.
 
-:class:`MemoryBackend` is the shared "server"; each :class:`MemoryStore` is one client of it. Time is injected. With
-``threaded=False`` nothing runs by itself: :meth:`MemoryBackend.pump` expires leases and delivers watches, which makes
-a deterministic simulation of it.
+:class:`MemoryBackend` is the shared "server"; each :class:`MemoryStore` is a client of it. Time is injected. With
+``threaded=False`` nothing runs by itself: :meth:`MemoryBackend.pump` expires leases and delivers watches, which a
+deterministic simulation needs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class MemoryBackend:
     """Shared state of all clients. ``clock`` gives monotonic seconds; ``on_change`` is called at each new revision.
 
     Fault hooks: :meth:`set_available`, :meth:`lose_answers`, :meth:`deliver_late`, :meth:`break_watches`,
-    :meth:`compact`, :meth:`expire_lease_of`. Clients are known by the name that they were made with.
+    :meth:`compact`, :meth:`expire_lease_of`. Clients are identified by name.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class MemoryBackend:
         self._revision = 1
         self._compacted = 0
         self._living: dict[str, KeyValue] = {}
-        self._base: dict[str, KeyValue] = {}  # as of the compact revision
+        self._base: dict[str, KeyValue] = {}  # state at the compact revision
         self._changes: list[RawChange] = []
         self._leases: dict[int, _Lease] = {}
         self._last_lease = 0
@@ -71,13 +71,13 @@ class MemoryBackend:
         self._watches: list[_MemoryWatch] = []
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Return monotonic time (s)."""
         return self._clock()
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
     def set_available(self, available: bool, client: str | None = None) -> None:
-        """Cut the store off from one client (``None``: from all), or let it back. Watches stall meanwhile."""
+        """Cut one client (``None``: all) off from the store, or reconnect it. Watches stall meanwhile."""
         with self.changed:
             if available:
                 self._away.discard(client)
@@ -86,15 +86,15 @@ class MemoryBackend:
             self.changed.notify_all()
 
     def lose_answers(self, count: int = 1, *, applied: bool, client: str | None = None) -> None:
-        """The next ``count`` transactions (of one client) end in ``FateUnknown``; ``applied`` says what became of them.
+        """End the next ``count`` transactions (of one client) in ``FateUnknown``, ``applied`` or not.
 
-        One that is not applied stays on its way until :meth:`deliver_late`.
+        One that is not applied stays in flight until :meth:`deliver_late`.
         """
         with self.changed:
             self._faults.extend([(client, applied)] * count)
 
     def deliver_late(self) -> None:
-        """Transactions whose request was on its way arrive now, and are carried out if their compares still hold."""
+        """Deliver transactions in flight now. They are applied if their compares still hold."""
         with self.changed:
             late, self._late = self._late, []
             for expects, ops in late:
@@ -102,19 +102,19 @@ class MemoryBackend:
                     self._apply(expects, ops)
 
     def has_late(self) -> bool:
-        """Whether a transaction is on its way, or is going to be: :meth:`deliver_late` has something to do, or will."""
+        """Return whether a transaction is in flight or will be, so that :meth:`deliver_late` has work."""
         with self.changed:
             return bool(self._late) or any(not applied for _, applied in self._faults)
 
     def forget_faults(self) -> None:
-        """Everybody reaches the store, and no more answers get lost."""
+        """Reconnect all clients, and lose no more answers."""
         with self.changed:
             self._away.clear()
             self._faults.clear()
             self.changed.notify_all()
 
     def break_watches(self, client: str | None = None) -> None:
-        """Every watch loses its stream and has to resume."""
+        """Break the stream of every watch, so that it has to resume."""
         with self.changed:
             for watch in self._watches:
                 if client in (None, watch.client):
@@ -122,7 +122,7 @@ class MemoryBackend:
             self.changed.notify_all()
 
     def compact(self, revision: int | None = None) -> None:
-        """Forget the history up to ``revision`` (``None``: now), except for the state at it."""
+        """Compact the history up to ``revision`` (``None``: now). The state at that revision stays."""
         with self.changed:
             self.expire()
             self._compacted = self._revision if revision is None else revision
@@ -132,17 +132,17 @@ class MemoryBackend:
             self._changes = [c for c in self._changes if c.revision > self._compacted]
 
     def expire_lease_of(self, key: str) -> None:
-        """The lease that ``key`` hangs on runs out now."""
+        """Let the lease of ``key`` expire now."""
         with self.changed:
             self._drop_lease(self._living[key].lease)
 
     def leased_keys(self) -> list[str]:
-        """The keys that hang on leases, sorted."""
+        """Return the keys on leases, sorted."""
         with self.changed:
             return sorted(key for key, kv in self._living.items() if kv.lease)
 
     def pump(self, client: str | None = None) -> int:
-        """Expire leases and deliver all that is due to the watches of one client (``None``: of all), on this thread.
+        """Expire leases, and deliver due changes to the watches of one client (``None``: of all), on this thread.
 
         Returns the number of deliveries.
         """
@@ -154,7 +154,7 @@ class MemoryBackend:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def enter(self, client: str) -> None:
-        """Begin a request of ``client`` (with ``changed`` held); ``StoreUnavailable`` where it is cut off."""
+        """Begin a request of ``client`` (with ``changed`` held). Raises ``StoreUnavailable`` if it is cut off."""
         self.expire()
         if not self.reachable(client):
             raise StoreUnavailable("the in-memory store is switched off")
@@ -176,7 +176,7 @@ class MemoryBackend:
     def changes_after(self, revision: int) -> list[RawChange]:
         if revision < self._compacted:
             raise Compacted(self._compacted)
-        # Every revision has its change, so where one is follows from its number.
+        # Every revision has one change, so its number gives its position.
         first = self._revision - len(self._changes) + 1
         return self._changes[max(0, revision + 1 - first) :]
 
@@ -210,7 +210,7 @@ class MemoryBackend:
         self._drop_lease(lease)
 
     def next_expiry_s(self) -> float | None:
-        """Seconds until the next lease runs out."""
+        """Return the time (s) until the next lease expires."""
         if not self._leases:
             return None
         return max(0.0, min(lease.expires_at for lease in self._leases.values()) - self._clock())
@@ -231,7 +231,7 @@ class MemoryBackend:
         if any((found[e.key].mod_revision if e.key in found else 0) != e.mod_revision for e in expects):
             return TxnResult(False, self._revision, found)
         if len({op.key for op in ops}) != len(ops):
-            raise ValueError("duplicate key given in transaction")  # as etcd says
+            raise ValueError("duplicate key given in transaction")  # the words of etcd
         self._change(ops)
         return TxnResult(True, self._revision)
 
@@ -265,7 +265,7 @@ class MemoryBackend:
         return [op]
 
     def expire(self) -> None:
-        """Delete what hangs on leases that have run out (with ``changed`` held)."""
+        """Delete the keys of expired leases (with ``changed`` held)."""
         now = self._clock()
         for lease in [id_ for id_, lease in self._leases.items() if lease.expires_at <= now]:
             self._drop_lease(lease)
@@ -314,7 +314,7 @@ class _MemoryWatch:
             self._thread.join()
 
     def drain(self) -> int:
-        """Deliver all that is due; the number of deliveries."""
+        """Deliver due changes. Returns the number of deliveries."""
         delivered = 0
         while (step := self._next()) is not None:
             step()
@@ -331,7 +331,7 @@ class _MemoryWatch:
                     self._backend.expire()
 
     def _next(self) -> Callable[[], object] | None:
-        """What is to be done next, or ``None``; chosen under the lock, carried out without it."""
+        """Return the next delivery, or ``None``. It is chosen under the lock and carried out without it."""
         with self._backend.changed:
             if self._closed:
                 return None

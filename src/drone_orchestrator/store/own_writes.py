@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .kv import KeyValue
 from .transactions import Plan, Written
 
-_REMEMBERED = 8192  # records; older ones are decoded like anybody else's
+_REMEMBERED = 8192  # records; older ones are decoded as usual
 
 
 class OwnWrites:

@@ -1,7 +1,7 @@
 """Transitions as compares, puts and deletes: pure, and the same for etcd and for memory.
 
 A group of changes becomes one fenced transaction: the leader key's mod revision equals the epoch, and every
-compare of every change holds. Where it fails, the compared keys as found tell whose fault it was.
+compare of every change holds. If it fails, the compared keys as found tell which change is to blame.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .codec import encode
 from .keys import Keys, range_end
 from .kv import Delete, Expect, KeyValue, Op, Put, Reading
 
-#: etcd counts compares, success and failure operations each, and takes so many by default.
+#: etcd's default limit per transaction, for compares, success and failure operations each.
 MAX_OPERATIONS = 128
-#: Orders that are handed in by one transaction at most: each has three compares, and room is left for a fence.
+#: Maximum orders per intake transaction: each has three compares, and there is room for a fence.
 SUBMITTED_TOGETHER = (MAX_OPERATIONS - 1) // 3
 
 
 class Written(NamedTuple):
-    """A record as it is put: whoever reads it back, and finds it unchanged, need not decode it."""
+    """A record as written. A reader that sees the same bytes can skip decoding."""
 
     put: Put
     kind: Kind
@@ -34,8 +34,8 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One change as operations. ``proof`` is the one that shows whether it happened: a step's last event, which
-    nobody else can have put; for a discard or a retirement a key that is gone. ``written``: what views read back."""
+    """One change as operations. ``proof`` is the operation that shows whether it happened: a step's last event, which
+    no other writer can have put; for a discard or a retirement a deleted key. ``written``: records for views."""
 
     expects: tuple[Expect, ...]
     ops: tuple[Op, ...]
@@ -44,18 +44,18 @@ class Plan:
 
     @property
     def keys(self) -> set[str]:
-        """Every key that is compared or changed."""
+        """All keys that are compared or changed."""
         keys = {expect.key for expect in self.expects}
         keys.update([op.key for op in self.ops])
         return keys
 
     def conflicts_with(self, found: Mapping[str, KeyValue]) -> bool:
-        """Whether a compare of this plan fails on the keys as ``found``."""
+        """Return whether a compare of this plan fails on the keys as ``found``."""
         return any(_mod_revision(found, e.key) != e.mod_revision for e in self.expects)
 
 
 def plan(change: Change, keys: Keys, lease: int = 0) -> Plan:
-    """The operations of one change; a ``Reserve`` is put on ``lease``. ``ValueError`` for one that proves nothing."""
+    """Return the operations of one change, a ``Reserve`` on ``lease``. ``ValueError`` for a change without proof."""
     if isinstance(change, Discard):
         if not change.consume:
             raise ValueError(f"discard for {change.message_id} names no key")
@@ -95,7 +95,7 @@ def _plan_transition(transition: Transition, keys: Keys, lease: int) -> Plan:
 
 
 def _plan_retirement(retirement: Retirement, keys: Keys) -> Plan:
-    """Everything at once, however many events there are: they are one range, and the ended saga gets no more."""
+    """Delete saga, index and all events at once: the events are one range, and an ended saga gets no more."""
     saga = Delete(keys.saga(retirement.message_id))
     events = keys.events_of(retirement.message_id)
     compares, deletes = _consumption(retirement.consume, keys)
@@ -132,9 +132,9 @@ def _plan_reservation(
 
 
 def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int]]:
-    """Indices of ``plans`` in consecutive groups: each fits ``limit``, and no key occurs twice within one.
+    """Return indices of ``plans`` in consecutive groups that fit ``limit`` and in which no key occurs twice.
 
-    Order is kept, so of two changes that touch the same key the first one is committed first.
+    The order is kept: of two changes to the same key the first is committed first.
     """
     groups: list[list[int]] = []
     used: set[str] = set()
@@ -145,7 +145,7 @@ def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int
         if not groups or full or not used.isdisjoint(keys):
             groups.append([])
             used = set()
-            compares, changes = 1, 0  # the fence is a compare, too
+            compares, changes = 1, 0  # the fence is a compare as well
         groups[-1].append(index)
         used |= keys
         compares += len(item.expects)
@@ -154,9 +154,10 @@ def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int
 
 
 def fate_by_reading(item: Plan, reading: Reading, leader_key: str, epoch: int) -> CommitResult:
-    """What became of a plan that was sent but not answered, judged by its proof and the fence as read afterwards.
+    """Return the fate of a plan that was sent but not answered, from its proof and the fence as read afterwards.
 
-    Absent and still fenced by us is *unknown*: the request may be on its way. Once the fence has moved it never will.
+    A missing proof under our own fence is *unknown*: the request may still arrive. Once the fence has moved it cannot
+    succeed any more.
     """
     proof = reading.found.get(item.proof.key)
     if isinstance(item.proof, Delete):

@@ -1,7 +1,7 @@
-"""A watch that cannot fall silent: streams that are known to live, and a loop that resumes without a gap.
+"""A watch that cannot fall silent: streams with a liveness check, and a loop that resumes without a gap.
 
-etcd's progress requests prove that a stream lives: whenever one is quiet they are sent, and the answer, any answer,
-counts. Their revisions are not used: etcd before 3.4.25 may answer ahead of changes that are still to come.
+A quiet stream is checked by etcd's progress requests; any answer counts. The revisions in the answers are not used:
+etcd before 3.4.25 may send them ahead of pending changes.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _DELETE = 1  # mvccpb.Event.DELETE
 
 
 class StreamBroken(StoreUnavailable):
-    """The stream ended, or has been silent for too long."""
+    """The stream ended, or was silent for too long."""
 
 
 class WatchStream:
-    """One watch stream of what comes after ``after_revision``, at one member. Iterate over it; any thread may close it.
+    """One watch stream after ``after_revision``, at one member. Iterate over it; any thread may close it.
 
-    Raises :class:`StreamBroken` when it ends or is silent, :class:`Compacted` when its revision is gone, and
-    :class:`StoreDenied` when the watch is not permitted. One revision's changes always come together: etcd splits a
-    revision only for clients that ask for fragments, and this one does not.
+    Raises :class:`StreamBroken` if it ends or is silent, :class:`Compacted` if its revision is gone, and
+    :class:`StoreDenied` if the watch is not permitted. All changes of a revision arrive together: etcd splits
+    a revision only for clients that ask for fragments.
     """
 
     def __init__(self, connection: Connection, span: Span, after_revision: int, without: tuple[str, ...] = ()) -> None:
-        """Of keys that begin with one of ``without`` nothing is told."""
+        """Watch ``span``, leaving out keys with a prefix in ``without``."""
         self.member: Member = connection.current()
         self._connection = connection
         self._span = span
@@ -54,11 +54,11 @@ class WatchStream:
         try:
             metadata = (*_REQUIRE_LEADER, *connection.metadata())
             self._call = self.member.watch.Watch(self._requests(), metadata=metadata)
-        except ValueError as error:  # what gRPC raises for a closed channel
+        except ValueError as error:  # gRPC raises it for a closed channel
             raise StreamBroken(str(error)) from error
 
     def __iter__(self) -> Iterator[RawChange | None]:
-        """Changes; ``None`` for an answer without one (the first tells that the watch exists)."""
+        """Yield changes, and ``None`` for an answer without one (the first confirms the watch)."""
         try:
             for response in self._call:
                 self._heard_mono_s = time.monotonic()
@@ -75,7 +75,7 @@ class WatchStream:
         raise StreamBroken(f"watch at {self.member.name}: ended by etcd")
 
     def _changes(self, events: Iterable[Any]) -> Iterator[RawChange]:
-        """Revision by revision; of those up to the one that is known already nothing."""
+        """Yield changes revision by revision, skipping those already known."""
         told: list[tuple[str, KeyValue | None]] = []
         current = 0
         for event in events:
@@ -92,16 +92,16 @@ class WatchStream:
             yield RawChange(current, tuple(told))
 
     def close(self) -> None:
-        """End the stream; a blocked reader gets :class:`StreamBroken`."""
+        """End the stream. A blocked reader gets :class:`StreamBroken`."""
         self._ended.set()
         self._call.cancel()
 
     def _requests(self) -> Iterator[Any]:
-        """What gRPC sends, drawn on a thread of gRPC's, which thus is the watchdog of the stream, too."""
+        """Yield the requests. gRPC iterates on a thread of its own, which thus also serves as the stream's watchdog."""
         first, end = self._span
-        # From the known revision itself, whose changes are then dropped: etcd before 3.4.36 lets a watch start at the
-        # revision it was compacted to, but has forgotten a delete that happened in it. Starting one earlier, such a
-        # watch is refused as compacted. (0 would mean "from now on".)
+        # Start at the known revision and drop its changes. etcd before 3.4.36 accepts a watch from its compact revision
+        # although it has forgotten the deletes in it. Started one revision earlier, such a watch is refused as
+        # compacted. (0 would mean "from now on".)
         start = max(self._after, 1)
         create = rpc.WatchCreateRequest(key=first.encode(), range_end=end.encode(), start_revision=start)
         yield rpc.WatchRequest(create_request=create)
@@ -124,9 +124,9 @@ class WatchStream:
 
 
 class WatchLoop:
-    """Deliver ``span`` after a revision to a sink, on a thread of its own, until closed.
+    """A thread that delivers the changes of ``span`` after a revision to a sink, until closed.
 
-    Every interruption is resumed at the next member from the next revision, with exponential back-off and jitter.
+    After every interruption it resumes at the next member from the next revision, with exponential back-off and jitter.
     """
 
     def __init__(self, connection: Connection, span: Span, after_revision: int, sink: WatchSink) -> None:
@@ -158,7 +158,7 @@ class WatchLoop:
             except Compacted:
                 self._guarded(self._start_over)
             except StoreDenied:
-                # A token that has expired looks like a permission that is missing: renew it, then try again.
+                # An expired token looks like a missing permission: renew it, then try again.
                 self._guarded(self._connection.renew_token)
                 self._interrupted()
             except StoreError:
@@ -169,7 +169,7 @@ class WatchLoop:
         stream = WatchStream(self._connection, self._span, self._after, self._sink.without)
         with self._lock:
             self._stream = stream
-            if self._closing.is_set():  # close() was too early to see this stream
+            if self._closing.is_set():  # close() came before this stream existed
                 stream.close()
         try:
             for change in stream:
@@ -190,7 +190,7 @@ class WatchLoop:
             self._after = self._sink.on_compacted()
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """A step between streams that may fail as the stream did."""
+        """Run a step between streams, which may fail like a stream."""
         try:
             step()
         except StoreError:
@@ -215,10 +215,10 @@ class WatchLoop:
 
 
 def key_value(kv: Any) -> KeyValue:
-    """An etcd ``KeyValue`` message as ours."""
+    """Convert an etcd ``KeyValue`` message."""
     return KeyValue(_text(kv.key), kv.value, kv.mod_revision, kv.lease)
 
 
 def _text(key: bytes) -> str:
-    """A key that is not UTF-8 keeps its odd bytes escaped."""
+    """Decode a key. Bytes that are not UTF-8 stay escaped."""
     return key.decode("utf-8", "backslashreplace")

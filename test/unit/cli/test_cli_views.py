@@ -1,4 +1,4 @@
-"""How the command line words and shows things."""
+"""Texts and views of the command line."""
 
 from __future__ import annotations
 

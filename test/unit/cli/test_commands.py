@@ -21,7 +21,7 @@ SLOW = {
     *("tenacity", "uvicorn", "yaml"),
     *("asyncio", "concurrent.futures", "multiprocessing", "ssl", "urllib.request", "xml.etree"),
 }
-#: What of our own help may import: the declarations, and plain data that they name.
+#: Modules of ours that help may import: the declarations, and plain data that they name.
 OURS = (
     "drone_orchestrator.bringup.leftovers",
     "drone_orchestrator.cli.commands",

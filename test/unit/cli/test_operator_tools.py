@@ -1,4 +1,4 @@
-"""What rqt and the diagnostic aggregator are given can be read, and speaks of names that are really published."""
+"""Configuration files of rqt and the diagnostic aggregator are valid and name what is really published."""
 
 from __future__ import annotations
 

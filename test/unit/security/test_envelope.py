@@ -115,7 +115,7 @@ def test_unsigned_is_refused_unless_allowed() -> None:
     opener = Opener(KeyRing({}), allow_unsigned=True)
     assert opener.open(envelope(), NOW_S) == {"order_id": "A"}
     assert refusal(envelope(at_s=NOW_S - 31.0), opener) is Refusal.STALE
-    assert refusal(signed(), opener) is Refusal.UNKNOWN_KEY  # whoever signs is held to it
+    assert refusal(signed(), opener) is Refusal.UNKNOWN_KEY  # a signed envelope needs a known key
 
 
 @pytest.mark.parametrize(

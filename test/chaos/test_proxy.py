@@ -1,4 +1,4 @@
-"""The proxy between a process and etcd: what passes, what does not, and what becomes of it afterwards."""
+"""The proxy between a process and etcd: it passes, resets, swallows or delays, and then recovers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @pytest.fixture
 def target() -> Iterator[str]:
-    """A server that answers what it is sent."""
+    """A server that echoes."""
     with _Server(("127.0.0.1", 0), _Echo) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -81,7 +81,7 @@ def is_reset(sock: socket.socket) -> bool:
 
 
 def is_refused(endpoint: str) -> bool:
-    """Whether a new connection is reset, be it so quickly that not even the dialling ends well."""
+    """Return whether a new connection is reset, even while it is being opened."""
     try:
         sock = dial(endpoint)
     except ConnectionError:

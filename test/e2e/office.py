@@ -1,4 +1,4 @@
-"""A leader by hand: writes orders and their steps into a real store as a leader would, with no fleet behind it."""
+"""A leader played by the test: it writes orders and their steps into a real store, without a fleet."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Office:
         self.epoch = self.store.campaign(record, 60.0)
 
     def submit(self, order_id: str, **fields: Any) -> Order:
-        """An order in the inbox."""
+        """Put an order in the inbox."""
         order = Order(str(uuid.uuid4()), order_id, GeoPoint(37.77, -122.42), 1.0, time.time(), **fields)
         self.store.submit(order)
         return order
 
     def accept(self, order: Order, drone_id: str = "", at: float | None = None) -> Saga:
-        """Take it up, and reserve the drone where one is named."""
+        """Accept an order, and reserve ``drone_id`` if given."""
         view = self.store.find(order.message_id)
         assert view is not None
         now_s = time.time() if at is None else at
@@ -54,7 +54,7 @@ class Office:
         return saga
 
     def step(self, saga: Saga, type_: str, to: SagaStatus, **fields: Any) -> Saga:
-        """One more event; clearance makes the reservation firm, a terminal one gives the drone back."""
+        """Write one more event. Clearance makes the reservation firm; a terminal status releases the drone."""
         view = self.store.find(saga.message_id)
         assert view is not None
         event = sagas.next_event(saga, type_, to, **{"now_s": time.time(), "epoch": self.epoch, **fields})
@@ -69,21 +69,21 @@ class Office:
         return after
 
     def deliver(self, saga: Saga) -> Saga:
-        """All the way from ASSIGNED."""
+        """Take a saga from ASSIGNED to DELIVERED."""
         saga = self.step(saga, sagas.GOAL_ACCEPTED, SagaStatus.DISPATCHED)
         saga = self.step(saga, sagas.CLEARED, SagaStatus.LOADING, journal_id="j1")
         saga = self.step(saga, sagas.LOADED, SagaStatus.IN_TRANSIT)
         return self.step(saga, sagas.DELIVERED, SagaStatus.DELIVERED)
 
     def fleetctl(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """A command on this region, run to its end."""
+        """Run a command on this region to its end."""
         environment = {**self.environment(), **options.pop("env", {})}
         return subprocess.run(
             [*FLEETCTL, *args], env=environment, capture_output=True, text=True, timeout=180, check=False, **options
         )
 
     def document(self, *args: str) -> dict[str, Any]:
-        """The same with ``--json``: its object, having seen that it is alone on stdout and the exit code 0."""
+        """Run a command with ``--json``. It must exit with 0 and print nothing else on stdout. Returns the object."""
         done = self.fleetctl(*args, "--json")
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
@@ -91,7 +91,7 @@ class Office:
         return dict(json.loads(lines[0]))
 
     def environment(self) -> dict[str, str]:
-        """What a command needs to find this region, without finding a fleet of somebody else's."""
+        """Return an environment in which a command finds this region and no other fleet."""
         kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
         return {**kept, "ETCD_ENDPOINTS": self.endpoints, "DRONE_ORCHESTRATOR_REGION": self.region}
 

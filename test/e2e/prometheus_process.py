@@ -21,7 +21,7 @@ DEADLINE_S = 90.0
 
 
 def tool(name: str) -> str:
-    """The path of a program of Debian's package; the test is skipped where it is missing."""
+    """Return the path of a program of Debian's package. The test is skipped if it is missing."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed (Debian packages prometheus and prometheus-alertmanager)")
@@ -73,7 +73,7 @@ class Prometheus:
         self._process.wait(DEADLINE_S)
 
     def ask(self, path: str, **query: str) -> Any:
-        """The data of an answer of Prometheus's API; ``None`` while it is not there yet."""
+        """Return the data of an answer of Prometheus's API, or ``None`` if it is not ready."""
         try:
             answer = httpx.get(f"http://127.0.0.1:{self._port}/api/v1/{path}", params=query, timeout=DEADLINE_S)
         except httpx.TransportError:
@@ -84,23 +84,23 @@ class Prometheus:
         return answer.json().get("data")
 
     def series(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """What ``expression`` is now: labels and value of each series."""
+        """Evaluate ``expression``. Returns labels and value of each series."""
         data = self.ask("query", query=expression)
         return [(each["metric"], float(each["value"][1])) for each in data["result"]] if data else []
 
     def value(self, expression: str) -> float | None:
-        """The one value of ``expression``; ``None`` where there is none."""
+        """Return the only value of ``expression``, or ``None``."""
         found = self.series(expression)
         return found[0][1] if found else None
 
     def firing(self) -> list[dict[str, str]]:
-        """The labels of the alerts that fire."""
+        """Return the labels of the firing alerts."""
         data = self.ask("alerts")
         return [each["labels"] for each in data["alerts"] if each["state"] == "firing"] if data else []
 
 
 def eventually(what: Callable[[], Any], says: Callable[[], object], deadline_s: float = DEADLINE_S) -> Any:
-    """What ``what`` gives as soon as it is true; fails with ``says()`` where that takes too long."""
+    """Return the result of ``what`` once it is true. Fails with ``says()`` after a deadline."""
     end = time.monotonic() + deadline_s
     while not (found := what()):
         assert time.monotonic() < end, says()

@@ -1,4 +1,4 @@
-"""The command line as people meet it: mistakes are one line, JSON is JSON, and Ctrl-C leaves nothing behind."""
+"""The command line as users meet it: a mistake is one line, JSON is JSON, and Ctrl-C leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_doctor_says_what_is_there(home: dict[str, str]) -> None:
     levels = {finding["name"]: finding["level"] for finding in document["findings"]}
     assert done.returncode == 0 and document["healthy"]
     assert levels["ros"] == levels["etcd binary"] == levels["loopback"] == "ok"
-    assert levels["etcd"] == "warning"  # no fleet is running, and nobody said that one is
+    assert levels["etcd"] == "warning"  # no fleet is running, and none was asked for
 
 
 def test_doctor_finds_a_store_that_should_be_there(home: dict[str, str]) -> None:
@@ -109,7 +109,7 @@ def test_doctor_finds_a_store_that_should_be_there(home: dict[str, str]) -> None
 
 @pytest.fixture(autouse=True)
 def nothing_outlives_its_test() -> Iterator[None]:
-    """A test that fails half-way must not leave a fleet to those that follow."""
+    """Stop the fleets that a failed test has left running."""
     yield
     while Interrupted.started:
         running = Interrupted.started.pop()
@@ -161,7 +161,7 @@ class Interrupted:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def stop(self, number: int) -> int:
-        """Send the signal, and see that the whole family is gone when the command is."""
+        """Send the signal, and check that all its processes are gone when the command is."""
         family = self.family()
         if number == signal.SIGINT:
             os.killpg(self.process.pid, number)
@@ -226,7 +226,7 @@ def test_stopping_a_fleet_that_is_up_leaves_nothing(home: dict[str, str], tmp_pa
 
 
 def take_out_and_bring_back(home: dict[str, str]) -> None:
-    """A drone is taken out of the fleet, an order goes past it, and it comes back."""
+    """Take a drone out of service, see that an order passes it by, and bring it back."""
     taken = run(home, "drones", "drone_1", "--take-out", "--json")
     assert (taken.returncode, json.loads(taken.stdout)) == (0, {"drones": ["drone_1"], "taken_out": True}), taken.stderr
     again = run(home, "drones", "drone_1", "--take-out")
@@ -265,7 +265,7 @@ def test_a_fleet_does_not_outlive_a_runner_that_is_killed(home: dict[str, str], 
     running = Interrupted(home, "up", "--drones", "1", "--http-port", "0", cwd=tmp_path)
     running.wait_line("ready")
     running.stop(signal.SIGKILL)
-    for name in ("TMPDIR", "XDG_RUNTIME_DIR"):  # what a SIGKILL leaves, nobody can help; the next command ignores it
+    for name in ("TMPDIR", "XDG_RUNTIME_DIR"):  # SIGKILL allows no cleanup; the next command ignores what is left
         subprocess.run(["rm", "-rf", *map(str, Path(home[name]).iterdir())], check=True)
 
 

@@ -40,7 +40,7 @@ def office(etcd: EtcdProcess) -> Iterator[Office]:
 
 
 class Following:
-    """A command that goes on; its lines as they come."""
+    """A running command and its output lines."""
 
     def __init__(self, office: Office, *args: str) -> None:
         self.process = subprocess.Popen(
@@ -73,7 +73,7 @@ class Following:
         return self.process.wait(DEADLINE_S)
 
     def end(self, number: int) -> tuple[int, str]:
-        """Exit code and stderr after the signal."""
+        """Send a signal. Returns exit code and stderr."""
         self.process.send_signal(number)
         assert self.process.stderr is not None
         return self.wait(), self.process.stderr.read()
@@ -211,7 +211,7 @@ def test_completion_knows_this_shell(office: Office, shell: str) -> None:
 
 
 def complete(office: Office, words: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """What bash would offer for the last of ``words``."""
+    """Return the completions that bash would offer for the last of ``words``."""
     number = str(len(words.split(" ")) - 1)
     variables = {"_FLEETCTL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": number, **environment}
     done = office.fleetctl(env=variables)

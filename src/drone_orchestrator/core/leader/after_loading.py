@@ -1,8 +1,8 @@
-"""What a leader does about an order from ``LOADING`` on: only the drone that got clearance can tell how it goes.
+"""Decisions about an order from ``LOADING`` on: only the drone that got clearance can say how it went.
 
-The package may be out of its depot, so nothing here ever assumes that it is back: a drone says so from the very journal
-that got clearance, or a person does. Where neither can be had the order is parked, or has failed once the drone's grace
-is over.
+The package may have left its depot, so nothing here ever assumes that it is back. The drone says so, from the same
+journal that got clearance, or a person does. If neither can, the order is parked, or fails once the drone's grace is
+over.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class AfterLoading:
             return self._silent(saga, memory, drone, now)
         memory.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
-            # It cannot vouch for what its predecessor did, but it can fly other orders.
+            # This drone cannot vouch for what the lost journal recorded, but it can fly other orders.
             return self._park(saga, Reason.JOURNAL_LOST_WITH_PACKAGE, now, release=True)
         outcome = drone.report.outcome_of(saga)
         if outcome is not None:
@@ -73,17 +73,17 @@ class AfterLoading:
         return [] if drone.report.carries(saga) else self._goal_unknown_to_drone(saga, memory, now)
 
     def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
-        """The drone says how it ended."""
+        """Record how the drone says that the attempt ended."""
         assert saga.drone_id is not None and saga.journal_id is not None
         if outcome.outcome is Outcome.PACKAGE_MISSING:
-            # Parked first, acknowledged afterwards: the drone's word is all that there is.
+            # Park first and acknowledge later: the drone's report is the only trace of the package.
             return self._park(saga, outcome.why, now, release=True)
         ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
         breaker = self._breaker(saga.drone_id, outcome.outcome, now)
         if outcome.outcome is Outcome.DELIVERED:
             step = self._steps.event(saga, sagas.DELIVERED, S.DELIVERED, now)
             return self._steps.record(step, self._steps.release(saga), then=(ack,), breaker=breaker)
-        # The package is in the depot: undone already, so what is left of the compensation shares one transaction.
+        # The package is in the depot, so nothing is left to undo: giving up and compensating share one transaction.
         if saga.status is S.COMPENSATING:
             return self._steps.complete_compensation(saga, now, then=(ack,), breaker=breaker)
         cancel = self._view.cancel_of(saga.message_id)
@@ -93,7 +93,7 @@ class AfterLoading:
         return self._steps.complete_compensation(undone, now, then=(ack,), before=(abandoned,), breaker=breaker)
 
     def _breaker(self, drone_id: str, outcome: Outcome, now: Instant) -> BreakerChange | None:
-        """What an outcome says of the drone: one that it never came to load says nothing."""
+        """Return the change of the drone's breaker; an outcome that does not reflect on the drone changes nothing."""
         if outcome is Outcome.FAULT_BEFORE_LOADING:
             return self._steps.breaker_failed(drone_id, now)
         return self._steps.breaker_succeeded(drone_id) if outcome in (Outcome.DELIVERED, Outcome.RETURNED) else None
@@ -101,7 +101,7 @@ class AfterLoading:
     # --- out of action ------------------------------------------------------------------------------------------
 
     def _silent(self, saga: Saga, memory: OrderMemory, drone: Drone | None, now: Instant) -> list[Effect]:
-        """The drone that may have the package is not heard: wait for it, but not for ever."""
+        """Wait for the silent drone that may have the package; fail the order when its grace is over."""
         memory.grounded_since_s = None
         if memory.silent_since_s is None:
             memory.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
@@ -115,7 +115,7 @@ class AfterLoading:
         return self._steps.record(step, self._steps.release(saga), then=(called,))
 
     def _grounded(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Somebody may let it fly again soon; if nobody does, nobody knew: park it, and call somebody."""
+        """Wait until a person lets the drone fly again; park the order and raise an alert when its grace is over."""
         if memory.grounded_since_s is None:
             memory.grounded_since_s = now.mono_s
         give_up_s = memory.grounded_since_s + self._state.policy.lost_grace_s
@@ -125,8 +125,10 @@ class AfterLoading:
         return []
 
     def _goal_unknown_to_drone(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """The drone is well, has its journal, and knows neither the goal nor how it ended. Its news may be late; but
-        where none comes, something is wrong that nobody thought of, and it must not be waited for in silence."""
+        """Wait for a late report; park the order when the grace is over, because this should not happen.
+
+        The drone is healthy and its journal matches, but it reports neither this goal nor its outcome.
+        """
         if memory.unknown_since_s is None:
             memory.unknown_since_s = now.mono_s
         give_up_s = memory.unknown_since_s + self._state.policy.lost_grace_s
@@ -136,7 +138,7 @@ class AfterLoading:
         return []
 
     def _send_recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
-        """Have the package brought back. Asked for again, with growing pauses, until the drone obeys."""
+        """Recall the drone, with growing pauses, until it obeys."""
         assert saga.drone_id is not None
         if report.carries(saga) and report.phase in (Phase.BRINGING_BACK, Phase.DROPPING):
             memory.recall = None  # it obeys, or it is too late: its outcome will tell
@@ -145,7 +147,7 @@ class AfterLoading:
             memory.recall = Retry(saga.attempt)
         recall = memory.recall
         if now.mono_s < recall.next_try_s:
-            # Asked for again at every look: an earlier wake, for another reason, may have stood in for this one.
+            # Schedule on every pass: an earlier wake for another reason may have replaced this one.
             self._steps.schedule(saga.message_id, recall.next_try_s)
             return []
         policy = self._state.policy
@@ -167,7 +169,7 @@ class AfterLoading:
         return self._steps.park(saga, reason, now, release=release, then=(called,))
 
     def _parked(self, saga: Saga, drone: Drone | None, now: Instant) -> list[Effect]:
-        """A person decides, unless the drone itself can say after all how it ended."""
+        """Wait for a person's decision, unless the drone itself can still say how it ended."""
         outcome = None if drone is None else drone.report.outcome_of(saga)
         same_journal = drone is not None and drone.report.journal_id == saga.journal_id
         if outcome is not None and same_journal and outcome.outcome is not Outcome.PACKAGE_MISSING:
@@ -192,14 +194,14 @@ class AfterLoading:
                 step = self._steps.event(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
                 memory = self._state.current_term.of(saga.message_id)
                 memory.recall = memory.grounded_since_s = memory.unknown_since_s = None
-                memory.silent_since_s = now.mono_s  # a try has the whole grace before it
+                memory.silent_since_s = now.mono_s  # the retry gets the whole grace
                 return self._steps.record(step)
             case CommandAction.DELIVERED:
                 return self._steps.resolve(saga, S.DELIVERED, by, now)
             case CommandAction.LOST:
                 return self._steps.resolve(saga, S.FAILED, by, now)
             case CommandAction.RETURNED:
-                # The drone's last word counts, however old: what it shows here can never be taken back.
+                # The drone's last report counts, however old: a drone that has closed a goal never reopens it.
                 if drone is None or self._may_still_load(saga, drone.report):
                     why = (
                         "its drone was never heard"
@@ -212,8 +214,11 @@ class AfterLoading:
 
     @staticmethod
     def _may_still_load(saga: Saga, report: DroneReport) -> bool:
-        """A clearance is out. A drone that has closed the goal or lost its journal cannot use it; one that is grounded
-        cannot while it is empty, for then the goal ends when it is let fly again."""
+        """Return whether the drone could still use its clearance.
+
+        It cannot if it has closed the goal or lost its journal. Nor can it while it is grounded and empty, because
+        lifting the grounding then ends the goal.
+        """
         if report.journal_id != saga.journal_id or not report.carries(saga):
             return False
         return report.package_on_board or report.phase is not Phase.GROUNDED

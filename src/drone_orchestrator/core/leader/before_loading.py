@@ -67,7 +67,7 @@ class BeforeLoading:
         if end is not None:
             return self._steps.record(end)
         if memory.pause is None or memory.pause[0] != saga.event_count:
-            # The wall clock is read only once: setting it back must not prolong the pause.
+            # The wall clock is read only once: setting it back must not lengthen the pause.
             pause_s = min(max(saga.not_before - now.wall_s, 0.0), self._state.policy.retry_cap_s)
             memory.pause = (saga.event_count, now.mono_s + pause_s)
         if now.mono_s < memory.pause[1]:

@@ -1,8 +1,8 @@
-"""The circuit breaker of each drone, as data: who fails again and again gets no orders for a while.
+"""The circuit breaker of each drone, as data: a drone that fails repeatedly gets no orders for a while.
 
-A breaker is a record in the store, written in the very transaction of the step that shows the failure or the success.
-So it survives any leader, and cannot disagree with the orders' histories. The states are the usual three; the pauses
-grow with every opening in a row.
+A breaker is a record in the store. It is written in the transaction of the step that shows the failure or the success,
+so it outlives any leader and cannot disagree with the orders' histories. It has the usual three states; each opening in
+a row lasts longer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..types import Breaker, BreakerState
 def after_failure(
     breaker: Breaker | None, drone_id: str, policy: BreakerPolicy, *, now_s: float, epoch: int
 ) -> Breaker:
-    """The drone could not be given an order, or gave it up before loading."""
+    """Return the breaker after the drone could not be given an order, or gave one up before loading."""
     known = breaker or Breaker(drone_id, BreakerState.CLOSED, epoch)
     failures = known.failures + 1
     if known.state is BreakerState.CLOSED and failures < policy.failures:
@@ -28,19 +28,19 @@ def after_failure(
 
 
 def pause_s(trips: int, drone_id: str, policy: BreakerPolicy) -> float:
-    """How long the breaker stays open after ``trips`` openings in a row."""
+    """Return how long the breaker stays open after ``trips`` openings in a row (s)."""
     return backoff.delay_s(trips, base_s=policy.open_s, cap_s=policy.open_cap_s, seed=drone_id)
 
 
 def after_success(breaker: Breaker | None, *, epoch: int) -> Breaker | None:
-    """The drone has finished an order; ``None`` where there is nothing to write."""
+    """Return the breaker after the drone completed an order; ``None`` if it does not change."""
     if breaker is None or (breaker.state is BreakerState.CLOSED and not breaker.failures):
         return None
     return Breaker(breaker.drone_id, BreakerState.CLOSED, epoch)
 
 
 def on_trial(breaker: Breaker | None, *, epoch: int) -> Breaker | None:
-    """The drone gets an order; ``None`` where its breaker is not open."""
+    """Return the breaker once the drone gets an order; ``None`` unless it was open."""
     if breaker is None or breaker.state is not BreakerState.OPEN:
         return None
     return replace(breaker, state=BreakerState.HALF_OPEN, epoch=epoch)

@@ -55,7 +55,8 @@ S = SagaStatus
 
 
 class Dispatcher:
-    """Decides for all orders of a region while it leads; listens to drones at all times, so that it starts warm."""
+    """Decides about all orders of a region while this replica leads. It always listens to drones, so a term starts
+    warm."""
 
     def __init__(self, view: FleetView, fleet: FleetSpec, planner: Planner, policy: DispatchPolicy) -> None:
         self._view = view
@@ -70,19 +71,22 @@ class Dispatcher:
     # --- terms --------------------------------------------------------------------------------------------------
 
     def view_loaded(self) -> None:
-        """The view was replaced by a snapshot."""
+        """Follow the view, which was replaced by a snapshot."""
         self._ledger.load(self._view)
         self._roster.touch_all()
 
     def begin_term(self, epoch: int, now: Instant) -> list[Effect]:
-        """Adopt everything that is in flight: look at every order as if it had just changed."""
+        """Adopt everything that is in flight, by reconciling every order as if it had just changed."""
         self._state.term = Term(epoch, now.mono_s)
         self._roster.touch_all()
         return self._reconcile_all(now)
 
     def start_over(self, now: Instant) -> list[Effect]:
-        """The same term on a fresh view. What this leader has seen itself is kept: graces, budgets and commits under
-        way do not begin anew because a watch lost its place."""
+        """Continue the term on a new view.
+
+        What this leader saw itself is kept: graces, budgets and commits in flight do not restart because the watch lost
+        its place.
+        """
         term = self._state.current_term
         effects: list[Effect] = []
         for message_id, memory in list(term.orders.items()):
@@ -96,13 +100,13 @@ class Dispatcher:
         return effects + self._reconcile_all(now)
 
     def hears_drones(self, now: Instant) -> bool:
-        """Whether any drone was heard just now."""
+        """Return whether any drone was heard recently."""
         return any(not self._state.is_silent(drone, now) for drone in self._state.drones.values())
 
     def adopt(self, policy: DispatchPolicy, now: Instant) -> list[Effect]:
-        """Decide by ``policy`` from now on. Orders that wait for the end of an old period are looked at again."""
+        """Decide by ``policy`` from now on. Orders that wait for the end of an old period are reconciled again."""
         self._state.policy = policy
-        self._roster.touch_all()  # breakers pause for other times
+        self._roster.touch_all()  # the pauses of breakers may differ
         return self.start_over(now) if self._state.term is not None else []
 
     def _reconcile_all(self, now: Instant) -> list[Effect]:
@@ -114,7 +118,7 @@ class Dispatcher:
         return effects
 
     def end_term(self) -> list[Effect]:
-        """Forget what was under way; drones that wait for an answer are told to ask again."""
+        """Forget what was in flight, and tell drones that wait for an answer to ask again."""
         term, self._state.term = self._state.term, None
         if term is None:
             return []
@@ -133,7 +137,7 @@ class Dispatcher:
         return min(deadlines, default=None)
 
     def tick(self, now: Instant) -> list[Effect]:
-        """Whatever is due: orders to look at again, and one round of planning."""
+        """Do what is due: reconcile the orders scheduled for now, and run a planning round."""
         term = self._state.term
         if term is None:
             return []
@@ -152,7 +156,7 @@ class Dispatcher:
     # --- events -------------------------------------------------------------------------------------------------
 
     def entry_changed(self, entry: Entry, now: Instant) -> list[Effect]:
-        """The watch brought news of one key."""
+        """Follow a change of one key that the watch delivered."""
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER):
             self._ledger.update(self._view, entry.id)
         elif entry.kind in (Kind.ASSIGNMENT, Kind.BREAKER):
@@ -174,7 +178,7 @@ class Dispatcher:
             news = self._state.is_silent(drone, now) or is_free(report) != is_free(drone.report)
             changed = report != drone.report
             drone.report, drone.heard_at_s = report, now.mono_s
-        if changed:  # most say once a second that nothing has
+        if changed:  # most drones repeat the same state every second
             self._roster.touch(report.drone_id)
         if self._state.term is None:
             return []
@@ -192,19 +196,20 @@ class Dispatcher:
             return []
         if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= term.store_retry_at_s:
             return self._steps.record(self._steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
-        # A refusal may mean that the drone has the goal already; its next report tells. Until then it counts as a try.
+        # A refusal may mean that the drone already has the goal; its next report tells. Until then it counts as a try.
         return self.reconcile(event.message_id, now)
 
     def goal_unreachable(self, event: GoalUnreachable, now: Instant) -> list[Effect]:
         return self.reconcile(event.message_id, now) if self._state.term else []
 
     def clearance_requested(self, request: ClearanceRequested, now: Instant) -> list[Effect]:
-        """A drone at its pickup asks to load. ``LOADING`` is committed first, answered afterwards."""
+        """Reconcile the order that a drone at its pickup asks to load. ``LOADING`` is committed before it is
+        answered."""
         term = self._state.term
         if term is None:
             return [request.answer(Verdict.NOT_LEADER, 0)]
         if not request.journal_id:
-            # Without an identity nobody could later say who has the package.
+            # Without the identity of a journal, no drone could later say who has the package.
             return [request.answer(Verdict.REFUSED, term.epoch, Reason.NO_JOURNAL)]
         memory = term.of(request.message_id)
         effects: list[Effect] = []
@@ -214,7 +219,7 @@ class Dispatcher:
         return effects + self.reconcile(request.message_id, now)
 
     def commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
-        """Only here, on success, does a decision become state."""
+        """Turn a decision into state; this happens nowhere else, and only if the commit succeeded."""
         term, commit = self._state.term, event.commit
         if term is None or commit.epoch != term.epoch:
             return []
@@ -247,7 +252,7 @@ class Dispatcher:
         return effects
 
     def _store_away(self, term: Term, now: Instant) -> list[Effect]:
-        """Nothing is asked of a store that is away until a pause has passed, which grows with every try."""
+        """Stop asking the store until a pause has passed. The pause grows with every failure."""
         if now.mono_s < term.store_retry_at_s:
             return []
         term.store_failures += 1
@@ -268,7 +273,7 @@ class Dispatcher:
     # --- one order ----------------------------------------------------------------------------------------------
 
     def reconcile(self, message_id: str, now: Instant) -> list[Effect]:
-        """Ask for the step that follows from the committed state and the drone's last word, if any."""
+        """Ask for the step that follows from the committed state and the drone's last report, if any."""
         term = self._state.term
         if term is None:
             return []
@@ -299,7 +304,7 @@ class Dispatcher:
         return effects + self._after_loading.reconcile(saga, memory, now)
 
     def _useless_requests(self, saga: Saga) -> list[Effect]:
-        """Take out of the inbox what cannot be read or obeyed, so that somebody can ask again."""
+        """Remove requests from the inbox that cannot be read or obeyed, so that they can be made again."""
         view, message_id = self._view, saga.message_id
         kinds: list[Kind] = []
         if view.is_corrupt(message_id, (Kind.INBOX_CANCEL,)):
@@ -314,7 +319,7 @@ class Dispatcher:
         return [told, *self._steps.discard(message_id, tuple(kinds))]
 
     def _postpone(self, message_id: str, memory: OrderMemory, term: Term) -> list[Effect]:
-        """The store is away: no step can be taken, so none is decided on."""
+        """Schedule the order for when the store is tried again; nothing is decided before."""
         self._steps.schedule(message_id, term.store_retry_at_s)
         request, memory.clearance = memory.clearance, None
         return [request.answer(Verdict.ASK_AGAIN, term.epoch)] if request else []
@@ -322,7 +327,7 @@ class Dispatcher:
     # --- one drone ----------------------------------------------------------------------------------------------
 
     def _reconcile_drone(self, drone_id: str, now: Instant) -> list[Effect]:
-        """Look at the order that a drone is reserved for, and at the one it says it has."""
+        """Reconcile the order that a drone is reserved for, the one it reports, and those that name it."""
         names: list[str] = []
         held = self._view.reservations.get(drone_id)
         if held is not None:
@@ -330,34 +335,34 @@ class Dispatcher:
         drone = self._state.drones.get(drone_id)
         if drone is not None and drone.report.message_id and drone.report.message_id not in names:
             names.append(drone.report.message_id)
-        # Where the reservation went, or was released, orders may still name the drone.
+        # A reservation may have expired or been released while orders still name the drone.
         names += [m for m in self._view.by_drone.get(drone_id, ()) if m not in names]
         effects = [effect for message_id in names for effect in self.reconcile(message_id, now)]
         return effects + (self._free_from_the_past(drone, now) if drone is not None else [])
 
     def _free_from_the_past(self, drone: Drone, now: Instant) -> list[Effect]:
-        """Recall a drone, still empty, from a goal that the store is past: the first recall may have been lost."""
+        """Recall an empty drone from a goal that the store has moved past: the first recall may have been lost."""
         report = drone.report
         if not report.message_id or report.package_on_board or self._state.is_silent(drone, now):
             return []
         if not self._is_past(report.message_id, report.attempt) or self._view.is_corrupt(report.message_id):
             return []
         if report.highest_epoch > self._state.current_term.epoch:
-            return []  # it obeys a successor already, and may have got the goal from it: this view is what is past
+            return []  # It already obeys a later leader and may have the goal from it: this view is outdated.
         if now.mono_s < drone.recalled_at_s + self._state.policy.recall_retry_s:
             return []
         drone.recalled_at_s = now.mono_s
         return [RecallGoal(report.drone_id, report.message_id, report.attempt, self._state.current_term.epoch)]
 
     def _is_past(self, message_id: str, attempt: int) -> bool:
-        """Whether what the store says of the order is later than this attempt at it."""
+        """Return whether the store has moved past this attempt at the order."""
         saga = self._view.saga_of(message_id)
         if saga is None or saga.status.is_terminal or saga.attempt > attempt:
             return True
         return saga.attempt == attempt and saga.status is S.PENDING
 
     def _outcome_heard(self, report: DroneReport, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
-        """Acknowledge what the store is past; everything else follows from looking at the order."""
+        """Acknowledge an outcome that the store has moved past; otherwise reconcile its order."""
         saga = self._view.saga_of(outcome.message_id)
         if not self._is_past(outcome.message_id, outcome.attempt) or self._view.is_corrupt(outcome.message_id):
             return self.reconcile(outcome.message_id, now)
@@ -372,7 +377,7 @@ class Dispatcher:
         return [*told, ack]
 
     def _kept(self, drone_id: str, now: Instant) -> None:
-        """The lease of the drone's reservation has time left; that of a new one does, too."""
+        """Note that the lease of the drone's reservation was just renewed, or just granted."""
         if drone_id in self._state.drones:
             self._state.drones[drone_id].kept_at_s = now.mono_s
 

@@ -1,14 +1,14 @@
-"""What the orchestrator's core asks its shell to do.
+"""Effects: everything the orchestrator's core asks its shell to do.
 
-Two families. A :class:`Commit` is to be made durable; everything else is sent. What must not be sent before something
-is durable sits *inside* that commit as ``then``: the core hands it out only when the shell has reported the commit's
-success, so a shell cannot get the order wrong.
+There are two families. A :class:`Commit` must be made durable; everything else is sent. If something must not be sent
+before a commit is durable, it is *inside* that commit, as ``then``. The core returns it only when the shell has
+reported the commit's success, so a shell cannot get the order wrong.
 
 The shell's duties:
 
 * carry out effects in the order in which they come;
-* answer every ``Commit`` with exactly one ``CommitDone``; a commit whose fate it cannot tell is reported as unknown,
-  never guessed;
+* answer every ``Commit`` with exactly one ``CommitDone``; report a commit whose fate is unclear as unknown, never
+  guess;
 * answer ``Archive`` with exactly one ``Archived``, and let no decision wait for it;
 * answer ``Campaign`` with ``CampaignDone``, ``RefreshLease`` with ``LeaseRefreshed`` or ``LeaseLost``;
 * sends may get lost; the core repeats what matters.
@@ -24,7 +24,7 @@ from ..types import AcknowledgeOutcome, LeaderRecord, Order, Saga, Verdict
 
 @dataclass(frozen=True, slots=True)
 class SendGoal:
-    """Give the drone the order. Repeating it is harmless: its id is (message_id, attempt)."""
+    """Send the order to the drone as a goal. Repeating it is harmless: its id follows from message id and attempt."""
 
     drone_id: str
     order: Order
@@ -34,7 +34,7 @@ class SendGoal:
 
 @dataclass(frozen=True, slots=True)
 class RecallGoal:
-    """Ask the drone to close the goal: not load it, or bring it back."""
+    """Ask the drone to close the goal: either not to load the package, or to bring it back."""
 
     drone_id: str
     message_id: str
@@ -57,7 +57,7 @@ class AnswerClearance:
 
 @dataclass(frozen=True, slots=True)
 class KeepReservation:
-    """Prolong the lease of the drone's reservation: the drone was heard."""
+    """Renew the lease of the drone's reservation, because the drone was heard."""
 
     drone_id: str
 
@@ -67,7 +67,7 @@ Send = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | KeepReserv
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Something an operator should see. ``level`` is ``info``, ``warning`` or ``error``."""
+    """A message to the operator. ``level`` is ``info``, ``warning`` or ``error``."""
 
     level: str
     text: str
@@ -75,7 +75,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Make ``change`` durable under the fence ``epoch``; ``then`` is released by its success only."""
+    """Make ``change`` durable under the fence ``epoch``. Only its success releases ``then``."""
 
     commit_id: int
     epoch: int
@@ -93,7 +93,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Make the histories of orders that have ended durable outside the store. Nothing depends on when."""
+    """Make the histories of finished orders durable outside the store. Nothing depends on when."""
 
     batch_id: int
     epoch: int
@@ -102,8 +102,10 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Try to put the leader key under a lease of ``ttl_s``: create it (``over_epoch`` 0), or replace the leader of
-    exactly that epoch, who is suspected."""
+    """Try to put the leader key under a lease of ``ttl_s``.
+
+    ``over_epoch`` 0 creates the key; otherwise the suspected leader of exactly that epoch is replaced.
+    """
 
     record: LeaderRecord
     ttl_s: float
@@ -112,7 +114,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Tell the standbys that the leader's loop turns. Nothing else may repeat it for the loop."""
+    """Heartbeat to the standbys. Only the leader's own loop may send it, so silence means that the loop stopped."""
 
     epoch: int
     sequence: int
@@ -120,28 +122,28 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class RefreshLease:
-    """Keep the leader's lease alive."""
+    """Renew the leader's lease."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Resign:
-    """Delete the leader key if it still has this epoch, and drop its lease."""
+    """Delete the leader key if it still has this epoch, and revoke its lease."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class StartLeading:
-    """The election is won and the view is caught up: become active."""
+    """The election is won and the view has caught up: become active."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopLeading:
-    """No longer the leader: become inactive. ``reason`` is for people."""
+    """This replica no longer leads: become inactive. ``reason`` is for people."""
 
     epoch: int
     reason: str

@@ -1,17 +1,18 @@
-"""Leadership as a state machine: who campaigns when, and until when a leader may act.
+"""Leadership as a state machine: when a replica campaigns, and until when a leader may act.
 
 The shell's duties are in :mod:`.effects`. The store decides who wins; this machine decides when to try and when to
-stop. It trusts its lease by the local monotonic clock alone, counted from when the last successful refresh was *sent*,
-and stops a safety margin before the store could have expired it. Being wrong about that would still be harmless: every
-write is fenced.
+stop. It judges its lease by the local monotonic clock alone, counted from when the last successful renewal was *sent*,
+and stops a safety margin before the store could have expired it. Misjudging the lease would still be harmless, because
+every write is fenced.
 
-A leader's death shows in two ways: its lease runs out, or its heartbeats stop. A standby that misses the heartbeats
-does not wait for the lease; it replaces exactly the leader that it suspects. It may be wrong, for it may be itself that
-is cut off, so it does that once in ``suspicion_pause_s`` only, and after being wrong more rarely still: then the lease
-decides. A leader that takes its leave is replaced in the same way, but nobody can be wrong about that.
+A leader's death shows in two ways: its lease expires, or its heartbeats stop. A standby that misses the heartbeats does
+not wait for the lease: it replaces exactly the leader that it suspects. It may be wrong, because it may itself be the
+one that is cut off. So it acts on a suspicion at most once per ``suspicion_pause_s``, and less often each time it was
+wrong; otherwise the lease decides. A leader that says farewell is replaced in the same way, but that is never a
+mistake.
 
-A standby that hears no drone yet, because it was started a moment ago, would lead and have nothing to lead: it lets
-others try first for ``cold_pause_s``, counted from when it saw that a leader is wanted.
+A standby that has not discovered any drone gives the others a head start of ``cold_pause_s``, counted from when it
+noticed that there is no leader.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
 
 
 class Role(str, Enum):
-    """What this replica is to the election."""
+    """Role of this replica in the election."""
 
-    STANDBY = "standby"  # somebody else leads, or the last try failed and a pause runs
-    CAMPAIGNING = "campaigning"  # a try is on its way to the store
+    STANDBY = "standby"  # another replica leads, or the last try failed and a pause runs
+    CAMPAIGNING = "campaigning"  # a try is in flight to the store
     ELECTED = "elected"  # won; waits until its view has caught up with the election
     LEADER = "leader"
     RETIRED = "retired"  # an operator told it not to campaign
@@ -46,7 +47,7 @@ TRANSITIONS: dict[Role, frozenset[Role]] = {
 
 
 class Election:
-    """The election's part of the orchestrator's core; not used by itself outside tests."""
+    """The election within the orchestrator's core; only tests use it alone."""
 
     def __init__(self, record: LeaderRecord, policy: ElectionPolicy) -> None:
         self.role = Role.STANDBY
@@ -60,18 +61,18 @@ class Election:
         self._heartbeat_at_s = float("-inf")
         self._heartbeats = 0
         self._silent: LeaderSilent | None = None
-        self._over: LeaderSilent | None = None  # whom the campaign under way is to replace
+        self._over: LeaderSilent | None = None  # the leader that the campaign in flight is to replace
         self._won_by_suspicion_at_s: float | None = None
         self._may_suspect_at_s = float("-inf")
         self._wrong_suspicions = 0
-        self._wanted_since_s: float | None = None  # a cold standby noticed then that a leader is wanted
+        self._wanted_since_s: float | None = None  # when a cold standby noticed that there is no leader
 
     @property
     def record(self) -> LeaderRecord:
         return self._record
 
     def next_deadline(self) -> float | None:
-        """When ``tick`` wants to be called, by the monotonic clock."""
+        """Return when ``tick`` is due next, by the monotonic clock."""
         if self.role in (Role.ELECTED, Role.LEADER):
             deadlines = [self._refresh_at_s, self._valid_until_s]
             if self.role is Role.LEADER and self._policy.heartbeat_period_s is not None:
@@ -86,8 +87,11 @@ class Election:
         return self._try_at_s
 
     def tick(self, leader: Entry | None, now: Instant, *, warm: bool = True) -> list[Effect]:
-        """Refresh, step down or campaign, whatever is due; ``leader`` is the leader key as the view has it, and
-        ``warm`` says whether this replica could go on at once where another one stopped."""
+        """Renew the lease, step down or campaign, whatever is due.
+
+        ``leader`` is the leader key in the view. ``warm``: this replica could continue at once where another one
+        stopped.
+        """
         if self.role in (Role.ELECTED, Role.LEADER):
             return self._serve(leader, now)
         if self.role is not Role.STANDBY:
@@ -111,11 +115,11 @@ class Election:
         return warm or now.mono_s >= self._wanted_since_s + self._policy.cold_pause_s
 
     def leader_silent(self, event: LeaderSilent) -> None:
-        """The detector misses the heartbeats of an epoch. What follows from it is for ``tick`` to say."""
+        """Note that the detector misses the heartbeats of an epoch; ``tick`` decides what follows."""
         self._silent = event
 
     def leader_alive(self, epoch: int) -> None:
-        """The detector hears that epoch (again)."""
+        """Note that the detector hears that epoch, perhaps again."""
         if self._silent is not None and self._silent.epoch == epoch:
             self._silent = None
 
@@ -133,13 +137,13 @@ class Election:
 
     def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         if self.role is not Role.CAMPAIGNING:
-            # Retired while the try was on its way: give back what it may have won.
+            # Retired while the try was in flight: give back what it may have won.
             return [Resign(event.epoch)] if event.epoch else []
         over, self._over = self._over, None
         if not event.epoch:
             self._become(Role.STANDBY)
             if over is not None:
-                return []  # somebody was faster, or the leader had just gone by itself: the view will tell
+                return []  # another replica was faster, or the leader had just left: the view will tell
             self._failures += 1
             self._try_at_s = now.mono_s + backoff.delay_s(
                 self._failures,
@@ -168,7 +172,7 @@ class Election:
         return self.step_down("the store no longer knows the lease", now)
 
     def expire(self, now: Instant) -> list[Effect]:
-        """Stop leading if the lease could have run out; to be asked before anything is decided."""
+        """Stop leading if the lease could have expired. Call this before deciding anything."""
         if self.role not in (Role.ELECTED, Role.LEADER) or now.mono_s < self._valid_until_s:
             return []
         return self.step_down("the lease could not be refreshed in time", now)
@@ -186,7 +190,8 @@ class Election:
         return min(self._policy.suspicion_cap_s, doubled_s)
 
     def _judge_suspicion(self, now: Instant) -> None:
-        """Whoever took over on a suspicion and is replaced soon was wrong: it is itself that cannot be heard."""
+        """Count a takeover on suspicion as wrong if this replica is replaced soon: then it is the one that cannot be
+        heard."""
         won_at_s, self._won_by_suspicion_at_s = self._won_by_suspicion_at_s, None
         if won_at_s is None:
             return
@@ -215,7 +220,7 @@ class Election:
             return self.step_down(f"the leader key has moved on to revision {leader.mod_revision}", now)
         effects: list[Effect] = []
         if self.role is Role.ELECTED and leader is not None and leader.mod_revision == self.epoch:
-            # Everything that predecessors wrote has a lower revision than this key: the view holds all of it now.
+            # Every write of a predecessor has a lower revision than this key, so the view holds them all by now.
             self._become(Role.LEADER)
             effects.append(StartLeading(self.epoch))
         period_s = self._policy.heartbeat_period_s

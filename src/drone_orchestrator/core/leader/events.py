@@ -1,4 +1,4 @@
-"""What the orchestrator's shell tells its core."""
+"""Events: everything the orchestrator's shell tells its core."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .effects import AnswerClearance, Archive, Commit
 
 @dataclass(frozen=True, slots=True)
 class ViewLoaded:
-    """A fresh snapshot: at the start, and when the watch could not be resumed."""
+    """A new snapshot: at the start, and when the watch could not be resumed."""
 
     snapshot: Snapshot
 
@@ -37,8 +37,8 @@ class CommitDone:
 class Archived:
     """Answer to an :class:`~drone_orchestrator.core.leader.effects.Archive`.
 
-    ``refused``: message ids that were left out, each with the reason; the others are on disk, or left the store before.
-    ``error``: none is.
+    ``refused``: message ids that were left out, each with the reason. The others are on disk, or had left the store
+    before. ``error``: why none is.
     """
 
     archive: Archive
@@ -48,7 +48,8 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class CampaignDone:
-    """``epoch`` 0: not won (lost, or the store could not be asked). ``sent_mono_s``: when the lease was asked for."""
+    """Answer to a ``Campaign``. ``epoch`` 0: not won, or the store is away. ``sent_mono_s``: when the lease was
+    requested."""
 
     epoch: int
     sent_mono_s: float = 0.0
@@ -57,7 +58,7 @@ class CampaignDone:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRefreshed:
-    """The lease lives; it counts from ``sent_mono_s``, when the request left, by the local monotonic clock."""
+    """The lease was renewed. It counts from ``sent_mono_s``, when the request left, by the local monotonic clock."""
 
     epoch: int
     sent_mono_s: float
@@ -65,7 +66,7 @@ class LeaseRefreshed:
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """The store knows the lease no more."""
+    """The lease has expired or was revoked."""
 
     epoch: int
 
@@ -79,9 +80,9 @@ class LeaderAlive:
 
 @dataclass(frozen=True, slots=True)
 class LeaderSilent:
-    """Heartbeats of the leader of ``epoch`` had been heard, and have stopped: it is dead, hangs, or is cut off.
+    """The heartbeats of the leader of ``epoch`` have stopped: it is dead, hangs, or is cut off.
 
-    ``left``: it has stopped them itself, in an orderly way. No cut can look like that, so this is no mere suspicion.
+    ``left``: it said farewell first. A cut cannot look like that, so this is more than a suspicion.
     """
 
     epoch: int
@@ -100,8 +101,7 @@ class OperatorCampaign:
 
 @dataclass(frozen=True, slots=True)
 class PoliciesChanged:
-    """An operator has set other bounds and periods: they hold from here on, also for what waits already. ``None``:
-    as before."""
+    """An operator changed policies. They apply from now on, also to orders that wait already. ``None``: unchanged."""
 
     dispatch: DispatchPolicy | None = None
     retention: RetentionPolicy | None = None
@@ -116,7 +116,7 @@ class DroneHeard:
 
 @dataclass(frozen=True, slots=True)
 class GoalAnswered:
-    """The drone's action server answered a goal. Not ``accepted`` says nothing of why; the drone's state does."""
+    """The drone's action server answered a goal. The drone's next report says why, if it was not ``accepted``."""
 
     drone_id: str
     message_id: str
@@ -153,7 +153,7 @@ class ClearanceRequested:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Nothing happened; time passed."""
+    """Time passed, and nothing else happened."""
 
 
 Event = (

@@ -1,7 +1,7 @@
-"""Who gets drones: each lane its own first, then what other lanes may lend. Pure.
+"""Sharing of drones: each lane gets its own first, then what other lanes may lend. Pure.
 
-A lane is a drone class (:mod:`.lanes`). However many orders one lane has, the drones that another class keeps for
-itself stay with it, so that a flood costs its own lane only.
+A lane is a drone class (:mod:`..lanes`). However many orders one lane has, the drones that another class keeps for
+itself stay with it, so a flood costs its own lane only.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from ..planner import Pairing, PlannedOrder, Planner
 from ..types import DroneClass, DroneReport, FleetSpec, Order
 
-#: Few drones choose among so many orders each, the most pressing ones; and among so many in any case.
+#: Orders considered per free drone, most urgent first, and the minimum overall.
 ORDERS_A_DRONE = 8
 FEWEST_ORDERS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class LaneRound:
-    """One lane in one round of planning.
+    """One lane in one planning round.
 
-    ``free``: its own drones that could take an order now. ``orders``: the most pressing ones that wait, in order.
-    ``room``: how many more orders of the lane may be in flight. ``lendable``: how many more of its drones may serve
-    other lanes. ``deserted``: none of its own drones is heard.
+    ``free``: its own drones that could take an order now. ``orders``: the most urgent of its waiting orders, most
+    urgent first. ``room``: how many more of its orders may be in flight. ``lendable``: how many more of its drones may
+    serve other lanes. ``deserted``: none of its own drones is heard.
     """
 
     drone_class: DroneClass
@@ -35,7 +35,7 @@ class LaneRound:
 
 
 def allot(fleet: FleetSpec, planner: Planner, lanes: Sequence[LaneRound]) -> list[Pairing]:
-    """At most one order per drone and one drone per order; within every lane's bounds."""
+    """Pair drones with orders, at most one per drone and order, within the bounds of every lane."""
     pairs: list[Pairing] = []
     left = {lane.drone_class.name: lane.room for lane in lanes}
     for lane in lanes:
@@ -57,7 +57,7 @@ def _borrow(
     lent: dict[str, int],
     room: int,
 ) -> list[Pairing]:
-    """Drones of other classes for what ``borrower`` has left; ``lent`` is kept up to date."""
+    """Plan drones of other classes for the orders that ``borrower`` has left, and count them in ``lent``."""
     taken_drones, taken_orders = {p.drone_id for p in pairs}, {p.message_id for p in pairs}
     orders = [w for w in borrower.orders if w.order.drone_class is None and w.order.message_id not in taken_orders]
     allowance: dict[str, int] = {}
@@ -84,7 +84,7 @@ def _borrow(
 
 
 def may_carry(drone_class: DroneClass, order: Order) -> bool:
-    """Whether class and payload fit; range is the planner's to judge."""
+    """Return whether class and payload fit; the planner judges the range."""
     wanted = order.drone_class in (None, drone_class.name)
     return wanted and order.package_weight_kg <= drone_class.max_payload_kg
 
@@ -92,14 +92,16 @@ def may_carry(drone_class: DroneClass, order: Order) -> bool:
 def _plan(
     fleet: FleetSpec, planner: Planner, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder], room: int
 ) -> list[Pairing]:
-    """At most ``room`` pairs, those of the most pressing orders. Cut afterwards: an order that no drone can fly now
-    must not stand in the way of the next."""
+    """Return at most ``room`` pairs, those of the most urgent orders.
+
+    Pairs are cut after planning, so that an order that no drone can fly now does not block the next.
+    """
     if not drones or not orders or room <= 0:
         return []
     first = orders[: max(FEWEST_ORDERS, ORDERS_A_DRONE * len(drones))]
     pairs = planner.plan(fleet, drones, first)
     if len(pairs) < min(len(drones), room) and len(first) < len(orders):
-        pairs = planner.plan(fleet, drones, orders)  # most of those no drone can fly now
+        pairs = planner.plan(fleet, drones, orders)  # no drone can fly most of those now
     if len(pairs) <= room:
         return pairs
     rank = {waiting.order.message_id: index for index, waiting in enumerate(orders)}

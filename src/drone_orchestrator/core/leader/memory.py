@@ -30,7 +30,7 @@ class Retry:
 
 @dataclass(slots=True)
 class OrderMemory:
-    """What the leader remembers of one order, and what the order waits for."""
+    """In-memory notes about one order: what was tried, and what it waits for."""
 
     busy: bool = False
     failed_commits: int = 0
@@ -74,7 +74,7 @@ class Term:
 
 @dataclass(slots=True)
 class LeaderState:
-    """What the parts of a leader share besides the view.
+    """State shared by the parts of a leader, besides the view.
 
     All of them read the policy in force, and the current term, here: assigning another one changes it for all at once.
     ``drones`` lists every drone ever heard; it is kept while this replica does not lead, so that a term starts warm.

@@ -1,7 +1,7 @@
 """One orchestrator replica as a state machine: ``step(events, now) -> effects``, ``next_deadline()``.
 
-It joins parts that know nothing of each other's insides: the view (what the store says), the election (whether this
-replica leads), and what a leader does: the dispatcher moves orders, the retention retires those that have ended.
+It joins parts that do not know each other's internals: the view (what the store says), the election (whether this
+replica leads), and the leader's work: the dispatcher moves orders, the retention retires finished ones.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from .retention import Retention
 
 
 class Orchestrator:
-    """Feed it everything that happens; carry out what it answers (duties: :mod:`.effects`).
+    """A replica's core. Feed it every event, and carry out the effects it returns (duties: :mod:`.effects`).
 
-    Without ``retention`` orders that have ended stay in the store for ever.
+    Without ``retention`` finished orders stay in the store forever.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class Orchestrator:
 
     @property
     def epoch(self) -> int:
-        """The fencing token of the own leadership, 0 without one."""
+        """This replica's fencing token; 0 when it does not lead."""
         return self.election.epoch
 
     def next_deadline(self) -> float | None:
-        """When to step next even if nothing happens, by the monotonic clock; ``None``: only when something does."""
+        """Return when to step next if nothing happens, by the monotonic clock; ``None``: only on an event."""
         deadlines = [part.next_deadline() for part in (self.election, self.dispatcher, self.retention)]
         return min((d for d in deadlines if d is not None), default=None)
 
     def step(self, events: Iterable[Event], now: Instant) -> list[Effect]:
-        """Take in ``events`` in order, then do what is due; planning happens once for all of them."""
-        # Whoever was paused beyond its lease must not decide once more before it finds out.
+        """Process ``events`` in order, then do what is due; one planning round serves them all."""
+        # A leader paused past its lease must notice before it decides again.
         effects = self._lead(self.election.expire(now), now)
         for event in events:
             effects += self._ON[type(event)](self, event, now)
@@ -94,7 +94,7 @@ class Orchestrator:
         return effects
 
     def _lead(self, effects: list[Effect], now: Instant) -> list[Effect]:
-        """Let dispatcher and retention follow what the election decided."""
+        """Let dispatcher and retention follow the election's decision."""
         out: list[Effect] = []
         for effect in effects:
             out.append(effect)
@@ -114,7 +114,7 @@ class Orchestrator:
         self._loaded = True
         effects = self._report_corrupt()
         if self.election.role is Role.LEADER:
-            # The watch lost its place. Nothing of the own knowledge is trusted over the fresh snapshot.
+            # The watch lost its place. The new snapshot overrides everything this replica knew.
             self.retention.begin_term(self.election.epoch)
             effects += self.dispatcher.start_over(now)
         return effects
@@ -136,7 +136,7 @@ class Orchestrator:
             return self.retention.commit_done(event, now)
         effects = self.dispatcher.commit_done(event, now)
         if isinstance(change, Transition):
-            self.retention.saga_changed(change.message_id)  # the echo of an own commit is no news
+            self.retention.saga_changed(change.message_id)  # the watch's echo of this commit will be no news
         return effects
 
     def _archived(self, event: Archived, now: Instant) -> list[Effect]:
@@ -187,7 +187,7 @@ class Orchestrator:
     def _tick(self, event: Tick, now: Instant) -> list[Effect]:
         return []
 
-    # Looked up by type: `singledispatchmethod` costs more than what most of these do.
+    # Looked up by type: `singledispatchmethod` costs more than most of these methods do.
     _ON: ClassVar[dict[type[Event], Callable[[Orchestrator, Any, Instant], list[Effect]]]] = {
         ViewLoaded: _view_loaded,
         StoreChanged: _store_changed,
@@ -209,7 +209,7 @@ class Orchestrator:
     }
 
     def _report_corrupt(self) -> list[Effect]:
-        """Say once per revision what could not be read."""
+        """Report each unreadable record once per revision."""
         if not self.view.corrupt:
             self._reported.clear()
             return []

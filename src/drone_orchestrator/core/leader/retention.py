@@ -1,11 +1,11 @@
-"""How history leaves the store: archived first, deleted afterwards, never in the way of deciding.
+"""Retention: finished orders leave the store, archived first and deleted afterwards, without delaying any decision.
 
-The leader retires every order that ended longer than ``retention_s`` ago. One batch is under way at a time: its shell
-archives the histories, and only those that it reports as archived are deleted, each by a fenced commit that compares
-the saga's revision. Whatever goes wrong (a full disk, a lost answer, another leader) leaves orders in the store, and
-they are tried again; a leader that dies between the two halves leaves an order archived once more than needed.
+The leader retires every order that ended longer than ``retention_s`` ago, one batch at a time. The shell archives the
+histories. Only those that it reports as archived are deleted, each by a fenced commit that compares the saga's
+revision. Whatever goes wrong (a full disk, a lost answer, another leader) leaves orders in the store, to be tried
+again. If the leader dies between the two halves, an order is archived once more than needed.
 
-The retention is therefore also the window within which an order's id is known to be taken.
+The retention is therefore also the time for which an order's id is known to be taken.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .effects import Archive, Commit, Effect, Ended, Report
 from .events import Archived, CommitDone
 from .steps import requests_about
 
-#: The wall clock may be set: it is looked at again after this long, whatever it said.
+#: Check the wall clock again after this long, whatever it says: it may be set.
 MAX_WAIT_S = 60.0
 
 
 class Retention:
-    """The leader's clerk. Costs O(log n) per order; holds one small record per order that has ended.
+    """Archives finished orders once they are old enough. O(log n) per order; holds one small record per finished order.
 
-    Without a policy nothing is ever retired.
+    Without a policy it retires nothing.
     """
 
     def __init__(self, view: FleetView, policy: RetentionPolicy | None) -> None:
@@ -37,7 +37,7 @@ class Retention:
         self._policy = policy or RetentionPolicy()
         self._epoch = 0
         self._ended: list[tuple[float, str, int]] = []  # a heap: when, message id, revision of the saga
-        self._known: dict[str, int] = {}  # message id -> revision of the saga, until the view has seen it leave
+        self._known: dict[str, int] = {}  # message id -> revision of the saga, until the view shows that it has left
         self._archiving: Archive | None = None
         self._deleting: dict[int, Ended] = {}  # by commit id
         self._next_id = 1
@@ -46,7 +46,7 @@ class Retention:
         self._tick_at_s: float | None = None
 
     def adopt(self, policy: RetentionPolicy) -> None:
-        """Another policy holds from the next tick on. Raises ``ValueError`` where nothing is ever retired."""
+        """Use ``policy`` from the next tick on. Raises ``ValueError`` if this replica retires nothing."""
         if self._keeps_all:
             raise ValueError("this orchestrator keeps all orders: it has no retention to change")
         self._policy = policy
@@ -60,13 +60,13 @@ class Retention:
             self.saga_changed(message_id)
 
     def end_term(self) -> None:
-        """Forget everything; what is under way is harmless, for it is fenced."""
+        """Forget everything. What is in flight is harmless, because it is fenced."""
         self._epoch = self._failures = 0
         self._ended, self._known, self._archiving, self._deleting = [], {}, None, {}
         self._resume_at_s, self._tick_at_s = float("-inf"), None
 
     def saga_changed(self, message_id: str) -> None:
-        """The order's saga may have changed."""
+        """Follow a possible change of the order's saga."""
         stored = self._view.sagas.get(message_id)
         if not self._epoch or stored is None:
             self._known.pop(message_id, None)
@@ -75,11 +75,11 @@ class Retention:
             heapq.heappush(self._ended, (stored.value.updated_at, message_id, stored.mod_revision))
 
     def next_deadline(self) -> float | None:
-        """When to tick next, by the monotonic clock."""
+        """Return when to tick next, by the monotonic clock."""
         return self._tick_at_s
 
     def tick(self, now: Instant) -> list[Effect]:
-        """Begin the next batch, if one is due and none is under way."""
+        """Begin the next batch, if one is due and none is in flight."""
         self._tick_at_s = None
         if not self._epoch or self._archiving is not None or self._deleting or not self._ended:
             return []
@@ -100,14 +100,14 @@ class Retention:
         return []
 
     def archived(self, event: Archived, now: Instant) -> list[Effect]:
-        """Delete what is on disk; say what cannot be archived, and leave it in the store."""
+        """Delete the orders that are archived; report those that cannot be, and leave them in the store."""
         archive = self._archiving
         if archive is None or archive != event.archive:
             return []
         self._archiving = None
         if event.error:
             self._put_off(archive.orders, now)
-            # Said once, however long it lasts.
+            # Reported once, however long it lasts.
             text = f"history cannot be archived, so it stays in the store: {event.error}"
             return [Report("error", text)] if self._failures == 1 else []
         recovered = [Report("info", "history is archived again")] if self._failures else []
@@ -117,7 +117,7 @@ class Retention:
         return [*recovered, *effects, *(self._retire(o) for o in archive.orders if o.saga.message_id not in refused)]
 
     def commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
-        """The watch takes what is deleted out of the view; what is not deleted is tried again."""
+        """Retry deletions that failed. The watch removes deleted orders from the view."""
         ended = self._deleting.pop(event.commit.commit_id, None)
         if ended is None or event.fate is Fate.SUCCEEDED:
             return []

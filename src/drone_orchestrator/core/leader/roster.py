@@ -1,4 +1,4 @@
-"""Who could fly what now: the drones that are free, the orders that wait, lane by lane, within every bound."""
+"""The roster of a planning round: free drones and waiting orders, lane by lane, within every bound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import breakers
 from .lane_sharing import LaneRound
 from .memory import Drone, LeaderState, Term
 
-#: The drones that are heard are counted so often (s), not in every round of planning.
+#: Interval (s) between counts of live drones; not every planning round.
 CENSUS_PERIOD_S = 0.25
 
 _Place = tuple[str, GeoPoint]  # class of drones, position
@@ -24,10 +24,10 @@ _Rank = tuple[float, str]  # energy, negative; drone id
 
 
 class Roster:
-    """Reads the view and what was heard of the drones; changes nothing but what it notes of breakers' pauses.
+    """Lists free drones by place, and drones that serve another lane.
 
-    It keeps who is free, place by place, and who serves another lane, and looks again only at drones that were touched:
-    a round of planning costs what it can decide on, not what the fleet has.
+    It reads the view and the drones' reports, and changes nothing but its notes on the pauses of breakers. It updates
+    only drones that were touched, so a planning round costs what it can decide, not what the fleet has.
     """
 
     def __init__(self, view: FleetView, state: LeaderState, fleet: FleetSpec, ledger: Ledger) -> None:
@@ -37,28 +37,28 @@ class Roster:
         self._ledger = ledger
         self._touched: dict[str, None] = {}
         self._free: dict[str, tuple[_Place, _Rank]] = {}
-        self._places: dict[_Place, list[_Rank]] = {}  # who is free there, the one with the most energy first
-        self._lent: dict[str, str] = {}  # drone in another lane's service: its class
+        self._places: dict[_Place, list[_Rank]] = {}  # drones that are free there, the one with the most energy first
+        self._lent: dict[str, str] = {}  # drone that serves another lane: its class
         self._living: dict[str, int] = {}
         self._manned: frozenset[str] = frozenset()
         self._counted_at_s = -math.inf
         self._counted = 0
 
     def touch(self, drone_id: str) -> None:
-        """Something about the drone, its reservation or its breaker may have changed."""
+        """Note that the drone, its reservation or its breaker may have changed."""
         self._touched[drone_id] = None
 
     def touch_all(self) -> None:
-        """Anything may have changed."""
+        """Note that anything may have changed."""
         known = (*self._state.drones, *self._view.reservations, *self._free, *self._lent)
         self._touched.update(dict.fromkeys(known))
 
     def lanes(self, term: Term, now: Instant) -> list[LaneRound]:
-        """What each lane has and wants, counting what is still on its way to the store."""
+        """Return the supply and demand of each lane, including commits in flight."""
         for drone_id in self._touched:
             self._update(drone_id, term)
             if drone_id in self._free:
-                # The pause of its breaker begins when it is heard of, not when the drone is wanted.
+                # The pause of its breaker starts when the breaker is seen, not when the drone is needed.
                 self._is_barred(self._state.drones[drone_id], now)
         self._touched.clear()
         self._count(now)
@@ -70,7 +70,7 @@ class Roster:
         for drone_class in self._fleet.classes:
             name = drone_class.name
             allowed = math.floor(drone_class.lend_fraction * self._living.get(name, 0))
-            # A lane that nobody could be found for is not looked through: it may be the one that is flooded.
+            # Skip lanes without a candidate drone: they may be the flooded ones.
             wanted = name in free or (bool(free) and term.waiting.any_open(name))
             orders = term.waiting.most_urgent(name, self._state.policy.plan_orders, now.wall_s) if wanted else []
             lanes.append(
@@ -109,7 +109,7 @@ class Roster:
         return heapq.nsmallest(most, free, key=energy_rank)
 
     def _update(self, drone_id: str, term: Term) -> None:
-        """Whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
+        """Update whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
         self._lent.pop(drone_id, None)
         drone, served = self._state.drones.get(drone_id), term.reserving.get(drone_id)
         if drone is None:
@@ -126,7 +126,7 @@ class Roster:
         self._keep(drone_id, ((report.drone_class, report.position), energy_rank(report)) if free else None)
 
     def _keep(self, drone_id: str, free: tuple[_Place, _Rank] | None) -> None:
-        """Keep where the drone is free, and how it ranks there; ``None``: it is not."""
+        """Keep the drone's place and rank while it is free; ``None``: it is not."""
         known = self._free.get(drone_id)
         if known == free:
             return
@@ -143,7 +143,7 @@ class Roster:
             self._free[drone_id] = free
 
     def _count(self, now: Instant) -> None:
-        """Count the drones that are heard, and the lanes that have any; at most once a period while none is new."""
+        """Count live drones, and the lanes that have any, at most once per period unless a drone is new."""
         drones, is_silent = self._state.drones, self._state.is_silent
         if now.mono_s < self._counted_at_s + CENSUS_PERIOD_S and len(drones) == self._counted:
             return
@@ -153,13 +153,13 @@ class Roster:
         self._living = Counter(d.report.drone_class for d in drones.values() if not is_silent(d, now))
 
     def _is_barred(self, drone: Drone, now: Instant) -> bool:
-        """Whether the drone's breaker is open, and its pause not over by the monotonic clock."""
+        """Return whether the drone's breaker is open and its pause not over, by the monotonic clock."""
         stored = self._view.breakers.get(drone.report.drone_id)
         if stored is None or stored.value.state is not BreakerState.OPEN:
             return False
         breaker = stored.value
         if drone.breaker_pause is None or drone.breaker_pause[0] != stored.mod_revision:
-            # Whatever the clock of the leader that opened it said, no pause is longer than the policy's.
+            # No pause is longer than this policy's, whatever the clock of the leader that opened the breaker said.
             longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._state.policy.breaker)
             pause_s = min(max(breaker.open_until - now.wall_s, 0.0), longest_s)
             drone.breaker_pause = (stored.mod_revision, now.mono_s + pause_s)

@@ -1,4 +1,4 @@
-"""The steps that a leader can ask for: each one transaction of saga, event, reservation and breaker.
+"""Steps that a leader can ask for: each is one transaction of saga, events, reservation and breaker.
 
 Nothing here decides *whether* a step is due: :mod:`.before_loading`, :mod:`.planning_round` and :mod:`.after_loading`
 do.
@@ -19,9 +19,9 @@ from .memory import LeaderState, Retry
 
 S = SagaStatus
 
-#: Two wakes that are no further apart (s) are one.
+#: Two wakes closer than this (s) count as one.
 SAME_TIME_S = 0.02
-#: How many wakes may be left behind before they are cleared away.
+#: Stale wakes that may accumulate before they are cleared.
 SPARE_WAKES = 8
 
 
@@ -63,13 +63,13 @@ class Steps:
         )
 
     def abandoned(self, saga: Saga, reason: str, target: SagaStatus, now: Instant) -> SagaEvent:
-        """The first half of undoing: from here on the saga leads to ``target``."""
+        """Return the event that starts the undoing: from here on the saga leads to ``target``."""
         return self.event(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
 
     def abandon(
         self, saga: Saga, reason: str, target: SagaStatus, now: Instant, breaker: BreakerChange | None = None
     ) -> list[Effect]:
-        """Start undoing. The recall is sent when it is on record, and repeated only where the package may be out."""
+        """Start undoing. The recall is sent once this is recorded, and repeated only if the package may be out."""
         assert saga.drone_id is not None
         term, next_try_s = self._state.current_term, now.mono_s + self._state.policy.recall_retry_s
         recall = RecallGoal(saga.drone_id, saga.message_id, saga.attempt, term.epoch)
@@ -84,7 +84,7 @@ class Steps:
         before: tuple[SagaEvent, ...] = (),
         breaker: BreakerChange | None = None,
     ) -> list[Effect]:
-        """Everything is undone: release the drone, and go where the saga leads."""
+        """Record that everything is undone: release the drone, and go to the saga's target."""
         assert saga.target is not None
         step = self.event(
             saga,
@@ -99,7 +99,7 @@ class Steps:
     def park(
         self, saga: Saga, reason: str, now: Instant, *, release: bool = False, then: tuple[Report, ...] = ()
     ) -> list[Effect]:
-        """The compensation cannot be carried out: it waits for a person. ``release``: it does not need the drone."""
+        """Park the order: its compensation cannot be carried out, so a person decides. ``release``: free its drone."""
         before: tuple[SagaEvent, ...] = ()
         if saga.status is not S.COMPENSATING:
             target = S.CANCELLED if self._view.cancel_of(saga.message_id) else S.PENDING
@@ -109,7 +109,7 @@ class Steps:
         return self.record(step, self.release(saga) if release else None, then=then, before=before)
 
     def resolve(self, saga: Saga, to: SagaStatus, reason: str, now: Instant) -> list[Effect]:
-        """A person has said what became of a parked order's package."""
+        """Record what a person says became of a parked order's package."""
         not_before = self._not_before(saga, now) if to is S.PENDING else 0.0
         step = self.event(saga, sagas.RESOLVED, to, now, reason=reason, not_before=not_before)
         return self.record(step, self.release(saga))
@@ -121,7 +121,8 @@ class Steps:
         )
 
     def release(self, saga: Saga) -> Release | None:
-        """Free the drone. A reservation that has expired does not come back, and may be another order's by now."""
+        """Return the release of the drone; ``None`` if its reservation has expired, because it may serve another order
+        by now."""
         assert saga.drone_id is not None
         entry = self._view.reservation_of(saga)
         return Release(saga.drone_id, entry.mod_revision) if entry else None
@@ -155,16 +156,18 @@ class Steps:
         breaker: BreakerChange | None = None,
         base: Saga | None = None,
     ) -> list[Effect]:
-        """Ask for ``before`` and ``event`` as one transaction; inbox entries that it answers leave with it. ``base``:
-        the saga after ``before``."""
+        """Ask for ``before`` and ``event`` as one transaction, which also deletes the inbox entries they answer.
+
+        ``base``: the saga after ``before``, if the caller knows it.
+        """
         return self._ask(build_transition(self._view, (*before, event), reservation, breaker, base), then)
 
     def discard(
         self, message_id: str, kinds: tuple[Kind, ...] = (Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
     ) -> list[Effect]:
-        """Take requests about an order out of the inbox without a step; nothing where there is none."""
+        """Delete requests about an order from the inbox without a step. Does nothing if there are none."""
         consume = requests_about(self._view, message_id, kinds)
-        # A wish may come before its order does, by another way or a retry.
+        # A cancel request can arrive before its order does (another intake, or a retry).
         unknown = not self._view.has_order(message_id)
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
@@ -178,16 +181,16 @@ class Steps:
         return [Commit(commit_id, term.epoch, change, then)]
 
     def schedule(self, message_id: str, at_mono_s: float) -> None:
-        """Look at the order again then. One that is looked at earlier anyway needs no second wake."""
+        """Reconcile the order at that time. An order that is scheduled for earlier needs no second wake."""
         term = self._state.current_term
         memory = term.of(message_id)
-        # Deadlines are read off the wall clock, which drifts: a little earlier each time is no news.
+        # Deadlines come from the wall clock, which drifts: a slightly earlier time is the same deadline.
         if memory.wake_at_s is not None and at_mono_s >= memory.wake_at_s - SAME_TIME_S:
             return
         memory.wake_at_s = at_mono_s
         heapq.heappush(term.wakes, (at_mono_s, message_id))
         if len(term.wakes) > 2 * len(term.orders) + SPARE_WAKES:
-            # Orders that ended, or were looked at earlier, have left wakes behind.
+            # Orders that ended or were scheduled earlier left stale wakes behind.
             term.wakes = [(a.wake_at_s, m) for m, a in term.orders.items() if a.wake_at_s is not None]
             heapq.heapify(term.wakes)
 
@@ -199,10 +202,10 @@ def build_transition(
     breaker: BreakerChange | None = None,
     base: Saga | None = None,
 ) -> Transition:
-    """``events`` (at least one) on top of the saga as ``view`` has it; inbox entries that they answer leave with them.
-    ``base``: the saga after all of them but the last, for whoever had to find out already.
+    """Return the change of the store that appends ``events`` (at least one) to the order's saga in ``view``.
 
-    Raises :class:`~drone_orchestrator.core.saga.IllegalTransition` where they do not follow.
+    The same transaction deletes the inbox entries that they answer. ``base``: the saga after all events but the last,
+    if the caller knows it. Raises :class:`~drone_orchestrator.core.saga.IllegalTransition` if the events do not follow.
     """
     message_id = events[0].message_id
     saga = base or view.saga_of(message_id)

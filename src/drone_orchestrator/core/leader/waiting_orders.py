@@ -16,7 +16,7 @@ from ..types import Order, Priority
 
 
 class WaitingOrders:
-    """Orders by message id, each in a lane. Iteration is always in an order that depends on the calls alone."""
+    """Orders by message id, each in a lane. The order of iteration depends on the calls alone."""
 
     def __init__(self) -> None:
         self._orders: dict[str, tuple[str, Order]] = {}
@@ -32,11 +32,11 @@ class WaitingOrders:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """The lanes that orders have waited in."""
+        """The lanes that any order has waited in."""
         return tuple(self._rows)
 
     def add(self, order: Order, lane: str, *, begun: bool) -> None:
-        """``begun``: the order has a saga. One that waits already is replaced."""
+        """Add an order, or replace it if it waits already. ``begun``: it has a saga."""
         self.remove(order.message_id)
         self._orders[order.message_id] = (lane, order)
         self._open[lane] += order.drone_class is None
@@ -46,7 +46,7 @@ class WaitingOrders:
             self._not_begun.setdefault(lane, {})[order.message_id] = None
 
     def remove(self, message_id: str) -> str:
-        """The lane in which the order has waited; empty if it has not."""
+        """Remove an order. Returns the lane in which it waited; empty if it did not."""
         if message_id not in self._orders:
             return ""
         lane, order = self._orders.pop(message_id)
@@ -57,18 +57,18 @@ class WaitingOrders:
         return lane
 
     def any_open(self, lane: str) -> bool:
-        """Whether an order of ``lane`` waits that drones of other classes may fly, too."""
+        """Return whether an order waits in ``lane`` that drones of other classes may fly, too."""
         return self._open[lane] > 0
 
     def most_urgent(self, lane: str, most: int, wall_s: float) -> list[PlannedOrder]:
         """Return at most ``most`` orders of ``lane``, the most urgent first (:func:`~..planner.urgency`)."""
         rows = [self._planned(row, wall_s) for row in self._rows.get(lane, {}).values() if row]
-        # Most orders are of one priority, and a row by itself is in order.
+        # Most orders have the same priority, and a row by itself is sorted.
         merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=_most_urgent_first)
         return list(islice(merged, most))
 
     def not_begun(self, lane: str, most: int) -> list[str]:
-        """At most ``most`` orders of ``lane`` that have no saga yet, as they came."""
+        """Return at most ``most`` orders of ``lane`` without a saga, in the order in which they came."""
         return list(islice(self._not_begun.get(lane, {}), max(most, 0)))
 
     def _planned(self, row: list[tuple[float, str]], wall_s: float) -> Iterator[PlannedOrder]:

@@ -1,4 +1,4 @@
-"""The changes of the store that a leader can ask for, and what may become of one."""
+"""Changes of the store that a leader can ask for, and the fates that one may have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class MakeFirm:
-    """Put the reservation back without a lease. Conflicts unless it is unchanged since ``revision``."""
+    """Make the reservation firm: put it without a lease. Conflicts unless it is unchanged since ``revision``."""
 
     drone_id: str
     revision: int
@@ -25,7 +25,7 @@ class MakeFirm:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Delete the reservation, unchanged since ``revision``; ``revision`` 0 means that it must be gone already."""
+    """Delete the reservation, unchanged since ``revision``. ``revision`` 0: it must be gone already."""
 
     drone_id: str
     revision: int
@@ -55,8 +55,8 @@ class BreakerChange:
 class Transition:
     """One saga's step as one indivisible change of the store.
 
-    ``saga`` is the state after ``events``; ``expected_revision`` the mod revision of the stored saga before (0: there
-    must be none). Reservation values are derived from ``saga`` (message id, attempt, epoch).
+    ``saga`` is the state after ``events``, ``expected_revision`` the mod revision of the stored saga before them (0:
+    there must be none). The reservation's value follows from ``saga`` (message id, attempt, epoch).
     """
 
     saga: Saga
@@ -73,9 +73,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Take requests about an order out of the inbox that call for no step any more, at least one.
+    """Delete requests about an order, at least one, that need no step any more.
 
-    ``unknown``: because there is no such order; conflicts where there is one by now.
+    ``unknown``: because there is no such order. Conflicts if there is one by now.
     """
 
     message_id: str
@@ -85,8 +85,8 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """Delete an order that has ended and is archived: its saga, unchanged since ``saga_revision``, all its events, its
-    order id, and what is left of it in the inbox. Its ids are free again."""
+    """Delete a finished, archived order: its saga, unchanged since ``saga_revision``, all its events, its order id, and
+    what the inbox still holds of it. Its ids are free again."""
 
     message_id: str
     order_id: str
@@ -98,10 +98,10 @@ Change = Transition | Discard | Retirement
 
 
 class Fate(str, Enum):
-    """What became of a commit."""
+    """Fate of a commit."""
 
     SUCCEEDED = "succeeded"  # durable at ``revision``
-    CONFLICT = "conflict"  # did not happen: something it builds on has changed
-    FENCED = "fenced"  # did not happen: somebody else is leader
-    UNKNOWN = "unknown"  # it may have happened, or happen yet; the watch will tell
+    CONFLICT = "conflict"  # did not happen: something that it builds on has changed
+    FENCED = "fenced"  # did not happen: another replica leads
+    UNKNOWN = "unknown"  # may have happened, or may still happen; the watch will tell
     UNAVAILABLE = "unavailable"  # did not happen: it was never sent

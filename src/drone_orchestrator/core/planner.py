@@ -1,4 +1,4 @@
-"""What the core and its planners agree on: the interface, the urgency of an order, and which drones are dominated.
+"""Agreements between the core and its planners: the interface, an order's urgency, and which drones are dominated.
 
 Implementations live in ``planning/``; a parameter chooses one.
 """

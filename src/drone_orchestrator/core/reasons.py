@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Consequence(str, Enum):
-    """What a reason means for the order."""
+    """Consequence of a reason for the order."""
 
     FAILS = "fails"  # it ends as FAILED
     PARKS = "parks"  # it waits for a person

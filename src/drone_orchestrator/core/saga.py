@@ -1,8 +1,8 @@
 """The saga of one order as a transition table, and the fold that makes state out of events.
 
-:data:`TRANSITIONS` is the single place that says which step may follow which. ``apply`` refuses everything else, so an
-illegal step cannot reach the store. ``next_event`` makes a saga's next event; state only ever changes by applying one,
-which is what makes a history replayable (invariant I6).
+:data:`TRANSITIONS` is the only place that says which step may follow which. ``apply`` refuses everything else, so an
+illegal step cannot reach the store. ``next_event`` makes a saga's next event. State changes only by applying one, which
+makes a history replayable (invariant I6).
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ TRANSITIONS: dict[tuple[SagaStatus | None, str], frozenset[SagaStatus]] = {
     (S.COMPENSATING, COMPENSATED): frozenset({S.PENDING, S.CANCELLED, S.FAILED}),
     # The drone had dropped the package before the recall reached it.
     (S.COMPENSATING, DELIVERED): frozenset({S.DELIVERED}),
-    # Nobody can say where the package is: a person is called.
+    # The package cannot be found: an alert is raised.
     (S.LOADING, FAILED): frozenset({S.FAILED}),
     (S.IN_TRANSIT, FAILED): frozenset({S.FAILED}),
     (S.COMPENSATING, FAILED): frozenset({S.FAILED}),
-    # The compensation has failed, too. It waits for a person, who has it tried again or says where the package is.
+    # The compensation has failed, too. A person decides: retry it, or say where the package is.
     (S.COMPENSATING, PARKED): frozenset({S.COMPENSATING}),
     (S.COMPENSATING, RETRIED): frozenset({S.COMPENSATING}),
     (S.COMPENSATING, RESOLVED): frozenset({S.PENDING, S.CANCELLED, S.FAILED, S.DELIVERED}),
@@ -59,11 +59,11 @@ TRANSITIONS: dict[tuple[SagaStatus | None, str], frozenset[SagaStatus]] = {
 
 
 class IllegalTransition(ValueError):
-    """The event does not fit the saga: wrong status, wrong number, or another order's."""
+    """The event does not fit the saga: wrong status, wrong number, or of another order."""
 
 
 def begin(order: Order, *, now_s: float, epoch: int) -> SagaEvent:
-    """The first event of an order's saga."""
+    """Return the first event of an order's saga."""
     return SagaEvent(order.message_id, 1, ACCEPTED, now_s, epoch, S.PENDING, order=order)
 
 
@@ -100,7 +100,7 @@ def next_event(
 
 
 def apply(saga: Saga | None, event: SagaEvent) -> Saga:
-    """``saga`` after ``event``. Raises :class:`IllegalTransition` where the table does not allow it."""
+    """Return ``saga`` after ``event``. Raises :class:`IllegalTransition` if the table does not allow it."""
     status = saga.status if saga else None
     if event.to_status not in TRANSITIONS.get((status, event.type), ()):
         raise IllegalTransition(f"{event.message_id}: {event.type} from {_name(status)} to {event.to_status.value}")
@@ -137,7 +137,7 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
 
 
 def fold(events: Iterable[SagaEvent]) -> Saga | None:
-    """The state that a history leads to, ``None`` for an empty one."""
+    """Return the state that a history leads to, ``None`` for an empty one."""
     saga: Saga | None = None
     for event in events:
         saga = apply(saga, event)

@@ -11,7 +11,7 @@ from .wire import rounded_to_float32
 
 
 class SagaStatus(str, Enum):
-    """Where an order stands. The values are what etcd, HTTP and ROS show."""
+    """Status of an order. The values are those that etcd, HTTP and ROS show."""
 
     PENDING = "PENDING"  # accepted; no drone yet, or waiting for its next attempt
     ASSIGNED = "ASSIGNED"  # a drone is reserved for it
@@ -21,7 +21,7 @@ class SagaStatus(str, Enum):
     COMPENSATING = "COMPENSATING"  # steps are being undone, in reverse order
     DELIVERED = "DELIVERED"  # terminal
     CANCELLED = "CANCELLED"  # terminal
-    FAILED = "FAILED"  # terminal, with a reason; somebody is called
+    FAILED = "FAILED"  # terminal, with a reason; an alert is raised
 
     @property
     def is_terminal(self) -> bool:
@@ -29,7 +29,7 @@ class SagaStatus(str, Enum):
 
     @property
     def package_may_be_out(self) -> bool:
-        """Whether the package may have left its depot (it cannot before ``LOADING`` is committed)."""
+        """True if the package may have left its depot (it cannot before ``LOADING`` is committed)."""
         return self in (SagaStatus.LOADING, SagaStatus.IN_TRANSIT)
 
 
@@ -37,7 +37,7 @@ TERMINAL = frozenset({SagaStatus.DELIVERED, SagaStatus.CANCELLED, SagaStatus.FAI
 
 
 class Priority(IntEnum):
-    """How urgent an order is. Zero is unset on the wire and never stored."""
+    """Priority of an order. Zero is unset on the wire and never stored."""
 
     LOW = 1
     NORMAL = 2
@@ -46,7 +46,7 @@ class Priority(IntEnum):
 
 
 class Phase(IntEnum):
-    """What a drone is doing. The numbers are those of ``drone_interfaces/msg/DroneState``."""
+    """Phase of a drone. The numbers are those of ``drone_interfaces/msg/DroneState``."""
 
     UNSPECIFIED = 0
     IDLE = 1
@@ -61,31 +61,31 @@ class Phase(IntEnum):
 
 
 class Outcome(IntEnum):
-    """How a goal ended, in the drone's words. The numbers are those of ``drone_interfaces/msg/DeliveryOutcome``."""
+    """Outcome of a goal, as the drone reports it. The numbers are those of ``drone_interfaces/msg/DeliveryOutcome``."""
 
     UNSPECIFIED = 0
     DELIVERED = 1
     NOT_LOADED = 2  # goal closed; the package never left the depot with this drone
     RETURNED = 3  # the package was brought back
     FAULT_BEFORE_LOADING = 4
-    PACKAGE_MISSING = 5  # a person let the drone fly again; where the package is, the drone cannot say
+    PACKAGE_MISSING = 5  # a person let the drone fly again; the drone cannot say where the package is
 
 
 class BreakerState(str, Enum):
-    """Whether a drone is given orders."""
+    """State of a drone's breaker: it says whether the drone gets orders."""
 
     CLOSED = "closed"
     OPEN = "open"  # it failed too often: none, until a pause has passed
-    HALF_OPEN = "half_open"  # one at a time, until one has succeeded
+    HALF_OPEN = "half_open"  # one order at a time, until one has succeeded
 
 
 class CommandAction(str, Enum):
-    """What a person decides about a parked order."""
+    """A person's decision about a parked order."""
 
-    RETRY = "retry"  # try the compensation again
+    RETRY = "retry"  # retry the compensation
     RETURNED = "returned"  # the package is back in its depot
     DELIVERED = "delivered"  # the customer has it
-    LOST = "lost"  # nobody will find it
+    LOST = "lost"  # it cannot be found
 
 
 class Verdict(IntEnum):
@@ -116,7 +116,7 @@ class GeoPoint:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a customer asked for. Without ``pickup`` it is the region's depot; ``deadline_s`` counts from submission."""
+    """An order as submitted. Without ``pickup`` it is the region's depot; ``deadline_s`` counts from submission."""
 
     message_id: str
     order_id: str
@@ -135,7 +135,7 @@ class Order:
         return None if self.deadline_s is None else self.submitted_at + self.deadline_s
 
     def same_request(self, other: Order) -> bool:
-        """Whether both ask for the same thing. Time and trace do not count, nor what rounding for messages removes."""
+        """Return whether both ask for the same. Time, trace, and what rounding for messages removes do not count."""
         return self._payload() == other._payload() or self._rounded()._payload() == other._rounded()._payload()
 
     def _rounded(self) -> Order:
@@ -159,9 +159,9 @@ class Order:
 class Saga:
     """The stored state of one order: the fold of its events (invariant I6).
 
-    ``target`` is set while ``COMPENSATING``: the status it leads to. ``parked``: the compensation itself has failed and
-    waits for a person's word (:class:`OperatorCommand`). ``not_before`` (wall clock, s) is the end of the back-off of a
-    ``PENDING`` saga. ``journal_id`` is the identity of the drone's journal that got clearance.
+    ``target``, while ``COMPENSATING``, is the status it leads to. ``parked``: the compensation itself has failed, and a
+    person must decide (:class:`OperatorCommand`). ``not_before`` (wall clock, s) ends the back-off of a ``PENDING``
+    saga. ``journal_id`` names the drone's journal that got clearance.
     """
 
     message_id: str
@@ -209,7 +209,7 @@ class SagaEvent:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedOrder:
-    """An order that has ended, as it was in the store: its saga at ``revision``, and all its events, oldest first."""
+    """A finished order as it was in the store: its saga at ``revision`` and all its events, oldest first."""
 
     saga: Saga
     events: tuple[SagaEvent, ...]
@@ -229,7 +229,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """``inbox/cancels/<message_id>``: somebody wants the order cancelled."""
+    """``inbox/cancels/<message_id>``: a request to cancel the order."""
 
     message_id: str
     requested_at: float
@@ -238,7 +238,7 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class OperatorCommand:
-    """``inbox/commands/<message_id>``: what a person decided about a parked order; ``by`` says who."""
+    """``inbox/commands/<message_id>``: a person's decision about a parked order; ``by`` names the person."""
 
     message_id: str
     action: CommandAction
@@ -248,10 +248,10 @@ class OperatorCommand:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """``breakers/<drone_id>``: how a drone has done of late.
+    """``breakers/<drone_id>``: the drone's recent record.
 
-    ``failures`` in a row since the last success; ``trips``: openings in a row, each with a longer pause, which ends at
-    ``open_until`` (wall clock, s). A drone without a record has a closed one.
+    ``failures``: in a row since the last success. ``trips``: openings in a row; each lasts longer than the one before,
+    and ends at ``open_until`` (wall clock, s). A drone without a record has a closed breaker.
     """
 
     drone_id: str
@@ -273,7 +273,7 @@ class LeaderRecord:
 
 @dataclass(frozen=True, slots=True)
 class Corrupt:
-    """A value in the store that could not be decoded. It is set aside and reported; nothing is built on it."""
+    """A value in the store that could not be decoded. It is set aside and reported; nothing is decided on it."""
 
     raw: bytes
     reason: str
@@ -297,7 +297,7 @@ class DeliveryOutcome:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgeOutcome:
-    """Tell the drone that its outcome is on record."""
+    """Acknowledgement that the drone's outcome is on record."""
 
     drone_id: str
     journal_id: str
@@ -308,7 +308,7 @@ class AcknowledgeOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DroneReport:
-    """What a drone says of itself (``drone_states``)."""
+    """A drone's report about itself (``drone_states``)."""
 
     drone_id: str
     drone_class: str
@@ -334,11 +334,12 @@ class DroneReport:
 
 @dataclass(frozen=True, slots=True)
 class DroneClass:
-    """What drones of one class can do, and what its lane (:mod:`drone_orchestrator.core.lanes`) takes.
+    """Capabilities of the drones of one class, and the bounds of its lane (:mod:`drone_orchestrator.core.lanes`).
 
     Power draws are in W at cruise; the energy model is that of :mod:`drone_orchestrator.planning.energy`. The lane lets
-    ``max_waiting`` orders wait and ``max_in_flight`` be between assignment and end; each gateway takes in up to
-    ``intake_rate_per_s``, ``intake_burst`` at once. ``lend_fraction`` of its drones may serve other lanes at a time.
+    ``max_waiting`` orders wait and ``max_in_flight`` be between assignment and end. Each gateway accepts up to
+    ``intake_rate_per_s``, and ``intake_burst`` at once. At most ``lend_fraction`` of the drones serve other lanes at a
+    time.
     """
 
     name: str
@@ -362,8 +363,11 @@ class DroneClass:
 
 @dataclass(frozen=True, slots=True)
 class NoFlyZone:
-    """Ground that no drone may be over: a simple polygon of at least three ``corners`` in order, the last joined to the
-    first. :mod:`drone_orchestrator.core.zones` checks it and judges by it."""
+    """Ground that drones must not fly over: a simple polygon of at least three ``corners``, in order, the last joined
+    to the first.
+
+    :mod:`drone_orchestrator.core.zones` checks it and judges by it.
+    """
 
     name: str
     corners: tuple[GeoPoint, ...]
@@ -371,7 +375,7 @@ class NoFlyZone:
 
 @dataclass(frozen=True, slots=True)
 class FleetSpec:
-    """What the decisions need to know of a region: depot, service radius, drone classes, and where not to fly."""
+    """Description of a region that decisions use: depot, service radius, drone classes, no-fly zones."""
 
     region: str
     depot: GeoPoint
@@ -418,7 +422,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreChange:
-    """Everything that one revision of the store changed, together: transactions are never seen in halves."""
+    """Everything that one revision of the store changed, together: half a transaction is never seen."""
 
     revision: int
     entries: tuple[Entry, ...]

@@ -1,10 +1,10 @@
-"""No-fly zones: whether the straight ways that an order takes keep clear of them.
+"""No-fly zones: they must be clear of the straight ways that an order takes.
 
 Ways and the edges of zones are straight in the plane that touches the ellipsoid at the depot, in which drones fly.
-Touching a zone counts as entering it. A zone reaches from the ground upwards without end.
+Touching a zone counts as entering it. A zone has no upper end.
 
-One order is judged here without arrays; :mod:`drone_orchestrator.planning.zones` judges drones × orders by the same
-arithmetic, operation by operation: an order that is let in here is not held up there by the last bit of a number.
+One order is judged here without arrays. :mod:`drone_orchestrator.planning.zones` judges drones × orders by the same
+arithmetic, operation by operation, so that an order admitted here is not refused there for the last bit of a number.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class InvalidZone(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A zone in the depot's plane: a simple polygon, its corners in order, the last one joined to the first."""
+    """A zone in the depot's plane: a simple polygon, its corners in order, the last joined to the first."""
 
     name: str
     corners: tuple[Place, ...]
@@ -57,7 +57,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The first of an order's ways that meets a zone; ``field`` of the order is the one to change."""
+    """An order's way that meets a zone; changing ``field`` of the order would avoid it."""
 
     field: str
     zone: str
@@ -87,7 +87,8 @@ class Airspace:
             raise InvalidZone(around, "the depot lies in it, so that no drone could ever leave")
 
     def place(self, point: GeoPoint) -> Place:
-        """East and north in metres, (0, 0) for the depot: ``planning.geo.enu_from_geo`` for one point, no numpy."""
+        """Return east and north in metres, (0, 0) for the depot: ``planning.geo.enu_from_geo`` for one point, no
+        numpy."""
         sin_lat, cos_lat, sin_lon, cos_lon = self._sines
         x, y, z = (p - q for p, q in zip(_ecef(point), self._origin, strict=True))
         east = cos_lon * y - sin_lon * x
@@ -95,12 +96,12 @@ class Airspace:
         return east, north
 
     def zone_at(self, point: GeoPoint) -> str | None:
-        """The name of the first zone that ``point`` lies in or on."""
+        """Return the name of the first zone that ``point`` is in or on."""
         place = self.place(point)
         return self.zone_between(place, place)
 
     def zone_between(self, start: Place, end: Place) -> str | None:
-        """The name of the first zone that the straight way from ``start`` to ``end`` enters or touches."""
+        """Return the name of the first zone that the straight way from ``start`` to ``end`` enters or touches."""
         return next((shape.name for shape in self.shapes if _meets(start, end, shape.corners)), None)
 
     def _shape(self, zone: NoFlyZone) -> Shape:
@@ -119,11 +120,11 @@ class Airspace:
 
 
 def airspace(fleet: FleetSpec) -> Airspace:
-    """The zones of ``fleet`` in its depot's plane, worked out once. Raises :class:`InvalidZone`."""
+    """Return the zones of ``fleet`` in its depot's plane, computed once. Raises :class:`InvalidZone`."""
     zones = fleet.no_fly_zones
     last = _last_asked[-1] if _last_asked else None
     if last is not None and last[0] is zones and last[1] is fleet.depot:
-        return last[2]  # thousands of corners are not hashed for each order
+        return last[2]  # hashing thousands of corners for each order would be slow
     space = _airspace(fleet.depot, zones)
     _last_asked.append((zones, fleet.depot, space))
     return space
@@ -153,9 +154,10 @@ def _distance_to_edge(p: Place, q: Place) -> float:
 
 
 def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
-    """The first way of ``order`` that no drone may fly: depot to pickup, on to the destination, back to the depot.
+    """Return the first way of ``order`` that no drone may fly: depot to pickup, on to the destination, back to the
+    depot.
 
-    A recalled package goes back along the second, its drone home along the first. ``None``: all are clear. Raises
+    A recalled package returns along the second, its drone along the first. ``None``: all are clear. Raises
     :class:`InvalidZone`.
     """
     if not fleet.no_fly_zones:
@@ -165,7 +167,7 @@ def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
 
 @lru_cache(maxsize=4096)
 def _blocked_way(space: Airspace, pickup_at: GeoPoint | None, destination_at: GeoPoint) -> Blocked | None:
-    """Asked again whenever an order is looked at, until it has a drone."""
+    """Asked whenever an order is reconciled, until it has a drone."""
     depot, destination = (0.0, 0.0), space.place(destination_at)
     pickup = depot if pickup_at is None else space.place(pickup_at)
     start_name = "pickup" if pickup_at else "depot"
@@ -184,12 +186,12 @@ def _blocked_way(space: Airspace, pickup_at: GeoPoint | None, destination_at: Ge
 
 
 def turn(a: Place, b: Place, c: Place) -> float:
-    """Twice the signed area of the triangle in m²: positive where ``a``, ``b``, ``c`` turn left, 0 on one line."""
+    """Return twice the signed area of the triangle in m²: positive if ``a``, ``b``, ``c`` turn left, 0 on one line."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 def _meets(start: Place, end: Place, corners: Sequence[Place]) -> bool:
-    """Whether the way from ``start`` to ``end`` has a point in the closed polygon."""
+    """Return whether the way from ``start`` to ``end`` has a point in the closed polygon."""
     if not _boxes_meet((start, end), corners):
         return False
     winding = 0
@@ -197,7 +199,7 @@ def _meets(start: Place, end: Place, corners: Sequence[Place]) -> bool:
         side = turn(p, q, start)
         if _segments_meet(start, end, p, q, side):
             return True
-        # The winding number around the start (D. Sunday): edges that pass it upwards on its right, or downwards.
+        # Return the winding number around the start (D. Sunday): edges that pass it upwards on its right, or downwards.
         if p[1] <= start[1] < q[1] and side > 0.0:
             winding += 1
         elif q[1] <= start[1] < p[1] and side < 0.0:
@@ -206,7 +208,7 @@ def _meets(start: Place, end: Place, corners: Sequence[Place]) -> bool:
 
 
 def _segments_meet(a: Place, b: Place, p: Place, q: Place, a_side: float) -> bool:
-    """Closed segments have a common point: each has the other's ends on both sides or on it, and their boxes meet."""
+    """Return whether closed segments meet: each has the other's ends on both sides or on it, and their boxes meet."""
     return turn(a, b, p) * turn(a, b, q) <= 0.0 and a_side * turn(p, q, b) <= 0.0 and _boxes_meet((a, b), (p, q))
 
 
@@ -223,7 +225,7 @@ def _edges(corners: Sequence[Place]) -> list[tuple[Place, Place]]:
 
 
 def _tangle(corners: Sequence[Place]) -> str | None:
-    """What keeps the polygon from being a simple one."""
+    """Return why the polygon is not a simple one."""
     edges = _edges(corners)
     if any(p == q for p, q in edges):
         return "two corners in a row are the same"
@@ -239,7 +241,7 @@ def _tangle(corners: Sequence[Place]) -> str | None:
 
 
 def _ecef(point: GeoPoint) -> tuple[float, float, float]:
-    """Earth-centred coordinates in metres of a point on the ground."""
+    """Return Earth-centred coordinates in metres of a point on the ground."""
     lat, lon = math.radians(point.lat_deg), math.radians(point.lon_deg)
     sin_lat, cos_lat = math.sin(lat), math.cos(lat)
     normal_m = _WGS84_A_M / math.sqrt(1.0 - _WGS84_E2 * sin_lat * sin_lat)

@@ -14,8 +14,8 @@ from .arrays import BoolArray, FloatArray, IndexArray
 
 Solver = Callable[[FloatArray], tuple[IndexArray, IndexArray]]
 
-#: Up to so many pairs the answer is the optimum. On larger matrices the solver takes seconds where costs are nearly
-#: alike, as those of drones in one depot are, and would hold up the leader.
+#: Up to this many pairs the answer is optimal. On larger matrices the solver takes seconds if costs are nearly equal,
+#: as those of drones in one depot are, and would delay the leader.
 EXACT_PAIRS = 256
 BLOCK_PAIRS = 128
 
@@ -23,15 +23,15 @@ _NONE = -1
 
 
 def assign(cost: FloatArray, feasible: BoolArray, room: IndexArray | None = None) -> list[tuple[int, int]]:
-    """Pairs ``(row, column)`` in row order: the most pairs that can be had, at the least total cost.
+    """Return pairs ``(row, column)`` in row order: as many as possible, at the least total cost.
 
-    ``cost`` and ``feasible`` are ``(n, m)``; costs may be negative, must be finite where feasible and are not looked at
-    elsewhere. No column appears twice, and no row more often than it has ``room`` ``(n,)``, which is once where it is
-    not given; a pair that is not feasible never does. Equal input, equal answer.
+    ``cost`` and ``feasible`` are ``(n, m)``. Costs may be negative, must be finite where feasible, and are ignored
+    elsewhere. Every pair is feasible. A column appears at most once, a row at most as often as it has ``room``
+    ``(n,)``, by default once. Equal input gives equal output.
 
-    The number of pairs is always the greatest. The cost is the least where at most :data:`EXACT_PAIRS` rows or columns
-    have a feasible pair, not counting rows with room for all of their columns. With more, columns choose in the order
-    of their best cost, and blocks of :data:`BLOCK_PAIRS` of them then trade their rows for the least cost.
+    The number of pairs is always the maximum. The cost is minimal if at most :data:`EXACT_PAIRS` rows or columns have a
+    feasible pair, not counting rows with room for all of their columns. With more, columns choose in the order of their
+    best cost, and blocks of :data:`BLOCK_PAIRS` of them then trade rows for the least cost.
     """
     each = np.ones(len(cost), dtype=np.intp) if room is None else room
     useful = feasible.sum(axis=1)
@@ -45,10 +45,10 @@ def assign(cost: FloatArray, feasible: BoolArray, room: IndexArray | None = None
 def _beside_plenty(
     cost: FloatArray, usable: BoolArray, plenty: IndexArray, scarce: IndexArray
 ) -> list[tuple[int, int]]:
-    """Each column has the best row of plenty there is; what others are worth is how much better they are.
+    """Give each column the best of the plentiful rows; other rows are worth only what they save compared to it.
 
-    ``scarce``: the other rows, each as often as it has room. Rows that are equal are what the solver is slowest with,
-    and most drones of a fleet at rest are.
+    ``scarce``: the other rows, each as often as it has room. Equal rows slow the solver down most, and most drones of a
+    fleet at rest are equal.
     """
     at_plenty = np.where(usable[plenty], cost[plenty], np.inf)
     best = at_plenty.argmin(axis=0)
@@ -58,7 +58,7 @@ def _beside_plenty(
         apart, worth = usable[scarce], cost[scarce]
         served = row_of != _NONE
         gain = np.where(apart & served, np.maximum(0.0, np.where(served, price, 0.0) - worth), 0.0)
-        # To serve one column more is worth more than whatever could be saved on all the others.
+        # Serving one more column is worth more than all that could be saved on the others.
         least = np.min(worth, where=apart, initial=np.inf)
         above = np.where(apart & ~served, worth - least, 0.0)
         prize = (float(gain.max()) + float(above.max()) + 1.0) * (min(apart.shape) + 1)
@@ -85,7 +85,7 @@ def _one_each(cost: FloatArray, feasible: BoolArray, rows: IndexArray) -> list[t
 
 def _exact(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]:
     above = np.where(usable, cost - np.min(cost, where=usable, initial=np.inf), 0.0)
-    # One forbidden pair must cost more than anything that could be saved by it on all the others.
+    # One forbidden pair must cost more than it could save on all the others.
     forbidden = (float(above.max()) + 1.0) * (min(usable.shape) + 1)
     rows, columns = linear_sum_assignment(np.where(usable, above, forbidden))
     kept = usable[rows, columns]
@@ -93,9 +93,9 @@ def _exact(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]
 
 
 def _one_by_one(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]:
-    """Column by column, the one of least cost first: its best free row, or one that others make room for.
+    """Assign columns one by one, the cheapest first: each gets its best free row, or one that others make room for.
 
-    Columns that can be served together form a matroid, so that this serves the most columns, and the first ones first.
+    Columns that can be served together form a matroid, so this serves the most columns, and the first ones first.
     """
     by_column = np.ascontiguousarray(np.where(usable, cost, np.inf).T)
     search = _Search(np.ascontiguousarray(usable.T))
@@ -133,7 +133,7 @@ class _Search:
         self.is_free[row] = False
 
     def make_room_for(self, column: int) -> None:
-        """Give ``column`` a row by moving others on to rows that are free, if that is possible at all."""
+        """Give ``column`` a row by moving others to free rows, if that is possible."""
         unseen = ~self._hopeless
         reached_from = np.full(unseen.size, _NONE, dtype=np.intp)
         frontier = np.array([column], dtype=np.intp)
@@ -147,7 +147,7 @@ class _Search:
                 self._move_along(int(free[0]), column, reached_from)
                 return
             frontier = self._column_of[reached]
-        # Whoever gets to these rows later gets no further either.
+        # No later search gets further from these rows either.
         self._hopeless = ~unseen
 
     def _move_along(self, row: int, last: int, reached_from: IndexArray) -> None:
@@ -159,10 +159,10 @@ class _Search:
 
 
 def _load_solver() -> Solver:
-    """``scipy.optimize.linear_sum_assignment`` without the rest of ``scipy.optimize``.
+    """Import ``scipy.optimize.linear_sum_assignment`` without the rest of ``scipy.optimize``.
 
-    Importing the package costs 51 MiB of resident memory and 0.4 s; the solver is one extension module that stands
-    alone, and costs 0.1 MiB. Where a version of scipy keeps it elsewhere, the public import does.
+    Importing the package costs 51 MiB of resident memory and 0.4 s. The solver is one extension module that needs
+    nothing else and costs 0.1 MiB. Falls back to the public import if scipy keeps it elsewhere.
     """
     scipy = find_spec("scipy")
     places = scipy.submodule_search_locations if scipy else None

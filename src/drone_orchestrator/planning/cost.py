@@ -1,4 +1,4 @@
-"""What it costs to let a drone fly an order, and to let an order wait.
+"""Costs of letting a drone fly an order, and of letting an order wait.
 
 The objective is weighted time to deliver. An order's weight is its :func:`~drone_orchestrator.core.planner.urgency`, by
 which it was also chosen for planning; its deadline adds pressure while it can still be met.
@@ -18,13 +18,13 @@ from .feasibility import rows_by_class
 from .legs import Legs
 
 PRESSURE_S = 600.0  # a deadline with less slack than this adds weight
-LATE_S = 600.0  # missing the deadline counts as so much more time to deliver
+LATE_S = 600.0  # missing the deadline counts as this much more time to deliver
 MAX_DELIVERY_S = 1e6  # no delivery takes longer
 LEFT_OUT_FACTOR = 2.0  # an order left out counts as delivered this many times later than the slowest pair
 
 
 def delivery_times_s(fleet: FleetSpec, drones: Sequence[DroneReport], legs: Legs) -> FloatArray:
-    """Seconds ``(n, m)`` until drone ``i`` would have dropped order ``j``; infinite for drones of an unknown class."""
+    """Return seconds ``(n, m)`` until drone ``i`` would drop order ``j``; infinite for drones of an unknown class."""
     times_s = np.full(legs.to_pickup_m.shape, np.inf)
     for drone_class, rows in rows_by_class(fleet, drones):
         times_s[rows] = delivery_time_s(legs.to_pickup_m[rows], legs.loaded_m, drone_class)
@@ -32,11 +32,10 @@ def delivery_times_s(fleet: FleetSpec, drones: Sequence[DroneReport], legs: Legs
 
 
 def weights(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArray) -> FloatArray:
-    """Weight ``(m,)`` of each order, > 0, without bound in its age.
+    """Return the weight ``(m,)`` of each order: > 0 and without bound in its age.
 
-    ``times_s`` and ``feasible`` are ``(n, m)``. The pressure of a deadline doubles the weight as the slack that the
-    fastest free drone would leave goes to zero. A deadline that cannot be met any more presses no longer, and the order
-    ages like the others.
+    ``times_s`` and ``feasible`` are ``(n, m)``. A deadline's pressure doubles the weight as the slack left by the
+    fastest free drone goes to zero. A deadline that can no longer be met adds none, and the order ages like the others.
     """
     age_s = _ages_s(orders)
     urgency = np.array([o.urgency for o in orders], dtype=np.float64)
@@ -47,11 +46,12 @@ def weights(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolA
 
 
 def costs(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArray) -> FloatArray:
-    """Cost ``(n, m)`` of letting drone ``i`` fly order ``j``, relative to leaving the order out; 0 where not feasible.
+    """Return the cost ``(n, m)`` of letting drone ``i`` fly order ``j``, relative to leaving it out; 0 where not
+    feasible.
 
-    ``weight * (time + lateness - left_out)``: negative for every feasible pair, and the more so the heavier the order.
-    Being relative is what puts heavy orders first: on plain weighted times, the cheapest orders to fly would be the
-    unimportant ones.
+    It is ``weight * (time + lateness - left_out)``: negative for every feasible pair, and lower for heavier orders.
+    Costs are relative so that heavy orders come first: by plain weighted times, the unimportant orders would be the
+    cheapest.
     """
     left_out_s = LEFT_OUT_FACTOR * (float(np.max(times_s, where=feasible, initial=0.0)) + LATE_S)
     lateness_s = LATE_S * (times_s > _deadlines_s(orders) - _ages_s(orders))
@@ -64,5 +64,5 @@ def _ages_s(orders: Sequence[PlannedOrder]) -> FloatArray:
 
 
 def _deadlines_s(orders: Sequence[PlannedOrder]) -> FloatArray:
-    """Seconds from submission to deadline, infinite where there is none."""
+    """Return seconds from submission to deadline, infinite without one."""
     return np.array([np.inf if o.order.deadline_s is None else o.order.deadline_s for o in orders], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Which drone could fly which order: boolean masks, drones × orders."""
+"""Feasible pairs of drones and orders, as boolean masks, drones × orders."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from .geo import distance_between_m
 from .legs import Legs
 from .zones import clear_of_zones
 
-#: A drone on its way home empty can be given its next order in the air.
+#: An empty drone on its way home can be given its next order in the air.
 AVAILABLE_PHASES = frozenset({Phase.IDLE, Phase.RETURNING})
 
 
 def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order], legs: Legs) -> BoolArray:
-    """Mask ``(n, m)``: drone ``i`` is free, of the class wanted, strong enough, and has the energy for order ``j``.
+    """Return the mask ``(n, m)``: drone ``i`` is free, of the requested class, strong enough, and has the energy for
+    order ``j``.
 
-    Energy: what is in the battery now pays for the way to the pickup, to the destination and back to the depot, and
-    leaves the reserve of the drone's class. A position or energy that is not a number makes nothing feasible. No way of
-    the mission meets a no-fly zone.
+    The energy now in the battery must pay for the way to the pickup, to the destination and back to the depot, and
+    leave the reserve of the drone's class. If a position or energy is not a number, nothing is feasible. No way of the
+    mission may meet a no-fly zone.
     """
     enough: BoolArray = needed_wh(fleet, drones, orders, legs) <= spare_wh(fleet, drones)[:, None]
     return enough
 
 
 def needed_wh(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order], legs: Legs) -> FloatArray:
-    """Energy ``(n, m)`` that order ``j`` takes drone ``i``, in Wh; not a number where it may not fly it at all.
+    """Return the energy ``(n, m)`` that order ``j`` takes drone ``i``, in Wh; not a number if it may not fly it at all.
 
     It depends on class, place and phase of the drone, not on its energy.
     """
@@ -48,14 +49,16 @@ def needed_wh(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[
 
 
 def spare_wh(fleet: FleetSpec, drones: Sequence[DroneReport]) -> FloatArray:
-    """Energy ``(n,)`` above the reserve of the drone's class, in Wh; not a number for one of an unknown class."""
+    """Return the energy ``(n,)`` above the reserve of the drone's class, in Wh; not a number for an unknown class."""
     reserves_wh = {c.name: c.reserve_fraction * c.battery_wh for c in fleet.classes}
     return np.array([d.energy_wh - reserves_wh.get(d.drone_class, np.nan) for d in drones], dtype=np.float64)
 
 
 def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
-    """Whether a drone of some class, full and at the depot, could fly ``order``. Asked once for every order that comes
-    in, so it does without arrays."""
+    """Return whether a drone of some class, full and at the depot, could fly ``order``.
+
+    Asked once for every order that comes in, so it needs no arrays.
+    """
     pickup = order.pickup or fleet.depot
     there_m = distance_between_m(fleet.depot, pickup)
     loaded_m = distance_between_m(pickup, order.destination)
@@ -72,22 +75,22 @@ def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
 
 
 def is_available(drone: DroneReport) -> bool:
-    """Whether the drone could be given an order, were it fit for it."""
+    """Return whether the drone may be given an order at all."""
     return drone.phase in AVAILABLE_PHASES and not drone.package_on_board
 
 
 def within_service(fleet: FleetSpec, legs: Legs) -> BoolArray:
-    """Mask ``(m,)``: both pickup and destination lie within the service radius around the depot."""
+    """Return the mask ``(m,)``: both pickup and destination are within the service radius around the depot."""
     return (legs.back_m <= fleet.service_radius_m) & (legs.depot_to_pickup_m <= fleet.service_radius_m)
 
 
 def wants_class(orders: Sequence[Order], drone_class: DroneClass) -> BoolArray:
-    """Mask ``(m,)``: the order wants this class, or does not mind."""
+    """Return the mask ``(m,)``: the order names this class, or none."""
     return np.array([o.drone_class in (None, drone_class.name) for o in orders], dtype=np.bool_)
 
 
 def rows_by_class(fleet: FleetSpec, drones: Sequence[DroneReport]) -> Iterator[tuple[DroneClass, IndexArray]]:
-    """Each class of the fleet with the indices of its drones; drones of an unknown class are left out."""
+    """Yield each class of the fleet with the indices of its drones; drones of an unknown class are left out."""
     for drone_class in fleet.classes:
         rows = np.array([i for i, d in enumerate(drones) if d.drone_class == drone_class.name], dtype=np.intp)
         if rows.size:

@@ -3,8 +3,8 @@
 Sources: NGA.STND.0036, *World Geodetic System 1984* (ellipsoid); Navipedia, *Transformations between ECEF and ENU
 coordinates* (tangent plane); H. Moritz, *Geodetic Reference System 1980* (mean radius).
 
-The same numbers come out on every processor: a seed of the simulation must be the same history everywhere, and numpy's
-trigonometry and its products of vectors differ in the last bit with the instruction set.
+The same numbers come out on every processor, because a seed of the simulation must give the same history everywhere.
+The last bit of numpy's trigonometry and vector products depends on the instruction set, so they are not used.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ WGS84_E2 = WGS84_F * (2.0 - WGS84_F)  # first eccentricity, squared
 MEAN_RADIUS_M = 6_371_008.8  # (2 a + b) / 3
 
 
-# The C library's instead of numpy's; there are few points, and pairs need none of it.
+# The C library's instead of numpy's: there are few points, and pairs need no trigonometry.
 _sin, _cos, _atan2 = (np.vectorize(f, otypes=[np.float64]) for f in (math.sin, math.cos, math.atan2))
-#: Up to this half chord (a distance of 640 km) the series of the arcsine below is exact to the last bits.
+#: Up to this half chord (a distance of 640 km) the arcsine series below is exact to the last bits.
 _SHORT = 0.05
 
 
@@ -40,14 +40,15 @@ Half = TypeVar("Half", float, FloatArray)
 
 
 class BeyondHorizon(ValueError):
-    """The point of the tangent plane has no ground below it: further from the origin than the Earth's radius."""
+    """There is no ground below the point of the tangent plane: it is further from the origin than the Earth's
+    radius."""
 
 
 def enu_from_geo(lat_deg: ArrayLike, lon_deg: ArrayLike, origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
-    """East and north in metres, in the plane that touches the ellipsoid at ``origin``, of points on the ground.
+    """Return east and north in metres, in the plane that touches the ellipsoid at ``origin``, of points on the ground.
 
-    ``lat_deg`` and ``lon_deg`` broadcast; both results have the broadcast shape. Exact for points on the ellipsoid;
-    at 20 km from the origin, distances in the plane are 3 cm shorter than on the ground.
+    ``lat_deg`` and ``lon_deg`` broadcast; both results have the broadcast shape. Exact for points on the ellipsoid; at
+    20 km from the origin, distances in the plane are 3 cm shorter than on the ground.
     """
     axes, start = _frame(origin)
     offset = _ecef(np.asarray(lat_deg, dtype=np.float64), np.asarray(lon_deg, dtype=np.float64)) - start
@@ -55,7 +56,8 @@ def enu_from_geo(lat_deg: ArrayLike, lon_deg: ArrayLike, origin: GeoPoint) -> tu
 
 
 def geo_from_enu(east_m: ArrayLike, north_m: ArrayLike, origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
-    """Latitude and longitude in degrees of the ground below points of the tangent plane: inverse of ``enu_from_geo``.
+    """Return latitude and longitude in degrees of the ground below points of the tangent plane, as ``enu_from_geo``
+    inverted.
 
     The inputs broadcast; both results have the broadcast shape. Raises :class:`BeyondHorizon`.
     """
@@ -78,10 +80,10 @@ def geo_from_enu(east_m: ArrayLike, north_m: ArrayLike, origin: GeoPoint) -> tup
 
 
 def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lon2_deg: ArrayLike) -> FloatArray:
-    """Great-circle distance in metres on the sphere of mean radius; within 0.6 % of the ellipsoid's.
+    """Return the great-circle distance in metres on the sphere of mean radius; within 0.6 % of the ellipsoid's.
 
     All four inputs broadcast; the result has the broadcast shape. The chord between unit vectors is the haversine
-    formula in other words: as exact for short distances, and it needs no trigonometry per pair.
+    formula in another form: as exact for short distances, without trigonometry per pair.
     """
     first = _unit(np.asarray(lat1_deg, dtype=np.float64), np.asarray(lon1_deg, dtype=np.float64))
     second = _unit(np.asarray(lat2_deg, dtype=np.float64), np.asarray(lon2_deg, dtype=np.float64))
@@ -89,13 +91,13 @@ def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lo
 
 
 def units(points: Sequence[GeoPoint]) -> Unit:
-    """The unit vectors of points, remembered from one call to the next: of most drones they stay the same."""
+    """Return the unit vectors of points. Cached, because most drones stay where they are from one call to the next."""
     table = np.array([_unit_of(point) for point in points], dtype=np.float64).reshape(-1, 3)
     return table[:, 0], table[:, 1], table[:, 2]
 
 
 def distance_of_units_m(first: Unit, second: Unit) -> FloatArray:
-    """:func:`distance_m` of points given by their unit vectors, the same to the last bit. The inputs broadcast."""
+    """Return :func:`distance_m` of points given by unit vectors, the same to the last bit. The inputs broadcast."""
     x, y, z = (p - q for p, q in zip(first, second, strict=True))
     half_chord = np.asarray(np.sqrt(x * x + y * y + z * z) / 2.0)
     angle = _arcsine_series(half_chord)
@@ -110,7 +112,7 @@ def _arcsine_series(half_chord: Half) -> Half:
 
 
 def distance_between_m(first: GeoPoint, second: GeoPoint) -> float:
-    """Great-circle distance of two points in metres: :func:`distance_m` without arrays, the same to the last bit."""
+    """Return the great-circle distance of two points in metres: :func:`distance_m` without arrays, to the last bit."""
     x, y, z = (p - q for p, q in zip(_unit_of(first), _unit_of(second), strict=True))
     half_chord = math.sqrt(x * x + y * y + z * z) / 2.0
     angle = _arcsine_series(half_chord)
@@ -132,7 +134,7 @@ def _unit(lat_deg: FloatArray, lon_deg: FloatArray) -> Unit:
 
 
 def _ecef(lat_deg: FloatArray, lon_deg: FloatArray) -> FloatArray:
-    """Earth-centred coordinates of ground points in metres; shape ``(..., 3)``."""
+    """Return Earth-centred coordinates of ground points in metres; shape ``(..., 3)``."""
     lat, lon = np.radians(lat_deg), np.radians(lon_deg)
     sin_lat, cos_lat = _sin(lat), _cos(lat)
     normal_m = WGS84_A_M / np.sqrt(1.0 - WGS84_E2 * sin_lat * sin_lat)
@@ -143,7 +145,7 @@ def _ecef(lat_deg: FloatArray, lon_deg: FloatArray) -> FloatArray:
 
 
 def _frame(origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
-    """Unit vectors east, north, up as rows, and the origin itself, in Earth-centred coordinates."""
+    """Return unit vectors east, north, up as rows, and the origin itself, in Earth-centred coordinates."""
     lat, lon = math.radians(origin.lat_deg), math.radians(origin.lon_deg)
     sin_lat, cos_lat, sin_lon, cos_lon = math.sin(lat), math.cos(lat), math.sin(lon), math.cos(lon)
     axes = np.array(
@@ -157,6 +159,6 @@ def _frame(origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
 
 
 def _dot(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Product of vectors along the last axis, of three elements, in one order on every machine."""
+    """Return the product of vectors along the last axis, of three elements, in the same order on every machine."""
     product = first * second
     return np.asarray(product[..., 0] + product[..., 1] + product[..., 2])

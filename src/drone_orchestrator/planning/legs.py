@@ -16,15 +16,15 @@ from .geo import distance_of_units_m, units
 class Legs:
     """Ground distances in metres of ``n`` drones and ``m`` orders."""
 
-    to_pickup_m: FloatArray  # (n, m): from where the drone is to where the package waits
+    to_pickup_m: FloatArray  # (n, m): from the drone to the pickup
     loaded_m: FloatArray  # (m,): pickup to destination
     back_m: FloatArray  # (m,): destination to depot
     depot_to_pickup_m: FloatArray  # (m,)
 
 
 def measure(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order]) -> Legs:
-    """Distances of each drone flying each order. A pickup of ``None`` is the depot."""
-    # Most orders wait at the depot: each different pickup is measured once, then spread over its orders.
+    """Return the distances of each drone flying each order. A pickup of ``None`` is the depot."""
+    # Most orders wait at the depot: each distinct pickup is measured once, then spread over its orders.
     places: dict[GeoPoint, int] = {}
     place_of_order = np.array([places.setdefault(o.pickup or fleet.depot, len(places)) for o in orders], dtype=np.intp)
     pickup, destination, depot = units(list(places)), units([o.destination for o in orders]), units([fleet.depot])

@@ -16,13 +16,13 @@ from .feasibility import feasible_with_full_battery, is_available, needed_wh, sp
 from .legs import measure
 from .single import soonest
 
-#: ``(orders, times_s, feasible, drones) -> pairs of indices``; times and mask are ``(n, m)``, a row for each group of
-#: drones that are alike; ``drones`` ``(n,)`` says how many.
+#: ``(orders, times_s, feasible, drones) -> pairs of indices``. Times and mask are ``(n, m)``, with a row per group of
+#: identical drones; ``drones`` ``(n,)`` is the size of each group.
 Choice = Callable[[Sequence[PlannedOrder], FloatArray, BoolArray, IndexArray], list[tuple[int, int]]]
 
 
 class AssignmentPlanner:
-    """Serves as many orders as it can, and of those choices takes the one of least weighted time to deliver."""
+    """Serves as many orders as possible, at the least weighted time to deliver."""
 
     def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
         """See :meth:`Planner.plan`. Sorted by message id."""
@@ -69,7 +69,7 @@ def _plan(
 
 
 def _by_place(drones: Sequence[DroneReport]) -> list[list[DroneReport]]:
-    """Those of one class in one place together: their missions take the same time and energy."""
+    """Group drones of one class in one place: their missions take the same time and energy."""
     places: dict[tuple[str, GeoPoint], list[DroneReport]] = {}
     for drone in drones:
         places.setdefault((drone.drone_class, drone.position), []).append(drone)
@@ -79,9 +79,11 @@ def _by_place(drones: Sequence[DroneReport]) -> list[list[DroneReport]]:
 def _by_ability(
     fleet: FleetSpec, places: Sequence[list[DroneReport]], need_wh: FloatArray
 ) -> tuple[list[list[DroneReport]], list[int], BoolArray]:
-    """The drones that are alike, for they are in one place and have the energy for the same orders: groups of them, the
-    place of each, and what they are fit for ``(groups, m)``. Of one place those who can do least come first: where it
-    makes no other difference, they go."""
+    """Group identical drones (same class, place and feasible orders).
+
+    Returns the groups, the place of each, and the mask ``(groups, m)`` of orders that each can fly. The least capable
+    groups of a place come first, as a tie-break: if it makes no other difference, they fly.
+    """
     alike: list[list[DroneReport]] = []
     place_of: list[int] = []
     masks: list[BoolArray] = []

@@ -1,7 +1,7 @@
-"""One order and the drones that are free, without arrays: most plans are for an order that has just come in.
+"""One order and the free drones, without arrays: most plans are for an order that has just come in.
 
-The arithmetic is that of the other modules here, operation by operation: both ways find the same drones fit, and the
-same one soonest.
+The arithmetic is that of the other modules here, operation by operation, so both ways find the same drones feasible and
+the same one soonest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .zones import any_triangle_meets
 
 
 def soonest(fleet: FleetSpec, drones: Sequence[DroneReport], order: Order) -> DroneReport | None:
-    """The drone that can fly ``order`` and delivers it first; of equals the first in ``drones``. ``None``: none can."""
+    """Return the drone that can fly ``order`` and delivers it first, on ties the first in ``drones``; ``None`` if none
+    can."""
     pickup = order.pickup or fleet.depot
     loaded_m = distance_between_m(pickup, order.destination)
     back_m = distance_between_m(order.destination, fleet.depot)
@@ -47,7 +48,8 @@ def soonest(fleet: FleetSpec, drones: Sequence[DroneReport], order: Order) -> Dr
 
 
 def _way_is_clear(fleet: FleetSpec, drone: GeoPoint, pickup: GeoPoint) -> bool:
-    """See :func:`.zones.clear_of_zones`. Who stands at the depot and loads there has no way to go."""
+    """Return whether the drone's way is clear (:func:`.zones.clear_of_zones`). At the depot, with its pickup there, it
+    has none."""
     if not fleet.no_fly_zones or drone == pickup == fleet.depot:
         return True
     space = airspace(fleet)

@@ -1,6 +1,6 @@
-"""No-fly zones over drones × orders: the ways of :mod:`drone_orchestrator.core.zones`, many at a time.
+"""No-fly zones over drones × orders: the rules of :mod:`drone_orchestrator.core.zones` for many ways at a time.
 
-The arithmetic is that of the core, operation by operation, so that both say the same of the same way.
+The arithmetic is that of the core, operation by operation, so both judge a way alike.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
 from ..core.zones import MAX_ZONES, Airspace, Place, Shape, airspace, blocked_way
 from .arrays import BoolArray, FloatArray, IndexArray
 
-#: So many orders are judged one by one, by what the core remembers of each: that takes less time than arrays.
+#: Up to this many orders are judged one by one, from what the core remembers of each: faster than arrays.
 FEW_ORDERS = 16
 
 
 def clear_of_zones(
     fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order], mask: BoolArray
 ) -> BoolArray:
-    """``mask`` ``(n, m)`` without the pairs that would fly over a zone; pairs that are not in it are not looked at.
+    """Return ``mask`` ``(n, m)`` without the pairs that would fly over a zone. Pairs outside ``mask`` are not examined.
 
-    An order's own ways: depot, pickup, destination, depot, all straight. A drone's: anything in the triangle between
-    where it is, the pickup and the depot. A drone that comes home empty flies on while its next goal is on the way to
-    it, so it turns off from somewhere on its way home; recalled, it turns off to the depot from somewhere on its way to
-    the pickup. Raises :class:`drone_orchestrator.core.zones.InvalidZone`.
+    An order's own ways are straight: depot, pickup, destination, depot. A drone may be anywhere in the triangle of its
+    position, the pickup and the depot: an empty drone on its way home flies on while its next goal is sent, so it turns
+    off somewhere on that way; a recalled one turns home from somewhere on its way to the pickup. Raises
+    :class:`drone_orchestrator.core.zones.InvalidZone`.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:
@@ -52,7 +52,7 @@ def clear_of_zones(
 
 
 def _blocked(space: Airspace, pickup: FloatArray, pickup_of: IndexArray, destination: FloatArray) -> BoolArray:
-    """Mask ``(m,)``: one of the order's own ways meets a zone."""
+    """Return the mask ``(m,)``: one of the order's own ways meets a zone."""
     depot = np.zeros(2)
     return np.asarray(
         any_way_meets(depot, pickup, space.shapes)[pickup_of]
@@ -62,8 +62,10 @@ def _blocked(space: Airspace, pickup: FloatArray, pickup_of: IndexArray, destina
 
 
 def any_way_meets(start: FloatArray, end: FloatArray, shapes: Sequence[Shape]) -> BoolArray:
-    """Mask ``(s,)``: the straight way from ``start`` to ``end`` enters or touches a zone. Both are ``(s, 2)``, or
-    ``(2,)`` for one place, in metres east and north of the depot."""
+    """Return the mask ``(s,)``: the straight way from ``start`` to ``end`` enters or touches a zone.
+
+    Both are ``(s, 2)``, or ``(2,)`` for one place, in metres east and north of the depot.
+    """
     start, end = np.broadcast_arrays(np.atleast_2d(start), np.atleast_2d(end))
     low, high = np.minimum(start, end), np.maximum(start, end)
     met = np.zeros(len(start), dtype=np.bool_)
@@ -76,8 +78,11 @@ def any_way_meets(start: FloatArray, end: FloatArray, shapes: Sequence[Shape]) -
 
 
 def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[Shape]) -> BoolArray:
-    """Mask ``(s,)``: a part of a zone lies in the triangle of ``drone``, ``pickup`` (both ``(s, 2)``) and the depot,
-    which is the origin. The side from the depot to the pickup is not looked at: it is the order's own way."""
+    """Return the mask ``(s,)``: a part of a zone is in the triangle of ``drone``, ``pickup`` (both ``(s, 2)``) and the
+    depot.
+
+    The depot is the origin. The side from the depot to the pickup is left out: it is the order's own way.
+    """
     depot = np.zeros_like(drone)
     low = np.minimum(np.minimum(drone, pickup), 0.0)
     high = np.maximum(np.maximum(drone, pickup), 0.0)
@@ -88,7 +93,7 @@ def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[S
         if not near.size:
             continue
         a, b, c = drone[near], pickup[near], depot[near]
-        # No side meets the zone: then it lies in the triangle as a whole or not at all, and one corner tells.
+        # No side meets the zone, so it is inside the triangle as a whole or not at all: one corner tells.
         turns = np.stack([_turn(p, q, corners[0]) for p, q in ((a, b), (b, c), (c, a))])
         inside = (turns > 0.0).all(axis=0) | (turns < 0.0).all(axis=0)
         met[near] = inside | _ways_meet(a, b, corners) | _ways_meet(a, c, corners)
@@ -96,7 +101,8 @@ def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[S
 
 
 def _ways_meet(start: FloatArray, end: FloatArray, corners: FloatArray) -> BoolArray:
-    """Mask ``(s,)``: the way from ``start`` to ``end`` (``(s, 2)``) meets the polygon ``corners`` ``(k, 2)``."""
+    """Return the mask ``(s,)``: the way from ``start`` to ``end`` (``(s, 2)``) meets the polygon ``corners`` ``(k,
+    2)``."""
     a, b = start[:, None, :], end[:, None, :]  # (s, 1, 2) against edges (k, 2)
     p, q = corners, np.roll(corners, -1, axis=0)
     a_side = _turn(p, q, a)
@@ -113,14 +119,15 @@ def _ways_meet(start: FloatArray, end: FloatArray, corners: FloatArray) -> BoolA
 
 
 def _turn(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
-    """:func:`drone_orchestrator.core.zones.turn`; the inputs broadcast but for their last axis, of length 2."""
+    """Return :func:`drone_orchestrator.core.zones.turn`; the inputs broadcast except for their last axis, of length
+    2."""
     return np.asarray(
         (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
     )
 
 
 def _near(low: FloatArray, high: FloatArray, corners: FloatArray) -> BoolArray:
-    """Mask ``(s,)``: the box from ``low`` to ``high`` meets that of the polygon."""
+    """Return the mask ``(s,)``: the box from ``low`` to ``high`` meets that of the polygon."""
     return np.asarray((low <= corners.max(axis=0)).all(axis=1) & (corners.min(axis=0) <= high).all(axis=1))
 
 
@@ -135,12 +142,12 @@ def _places(space: Airspace, points: Sequence[GeoPoint]) -> FloatArray:
 
 @lru_cache(maxsize=4096)
 def _place(space: Airspace, point: GeoPoint) -> Place:
-    """Most drones stand where they stood, and most pickups are the depot."""
+    """Most drones have not moved, and most pickups are the depot."""
     return space.place(point)
 
 
 def _drones_by_pickup(mask: BoolArray, pickup_of: IndexArray, pickups: int) -> BoolArray:
-    """Mask ``(n, pickups)``: the drone may fly an order that waits there. ``mask`` is ``(n, m)``."""
+    """Return the mask ``(n, pickups)``: the drone may fly an order that waits there. ``mask`` is ``(n, m)``."""
     order = np.argsort(pickup_of, kind="stable")
     starts = np.searchsorted(pickup_of[order], np.arange(pickups))
     return np.asarray(np.logical_or.reduceat(mask[:, order], starts, axis=1))

@@ -1,13 +1,13 @@
-"""What the machine of one drone takes in, gives out and writes down.
+"""Events, effects and journal entries of one drone's machine.
 
-*Events* tell the machine what happened, *effects* what to do, *entries* are what it writes to its journal.
+*Events* tell the machine what happened, *effects* tell the shell what to do, *entries* are written to the journal.
 
 The shell's duties:
 
-* carry out effects in the order in which they come; a :class:`WriteJournal` is on disk (fsync) before the next effect
-  is begun. If it cannot be written, carry out nothing more and die;
+* carry out effects in the order in which they come. A :class:`WriteJournal` is on disk (fsync) before the next effect
+  begins. If it cannot be written, carry out nothing more and exit;
 * answer :class:`AskClearance` with :class:`ClearanceAnswered`, or not at all: the machine asks again;
-* sense the flight controller about ten times a second and tell it as :class:`FlightSensed`, after the commands given
+* read the flight controller about ten times a second, and report it as :class:`FlightSensed` after the commands given
   before have reached it.
 """
 
@@ -22,7 +22,7 @@ from ..types import AcknowledgeOutcome, DeliveryOutcome, GeoPoint, Order, Outcom
 
 @dataclass(frozen=True, slots=True)
 class GoalRequested:
-    """A leader of ``epoch`` wants the order flown."""
+    """The leader of ``epoch`` sends the order as a goal."""
 
     order: Order
     attempt: int
@@ -31,8 +31,10 @@ class GoalRequested:
 
 @dataclass(frozen=True, slots=True)
 class RecallRequested:
-    """A leader wants the goal closed, or its package back. An action's cancel carries no epoch: the shell then passes
-    the highest seen."""
+    """A leader recalls the goal: close it, or bring its package back.
+
+    An action's cancel carries no epoch, so the shell passes the highest one seen.
+    """
 
     message_id: str
     attempt: int
@@ -41,7 +43,7 @@ class RecallRequested:
 
 @dataclass(frozen=True, slots=True)
 class ClearanceAnswered:
-    """Some process answered a request for clearance; whether it counts is for the machine to judge."""
+    """A replica answered a request for clearance; the machine judges whether the answer counts."""
 
     verdict: Verdict
     epoch: int
@@ -61,7 +63,7 @@ class LeaderHeard:
 
 @dataclass(frozen=True, slots=True)
 class FlightSensed:
-    """What the flight controller says. ``fault`` is a machine-readable reason to stay on the ground, or ``""``."""
+    """Reading of the flight controller. ``fault``: machine-readable reason to stay on the ground, or ``""``."""
 
     at_target: bool
     payload_on_board: bool
@@ -70,12 +72,12 @@ class FlightSensed:
 
 @dataclass(frozen=True, slots=True)
 class LiftGrounding:
-    """A person has looked at the drone and lets it fly again."""
+    """A person has checked the drone and lets it fly again."""
 
 
 @dataclass(frozen=True, slots=True)
 class DroneTick:
-    """Nothing happened; time passed."""
+    """Time passed, and nothing else happened."""
 
 
 DroneEvent = (
@@ -87,14 +89,14 @@ DroneEvent = (
 
 @dataclass(frozen=True, slots=True)
 class EpochRaised:
-    """A higher epoch was seen; nothing of a lower one counts any more."""
+    """A higher epoch was seen. Messages of lower ones no longer count."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class GoalAccepted:
-    """The goal is the current one. Raises the highest epoch to ``epoch`` too."""
+    """The goal is the current one. This also raises the highest epoch to ``epoch``."""
 
     order: Order
     attempt: int
@@ -103,7 +105,7 @@ class GoalAccepted:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """Intent to load: clearance of ``epoch`` has come. From here the package may be on board."""
+    """Intent to load: clearance of ``epoch`` has arrived. From here the package may be on board."""
 
     message_id: str
     attempt: int
@@ -120,7 +122,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Dropping:
-    """Intent to let the package go at its destination. A recall is too late now."""
+    """Intent to drop the package at its destination. A recall is too late now."""
 
     message_id: str
     attempt: int
@@ -128,7 +130,7 @@ class Dropping:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The package is to be brought back."""
+    """The package must be brought back."""
 
     message_id: str
     attempt: int
@@ -144,7 +146,7 @@ class Unloading:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The goal has ended so. It accepts no clearance any more, and is never begun again."""
+    """The goal ended with this outcome. It accepts no further clearance and never restarts."""
 
     message_id: str
     attempt: int
@@ -155,7 +157,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A leader has the outcome on record; only that the goal is closed is remembered."""
+    """A leader has the outcome on record. All that is kept is that the goal is closed."""
 
     message_id: str
     attempt: int
@@ -192,7 +194,7 @@ Entry = (
 
 @dataclass(frozen=True, slots=True)
 class WriteJournal:
-    """Make ``entry`` durable; nothing that comes after it may happen before."""
+    """Make ``entry`` durable before any later effect begins."""
 
     entry: Entry
 
@@ -215,7 +217,7 @@ class AnswerRecall:
 
 @dataclass(frozen=True, slots=True)
 class AskClearance:
-    """Ask whoever leads whether the package may be loaded."""
+    """Ask the leader whether the package may be loaded."""
 
     message_id: str
     attempt: int
@@ -225,7 +227,7 @@ class AskClearance:
 
 @dataclass(frozen=True, slots=True)
 class GoalEnded:
-    """Tell whoever waits for the goal's result."""
+    """Report the goal's result to its client."""
 
     outcome: DeliveryOutcome
 
@@ -239,14 +241,14 @@ class Fly:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Take the package of ``payload_kg`` on board; the payload sensor tells when it is."""
+    """Load the package of ``payload_kg``; the payload sensor shows when it is on board."""
 
     payload_kg: float
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Let the package go; the payload sensor tells when it has gone."""
+    """Drop the package; the payload sensor shows when it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something an operator should see. ``level`` is ``info``, ``warning`` or ``error``."""
+    """A message to the operator. ``level`` is ``info``, ``warning`` or ``error``."""
 
     level: str
     text: str

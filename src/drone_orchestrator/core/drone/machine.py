@@ -1,11 +1,10 @@
-"""The machine of one drone: decides what the drone does next, and does nothing itself.
+"""The machine of one drone: it decides what the drone does next, and does nothing itself.
 
-The rules that keep a package from leaving its depot twice are in here: a drone loads only on a clearance for its
-current goal, attempt and journal, from an epoch not lower than the highest that it has seen; intent is written down
-before the act; a closed goal is never taken up again. After a restart the journal and the payload sensor together say
-where the package is.
+Here are the rules that keep a package from leaving its depot twice. A drone loads only on a clearance for its current
+goal, attempt and journal, from an epoch not lower than the highest it has seen. Intent is journalled before the act. A
+closed goal is never reopened. After a restart the journal and the payload sensor together say where the package is.
 
-:data:`STAGES` is the single place that says which phase may follow which.
+:data:`STAGES` is the only place that says which phase may follow which.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ STAGES: dict[Phase, frozenset[Phase]] = {
     P.GROUNDED: frozenset(P) - {P.UNSPECIFIED, P.IDLE, P.AWAITING_CLEARANCE},
 }
 
-#: What the payload sensor must say in a phase; a phase in which it may change is missing.
+#: Payload expected in a phase. Phases in which it may change are missing.
 _PAYLOAD_EXPECTED: dict[Phase, bool] = {
     P.IDLE: False,
     P.TO_PICKUP: False,
@@ -74,16 +73,17 @@ _PAYLOAD_EXPECTED: dict[Phase, bool] = {
     P.TO_DESTINATION: True,
 }
 
-#: A drone with so many outcomes that no leader has acknowledged takes no more goals.
+#: A drone with this many unacknowledged outcomes takes no more goals.
 MAX_UNACKNOWLEDGED = 64
 
 
 class IllegalStage(RuntimeError):
-    """The machine was about to make a step that :data:`STAGES` does not allow: a defect, never an input's fault."""
+    """The machine was about to make a step that :data:`STAGES` does not allow: a defect, never the fault of an
+    input."""
 
 
 class DroneMachine:
-    """Decides for one drone. Begin with the first :class:`FlightSensed`: until then every goal is refused."""
+    """Decides for one drone. Until the first :class:`FlightSensed` it refuses every goal."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class DroneMachine:
         self._effects: list[DroneEffect] = []
 
     def adopt(self, policy: DronePolicy) -> None:
-        """Another policy holds from the next period on."""
+        """Use ``policy`` from the next period on."""
         self._policy = policy
 
     @property
@@ -120,7 +120,7 @@ class DroneMachine:
         return self._durable
 
     def step(self, event: DroneEvent, now: Instant) -> list[DroneEffect]:
-        """Take in ``event``; what to do, in order."""
+        """Process ``event``; return what to do, in order."""
         match event:
             case GoalRequested():
                 self._goal_requested(event, now)
@@ -143,11 +143,11 @@ class DroneMachine:
         return effects
 
     def next_deadline(self) -> float | None:
-        """When (monotonic, s) the machine wants a :class:`DroneTick` at the latest, ``None`` for no wish."""
+        """Return when a :class:`DroneTick` is due at the latest (monotonic, s); ``None`` if none is."""
         return self._ask_at_s if self._phase is P.AWAITING_CLEARANCE else None
 
     def report(self, position: GeoPoint, energy_wh: float) -> DroneReport:
-        """What the drone says of itself, at ``position`` with ``energy_wh`` left."""
+        """Return the drone's report, at ``position`` and with ``energy_wh`` left."""
         goal = self._durable.goal
         return DroneReport(
             drone_id=self.drone_id,
@@ -218,7 +218,7 @@ class DroneMachine:
         else:
             self._raise_epoch(event.epoch)
             if not goal.cleared:
-                # Closed in the journal before it is answered: no clearance counts any more.
+                # Close it in the journal before answering: from here on no clearance counts.
                 self._close(Outcome.NOT_LOADED, Reason.RECALLED, now)
                 self._effects.append(AnswerRecall(True))
                 self._fly_home()
@@ -251,7 +251,7 @@ class DroneMachine:
             return
         if event.epoch > self._durable.highest_epoch:
             self._raise_epoch(event.epoch)
-            self._ask_at_s = now.mono_s  # a new leader: what the old one was asked may never be answered
+            self._ask_at_s = now.mono_s  # a new leader: requests to the old one may never be answered
         reported = {(o.message_id, o.attempt, o.outcome) for o in self._durable.outcomes}
         for ack in event.acknowledged:
             mine = (ack.drone_id, ack.journal_id) == (self.drone_id, self._journal_id)
@@ -272,7 +272,7 @@ class DroneMachine:
             self._ground(event.fault, now)
             return
         if first_look:
-            return  # sensed before the commands that were just given: `at_target` is of an older target
+            return  # read before the commands just given: `at_target` refers to an older target
         expected = _PAYLOAD_EXPECTED.get(self._phase)
         if expected is not None and expected != event.payload_on_board:
             self._ground(Reason.PACKAGE_MISSING if expected else Reason.PACKAGE_NOT_CLEARED, now)
@@ -280,7 +280,7 @@ class DroneMachine:
         self._advance(now)
 
     def _advance(self, now: Instant) -> None:
-        """Go on where the flight controller says that an act or a leg is done."""
+        """Continue when the flight controller reports that an act or a leg is done."""
         goal, sensed = self._durable.goal, self._sensed
         if self._phase is P.RETURNING:
             if sensed.at_target:
@@ -295,7 +295,7 @@ class DroneMachine:
             self._close(Outcome.DELIVERED, "", now)
             self._fly_home()
         elif self._phase is P.BRINGING_BACK and not sensed.payload_on_board:
-            if self._acting or goal.unloading:  # put down before a restart, it may be sensed after it
+            if self._acting or goal.unloading:  # a package put down before a restart may be sensed after it
                 self._close(Outcome.RETURNED, Reason.RECALLED, now)
                 self._fly_home()
             else:
@@ -304,7 +304,7 @@ class DroneMachine:
             self._act_at_target(goal, now)
 
     def _act_at_target(self, goal: Goal, now: Instant) -> None:
-        """The drone has arrived; begin what it came for, intent first."""
+        """Begin what the drone came for, now that it has arrived; journal the intent first."""
         match self._phase:
             case P.TO_PICKUP:
                 self._become(P.AWAITING_CLEARANCE)
@@ -323,10 +323,10 @@ class DroneMachine:
                 self._act(Drop())
 
     def _take_stock(self, now: Instant, *, after_person: bool = False) -> None:
-        """The first look after a start: journal and payload sensor together say where the package is.
+        """Find out where the package is after a start, from journal and payload sensor together.
 
-        After a person was at the drone (``after_person``) an empty one says nothing any more of a package that had been
-        cleared: it may have been dropped, not loaded, or taken away by hand.
+        After a person was at the drone (``after_person``), an empty bay no longer tells what became of a package that
+        had been cleared: it may have been dropped, not loaded, or removed by hand.
         """
         goal, loaded = self._durable.goal, self._sensed.payload_on_board
         if self._durable.grounded:
@@ -350,7 +350,7 @@ class DroneMachine:
             self._take_stock_empty(goal, now)
 
     def _take_stock_empty(self, goal: Goal, now: Instant) -> None:
-        """Clearance is journalled, and the payload sensor says empty."""
+        """Decide what an empty bay means when the journal has a clearance."""
         if goal.dropping:
             self._close(Outcome.DELIVERED, "", now)
             self._fly_home()
@@ -369,7 +369,7 @@ class DroneMachine:
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def _carry(self, goal: Goal) -> None:
-        """The package is on board: on, or back."""
+        """Fly on with the package on board, or back."""
         if goal.recalled:
             self._bring_back(goal)
             return
@@ -391,7 +391,8 @@ class DroneMachine:
         self._effects.append(Fly(self._depot))
 
     def _ground(self, reason: str, now: Instant) -> None:
-        """Stay down. A goal without clearance ends, for its package was not taken; any other is kept, for a person."""
+        """Stay on the ground. A goal without clearance ends, as its package was not loaded; any other is kept for a
+        person."""
         if self._durable.goal is not None and not self._durable.goal.cleared:
             self._close(Outcome.FAULT_BEFORE_LOADING, reason, now)
         self._write(Grounded(str(reason)))

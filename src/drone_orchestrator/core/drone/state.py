@@ -1,7 +1,7 @@
-"""What a drone remembers through a restart: the fold of its journal.
+"""Durable state of a drone: the fold of its journal.
 
-``apply`` is the only way in which the durable state changes, so what the running machine believes is by construction
-what a restarted one reads.
+The durable state changes only by ``apply``, so what a running machine believes is by construction what a restarted one
+reads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .events import (
     Unloading,
 )
 
-#: How many closed goals are remembered; the oldest acknowledged ones are forgotten first.
+#: Closed goals that are remembered; the oldest acknowledged ones are forgotten first.
 MAX_CLOSED = 256
 
 
@@ -65,12 +65,12 @@ class DurableState:
     grounded: str = ""
 
     def closed_attempt(self, message_id: str) -> int:
-        """The highest attempt at the order that is closed; 0 for none."""
+        """Return the highest closed attempt at the order; 0 if there is none."""
         return next((attempt for each, attempt in self.closed if each == message_id), 0)
 
 
 def fold(entries: Iterable[Entry]) -> DurableState:
-    """The state that a journal leads to. Raises :class:`IllegalEntry`."""
+    """Return the state that a journal leads to. Raises :class:`IllegalEntry`."""
     state = DurableState()
     for entry in entries:
         state = apply(state, entry)
@@ -78,7 +78,7 @@ def fold(entries: Iterable[Entry]) -> DurableState:
 
 
 def compact(state: DurableState) -> list[Entry]:
-    """The shortest journal that folds to ``state``."""
+    """Return the shortest journal that folds to ``state``."""
     entries: list[Entry] = [EpochRaised(state.highest_epoch)] if state.highest_epoch else []
     entries += [Acknowledged(message_id, attempt) for message_id, attempt in state.closed]
     entries += [Closed(o.message_id, o.attempt, o.outcome, o.at, o.reason) for o in state.outcomes]
@@ -102,7 +102,7 @@ def compact(state: DurableState) -> list[Entry]:
 
 
 def apply(state: DurableState, entry: Entry) -> DurableState:
-    """``state`` after ``entry``. Raises :class:`IllegalEntry` where it does not follow."""
+    """Return ``state`` after ``entry``. Raises :class:`IllegalEntry` if it does not follow."""
     match entry:
         case EpochRaised(epoch):
             return replace(state, highest_epoch=max(state.highest_epoch, epoch))

@@ -17,7 +17,7 @@ HISTORIES = sorted((Path(__file__).resolve().parent / "histories").glob("*.json"
 
 
 def changes_of(path: Path) -> list[StoreChange]:
-    """What the file holds, decoded; each record must be written as the very bytes that were read."""
+    """Decode the file; each record must be written as exactly the bytes that were read."""
     document = json.loads(path.read_text(encoding="utf-8"))
     keys, changes = Keys(document["region"]), []
     for change in document["changes"]:

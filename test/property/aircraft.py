@@ -41,7 +41,7 @@ class PackageMishap(AssertionError):
 
 @dataclass
 class Packages:
-    """Where each order's package is: in the depot (if nothing is said), with a drone, at its customer, or lost."""
+    """The place of each order's package: in the depot (by default), with a drone, at its customer, or lost."""
 
     places: dict[str, str] = field(default_factory=dict)
     drops: dict[str, int] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Aircraft:
         return self.step(FlightSensed(airframe.legs_left == 0, airframe.payload, airframe.fault), now)
 
     def step(self, event: DroneEvent, now: Instant, *, dies_after: int | None = None) -> list[DroneEffect]:
-        """What the program sends on ``event``; it dies after as many effects as ``dies_after`` says."""
+        """Return the effects that the program sends on ``event``; it dies after ``dies_after`` of them."""
         if self.machine is None:
             return []
         self._look_at_clearance(event)
@@ -215,7 +215,7 @@ class Aircraft:
     # --- what must hold at every entry and act ------------------------------------------------------------------
 
     def _look_at_clearance(self, event: DroneEvent) -> None:
-        """Whether ``event`` is a clearance that counts, judged by the journal alone."""
+        """Return whether ``event`` is a clearance that counts, judged by the journal alone."""
         durable = self.durable
         if isinstance(event, ClearanceAnswered) and durable.goal is not None:
             mine = (event.message_id, event.attempt, event.journal_id) == (*durable.goal.key, self.journal_id)

@@ -1,4 +1,4 @@
-"""How hard the properties are tried: ``HYPOTHESIS_PROFILE=thorough`` looks for longer, and elsewhere every time."""
+"""Effort of the property tests: ``HYPOTHESIS_PROFILE=thorough`` searches longer, and elsewhere every time."""
 
 from __future__ import annotations
 

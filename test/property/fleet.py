@@ -75,7 +75,7 @@ STEP_S = 0.5
 
 @dataclass
 class Network:
-    """What becomes of a message: lost, doubled, or late, each with a probability."""
+    """Fate of a message: lost, doubled, or late, each with a probability."""
 
     rng: random.Random = field(default_factory=lambda: random.Random(0))
     lost: float = 0.0
@@ -309,7 +309,7 @@ class Fleet(World):
         raise AssertionError(f"the fleet does not come to rest: {self.sagas()} {self.packages}")
 
     def _people_look(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether nothing is left to do."""
         open_sagas = [saga for saga in self.sagas().values() if not saga.status.is_terminal]
         for saga in open_sagas:
             if saga.parked:

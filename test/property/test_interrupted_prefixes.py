@@ -25,7 +25,7 @@ from drone_orchestrator.store.memory import MemoryDriver
 
 @dataclass(frozen=True)
 class Instant:
-    """What there was, besides the store, when a revision was written."""
+    """The world besides the store at the moment when a revision was written."""
 
     mono_s: float
     packages: Packages

@@ -1,6 +1,6 @@
-"""The one validator of all intakes: HTTP, DDS service, signed topic and command line hand their documents to it.
+"""The one validator of all intakes: HTTP, DDS service, signed topic and command line pass their documents to it.
 
-Whatever comes in, :func:`parse_order` returns an order or raises :class:`InvalidOrder`; never anything else.
+For any input, :func:`parse_order` returns an order or raises :class:`InvalidOrder`, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_CLASS_LENGTH = 32
 ORDER_ID_PATTERN = r"[A-Za-z0-9._-]+"
 CLASS_NAME_PATTERN = r"[A-Za-z][A-Za-z0-9_-]*"
 
-#: Makes message ids out of idempotency keys. Never change it: the same key would make another order.
+#: Namespace of message ids made from idempotency keys. Never change it: the same key would make another order.
 KEY_NAMESPACE = uuid.UUID("6f1c9a52-0d7e-5b38-9c44-2a7f3de1b605")
 
 FIELDS = frozenset(
@@ -49,7 +49,7 @@ _EARTH_MEAN_RADIUS_M = 6_371_008.8
 
 
 class Code(str, Enum):
-    """Why a document was refused, for programs."""
+    """Machine-readable reason why a document was refused."""
 
     MISSING = "missing"
     WRONG_TYPE = "wrong_type"
@@ -66,10 +66,10 @@ class Code(str, Enum):
 
 
 class InvalidOrder(ValueError):
-    """The document is no order that this fleet takes.
+    """The document is not an order that this fleet accepts.
 
-    ``field`` is the dotted path of the culprit, such as ``destination.lat``, ``""`` for the document itself; ``code``
-    is for programs, ``reason`` for people. All three are safe to show and to encode, whatever came in.
+    ``field`` is the dotted path of the culprit, such as ``destination.lat``, or ``""`` for the document itself.
+    ``code`` is for programs, ``reason`` for people. All three are safe to show and to encode, whatever the input was.
     """
 
     def __init__(self, field: str, reason: str, code: Code) -> None:
@@ -82,10 +82,10 @@ class InvalidOrder(ValueError):
 def parse_order(
     document: Mapping[str, object], *, now_s: float, new_id: str | Callable[[], str], trace_context: str = ""
 ) -> Order:
-    """The order that ``document`` (decoded JSON, fields as in ``POST /orders``) asks for.
+    """Return the order that ``document`` (decoded JSON, fields as in ``POST /orders``) describes.
 
-    ``now_s`` (wall clock) becomes ``submitted_at``. ``new_id`` is the message id, or makes one, where the document
-    brings none. An optional field that is ``None`` counts as not given. Raises :class:`InvalidOrder`.
+    ``now_s`` (wall clock) becomes ``submitted_at``. ``new_id`` is the message id, or makes one, if the document has
+    none. An optional field that is ``None`` counts as absent. Raises :class:`InvalidOrder`.
     """
     _check_fields(document, "", FIELDS)
     message_id = document.get("message_id")
@@ -106,7 +106,7 @@ def parse_order(
 
 
 def parse_message_id(value: object, field: str = "message_id") -> str:
-    """A UUID in canonical text form, any case, as lower case. Raises :class:`InvalidOrder`."""
+    """Return a UUID in canonical text form, in any case, as lower case. Raises :class:`InvalidOrder`."""
     text = _text(value, field)
     if not is_uuid(text):
         raise InvalidOrder(field, "must be a UUID such as 123e4567-e89b-42d3-a456-426614174000", Code.BAD_FORMAT)
@@ -114,10 +114,10 @@ def parse_message_id(value: object, field: str = "message_id") -> str:
 
 
 def message_id_from_key(key: str) -> str:
-    """The message id that an idempotency key stands for: always the same one.
+    """Return the message id of an idempotency key: always the same one for a key.
 
-    1–128 printable characters. A key that is a UUID *is* the message id, so that an order may be repeated over another
-    intake. Raises :class:`InvalidOrder` for the field ``idempotency_key``.
+    A key has 1 to 128 printable characters. A key that is a UUID *is* the message id, so that an order may be repeated
+    over another intake. Raises :class:`InvalidOrder` for the field ``idempotency_key``.
     """
     field = "idempotency_key"
     text = _text(key, field)
@@ -131,7 +131,8 @@ def message_id_from_key(key: str) -> str:
 
 
 def check_serviceable(order: Order, fleet: FleetSpec, capable: Callable[[FleetSpec, Order], bool]) -> None:
-    """Refuse what no drone of this fleet could ever fly. ``capable`` is the planner's. Raises :class:`InvalidOrder`."""
+    """Refuse an order that no drone of this fleet could ever fly. ``capable`` is the planner's. Raises
+    :class:`InvalidOrder`."""
     classes = [c for c in fleet.classes if order.drone_class in (None, c.name)]
     if not classes:
         known = ", ".join(c.name for c in fleet.classes) or "none"
@@ -188,7 +189,7 @@ def _order_id(value: object) -> str:
         raise InvalidOrder("order_id", "must not be empty", Code.MISSING)
     if len(text) > MAX_ORDER_ID_LENGTH:
         raise InvalidOrder("order_id", f"must have at most {MAX_ORDER_ID_LENGTH} characters", Code.TOO_LONG)
-    # "." and ".." would be eaten by whoever normalises the path of a URL.
+    # "." and ".." would vanish when a client or proxy normalises the path of a URL.
     if not _ORDER_ID.fullmatch(text) or text in (".", ".."):
         raise InvalidOrder("order_id", "may have letters, digits, '.', '_' and '-' only", Code.BAD_FORMAT)
     return text
@@ -232,7 +233,7 @@ def _number(value: object, field: str, *, upto: float, least: float = -math.inf,
         raise InvalidOrder(field, f"must be a number, not {_kind(value)}", Code.WRONG_TYPE)
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidOrder(field, "must be finite", Code.NOT_FINITE)
-    # Compared before it is converted: an integer may be too large for a float.
+    # Compare before converting: an integer may be too large for a float.
     if not (least <= value <= upto and value > above):
         bounds = f"above {above:g} and at most {upto:g}" if least == -math.inf else f"from {least:g} to {upto:g}"
         raise InvalidOrder(field, f"must be {bounds}", Code.OUT_OF_RANGE)
@@ -255,7 +256,8 @@ def _text(value: object, field: str) -> str:
 
 
 def _kind(value: object) -> str:
-    """The JSON name of a value's type; the value itself is never shown: it may be huge, deep or not encodable."""
+    """Return the JSON name of a value's type. The value itself is never shown: it may be huge, deep or not
+    encodable."""
     names = {dict: "an object", list: "an array", str: "text", bool: "a truth value", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
 
@@ -266,7 +268,7 @@ def _shown(name: object) -> str:
 
 
 def _distance_m(first: GeoPoint, second: GeoPoint) -> float:
-    """Great-circle distance by the haversine formula; :mod:`drone_orchestrator.planning.geo` for one pair, no numpy."""
+    """Return the great-circle distance by the haversine formula: ``planning.geo`` for one pair, without numpy."""
     lat1, lat2 = math.radians(first.lat_deg), math.radians(second.lat_deg)
     half_lat, half_lon = (lat2 - lat1) / 2, math.radians(math.remainder(second.lon_deg - first.lon_deg, 360.0)) / 2
     h = math.sin(half_lat) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin(half_lon) ** 2

@@ -1,4 +1,4 @@
-"""How fast a lane's queue gets shorter, and what a full lane says about when to come back."""
+"""The speed at which a lane's queue gets shorter, and the retry interval that a full lane gives."""
 
 from __future__ import annotations
 

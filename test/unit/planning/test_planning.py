@@ -1,4 +1,4 @@
-"""Who flies what: only what can be flown, the important and the old first, and nobody for ever last."""
+"""Plans: feasible ones only, important and old orders first, and none left out forever."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_drones_in_one_place_share_the_orders_whatever_their_energy(planner: Pla
 
 @both
 def test_those_with_little_energy_fly_what_is_near(planner: Planner) -> None:
-    """In one place, whoever can do least goes where it makes no other difference."""
+    """The least capable drone of a place goes if it makes no other difference."""
     full, low = LIGHT.battery_wh, 0.4 * LIGHT.battery_wh
     drones = [drone(f"d{i}", energy_wh=full if i % 2 else low) for i in range(6)]
     near = [wanted(f"near{i}", destination=at(500.0, 0.0), priority=Priority.URGENT) for i in range(3)]

@@ -1,4 +1,4 @@
-"""Breakers: a drone that fails again and again gets no orders for a while, whoever leads, and earns its way back."""
+"""Breakers: a drone that fails repeatedly gets no orders for a while, under any leader, and recovers by success."""
 
 from __future__ import annotations
 

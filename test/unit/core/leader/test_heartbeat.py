@@ -143,7 +143,7 @@ def test_a_leave_that_is_told_late_does_not_unseat_the_successor(world):
 
 
 def test_lost_elections_of_long_ago_do_not_delay_the_next_try():
-    """Whoever has lost races before tries as soon again as anybody, once a leader was seen in between."""
+    """A replica that lost races retries as soon as any other, once it saw a leader in between."""
     election = Election(LeaderRecord("r", "r-1", 0.0), POLICY)
     leader = Entry(Kind.LEADER, "", LeaderRecord("other", "o-1", 0.0), 5)
     waits_s = []

@@ -371,7 +371,7 @@ def test_a_parked_order_costs_no_wakes() -> None:
 
 
 def test_returned_is_refused_while_a_grounded_drone_says_that_it_has_the_package() -> None:
-    """Whoever lifts the grounding would send it on its way with the package."""
+    """Lifting the grounding would send the drone on its way with the package."""
     world = make_world()
     order = parked(world, "drone_grounded_with_package")
     reports(world, "warning")

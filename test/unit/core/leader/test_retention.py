@@ -300,7 +300,7 @@ def test_an_answer_that_belongs_to_an_earlier_office_is_ignored(world: World) ->
 
 def test_an_order_is_retired_once_however_late_the_view_sees_it_leave() -> None:
     retention, saga = one_ended(RetentionPolicy(RETENTION_S))
-    retention.saga_changed(saga.message_id)  # the own commit and its echo both tell
+    retention.saga_changed(saga.message_id)  # its own commit and the watch's echo both report it
     now = Instant(0.0, 1000.0 + 2 * RETENTION_S)
     [archive] = retention.tick(now)
     assert isinstance(archive, Archive) and len(archive.orders) == 1

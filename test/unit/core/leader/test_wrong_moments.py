@@ -1,4 +1,4 @@
-"""What is said at the wrong time or about something else, and what a leader must not pile up meanwhile."""
+"""Messages at the wrong time or about something else, and memory that must not grow meanwhile."""
 
 from __future__ import annotations
 

@@ -290,8 +290,12 @@ def param_file(name: str) -> str:
 _CLI = """`fleetctl` runs, watches and checks a fleet. Without ROS 2 it is `.venv/bin/fleetctl`, with ROS 2
 `ros2 run drone_orchestrator fleetctl`.
 
-- *Exit code*: 0 done; 1 a check failed; 2 a usage or precondition error, with one line on stderr; 130 ended
-  by Ctrl-C.
+- *Exit code*: 0 done; 1 a check failed; 2 a usage or precondition error, or a defect, with one line on stderr; 130
+  ended by Ctrl-C. A traceback is never shown; that of a defect is kept in a file that the line names.
+- *Ctrl-C*: the first stops the command in order, and says what it waits for. The second ends it at once: it kills every
+  process that the command started, and removes its temporary folders.
+- *Environment*: no proxy variable affects connections to a fleet on this machine. Values of `ROS_DOMAIN_ID` and
+  `RMW_IMPLEMENTATION` with which ROS cannot start are refused in one line.
 - *`--json`* on any command that ends: one JSON object, alone on the last line of stdout; text for people goes to
   stderr.
 - *Which fleet*: `--etcd`, else `ETCD_ENDPOINTS`, else the one that `fleetctl up` runs on this machine, else

@@ -1,1 +1,1 @@
-"""The command line: fleetctl."""
+"""The command line, fleetctl: ``commands/`` declares the commands, the other modules carry them out."""

@@ -40,5 +40,6 @@ class LifecycleControl:
         answered = threading.Event()
         future.add_done_callback(lambda _: answered.set())
         until_s = time.monotonic() + timeout_s
-        while not answered.wait(0.05) and time.monotonic() < until_s and not self._closing.is_set():
-            pass
+        while not answered.wait(0.05) and time.monotonic() < until_s:
+            if self._closing.is_set():
+                raise Unreachable("the gateway stopped and cannot receive the answer")

@@ -30,7 +30,6 @@ OURS = (
     "drone_orchestrator.cli.interrupts",
     "drone_orchestrator.cli.main",
     "drone_orchestrator.cli.output",
-    "drone_orchestrator.cli.trial.fault_kinds",
     "drone_orchestrator.core",  # pure, and quick to import
     "drone_orchestrator.simulation.profile",
 )

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from ..context import UserPath, json_option, positive
-from ..trial.fault_kinds import KINDS
 from .deferred import runs
+from .fault_kinds import KINDS
 
 
 class _Kinds(click.ParamType):

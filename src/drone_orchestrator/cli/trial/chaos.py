@@ -26,10 +26,10 @@ from ...core.types import SagaStatus
 from ...store.codec import event_to_dict
 from ...verification.records import CheckReport
 from ..audit import print_report
+from ..commands.fault_kinds import KINDS
 from ..fleet_run import cause, running
 from ..output import Failure, Output
 from . import faults, network_namespaces, progress, timeline
-from .fault_kinds import KINDS
 from .network_namespaces import NamespaceNetwork, NoNamespace
 from .run_record import Fault, Observer
 from .shop import Habits, HttpShop

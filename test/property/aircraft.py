@@ -1,6 +1,6 @@
-"""A drone for tests: real machine and journal, a simple flight controller, and packages that are somewhere for real.
+"""A drone for tests: real machine and journal, a simple flight controller, and packages with a physical place.
 
-Where the packages are is told by nobody's records but by what the drones physically did: the test's own witness.
+The places of packages follow from what the drones physically did, not from anybody's records.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LEG_TICKS = 2
 
 
 class PackageMishap(AssertionError):
-    """A package was taken, or let go, where no rule allows it."""
+    """A package was loaded or dropped where no rule allows it."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Packages:
 
 @dataclass
 class Airframe:
-    """The flight controller: it goes on while the program that commands it is dead. A new leg breaks off an act."""
+    """A flight controller that carries on while the program that commands it is dead. A new leg interrupts an act."""
 
     target: GeoPoint | None = None
     legs_left: int = 0
@@ -102,7 +102,7 @@ class Aircraft:
         return f"journal-{len(self.journals)}-of-{self.drone_id}"
 
     def start(self) -> None:
-        """The program starts and reads its journal."""
+        """Start the program, which reads its journal."""
         self.durable = fold(self.entries)
         self.machine = DroneMachine(
             self.drone_id,
@@ -131,7 +131,7 @@ class Aircraft:
         return self.machine.report(position, energy_wh) if self.machine else None
 
     def sense(self, now: Instant) -> list[DroneEffect]:
-        """Time passes: the flight controller gets on, and the program looks at it."""
+        """Let time pass: the flight controller progresses, and the program reads it."""
         self._fly()
         airframe = self.airframe
         return self.step(FlightSensed(airframe.legs_left == 0, airframe.payload, airframe.fault), now)
@@ -206,7 +206,7 @@ class Aircraft:
             self.airframe.payload = False
 
     def taken_off(self) -> None:
-        """A person takes the package off the drone and carries it to the depot."""
+        """Let a person take the package off the drone and carry it to the depot."""
         message_id = self.packages.with_drone(self.drone_id)
         if message_id is not None:
             self.packages.places[message_id] = DEPOT

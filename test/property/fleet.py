@@ -193,7 +193,7 @@ class Fleet(World):
                 super()._carry_out(replica, effect)
 
     def _decided(self, replica: Replica, epoch: int) -> None:
-        """A decision of a leader's must lie within its lease, and no other replica may ever act on its epoch."""
+        """Check that a leader's decision is within its lease, and that no other replica ever acts on its epoch."""
         assert self.led.setdefault(epoch, replica.name) == replica.name, f"two replicas act on epoch {epoch}"
         if self.mono_s >= self._valid_until_s.get(replica.name, 0.0):
             self.late_decisions.append(f"{replica.name}, {self.mono_s} s, {self._valid_until_s.get(replica.name)} s")
@@ -207,7 +207,7 @@ class Fleet(World):
         self.on_their_way += [deliver] * (2 if chance > 1.0 - self.network.doubled else 1)
 
     def deliver(self) -> None:
-        """Whatever is on its way and not late arrives; what that causes to be sent is under way then."""
+        """Deliver the messages that are due; what they cause to be sent is in flight afterwards."""
         due, self.on_their_way = self.on_their_way, []
         for message in due:
             if self.network.rng.random() < self.network.late:
@@ -247,7 +247,7 @@ class Fleet(World):
     # --- time ---------------------------------------------------------------------------------------------------
 
     def fly(self, steps: int = 1, step_s: float = STEP_S) -> None:
-        """Time passes: drones fly and tell of themselves, leaders are heard, messages arrive, replicas decide."""
+        """Let time pass: drones fly and report, leaders are heard, messages arrive, replicas decide."""
         for _ in range(steps):
             self.mono_s += step_s
             for drone in self.drones.values():
@@ -274,7 +274,7 @@ class Fleet(World):
         return {entry.id: entry.value for entry in found if isinstance(entry.value, Saga)}
 
     def answer_parked(self, message_id: str) -> bool:
-        """A person looks where the package is and says so; a drone that has it, or may load it, is grounded first."""
+        """Let a person find the package and report it; a drone that has it, or may load it, is grounded first."""
         drone = self.drones.get(self.packages.place(message_id))
         if drone is not None:
             if drone.machine is None or drone.machine.phase is not Phase.GROUNDED:
@@ -290,7 +290,7 @@ class Fleet(World):
         self._to_drone(drone.drone_id, LiftGrounding())
 
     def calm_down(self, most_steps: int = 700) -> None:
-        """Everything works again and people do their part, until every order has ended and the inbox is empty."""
+        """Let everything work again, and people do their part, until every order has ended and the inbox is empty."""
         self.network = Network()
         self.hanging.clear()
         self.hears_late.clear()

@@ -1,4 +1,4 @@
-"""Pauses grow, stay bounded and are the same everywhere; a breaker never keeps a drone out for ever."""
+"""Pauses grow, stay bounded and are the same everywhere; a breaker never keeps a drone out forever."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from drone_orchestrator.core.types import AcknowledgeOutcome, Instant, Outcome, 
 ORDERS = [make_order(1), make_order(2, pickup=make_order(1).destination), make_order(3, package_weight_kg=99.0)]
 orders = st.sampled_from(ORDERS)
 attempts = st.integers(0, 4)
-# Mostly what a leader in office would say; sometimes of a stale one, a later one, or nonsense.
+# Mostly messages of the current leader; sometimes of a stale one, a later one, or nonsense.
 epoch_steps = st.sampled_from([0, 0, 0, 0, 1, 1, -1, -2, -99])
 dies = st.sampled_from([None, None, None, None, 0, 1, 2, 3])
 

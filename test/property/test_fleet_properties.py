@@ -1,4 +1,4 @@
-"""Whatever fails, in any order: the invariants hold, and once it is calm every order comes to its end."""
+"""Under any failures, in any order, the invariants hold; once it is calm every order comes to its end."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def recording() -> Recording:
     _until(fleet, "m2", SagaStatus.IN_TRANSIT)
     fleet.intake.request_cancel(CancelRequest("m2", fleet.now.wall_s))
     fleet.fly(24)
-    fleet.intake.submit(make_order(4, package_weight_kg=50.0))  # nobody can fly it
+    fleet.intake.submit(make_order(4, package_weight_kg=50.0))  # no drone can fly it
     fleet.intake.submit(make_order(5))  # its drone breaks down with the package
     _until(fleet, "m5", SagaStatus.IN_TRANSIT)
     drone = fleet.drones[str(fleet.sagas()["m5"].drone_id)]

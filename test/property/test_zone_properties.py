@@ -132,7 +132,7 @@ def test_the_mask_is_what_one_pair_alone_says(
 
     expected = [[bool(without[i, j]) and clear(d, o) for j, o in enumerate(orders)] for i, d in enumerate(drones)]
     assert mask.tolist() == expected
-    # A drone at the depot is kept from nothing but what is refused at the door: nothing waits for ever.
+    # A drone at the depot is barred only from what is refused at the door: no order waits forever.
     assert mask[0].tolist() == [
         bool(without[0, j]) and blocked_way(fleet, order) is None for j, order in enumerate(orders)
     ]

@@ -1,4 +1,4 @@
-"""Lanes: which one an order belongs to, and a count per lane that agrees with a recount whatever has happened."""
+"""Lanes: the one an order belongs to, and counts per lane that always agree with a recount."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No-fly zones: which orders are refused for them, which drones are kept from them, and which zones are no zones."""
+"""No-fly zones: orders that they refuse, drones that they bar, and zones that are not valid."""
 
 from __future__ import annotations
 

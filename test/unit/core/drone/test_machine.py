@@ -1,4 +1,4 @@
-"""The drone's machine: who may pick up, what is written before what, and what a restart makes of it."""
+"""The drone's machine: clearance before loading, journal before act, and what a restart makes of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fold of a drone's journal, and random lives of a drone against what must never happen."""
+"""The fold of a drone's journal, and random lives of a drone checked against what must never happen."""
 
 from __future__ import annotations
 

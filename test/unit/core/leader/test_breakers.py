@@ -94,7 +94,7 @@ def breaker_of(world: World, drone_id: str = "drone_1") -> Breaker | None:
 
 
 def open_breaker(world: World, order: Order) -> Breaker:
-    """The drone is heard, and takes no goal."""
+    """A drone that is heard but accepts no goal."""
     world.run()
     world.intake.submit(order)
     for _ in range(60):
@@ -180,14 +180,14 @@ def test_a_clock_that_is_set_back_does_not_keep_a_breaker_open_for_longer_than_i
     world.wall_offset_s = -3600.0
     world.add_replica("successor")
     world.pass_time(8.0, hear=[make_report()])
-    # The order's own pause runs first: only then is anybody asked whether the drone may fly.
+    # The order's own pause runs first; the drone's breaker matters only after it.
     longest_s = DispatchPolicy().retry_cap_s + pause_s(breaker.trips, "drone_1", BreakerPolicy())
     world.pass_time(longest_s + 1.0, hear=[make_report()])
     assert world.saga(order).attempt >= 4
 
 
 def test_the_longest_pause_begins_when_a_breaker_is_heard_of_though_other_drones_take_all_orders() -> None:
-    """Its leader's clock was an hour ahead. Beside a drone with more energy, nobody wants this one for a while."""
+    """Its leader's clock was an hour ahead. Another drone with more energy is preferred for a while."""
     world = World()
     world.run()
     breaker = Breaker("drone_1", B.OPEN, 1, 3, 1, world.now.wall_s + 3600.0)
@@ -295,7 +295,7 @@ def test_an_ordinary_delivery_writes_no_breaker() -> None:
 
 
 def test_a_reservation_that_expires_though_its_drone_is_heard_is_not_held_against_it() -> None:
-    """The store was away, or nobody led."""
+    """The store was away, or there was no leader."""
     world = World()
     order = dispatch(world, make_order())
     world.backend.expire_lease_of("/drone_orchestrator/sf/assignments/drone_1")

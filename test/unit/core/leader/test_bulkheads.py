@@ -1,4 +1,4 @@
-"""Bulkheads in the leader: a flood in one lane costs that lane only; bounds count what is on its way, too."""
+"""Bulkheads in the leader: a flood in one lane costs that lane only; bounds include commits in flight."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def reserved(world: World) -> dict[str, str]:
 
 
 def busy_fleet(world: LaneWorld, light: int, heavy: int) -> list[DroneReport]:
-    """Every drone's word: it is on its way to the pickup of what it is reserved for, or free."""
+    """Every drone's report: on its way to the pickup of its order, or free."""
     held, out = reserved(world), []
     for drone_class, count in ((LIGHT, light), (HEAVY, heavy)):
         for number in range(count):
@@ -50,7 +50,7 @@ def busy_fleet(world: LaneWorld, light: int, heavy: int) -> list[DroneReport]:
 
 
 def heavy_latencies(flood: int, accept_orders: int = 64) -> list[float]:
-    """Seconds from submission to assignment of heavy orders, each of which comes right after ``flood`` light ones."""
+    """Seconds from submission to assignment of heavy orders, each submitted right after ``flood`` light ones."""
     policy = DispatchPolicy(goal_retry_s=60.0, accept_orders=accept_orders)
     world = LaneWorld([LIGHT, HEAVY], policy, commits_per_step=64)
     world.pass_time(1.0, step_s=STEP_S)
@@ -135,7 +135,7 @@ def test_a_named_class_is_kept_even_if_another_could_help() -> None:
 
 
 def flights(world: LaneWorld) -> int:
-    """Light orders between assignment and end, as the store has them."""
+    """Light orders in the store between assignment and end."""
     sagas = [world.intake.find(f"m{n}") for n in range(40)]
     states = [v.saga.status for v in sagas if v is not None and v.saga is not None]
     return sum(not s.is_terminal and s is not S.PENDING for s in states)
@@ -235,7 +235,7 @@ def test_a_clock_that_is_ahead_in_the_shop_gives_no_advantage_and_no_harm() -> N
 
 
 def test_an_order_that_no_drone_can_fly_now_does_not_stand_in_the_way_of_the_next() -> None:
-    """One place in the lane, half a battery, and the most pressing order is too far for it."""
+    """One place in the lane, half a battery, and the most urgent order is too far for it."""
     world = LaneWorld([replace(LIGHT, max_in_flight=1)])
     world.run()
     far = light_order(1, destination=GeoPoint(37.7577 + 0.065, -122.3876), submitted_at=0.0)

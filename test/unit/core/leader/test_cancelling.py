@@ -31,7 +31,7 @@ S = SagaStatus
 
 
 def in_inbox(world: World, order: Order) -> Order:
-    """Submitted while nobody leads."""
+    """Submitted while there is no leader."""
     world.crash(world.replicas[0])
     world.intake.submit(order)
     return order
@@ -201,7 +201,7 @@ def test_a_deadline_that_passes_before_loading_ends_the_order_and_frees_the_dron
 def test_a_clearance_that_is_asked_for_after_the_deadline_is_refused() -> None:
     world = World()
     order = dispatch(world, make_order(deadline_s=5.0))
-    world.wall_offset_s = 60.0  # the clock is set before anybody looks
+    world.wall_offset_s = 60.0  # the clock is set before the order is reconciled
     world.ask_clearance(1, "drone_1", order, 1)
     assert [a.verdict for a in world.leader.take(AnswerClearance)] == [Verdict.REFUSED]
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "deadline_exceeded")

@@ -1,4 +1,4 @@
-"""The election as a machine: who tries when, and that no word about another leadership counts."""
+"""The election as a machine: when a replica tries, and that messages about another leadership do not count."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_news_of_another_leadership_s_lease_is_not_heard() -> None:
 def test_a_lease_counts_from_when_its_refresh_was_sent() -> None:
     e, policy = leader(7), ElectionPolicy()
     e.lease_refreshed(LeaseRefreshed(7, 1.0))
-    e.lease_refreshed(LeaseRefreshed(7, 0.5))  # an older answer that comes late takes nothing away
+    e.lease_refreshed(LeaseRefreshed(7, 0.5))  # an older answer that arrives late takes nothing away
     end_s = 1.0 + policy.lease_ttl_s - policy.safety_margin_s
     assert e.expire(at(end_s - 0.01)) == []
     assert [type(effect) for effect in e.expire(at(end_s))] == [StopLeading, Resign]
@@ -195,7 +195,7 @@ def test_a_standby_that_misses_heartbeats_looks_at_once_and_after_being_wrong_no
     assert any(isinstance(effect, Campaign) and effect.over_epoch == 5 for effect in e.tick(key(5, OTHER), at(0.1)))
     e.campaign_done(CampaignDone(8, 0.1), at(0.2))
     e.tick(key(8), at(0.3))
-    e.tick(key(9, OTHER), at(1.0))  # replaced soon: it was itself that could not hear
+    e.tick(key(9, OTHER), at(1.0))  # replaced soon: it was the one that could not be heard
     e.leader_silent(LeaderSilent(9))
     e.tick(key(9, OTHER), at(2.0))
     deadline = e.next_deadline()
@@ -221,7 +221,7 @@ def test_a_standby_that_hears_no_drone_lets_others_take_a_free_office_for_a_whil
     assert e.tick(None, at(10.0), warm=False) == []
     assert e.next_deadline() == 11.0
     assert e.tick(None, at(10.9), warm=False) == []
-    [campaign] = e.tick(None, at(11.0), warm=False)  # nobody else wants it
+    [campaign] = e.tick(None, at(11.0), warm=False)  # no other replica wants it
     assert isinstance(campaign, Campaign)
 
 
@@ -243,7 +243,7 @@ def test_it_lets_others_replace_a_silent_leader_and_does_it_in_the_end() -> None
 def test_the_pause_begins_anew_with_each_vacancy() -> None:
     e = cold_standby()
     assert e.tick(None, at(10.0), warm=False) == []
-    assert e.tick(key(6, OTHER), at(10.5), warm=False) == []  # somebody was faster
+    assert e.tick(key(6, OTHER), at(10.5), warm=False) == []  # another replica was faster
     assert e.next_deadline() is None
     assert e.tick(key(6, None), at(20.0), warm=False) == []
     assert e.next_deadline() == 21.0

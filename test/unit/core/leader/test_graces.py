@@ -1,4 +1,4 @@
-"""Graces and budgets are this leader's own: a fresh view does not begin them anew, a person's `retry` does."""
+"""Graces and budgets belong to a term: a new view does not restart them, a person's `retry` does."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_a_heartbeat_that_comes_after_all_lifts_the_suspicion(world):
 
 
 def test_a_standby_that_is_cut_off_causes_one_needless_handover_in_thirty_seconds(world):
-    """It hears no leader whatsoever, and nobody hears it; each that is cut off from it takes the office back."""
+    """It hears no leader, and no replica hears it; each one that is cut off from it takes leadership back."""
     deaf = standbys(world)[0]
     taken_at_s = []
     while world.mono_s < 300.0:
@@ -121,7 +121,7 @@ def test_a_suspicion_of_a_leader_that_has_just_resigned_costs_no_time(world):
 
 
 def test_a_leader_that_takes_its_leave_is_replaced_at_once_and_that_is_no_suspicion(world):
-    """However many take their leave one after another: nobody can be wrong about it, so it uses up no suspicion."""
+    """Any number of farewells in a row: a farewell is never a mistake, so it uses up no suspicion."""
     for _ in range(6):
         leaving, epoch = world.leader, world.leader.core.epoch
         for replica in standbys(world):

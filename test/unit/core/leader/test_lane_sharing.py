@@ -1,4 +1,4 @@
-"""Allotment: each lane gets its own drones first, then what others may lend; every bound holds."""
+"""Sharing of drones: each lane gets its own first, then what others may lend; every bound holds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_who_may_carry_is_class_and_payload() -> None:
 
 
 class Greedy:
-    """Pairs the first drone with the first order, and so on: as eager as a planner can be."""
+    """A planner that pairs the first drone with the first order, and so on: as eager as one can be."""
 
     def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
         return [Pairing(w.order.message_id, d.drone_id) for d, w in zip(drones, orders, strict=False)]
@@ -152,7 +152,7 @@ def test_whatever_the_planner_wants_every_bound_holds(shape: list[tuple[int, int
 
 
 class Counting(AssignmentPlanner):
-    """Notes how many orders each plan looked at."""
+    """A planner that notes how many orders each plan considered."""
 
     def __init__(self) -> None:
         self.looked_at: list[int] = []

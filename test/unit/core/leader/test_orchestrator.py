@@ -1,4 +1,4 @@
-"""The orchestrator's core on the in-memory store: one order's way, failures on it, and changes of leader."""
+"""The orchestrator's core on the in-memory store: the way of an order, failures on it, and changes of leader."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_of_more_free_drones_than_a_round_of_planning_sees_those_with_the_most_e
 
 
 def test_drones_that_cannot_be_asked_do_not_hide_those_that_stand_beside_them():
-    """Of drones in one place no more are looked at than orders wait, but none of those that are silent."""
+    """Of the drones in one place no more are considered than orders wait, and none that are silent."""
     world = World()
     for number in range(4):
         world.hear(make_report(f"silent_{number}", energy_wh=550.0))
@@ -484,7 +484,7 @@ def test_cancelling_before_loading_frees_the_drone_at_once(world):
 
 
 def test_a_leader_that_is_behind_recalls_no_drone_from_its_successors_goal(world):
-    """Woken from a hang, it hears of a goal that it knows nothing of, before it hears that it was replaced."""
+    """Woken from a hang, it hears of an unknown goal before it hears that it was replaced."""
     world.run()
     epoch = world.leader.core.epoch
     report = make_report(phase=Phase.TO_PICKUP, message_id="order-of-the-successor", attempt=1)

@@ -158,7 +158,7 @@ def test_a_grounded_drone_is_parked_at_the_end_of_its_grace_without_any_other_oc
 
 # --- the commands ---------------------------------------------------------------------------------------------------
 
-#: What a person may say, and where it leads an order whose target is PENDING.
+#: The commands of a person, and where each leads an order whose target is PENDING.
 DECISIONS = {
     CommandAction.RETURNED: S.PENDING,
     CommandAction.DELIVERED: S.DELIVERED,
@@ -180,7 +180,7 @@ def test_a_person_decides(reason: str, action: CommandAction) -> None:
     order = parked(world, reason)
     target = world.saga(order).target
     say(world, LAST_WORD[reason](order))
-    world.pass_time(GRACE_S, step_s=2.0)  # silent ever after: its last word counts
+    world.pass_time(GRACE_S, step_s=2.0)  # silent from now on: its last report counts
     command(world, order, action)
     saga = world.saga(order)
     wanted = target if action is CommandAction.RETURNED else DECISIONS[action]
@@ -378,7 +378,7 @@ def test_returned_is_refused_while_a_grounded_drone_says_that_it_has_the_package
     command(world, order, CommandAction.RETURNED)
     assert world.saga(order).parked
     assert len(reports(world, "warning")) == 1
-    say(world, carrying(order, phase=Phase.GROUNDED))  # somebody took it off
+    say(world, carrying(order, phase=Phase.GROUNDED))  # a person took it off
     command(world, order, CommandAction.RETURNED)
     assert world.saga(order).status is S.PENDING
     sound(world)
@@ -435,7 +435,7 @@ def test_a_healthy_drone_that_knows_nothing_of_its_order_does_not_leave_it_hangi
 
 
 def test_a_wish_to_cancel_that_comes_before_its_order_is_not_taken_for_one_about_nothing() -> None:
-    """The leader saw the wish alone; the order is there by the time that its commit arrives."""
+    """The leader saw only the cancel request; the order is there when its commit arrives."""
     world = World()
     world.run()
     order = make_order()

@@ -1,4 +1,4 @@
-"""An operator changes bounds and periods while orders are under way."""
+"""An operator changes bounds and periods while orders are in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""History leaves the store after its retention: archived first, deleted afterwards, never in the way of deciding."""
+"""History leaves the store after its retention: archived first, deleted afterwards, without delaying decisions."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ def reports(replica: Replica) -> list[str]:
 
 
 def wait(world: World, seconds: float) -> None:
-    """In steps that keep the leader's lease alive."""
+    """Advance in steps that keep the leader's lease alive."""
     world.pass_time(seconds, step_s=1.0)
 
 
 def until_due(world: World) -> None:
-    """Retention is over, and nobody has noticed yet."""
+    """The retention is over, and no tick has happened since."""
     wait(world, RETENTION_S - 1.0)
     world.mono_s += 1.5
 
@@ -350,7 +350,7 @@ class Ground:
 
 
 class SlowDisk(ArchiveInMemory):
-    """An archive that takes as long as it is told to."""
+    """An archive that takes as long as the test says."""
 
     def __init__(self) -> None:
         super().__init__()

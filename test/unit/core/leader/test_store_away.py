@@ -1,4 +1,4 @@
-"""The store is away: nothing is decided until a pause has passed, people are told once, and then everything goes on."""
+"""The store is away: nothing is decided until a pause has passed, operators are told once, then everything goes on."""
 
 from __future__ import annotations
 

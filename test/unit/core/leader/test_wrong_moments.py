@@ -221,7 +221,7 @@ def test_orders_wait_without_wakes_while_no_drone_is_known(world):
 
 
 def test_a_leader_steps_no_more_often_than_there_is_something_to_do(world):
-    """A fleet in every state, nothing heard any more: the deadlines lie ahead, and steps are few."""
+    """A fleet in every state that hears nothing: the deadlines are in the future, and steps are few."""
     orders = [make_order(n, deadline_s=600.0) for n in range(1, 5)]
     load(world, orders[0])
     assign(world, orders[1], "drone_2")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from drone_orchestrator.bringup.plan import FleetOptions, processes
-from drone_orchestrator.cli.trial import fault_kinds, faults
+from drone_orchestrator.cli.commands import fault_kinds
+from drone_orchestrator.cli.trial import faults
 
 FLEET = processes(FleetOptions(drones=6))
 KINDS = tuple(fault_kinds.KINDS)

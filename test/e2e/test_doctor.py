@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from etcd3 import etcdrpc as rpc
 from office import Office
 
+from drone_orchestrator.bringup import fleet_config
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.cli.context import Target
 from drone_orchestrator.cli.doctor import store
@@ -169,6 +171,24 @@ def heard(
     view = FleetView.of(office.store.snapshot())
     words = Heard({report.drone_id: (report, age_s) for report, age_s in drones}, instance, region or office.region)
     return {f.name: f for f in check_dds(view, words, domain="7", region=office.region)}
+
+
+def test_a_class_without_a_living_drone_is_a_warning(office: Office) -> None:
+    office.lead()
+    view = FleetView.of(office.store.snapshot())
+    fleet = replace(fleet_config.load(), region=office.region)
+    both = {"drone_1": drone("drone_1"), "drone_2": drone("drone_2")}
+    both["drone_2"] = (replace(both["drone_2"][0], drone_class="heavy"), 0.1)
+
+    def found(drones: dict[str, tuple[DroneReport, float]]) -> Finding:
+        checks = check_dds(view, Heard(drones), domain="7", region=office.region, fleet=fleet)
+        return next(each for each in checks if each.name == "drone classes")
+
+    assert found(both).level == OK
+    for missing in ({"drone_1": both["drone_1"]}, {**both, "drone_2": (both["drone_2"][0], 60.0)}):
+        lacking = found(missing)
+        assert lacking.level == WARNING and lacking.hint
+        assert lacking.detail == "no drone of class heavy is heard: orders of more than 3 kg wait"
 
 
 def test_what_is_heard_is_compared_with_what_is_stored(office: Office) -> None:

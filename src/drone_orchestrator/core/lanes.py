@@ -7,7 +7,7 @@ decides which drones help out in another lane.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
@@ -64,6 +64,37 @@ def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order]
         return strong[0].name  # either answer: asking the planner is slow
     able = (c for c in strong if capable(replace(fleet, classes=(c,)), order))
     return next(able, strong[0] if strong else fleet.classes[0]).name
+
+
+def unmanned(fleet: FleetSpec, living: Collection[str]) -> dict[str, str]:
+    """Return each class without a living drone, with a sentence that says which orders therefore wait.
+
+    ``living`` names the classes of the drones that are heard. Drones come and go: their orders are accepted, and wait.
+    """
+    strongest_kg = max((c.max_payload_kg for c in fleet.classes if c.name in living), default=0.0)
+    found = {}
+    for each in fleet.classes:
+        if each.name not in living:
+            which = f"orders of more than {strongest_kg:g} kg" if strongest_kg else "its orders"
+            which = which if each.max_payload_kg > strongest_kg else "orders that ask for this class"
+            found[each.name] = f"no drone of class {each.name} is heard: {which} wait"
+    return found
+
+
+def why_waiting(
+    fleet: FleetSpec, order: Order, living: Collection[str], capable: Callable[[FleetSpec, Order], bool]
+) -> str | None:
+    """Return why ``order`` waits for a drone that is not there; ``None`` if a class with a living drone could fly it.
+
+    ``capable`` is the planner's.
+    """
+    could = [c for c in fleet.classes if capable(replace(fleet, classes=(c,)), order)]
+    if any(c.name in living for c in could):
+        return None
+    if not could:
+        return "no drone class of this fleet can fly it"
+    names = " or ".join(c.name for c in could)
+    return f"no drone of class {names} is heard, and no other can fly it"
 
 
 def occupancy_of(saga: Saga) -> Occupancy | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..core.lanes import Level, level_of
+from ..core.lanes import Level, level_of, unmanned
 from ..core.policies import DRONE_SILENT_S
 from ..core.types import Breaker, BreakerState, FleetSpec, GeoPoint, Phase, Reservation, SagaStatus
 from ..core.view import CurrentLeader, FleetView
@@ -46,6 +46,7 @@ class FleetDocument:
         self._live = live
         self._clock = clock
         self._full_since: dict[str, float] = {}
+        self._unmanned_since: dict[str, float] = {}
         self._began = clock()
 
     def select(self, view: FleetView) -> Json:
@@ -71,7 +72,13 @@ class FleetDocument:
             "lanes": lanes,
             "breakers": [{"service": "etcd", "state": self._breaker.state}, *failed],
             "orders": {status.value: by_status.get(status, 0) for status in SagaStatus},
-            "alerts": [*self._of_orders(), *self._of_breakers(), *self._of_lanes(lanes), *self._of_drones(drones)],
+            "alerts": [
+                *self._of_orders(),
+                *self._of_breakers(),
+                *self._of_lanes(lanes),
+                *self._of_classes(lanes),
+                *self._of_drones(drones),
+            ],
         }
 
     def finish(self, selected: Json, freshness: Freshness) -> Json:
@@ -154,6 +161,17 @@ class FleetDocument:
         self._full_since = {lane: self._full_since.get(lane, self._clock()) for lane in sorted(full)}
         for lane, since in self._full_since.items():
             yield _alert("lane_full", "warning", f"lane {lane} is full: its orders are turned away", since, lane)
+
+    def _of_classes(self, lanes: list[Json]) -> Iterator[Json]:
+        """Yield an alert for each class whose orders wait while none of its drones is heard."""
+        living = {drone.drone_class for drone, age_s in self._live.drones() if age_s <= DRONE_SILENT_S}
+        waiting = {lane["drone_class"] for lane in lanes if lane["waiting"]}
+        now_s = self._clock()
+        lacking = unmanned(self._fleet, living) if now_s - self._began > DRONE_SILENT_S else {}
+        found = {name: text for name, text in lacking.items() if name in waiting}
+        self._unmanned_since = {name: self._unmanned_since.get(name, now_s) for name in found}
+        for name, text in found.items():
+            yield _alert("class_unmanned", "warning", text, self._unmanned_since[name], name)
 
     def _of_drones(self, drones: list[Json]) -> Iterator[Json]:
         listening_s = self._clock() - self._began

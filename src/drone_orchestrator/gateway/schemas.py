@@ -306,6 +306,7 @@ FLEET: Schema = {
                             "order_failed",
                             "breaker_open",
                             "lane_full",
+                            "class_unmanned",
                             "drone_silent",
                         ],
                     },

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fleets import DEPOT, FLEET, HEAVY, LIGHT, at
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drone_orchestrator.core.lanes import Ledger, Level, Occupancy, Pressure, PressureGauge, lane_of
+from drone_orchestrator.core.lanes import (
+    Ledger,
+    Level,
+    Occupancy,
+    Pressure,
+    PressureGauge,
+    lane_of,
+    unmanned,
+    why_waiting,
+)
 from drone_orchestrator.core.types import (
     Corrupt,
     Entry,
@@ -213,3 +223,35 @@ def by_hand(view: FleetView) -> dict[str, tuple[int, int]]:
         else:
             found[lane][0] += view.order_of(id_) == wanted
     return {name: (waiting, flying) for name, (waiting, flying) in found.items()}
+
+
+# --- classes without a living drone -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("living", "says"),
+    [
+        ({"light", "heavy"}, {}),
+        ({"light"}, {"heavy": "no drone of class heavy is heard: orders of more than 2.5 kg wait"}),
+        ({"heavy"}, {"light": "no drone of class light is heard: orders that ask for this class wait"}),
+        (set(), {name: f"no drone of class {name} is heard: its orders wait" for name in ("light", "heavy")}),
+    ],
+)
+def test_a_class_without_a_living_drone_is_said(living: set[str], says: dict[str, str]) -> None:
+    assert unmanned(FLEET, living) == says
+
+
+@pytest.mark.parametrize(
+    ("fields", "living", "says"),
+    [
+        ({}, {"light"}, None),
+        ({}, {"heavy"}, None),
+        ({"weight_kg": 5.0}, {"heavy"}, None),
+        ({"weight_kg": 5.0}, {"light"}, "no drone of class heavy is heard, and no other can fly it"),
+        ({"drone_class": "light"}, {"heavy"}, "no drone of class light is heard, and no other can fly it"),
+        ({}, set(), "no drone of class light or heavy is heard, and no other can fly it"),
+        ({"weight_kg": 50.0}, {"heavy"}, "no drone class of this fleet can fly it"),
+    ],
+)
+def test_an_order_says_why_it_waits(fields: dict[str, Any], living: set[str], says: str | None) -> None:
+    assert why_waiting(FLEET, order(**fields), living, CAPABLE) == says

@@ -151,6 +151,24 @@ def test_all_is_well_with_a_leader_and_a_drone_that_speaks(gateway: Gateway) -> 
     assert fleet(gateway)["alerts"] == []
 
 
+def test_a_class_without_a_living_drone_is_an_alert_while_its_orders_wait(gateway: Gateway) -> None:
+    Leader(gateway)
+    gateway.wait_shown()
+    gateway.wall.now_s += 10.0
+    assert "class_unmanned" not in alerts(gateway)
+
+    accepted(gateway, order_id="lunch")
+    began_s = gateway.wall.now_s
+    alert = alerts(gateway)["class_unmanned"]
+    assert (alert["severity"], alert["subject"], alert["since"]) == ("warning", "light", began_s)
+    assert alert["summary"] == "no drone of class light is heard: its orders wait"
+    gateway.wall.now_s += 5.0
+    assert alerts(gateway)["class_unmanned"]["since"] == began_s
+
+    gateway.live.hear(heard())
+    assert "class_unmanned" not in alerts(gateway)
+
+
 def test_without_a_leader_it_says_so_until_there_is_one(gateway: Gateway) -> None:
     gateway.wall.now_s += 10.0
     alert = alerts(gateway)["no_leader"]

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ...bringup import running_fleets
+from ...bringup import fleet_config, running_fleets
+from ...bringup.operator_files import FileRefused
+from ...core.types import FleetSpec
 from ...core.view import FleetView
 from ..context import DEFAULT_ENDPOINTS, Target
 from ..output import Failure, Output, shown
@@ -93,7 +95,16 @@ def _listen(target: Target, view: FleetView, namespace: str, listen_s: float) ->
     # Leadership may have changed meanwhile: compare what was heard with what is stored now.
     view = read_view(target) or view
     domain = target.environment.get("ROS_DOMAIN_ID") or os.environ.get("ROS_DOMAIN_ID", "0")
-    return check_dds(view, heard, domain=domain, region=target.region)
+    return check_dds(view, heard, domain=domain, region=target.region, fleet=_described(target))
+
+
+def _described(target: Target) -> FleetSpec | None:
+    """Return the description of the fleet, if it can be read and is of the region; other checks say what is wrong."""
+    try:
+        fleet = fleet_config.load(target.fleet_config)
+    except (FileRefused, FileNotFoundError):
+        return None
+    return fleet if fleet.region == target.region else None
 
 
 class _Report:

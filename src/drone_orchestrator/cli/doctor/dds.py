@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...core.lanes import unmanned
 from ...core.policies import DRONE_SILENT_S
-from ...core.types import DroneReport, Phase
+from ...core.types import DroneReport, FleetSpec, Phase
 from ...core.view import CurrentLeader, FleetView
 from .finding import Finding, error, ok, warning
 from .store import skew
@@ -24,10 +25,14 @@ class Heard:
     leader_skew_s: float = 0.0
 
 
-def check_dds(view: FleetView, heard: Heard, *, domain: str, region: str) -> list[Finding]:
+def check_dds(
+    view: FleetView, heard: Heard, *, domain: str, region: str, fleet: FleetSpec | None = None
+) -> list[Finding]:
     """Compare the store with what is heard."""
     leads = view.leadership
     found = [discovery(leads, heard, domain), drones(view, heard)]
+    if fleet is not None and heard.drones:
+        found.append(classes(fleet, heard))
     if heard.leader_instance:
         found.append(same_fleet(leads, heard, region))
         found.append(epochs(leads.epoch if leads is not None else 0, heard))
@@ -91,3 +96,13 @@ def drones(view: FleetView, heard: Heard) -> Finding:
         hint = f"repair it, then: fleetctl drones {grounded[0]} --bring-back"
         return warning(name, f"grounded: {', '.join(grounded[:_SHOWN])}", hint)
     return ok(name, f"{len(living)} heard, {len(busy)} with an order")
+
+
+def classes(fleet: FleetSpec, heard: Heard) -> Finding:
+    """Check that every drone class has a drone that is heard."""
+    living = {report.drone_class for report, age_s in heard.drones.values() if age_s <= DRONE_SILENT_S}
+    lacking = unmanned(fleet, living)
+    if lacking:
+        hint = "start drones of the class, or remove it from the fleet description"
+        return warning("drone classes", "; ".join(lacking.values()), hint)
+    return ok("drone classes", f"drones of {', '.join(sorted(living))} are heard")

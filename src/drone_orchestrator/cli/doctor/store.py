@@ -61,7 +61,7 @@ def _check_open(store: EtcdStore, target: Target, asked_for: bool) -> tuple[list
             return found, None
         view = FleetView.of(store.snapshot())
         found += [space(status), speed(store.commit_time_s)]
-        found.append(region(target.region, view, store.regions))
+        found.append(region(target.region, view, store.regions, target.fleet_config))
     except StoreDenied as problem:
         hint = "give user and password of a role that may read /drone_orchestrator/ (docs: etcd's roles)"
         return [error("etcd", f"{target.endpoints}: {problem}", hint)], None
@@ -118,7 +118,7 @@ def speed(commit_time_s: Callable[[], float], probes: int = PROBES) -> Finding:
     return ok("etcd speed", text)
 
 
-def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Finding:
+def region(name: str, view: FleetView, regions: Callable[[], list[str]], config: str = "") -> Finding:
     """Check that the region has data, and is the one of the fleet description."""
     if not (view.sagas or view.inbox or view.reservations or view.corrupt or view.leader_epoch):
         others = [found for found in regions() if found != name]
@@ -126,7 +126,7 @@ def region(name: str, view: FleetView, regions: Callable[[], list[str]]) -> Find
             hint = f"--region {others[0]}, or DRONE_ORCHESTRATOR_REGION"
             return error("region", f"nothing is stored for {name}, but for {', '.join(others)}", hint)
     try:
-        described = fleet_config.load().region
+        described = fleet_config.load(config).region
     except (FileRefused, FileNotFoundError):
         return ok("region", name)  # another check covers the description
     if described != name:

@@ -14,7 +14,9 @@ from typing import Any
 from ...bringup import fleet_config
 from ...bringup.operator_files import FileRefused, decode, json_line, parse_json, read_text
 from ...core.admission import KEY_NAMESPACE, InvalidOrder, check_serviceable, parse_order
-from ...core.types import CancelRequest, CommandAction, OperatorCommand, Order
+from ...core.lanes import why_waiting
+from ...core.policies import DRONE_SILENT_S
+from ...core.types import CancelRequest, CommandAction, OperatorCommand, Order, SagaStatus
 from ...core.view import FleetView, OrderView
 from ...planning.planner import AssignmentPlanner
 from ..context import Target, open_store
@@ -35,6 +37,8 @@ from .views import (
 _DECISION_S = 15.0
 #: Maximum size of a file of orders, which is read whole.
 _MAX_FILE_BYTES = 32 << 20
+#: An order is said to wait for a drone only after listening for this long.
+_LISTEN_S = 2.0
 
 
 def submit(out: Output, target: Target, file: Path | None, config: str | None, **fields: Any) -> None:
@@ -88,10 +92,32 @@ def show_(out: Output, target: Target, order_id: str) -> None:
     with open_store(target) as store:
         view = find(store, order_id)
         history = store.events(view.order.message_id)
+    reason = _why_waiting(target, view)
     out.console.print(order_table(view))
+    if reason:
+        out.say(f"[yellow]waits: {shown(reason)}[/yellow]")
     out.say("")
     print_timeline(out, view, history)
-    out.result(as_dict(view))
+    out.result({**as_dict(view), **({"waits": reason} if reason else {})})
+
+
+def _why_waiting(target: Target, view: OrderView) -> str | None:
+    """Listen to the drones, and return why the order has none; ``None`` if that is not known."""
+    from ..ros_session import hearing  # takes a while to import
+
+    if view.status is not SagaStatus.PENDING or view.cancel_requested:
+        return None
+    try:
+        fleet = fleet_config.load(target.fleet_config)
+        with hearing(target, "/") as ear:
+            ear.wait_quiet(_LISTEN_S)
+            drones = ear.drones()
+    except (FileRefused, FileNotFoundError, Failure):
+        return None
+    if not drones or fleet.region != target.region:
+        return None  # the fleet may be in another DDS domain, or of another description
+    living = {report.drone_class for report, age_s in drones.values() if age_s <= DRONE_SILENT_S}
+    return why_waiting(fleet, view.order, living, AssignmentPlanner().capable)
 
 
 def list_(out: Output, target: Target, wanted: str | None, is_open: bool, parked: bool, limit: int, live: bool) -> None:

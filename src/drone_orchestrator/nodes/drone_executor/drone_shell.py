@@ -48,7 +48,7 @@ AskLeader = Callable[[RequestClearance.Request], "Future | None"]
 class DroneShell:
     """A configured drone, from ``on_configure`` to ``on_cleanup`` of its node.
 
-    ``endpoints`` is called once journal and flight are open. Raises
+    ``endpoints`` is called once the journal is open. Raises
     :class:`~drone_orchestrator.runtime.journal.JournalError` or
     :class:`~drone_orchestrator.flight.controller.FlightError` if one of them cannot be opened.
     """
@@ -81,13 +81,14 @@ class DroneShell:
             may_forget=goal is None or not goal.cleared,
             log=self._log,
         )
-        try:
-            self._flight: FlightController = settings.make_flight(setup, node)
-        except BaseException:
-            self._journal.close()
-            raise
         self._watched = settings.telemetry.drone(drone_id)
-        self._driver = self._begin(self._journal)
+        try:
+            self._endpoints = endpoints()
+            self._flight: FlightController = settings.make_flight(setup, node)
+            self._driver = self._begin(self._journal)
+        except BaseException:
+            self._journal.close()  # else its lock would refuse the next attempt
+            raise
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
         self._ready = self._in_service = False
@@ -95,10 +96,9 @@ class DroneShell:
         self._resume_at_s = 0.0
         self._stepped_at_s = self._seconds()
         self._telemetry_due_s = self._feedback_due_s = 0.0
-        self._endpoints = endpoints()
 
     def _begin(self, journal: DroneJournal) -> DroneDriver:
-        """Return a driver that goes on where ``journal`` ends."""
+        """Return a driver that continues from ``journal``."""
         settings = self._settings
         driver = DroneDriver(
             self._drone_id,
@@ -129,9 +129,10 @@ class DroneShell:
         return self._suspended
 
     def _suspend(self, error: JournalError) -> None:
-        """Decide nothing until the journal can be written again. The flight controller goes on by itself meanwhile.
+        """Make no decisions until the journal can be written again. The flight controller continues by itself.
 
-        A drone at rest says once that it takes no goal, so that no leader assigns it one before it counts as silent.
+        A drone without a goal reports once that it accepts none, so that no leader assigns it an order before it counts
+        as silent.
         """
         self._suspended, self._resume_at_s = str(error), time.monotonic() + RESUME_EVERY_S
         self._log.error(f"the drone takes no commands until its journal can be written: {error}")
@@ -141,7 +142,7 @@ class DroneShell:
             self._publish_state(replace(last, phase=Phase.GROUNDED))
 
     def _resume(self) -> None:
-        """Begin anew from the journal, if it can be written again."""
+        """Continue from the journal if it can be written again."""
         self._resume_at_s = time.monotonic() + RESUME_EVERY_S
         self._journal.close()  # its lock, too
         try:

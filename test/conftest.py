@@ -1,4 +1,4 @@
-"""What all tests share: how they are dealt out to workers."""
+"""Distribution of all tests to workers."""
 
 from __future__ import annotations
 

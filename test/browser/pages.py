@@ -91,7 +91,7 @@ class Dashboard:
         raise AssertionError(f"not reached with {limit} × Tab: {target}")
 
     def barriers(self) -> list[str]:
-        """What axe-core finds of serious or critical impact, a line each."""
+        """Return axe-core's findings of serious or critical impact, a line each."""
         found = Axe().run(self.page).response["violations"]
         return [
             f"{each['id']} ({each['impact']}): {node['html'][:120]} {node['failureSummary'][:300]}"
@@ -101,7 +101,7 @@ class Dashboard:
         ]
 
     def too_wide(self) -> list[str]:
-        """What makes the page scroll sideways; empty: nothing."""
+        """Return the elements that make the page scroll sideways."""
         return self.page.evaluate(  # type: ignore[no-any-return]
             """() => document.scrollingElement.scrollWidth <= innerWidth ? [] :
             [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)

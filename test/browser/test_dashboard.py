@@ -1,4 +1,4 @@
-"""What an operator does at the dashboard of a living fleet: real processes, real etcd, real DDS, a real browser."""
+"""An operator's work at the dashboard of a running fleet: real processes, etcd, DDS and browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the dispatcher need besides the world: drones' words, an order brought as far as wanted, lanes."""
+"""Helpers for tests of the dispatcher: drones' reports, orders brought to a given state, lanes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def command(world: World, order: Order, action: CommandAction, by: str = "ops") 
 
 
 def reports(world: World, level: str) -> list[str]:
-    """What the leader has told people since the last call."""
+    """Return the leader's log lines since the last call."""
     sent = [r for r in world.leader.take(Report) if isinstance(r, Report)]
     world.leader.sent += [r for r in sent if r.level != level]
     return [r.text for r in sent if r.level == level]

@@ -38,7 +38,7 @@ def without_code(text: str) -> str:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """What a link may name after ``#``: headings as GitHub makes anchors of them, and explicit ones."""
+    """Return the anchors of a page: headings as GitHub converts them, and explicit ones."""
     text = without_code(page.read_text(encoding="utf-8"))
     found: set[str] = set(re.findall(r'<a (?:name|id)="([^"]+)"', text))
     seen: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What a ROS 2 user's tools read of this package says what the code needs and installs what it reads."""
+"""Package metadata that ROS 2 tools read: it names all dependencies and installs every file that the code reads."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Replica:
     alive: bool = True
 
     def take(self, kind: type) -> list[Effect]:
-        """What of ``kind`` was sent since the last call."""
+        """Return the effects of ``kind`` since the last call."""
         found = [effect for effect in self.sent if isinstance(effect, kind)]
         self.sent = [effect for effect in self.sent if not isinstance(effect, kind)]
         return found

@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
 
-from .ids import canonical_id, is_uuid
-from .types import FleetSpec, GeoPoint, Order, Priority
-from .wire import rounded_to_float32
+from .types import FleetSpec, GeoPoint, Order, Priority, canonical_id, is_uuid, rounded_to_float32
 from .zones import blocked_way
 
 MAX_WEIGHT_KG = 1000.0

@@ -6,6 +6,7 @@ A policy that contradicts itself raises ``ValueError`` when it is made. Duration
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from zlib import crc32
 
 #: Drones, and the leader, publish their state at least this often by default (s).
 STATE_PERIOD_S = 1.0
@@ -18,6 +19,16 @@ DRONE_SILENT_S = 3 * STATE_PERIOD_S
 #: The leader is silent to those who watch it if its state was not heard for this long (s). The election does not use
 #: this: it has heartbeats and the lease.
 LEADER_SILENT_S = 3 * STATE_PERIOD_S
+
+
+def backoff_s(attempt: int, *, base_s: float, cap_s: float, seed: str) -> float:
+    """Return the delay (s) before try ``attempt`` (from 1): half fixed, half spread by ``seed``, at most ``cap_s``.
+
+    Exponential back-off with jitter as a pure function: the same seed and attempt give the same delay.
+    """
+    full = min(cap_s, base_s * 2.0 ** min(attempt - 1, 30))
+    spread = crc32(f"{seed}/{attempt}".encode()) / 0xFFFFFFFF
+    return full * (0.5 + 0.5 * spread)
 
 
 @dataclass(frozen=True, slots=True)

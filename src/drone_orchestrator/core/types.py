@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
+import struct
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
 from .reasons import Reason
-from .wire import rounded_to_float32
 
 
 class SagaStatus(str, Enum):
@@ -434,3 +436,49 @@ class Snapshot:
 
     revision: int
     entries: tuple[Entry, ...] = field(default=())
+
+# --- canonical forms ------------------------------------------------------------------------------------------------
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_FLOAT32 = struct.Struct("<f")
+#: This many significant digits tell any two values of ``float32`` apart.
+_MAX_DIGITS = 9
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether ``text`` is a UUID in the form with four dashes, in capitals or not."""
+    return _UUID.fullmatch(text) is not None
+
+
+def canonical_id(text: str) -> str:
+    """Return a UUID in small letters, and any other text unchanged.
+
+    Clients write a UUID in capitals or not; both mean the same order. Every door (JSON body, ``Idempotency-Key``, path
+    of a URL, service, topic, ``fleetctl``) brings a message id into this form before it uses it. An order id is the
+    customer's own text and stays as it is.
+    """
+    return text.lower() if is_uuid(text) else text
+
+
+def rounded_to_float32(value: float) -> float:
+    """Return the ``float32`` next to ``value``, as its shortest decimal: 1.2 stays 1.2.
+
+    ``Order.msg`` has ``float32`` fields, while JSON, the store and the core calculate in double precision. Admission
+    rounds a number before it judges it, so that the intake, the leader and the drone all see the same value. The result
+    survives any number of conversions. A finite value beyond the range becomes infinite.
+    """
+    on_wire = _pack(value)
+    if not math.isfinite(on_wire):
+        return on_wire
+    for digits in range(1, _MAX_DIGITS + 1):
+        decimal = float(f"{on_wire:.{digits}g}")
+        if _pack(decimal) == on_wire:
+            return decimal
+    raise AssertionError(f"{value!r} has no decimal of {_MAX_DIGITS} digits")
+
+
+def _pack(value: float) -> float:
+    try:
+        return float(_FLOAT32.unpack(_FLOAT32.pack(value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)

@@ -1,1 +1,1 @@
-"""Flight controllers behind one protocol."""
+"""Flight controllers behind one protocol (:mod:`.controller`): commands go in, sensed state comes out. No ROS."""

@@ -20,8 +20,17 @@ from unique_identifier_msgs.msg import UUID
 
 from ..core.lanes import Pressure
 from ..core.leader.effects import AnswerClearance
-from ..core.types import AcknowledgeOutcome, DeliveryOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Priority
-from ..core.wire import rounded_to_float32
+from ..core.types import (
+    AcknowledgeOutcome,
+    DeliveryOutcome,
+    DroneReport,
+    GeoPoint,
+    Order,
+    Outcome,
+    Phase,
+    Priority,
+    rounded_to_float32,
+)
 
 #: Namespace of goal ids. It must never change, or a repeated goal is not recognised.
 _GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ..core import backoff
 from ..core.changes import Change, Fate, Reserve, Retirement, Transition
 from ..core.leader.effects import (
     AnswerClearance,
@@ -34,6 +33,7 @@ from ..core.leader.effects import (
 )
 from ..core.leader.events import CampaignDone, CommitDone, Event, LeaseLost, LeaseRefreshed, StoreChanged, ViewLoaded
 from ..core.leader.orchestrator import Orchestrator
+from ..core.policies import backoff_s
 from ..core.types import AcknowledgeOutcome, Snapshot, StoreChange
 from ..ports import Clock, Fleet, OrderArchive, StoreError, StoreLeader, WatchHandle
 from . import archive as archives
@@ -277,7 +277,7 @@ class Driver:
         except StoreError as error:
             self._outages.note("follow the store", error)
             self._follow_failures += 1
-            pause_s = backoff.delay_s(
+            pause_s = backoff_s(
                 self._follow_failures,
                 base_s=FOLLOW_RETRY_BASE_S,
                 cap_s=FOLLOW_RETRY_CAP_S,

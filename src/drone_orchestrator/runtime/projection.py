@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol, TypeVar
 
-from ..core.backoff import delay_s
+from ..core.policies import backoff_s
 from ..core.types import Entry, Snapshot, StoreChange
 from ..core.view import FleetView
 from ..ports import StoreError, StoreReader, WatchHandle
@@ -114,7 +114,7 @@ class Projection:
                 self._on_health(False)
                 if attempt == 1:
                     log.warning("the store cannot be reached, retrying: %s", error)
-            if self._closing.wait(delay_s(attempt, base_s=0.2, cap_s=2.0, seed="projection")):
+            if self._closing.wait(backoff_s(attempt, base_s=0.2, cap_s=2.0, seed="projection")):
                 return
 
     def _load(self, snapshot: Snapshot) -> None:

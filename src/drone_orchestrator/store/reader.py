@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..core.ids import canonical_id
-from ..core.types import Corrupt, Entry, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
+from ..core.types import Corrupt, Entry, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange, canonical_id
 from ..core.view import OrderView
 from ..ports import HistoryGone, StoreError, StoreUnavailable, WatchHandle
 from .codec import decode

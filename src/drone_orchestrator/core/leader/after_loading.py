@@ -7,9 +7,9 @@ over.
 
 from __future__ import annotations
 
-from .. import backoff
 from .. import saga as sagas
 from ..changes import BreakerChange
+from ..policies import backoff_s
 from ..reasons import Reason
 from ..types import (
     AcknowledgeOutcome,
@@ -154,7 +154,7 @@ class AfterLoading:
         if recall.tries >= policy.max_recall_tries:
             return self._park(saga, Reason.RECALL_NOT_OBEYED, now)
         recall.tries += 1
-        recall.next_try_s = now.mono_s + backoff.delay_s(
+        recall.next_try_s = now.mono_s + backoff_s(
             recall.tries, base_s=policy.recall_retry_s, cap_s=policy.recall_cap_s, seed=saga.message_id
         )
         self._steps.schedule(saga.message_id, recall.next_try_s)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .. import backoff
-from ..policies import BreakerPolicy
+from ..policies import BreakerPolicy, backoff_s
 from ..types import Breaker, BreakerState
 
 
@@ -29,7 +28,7 @@ def after_failure(
 
 def pause_s(trips: int, drone_id: str, policy: BreakerPolicy) -> float:
     """Return how long the breaker stays open after ``trips`` openings in a row (s)."""
-    return backoff.delay_s(trips, base_s=policy.open_s, cap_s=policy.open_cap_s, seed=drone_id)
+    return backoff_s(trips, base_s=policy.open_s, cap_s=policy.open_cap_s, seed=drone_id)
 
 
 def after_success(breaker: Breaker | None, *, epoch: int) -> Breaker | None:

@@ -21,12 +21,11 @@ from __future__ import annotations
 import heapq
 from dataclasses import replace
 
-from .. import backoff
 from .. import saga as sagas
 from ..changes import Fate, Reserve, Transition
 from ..lanes import Ledger
 from ..planner import Planner
-from ..policies import DispatchPolicy
+from ..policies import DispatchPolicy, backoff_s
 from ..reasons import Reason
 from ..types import (
     AcknowledgeOutcome,
@@ -268,7 +267,7 @@ class Dispatcher:
 
     def _commit_pause_s(self, failures: int, seed: str) -> float:
         policy = self._state.policy
-        return backoff.delay_s(failures, base_s=policy.commit_retry_s, cap_s=policy.commit_cap_s, seed=seed)
+        return backoff_s(failures, base_s=policy.commit_retry_s, cap_s=policy.commit_cap_s, seed=seed)
 
     # --- one order ----------------------------------------------------------------------------------------------
 

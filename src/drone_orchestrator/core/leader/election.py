@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .. import backoff
-from ..policies import ElectionPolicy
+from ..policies import ElectionPolicy, backoff_s
 from ..types import Entry, Instant, LeaderRecord
 from .effects import Campaign, Effect, Heartbeat, RefreshLease, Report, Resign, StartLeading, StopLeading
 from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
@@ -145,7 +144,7 @@ class Election:
             if over is not None:
                 return []  # another replica was faster, or the leader had just left: the view will tell
             self._failures += 1
-            self._try_at_s = now.mono_s + backoff.delay_s(
+            self._try_at_s = now.mono_s + backoff_s(
                 self._failures,
                 base_s=self._policy.retry_base_s,
                 cap_s=self._policy.retry_cap_s,

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import heapq
 
-from .. import backoff
 from ..changes import Fate, Retirement
-from ..policies import RetentionPolicy
+from ..policies import RetentionPolicy, backoff_s
 from ..types import Instant
 from ..view import FleetView
 from .effects import Archive, Commit, Effect, Ended, Report
@@ -135,7 +134,7 @@ class Retention:
     def _put_off(self, orders: tuple[Ended, ...], now: Instant) -> None:
         self._failures += 1
         policy = self._policy
-        pause_s = backoff.delay_s(self._failures, base_s=policy.retry_base_s, cap_s=policy.retry_cap_s, seed="archive")
+        pause_s = backoff_s(self._failures, base_s=policy.retry_base_s, cap_s=policy.retry_cap_s, seed="archive")
         self._resume_at_s = now.mono_s + pause_s
         for ended in orders:
             heapq.heappush(self._ended, (ended.saga.updated_at, ended.saga.message_id, ended.revision))

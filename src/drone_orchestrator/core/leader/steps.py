@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import heapq
 
-from .. import backoff
 from .. import saga as sagas
 from ..changes import BreakerChange, Change, Consume, Discard, Release, ReservationChange, Reserve, Transition
+from ..policies import backoff_s
 from ..types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
 from ..view import FleetView
 from . import breakers
@@ -116,7 +116,7 @@ class Steps:
 
     def _not_before(self, saga: Saga, now: Instant) -> float:
         policy = self._state.policy
-        return now.wall_s + backoff.delay_s(
+        return now.wall_s + backoff_s(
             saga.attempt, base_s=policy.retry_base_s, cap_s=policy.retry_cap_s, seed=saga.message_id
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 from drone_orchestrator.cli.trial import network_namespaces
 
 FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
@@ -17,7 +18,7 @@ FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
 
 def chaos(cwd: Path, *args: str, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*FLEETCTL, "chaos", *args],
+        [*dies_with_parent(), *FLEETCTL, "chaos", *args],
         cwd=cwd,
         env={**os.environ, "PATH": path},
         capture_output=True,

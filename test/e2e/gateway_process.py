@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from drone_orchestrator.bringup import dds, fleet_config
-from drone_orchestrator.bringup.local_fleet import DomainReservation
+from drone_orchestrator.bringup.local_fleet import DomainReservation, dies_with_parent
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class GatewayProcess:
             "ROS_LOG_DIR": self._logs.name,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "drone_orchestrator.nodes.order_gateway", "--ros-args", *pairs],
+            [*dies_with_parent(), sys.executable, "-m", "drone_orchestrator.nodes.order_gateway", "--ros-args", *pairs],
             env={**os.environ, **environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
+
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
 
 def run(*arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", *arguments, "--json"]
+    command = [*dies_with_parent(), sys.executable, "-m", "drone_orchestrator.cli.main", "bench", *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=270, check=False)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.etcd
 
@@ -18,7 +20,15 @@ def test_it_reports_rates_of_a_durable_store_beside_its_baseline(tmp_path: Path,
     if way:
         pytest.importorskip("rclpy")
     picture = tmp_path / "throughput.svg"
-    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "throughput", "--json"]
+    command = [
+        *dies_with_parent(),
+        sys.executable,
+        "-m",
+        "drone_orchestrator.cli.main",
+        "bench",
+        "throughput",
+        "--json",
+    ]
     options = ["--drones", "60", "--rounds", "2", "--picture", str(picture), *way]
     run = subprocess.run([*command, *options], capture_output=True, text=True, timeout=270, check=False)
     assert run.returncode == 0, run.stderr
@@ -31,7 +41,7 @@ def test_it_reports_rates_of_a_durable_store_beside_its_baseline(tmp_path: Path,
 
 
 def test_the_bench_of_lanes_floods_one_from_a_process_of_its_own_and_times_another() -> None:
-    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "lanes", "--json"]
+    command = [*dies_with_parent(), sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "lanes", "--json"]
     options = ["--seconds", "1", "--flood-rate", "300", "--waiting", "20"]
     run = subprocess.run([*command, *options], capture_output=True, text=True, timeout=270, check=False)
     assert run.returncode == 0, run.stderr
@@ -42,7 +52,14 @@ def test_the_bench_of_lanes_floods_one_from_a_process_of_its_own_and_times_anoth
 
 
 def test_the_cost_of_an_order_is_told_stage_by_stage() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "leader_cost.py"), "--orders", "60", "--rounds"]
+    command = [
+        *dies_with_parent(),
+        sys.executable,
+        str(ROOT / "benchmarks" / "leader_cost.py"),
+        "--orders",
+        "60",
+        "--rounds",
+    ]
     run = subprocess.run([*command, "2"], capture_output=True, text=True, timeout=270, check=False)
     assert run.returncode == 0, run.stderr
     figures = json.loads(run.stdout.splitlines()[-1])

@@ -17,6 +17,8 @@ from typing import ClassVar
 import psutil
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
+
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(600)]
 
 FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
@@ -124,7 +126,7 @@ class Interrupted:
 
     def __init__(self, home: dict[str, str], *args: str, cwd: Path) -> None:
         self.process = subprocess.Popen(
-            [*FLEETCTL, *args],
+            [*dies_with_parent(), *FLEETCTL, *args],
             env={**home, "PYTHONUNBUFFERED": "1"},
             cwd=cwd,
             stdout=subprocess.PIPE,

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
+
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(600)]
 
 
 def test_a_round_of_each_kind_without_an_aborted_delivery(tmp_path: Path) -> None:
     picture = tmp_path / "failover.svg"
-    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "failover", "--json"]
+    command = [*dies_with_parent(), sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "failover", "--json"]
     command += ["--kills", "1", "--drones", "6", "--picture", str(picture)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=570, check=False)
     assert done.returncode == 0, done.stderr

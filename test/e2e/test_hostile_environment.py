@@ -15,6 +15,7 @@ import pytest
 from office import Office
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(600)]
 
@@ -45,9 +46,7 @@ def plain(tmp_path: Path) -> dict[str, str]:
 
 
 def run(environment: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*FLEETCTL, *args], env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
+    return subprocess.run([*FLEETCTL, *args], env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -61,7 +60,7 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 def fleet(plain: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
     """A fleet that ``fleetctl up`` runs although every proxy variable names one that is not there."""
     environment = {**plain, **PROXIES}
-    command = [*FLEETCTL, "up", "--drones", "1", "--replicas", "1", "--http-port", "0", "--json"]
+    command = [*dies_with_parent(), *FLEETCTL, "up", "--drones", "1", "--replicas", "1", "--http-port", "0", "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         assert up.stdout is not None and up.stderr is not None
         said: list[str] = []
@@ -132,9 +131,7 @@ def test_no_fleet_is_started_for_an_rmw_that_is_not_there(plain: dict[str, str],
         ({"HOME": "", "ROS_HOME": ""}, "ros logs", "set HOME"),
     ],
 )
-def test_doctor_shows_everything_else_too(
-    plain: dict[str, str], changed: dict[str, str], name: str, says: str
-) -> None:
+def test_doctor_shows_everything_else_too(plain: dict[str, str], changed: dict[str, str], name: str, says: str) -> None:
     done = run({**plain, **changed}, "doctor", "--json")
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert done.returncode == 1

@@ -28,6 +28,7 @@ from drone_orchestrator.bringup.etcd_process import (  # noqa: E402
     EtcdProcess,
     find_etcd,
 )
+from drone_orchestrator.bringup.local_fleet import dies_with_parent  # noqa: E402
 from drone_orchestrator.bringup.paths import default_fleet_config  # noqa: E402
 from drone_orchestrator.core.leader.steps import build_transition  # noqa: E402
 from drone_orchestrator.core.saga import CANCELLED, apply, begin, next_event  # noqa: E402
@@ -129,7 +130,14 @@ def gateway(etcd: EtcdProcess, fleet_config: Path, tmp_path: Path) -> Iterator[G
         endpoint = etcd.endpoints[0].removeprefix("http://")
         settings = ["-p", f"etcd_endpoints:={endpoint}", "-p", f"fleet_config:={fleet_config}"]
         monitor = subprocess.Popen(
-            [sys.executable, "-m", "drone_orchestrator.nodes.saga_monitor", "--ros-args", *settings],
+            [
+                *dies_with_parent(),
+                sys.executable,
+                "-m",
+                "drone_orchestrator.nodes.saga_monitor",
+                "--ros-args",
+                *settings,
+            ],
             env={**os.environ, **environment},
         )
         yield process

@@ -16,6 +16,7 @@ import pytest
 from office import FLEETCTL, Office
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import SagaStatus
 
@@ -44,7 +45,7 @@ class Following:
 
     def __init__(self, office: Office, *args: str) -> None:
         self.process = subprocess.Popen(
-            [*FLEETCTL, *args],
+            [*dies_with_parent(), *FLEETCTL, *args],
             env={**office.environment(), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -144,7 +145,7 @@ def test_a_watched_list_is_a_screen_in_a_terminal(office: Office) -> None:
     office.accept(office.submit("ORD-1"), "drone_1")
     main, side = pty.openpty()
     environment = {**office.environment(), "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
-    command = [*FLEETCTL, "order", "list", "--watch"]
+    command = [*dies_with_parent(), *FLEETCTL, "order", "list", "--watch"]
     process = subprocess.Popen(command, env=environment, stdin=side, stdout=side, stderr=side)
     os.close(side)
     screen, deadline = b"", time.monotonic() + DEADLINE_S

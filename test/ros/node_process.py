@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 
 from drone_orchestrator.bringup import dds
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 
 T = TypeVar("T")
 DEADLINE_S = 90.0
@@ -36,7 +37,15 @@ class NodeProcess:
     def __init__(self, domain: int, executable: str, *extra: str, **parameters: Any) -> None:
         pairs = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"drone_orchestrator.nodes.{executable}", "--ros-args", *pairs, *extra],
+            [
+                *dies_with_parent(),
+                sys.executable,
+                "-m",
+                f"drone_orchestrator.nodes.{executable}",
+                "--ros-args",
+                *pairs,
+                *extra,
+            ],
             env={**os.environ, **dds.loopback(), "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 from drone_orchestrator.cli.doctor.machine import left_in_shared_memory
 
 pytest.importorskip("rclpy")
@@ -39,7 +40,11 @@ def test_a_killed_process_leaves_segments_and_a_living_one_uses_them(made: set[s
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTDDS", "FASTRTPS"))}
     environment |= {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*dies_with_parent(), sys.executable, "-c", _PROGRAM],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     try:

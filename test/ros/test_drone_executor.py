@@ -29,6 +29,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 from drone_orchestrator.core.drone.events import EpochRaised
 from drone_orchestrator.core.types import AcknowledgeOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Verdict
 from drone_orchestrator.ros import messages, names, qos
@@ -74,7 +75,15 @@ class Process:
         arguments = [part for name, value in settings.items() for part in ("-p", f"{name}:={value}")]
         with self.log_path.open("w") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "drone_orchestrator.nodes.drone_executor", "--ros-args", *arguments, *extra],
+                [
+                    *dies_with_parent(),
+                    sys.executable,
+                    "-m",
+                    "drone_orchestrator.nodes.drone_executor",
+                    "--ros-args",
+                    *arguments,
+                    *extra,
+                ],
                 env={**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder / "log")},
                 stdout=log,
                 stderr=subprocess.STDOUT,

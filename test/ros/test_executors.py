@@ -20,6 +20,7 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 from drone_orchestrator.ros import executors
 from drone_orchestrator.ros.goal_server import GoalServer
 
@@ -238,7 +239,7 @@ raise SystemExit(run_node(Application, executor_type=executors.{kind}))
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_order_and_in_time(domain: int, kind: str, number: signal.Signals) -> None:
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
-    command = [sys.executable, "-c", _PROGRAM.format(kind=kind)]
+    command = [*dies_with_parent(), sys.executable, "-c", _PROGRAM.format(kind=kind)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "spinning\n"

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from drone_orchestrator.bringup.local_fleet import LocalFleet
+from drone_orchestrator.bringup.local_fleet import LocalFleet, dies_with_parent
 from drone_orchestrator.bringup.plan import STOP_ORDER, FleetOptions
 from drone_orchestrator.cli.audit import audit_store, read_journals
 from drone_orchestrator.store import EtcdStore
@@ -360,5 +360,12 @@ def activate(fleet: Fleet, name: str) -> None:
 
 def start_node(fleet: Fleet, executable: str, *parameters: str) -> subprocess.Popen[bytes]:
     arguments = [word for parameter in parameters for word in ("-p", parameter)]
-    command = [sys.executable, "-m", f"drone_orchestrator.nodes.{executable}", "--ros-args", *arguments]
+    command = [
+        *dies_with_parent(),
+        sys.executable,
+        "-m",
+        f"drone_orchestrator.nodes.{executable}",
+        "--ros-args",
+        *arguments,
+    ]
     return subprocess.Popen(command, env={**os.environ, **fleet.environment})

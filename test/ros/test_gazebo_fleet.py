@@ -19,6 +19,7 @@ import pytest
 from test_fleet import Fleet, wait_for
 
 from drone_orchestrator.bringup.fleet_config import load
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 from drone_orchestrator.bringup.plan import FleetOptions
 from drone_orchestrator.planning.geo import geo_from_enu
 
@@ -43,7 +44,13 @@ class Skies:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.output = folder / "quadrotors.jsonl"
-        command = [sys.executable, str(Path(__file__).with_name("quadrotors.py")), str(SPEED), *DRONES]
+        command = [
+            *dies_with_parent(),
+            sys.executable,
+            str(Path(__file__).with_name("quadrotors.py")),
+            str(SPEED),
+            *DRONES,
+        ]
         with self.output.open("w") as out:
             self.popen = subprocess.Popen(command, stdout=out, env={**os.environ, **environment})
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
-from drone_orchestrator.bringup.local_fleet import DomainReservation, free_port
+from drone_orchestrator.bringup.local_fleet import DomainReservation, dies_with_parent, free_port
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.store import EtcdStore
 
@@ -34,7 +34,14 @@ def environment() -> Iterator[dict[str, str]]:
 
 def command(executable: str, *parameters: str) -> list[str]:
     arguments = [word for parameter in parameters for word in ("-p", parameter)]
-    return [sys.executable, "-m", f"drone_orchestrator.nodes.{executable}", "--ros-args", *arguments]
+    return [
+        *dies_with_parent(),
+        sys.executable,
+        "-m",
+        f"drone_orchestrator.nodes.{executable}",
+        "--ros-args",
+        *arguments,
+    ]
 
 
 @pytest.mark.parametrize("executable", ["orchestrator", "drone_executor", "saga_monitor", "order_gateway"])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
-from drone_orchestrator.bringup.local_fleet import DomainReservation
+from drone_orchestrator.bringup.local_fleet import DomainReservation, dies_with_parent
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.changes import Fate, Transition
 from drone_orchestrator.core.types import GeoPoint, LeaderRecord, Order, SagaStatus
@@ -73,7 +73,7 @@ def test_an_orchestrator_retires_what_ended_before_it_was_there(
     [endpoint] = store.status()["endpoints"]  # type: ignore[misc]
     folder = tmp_path / "archive"
     parameters = (f"region:={REGION}", f"etcd_endpoints:={endpoint}", "retention_s:=1.0", f"archive_dir:={folder}")
-    command = [sys.executable, "-m", "drone_orchestrator.nodes.orchestrator", "--ros-args"]
+    command = [*dies_with_parent(), sys.executable, "-m", "drone_orchestrator.nodes.orchestrator", "--ros-args"]
     command += [word for parameter in parameters for word in ("-p", parameter)]
     with subprocess.Popen(command, env=environment) as process:
         try:

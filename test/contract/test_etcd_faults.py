@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import uuid
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,10 +15,11 @@ from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.core.changes import Fate
 from drone_orchestrator.core.types import Kind
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable
-from drone_orchestrator.store import EtcdStore
+from drone_orchestrator.store import EtcdStore, watch
 
 pytestmark = pytest.mark.etcd
 
+DEADLINE_S = 60.0
 #: Each lost answer costs this much (s); a call that is answered takes less, on a busy machine too.
 TIMEOUT_S = 1.5
 #: A simple token that etcd never gave. (A restart alone may remember real ones: etcd replays the end of its log.)
@@ -229,12 +231,36 @@ def test_a_connection_that_swallows_everything_is_noticed(etcd, proxy, connect, 
     assert [c.entries[0].id for c in watching.changes] == [order.message_id for order in orders]
 
 
-@pytest.mark.slow
-def test_a_quiet_watch_is_not_taken_for_a_dead_one(etcd, connect, make):
+class WatchTime:
+    """Clock of watch streams. It goes on only when a stream has had an answer since."""
+
+    def __init__(self, monkeypatch):
+        self._now_s = self._heard_s = 0.0
+        self._news = threading.Condition()
+        monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: self._now_s))
+        monkeypatch.setattr(watch, "PROGRESS_INTERVAL_S", 0.02)
+        responses = watch.WatchStream.__iter__
+        monkeypatch.setattr(watch.WatchStream, "__iter__", lambda stream: map(self._note, responses(stream)))
+
+    def _note(self, response):
+        with self._news:
+            self._heard_s = self._now_s
+            self._news.notify_all()
+        return response
+
+    def pass_quietly(self, seconds):
+        with self._news:
+            self._now_s += seconds
+            assert self._news.wait_for(lambda: self._heard_s == self._now_s, DEADLINE_S), "etcd was not asked"
+
+
+def test_a_quiet_watch_is_not_taken_for_a_dead_one(etcd, connect, make, monkeypatch):
+    time_of_watches = WatchTime(monkeypatch)
     store = connect(etcd.endpoints[0])
     watching = make.watching(store, store.snapshot().revision)
     watching.until(lambda w: w.health == [True])
-    threading.Event().wait(9.0)  # longer than the silence that would count as death
+    for _ in range(3):
+        time_of_watches.pass_quietly(0.5 * watch.SILENCE_LIMIT_S)
     store.submit(make.order())
     watching.until(lambda w: w.changes)
     assert watching.health == [True]
@@ -273,11 +299,11 @@ def _compact(store):
 
 
 @pytest.fixture
-def guarded_etcd(etcd_binary):
-    """An etcd that wants a password; tokens live for two seconds without use."""
+def guarded_etcd(etcd_binary, tmp_path):
+    """An etcd that requires a password. Tokens expire after two seconds without use, and the log says so."""
     from etcd3 import etcdrpc as rpc
 
-    with EtcdProcess(extra_args=["--auth-token-ttl=2"]) as process:
+    with EtcdProcess(tmp_path, extra_args=["--auth-token-ttl=2", "--log-level=debug"]) as process:
         admin = EtcdStore(process.endpoints, "admin")
         auth = admin._driver._connection.current().auth
         auth.UserAdd(rpc.AuthUserAddRequest(name="root", password="secret"), timeout=5.0)
@@ -297,15 +323,20 @@ def _everything_works(store, make, epoch):
     assert result.fate is Fate.SUCCEEDED
 
 
-def test_a_token_that_expires_is_renewed(guarded_etcd, connect, make):
+def _has_expired(token, folder):
+    log = (folder / "member0" / "etcd.log").read_text()
+    return any("deleted a simple token" in line and token in line for line in log.splitlines())
+
+
+def test_a_token_that_expires_is_renewed(guarded_etcd, connect, make, tmp_path):
     store = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
     epoch = store.campaign(make.leader(), 60.0)
     watching = make.watching(store, epoch)
     watching.until(lambda w: w.health == [True])
     token = store._driver._connection._token
-    threading.Event().wait(4.5)  # unused for longer than it lives
+    make.eventually(lambda: _has_expired(token, tmp_path), "the unused token expires")
     _everything_works(store, make, epoch)
-    assert store._driver._connection._token != token, "the token had not expired: nothing was shown"
+    assert store._driver._connection._token != token
     watching.until(lambda w: len(w.changes) == 2)
     assert watching.health == [True]
 

@@ -19,8 +19,9 @@ from drone_orchestrator.core.leader.orchestrator import Orchestrator
 from drone_orchestrator.core.saga import apply, begin
 from drone_orchestrator.core.types import Instant, Kind, LeaderRecord, StoreChange
 from drone_orchestrator.planning.planner import AssignmentPlanner
-from drone_orchestrator.ports import CommitResult, StoreUnavailable
-from drone_orchestrator.runtime.driver import Driver
+from drone_orchestrator.ports import Clock, CommitResult, StoreUnavailable
+from drone_orchestrator.runtime.driver import FRESHEN_AFTER_S, Driver
+from drone_orchestrator.runtime.workers import Call, Pool, ThreadWorkers
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 
 DEADLINE_S = 60.0
@@ -301,29 +302,45 @@ def test_reservations_that_are_to_be_kept_within_a_while_share_a_call(store):
     driver.stop()
 
 
+class LeasesLater(ThreadWorkers):
+    """Workers that keep calls about leases for the test, with their delays (s)."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock().now)
+        self.kept: list[tuple[float, Call]] = []
+
+    def run(self, pool: Pool, call: Call, after_s: float = 0.0) -> None:
+        if pool is Pool.LEASE:
+            self.kept.append((after_s, call))
+        else:
+            super().run(pool, call, after_s)
+
+
 @pytest.mark.parametrize("away", [False, True])
-def test_leases_are_looked_at_once_a_while_after_reservations_and_not_after_other_steps(store, monkeypatch, away):
-    monkeypatch.setattr("drone_orchestrator.runtime.driver.FRESHEN_AFTER_S", 1.0)
-    steps = {"reserved": Reserve("drone_1"), "recorded": None}
-
-    def reserving(number: int, kind: str) -> Commit:
+def test_leases_are_renewed_together_some_time_after_reservations_and_not_after_other_steps(store, away):
+    def reserving(number: int, drone_id: str) -> Commit:
         plain = commit(number)
-        return replace(plain, change=replace(plain.change, reservation=steps[kind]))
+        return replace(plain, change=replace(plain.change, reservation=Reserve(drone_id)))
 
-    wanted = iter([[reserving(1, "recorded")], [reserving(2, "reserved"), reserving(3, "reserved")]])
+    wanted = iter([[commit(1)], [reserving(2, "drone_2"), reserving(3, "drone_3")], [reserving(4, "drone_4")]])
     core = Script(lambda event: next(wanted) if isinstance(event, DroneHeard) else [])
-    driver = driver_of(core, store)
+    workers = LeasesLater()
+    driver = driver_of(core, store, workers=workers)
     store.gate.set()
     store.away = away
     driver.start()
     driver.post(DroneHeard(make_report()))
     core.wait_for(CommitDone)
-    with pytest.raises(queue.Empty):
-        store.freshened.get(timeout=1.5)
-    driver.post(DroneHeard(make_report()))
-    store.freshened.get(timeout=DEADLINE_S)
-    with pytest.raises(queue.Empty):
-        store.freshened.get(timeout=1.5)
+    assert workers.kept == []
+    for commits in (2, 1):
+        driver.post(DroneHeard(make_report()))
+        for _ in range(commits):
+            core.wait_for(CommitDone)
+        [(after_s, renew)] = workers.kept
+        assert after_s == FRESHEN_AFTER_S > 0.0
+        workers.kept.clear()
+        assert (store.freshened.qsize(), renew()) == (0, ())
+        store.freshened.get_nowait()
     driver.stop()
     assert driver.crash is None
 

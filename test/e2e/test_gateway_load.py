@@ -139,5 +139,5 @@ def test_junk_does_not_hold_up_good_orders() -> None:
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=270.0)
     assert run.returncode == 0, (run.stdout, run.stderr)
     figures = json.loads(run.stdout.splitlines()[-1])
-    assert sum(figures["junk_answers"].values()) > 200
-    assert figures["junk_answers"]["429"] > 0
+    assert figures["junk_answers"].keys() & {"400", "404", "415", "422"}
+    assert figures["orders"]["flood"] > 0

@@ -56,7 +56,7 @@ def test_alerts_fire_when_they_should_and_only_then() -> None:
     run(tool("promtool"), "test", "rules", DEPLOY / "prometheus" / "alerts_test.yml")
 
 
-def test_every_alert_has_what_whoever_is_called_needs() -> None:
+def test_every_alert_has_a_summary_a_description_a_runbook_and_a_test() -> None:
     sections = {line[3:].strip().lower() for line in RUNBOOKS.read_text().splitlines() if line.startswith("## ")}
     tested = (DEPLOY / "prometheus" / "alerts_test.yml").read_text()
     for rule in quick_rules()["groups"][0]["rules"]:
@@ -64,7 +64,7 @@ def test_every_alert_has_what_whoever_is_called_needs() -> None:
         page, _, anchor = said["runbook_url"].partition("#")
         assert set(said) == {"summary", "description", "runbook_url"}
         assert (page, anchor) == ("docs/runbooks.md", rule["alert"].lower())
-        assert anchor in sections, f"docs/runbooks.md says nothing of {rule['alert']}"
+        assert anchor in sections, f"docs/runbooks.md has no section on {rule['alert']}"
         assert f"alertname: {rule['alert']}, exp_alerts: []" in tested, f"no test says when {rule['alert']} is quiet"
 
 
@@ -138,31 +138,34 @@ def leader_of(prometheus: Prometheus) -> str:
 
 
 def check_contract(prometheus: Prometheus) -> None:
-    """Return every documented metric with its labels and possible values."""
+    """Check that every documented metric exists, with its labels and plausible values.
+
+    On a slow machine leadership may change more than once, and an order may need another attempt.
+    """
     for name, labels in METRIC_LABELS.items():
-        found = eventually(lambda name=name: prometheus.series(name), lambda name=name: f"{name} is not there")
+        found = eventually(lambda name=name: prometheus.series(name), lambda name=name: f"there is no {name}")
         for series, value in found:
             assert set(series) - SCRAPE_LABELS == labels, f"{name}: {series}"
             assert series["region"] == "san_francisco"
             assert value >= 0.0
     values: dict[str, tuple[float, float]] = {
         'orchestrator_requests_total{result="accepted"}': (4, 4),
-        "sum(drone_assignments_success_total)": (3, 6),
+        "sum(drone_assignments_success_total)": (3, math.inf),
         'drone_assignments_failure_total{reason="customer_request"}': (1, 1),
         'max(saga_status{status="DELIVERED"})': (3, 3),
         "sum(is_leader)": (1, 1),
         "max(leader_epoch) - min(leader_epoch)": (0, 0),
         "count(leader_epoch)": (5, 5),  # both replicas, the monitor, two processes of drones
-        "sum(failover_seconds_count)": (1, 1),
+        "sum(failover_seconds_count)": (1, math.inf),
         "sum(failover_seconds_sum)": (0.001, math.inf),
-        "sum(order_to_assignment_seconds_count)": (2, 3),  # those of the first leader went with it
+        "sum(order_to_assignment_seconds_count)": (2, math.inf),  # without those of the killed leader
         "sum(etcd_commit_seconds_sum) / sum(etcd_commit_seconds_count)": (0.000001, math.inf),
         "max(circuit_breaker_state)": (0, 0),
         "max(lane_depth)": (0, 0),
         "sum(drones)": (3, 3),
     }
     for expression, (low, high) in values.items():
-        # A process may have been scraped for the last time just before.
+        # The latest scrape of a process may be older than the last event.
         eventually(
             lambda e=expression, low=low, high=high: low <= (prometheus.value(e) or 0.0) <= high,
             lambda e=expression: f"{e} is {prometheus.value(e)}",
@@ -172,7 +175,7 @@ def check_contract(prometheus: Prometheus) -> None:
 @pytest.mark.ros
 @pytest.mark.etcd
 @pytest.mark.slow
-def test_a_fleet_shows_all_of_the_contract_and_a_breaker_makes_an_alert_that_clears(
+def test_a_fleet_has_every_metric_of_the_contract_and_an_outage_of_etcd_fires_alerts_that_clear(
     fleet: LocalFleet, tmp_path: Path
 ) -> None:
     shop = Shop(fleet)
@@ -184,9 +187,9 @@ def test_a_fleet_shows_all_of_the_contract_and_a_breaker_makes_an_alert_that_cle
         def fires(alert: str, **labels: str) -> Any:
             return [each for each in prometheus.firing() if {"alertname": alert, **labels}.items() <= each.items()]
 
-        wait("sum(is_leader) == 1", "nobody leads")
-        first = eventually(lambda: leader_of(prometheus), lambda: "nobody leads")
-        # Only a leader that was heard can be missed. By the time an order is delivered, the standby has heard it.
+        wait("sum(is_leader) == 1", "there is no leader")
+        first = eventually(lambda: leader_of(prometheus), lambda: "there is no leader")
+        # A standby measures a failover only if it has heard the leader. It has by the time an order is delivered.
         shop.order("before", 0.002)
         eventually(lambda: shop.status("before") == "DELIVERED", lambda: shop.status("before"))
         fleet.kill(first, respawn_delay_s=0.5)
@@ -197,10 +200,10 @@ def test_a_fleet_shows_all_of_the_contract_and_a_breaker_makes_an_alert_that_cle
         eventually(lambda: shop.status("far") in ("DISPATCHED", "LOADING", "IN_TRANSIT"), lambda: shop.status("far"))
         shop.cancel("far")
         wait("sum(order_to_delivery_seconds_count) >= 2", "nothing was delivered")
-        wait('sum(drone_assignments_failure_total{reason="customer_request"}) >= 1', "nothing was undone")
+        wait('sum(drone_assignments_failure_total{reason="customer_request"}) >= 1', "no order was compensated")
         wait("count(is_leader) == 2", "the first leader did not come back")
         check_contract(prometheus)
-        assert not fires("BreakerOpen")
+        eventually(lambda: not fires("BreakerOpen"), lambda: prometheus.series("circuit_breaker_state"))
 
         fleet.kill_etcd(0, respawn_delay_s=3600.0)  # until it is started below
         eventually(lambda: fires("BreakerOpen", service="etcd"), lambda: prometheus.series("circuit_breaker_state"))

@@ -114,6 +114,10 @@ class WatchHandle(Protocol):
     def close(self) -> None:
         """Stop the watch; no callback runs after this returns."""
 
+    def silent_s(self) -> float:
+        """Return how long ago (s) the watch last proved that it is alive: that the store answered, and that its
+        callbacks return. A quiet store is asked every few seconds."""
+
 
 class StoreReader(Protocol):
     """Read access to one region's durable state. Reads are linearizable unless stated otherwise."""
@@ -133,10 +137,10 @@ class StoreReader(Protocol):
     ) -> WatchHandle:
         """Deliver every change after ``after_revision``, in order and without gaps, on a thread of the store.
 
-        A broken stream resumes at the next revision by itself, with back-off. If that revision is compacted,
-        ``on_snapshot`` gets a fresh snapshot, and the watch continues after it. ``on_health`` reports loss and return
-        of the connection. Without ``with_events`` the changes leave out the sagas' events and the index of order ids,
-        as a snapshot does. ``only`` restricts the changes to one kind of record; snapshots stay complete.
+        A broken stream resumes at the next revision by itself, with back-off. If that revision is compacted, or if a
+        callback raises, ``on_snapshot`` gets a fresh snapshot, and the watch continues after it. ``on_health`` reports
+        loss and return of the connection. Without ``with_events`` the changes leave out the sagas' events and the index
+        of order ids, as a snapshot does. ``only`` restricts the changes to one kind of record; snapshots stay complete.
         """
 
     def find(self, order_or_message_id: str) -> OrderView | None:

@@ -37,15 +37,7 @@ class NodeProcess:
     def __init__(self, domain: int, executable: str, *extra: str, **parameters: Any) -> None:
         pairs = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
         self.process = subprocess.Popen(
-            [
-                *dies_with_parent(),
-                sys.executable,
-                "-m",
-                f"drone_orchestrator.nodes.{executable}",
-                "--ros-args",
-                *pairs,
-                *extra,
-            ],
+            [*dies_with_parent(), *self.command(executable), "--ros-args", *pairs, *extra],
             env={**os.environ, **dds.loopback(), "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -55,6 +47,10 @@ class NodeProcess:
         self._heard = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def command(self, executable: str) -> list[str]:
+        """Return the command line without ROS arguments."""
+        return [sys.executable, "-m", f"drone_orchestrator.nodes.{executable}"]
 
     def __enter__(self) -> NodeProcess:
         return self
@@ -78,8 +74,12 @@ class NodeProcess:
         """Send the signal, and return the exit code."""
         self.process.send_signal(number)
         code = self.process.wait(DEADLINE_S)
-        self._reader.join()
+        self.finish()
         return code
+
+    def finish(self) -> None:
+        """Wait for the last line of a process that has ended."""
+        self._reader.join()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

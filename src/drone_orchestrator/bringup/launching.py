@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -24,7 +25,7 @@ from launch.actions import (
     SetEnvironmentVariable,
 )
 from launch.event_handlers import OnExecutionComplete, OnProcessExit, OnShutdown
-from launch.events import matches_action
+from launch.events import Shutdown, matches_action
 from launch.events.process import ProcessExited, ShutdownProcess
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import get_logger
@@ -109,6 +110,7 @@ def own_etcd(context: LaunchContext, values: Values) -> Values:
     endpoints = ",".join(etcd.endpoints)
     get_logger("launch.user").info(f"etcd of this fleet: {endpoints}")
     supervision = context.asyncio_loop.create_task(_supervise(etcd))
+    supervision.add_done_callback(partial(_supervision_ended, context))
 
     def stop() -> None:
         context.asyncio_loop.call_soon_threadsafe(supervision.cancel)
@@ -269,7 +271,18 @@ async def _supervise(etcd: EtcdProcess) -> None:
         await asyncio.sleep(_ETCD_PERIOD_S)
         for index, code in etcd.ended.items():
             get_logger("launch.user").error(f"etcd ended with code {code}; restarting it with its data")
-            etcd.start_member(index)
+            try:
+                etcd.start_member(index)
+            except OSError as error:
+                get_logger("launch.user").error(f"etcd could not be started, and is tried again: {error}")
+
+
+def _supervision_ended(context: LaunchContext, supervision: asyncio.Task[None]) -> None:
+    """Shut down if etcd is no longer supervised although nothing has asked for that."""
+    if not supervision.cancelled():
+        reason = f"the supervision of etcd ended: {supervision.exception()!r}"
+        get_logger("launch.user").error(reason)
+        context.emit_event_sync(Shutdown(reason=reason))
 
 
 def at_the_end(context: LaunchContext, finish: Callable[[], object]) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from ..runtime.loops import describe, vital
 from . import dds, leftovers
 from .etcd_process import EtcdProcess
 from .plan import REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, etcd_settings, processes
@@ -146,7 +147,7 @@ class LocalFleet:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
-        self._spawn_error: BaseException | None = None
+        self._failure = ""  # why the supervisor ended without being asked to
         self.told_to_end: list[tuple[ProcessSpec, int]] = []
 
     def __enter__(self) -> LocalFleet:
@@ -218,7 +219,7 @@ class LocalFleet:
         )
         self._children = {spec.name: _Child(self._wired(spec)) for spec in processes(self._options)}
         self.targets_file.write_text(json.dumps(self.metrics_targets(), indent=1) + "\n")
-        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._supervisor = vital("supervisor", self._supervise, may_end=lambda: True)
         self._supervisor.start()
 
     def _wired(self, spec: ProcessSpec) -> ProcessSpec:
@@ -269,8 +270,8 @@ class LocalFleet:
 
     def check(self) -> None:
         """Raise :class:`FleetError` if a process could not be started or refused its settings."""
-        if self._spawn_error is not None:
-            raise FleetError(f"cannot start a process: {self._spawn_error}")
+        if self._failure:
+            raise FleetError(self._failure)
         for name, child in self._children.items():
             if child.process is not None and child.process.poll() == REFUSED and not self._stopping.is_set():
                 raise FleetError(f"{name} refused to start: {self.last_line(name)}")
@@ -302,7 +303,10 @@ class LocalFleet:
                 for child in self._children.values():
                     self._look_after(child)
         except OSError as error:
-            self._spawn_error = error
+            self._failure = f"cannot start a process: {error}"
+        except Exception as error:
+            self._failure = f"the supervisor failed: {describe(error)}"
+            raise
         finally:
             self._shut_down()
 

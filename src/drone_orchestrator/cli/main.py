@@ -62,6 +62,9 @@ def fleetctl() -> None:
     """Run, watch and check a fleet of delivery drones."""
 
 
+_dead_threads: list[str] = []
+
+
 def main() -> None:
     """Entry point; turns every way to fail into its exit code and one line."""
     _never_trace()
@@ -90,7 +93,8 @@ def main() -> None:
     except Exception as error:
         _report_defect(error)
         code = 2
-    raise SystemExit(code if isinstance(code, int) else 0)
+    code = code if isinstance(code, int) else 0
+    raise SystemExit(code or (2 if _dead_threads else 0))
 
 
 def _never_trace() -> None:
@@ -98,8 +102,15 @@ def _never_trace() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    threading.excepthook = lambda failed: _report_defect(failed.exc_value)
+    threading.excepthook = _thread_died
     sys.unraisablehook = lambda failed: _report_defect(failed.exc_value)
+
+
+def _thread_died(failed: threading.ExceptHookArgs) -> None:
+    """Report the death of a thread. What the program found without it is not worth an exit code of 0."""
+    if failed.exc_type is not SystemExit:
+        _dead_threads.append(failed.thread.name if failed.thread is not None else "")
+        _report_defect(failed.exc_value)
 
 
 def _report_defect(error: BaseException | None) -> None:

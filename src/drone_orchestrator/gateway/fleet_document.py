@@ -90,6 +90,7 @@ class FleetDocument:
             text = (
                 f"the store has not been heard for {stale_s:.0f} s: what is shown is as old, and orders are turned away"
             )
+            text += f" ({freshness.trouble})" if freshness.trouble else ""
             first.append(_alert("store_unreachable", "critical", text, now_s - stale_s, "etcd"))
         if selected["leader"] is None:
             text = "nobody leads: orders are accepted, nothing is decided"

@@ -7,11 +7,13 @@ import ipaddress
 import logging
 import threading
 import time
+from itertools import count
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
+from ..runtime.loops import Loop, describe
 from ..runtime.projection import Projection
 from .problems import Problem
 
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: Longest wait (s) for a successor before the old leader is told to campaign again in any case.
 SUCCESSOR_WITHIN_S = 30.0
+#: Most attempts to tell it, with growing pauses.
+MAX_ATTEMPTS = 8
 _POLL_S = 0.02
 
 
@@ -44,8 +48,7 @@ class Handover:
         self._control = control
         self._within_s = within_s
         self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._aftercare: threading.Thread | None = None
+        self._aftercare: Loop | None = None
 
     def begin(self) -> tuple[str, int]:
         """Make the leader step down, and return its name and epoch. Blocks until then. Raises :class:`Problem`.
@@ -68,9 +71,7 @@ class Handover:
             if not stepped_down:
                 raise Problem(503, "leader_refused", f"{holder} did not step down; see its log.", retry_after_s=5.0)
             log.info("%s was told to hand over", holder)
-            self._aftercare = threading.Thread(
-                target=self._look_after, args=(holder, epoch), name="handover", daemon=True
-            )
+            self._aftercare = self._look_after(holder, epoch)
             self._aftercare.start()
             handed_over = True
             return holder, epoch
@@ -80,23 +81,30 @@ class Handover:
 
     def close(self) -> None:
         """Finish a handover under way without waiting for the successor."""
-        self._closing.set()
         if self._aftercare is not None:
-            self._aftercare.join()
+            self._aftercare.close()
 
-    def _look_after(self, holder: str, epoch: int) -> None:
-        """Let the old leader campaign again, even without a successor: it may be the only replica."""
-        try:
-            until_s = time.monotonic() + self._within_s
-            while time.monotonic() < until_s and self._leader()[1] in (0, epoch):
-                if self._closing.wait(_POLL_S):
-                    break
-            self._control.activate(holder)
-            log.info("%s handed over and was told to campaign again", holder)
-        except LeaderUnreachable as error:
-            log.error("%s handed over and could not be told to campaign again: %s", holder, error)
-        finally:
+    def _look_after(self, holder: str, epoch: int) -> Loop:
+        """Return a loop that lets the old leader campaign again, even without a successor: it may be the only one."""
+        until_s = time.monotonic() + self._within_s
+        attempts = count(1)
+
+        def step() -> bool:
+            while time.monotonic() < until_s and self._leader()[1] in (0, epoch) and not loop.pause(_POLL_S):
+                pass
+            try:
+                self._control.activate(holder)
+            except Exception as error:
+                if next(attempts) < MAX_ATTEMPTS and not loop.closing:
+                    raise
+                log.error("%s handed over and could not be told to campaign again: %s", holder, describe(error))
+            else:
+                log.info("%s handed over and was told to campaign again", holder)
             self._lock.release()
+            return True
+
+        loop = Loop("handover", step, expected=(LeaderUnreachable,))
+        return loop
 
     def _leader(self) -> tuple[str, int]:
         """Return the leader's name and epoch; an empty name and 0 if there is no leader."""

@@ -18,7 +18,7 @@ from ..runtime.probe import StoreProbe, timed
 from ..runtime.projection import Freshness, Projection
 from ..telemetry.metrics import Metrics
 from .feed import Feed
-from .fleet_document import FleetDocument
+from .fleet_document import AWAY_AFTER_S, FleetDocument
 from .handover import Handover, LeaderControl
 from .problems import Problem
 from .request_queue import RequestQueue
@@ -75,8 +75,14 @@ class GatewayState:
         probe = self._probe.recent()
         if not probe.reachable:
             reasons["store"] = probe.reason
-        if not self.parts.projection.freshness().loaded:
+        freshness = self.parts.projection.freshness()
+        if not freshness.loaded:
             reasons["view"] = "not loaded yet"
+        elif (freshness.stale_s or 0.0) > AWAY_AFTER_S:
+            # The lanes are counted in this view: without it they would fill up and stay full.
+            reasons["view"] = f"the store has not been followed for {freshness.stale_s:.0f} s"
+        if "view" in reasons and freshness.trouble:
+            reasons["view"] += f": {freshness.trouble}"
         return reasons
 
     def read(self, select: Callable[[FleetView], T]) -> tuple[T, Freshness]:

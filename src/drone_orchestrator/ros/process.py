@@ -18,10 +18,13 @@ from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from ..runtime import gc_tuning
+from ..runtime import gc_tuning, loops
 from ..telemetry.logs import LogFormatError
 from . import executors
 from .log_bridge import prepare_console
+
+#: Longest time (s) from the death of a thread to the end of the process, if closing waits for what that thread did.
+END_WITHIN_S = 10.0
 
 
 class ConfigurationError(Exception):
@@ -74,10 +77,10 @@ def run_node(
 ) -> int:
     """Initialise ROS, ``start`` the application, spin until SIGINT or SIGTERM, close it, and return the exit code.
 
-    0: asked to end; 1: an unexpected exception, in a callback or elsewhere, with its traceback on stderr; 2: a
-    :class:`ConfigurationError`, as one line on stderr. ROS's own signal handlers are not used: they invalidate the
-    context first, so that a node could not publish its end. Must be called on the main thread. On :class:`StartAgain`
-    it does not return, unless a signal has arrived too.
+    0: asked to end; 1: an unexpected exception, with its traceback on stderr, or the death of any thread, with its
+    traceback in the log; 2: a :class:`ConfigurationError`, as one line on stderr. ROS's own signal handlers are not
+    used: they invalidate the context first, so that a node could not publish its end. Must be called on the main
+    thread. On :class:`StartAgain` it does not return, unless a signal has arrived too.
     """
     stopped = threading.Event()
     try:
@@ -121,7 +124,7 @@ def _run(
             executor = executor_type()
         except executors.UnknownExecutor as error:
             raise ConfigurationError(str(error)) from error
-        with _signals_end(executor, stopped):
+        with _signals_end(executor, stopped), _deaths_end(executor):
             application = start()
             for node in application.nodes:
                 executor.add_node(node)
@@ -133,6 +136,8 @@ def _run(
     except ConfigurationError as error:
         print(f"{_program()}: {error}", file=sys.stderr)
         return 2
+    except loops.ThreadDied:
+        return 1  # the log has the reason
     except Exception:
         traceback.print_exc()
         return 1
@@ -140,6 +145,30 @@ def _run(
         if application is not None:
             application.close()
         rclpy.try_shutdown()
+
+
+@contextmanager
+def _deaths_end(executor: Executor) -> Iterator[None]:
+    """Let the death of any thread raise :class:`~drone_orchestrator.runtime.loops.ThreadDied` out of ``executor.spin``.
+
+    A process without one of its threads must not look alive. It closes as usual; if that takes too long, because it
+    waits for the dead thread, it ends at once.
+    """
+    dead = threading.Event()
+
+    def end() -> None:
+        raise loops.ThreadDied
+
+    def on_death() -> None:
+        if not dead.is_set():
+            dead.set()
+            last = threading.Timer(END_WITHIN_S, os._exit, (1,))
+            last.daemon = True
+            last.start()
+            executor.create_task(end)
+
+    with loops.deaths_reported(on_death):
+        yield
 
 
 @contextmanager

@@ -108,7 +108,9 @@ class Driver:
 
     def start(self) -> None:
         """Load the view, follow the store, and start to decide."""
-        self._workers.start(lambda events: self._guarded(self._turn, events), self.core.next_deadline)
+        self._workers.start(
+            lambda events: self._guarded(self._turn, events), lambda: self._guarded(self.core.next_deadline)
+        )
         self._run(Pool.FOLLOW, self._follow)
 
     def post(self, event: Event) -> None:

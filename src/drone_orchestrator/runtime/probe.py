@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -10,9 +11,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..ports import StoreError, StoreReader
+from .loops import Loop, describe
+
+log = logging.getLogger(__name__)
 
 #: No order has this id. Looking it up takes a quorum of the store and nothing else.
 _NO_ORDER = str(uuid.UUID(int=0))
+#: An answer can take as long as the store's deadlines. Without one for this long (s) the store counts as unreachable.
+NO_ANSWER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +46,45 @@ class StoreProbe:
         self._period_s = period_s
         self._lock = threading.Lock()
         self._asked_at_s = float("-inf")
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="store-probe", daemon=True)
-        self.latest: Probe | None = None
+        self._found: Probe | None = None
+        self._loop = Loop("store-probe", self._look, period_s=period_s, expected=(StoreError,))
+
+    @property
+    def latest(self) -> Probe | None:
+        """Return the latest finding; ``None`` before the first one."""
+        found, age_s = self._found, time.monotonic() - self._asked_at_s
+        if found is not None and age_s > NO_ANSWER_S + self._period_s:
+            return Probe(False, reason=f"no answer for {age_s:.0f} s")
+        return found
 
     def recent(self) -> Probe:
         """Return a finding that is younger than a period. Callers that arrive meanwhile share one call."""
         with self._lock:
-            if self.latest is None or time.monotonic() - self._asked_at_s >= self._period_s:
-                self.latest = self._ask()
-                self._asked_at_s = time.monotonic()
-            return self.latest
+            if self._found is None or time.monotonic() - self._asked_at_s >= self._period_s:
+                try:
+                    self._look()
+                except Exception as error:
+                    log.error("the store could not be asked: %s", describe(error), exc_info=error)
+            assert self._found is not None
+            return self._found
 
     def start(self) -> None:
         """Ask every period, on a thread."""
-        self._thread.start()
+        self._loop.start()
 
     def close(self) -> None:
         """Stop after the call under way; close the store afterwards."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.close()
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self.latest = self._ask()
-            self._closing.wait(self._period_s)
+    def _look(self) -> None:
+        """Ask once. An exception is a finding, too; it is raised again."""
+        try:
+            self._found = self._ask()
+        except Exception as error:
+            self._found = Probe(False, reason=describe(error))
+            raise
+        finally:
+            self._asked_at_s = time.monotonic()
 
 
 def check_quorum(store: StoreReader) -> None:

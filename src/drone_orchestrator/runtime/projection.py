@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Protocol, TypeVar
 
-from ..core.policies import backoff_s
 from ..core.types import Entry, Snapshot, StoreChange
 from ..core.view import FleetView
 from ..ports import StoreError, StoreReader, WatchHandle
+from .loops import Loop, describe
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+#: A healthy watch proves every 2 to 4 s that it is alive. After this silence (s) the data counts as stale.
+PROOF_WITHIN_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Age of a projection. ``stale_s`` is how long the store has been away, 0 if it is there, ``None`` if the
-    projection was never loaded."""
+    """Age of a projection. ``stale_s`` is how long the store has not been followed, 0 if it is, ``None`` if the
+    projection was never loaded. ``trouble`` says why it is not followed, as far as that is known."""
 
     revision: int
     stale_s: float | None
+    trouble: str = ""
 
     @property
     def loaded(self) -> bool:
@@ -47,7 +47,11 @@ class Fold(Protocol):
 class Projection:
     """A :class:`FleetView` that follows the store. Waits, with back-off, for a store that is not there yet.
 
-    Reading it never calls the store. It therefore keeps serving while the store is away, and says how stale it is.
+    Reading it never calls the store. It therefore keeps serving while the store is away, and says how stale it is. That
+    it is not stale rests on proof: the watch must show every few seconds that it is alive (see :class:`WatchHandle`).
+    An exception, whether of the store, of a fold or of the ``listener``, makes it stale until it has loaded everything
+    again, which it tries with back-off.
+
     ``listener`` gets every change after the first snapshot, on the store's thread. After a gap in the watch
     (compaction) it misses what the new snapshot skipped; ``folds`` miss nothing.
     """
@@ -67,20 +71,18 @@ class Projection:
         self._lock = threading.Lock()
         self._view = FleetView()
         self._lost_at_s: float | None = None
+        self._trouble = ""
         self._loaded = threading.Event()
-        self._closing = threading.Event()
         self._watch: WatchHandle | None = None
-        self._thread = threading.Thread(target=self._connect, name="projection", daemon=True)
+        self._loop = Loop("projection", self._connect, expected=(StoreError,), longest_pause_s=2.0)
 
     def start(self) -> None:
         """Start following the store, in the background."""
-        self._thread.start()
+        self._loop.start()
 
     def close(self) -> None:
         """Stop following. What was read stays readable."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.close()
         if self._watch is not None:
             self._watch.close()
 
@@ -99,43 +101,58 @@ class Projection:
 
     def _freshness(self) -> Freshness:
         if not self._loaded.is_set():
-            return Freshness(0, None)
+            return Freshness(0, None, self._trouble)
         stale_s = 0.0 if self._lost_at_s is None else self._clock() - self._lost_at_s
-        return Freshness(self._view.revision, stale_s)
+        silent_s = self._watch.silent_s() if self._watch is not None else 0.0
+        if silent_s > max(stale_s, PROOF_WITHIN_S):
+            return Freshness(self._view.revision, silent_s, self._trouble or "the watch shows no sign of life")
+        return Freshness(self._view.revision, stale_s, self._trouble)
 
-    def _connect(self) -> None:
-        for attempt in count(1):
-            try:
-                snapshot = self._store.snapshot()
-                self._load(snapshot)
-                self._watch = self._store.watch(snapshot.revision, self._apply, self._load, self._on_health)
-                return
-            except StoreError as error:
-                self._on_health(False)
-                if attempt == 1:
-                    log.warning("the store cannot be reached, retrying: %s", error)
-            if self._closing.wait(backoff_s(attempt, base_s=0.2, cap_s=2.0, seed="projection")):
-                return
+    def _connect(self) -> bool:
+        """Load a snapshot and begin to watch. Raises what the store and the folds raise."""
+        try:
+            snapshot = self._store.snapshot()
+            self._load(snapshot)
+            self._watch = self._store.watch(snapshot.revision, self._apply, self._load, self._on_health)
+        except Exception as error:
+            self._lose(error)
+            raise
+        return True
 
     def _load(self, snapshot: Snapshot) -> None:
-        with self._lock:
-            self._view.load(snapshot)
-            for fold in self._folds:
-                fold.load(self._view)
-            self._lost_at_s = None
+        try:
+            with self._lock:
+                self._view.load(snapshot)
+                for fold in self._folds:
+                    fold.load(self._view)
+                self._lost_at_s, self._trouble = None, ""
+        except Exception as error:
+            self._lose(error)
+            raise
         self._loaded.set()
 
     def _apply(self, change: StoreChange) -> None:
+        """Take in a change. An exception makes the watch start over with a snapshot."""
+        try:
+            with self._lock:
+                fresh = self._view.apply(change)
+                for fold in self._folds:
+                    fold.apply(self._view, fresh)
+            if self._listener:
+                self._listener(change)
+        except Exception as error:
+            self._lose(error)
+            raise
+
+    def _lose(self, error: Exception) -> None:
         with self._lock:
-            fresh = self._view.apply(change)
-            for fold in self._folds:
-                fold.apply(self._view, fresh)
-        if self._listener:
-            self._listener(change)
+            self._trouble = str(error) if isinstance(error, StoreError) and str(error) else describe(error)
+            if self._lost_at_s is None:
+                self._lost_at_s = self._clock()
 
     def _on_health(self, healthy: bool) -> None:
         with self._lock:
             if healthy:
-                self._lost_at_s = None
+                self._lost_at_s, self._trouble = None, ""
             elif self._lost_at_s is None:
-                self._lost_at_s = self._clock()
+                self._lost_at_s, self._trouble = self._clock(), "the connection to the store is lost"

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..core.leader.events import Event, Tick
 from ..core.types import Instant
+from .loops import vital
 
 QUEUE_BOUND = 100_000
 #: Poll interval (s) while the queue is full.
@@ -57,7 +58,8 @@ class Workers(Protocol):
 class ThreadWorkers:
     """Implements :class:`Workers` with one thread that takes turns, and threads that wait for the store.
 
-    ``sizes`` replaces the number of threads of each pool. ``turn`` and calls must not raise: the caller wraps them.
+    ``sizes`` replaces the number of threads of each pool. ``turn``, its deadline and calls must not raise: the caller
+    wraps them.
     """
 
     def __init__(self, now: Callable[[], Instant], sizes: Mapping[Pool, int] | None = None) -> None:
@@ -70,16 +72,14 @@ class ThreadWorkers:
         }
         self._halted = threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, args=(self._jobs[pool],), name=pool.label, daemon=True)
+            vital(pool.label, self._work, self._jobs[pool], may_end=self._halted.is_set)
             for pool, size in self._sizes.items()
             for _ in range(size)
         ]
 
     def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
         """See :meth:`Workers.start`."""
-        self._threads.insert(
-            0, threading.Thread(target=self._decide, args=(turn, deadline), name="decide", daemon=True)
-        )
+        self._threads.insert(0, vital("decide", self._decide, turn, deadline, may_end=self._halted.is_set))
         for thread in self._threads:
             thread.start()
 

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Condition, RLock, Thread, current_thread
+from threading import Condition, RLock
 
 from ..ports import FateUnknown, StoreUnavailable
+from ..runtime.loops import Loop
 from .kv import (
     Compacted,
     Delete,
@@ -298,11 +299,16 @@ class _MemoryWatch:
         self._sink = sink
         self._healthy: bool | None = None
         self._closed = False
-        self._thread: Thread | None = None
+        self._busy_since_s: float | None = None
+        self._loop = Loop(f"memory-watch-{client}", self._turn)
         backend.add_watch(self)
         if backend.threaded:
-            self._thread = Thread(target=self._run, name=f"memory-watch-{client}", daemon=True)
-            self._thread.start()
+            self._loop.start()
+
+    def silent_s(self) -> float:
+        """See :meth:`drone_orchestrator.ports.WatchHandle.silent_s`."""
+        since_s = self._busy_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     def close(self) -> None:
         """Stop; no callback runs after this returns (unless it is called from one)."""
@@ -310,8 +316,7 @@ class _MemoryWatch:
         with self._backend.changed:
             self._closed = True
             self._backend.changed.notify_all()
-        if self._thread is not None and self._thread is not current_thread():
-            self._thread.join()
+        self._loop.close()
 
     def drain(self) -> int:
         """Deliver due changes. Returns the number of deliveries."""
@@ -321,14 +326,18 @@ class _MemoryWatch:
             delivered += 1
         return delivered
 
-    def _run(self) -> None:
-        while not self._closed:
-            if self.drain():
-                continue
-            with self._backend.changed:
-                if not self._closed and self._next() is None:
-                    self._backend.changed.wait(self._backend.next_expiry_s())
-                    self._backend.expire()
+    def _turn(self) -> None:
+        """Deliver due changes, or wait for some. After an exception of a callback, start over with a snapshot."""
+        self._busy_since_s = time.monotonic()
+        if self._loop.trouble:
+            self._tell(False)
+            self._after = self._sink.on_compacted()
+        delivered = self.drain()
+        self._busy_since_s = None
+        with self._backend.changed:
+            if not delivered and not self._closed and self._next() is None:
+                self._backend.changed.wait(self._backend.next_expiry_s())
+                self._backend.expire()
 
     def _next(self) -> Callable[[], object] | None:
         """Return the next delivery, or ``None``. It is chosen under the lock and carried out without it."""

@@ -62,8 +62,8 @@ class Reader:
         """See :meth:`drone_orchestrator.ports.StoreReader.watch`.
 
         ``on_health(True)`` also reports the first connection.
-        An exception in a callback ends the watch through ``threading.excepthook``: going on would leave a gap in the
-        view.
+        An exception in a callback, or in reading a change, would leave a gap in the view. The watch therefore starts
+        over with a snapshot, with back-off.
         """
 
         def deliver(raw: RawChange) -> None:

@@ -16,6 +16,7 @@ import grpc
 from etcd3 import etcdrpc as rpc
 
 from ..ports import StoreDenied, StoreError, StoreUnavailable
+from ..runtime.loops import Loop
 from .connection import Connection, Member
 from .kv import Compacted, KeyValue, RawChange, Span, WatchSink
 
@@ -127,6 +128,7 @@ class WatchLoop:
     """A thread that delivers the changes of ``span`` after a revision to a sink, until closed.
 
     After every interruption it resumes at the next member from the next revision, with exponential back-off and jitter.
+    After any other exception, as of a callback, it starts over with a snapshot: an unknown part of a change was taken.
     """
 
     def __init__(self, connection: Connection, span: Span, after_revision: int, sink: WatchSink) -> None:
@@ -134,51 +136,59 @@ class WatchLoop:
         self._span = span
         self._after = after_revision
         self._sink = sink
-        self._closing = threading.Event()
         self._lock = threading.Lock()
         self._stream: WatchStream | None = None
         self._healthy: bool | None = None
         self._failures = 0
-        self._thread = threading.Thread(target=self._run, name="etcd-watch", daemon=True)
-        self._thread.start()
+        self._alive_mono_s = time.monotonic()
+        self._loop = Loop("etcd-watch", self._step, longest_pause_s=MAX_BACKOFF_S)
+        self._loop.start()
+
+    def silent_s(self) -> float:
+        """See :meth:`drone_orchestrator.ports.WatchHandle.silent_s`."""
+        return time.monotonic() - self._alive_mono_s
 
     def close(self) -> None:
         """Stop; no callback runs after this returns (unless it is called from one)."""
-        self._closing.set()
+        self._loop.stop()
         with self._lock:
             if self._stream is not None:
                 self._stream.close()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        self._loop.close()
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                self._follow()
-            except Compacted:
-                self._guarded(self._start_over)
-            except StoreDenied:
-                # An expired token looks like a missing permission: renew it, then try again.
-                self._guarded(self._connection.renew_token)
-                self._interrupted()
-            except StoreError:
-                self._interrupted()
+    def _step(self) -> None:
+        """Follow one stream. Raises what the callbacks raise."""
+        if self._loop.trouble:
+            self._tell(False)
+            self._start_over()
+            self._loop.works()
+        try:
+            self._follow()
+        except Compacted:
+            self._guarded(self._start_over)
+        except StoreDenied:
+            # An expired token looks like a missing permission: renew it, then try again.
+            self._guarded(self._connection.renew_token)
+            self._interrupted()
+        except StoreError:
+            self._interrupted()
 
     def _follow(self) -> None:
         """Read one stream until it breaks."""
         stream = WatchStream(self._connection, self._span, self._after, self._sink.without)
         with self._lock:
             self._stream = stream
-            if self._closing.is_set():  # close() came before this stream existed
+            if self._loop.closing:  # close() came before this stream existed
                 stream.close()
         try:
             for change in stream:
-                if self._closing.is_set():
+                if self._loop.closing:
                     return
                 self._connection_works()
                 if change is not None:
                     self._after = change.revision
                     self._sink.on_change(change)
+                self._alive_mono_s = time.monotonic()
         except StreamBroken:
             self._connection.failed(stream.member)
             raise
@@ -186,8 +196,9 @@ class WatchLoop:
             stream.close()
 
     def _start_over(self) -> None:
-        if not self._closing.is_set():
+        if not self._loop.closing:
             self._after = self._sink.on_compacted()
+            self._healthy = None  # a snapshot says nothing about the stream after it
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Run a step between streams, which may fail like a stream."""
@@ -201,15 +212,15 @@ class WatchLoop:
         self._tell(True)
 
     def _interrupted(self) -> None:
-        if self._closing.is_set():
+        if self._loop.closing:
             return
         self._tell(False)
         self._failures += 1
         backoff_s = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self._failures, 16))
-        self._closing.wait(backoff_s * random.uniform(0.5, 1.0))  # jitter: many clients lose a member at once
+        self._loop.pause(backoff_s * random.uniform(0.5, 1.0))  # jitter: many clients lose a member at once
 
     def _tell(self, healthy: bool) -> None:
-        if self._healthy is not healthy and not self._closing.is_set():
+        if self._healthy is not healthy and not self._loop.closing:
             self._healthy = healthy
             self._sink.on_health(healthy)
 

@@ -81,6 +81,7 @@ def store_status(freshness: Freshness, stale_after_s: float, probe: Probe | None
         return Status("etcd", Severity.ERROR, "never reached", f"check that etcd runs at {endpoints}", values)
     if freshness.stale_s > stale_after_s:
         text = f"degraded: not heard for {freshness.stale_s:.0f} s; drones finish what they carry"
+        text += f" ({freshness.trouble})" if freshness.trouble else ""
         return Status(
             "etcd", Severity.ERROR, text, f"bring back a majority of {endpoints}; nothing else is needed", values
         )
@@ -308,6 +309,9 @@ def intake_status(breaker: str, freshness: Freshness) -> Status:
     values = {"breaker": breaker, "revision": freshness.revision, "stale_s": stale}
     if breaker != "closed" or not freshness.loaded:
         return Status("intake", Severity.ERROR, f"refuses orders: the store's breaker is {breaker}", "see etcd", values)
+    if freshness.stale_s:
+        text = f"does not follow the store for {freshness.stale_s:.0f} s: {freshness.trouble or 'it is away'}"
+        return Status("intake", Severity.WARN, text, "see etcd; a full lane stays full meanwhile", values)
     return Status("intake", Severity.OK, "accepts orders", values=values)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
-import threading
+from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, MetricsHandler
+
+from ..runtime.loops import Loop
 
 
 class EndpointTaken(OSError):
@@ -27,13 +29,20 @@ class MetricsEndpoint:
                 f"cannot listen on metrics_host {host}, metrics_port {port}: {error.strerror}"
             ) from error
         self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
+        self._loop = Loop("metrics", self._server.serve_forever)
+        self._server.works = self._loop.works
+        self._loop.start()
+
+    @property
+    def trouble(self) -> str:
+        """Return why nothing is served at the moment; empty if it is."""
+        return self._loop.trouble
 
     def close(self) -> None:
         """Stop serving and release the port."""
+        self._loop.stop()
         self._server.shutdown()
-        self._thread.join()
+        self._loop.close()
         self._server.server_close()
 
 
@@ -41,3 +50,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # A restarted process can bind its port at once. A port with another listener is still refused.
     allow_reuse_address = True
+    works: Callable[[], None]
+
+    def service_actions(self) -> None:
+        """Note that the server runs. ``serve_forever`` calls this twice a second."""
+        self.works()

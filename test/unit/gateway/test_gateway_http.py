@@ -18,6 +18,7 @@ from drone_orchestrator.core.changes import Transition
 from drone_orchestrator.core.saga import ABANDONED, ASSIGNED, CANCELLED, FAILED, PARKED, apply, begin, next_event
 from drone_orchestrator.core.types import Kind, LeaderRecord, SagaStatus
 from drone_orchestrator.gateway.settings import GatewaySettings
+from drone_orchestrator.runtime.projection import Freshness
 
 S = SagaStatus
 DEADLINE_S = 60.0
@@ -609,6 +610,32 @@ def test_listings_outlive_the_store_and_say_how_stale_they_are(gateway: Gateway)
 
     assert [order["message_id"] for order in body["orders"]] == made
     assert body["stale_s"] > 0.0
+
+
+def test_a_gateway_that_does_not_follow_the_store_is_not_ready_and_says_why(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = Freshness(7, 0.0)
+    monkeypatch.setattr(gateway.projection, "freshness", lambda: following)
+    assert gateway.http.get("/readyz").status_code == 200
+    following = Freshness(7, 8.4, "ZeroDivisionError: a defect")
+    body = assert_problem(gateway.http.get("/readyz"), 503)
+    reason = "the store has not been followed for 8 s: ZeroDivisionError: a defect"
+    assert body["reasons"] == {"view": reason}
+
+
+def test_an_exception_in_the_projection_does_not_fill_the_lanes(gateway: Gateway) -> None:
+    """A dead watch would count every order as waiting, until each lane refuses orders with 429."""
+    apply = gateway.counts.apply
+
+    def fail_once(*args: Any) -> None:
+        gateway.counts.apply = apply  # type: ignore[method-assign]
+        raise ZeroDivisionError("a defect")
+
+    gateway.counts.apply = fail_once  # type: ignore[method-assign]
+    made = accepted_and_seen(gateway, 3)
+    assert [order["message_id"] for order in listed(gateway)["orders"]] == made
+    assert gateway.http.get("/readyz").status_code == 200
 
 
 def test_before_the_first_snapshot_listings_are_unavailable_not_empty() -> None:

@@ -25,6 +25,7 @@ from ...core.types import AcknowledgeOutcome
 from ...ros import command_line, executors, messages, names, observability, qos
 from ...ros.diagnostics import Reporter, of_node
 from ...ros.interface_watch import NetworkWatch, usable_addresses
+from ...ros.log_bridge import bridge
 from ...ros.params import declare, keep_live
 from ...ros.process import StartAgain, run_node
 from ...ros.qos_watch import QosWatch
@@ -58,6 +59,7 @@ class DroneHost(Node):
         super().__init__("drone_executor")
         self._network = network
         values = declare(self, PARAMETERS)
+        bridge("drone_orchestrator", self.get_logger())
         self._region = values["region"]
         fleet = configured_fleet(values["fleet_config"])
         drone_class = configured_class(fleet, values["drone_class"])

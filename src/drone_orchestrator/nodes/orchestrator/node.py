@@ -54,6 +54,7 @@ class OrchestratorNode(LifecycleNode):
         refuse_unfit_transitions(self)
         self.values: dict[str, Any] = declare(self, PARAMETERS)
         keep_live(self, PARAMETERS, self.values, check=policies, apply=self._set_policies)
+        bridge("drone_orchestrator", self.get_logger())
         self._log = bridge(f"drone_orchestrator.{self.get_name()}", self.get_logger())
         self._metrics = Metrics("orchestrator", self.values["region"])
         self._tracer = observability.tracer("orchestrator", self.get_fully_qualified_name(), self.values["region"])

@@ -7,25 +7,25 @@ import threading
 
 import uvicorn
 from fastapi import FastAPI
-from rclpy.node import Node
 
 from ...gateway.connections import ACCEPT_AT_A_TIME, BACKLOG, Server, guarded
-from ...ros import executors
 from ...ros.process import ConfigurationError
+from ...runtime.loops import vital
 
 #: Longer than the usual 60 s of a load balancer: the client must close first, or its next request can get lost.
 KEEP_ALIVE_S = 75
 
 
 class HttpServer:
-    """Serves ``app`` until :meth:`close`. The main thread stays free to spin ROS and to receive signals."""
+    """Serves ``app`` until :meth:`close`. The main thread stays free to spin ROS and to receive signals.
 
-    def __init__(self, node: Node, app: FastAPI, listener: socket.socket, grace_s: float) -> None:
+    If the server ends by itself, so does the process: a gateway without HTTP must not look alive.
+    """
+
+    def __init__(self, app: FastAPI, listener: socket.socket, grace_s: float) -> None:
         """``grace_s`` is the time that requests in flight have at the end."""
         self._app = app
         self._listener = listener
-        self._failure: BaseException | None = None
-        self._node = node
         self._closing = threading.Event()
         config = uvicorn.Config(
             app,
@@ -40,7 +40,7 @@ class HttpServer:
             timeout_graceful_shutdown=round(grace_s),
         )
         self._server = Server(config)
-        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread = vital("http", self._run, may_end=self._closing.is_set)
         self._thread.start()
 
     def close(self) -> None:
@@ -52,16 +52,7 @@ class HttpServer:
         self._listener.close()
 
     def _run(self) -> None:
-        try:
-            self._server.run(sockets=[self._listener])
-        except BaseException as error:  # uvicorn ends itself by SystemExit
-            self._failure = error
-            while not executors.call_soon(self._node, self._raise) and not self._closing.wait(0.01):
-                pass  # the node is not spun yet
-
-    def _raise(self) -> None:
-        """End the process, on the thread that spins: a gateway without HTTP must not look alive."""
-        raise RuntimeError("the HTTP server ended") from self._failure
+        self._server.run(sockets=[self._listener])
 
 
 def listen(host: str, port: int, client_timeout_s: float) -> socket.socket:

@@ -52,6 +52,7 @@ class OrderGateway(Node):
         values: dict[str, Any] = declare(self, PARAMETERS)
         log = bridge("drone_orchestrator", self.get_logger())
         bridge("uvicorn", self.get_logger())
+        bridge("asyncio", self.get_logger())  # tasks and callbacks of the HTTP server's event loop that raised
         opener = order_topic.make_opener(values)
         try:
             fleet = replace(fleet_config.load(values["fleet_config"]), region=values["region"])
@@ -89,7 +90,7 @@ class OrderGateway(Node):
             app.add_middleware(TraceRequests, tracer=self._tracer)
         watch = QosWatch(self)
         listen_to_drones(self, live, watch)
-        self._http = HttpServer(self, app, listener, values["shutdown_grace_s"])
+        self._http = HttpServer(app, listener, values["shutdown_grace_s"])
         services = OrderServices(self._intake)
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, services.submit)
         self.create_service(CancelOrder, names.CANCEL_ORDER, services.cancel)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-#: Tests of these folders start processes of their own; those of one file one after the other, please.
+#: Tests of these folders start processes. Those of one file must run one after the other.
 REAL = {"browser", "chaos", "contract", "e2e", "launch", "ros"}
 HERE = Path(__file__).parent
 
-# A shell's background job ignores Ctrl-C, and so would every process that the tests start to press it.
+# A shell's background job ignores Ctrl-C, and so would the processes that tests start in order to interrupt them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup`` the tests of such a file share a worker, and with it the fleet that they start."""
+    """Group the tests of such a file: with ``--dist loadgroup`` they share a worker, and the fleet that they start."""
     for item in items:
         path = item.path.relative_to(HERE)
         if path.parts[0] in REAL:
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """A worker that does not see the groups would start one fleet twice and deal its tests out to both."""
+    """Refuse to run if workers do not see the groups: two workers would start the same fleet."""
     if getattr(session.config.option, "loadgroup", False):
         alone = [i for i in session.items if i.get_closest_marker("xdist_group") and "@" not in i.nodeid]
         if alone:

@@ -1,7 +1,7 @@
-"""A quadrotor as Gazebo would have it, in a few lines: follows a velocity set-point with a lag, tilts, stands.
+"""Model of Gazebo's quadrotor in a few lines: it follows a velocity set-point with a lag, tilts, and stands.
 
-Like Gazebo's ``MulticopterVelocityControl`` it takes the set-point in its own, tilted axes, and does nothing until it
-has one. Like an autopilot it hovers when set-points stay out; Gazebo's controller would fly on. Wind adds to its
+Like Gazebo's ``MulticopterVelocityControl`` it takes the set-point in its tilted axes, and does nothing until it
+has one. Like an autopilot it hovers when set-points stop; Gazebo's controller would fly on. Wind adds to its
 velocity.
 """
 
@@ -20,7 +20,7 @@ SET_POINT_TIMEOUT_S = 1.0
 
 @dataclass
 class Quadrotor:
-    """World axes are east, north, up; ``ground_m`` is the height of what is below."""
+    """State of the quadrotor. World axes are east, north, up; ``ground_m`` is the height of the surface below."""
 
     position: np.ndarray = field(default_factory=lambda: np.zeros(3))
     heading: float = 0.0
@@ -43,7 +43,7 @@ class Quadrotor:
 
     @property
     def rotation(self) -> np.ndarray:
-        """From the drone's axes to the world's: yaw, and the tilt that its acceleration takes."""
+        """Return the rotation from the drone's axes to the world's: yaw, and the tilt that its acceleration needs."""
         ux, uy, uz = (
             float(self.acceleration[0]),
             float(self.acceleration[1]),
@@ -65,7 +65,7 @@ class Quadrotor:
 
     @property
     def orientation(self) -> tuple[float, float, float, float]:
-        """The rotation as a quaternion x, y, z, w: yaw after tilt, and a tilt is never near a half turn."""
+        """Return the rotation as a quaternion x, y, z, w: yaw after tilt. A tilt is never near a half turn."""
         m = self.rotation.tolist()
         heading = math.atan2(m[1][0], m[0][0])
         c, s = math.cos(heading), math.sin(heading)
@@ -85,7 +85,7 @@ class Quadrotor:
         return float(x), float(y), float(z)
 
     def advance(self, dt_s: float) -> None:
-        """Let ``dt_s`` pass."""
+        """Advance the model by ``dt_s``."""
         self.set_point_age_s += dt_s
         standing = self.position[2] <= self.ground_m + 1e-6
         yaw_rate = 0.0

@@ -20,9 +20,9 @@ expect.set_options(timeout=30_000)  # ms; a busy machine may take several second
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, headless."""
+    """Start the system's Chromium, headless."""
     with sync_playwright() as playwright:
-        # Root may not use Chromium's sandbox; the only page that it sees is ours.
+        # Root cannot use Chromium's sandbox. The browser only opens our page.
         arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         try:
@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Dashboard:
-    """One page, with what it asked for and what it complained about."""
+    """A page, with its requests and its errors."""
 
     def __init__(self, browser: Browser, fleet: LocalFleet, *, phone: bool = False, scheme: str = "light") -> None:
         size: Any = PHONE if phone else WIDE
@@ -81,12 +81,12 @@ class Dashboard:
         expect(self.page.get_by_role("heading", name=f"Order {order_id}")).to_be_visible()
 
     def tab_to(self, target: Locator, limit: int = 60) -> None:
-        """Press Tab until ``target`` has the focus, and see that it shows."""
+        """Press Tab until ``target`` has the focus, and check that the focus is visible."""
         for _ in range(limit):
             self.page.keyboard.press("Tab")
             if target.count() == 1 and target.evaluate("element => element === document.activeElement"):
                 shows = target.evaluate("element => getComputedStyle(element).outlineStyle !== 'none'")
-                assert shows, f"the focus on {target} is not to be seen"
+                assert shows, f"the focus on {target} is not visible"
                 return
         raise AssertionError(f"not reached with {limit} × Tab: {target}")
 

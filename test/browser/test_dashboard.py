@@ -32,7 +32,7 @@ SLOW_MS = 120_000
 
 
 def wait_for(what: Callable[[], Any], why: str, timeout_s: float = 180.0) -> Any:
-    """The first true answer of ``what``; polls, for what is asked of has no event to wait for."""
+    """Return the first true value of ``what()``. Polls, because there is no event to wait for."""
     deadline, pause = time.monotonic() + timeout_s, threading.Event()
     while time.monotonic() < deadline:
         if found := what():
@@ -42,7 +42,7 @@ def wait_for(what: Callable[[], Any], why: str, timeout_s: float = 180.0) -> Any
 
 
 def get(fleet: LocalFleet, path: str) -> Any:
-    """The JSON at ``path``, ``None`` while the gateway does not answer."""
+    """Return the JSON at ``path``, or ``None`` while the gateway does not answer."""
     try:
         answer = httpx.get(f"{fleet.url}{path}", timeout=30.0, trust_env=False)
     except httpx.HTTPError:
@@ -51,7 +51,7 @@ def get(fleet: LocalFleet, path: str) -> Any:
 
 
 def order(fleet: LocalFleet, order_id: str, destination: dict[str, float] = NEAR) -> None:
-    """Hand an order in as a shop does."""
+    """Submit an order as a shop does."""
     document = {"order_id": order_id, "destination": destination, "package_weight_kg": 0.8}
     httpx.post(f"{fleet.url}/orders", json=document, timeout=60.0, trust_env=False).raise_for_status()
 
@@ -60,7 +60,7 @@ def order(fleet: LocalFleet, order_id: str, destination: dict[str, float] = NEAR
 def fleet() -> Iterator[LocalFleet]:
     with LocalFleet(FleetOptions(drones=6, time_scale=8.0, drones_per_process=3, http_port=0, monitor=False)) as fleet:
         wait_for(lambda: fleet.check() or get(fleet, "/readyz"), "the gateway is ready")
-        wait_for(lambda: (get(fleet, "/fleet") or {}).get("leader"), "somebody leads")
+        wait_for(lambda: (get(fleet, "/fleet") or {}).get("leader"), "a replica leads")
         yield fleet
 
 
@@ -72,12 +72,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def desk(browser: Browser, fleet: LocalFleet) -> Iterator[Dashboard]:
-    """The page that an operator has open the whole day."""
+    """Return the page that an operator keeps open."""
     with Dashboard(browser, fleet) as dashboard:
         yield dashboard
 
 
-def test_an_order_is_followed_to_its_delivery(fleet: LocalFleet, desk: Dashboard) -> None:
+def test_an_order_is_followed_until_its_delivery(fleet: LocalFleet, desk: Dashboard) -> None:
     order(fleet, "shop-1")
     desk.show("shop-1")
     expect(desk.order_state).to_contain_text("Delivered", timeout=SLOW_MS)
@@ -86,7 +86,7 @@ def test_an_order_is_followed_to_its_delivery(fleet: LocalFleet, desk: Dashboard
     expect(desk.panel("Orders").get_by_role("row", name="shop-1")).to_contain_text("Delivered")
 
 
-def test_a_killed_leader_is_seen_to_be_replaced(fleet: LocalFleet, desk: Dashboard) -> None:
+def test_the_page_shows_that_a_killed_leader_is_replaced(fleet: LocalFleet, desk: Dashboard) -> None:
     leadership = desk.panel("Leadership")
     before = leadership.locator(".in-office b").inner_text()
     assert fleet.kill(before, respawn_delay_s=3.0)
@@ -96,7 +96,7 @@ def test_a_killed_leader_is_seen_to_be_replaced(fleet: LocalFleet, desk: Dashboa
     expect(terms.nth(1).get_by_role("cell").last).to_have_text(re.compile(r"^(≤ )?\d"))
 
 
-def test_an_order_is_cancelled_with_the_keyboard_alone(fleet: LocalFleet, browser: Browser) -> None:
+def test_an_order_can_be_cancelled_with_the_keyboard_alone(fleet: LocalFleet, browser: Browser) -> None:
     with Dashboard(browser, fleet) as desk:
         page, orders = desk.page, desk.panel("Orders")
         desk.tab_to(page.get_by_role("link", name="Skip to the fleet"), limit=1)
@@ -123,7 +123,7 @@ def test_an_order_is_cancelled_with_the_keyboard_alone(fleet: LocalFleet, browse
         assert desk.complaints == []
 
 
-def test_a_refusal_says_why(fleet: LocalFleet, desk: Dashboard) -> None:
+def test_a_refusal_shows_its_reason(fleet: LocalFleet, desk: Dashboard) -> None:
     order(fleet, "shop-3")
     desk.show("shop-3")
     desk.page.get_by_role("button", name="Cancel order…").click()
@@ -134,7 +134,7 @@ def test_a_refusal_says_why(fleet: LocalFleet, desk: Dashboard) -> None:
     desk.complaints.clear()  # a browser counts an answer of 409 among its errors
 
 
-def test_leadership_is_handed_over_after_a_question(desk: Dashboard) -> None:
+def test_leadership_is_handed_over_after_a_confirmation(desk: Dashboard) -> None:
     leader = desk.panel("Leadership").locator(".in-office b")
     before = leader.inner_text()
     desk.page.get_by_role("button", name="Hand over…").click()
@@ -143,7 +143,7 @@ def test_leadership_is_handed_over_after_a_question(desk: Dashboard) -> None:
     expect(leader).to_have_text(re.compile(f"^orchestrator_(?!{before[-1]}$)"))
 
 
-def test_an_order_is_handed_in_at_the_desk(desk: Dashboard) -> None:
+def test_an_order_can_be_submitted_on_the_page(desk: Dashboard) -> None:
     desk.page.get_by_role("button", name="New order").click()
     form = desk.panel("New order").first
     form.get_by_label("Weight, kg").fill("99")
@@ -160,7 +160,7 @@ def test_an_order_is_handed_in_at_the_desk(desk: Dashboard) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("phone", [False, True], ids=["wide", "phone"])
-def test_nothing_bars_the_way(fleet: LocalFleet, browser: Browser, phone: bool, scheme: str) -> None:
+def test_the_page_has_no_accessibility_barriers(fleet: LocalFleet, browser: Browser, phone: bool, scheme: str) -> None:
     order(fleet, "shop-5")
     with Dashboard(browser, fleet, phone=phone, scheme=scheme) as dashboard:
         dashboard.show("shop-5")
@@ -172,7 +172,7 @@ def test_nothing_bars_the_way(fleet: LocalFleet, browser: Browser, phone: bool, 
         assert dashboard.complaints == []
 
 
-def test_old_data_is_called_old_until_the_gateway_is_back(fleet: LocalFleet, desk: Dashboard) -> None:
+def test_data_is_marked_as_old_until_the_gateway_is_back(fleet: LocalFleet, desk: Dashboard) -> None:
     assert desk.complaints == []
     assert fleet.kill("order_gateway", respawn_delay_s=15.0)
     expect(desk.freshness).to_contain_text("Stale")

@@ -1,4 +1,4 @@
-"""The dashboard's built files are what its sources give, and its pure functions do what they say."""
+"""The dashboard's committed files are built from its sources, and its pure functions are correct."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def run(*command: str, cwd: Path) -> str:
-    """The output of a command that must succeed."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=150, check=False
     )
@@ -30,7 +30,7 @@ def run(*command: str, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources, with the packages of the lock file installed beside them."""
+    """Return a copy of the sources, with the packages of the lock file installed beside them."""
     copy = tmp_path_factory.mktemp("build") / "frontend"
     shutil.copytree(ROOT / "frontend", copy, ignore=shutil.ignore_patterns("node_modules"))
     run("npm", "ci", "--ignore-scripts", "--prefer-offline", cwd=copy)
@@ -43,10 +43,10 @@ def test_building_gives_the_committed_files(sources: Path, tmp_path: Path) -> No
     committed = sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if path.is_file())
     assert built == committed
     _, differ, broken = filecmp.cmpfiles(tmp_path, STATIC, built, shallow=False)
-    assert (differ, broken) == ([], []), "run `make frontend`, and commit what it builds"
+    assert (differ, broken) == ([], []), "run `make frontend`, and commit the result"
 
 
-def test_the_page_asks_nobody_but_its_gateway() -> None:
+def test_the_page_loads_everything_from_its_gateway() -> None:
     for path in STATIC.iterdir():
         text = path.read_text()
         for scheme in ("http://", "https://", "@import"):

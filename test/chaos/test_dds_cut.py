@@ -1,4 +1,4 @@
-"""Cutting the network of one drone process while it lives: the cut cuts, it heals, and the orders come right."""
+"""The network of one running drone process is cut and restored, and its orders are delivered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _namespaces() -> None:
 
 
 def run_inside(program: str, timeout_s: float) -> dict[str, Any]:
-    """Run ``program`` on a network of its own; its last line is its finding."""
+    """Run ``program`` on a private network, and return its last line of output, decoded from JSON."""
     preamble = "import sys\nfrom drone_orchestrator.cli.trial import network_namespaces\n"
     enter = "if not network_namespaces.inside():\n"
     enter += "    network_namespaces.enter(network_namespaces.way_in(), [sys.executable, *sys.orig_argv[1:]])\n"
@@ -82,7 +82,7 @@ print(json.dumps(found))
 """
 
 
-def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
+def test_a_pulled_cable_cuts_off_one_host_and_its_processes_keep_running() -> None:
     found = run_inside(_ECHO, 180.0)
     assert found["before"] == [True, True]
     assert found["pulled"] == [False, True]
@@ -90,7 +90,7 @@ def test_a_pulled_cable_cuts_off_one_host_whose_processes_live_on() -> None:
     assert found["plugged"] == [True, True]
 
 
-def test_nothing_of_a_network_is_left_in_the_namespace_that_it_came_from() -> None:
+def test_a_closed_network_leaves_nothing_in_the_outer_namespace() -> None:
     before = os.listdir("/sys/class/net")
     program = "import json\nnetwork = network_namespaces.NamespaceNetwork()\n"
     program += "network.add('host')\nprint(json.dumps({}))\n"

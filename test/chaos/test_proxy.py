@@ -1,4 +1,4 @@
-"""The proxy between a process and etcd: it passes, resets, swallows or delays, and then recovers."""
+"""The proxy between a process and etcd: it passes, resets, withholds or delays data, and then recovers."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def is_refused(endpoint: str) -> bool:
         return is_reset(sock)
 
 
-def test_what_is_not_disturbed_passes_both_ways(proxy: TcpProxy, target: str) -> None:
+def test_an_undisturbed_connection_passes_data_both_ways(proxy: TcpProxy, target: str) -> None:
     [endpoint] = proxy.listen("gateway", [target])
     with dial(endpoint) as sock:
         assert ask(sock, b"one") == b"one"
         assert ask(sock, b"two") == b"two"
 
 
-def test_refusing_resets_what_is_open_and_what_comes_new_until_it_ends(proxy: TcpProxy, target: str) -> None:
+def test_refusing_resets_open_and_new_connections_until_it_ends(proxy: TcpProxy, target: str) -> None:
     [endpoint] = proxy.listen("gateway", [target])
     with dial(endpoint) as sock:
         assert ask(sock, b"before") == b"before"
@@ -109,13 +109,13 @@ def test_refusing_resets_what_is_open_and_what_comes_new_until_it_ends(proxy: Tc
         assert ask(sock, b"after") == b"after"
 
 
-def test_a_black_hole_keeps_connections_open_and_gives_back_what_it_held(proxy: TcpProxy, target: str) -> None:
+def test_a_black_hole_keeps_connections_open_and_later_delivers_the_data(proxy: TcpProxy, target: str) -> None:
     [endpoint] = proxy.listen("gateway", [target])
     with dial(endpoint) as old:
         assert ask(old, b"before") == b"before"
         proxy.set("gateway", Mode.BLACKHOLE)
         old.sendall(b"into the hole")
-        with dial(endpoint) as new:  # taken, but not answered
+        with dial(endpoint) as new:  # accepted, but not answered
             new.sendall(b"hello")
             assert is_silent(old) and is_silent(new)
             proxy.set("gateway", Mode.PASS)
@@ -157,7 +157,7 @@ def test_one_client_s_cut_is_not_another_s(proxy: TcpProxy, target: str) -> None
     assert is_refused(cut)
 
 
-def test_closing_it_closes_its_connections_even_those_in_the_hole(target: str) -> None:
+def test_closing_the_proxy_closes_its_connections_even_those_in_a_black_hole(target: str) -> None:
     with TcpProxy() as proxy:
         [endpoint] = proxy.listen("gateway", [target])
         sock = dial(endpoint)

@@ -1,4 +1,4 @@
-"""Three etcd members: losing one is nobody's business, losing two is a clear refusal; nothing is lost either way."""
+"""Three etcd members: losing one has no effect, losing two is a clear refusal, and no order is lost either way."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def post(fleet: LocalFleet, order_id: str) -> httpx.Response:
 
 
 def order(fleet: LocalFleet, order_id: str) -> None:
-    """As a shop does: the first answer may be a refusal for the moment, the same request is then accepted."""
+    """Submit an order as a shop does: repeat the request if it is refused for the moment."""
     wait_for(lambda: post(fleet, order_id).status_code in (200, 202), f"{order_id} is accepted")
 
 
@@ -87,7 +87,7 @@ def test_orders_survive_the_leader_a_member_and_the_quorum(fleet: LocalFleet) ->
     assert (figures["violations"], unreadable) == ([], [])
 
 
-def test_a_killed_etcd_of_the_fleet_s_own_is_started_again_with_its_data() -> None:
+def test_a_killed_etcd_of_the_fleet_is_restarted_with_its_data() -> None:
     ends: list[str] = []
     options = FleetOptions(drones=0, replicas=0, monitor=False, gateway=False)
     with LocalFleet(options, on_exit=lambda name, code: ends.append(f"{name} {code}")) as fleet:

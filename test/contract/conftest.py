@@ -1,4 +1,4 @@
-"""The two stores under one roof: every contract test runs against memory and against a real etcd."""
+"""Both stores behind one fixture: every contract test runs against memory and against a real etcd."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _numbers = itertools.count(1)
 
 
 class Twin:
-    """One store implementation, with a region of its own for each test."""
+    """One store implementation, with a separate region for each test."""
 
     def __init__(self, kind: str, endpoints: list[str]) -> None:
         self.kind = kind
@@ -73,7 +73,7 @@ class Twin:
 
 
 class Watching:
-    """Collects what a watch delivers; ``until`` waits for the event, with a deadline."""
+    """Record of what a watch delivers; ``until`` waits for a condition, with a deadline."""
 
     def __init__(self, store: RegionStore, after_revision: int) -> None:
         self.changes: list[StoreChange] = []
@@ -180,7 +180,7 @@ def make_leader(name: str = "orchestrator_a") -> LeaderRecord:
 
 
 def accepting(order: Order, epoch: int, inbox_revision: int = 0, drone: str = "") -> Transition:
-    """Accept an order, and where ``drone`` is given assign it, in one transition."""
+    """Accept an order, and assign it if ``drone`` is given, in one transition."""
     events = [sagas.begin(order, now_s=2000.0, epoch=epoch)]
     if drone:
         pending = sagas.fold(events)
@@ -198,14 +198,14 @@ def accepting(order: Order, epoch: int, inbox_revision: int = 0, drone: str = ""
 def stepping(
     saga: Saga, type_: str, to: SagaStatus, revision: int, change: object = None, **fields: object
 ) -> Transition:
-    """One further step of a stored saga."""
+    """Return one further step of a stored saga."""
     fields = {"now_s": 3000.0, "epoch": saga.epoch, **fields}
     event = sagas.next_event(saga, type_, to, **fields)
     return Transition(sagas.apply(saga, event), (event,), revision, change)
 
 
 def releasing(saga: Saga, revision: int, reservation_revision: int) -> Transition:
-    """Abandon and compensate an assigned saga, giving its drone back."""
+    """Abandon and compensate an assigned saga, releasing its drone."""
     drone = saga.drone_id
     first = sagas.next_event(
         saga, sagas.ABANDONED, SagaStatus.COMPENSATING, now_s=1.0, epoch=saga.epoch, target=SagaStatus.PENDING
@@ -221,7 +221,7 @@ def entry_of(snapshot: Snapshot, kind: Kind, id_: str) -> Entry | None:
 
 @pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
-    """Builders of orders, leaders, transitions, watches and proxies."""
+    """Return builders of orders, leaders, transitions, watches and proxies."""
     return SimpleNamespace(
         order=make_order,
         leader=make_leader,
@@ -236,7 +236,7 @@ def make() -> SimpleNamespace:
 
 
 def eventually(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> float:
-    """Poll ``condition`` until it holds; the seconds that it took."""
+    """Poll ``condition`` until it holds, and return the seconds that it took."""
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < deadline_s, f"not within {deadline_s} s: {what}"
@@ -273,5 +273,5 @@ def store(twin: Twin) -> RegionStore:
 
 @pytest.fixture
 def epoch(store: RegionStore) -> int:
-    """The epoch of a leadership that ``store`` has just won."""
+    """Return the epoch of a leadership that ``store`` has just won."""
     return store.campaign(make_leader(), 60.0)

@@ -20,11 +20,11 @@ from drone_orchestrator.store import EtcdStore, watch
 pytestmark = pytest.mark.etcd
 
 DEADLINE_S = 60.0
-#: Each lost answer costs this much (s); a call that is answered takes less, on a busy machine too.
+#: Each lost answer costs this much (s). A call that is answered takes less, even on a busy machine.
 TIMEOUT_S = 1.5
-#: A simple token that etcd never gave. (A restart alone may remember real ones: etcd replays the end of its log.)
+#: A simple token that etcd never issued. (A restart alone may remember real ones: etcd replays the end of its log.)
 FORGOTTEN = "kXlPzZzQwErTyUiO.1"
-#: One whose log index is still to come, as after a restore from a backup: etcd waits for the index instead of refusing.
+#: Its log index is in the future, as after a restore from a backup: etcd waits for the index instead of refusing it.
 FROM_ANOTHER_HISTORY = "kXlPzZzQwErTyUiO.999999999"
 
 
@@ -61,7 +61,7 @@ def proxy(etcd, make):
 # --- a member that goes away -----------------------------------------------------------------------------------------
 
 
-def test_while_etcd_is_away_calls_fail_soon_and_a_watch_resumes_without_a_gap(own_etcd, connect, make):
+def test_without_etcd_calls_fail_soon_and_a_watch_resumes_without_a_gap(own_etcd, connect, make):
     store = connect(*own_etcd.endpoints)
     epoch = store.campaign(make.leader(), 60.0)
     begin = store.snapshot().revision
@@ -90,7 +90,7 @@ def test_the_first_call_after_a_members_death_succeeds(etcd_binary, connect, mak
     with EtcdProcess(members=3) as cluster:
         store = connect(*cluster.endpoints, timeout_s=3.0)
         epoch = store.campaign(make.leader(), 60.0)
-        # The watch has a connection of its own: it would lead the calls away from the dead member.
+        # The watch has a separate connection: otherwise it would lead the calls away from the dead member.
         watching = make.watching(connect(*cluster.endpoints), epoch)
         watching.until(lambda w: w.health)
         for call in ("commit", "submit", "snapshot"):
@@ -143,17 +143,17 @@ def test_a_commit_whose_answer_is_lost_is_found_to_have_succeeded(etcd, proxy, c
     assert results[0].revision == saga.mod_revision
 
 
-def test_a_commit_whose_request_may_still_be_on_its_way_is_unknown(etcd, proxy, connect, make):
+def test_the_fate_of_a_commit_whose_request_may_still_arrive_is_unknown(etcd, proxy, connect, make):
     store = connect(proxy.endpoint, etcd.endpoints[0])
     epoch = store.campaign(make.leader(), 60.0)
     proxy.requests.clear()
     first, second = ([make.accepting(make.order(), epoch)] for _ in range(2))
     assert store.commit(epoch, first)[0].fate is Fate.UNKNOWN
     proxy.requests.set()
-    assert store.commit(epoch, second)[0].fate is Fate.SUCCEEDED, "the other member is asked from now on"
+    assert store.commit(epoch, second)[0].fate is Fate.SUCCEEDED, "calls must go to the other member now"
 
 
-def test_a_lost_commit_is_fenced_for_certain_once_somebody_else_leads(etcd, proxy, connect, make):
+def test_a_lost_commit_is_certainly_fenced_once_another_replica_leads(etcd, proxy, connect, make):
     store, rival = connect(proxy.endpoint, etcd.endpoints[0]), connect(etcd.endpoints[0])
     epoch = store.campaign(make.leader("a"), 60.0)
     rival.campaign(make.leader("b"), 60.0, over_epoch=epoch)
@@ -162,7 +162,7 @@ def test_a_lost_commit_is_fenced_for_certain_once_somebody_else_leads(etcd, prox
 
 
 def test_a_commit_that_was_never_sent_is_unavailable(etcd, proxy, connect, make):
-    """A member that has not answered yet gets no transaction: so a dead host costs no uncertainty."""
+    """A member that has not answered yet gets no transaction, so a dead host causes no unknown fate."""
     epoch = connect(etcd.endpoints[0]).campaign(make.leader(), 60.0)
     proxy.requests.clear()
     assert connect(proxy.endpoint).commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.UNAVAILABLE
@@ -170,14 +170,14 @@ def test_a_commit_that_was_never_sent_is_unavailable(etcd, proxy, connect, make)
     assert store.commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.SUCCEEDED
 
 
-def test_a_commit_that_cannot_be_resolved_is_unknown(proxy, connect, make):
+def test_the_fate_of_a_commit_that_cannot_be_resolved_is_unknown(proxy, connect, make):
     store = connect(proxy.endpoint)
     epoch = store.campaign(make.leader(), 60.0)
     proxy.answers.clear()
     assert store.commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.UNKNOWN
 
 
-def test_a_submission_whose_answer_is_lost_is_answered_rightly(etcd, proxy, connect, make):
+def test_a_submission_whose_answer_is_lost_is_resolved(etcd, proxy, connect, make):
     store = connect(proxy.endpoint, etcd.endpoints[0])
     store.submit(make.order())
     proxy.answers.clear()
@@ -187,7 +187,7 @@ def test_a_submission_whose_answer_is_lost_is_answered_rightly(etcd, proxy, conn
     assert not store.submit(order).created
 
 
-def test_a_submission_that_gets_no_answer_at_all_says_so_and_the_retry_is_right(etcd, proxy, connect, make):
+def test_a_submission_without_any_answer_has_an_unknown_fate_and_its_retry_succeeds(etcd, proxy, connect, make):
     store = connect(proxy.endpoint)
     store.submit(make.order())
     proxy.answers.clear()
@@ -202,7 +202,7 @@ def test_a_campaign_whose_answer_is_lost_is_known_to_be_won(etcd, proxy, connect
     store = connect(proxy.endpoint, etcd.endpoints[0])
     store.snapshot()
     lease = store._driver.grant_leases(60.0, 1)[0]
-    store._driver.txn((), ())  # the member is proven: the next transaction goes out at once
+    store._driver.txn((), ())  # the member has answered: the next transaction is sent at once
     proxy.answers.clear()
     store._driver.grant_leases = lambda ttl_s, count: [lease]
     epoch = store.campaign(make.leader(), 60.0)
@@ -214,7 +214,7 @@ def test_a_campaign_whose_answer_is_lost_is_known_to_be_won(etcd, proxy, connect
 
 
 @pytest.mark.slow
-def test_a_connection_that_swallows_everything_is_noticed(etcd, proxy, connect, make):
+def test_a_connection_that_passes_nothing_is_noticed(etcd, proxy, connect, make):
     store, writer = connect(proxy.endpoint), connect(etcd.endpoints[0])
     watching = make.watching(store, store.snapshot().revision)
     watching.until(lambda w: w.health == [True])
@@ -232,7 +232,7 @@ def test_a_connection_that_swallows_everything_is_noticed(etcd, proxy, connect, 
 
 
 class WatchTime:
-    """Clock of watch streams. It goes on only when a stream has had an answer since."""
+    """Clock of watch streams that the test advances."""
 
     def __init__(self, monkeypatch):
         self._now_s = self._heard_s = 0.0
@@ -249,9 +249,10 @@ class WatchTime:
         return response
 
     def pass_quietly(self, seconds):
+        """Advance, and wait until etcd has answered a progress request since."""
         with self._news:
             self._now_s += seconds
-            assert self._news.wait_for(lambda: self._heard_s == self._now_s, DEADLINE_S), "etcd was not asked"
+            assert self._news.wait_for(lambda: self._heard_s == self._now_s, DEADLINE_S), "no answer"
 
 
 def test_a_quiet_watch_is_not_taken_for_a_dead_one(etcd, connect, make, monkeypatch):
@@ -363,7 +364,7 @@ def test_a_token_from_another_history_does_not_stop_everything(guarded_etcd, con
     _everything_works(store, make, epoch)
 
 
-def test_a_lease_that_is_kept_alive_renews_the_token_too(guarded_etcd, connect, make):
+def test_renewing_a_lease_renews_the_token_too(guarded_etcd, connect, make):
     store = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
     epoch = store.campaign(make.leader(), 60.0)
     store._driver._connection._token = FORGOTTEN
@@ -389,7 +390,7 @@ def test_a_watch_alone_renews_its_token(guarded_etcd, connect, make):
     [{}, {"user": "root", "password": "wrong"}, {"user": "nobody", "password": "secret"}],
     ids=["no user", "wrong password", "no permission"],
 )
-def test_credentials_that_do_not_suffice_are_denied(guarded_etcd, connect, make, options):
+def test_insufficient_credentials_are_denied(guarded_etcd, connect, make, options):
     store = connect(*guarded_etcd.endpoints, timeout_s=3.0, **options)
     with pytest.raises(StoreDenied):
         store.snapshot()

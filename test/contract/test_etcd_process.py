@@ -28,17 +28,17 @@ def test_stop_ends_the_process_and_removes_its_directory(etcd):
         [pid] = process.pids
         directory = Path(f"/proc/{pid}/cwd").resolve()
         assert _alive(pid) and directory.is_dir()
-        assert os.getsid(pid) == pid, "Ctrl-C in the terminal would hit it"
+        assert os.getsid(pid) == pid, "Ctrl-C in the terminal would reach it"
     assert not _alive(pid) and not directory.exists()
 
 
-def test_a_directory_that_was_given_is_kept(tmp_path):
+def test_a_given_directory_is_kept(tmp_path):
     with EtcdProcess(data_dir=tmp_path):
         pass
     assert (tmp_path / "member0" / "data").is_dir()
 
 
-def test_it_dies_with_a_parent_that_is_killed(make):
+def test_it_dies_with_a_killed_parent(make):
     program = (
         "import sys, time; from drone_orchestrator.bringup.etcd_process import EtcdProcess; e = EtcdProcess();"
         "print(e.pids[0], e._dir, flush=True); time.sleep(600)"
@@ -88,7 +88,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_in_the_moment_of_the_start_leaves_neither_process_nor_directory(tmp_path):
+def test_ctrl_c_during_the_start_leaves_neither_process_nor_directory(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", _INTERRUPTED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)

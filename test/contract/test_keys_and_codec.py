@@ -1,4 +1,4 @@
-"""Keys and records: there and back, and what is refused."""
+"""Keys and records: round trips, and what is refused."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_keys_are_those_of_the_contract():
 
 
 @given(st.sampled_from([k for k in Kind if k not in (Kind.LEADER, Kind.EVENT, Kind.OTHER)]), ids)
-def test_a_key_leads_back_to_its_kind_and_id(kind, id_):
+def test_a_key_parses_to_its_kind_and_id(kind, id_):
     keys = Keys("r")
     assert keys.parse(keys.of(kind, id_)) == (kind, id_)
 
@@ -131,7 +131,7 @@ def test_another_regions_key_is_refused():
         Keys("r").parse("/drone_orchestrator/r2/leader")
 
 
-def test_the_span_without_events_holds_everything_else():
+def test_the_span_without_events_contains_everything_else():
     keys = Keys("r")
     spans = keys.all_but_events()
     within = lambda key: any(first <= key < end for first, end in spans)  # noqa: E731
@@ -146,17 +146,17 @@ def test_the_span_without_events_holds_everything_else():
 
 
 @given(orders)
-def test_orders_come_back(order):
+def test_orders_survive_a_round_trip(order):
     assert decode(Kind.INBOX_ORDER, order.message_id, encode(order)) == order
 
 
 @given(sagas())
-def test_sagas_come_back(saga):
+def test_sagas_survive_a_round_trip(saga):
     assert decode(Kind.SAGA, saga.message_id, encode(saga)) == saga
 
 
 @given(events())
-def test_events_come_back(event):
+def test_events_survive_a_round_trip(event):
     assert decode(Kind.EVENT, event_id(event.message_id, event.n), encode(event)) == event
 
 
@@ -169,7 +169,7 @@ def test_events_come_back(event):
         (Kind.ORDER_INDEX, "o", "m"),
     ],
 )
-def test_the_other_records_come_back(kind, id_, value):
+def test_the_other_records_survive_a_round_trip(kind, id_, value):
     raw = encode(value)
     assert json.loads(raw)["v"] == 1
     assert decode(kind, id_, raw) == value
@@ -227,7 +227,7 @@ def _changed(**fields):
         (_changed(deadline_s="1"), "deadline_s"),
     ],
 )
-def test_what_cannot_be_read_is_corrupt_and_says_why(raw, reason):
+def test_an_unreadable_record_is_corrupt_and_says_why(raw, reason):
     value = decode(Kind.INBOX_ORDER, "m", raw)
     assert isinstance(value, Corrupt)
     assert value.raw == raw and reason in value.reason
@@ -251,7 +251,7 @@ json_values = st.recursive(
     ),
     st.data(),
 )
-def test_decoding_never_raises_whatever_a_field_holds(record, data):
+def test_decoding_never_raises_for_any_value_of_a_field(record, data):
     kind, value = record
     fields = json.loads(encode(value))
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(json_values)
@@ -268,22 +268,22 @@ def test_a_saga_with_another_messages_order_is_corrupt():
     assert isinstance(decode(Kind.SAGA, "m", encode(saga)), Corrupt)
 
 
-def test_an_event_that_is_not_the_one_of_its_key_is_corrupt():
+def test_an_event_that_does_not_match_its_key_is_corrupt():
     event = SagaEvent("m", 2, "accepted", 1.0, 1, SagaStatus.PENDING)
     assert isinstance(decode(Kind.EVENT, "m/000001", encode(event)), Corrupt)
 
 
-def test_whether_a_reservation_is_leased_is_for_the_store_to_say():
+def test_the_store_says_if_a_reservation_is_leased():
     raw = encode(Reservation("d", "m", 1, 1, leased=True))
     assert decode(Kind.ASSIGNMENT, "d", raw, leased=False) == Reservation("d", "m", 1, 1, leased=False)
 
 
-def test_a_number_that_json_has_not_is_not_written():
+def test_a_number_that_json_lacks_is_not_written():
     with pytest.raises(ValueError):
         encode(replace(ORDER, package_weight_kg=float("nan")))
 
 
-def test_a_corrupt_record_is_put_back_as_it_was():
+def test_a_corrupt_record_is_written_back_unchanged():
     assert encode(Corrupt(b"\xff", "why")) == b"\xff"
 
 
@@ -291,7 +291,7 @@ def test_a_corrupt_record_is_put_back_as_it_was():
 
 
 @pytest.mark.parametrize("state", BreakerState)
-def test_breakers_come_back_and_say_in_words_how_they_are(state):
+def test_breakers_survive_a_round_trip_and_store_their_state_in_words(state):
     breaker = Breaker("d", state, 7, failures=3, trips=2, open_until=1234.5)
     raw = encode(breaker)
     assert decode(Kind.BREAKER, "d", raw) == breaker
@@ -299,18 +299,18 @@ def test_breakers_come_back_and_say_in_words_how_they_are(state):
 
 
 @pytest.mark.parametrize("action", CommandAction)
-def test_commands_come_back(action):
+def test_commands_survive_a_round_trip(action):
     command = OperatorCommand("m", action, 5.0, "ops")
     assert decode(Kind.INBOX_COMMAND, "m", encode(command)) == command
 
 
 @given(sagas())
-def test_a_saga_that_is_parked_comes_back_parked(saga):
+def test_a_parked_saga_survives_a_round_trip(saga):
     parked = replace(saga, parked=True)
     assert decode(Kind.SAGA, saga.message_id, encode(parked)) == parked
 
 
-def test_a_saga_of_before_there_was_parking_is_not_parked():
+def test_a_saga_from_before_parking_existed_is_not_parked():
     document = json.loads(encode(Saga(ORDER.message_id, ORDER, SagaStatus.COMPENSATING, 1.0, 2.0)))
     document.pop("parked", None)
     assert decode(Kind.SAGA, ORDER.message_id, json.dumps(document).encode()).parked is False
@@ -327,6 +327,6 @@ def test_a_saga_of_before_there_was_parking_is_not_parked():
         (Kind.INBOX_COMMAND, OperatorCommand("d", CommandAction.LOST, 5.0), {"requested_at": None}),
     ],
 )
-def test_a_breaker_or_command_that_makes_no_sense_is_corrupt(kind, value, change):
+def test_an_inconsistent_breaker_or_command_is_corrupt(kind, value, change):
     document = {**json.loads(encode(value)), **change}
     assert isinstance(decode(kind, "d", json.dumps(document).encode()), Corrupt)

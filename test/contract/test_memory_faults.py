@@ -1,4 +1,4 @@
-"""The twin's own faults on demand: what a simulation relies on, and the rules of unknown fates without a network."""
+"""Faults of the in-memory store on demand, as the simulation uses them: unknown fates without a network."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_intake_that_finds_another_order_after_an_unknown_fate_does_not_claim_it
     assert store.submit(order).created is False
 
 
-def test_intake_without_any_answer_says_that_it_does_not_know(backend, store, make):
+def test_a_submission_without_any_answer_has_an_unknown_fate(backend, store, make):
     backend.lose_answers(2, applied=True)
     with pytest.raises(FateUnknown):
         store.submit(make.order())
@@ -112,7 +112,7 @@ def test_a_campaign_with_a_lost_answer_is_won(backend, store, make):
     assert store.refresh_lease(epoch)
 
 
-def test_a_campaign_given_up_cannot_be_won_later(backend, store, make):
+def test_an_abandoned_campaign_cannot_be_won_later(backend, store, make):
     backend.lose_answers(applied=False)
     assert store.campaign(make.leader(), 50.0) == 0
     backend.deliver_late()
@@ -127,7 +127,7 @@ def test_a_drone_s_lease_serves_its_next_reservation_whether_a_commit_succeeds_o
     assert len(backend._leases) == leases
 
 
-def test_a_lease_that_the_store_knows_no_more_is_replaced_at_the_next_try(backend, store, make, epoch):
+def test_an_expired_lease_is_replaced_at_the_next_attempt(backend, store, make, epoch):
     first = make.accepting(make.order(), epoch, drone="d1")
     assert store.commit(epoch, [first])[0].fate is Fate.SUCCEEDED
     backend.expire_lease_of(store.keys.assignment("d1"))
@@ -135,7 +135,7 @@ def test_a_lease_that_the_store_knows_no_more_is_replaced_at_the_next_try(backen
     assert [store.commit(epoch, [again])[0].fate for _ in range(2)] == [Fate.UNAVAILABLE, Fate.SUCCEEDED]
 
 
-def test_orders_handed_in_together_are_there_once_when_the_answer_is_lost(backend, store, make):
+def test_orders_submitted_together_exist_once_if_the_answer_is_lost(backend, store, make):
     orders = [make.order() for _ in range(3)]
     backend.lose_answers(1, applied=True)
     assert [answer.created for answer in store.submit_all(orders)] == [True] * 3
@@ -147,11 +147,11 @@ def test_a_store_that_does_not_answer_is_not_asked_for_every_order(backend, stor
     assert {type(answer) for answer in asked[:SUBMITTED_TOGETHER]} == {FateUnknown}, (
         "they may have been written together"
     )
-    assert {type(answer) for answer in asked[SUBMITTED_TOGETHER:]} == {StoreUnavailable}, "those were never sent"
+    assert {type(answer) for answer in asked[SUBMITTED_TOGETHER:]} == {StoreUnavailable}, "these were never sent"
     assert [answer.created for answer in store.submit_all([make.order()])] == [True], "no further answer was lost"
 
 
-def test_away_for_one_client_is_not_away_for_all(backend, store, rival, make, epoch):
+def test_the_store_can_be_unreachable_for_one_client_only(backend, store, rival, make, epoch):
     watching = make.watching(store, epoch)
     backend.pump()
     backend.set_available(False, "a")
@@ -196,7 +196,7 @@ def test_compaction_while_disconnected_means_a_snapshot(backend, store, rival, m
     assert watching.revisions == [watching.snapshots[0].revision + 1]
 
 
-def test_leases_run_out_by_the_injected_clock(backend, clock, store, make, epoch):
+def test_leases_expire_by_the_injected_clock(backend, clock, store, make, epoch):
     watching = make.watching(store, epoch)
     store.commit(epoch, [make.accepting(make.order(), epoch, drone=d) for d in ("kept", "left")])
     clock.now_s += 4.9

@@ -20,7 +20,7 @@ S = SagaStatus
 
 @pytest.fixture
 def ended(store: RegionStore, make: Any, epoch: int) -> tuple[Order, Retirement]:
-    """A cancelled order and what retires it."""
+    """Return a cancelled order and its retirement."""
     return end(store, make, epoch)
 
 
@@ -43,7 +43,7 @@ def end(store: RegionStore, make: Any, epoch: int, order: Order | None = None) -
 
 
 def keys(store: RegionStore) -> list[str]:
-    """Every living key but the leader's."""
+    """Return every existing key but the leader's."""
     found = store._driver.scan(store.keys.all_keys())[1]
     return [kv.key for kv in found if kv.key != store.keys.leader]
 
@@ -64,7 +64,7 @@ def test_a_retired_order_leaves_nothing_behind_and_in_one_revision(store, make, 
 def test_a_retirement_touches_no_other_order(store, make, epoch):
     order = make.order()
     _, retirement = end(store, make, epoch, order)
-    # Ids that begin alike are neighbours in the store.
+    # Ids with a common prefix are neighbours in the store.
     neighbours = [
         end(store, make, epoch, replace(order, message_id=order.message_id + tail, order_id=order.order_id + tail))[0]
         for tail in ("0", "-", "~")
@@ -75,7 +75,7 @@ def test_a_retirement_touches_no_other_order(store, make, epoch):
         assert len(store.events(neighbour.message_id)) == 2
 
 
-def test_both_ids_are_free_again(store, make, epoch, ended):
+def test_both_ids_can_be_used_again(store, make, epoch, ended):
     order, retirement = ended
     store.commit(epoch, [retirement])
     assert store.find(order.message_id) is store.find(order.order_id) is None
@@ -83,7 +83,7 @@ def test_both_ids_are_free_again(store, make, epoch, ended):
     assert (again.created, again.conflict) == (True, "")
 
 
-def test_an_id_that_came_again_is_a_whole_new_order(store, make, epoch, ended):
+def test_a_reused_id_is_a_new_order(store, make, epoch, ended):
     order, retirement = ended
     store.commit(epoch, [retirement])
     _, second = end(store, make, epoch, replace(order, package_weight_kg=2.5))
@@ -91,7 +91,7 @@ def test_an_id_that_came_again_is_a_whole_new_order(store, make, epoch, ended):
     assert fates(store, epoch, retirement, second) == [Fate.CONFLICT, Fate.SUCCEEDED]
 
 
-def test_what_is_left_in_the_inbox_leaves_with_it(store, make, epoch, ended):
+def test_its_remaining_inbox_entries_leave_with_it(store, make, epoch, ended):
     order, retirement = ended
     store.request_cancel(CancelRequest(order.message_id, 1.0))
     cancel = make.entry_of(store.snapshot(), Kind.INBOX_CANCEL, order.message_id)
@@ -156,7 +156,7 @@ def test_many_retirements_share_transactions(store, make, epoch):
     assert keys(store) == []
 
 
-def test_the_histories_of_many_orders_come_in_their_order(store, make, epoch):
+def test_the_histories_of_many_orders_come_in_the_given_order(store, make, epoch):
     orders = [end(store, make, epoch)[0] for _ in range(60)]
     names = [order.message_id for order in reversed(orders)]
     assert store.histories(names) == [store.events(name) for name in names]
@@ -166,7 +166,7 @@ def test_the_histories_of_many_orders_come_in_their_order(store, make, epoch):
 
 
 def unanswered(store: RegionStore, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object], *, sent: bool) -> None:
-    """The next transaction is not answered; ``sent`` says whether it happened all the same; ``then`` happens next."""
+    """Lose the answer to the next transaction, which takes effect if ``sent``; then call ``then``."""
     real = store._driver.txn
 
     def txn(expects: Any, ops: Any, **options: Any) -> Any:
@@ -179,17 +179,17 @@ def unanswered(store: RegionStore, monkeypatch: pytest.MonkeyPatch, then: Callab
     monkeypatch.setattr(store._driver, "txn", txn)
 
 
-def test_a_retirement_that_was_not_answered_but_happened_is_found_out(store, epoch, ended, monkeypatch):
+def test_a_retirement_with_a_lost_answer_is_found_to_have_succeeded(store, epoch, ended, monkeypatch):
     unanswered(store, monkeypatch, lambda: None, sent=True)
     assert fates(store, epoch, ended[1]) == [Fate.SUCCEEDED]
 
 
-def test_a_retirement_that_may_happen_yet_is_unknown(store, epoch, ended, monkeypatch):
+def test_the_fate_of_a_retirement_that_may_still_happen_is_unknown(store, epoch, ended, monkeypatch):
     unanswered(store, monkeypatch, lambda: None, sent=False)
     assert fates(store, epoch, ended[1]) == [Fate.UNKNOWN]
 
 
-def test_a_retirement_that_can_happen_no_more_is_fenced(twin, store, make, epoch, ended, monkeypatch):
+def test_a_retirement_that_can_no_longer_happen_is_fenced(twin, store, make, epoch, ended, monkeypatch):
     other = twin.store("b")
     unanswered(store, monkeypatch, lambda: other.campaign(make.leader("b"), 60.0, over_epoch=epoch), sent=False)
     assert fates(store, epoch, ended[1]) == [Fate.FENCED]

@@ -40,14 +40,14 @@ def test_an_accepted_order_is_in_the_inbox_and_in_the_index(store, make):
     assert make.entry_of(snapshot, Kind.ORDER_INDEX, order.order_id).value == order.message_id
 
 
-def test_the_same_order_again_is_recognised_whenever_and_by_whichever_trace_it_comes(store, make):
+def test_a_repeated_order_is_recognised_at_any_time_and_with_any_trace(store, make):
     order = make.order()
     store.submit(order)
     again = store.submit(replace(order, submitted_at=9.0, trace_context="other"))
     assert (again.created, again.conflict) == (False, "")
 
 
-def test_the_same_order_again_is_recognised_after_it_became_a_saga(store, make, epoch):
+def test_a_repeated_order_is_recognised_after_it_became_a_saga(store, make, epoch):
     order = make.order()
     store.submit(order)
     inbox = make.entry_of(store.snapshot(), Kind.INBOX_ORDER, order.message_id)
@@ -113,7 +113,7 @@ def test_a_cancellation_is_put_once(store, make):
     assert store.find(order.message_id).cancel_requested
 
 
-def test_a_person_s_command_is_put_once_and_again_when_it_has_been_taken_out(store, make, epoch):
+def test_a_person_s_command_is_put_once_and_again_after_it_was_consumed(store, make, epoch):
     command = OperatorCommand(make.order().message_id, CommandAction.RETURNED, 5.0, "ops")
     assert store.request_command(command)
     assert not store.request_command(replace(command, action=CommandAction.LOST))
@@ -180,19 +180,19 @@ def test_events_come_in_order(store, make, epoch):
     assert store.events("nobody") == []
 
 
-def test_a_snapshot_leaves_events_out(store, make, epoch):
+def test_a_snapshot_contains_no_events(store, make, epoch):
     store.commit(epoch, [make.accepting(make.order(), epoch, drone="d1")])
     kinds = {entry.kind for entry in store.snapshot().entries}
     assert kinds == {Kind.LEADER, Kind.SAGA, Kind.ASSIGNMENT}
 
 
-def test_a_large_snapshot_is_whole(twin, store):
+def test_a_large_snapshot_is_complete(twin, store):
     for i in range(2105):
         twin.put_raw(store, store.keys.order_index(f"o{i:05d}"), b'{"v":1,"message_id":"m"}')
     assert len(store.snapshot().entries) == 2105
 
 
-def test_a_record_that_cannot_be_read_is_corrupt_and_spoils_nothing_else(twin, store, make):
+def test_an_unreadable_record_is_corrupt_and_affects_no_other(twin, store, make):
     order = make.order()
     store.submit(order)
     twin.put_raw(store, store.keys.saga("broken"), b"\xff{")
@@ -211,7 +211,7 @@ def test_regions_do_not_see_each_other(twin, store, make):
     assert store.submit(order).created
 
 
-def test_status_tells_of_endpoints_revision_and_quorum(store):
+def test_status_has_endpoints_revision_and_quorum(store):
     status = store.status()
     assert status["reachable"] and status["has_quorum"]
     assert status["revision"] == store.snapshot().revision
@@ -229,7 +229,7 @@ def test_the_epoch_is_the_mod_revision_of_the_leader_key(store, make):
     assert leader.value == record
 
 
-def test_only_one_can_win(twin, make):
+def test_only_one_campaign_can_win(twin, make):
     stores = [twin.store(f"client{i}") for i in range(6)]
     with ThreadPoolExecutor(6) as pool:
         epochs = list(pool.map(lambda s: s.campaign(make.leader(), 30.0), stores))
@@ -253,11 +253,11 @@ def test_a_suspected_leader_is_replaced_by_its_epoch_only(twin, make):
     assert second > first
     a.resign(first)
     assert make.entry_of(b.snapshot(), Kind.LEADER, "").mod_revision == second, (
-        "a late resignation took the office away"
+        "a late resignation must not end another leadership"
     )
 
 
-def test_a_leader_that_does_not_refresh_loses_the_key(twin, make):
+def test_a_leader_that_does_not_renew_its_lease_loses_the_key(twin, make):
     store = twin.store()
     epoch = store.campaign(make.leader(), 5.0)
     watching = make.watching(store, epoch)
@@ -267,7 +267,7 @@ def test_a_leader_that_does_not_refresh_loses_the_key(twin, make):
     assert twin.store("b").campaign(make.leader("b"), 30.0) > epoch
 
 
-def test_a_lease_that_was_never_held_cannot_be_refreshed(store, epoch):
+def test_a_lease_that_was_never_held_cannot_be_renewed(store, epoch):
     assert not store.refresh_lease(epoch + 1)
 
 
@@ -312,7 +312,7 @@ def test_a_deposed_leader_changes_nothing(twin, make):
     assert b.commit(new, [make.accepting(make.order(), new)])[0].fate is Fate.SUCCEEDED
 
 
-def test_without_a_leader_key_nobody_commits(store, make, epoch):
+def test_without_a_leader_key_no_commit_succeeds(store, make, epoch):
     store.resign(epoch)
     assert store.commit(epoch, [make.accepting(make.order(), epoch)])[0].fate is Fate.FENCED
     with pytest.raises(ValueError, match="epoch must be above 0, got 0"):
@@ -320,7 +320,7 @@ def test_without_a_leader_key_nobody_commits(store, make, epoch):
 
 
 def test_each_kind_of_conflict_stops_its_own_transition_only(twin, store, make, epoch):
-    """Wrong saga revision, event there already, drone taken, inbox entry changed: one each among innocents."""
+    """Wrong saga revision, existing event, reserved drone, changed inbox entry: one of each among valid transitions."""
     taken, running, odd, inboxed = (make.order() for _ in range(4))
     [held] = store.commit(epoch, [make.accepting(taken, epoch, drone="taken")])
     [ran] = store.commit(epoch, [make.accepting(running, epoch)])
@@ -343,14 +343,14 @@ def test_each_kind_of_conflict_stops_its_own_transition_only(twin, store, make, 
     assert store.find(running.message_id).saga == running_saga
 
 
-def test_one_bad_among_fifty(store, make, epoch):
+def test_one_conflict_among_fifty_stops_no_other_transition(store, make, epoch):
     store.commit(epoch, [make.accepting(make.order(), epoch, drone="taken")])
     changes = [make.accepting(make.order(), epoch, drone=f"d{i}") for i in range(50)]
     changes[23] = make.accepting(make.order(), epoch, drone="taken")
     results = store.commit(epoch, changes)
     assert [i for i, result in enumerate(results) if result.fate is not Fate.SUCCEEDED] == [23]
     assert results[23].fate is Fate.CONFLICT
-    assert len({result.revision for result in results}) < 10, "they were to share transactions"
+    assert len({result.revision for result in results}) < 10, "they must share transactions"
     sagas_there = {e.id for e in store.snapshot().entries if e.kind is Kind.SAGA}
     assert changes[23].saga.message_id not in sagas_there and len(sagas_there) == 50
 
@@ -366,12 +366,12 @@ def test_transitions_on_the_same_drone_happen_in_their_order(store, make, epoch)
 
 
 def broken_off(make, saga, revision, held_revision, breaker, breaker_revision):
-    """The drone is given up: saga, reservation and breaker in one step."""
+    """Return a step that gives up the drone: saga, reservation and breaker."""
     return replace(make.releasing(saga, revision, held_revision), breaker=BreakerChange(breaker, breaker_revision))
 
 
-def test_a_breaker_is_written_with_the_step_that_it_is_about_or_not_at_all(store, make, epoch):
-    """Created by the first failure, changed by the second, refused where somebody else has changed it."""
+def test_a_breaker_is_written_with_its_step_or_not_at_all(store, make, epoch):
+    """The first failure creates it, the second changes it, and a concurrent change refuses the step."""
     seen = 0
     for failures in (1, 2):
         order, breaker = make.order(), Breaker("d1", BreakerState.CLOSED, epoch, failures)
@@ -413,7 +413,7 @@ def test_two_steps_about_one_breaker_do_not_share_a_transaction(store, make, epo
     assert make.entry_of(store.snapshot(), Kind.BREAKER, "d1").value.state is BreakerState.OPEN
 
 
-def test_a_discard_takes_just_what_it_names_out_of_the_inbox(store, make, epoch):
+def test_a_discard_deletes_only_the_inbox_entries_it_names(store, make, epoch):
     message_id = make.order().message_id
     store.request_cancel(CancelRequest(message_id, 5.0))
     store.request_command(OperatorCommand(message_id, CommandAction.LOST, 5.0, "ops"))
@@ -441,7 +441,7 @@ def test_a_discard_leaves_a_request_that_has_changed_since(store, make, epoch):
     assert make.entry_of(store.snapshot(), Kind.INBOX_COMMAND, message_id).value == newer
 
 
-def test_a_discard_that_conflicts_spoils_nobody_else_s_step(store, make, epoch):
+def test_a_conflicting_discard_affects_no_other_step(store, make, epoch):
     innocent = [make.accepting(make.order(), epoch) for _ in range(3)]
     guilty = Discard("nobody", (Consume(Kind.INBOX_CANCEL, "nobody", 1),))
     fates = [r.fate for r in store.commit(epoch, [innocent[0], guilty, *innocent[1:]])]
@@ -453,7 +453,7 @@ def test_a_discard_of_nothing_is_a_defect(store, epoch):
         store.commit(epoch, [Discard("m", ())])
 
 
-def test_committing_nothing_is_nothing(store, epoch):
+def test_an_empty_commit_does_nothing(store, epoch):
     before = store.snapshot().revision
     assert store.commit(epoch, []) == []
     assert store.snapshot().revision == before
@@ -462,7 +462,7 @@ def test_committing_nothing_is_nothing(store, epoch):
 # --- reservations ----------------------------------------------------------------------------------------------------
 
 
-def test_a_reservation_expires_unless_it_is_kept_and_a_firm_one_never_does(twin, make):
+def test_a_reservation_expires_unless_it_is_renewed_and_a_firm_one_never_does(twin, make):
     store = twin.store(reservation_ttl_s=5.0)
     epoch = store.campaign(make.leader(), 60.0)
     left, firm, kept = (make.accepting(make.order(), epoch, drone=d) for d in ("left", "firm", "kept"))
@@ -477,13 +477,13 @@ def test_a_reservation_expires_unless_it_is_kept_and_a_firm_one_never_does(twin,
         assert store.keep_reservations(["kept"])
         return w.saw(Kind.ASSIGNMENT, "left", deleted=True)
 
-    make.eventually(lambda: left_is_gone(watching), "the reservation nobody keeps expires")
+    make.eventually(lambda: left_is_gone(watching), "the reservation that is not renewed expires")
     snapshot = store.snapshot()
     assert make.entry_of(snapshot, Kind.ASSIGNMENT, "left") is None
     assert make.entry_of(snapshot, Kind.ASSIGNMENT, "firm").value.leased is False
     assert make.entry_of(snapshot, Kind.ASSIGNMENT, "kept").value.leased is True
-    assert not store.keep_reservations(["left"]), "there is none to prolong"
-    assert not store.keep_reservations(["firm"]), "a firm one needs no prolonging"
+    assert not store.keep_reservations(["left"]), "there is no reservation to renew"
+    assert not store.keep_reservations(["firm"]), "a firm reservation has no lease"
 
 
 def test_an_expired_reservation_cannot_be_cleared(twin, make):
@@ -503,7 +503,7 @@ def test_a_successor_keeps_the_reservations_of_its_predecessor(twin, make):
     a, b, c = twin.store("a"), twin.store("b"), twin.store("c")
     epoch = a.campaign(make.leader("a"), 30.0)
     a.commit(epoch, [make.accepting(make.order(), epoch, drone="d1")])
-    assert b.keep_reservations(["d1"]), "asked for without having seen it before"
+    assert b.keep_reservations(["d1"]), "the store reads the reservation first"
     c.snapshot()
     assert c.keep_reservations(["d1"]), "known from the snapshot"
     assert c.keep_reservations(["d2", "d1", "nobody"]) == {"d1"}
@@ -511,7 +511,7 @@ def test_a_successor_keeps_the_reservations_of_its_predecessor(twin, make):
     assert not c.keep_reservations(["d2"])
 
 
-def test_releasing_nothing_needs_nothing_to_be_there(store, make, epoch):
+def test_a_release_without_a_reservation_expects_none(store, make, epoch):
     first = make.accepting(make.order(), epoch, drone="d1")
     [assigned] = store.commit(epoch, [first])
     gone = replace(make.releasing(first.saga, assigned.revision, 0), reservation=Release("d1", 0))
@@ -542,15 +542,15 @@ def test_a_watch_without_events_brings_everything_else(store, make, epoch):
     entry = make.entry_of(store.snapshot(), Kind.INBOX_ORDER, order.message_id)
     change = make.accepting(order, epoch, entry.mod_revision, drone="d1")
     assert store.commit(epoch, [change])[0].fate is Fate.SUCCEEDED
-    make.eventually(lambda: len(heard) == 2, "both revisions are heard of")
+    make.eventually(lambda: len(heard) == 2, "both revisions arrive")
     handle.close()
     kinds = {entry.kind for change in heard for entry in change.entries}
     assert kinds == {Kind.INBOX_ORDER, Kind.SAGA, Kind.ASSIGNMENT}
-    # The saga is the one that was written, and a record that somebody else put under its key is read as it is.
+    # The saga is the written object; a record that another client put under its key is decoded.
     assert [e.value for e in heard[1].entries if e.kind is Kind.SAGA] == [change.saga]
 
 
-def test_who_wrote_it_and_who_did_not_hear_the_same(twin, store, make, epoch):
+def test_writers_and_other_clients_receive_the_same_changes(twin, store, make, epoch):
     begin = store.snapshot().revision
     own, other = make.watching(store, begin), make.watching(twin.store("other"), begin)
     order = make.order()
@@ -561,7 +561,7 @@ def test_who_wrote_it_and_who_did_not_hear_the_same(twin, store, make, epoch):
         change.saga, sagas.CLEARED, SagaStatus.LOADING, firm.mod_revision, MakeFirm("d1", firm.mod_revision)
     )
     assert store.commit(epoch, [cleared])[0].fate is Fate.SUCCEEDED
-    # The same records under the same keys, put by somebody else.
+    # The same records under the same keys, put by another client.
     for key in (store.keys.saga(order.message_id), store.keys.assignment("d1")):
         value = store._driver.read((key,)).found[key].value
         twin.put_raw(store, key, value)
@@ -585,7 +585,7 @@ def test_a_full_group_of_assignments_is_one_transaction(store, make, epoch):
     assert len({result.revision for result in results}) == 1
 
 
-def test_a_watch_of_one_kind_hears_of_nothing_else(store, make, epoch):
+def test_a_watch_of_one_kind_delivers_nothing_else(store, make, epoch):
     heard = []
     handle = store.watch(store.snapshot().revision, heard.append, lambda snapshot: None, only=Kind.SAGA)
     order = make.order()
@@ -593,12 +593,12 @@ def test_a_watch_of_one_kind_hears_of_nothing_else(store, make, epoch):
     entry = make.entry_of(store.snapshot(), Kind.INBOX_ORDER, order.message_id)
     change = make.accepting(order, epoch, entry.mod_revision, drone="d1")
     assert store.commit(epoch, [change])[0].fate is Fate.SUCCEEDED
-    make.eventually(lambda: len(heard) == 1, "the saga is heard of")
+    make.eventually(lambda: len(heard) == 1, "the saga arrives")
     handle.close()
     assert [(entry.kind, entry.value) for entry in heard[0].entries] == [(Kind.SAGA, change.saga)]
 
 
-def test_a_watch_begins_after_the_revision_asked_for(store, make):
+def test_a_watch_begins_after_the_requested_revision(store, make):
     orders = [make.order() for _ in range(4)]
     revisions = []
     for order in orders:
@@ -676,7 +676,7 @@ def test_history_is_what_a_watch_saw_and_ends_by_itself(twin, store, make):
     store.commit(epoch, [make.accepting(make.order(), epoch, drone=f"d{i}") for i in range(30)])
     store.resign(epoch)  # the last change of the region is a delete
     last = store.snapshot().revision
-    other = twin.store(region=f"{twin.region}2")  # and the store's own revision goes further
+    other = twin.store(region=f"{twin.region}2")  # and the store's revision is higher
     other.submit(make.order())
     history = list(store.history())
     watching.until(lambda w: w.revisions[-1:] == [last])
@@ -686,9 +686,7 @@ def test_history_is_what_a_watch_saw_and_ends_by_itself(twin, store, make):
     assert list(store.history(last - 1)) == history[-1:]
 
 
-def test_history_that_is_compacted_once_more_while_it_is_opened_still_tells_the_state_once(
-    twin, store, make, monkeypatch
-):
+def test_history_that_is_compacted_again_while_it_is_opened_has_the_state_once(twin, store, make, monkeypatch):
     orders = [make.order() for _ in range(3)]
     for order in orders[:2]:
         store.submit(order)

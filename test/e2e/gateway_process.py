@@ -32,7 +32,7 @@ def order_document(order_id: str, **changes: Any) -> dict[str, Any]:
 
 
 def eventually(what: str, look: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
-    """Return the first true value of ``look()``. After ``deadline_s`` fail, naming ``what`` did not happen."""
+    """Return the first true value of ``look()``. Fails after ``deadline_s``, naming ``what``."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         if found := look():
@@ -79,7 +79,7 @@ class GatewayProcess:
     @property
     def url(self) -> str:
         """Return the address it listens on, once its log names it."""
-        return eventually("the gateway says where it listens", self._url)
+        return eventually("the gateway logs its address", self._url)
 
     def post(self, document: dict[str, Any], **options: Any) -> httpx.Response:
         return self.http.post("/orders", json=document, **options)
@@ -106,6 +106,6 @@ class GatewayProcess:
             self.said.append(line.rstrip())
 
     def _url(self) -> str:
-        assert self.process.poll() is None, f"it ended: {self.said}"
+        assert self.process.poll() is None, f"the gateway ended: {self.said}"
         found = re.search(r"accepting orders at (http://\S+)", "\n".join(self.said))
         return found.group(1) if found else ""

@@ -20,7 +20,7 @@ FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
 
 
 class Office:
-    """A region of its own in ``etcd``, and the epoch of a leadership in it."""
+    """Leader of a separate region in ``etcd``, with its epoch."""
 
     def __init__(self, etcd: EtcdProcess, region: str = "") -> None:
         self.region = region or f"r{uuid.uuid4().hex[:8]}"

@@ -29,7 +29,7 @@ def tool(name: str) -> str:
 
 
 def quick_rules() -> dict[str, Any]:
-    """The project's alerts, each firing a second after its condition holds."""
+    """Return the project's alerts, each firing a second after its condition holds."""
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
     for group in rules["groups"]:
         for rule in group["rules"]:
@@ -38,7 +38,7 @@ def quick_rules() -> dict[str, Any]:
 
 
 class Prometheus:
-    """Scrapes ``targets_file`` every second. Use as a context manager."""
+    """Prometheus that scrapes ``targets_file`` every second; a context manager."""
 
     def __init__(self, folder: Path, targets_file: Path) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class Prometheus:
                     f"--config.file={self._folder / 'prometheus.yml'}",
                     f"--storage.tsdb.path={self._folder / 'data'}",
                     f"--web.listen-address=127.0.0.1:{self._port}",
-                    "--query.lookback-delta=5s",  # a value that is no longer scraped is soon no answer any more
+                    "--query.lookback-delta=5s",  # a value that is no longer scraped soon disappears
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,

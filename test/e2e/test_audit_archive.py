@@ -1,4 +1,4 @@
-"""``fleetctl audit --archive`` on a real etcd: orders that left it are checked still, compacted or not."""
+"""``fleetctl audit --archive`` on a real etcd: archived orders are still checked, whether etcd is compacted or not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Town:
         self.archive = ArchiveWriter(folder, REGION, "orchestrator_a")
 
     def end(self, number: int) -> Ended:
-        """An order that is accepted and cancelled."""
+        """Accept and cancel an order."""
         order = Order(f"m{number}", f"ORD-{number}", GeoPoint(37.77, -122.42), 1.0, time.time())
         self.store.submit(order)
         view = self.store.find(order.message_id)
@@ -56,7 +56,7 @@ class Town:
         return Ended(saga, self._commit(Transition(saga, (ended,), revision)))
 
     def put_away(self, *orders: Ended) -> None:
-        """Archive them, without deleting them."""
+        """Archive the orders without deleting them."""
         assert archives.carry_out(Archive(1, self.epoch, orders), self.store, self.archive).error == ""
 
     def delete(self, *orders: Ended) -> None:
@@ -69,7 +69,7 @@ class Town:
         member.kv.Compact(etcdrpc.CompactionRequest(revision=revision, physical=True), timeout=5.0)
 
     def audit(self, *args: str | Path, archive: bool = True) -> tuple[int, dict[str, object], str]:
-        """Exit code, JSON document and what people see."""
+        """Return exit code, JSON document and text output."""
         command = [sys.executable, "-m", "drone_orchestrator.cli.main", "audit", "--json", *map(str, args)]
         command += ["--archive", str(self.folder)] if archive else []
         if "--offline" not in args:
@@ -110,19 +110,19 @@ def test_retired_orders_are_checked_in_the_archive_when_etcd_has_forgotten_them(
     code, document, _ = town.audit("--complete")
     assert (code, broken(document)) == (0, {})
     assert (document["archived"], document["archive_files"], document["orders"]) == (2, 1, 2)
-    # The store is gone for good: what was archived still replays.
+    # Without the store, the archive still replays.
     code, document, _ = town.audit("--offline")
     assert (code, broken(document), document["archived"]) == (0, {}, 2)
 
 
-def test_an_order_that_left_and_is_in_none_of_the_archives_named_is_lost(town: Town, tmp_path: Path) -> None:
+def test_a_retired_order_that_is_in_none_of_the_given_archives_is_lost(town: Town, tmp_path: Path) -> None:
     first, second = town.end(1), town.end(2)
     town.put_away(first)
     town.delete(first, second)
     code, document, said = town.audit()
     assert (code, broken(document)) == (1, {"I3": 1})
     assert "order m2 (CANCELLED) left the store and is in no archive" in said
-    # The other replica had archived it, in a folder of its own.
+    # The other replica had archived it in its own folder.
     town.archive.close()
     elsewhere = Town(town.etcd, tmp_path / "elsewhere")
     elsewhere.epoch = town.epoch
@@ -152,7 +152,7 @@ def test_an_order_that_leaves_while_the_audit_reads_is_no_violation(town: Town) 
 
 
 def edited(line: bytes, *, honest: bool) -> bytes:
-    """The line with another reason in its saga; ``honest``: without a checksum that fits."""
+    """Return the line with another reason in its saga; if ``honest``, the checksum does not match it."""
     if honest:
         return line.replace(b'"status":"CANCELLED"', b'"status":"DELIVERED"', 1)
     record = parse_line(line)
@@ -162,7 +162,7 @@ def edited(line: bytes, *, honest: bool) -> bytes:
 
 
 @pytest.mark.parametrize(("honest", "says"), [(True, "checksum"), (False, "another state than its events lead to")])
-def test_an_archive_that_somebody_edited_is_reported(town: Town, honest: bool, says: str) -> None:
+def test_an_edited_archive_is_reported(town: Town, honest: bool, says: str) -> None:
     town.put_away(town.end(1), town.end(2))
     town.archive.close()
     [path] = find_archives(town.folder)
@@ -175,7 +175,7 @@ def test_an_archive_that_somebody_edited_is_reported(town: Town, honest: bool, s
     assert f"{path}:2" in said and says in said
 
 
-def test_archives_of_another_region_are_left_out_and_named(town: Town) -> None:
+def test_archives_of_another_region_are_skipped_and_named(town: Town) -> None:
     town.put_away(town.end(1))
     other = ArchiveWriter(town.folder, "oakland", "orchestrator_a")
     archives.carry_out(Archive(1, town.epoch, (town.end(2),)), town.store, other)
@@ -185,7 +185,7 @@ def test_archives_of_another_region_are_left_out_and_named(town: Town) -> None:
     assert "oakland" in said
 
 
-def test_a_torn_tail_is_told_and_no_violation(town: Town) -> None:
+def test_a_torn_tail_is_reported_and_no_violation(town: Town) -> None:
     town.put_away(town.end(1), town.end(2))
     town.archive.close()
     [path] = find_archives(town.folder)

@@ -1,4 +1,4 @@
-"""``fleetctl audit`` on a real etcd in which somebody edited, moved or deleted keys by hand, while its orders live."""
+"""``fleetctl audit`` on a real etcd whose keys were edited, moved or deleted by hand, with orders under way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def etcd() -> Iterator[EtcdProcess]:
 
 @dataclass
 class Town:
-    """Orders in four states, and a hand that writes past every fence, as ``etcdctl`` does."""
+    """Orders in four states, and edits that bypass every fence, as ``etcdctl`` does."""
 
     office: Office
     waiting: Saga
@@ -110,11 +110,11 @@ EDITS: dict[str, tuple[Edit, set[str], str]] = {
 }
 
 
-def test_a_store_that_nobody_touched_is_clean(town: Town) -> None:
+def test_an_unedited_store_is_clean(town: Town) -> None:
     assert town.office.document("audit")["violations"] == []
 
 
-def test_deleting_a_reservation_before_clearance_is_what_the_end_of_its_lease_does(town: Town) -> None:
+def test_deleting_a_reservation_before_clearance_is_legal_as_its_lease_may_expire(town: Town) -> None:
     town.delete(town.keys.assignment(town.assigned.drone_id or ""))
     assert town.office.document("audit")["violations"] == []
 
@@ -128,7 +128,7 @@ def test_an_edit_by_hand_is_reported(town: Town, name: str) -> None:
     assert any(says in violation.text for violation in report.violations)
 
 
-def test_the_command_says_it_in_words_and_by_its_exit_code(town: Town) -> None:
+def test_the_command_reports_it_in_words_and_by_its_exit_code(town: Town) -> None:
     town.edit_saga(town.flying, drone_id="drone_3")
     done = town.office.fleetctl("audit", "--json")
     assert done.returncode == 1

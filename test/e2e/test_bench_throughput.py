@@ -1,4 +1,4 @@
-"""A small run of ``fleetctl bench throughput`` on a real etcd: its figures are those of the contract."""
+"""Short runs of benches on a real etcd: their figures are those of the contract."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.etcd
 
 
 @pytest.mark.parametrize("way", [(), ("--http", "--clients", "8")], ids=["store", "http"])
-def test_it_reports_rates_of_a_durable_store_beside_its_baseline(tmp_path: Path, way: tuple[str, ...]) -> None:
+def test_throughput_reports_rates_of_a_durable_store_beside_its_baseline(tmp_path: Path, way: tuple[str, ...]) -> None:
     if way:
         pytest.importorskip("rclpy")
     picture = tmp_path / "throughput.svg"
@@ -40,7 +40,7 @@ def test_it_reports_rates_of_a_durable_store_beside_its_baseline(tmp_path: Path,
     assert "all steps" in picture.read_text(encoding="utf-8")
 
 
-def test_the_bench_of_lanes_floods_one_from_a_process_of_its_own_and_times_another() -> None:
+def test_lanes_floods_one_lane_and_times_another() -> None:
     command = [*dies_with_parent(), sys.executable, "-m", "drone_orchestrator.cli.main", "bench", "lanes", "--json"]
     # One waiting order fills the lane, and refusing is much faster than assigning, on any machine.
     options = ["--seconds", "2", "--flood-rate", "1000", "--waiting", "1"]
@@ -52,7 +52,7 @@ def test_the_bench_of_lanes_floods_one_from_a_process_of_its_own_and_times_anoth
     assert figures["ratio_p50"] == pytest.approx(figures["flooded"]["p50_ms"] / figures["quiet"]["p50_ms"], rel=0.01)
 
 
-def test_the_cost_of_an_order_is_told_stage_by_stage() -> None:
+def test_the_leader_s_cost_of_an_order_is_reported_by_stage() -> None:
     command = [
         *dies_with_parent(),
         sys.executable,

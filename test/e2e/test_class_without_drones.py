@@ -1,4 +1,4 @@
-"""A fleet of two couriers accepts 5 kg, and says wherever one looks that no drone can fly it yet."""
+"""A fleet of two couriers accepts 5 kg, and every view says that no drone can fly it yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as users meet it: a mistake is one line, JSON is JSON, and Ctrl-C leaves nothing behind."""
+"""The command line as users see it: a mistake is one line, JSON is JSON, and Ctrl-C leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An environment whose temporary and runtime folders are the test's own, and must be empty afterwards."""
+    """Return an environment with private temporary and runtime folders, which must be empty afterwards."""
     folders = {name: tmp_path / name for name in ("TMPDIR", "XDG_RUNTIME_DIR")}
     for folder in folders.values():
         folder.mkdir()
@@ -93,16 +93,16 @@ def test_a_port_in_use_is_named(home: dict[str, str]) -> None:
     assert str(port) in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_doctor_says_what_is_there(home: dict[str, str]) -> None:
+def test_doctor_reports_what_it_finds(home: dict[str, str]) -> None:
     done = run(home, "doctor", "--json")
     document = json.loads(done.stdout.splitlines()[-1])
     levels = {finding["name"]: finding["level"] for finding in document["findings"]}
     assert done.returncode == 0 and document["healthy"]
     assert levels["ros"] == levels["etcd binary"] == levels["loopback"] == "ok"
-    assert levels["etcd"] == "warning"  # no fleet is running, and none was asked for
+    assert levels["etcd"] == "warning"  # no fleet is running, and none was requested
 
 
-def test_doctor_finds_a_store_that_should_be_there(home: dict[str, str]) -> None:
+def test_doctor_reports_a_store_that_does_not_answer(home: dict[str, str]) -> None:
     done = run(home, "doctor", "--json", "--etcd", "127.0.0.1:1")
     document = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 1 and not document["healthy"]
@@ -120,7 +120,7 @@ def nothing_outlives_its_test() -> Iterator[None]:
 
 
 class Interrupted:
-    """A long command in a process group of its own, as a terminal starts it; Ctrl-C goes to the whole group."""
+    """A long command in its own process group, as a terminal starts it; Ctrl-C goes to the whole group."""
 
     started: ClassVar[list[Interrupted]] = []
 
@@ -163,7 +163,7 @@ class Interrupted:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def stop(self, number: int) -> int:
-        """Send the signal, and check that all its processes are gone when the command is."""
+        """Send the signal, and check that all its processes end with the command."""
         family = self.family()
         if number == signal.SIGINT:
             os.killpg(self.process.pid, number)
@@ -210,7 +210,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing(
     args = ["up", "--http-port", "0"] if command == "up" else ["demo"]
     running = Interrupted(home, *args, cwd=tmp_path)
     running.wait_children(children)
-    # 1 is what Python itself ends with where the signal finds it before its first line of ours.
+    # Python itself ends with 1 if the signal arrives before the program's first line.
     assert running.stop(signal.SIGINT) in ((1, 130, -signal.SIGINT) if children == 0 else (130,))
 
 
@@ -219,7 +219,7 @@ def test_stopping_a_fleet_that_is_up_leaves_nothing(home: dict[str, str], tmp_pa
     running = Interrupted(home, "up", "--drones", "2", "--http-port", "0", cwd=tmp_path)
     running.wait_line("ready")
     found = run(home, "leader", "--json")
-    assert found.returncode == 0, found.stderr  # it finds the running fleet without being told where it is
+    assert found.returncode == 0, found.stderr  # it finds the running fleet by itself
     if number == signal.SIGINT:
         take_out_and_bring_back(home)
     [etcd] = [child for child in running.family() if child.name() == "etcd"]
@@ -235,7 +235,7 @@ def take_out_and_bring_back(home: dict[str, str]) -> None:
     assert again.returncode == 2 and "taken out already" in again.stderr
     assert run(home, "order", "submit", "--to", "37.7614,-122.3900", "--weight", "1", "--id", "PAST").returncode == 0
     assert run(home, "order", "watch", "PAST", "--timeout", "0.1").returncode == 1  # it is under way
-    # The leader may have thought of drone_1 before it heard that it is out of service; the drone takes no goal then.
+    # The leader may have chosen drone_1 before it heard that it is out of service; the drone then refuses the goal.
     deadline = time.monotonic() + 90.0
     while carriers(home) != {"drone_2"}:
         assert time.monotonic() < deadline
@@ -267,7 +267,7 @@ def test_a_fleet_does_not_outlive_a_runner_that_is_killed(home: dict[str, str], 
     running = Interrupted(home, "up", "--drones", "1", "--http-port", "0", cwd=tmp_path)
     running.wait_line("ready")
     running.stop(signal.SIGKILL)
-    for name in ("TMPDIR", "XDG_RUNTIME_DIR"):  # SIGKILL allows no cleanup; the next command ignores what is left
+    for name in ("TMPDIR", "XDG_RUNTIME_DIR"):  # SIGKILL allows no cleanup; the next command ignores the rest
         subprocess.run(["rm", "-rf", *map(str, Path(home[name]).iterdir())], check=True)
 
 

@@ -54,12 +54,12 @@ def raw(store: EtcdStore) -> Any:
     return store._connection.current()
 
 
-def test_a_store_that_is_well(office: Office) -> None:
+def test_a_healthy_store_passes(office: Office) -> None:
     office.lead()
     found = look(office)
     levels = {name: f.level for name, f in found.items()}
-    assert levels.pop("region") == WARNING  # the packaged description is of another one
-    del levels["etcd speed"]  # this machine's disk: see the tests of it
+    assert levels.pop("region") == WARNING  # the packaged description is of another region
+    del levels["etcd speed"]  # depends on this machine's disk; tested separately
     assert set(levels.values()) == {OK}, found
     assert set(levels) == {"etcd", "etcd space", "clock", "leader", "records", "parked orders"}
 
@@ -70,13 +70,13 @@ def test_the_speed_of_etcd_is_judged_by_its_commits(took_s: float, level: str) -
     assert found.level == level and "ms" in found.detail
 
 
-def test_nobody_leads(office: Office) -> None:
+def test_a_region_without_a_leader_is_reported(office: Office) -> None:
     office.submit("ORD-1")
     found = look(office)["leader"]
     assert (found.level, found.detail) == (ERROR, "none, 1 orders wait") and "--bring-back" in found.hint
 
 
-def test_the_wrong_region(office: Office) -> None:
+def test_a_wrong_region_is_reported(office: Office) -> None:
     office.submit("ORD-1")
     elsewhere = Office(EtcdDouble(office.endpoints), "nowhere")
     found = look(elsewhere)["region"]
@@ -85,13 +85,13 @@ def test_the_wrong_region(office: Office) -> None:
 
 
 class EtcdDouble:
-    """Endpoints of an etcd that somebody else started."""
+    """Endpoints of an etcd that another process started."""
 
     def __init__(self, endpoints: str) -> None:
         self.endpoints = endpoints.split(",")
 
 
-def test_a_clock_that_is_behind_the_leaders(office: Office) -> None:
+def test_a_clock_behind_the_leader_s_is_reported(office: Office) -> None:
     office.lead(since=time.time() + 25.0)
     assert look(office)["clock"].level == WARNING
     office.store.resign(office.epoch)
@@ -100,14 +100,14 @@ def test_a_clock_that_is_behind_the_leaders(office: Office) -> None:
     assert found.level == ERROR and "ahead" in found.detail and found.hint
 
 
-def test_records_that_cannot_be_read(office: Office) -> None:
+def test_unreadable_records_are_reported(office: Office) -> None:
     key = office.store.keys.saga("m1").encode()
     raw(office.store).kv.Put(rpc.PutRequest(key=key, value=b"{not json"), timeout=5.0)
     found = look(office)["records"]
     assert found.level == ERROR and "sagas/m1" in found.detail and found.hint
 
 
-def test_an_order_that_waits_for_a_person(office: Office) -> None:
+def test_an_order_that_waits_for_a_person_is_reported(office: Office) -> None:
     office.lead()
     saga = office.accept(office.submit("ORD-7"), "drone_1")
     saga = office.step(saga, sagas.ABANDONED, SagaStatus.COMPENSATING, target=SagaStatus.PENDING)
@@ -116,7 +116,7 @@ def test_an_order_that_waits_for_a_person(office: Office) -> None:
     assert found.level == WARNING and "ORD-7" in found.detail and "resolve" in found.hint
 
 
-def test_an_etcd_that_is_full() -> None:
+def test_a_full_etcd_is_reported() -> None:
     with EtcdProcess(extra_args=["--quota-backend-bytes=1000000"]) as small:
         office = Office(small)
         with pytest.raises(Exception, match=r"(?i)space"):
@@ -130,27 +130,27 @@ def test_an_etcd_that_is_full() -> None:
     assert found["etcd speed"].level == ERROR and "nothing can be written" in found["etcd speed"].detail
 
 
-def test_an_etcd_that_is_slow() -> None:
+def test_a_slow_etcd_is_reported() -> None:
     with EtcdProcess() as slow:
         office = Office(slow)
 
         def held_up() -> float:
-            """A commit that finds etcd standing still, as behind a disk that has much else to write."""
+            """Return a commit during which etcd stands still, as with a busy disk."""
             slow.pause_member(0)
             threading.Timer(0.15, slow.resume_member, (0,)).start()
             return office.store.commit_time_s()
 
-        office.store.commit_time_s()  # the connection is there
+        office.store.commit_time_s()  # connected
         found = store.speed(held_up)
         office.close()
     assert found.level in (WARNING, ERROR) and "ms" in found.detail and "fsync" in found.hint
 
 
-def test_an_etcd_without_a_majority_or_not_there_at_all() -> None:
+def test_an_etcd_without_a_majority_or_unreachable_is_reported() -> None:
     with EtcdProcess(members=3) as three:
         office = Office(three)
         three.kill_member(0)
-        assert look(office)["etcd"].level == WARNING  # works on, but the next loss counts
+        assert look(office)["etcd"].level == WARNING  # still works, but not after another loss
         three.kill_member(1)
         found = look(office)["etcd"]
         office.close()
@@ -191,7 +191,7 @@ def test_a_class_without_a_living_drone_is_a_warning(office: Office) -> None:
         assert lacking.detail == "no drone of class heavy is heard: orders of more than 3 kg wait"
 
 
-def test_what_is_heard_is_compared_with_what_is_stored(office: Office) -> None:
+def test_the_drones_heard_are_compared_with_the_store(office: Office) -> None:
     office.lead()
     view = FleetView.of(office.store.snapshot())
     instance = view.leadership.instance_id  # type: ignore[union-attr]
@@ -211,9 +211,9 @@ def test_what_is_heard_is_compared_with_what_is_stored(office: Office) -> None:
     assert grounded.level == WARNING and "--bring-back" in grounded.hint
 
 
-def test_the_command_gives_all_of_it_as_json(office: Office) -> None:
+def test_the_command_prints_all_findings_as_json(office: Office) -> None:
     done = office.fleetctl("doctor", "--json", "--listen", "0.1")
-    assert done.returncode == 1  # nobody leads
+    assert done.returncode == 1  # there is no leader
     document = json.loads(done.stdout)
     assert document["healthy"] is False and done.stdout.count("\n") == 1
     for finding in document["findings"]:

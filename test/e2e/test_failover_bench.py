@@ -1,4 +1,4 @@
-"""``fleetctl bench failover`` on a small fleet of real processes: one round of each kind, and what it promises."""
+"""``fleetctl bench failover`` on a small fleet of real processes: one round of each kind."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def test_a_round_of_each_kind_without_an_aborted_delivery(tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, timeout=570, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert done.stdout.count("\n") == 1, "one JSON object, alone"
+    assert done.stdout.count("\n") == 1, "stdout must be one JSON object"
     for kind in ("kill", "hang", "handover", "lease_only"):
         assert document[kind]["n"] == 1
     assert (document["aborted"], document["violations"]) == (0, 0)
     fast = max(document[kind]["max_s"] for kind in ("kill", "hang", "handover"))
-    assert fast < document["lease_only"]["p50_s"], "whoever hears a leader fall silent does not wait for its lease"
+    assert fast < document["lease_only"]["p50_s"], "a standby that misses heartbeats does not wait for the lease"
     assert picture.read_text().startswith("<?xml")

@@ -107,7 +107,7 @@ def order_msg(**changes: Any) -> Order:
     return order
 
 
-def test_accepted_once_and_known_again(client: Client, gateway: GatewayProcess) -> None:
+def test_a_repeated_order_is_accepted_once(client: Client, gateway: GatewayProcess) -> None:
     order, message_id = order_msg(package_weight_kg=0.3, priority=Order.HIGH, deadline_s=900.0), str(uuid.uuid4())
 
     first, again = client.submit(order, message_id), client.submit(order, message_id)
@@ -118,7 +118,7 @@ def test_accepted_once_and_known_again(client: Client, gateway: GatewayProcess) 
     assert (shown["package_weight_kg"], shown["priority"], shown["deadline_s"]) == (0.3, "high", 900.0)
 
 
-def test_without_a_message_id_the_order_id_makes_it_the_same(client: Client) -> None:
+def test_without_a_message_id_the_order_id_identifies_a_repeated_order(client: Client) -> None:
     order = order_msg()
 
     first, again = client.submit(order), client.submit(order)
@@ -158,7 +158,7 @@ def test_a_bad_order_is_refused_by_name(client: Client, changes: dict[str, Any],
     assert answer.reason
 
 
-def test_cancelling(client: Client) -> None:
+def test_an_order_can_be_cancelled(client: Client) -> None:
     order = order_msg()
     message_id = client.submit(order).message_id
 

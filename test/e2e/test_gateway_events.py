@@ -63,7 +63,7 @@ def compact(etcd: EtcdProcess, revision: int) -> None:
 
 
 class Leader:
-    """A leader without an orchestrator."""
+    """Leader that is played by the test."""
 
     def __init__(self, store: EtcdStore) -> None:
         self.store = store
@@ -158,7 +158,7 @@ def steps(events: list[Event], message_id: str) -> list[int]:
     return [e.data["sequence"] for e in events if e.name == "saga" and e.data["message_id"] == message_id]
 
 
-def test_a_stream_tells_every_step_of_an_order_and_the_fleet(gateway: GatewayProcess, leader: Leader) -> None:
+def test_a_stream_has_every_step_of_an_order_and_the_fleet(gateway: GatewayProcess, leader: Leader) -> None:
     with Stream(gateway.url) as stream:
         stream.until("fleet")
         message_id = leader.fail(gateway)
@@ -180,7 +180,7 @@ def test_a_client_that_resumes_misses_nothing_at_any_gateway(
         began = stream.last_event_id
         message_id = leader.fail(gateway)
         stream.until("saga", message_id=message_id, sequence=4)
-    with GatewayProcess(etcd.endpoints[0]) as other:  # its ring begins after all that: it reads the history
+    with GatewayProcess(etcd.endpoints[0]) as other:  # its buffer begins after all that, so it reads the history
         other.wait_ready()
         for gone_to in (gateway, other):
             for cut in range(1, 5):
@@ -204,7 +204,7 @@ def test_one_order_can_be_followed_alone(gateway: GatewayProcess, leader: Leader
     assert steps(events, other) == [1, 2, 3, 4]
 
 
-def test_a_history_that_is_compacted_is_told_as_a_reset(
+def test_a_compacted_history_causes_a_reset(
     gateway: GatewayProcess, leader: Leader, etcd: EtcdProcess, store: EtcdStore
 ) -> None:
     leader.fail(gateway)
@@ -219,18 +219,18 @@ def test_a_history_that_is_compacted_is_told_as_a_reset(
             assert steps(stream.until("saga", message_id=message_id, sequence=4), message_id) == [1, 2, 3, 4]
 
 
-def test_a_revision_that_the_store_never_had_is_told_as_a_reset(gateway: GatewayProcess) -> None:
+def test_a_revision_that_the_store_never_had_causes_a_reset(gateway: GatewayProcess) -> None:
     with Stream(gateway.url, "999999999") as stream:
         assert next(stream.events).name == "reset"
 
 
 @pytest.mark.parametrize("bad", ["x", "-1", "1.5", "9" * 30, "1 2"])
-def test_an_id_that_no_stream_gave_is_refused(gateway: GatewayProcess, bad: str) -> None:
+def test_an_unknown_event_id_is_refused(gateway: GatewayProcess, bad: str) -> None:
     response = gateway.http.get("/events", headers={"Last-Event-ID": bad})
     assert (response.status_code, response.json()["field"]) == (422, "Last-Event-ID")
 
 
-def test_a_new_leader_is_told(gateway: GatewayProcess, leader: Leader, store: EtcdStore) -> None:
+def test_a_new_leader_is_an_event(gateway: GatewayProcess, leader: Leader, store: EtcdStore) -> None:
     with Stream(gateway.url) as stream:
         stream.until("fleet")
         old = leader.epoch
@@ -240,7 +240,7 @@ def test_a_new_leader_is_told(gateway: GatewayProcess, leader: Leader, store: Et
     assert events[-1].id == str(leader.epoch)
 
 
-def test_one_stream_too_many_is_turned_away_and_may_come_back(etcd: EtcdProcess) -> None:
+def test_one_stream_too_many_is_refused_and_may_try_again(etcd: EtcdProcess) -> None:
     with GatewayProcess(etcd.endpoints[0], max_streams=2) as gateway:
         gateway.wait_ready()
         with Stream(gateway.url) as first:
@@ -259,14 +259,14 @@ def test_one_stream_too_many_is_turned_away_and_may_come_back(etcd: EtcdProcess)
 
 
 def test_streams_end_at_once_when_the_gateway_does(etcd: EtcdProcess) -> None:
-    # Longer than anything here waits: streams that lasted as long as the grace would fail the test.
+    # Longer than any deadline here: streams that last as long as the grace period fail the test.
     with GatewayProcess(etcd.endpoints[0], shutdown_grace_s=300.0) as gateway:
         gateway.wait_ready()
         with Stream(gateway.url) as stream, Stream(gateway.url) as other:
             stream.until("fleet")
             other.until("fleet")
             gateway.process.send_signal(signal.SIGTERM)
-            list(stream.events), list(other.events)  # they end, and properly: a broken one raises
+            list(stream.events), list(other.events)  # a stream that breaks raises
             assert gateway.wait() == 0
         assert not [line for line in gateway.said if "Traceback" in line or "rror" in line], gateway.said
 

@@ -67,7 +67,7 @@ def orders_in(store: EtcdStore) -> dict[str, int]:
 
 
 def shops_that_sold(orders: int, url: str) -> list[Shop]:
-    """Return running shops once ``orders`` of their orders were accepted."""
+    """Start shops, and return them once ``orders`` of their orders were accepted."""
     shops = [Shop(url) for _ in range(24)]
     for shop in shops:
         shop.start()

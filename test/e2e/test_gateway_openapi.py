@@ -50,7 +50,7 @@ def gateway() -> Iterator[GatewayProcess]:
     with EtcdProcess() as etcd, GatewayProcess(etcd.endpoints[0], rate_limit_per_s=0.0) as process:
         process.wait_ready()
         store = EtcdStore(etcd.endpoints, REGION)
-        # A leader that cannot be reached: a handover must answer that.
+        # A leader that cannot be reached, as the answer to a handover must say.
         store.campaign(LeaderRecord("nobody", "1", 0.0), 600.0)
         store.close()
         yield process
@@ -70,7 +70,7 @@ def document(gateway: GatewayProcess) -> Any:
         *(pytest.param(name, WRONG, id=f"wrong {name}") for name in CAN_BE_WRONG),
     ],
 )
-def test_every_answer_is_as_the_document_says(
+def test_every_answer_conforms_to_the_document(
     gateway: GatewayProcess, document: Any, name: str, mode: GenerationMode
 ) -> None:
     method, path = name.split(" ")
@@ -130,7 +130,7 @@ def ask_for_events(gateway: GatewayProcess, case: Any) -> int:
         return int(response.status_code)
 
 
-def test_no_operation_is_left_out(gateway: GatewayProcess) -> None:
+def test_every_operation_is_tested(gateway: GatewayProcess) -> None:
     paths = gateway.http.get("/openapi.json").json()["paths"]
     told = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
     assert told == set(OPERATIONS)

@@ -117,7 +117,7 @@ def test_a_bad_order_is_refused_by_name(gateway: GatewayProcess, change: dict[st
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_ten_megabytes_are_refused_and_the_answer_arrives(gateway: GatewayProcess, chunked: bool) -> None:
+def test_a_body_of_ten_megabytes_is_refused_and_the_answer_arrives(gateway: GatewayProcess, chunked: bool) -> None:
     raw = b'{"order_id": "' + b"x" * 10_000_000 + b'"}'
     content: Any = (raw[i : i + 65536] for i in range(0, len(raw), 65536)) if chunked else raw
 
@@ -136,7 +136,7 @@ def test_ten_megabytes_are_refused_and_the_answer_arrives(gateway: GatewayProces
     ],
     ids=["line", "header", "trailer"],
 )
-def test_a_request_without_end_is_ended(gateway: GatewayProcess, begin: bytes) -> None:
+def test_an_endless_request_is_cut_off(gateway: GatewayProcess, begin: bytes) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     sent = 0
     with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as client, pytest.raises(OSError):
@@ -144,7 +144,7 @@ def test_a_request_without_end_is_ended(gateway: GatewayProcess, begin: bytes) -
         while sent < 64 * 1024**2:
             sent += client.send(b"x" * 65536)
 
-    assert sent < 16 * 1024**2, "it goes on taking it in"
+    assert sent < 16 * 1024**2, "the gateway still reads the request"
     assert gateway.post(order_document(new_id())).status_code == 202
 
 
@@ -159,7 +159,7 @@ def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(gateway: Gat
     assert not [line for line in gateway.said if "Traceback" in line]
 
 
-def test_an_order_is_cancelled_by_its_own_id(gateway: GatewayProcess, store: EtcdStore) -> None:
+def test_an_order_is_cancelled_by_its_order_id(gateway: GatewayProcess, store: EtcdStore) -> None:
     order_id = new_id()
     message_id = gateway.post(order_document(order_id)).json()["message_id"]
 
@@ -169,7 +169,7 @@ def test_an_order_is_cancelled_by_its_own_id(gateway: GatewayProcess, store: Etc
     assert gateway.http.get(f"/orders/{order_id}").json()["cancel_requested"] is True
 
 
-def test_a_listing_shows_what_another_gateway_took_in(etcd: EtcdProcess, gateway: GatewayProcess) -> None:
+def test_a_listing_shows_orders_of_another_gateway(etcd: EtcdProcess, gateway: GatewayProcess) -> None:
     order_id = new_id()
     with GatewayProcess(etcd.endpoints[0]) as other:
         other.wait_ready()
@@ -210,7 +210,7 @@ def test_a_request_under_way_is_finished_before_the_end(name: str) -> None:
             assert client.recv(4096).startswith(b"HTTP/1.1 100")
             client.sendall(body)
             gateway.process.send_signal(getattr(signal, name))
-            eventually("it takes no more connections", lambda: not _connects(host, int(port)))
+            eventually("the gateway refuses connections", lambda: not _connects(host, int(port)))
             etcd.resume_member(0)
             assert client.recv(4096).startswith(b"HTTP/1.1 202")
         assert gateway.wait() == 0

@@ -37,7 +37,7 @@ PROXIES = {
 
 @pytest.fixture
 def plain(tmp_path: Path) -> dict[str, str]:
-    """An environment with folders of the test's own."""
+    """Return an environment with private folders."""
     environment = {k: v for k, v in os.environ.items() if k not in ("ETCD_ENDPOINTS", "DRONE_ORCHESTRATOR_REGION")}
     for name in ("TMPDIR", "XDG_RUNTIME_DIR"):
         (tmp_path / name).mkdir()
@@ -58,7 +58,7 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.fixture
 def fleet(plain: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A fleet that ``fleetctl up`` runs although every proxy variable names one that is not there."""
+    """Run a fleet with ``fleetctl up`` although every proxy variable names a proxy that does not exist."""
     environment = {**plain, **PROXIES}
     command = [*dies_with_parent(), *FLEETCTL, "up", "--drones", "1", "--replicas", "1", "--http-port", "0", "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
@@ -77,14 +77,14 @@ def fleet(plain: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
     assert list((tmp_path / "TMPDIR").iterdir()) == [] == list((tmp_path / "XDG_RUNTIME_DIR").iterdir())
 
 
-def test_no_proxy_comes_between_fleetctl_and_a_fleet_of_this_machine(fleet: dict[str, str]) -> None:
+def test_fleetctl_reaches_a_local_fleet_without_a_proxy(fleet: dict[str, str]) -> None:
     assert json.loads(run(fleet, "leader", "--json").stdout)["holder"] == "orchestrator_a"
     doctor = run(fleet, "doctor", "--json")
     levels = {finding["name"]: finding["level"] for finding in json.loads(doctor.stdout)["findings"]}
     assert levels["etcd"] == levels["dds"] == "ok", doctor.stderr
 
 
-def test_a_demo_runs_beside_a_proxy_that_is_not_there(plain: dict[str, str], tmp_path: Path) -> None:
+def test_a_demo_runs_although_its_proxy_does_not_exist(plain: dict[str, str], tmp_path: Path) -> None:
     arguments = ["demo", "--orders", "3", "--drones", "2", "--report", str(tmp_path / "report"), "--json"]
     done = run({**plain, **PROXIES}, *arguments)
     assert done.returncode == 0, done.stderr
@@ -100,7 +100,7 @@ def test_a_demo_runs_beside_a_proxy_that_is_not_there(plain: dict[str, str], tmp
         ("RMW_IMPLEMENTATION", "rmw_foo", "RMW_IMPLEMENTATION=rmw_foo is not installed"),
     ],
 )
-def test_what_ros_could_not_bear_is_one_line(
+def test_a_value_on_which_ros_would_end_the_process_is_one_line(
     office_environment: dict[str, str], command: list[str], variable: str, value: str, says: str
 ) -> None:
     assert says in refused(run({**office_environment, variable: value}, *command))
@@ -108,7 +108,7 @@ def test_what_ros_could_not_bear_is_one_line(
 
 @pytest.fixture(scope="module")
 def office_environment() -> Iterator[dict[str, str]]:
-    """An environment that names an etcd in which a leader is on record."""
+    """Return an environment with an etcd that records a leader."""
     with EtcdProcess() as etcd:
         office = Office(etcd)
         office.lead()
@@ -117,7 +117,7 @@ def office_environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("command", [["up", "--http-port", "0"], ["demo"], ["bench", "steadiness"]], ids=" ".join)
-def test_no_fleet_is_started_for_an_rmw_that_is_not_there(plain: dict[str, str], command: list[str]) -> None:
+def test_no_fleet_is_started_for_a_missing_rmw(plain: dict[str, str], command: list[str]) -> None:
     said = refused(run({**plain, "RMW_IMPLEMENTATION": "rmw_foo"}, *command))
     assert "RMW_IMPLEMENTATION=rmw_foo is not installed" in said
 
@@ -131,7 +131,9 @@ def test_no_fleet_is_started_for_an_rmw_that_is_not_there(plain: dict[str, str],
         ({"HOME": "", "ROS_HOME": ""}, "ros logs", "set HOME"),
     ],
 )
-def test_doctor_shows_everything_else_too(plain: dict[str, str], changed: dict[str, str], name: str, says: str) -> None:
+def test_doctor_shows_all_other_findings_too(
+    plain: dict[str, str], changed: dict[str, str], name: str, says: str
+) -> None:
     done = run({**plain, **changed}, "doctor", "--json")
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert done.returncode == 1
@@ -154,7 +156,7 @@ def test_doctor_has_shown_its_findings_when_the_next_step_kills_the_process(plai
     assert "etcd binary" in done.stdout and "local fleet" in done.stdout
 
 
-def test_a_user_without_home_and_without_an_entry_gets_every_finding(plain: dict[str, str]) -> None:
+def test_a_user_without_a_home_or_passwd_entry_gets_every_finding(plain: dict[str, str]) -> None:
     environment = {k: v for k, v in plain.items() if k not in ("HOME", "USER", "LOGNAME", "ROS_HOME", "ROS_LOG_DIR")}
     program = (
         "import pwd\n"

@@ -177,7 +177,7 @@ def cancel_all_couriers(etcd: EtcdProcess) -> None:
         store.close()
 
 
-def test_a_full_lane_refuses_and_tells_until_it_has_drained(etcd: EtcdProcess, new_robot: Callable[[], Robot]) -> None:
+def test_a_full_lane_refuses_orders_until_it_has_drained(etcd: EtcdProcess, new_robot: Callable[[], Robot]) -> None:
     robot = new_robot()
     assert robot.hears(lambda lanes: {c.level for c in lanes.values()} == {BackPressure.CLEAR} and len(lanes) == 2)
     assert robot.pressure["courier"].waiting_bound == BOUND

@@ -35,7 +35,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalFleet]:
     except EtcdNotStarted as error:
         pytest.skip(str(error))
     monkeypatch.setenv("DRONE_ORCHESTRATOR_LOG_FORMAT", "json")
-    # Nobody listens there: contexts are passed on all the same.
+    # No collector listens there; contexts are passed on anyway.
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     options = FleetOptions(drones=2, replicas=1, time_scale=20.0, http_port=0, monitor=False, drones_per_process=2)
     with LocalFleet(options) as running:
@@ -43,7 +43,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalFleet]:
 
 
 class Console:
-    """rqt_console's part: listens to ``/rosout``."""
+    """Listener to ``/rosout``, like rqt_console."""
 
     def __init__(self, fleet: LocalFleet, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in fleet.environment.items():
@@ -58,7 +58,7 @@ class Console:
         self._node.create_subscription(Log, "/rosout", lambda log: self.heard.append((log.name, log.msg)), latched)
 
     def hears(self, wanted: str, deadline_s: float = 90.0) -> dict[str, Any]:
-        """The first record whose message has ``wanted``, as JSON; with the name of its logger in ROS."""
+        """Return the first record whose message has ``wanted``, as JSON, and the name of its ROS logger."""
         end = time.monotonic() + deadline_s
         while time.monotonic() < end:
             for name, text in self.heard:
@@ -113,7 +113,7 @@ def test_a_drones_records_name_order_drone_epoch_and_trace_on_rosout_and_console
     eventually(lambda: wanted in printed(), printed)
 
 
-def test_a_format_that_there_is_not_is_refused_in_a_line() -> None:
+def test_an_unknown_format_is_refused_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "drone_orchestrator.nodes.saga_monitor"],
         capture_output=True,

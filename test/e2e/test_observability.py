@@ -46,7 +46,7 @@ def run(*command: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_prometheus_and_alertmanager_take_what_is_deployed() -> None:
+def test_prometheus_and_alertmanager_accept_the_deployed_files() -> None:
     run(tool("promtool"), "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
     run(tool("promtool"), "check", "rules", DEPLOY / "prometheus" / "alerts.yml")
     run(tool("amtool"), "check-config", DEPLOY / "alertmanager" / "alertmanager.yml")
@@ -65,7 +65,7 @@ def test_every_alert_has_a_summary_a_description_a_runbook_and_a_test() -> None:
         assert set(said) == {"summary", "description", "runbook_url"}
         assert (page, anchor) == ("docs/runbooks.md", rule["alert"].lower())
         assert anchor in sections, f"docs/runbooks.md has no section on {rule['alert']}"
-        assert f"alertname: {rule['alert']}, exp_alerts: []" in tested, f"no test says when {rule['alert']} is quiet"
+        assert f"alertname: {rule['alert']}, exp_alerts: []" in tested, f"{rule['alert']} needs a test without it"
 
 
 def metrics_of(expressions: str) -> set[str]:
@@ -77,7 +77,7 @@ def metrics_of(expressions: str) -> set[str]:
     return {name for name in known if any(f"{name}{suffix}{{" in expressions for suffix in suffixes)}
 
 
-def test_the_dashboard_asks_for_metrics_that_exist() -> None:
+def test_the_dashboard_queries_metrics_that_exist() -> None:
     dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "drone_orchestrator.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
     unknown = [each for each in asked if not metrics_of(each) and "process_resident" not in each]

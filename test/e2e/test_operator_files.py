@@ -1,4 +1,4 @@
-"""A mistake in a file that people write ends every program with exit code 2 and one line, before etcd is started."""
+"""A mistake in a file that people write ends any program with exit code 2 and one line, before etcd is started."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refused(done: subprocess.CompletedProcess[str], path: Path, says: str) -> No
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_up_refuses_the_description_before_anything_is_started(tmp_path: Path, name: str) -> None:
+def test_up_refuses_the_description_before_it_starts_a_process(tmp_path: Path, name: str) -> None:
     text, says = MISTAKES[name]
     path = tmp_path / "fleet.yaml"
     path.write_text(text, encoding="utf-8")

@@ -100,7 +100,7 @@ class Shop:
         """Publish, and return the label of the one counter that it increased."""
         before = self.counts()
         self.publish(sent)
-        after = eventually("it is counted", lambda: None if self.counts() == before else self.counts())
+        after = eventually("the gateway counts it", lambda: None if self.counts() == before else self.counts())
         moved = {result: n - before.get(result, 0) for result, n in after.items() if n != before.get(result, 0)}
         assert list(moved.values()) == [1]
         return next(iter(moved))
@@ -166,7 +166,7 @@ def test_an_order_that_breaks_a_rule_is_invalid(shop: Shop) -> None:
         (lambda: Envelope("", "", "", 0), "malformed"),
     ],
 )
-def test_what_is_not_in_order_is_refused_and_counted(shop: Shop, sent: Any, result: str) -> None:
+def test_an_invalid_envelope_is_refused_and_counted(shop: Shop, sent: Any, result: str) -> None:
     assert shop.result(sent()) == result
 
 
@@ -201,7 +201,7 @@ def test_unsigned_orders_can_be_allowed(gateway: GatewayProcess, tmp_path: Path)
             )
 
             def is_accepted() -> bool:
-                # A publisher that has matched a subscription may not be matched by it yet: at least once is its duty.
+                # The subscription may not have matched the publisher yet, so publish at least once.
                 publisher.publish(sent)
                 time.sleep(AGAIN_S)
                 return open_.http.get("/orders/from-anybody").status_code == 200

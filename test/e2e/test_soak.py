@@ -1,4 +1,4 @@
-"""A short run of ``fleetctl bench soak``: orders go on and on, and etcd does not grow with them."""
+"""A short run of ``fleetctl bench soak``: orders keep arriving, and etcd does not grow with them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ pytestmark = [pytest.mark.etcd, pytest.mark.slow]
 KEYS_PER_ORDER = 7
 
 
-def test_etcd_stays_bounded_while_orders_go_on_and_none_is_missing(tmp_path: Path) -> None:
+def test_etcd_stays_bounded_while_orders_keep_arriving_and_none_is_missing(tmp_path: Path) -> None:
     result = Soak(tmp_path, drones=40, outstanding=100, compaction=2, retention_s=1.0).run(1500)
     assert result.violations == ()
     assert (result.missing, result.archived) == (0, result.accepted) == (0, 1500)
     last = result.samples[-1]
-    assert last.keys <= 1 + last.orders * KEYS_PER_ORDER / 2, "history does not leave as fast as it comes"
+    assert last.keys <= 1 + last.orders * KEYS_PER_ORDER / 2, "history is archived more slowly than it arrives"
     assert result.left.keys <= 1, "only the leader's key may be left"
 
 
-def test_the_command_tells_what_it_saw(tmp_path: Path) -> None:
+def test_the_command_reports_its_figures(tmp_path: Path) -> None:
     picture = tmp_path / "soak.svg"
     arguments = ["--orders", "600", "--baseline-orders", "300", "--retention", "1", "--compaction", "2"]
     done = CliRunner().invoke(fleetctl, ["bench", "soak", *arguments, "--json", "--picture", str(picture)])
@@ -43,7 +43,7 @@ def _result(**changes: object) -> SoakResult:
     return replace(SoakResult(160, 16.0, samples, left, archived=160), **changes)  # type: ignore[arg-type]
 
 
-def test_a_run_that_stays_bounded_is_well() -> None:
+def test_a_bounded_run_passes() -> None:
     assert _result().ok
 
 
@@ -57,7 +57,7 @@ def test_a_run_that_stays_bounded_is_well() -> None:
         ({"samples": [Sample(0.0, 0, 0, 100, 10 + s) for s in range(40)]}, "memory grew"),
     ],
 )
-def test_whatever_grows_or_is_lost_is_said(changes: dict[str, object], complaint: str) -> None:
+def test_growth_and_losses_are_reported(changes: dict[str, object], complaint: str) -> None:
     result = _result(**changes)
     assert not result.ok
     assert any(complaint in each for each in result.complaints)

@@ -161,7 +161,7 @@ def test_one_order_makes_one_trace_from_the_request_to_the_drop_whatever_dies(
 
     found = collector.spans()
     spans = {span.name: span for span in found if span.name in PARENTS}
-    assert sorted(span.name for span in found) == sorted(PARENTS), "each of them once, and nothing else"
+    assert sorted(span.name for span in found) == sorted(PARENTS), "there must be one span of each kind"
     assert spans["POST /orders"].parent_id == SHOP_SPAN
     for name, parent in PARENTS.items():
         if parent:
@@ -189,7 +189,7 @@ def is_ready(fleet: LocalFleet) -> bool:
         return False
 
 
-def test_no_process_loads_the_sdk_where_traces_are_off() -> None:
+def test_no_process_loads_the_sdk_if_traces_are_off() -> None:
     nodes = ("orchestrator", "drone_executor", "saga_monitor", "order_gateway")
     imports = "; ".join(f"import drone_orchestrator.nodes.{name}.__main__" for name in nodes)
     check = (
@@ -201,15 +201,15 @@ def test_no_process_loads_the_sdk_where_traces_are_off() -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_a_process_ends_in_time_where_no_collector_answers() -> None:
+def test_a_process_ends_in_time_if_no_collector_answers() -> None:
     work = (
         "from drone_orchestrator.telemetry import tracer_setup, tracing\n"
         "tracer = tracer_setup.from_environment('service', 'instance', 'region')\n"
         "with tracer.request('work', '', {}) as request: assert tracing.current() == request.context\n"
         "tracer.close()"
     )
-    # The exporter would try for an hour.
+    # The exporter would retry for an hour.
     exporter = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "3600"}
     environment = {**os.environ, **exporter}
     subprocess.run([sys.executable, "-c", work], capture_output=True, timeout=180, check=True, env=environment)
-    assert LocalFleet.stop_role_s >= 2 * CLOSE_S, "a supervisor would kill it"
+    assert LocalFleet.stop_role_s >= 2 * CLOSE_S, "the supervisor would kill the process"

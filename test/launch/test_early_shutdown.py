@@ -1,4 +1,4 @@
-"""A fleet that is told to end while it still comes up leaves nothing behind."""
+"""A fleet that is told to end during its start leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def half_a_fleet() -> LaunchDescription:
 
 
 @pytest.mark.launch(fixture=half_a_fleet)
-def test_told_to_end_while_it_waits_for_its_drones_it_ends_in_order() -> Iterator[None]:
+def test_a_fleet_told_to_end_while_it_waits_for_its_drones_ends_in_order() -> Iterator[None]:
     assert STARTED.wait(120.0)
-    yield  # the fixture sees to it that launch ends with code 0
+    yield  # the fixture checks that launch ends with code 0
     assert len(ENDED) == 1  # the drones: nothing else had been started, and nothing was afterwards

@@ -1,6 +1,6 @@
 """The fleet under ROS 2's own launch: it comes up in order, delivers, survives, and shuts down in reverse.
 
-``launch_pytest`` comes with a ROS 2 installation only; where it is missing, ``test/ros/test_fleet.py`` runs the same
+``launch_pytest`` comes with a ROS 2 installation only; without it, ``test/ros/test_fleet.py`` runs the same
 scenarios through the local runner.
 """
 
@@ -117,12 +117,12 @@ def leader() -> str:
         found = ask("/fleet")["leader"]
         return found["holder"] if found else None
 
-    name: str = wait_for(known, 90.0, "somebody leads")
+    name: str = wait_for(known, 90.0, "a replica leads")
     return name
 
 
 def pids(word: str) -> list[int]:
-    """The processes that are running with ``word`` in their command lines, as launch has told of them."""
+    """Return the running processes with ``word`` in their command lines, as launch reported them."""
     ended = {event.pid for event in EXITED}
     return [e.pid for e in STARTED if e.pid not in ended and any(word in part for part in e.cmd)]
 
@@ -167,18 +167,18 @@ def test_a_fleet_comes_up_in_order_and_an_order_is_delivered() -> None:
 
 
 @pytest.mark.launch(fixture=fleet_description)
-def test_an_operator_s_deactivate_hands_leadership_over() -> None:
+def test_deactivating_the_leader_hands_leadership_over() -> None:
     before = leader()
     assert change_state(before, DEACTIVATE)
     wait_for(lambda: leader() != before, 90.0, "another one leads")
     submit("HANDED-OVER")
     until("HANDED-OVER", "DELIVERED")
-    change_state(before, ACTIVATE)  # it stands by again; by itself this makes no leader
+    change_state(before, ACTIVATE)  # a standby again; activation alone makes no leader
     assert EXITED == []
 
 
 @pytest.mark.launch(fixture=fleet_description)
-def test_a_killed_leader_is_replaced_and_started_again() -> None:
+def test_a_killed_leader_is_replaced_and_restarted() -> None:
     before = leader()
     submit("LEADER-DIES")
     until("LEADER-DIES", "IN_TRANSIT")
@@ -190,7 +190,7 @@ def test_a_killed_leader_is_replaced_and_started_again() -> None:
 
 
 @pytest.mark.launch(fixture=fleet_description)
-def test_a_killed_drone_process_is_started_again_and_finishes_its_order() -> None:
+def test_a_killed_drone_process_is_restarted_and_finishes_its_order() -> None:
     submit("DRONE-DIES")
     until("DRONE-DIES", "IN_TRANSIT")
     before = pids("drone_executor")
@@ -202,7 +202,7 @@ def test_a_killed_drone_process_is_started_again_and_finishes_its_order() -> Non
 
 @pytest.mark.launch(fixture=fleet_description)
 def test_a_fleet_shuts_down_in_reverse_and_cleanly() -> Iterator[None]:
-    wait_for(lambda: len(pids("drone_orchestrator")) == 7, 90.0, "everybody is up")
+    wait_for(lambda: len(pids("drone_orchestrator")) == 7, 90.0, "every process is up")
     before = len(EXITED)
     yield
     ended = EXITED[before:]

@@ -1,4 +1,4 @@
-"""Every launch file loads, describes its arguments, and comes to the processes that it promises, in order."""
+"""Every launch file loads, describes its arguments, and starts the processes that it promises, in order."""
 
 from __future__ import annotations
 
@@ -77,5 +77,5 @@ def test_a_file_describes_its_arguments(file: str) -> None:
         ("edge", {"region": "bay", "replica": "near", "gateway": "true"}, ["near", "|", "order_gateway"]),
     ],
 )
-def test_a_file_comes_to_what_it_promises(file: str, given: dict[str, str], wanted: list[str]) -> None:
+def test_a_file_starts_the_processes_that_it_promises(file: str, given: dict[str, str], wanted: list[str]) -> None:
     assert started(file, **given) == wanted

@@ -1,4 +1,4 @@
-"""One node as a real process whose output can be waited for, and a client that asks it what ROS 2's own tools ask."""
+"""A node as a real process whose output can be waited for, and a client with the requests of ROS 2's own tools."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Operator:
         return first.result()
 
     def repeat(self, act: Callable[[], object], look: Callable[[], T], what: str) -> T:
-        """Call ``act`` now and every few seconds until ``look()`` is true; its value."""
+        """Call ``act`` now and every few seconds until ``look()`` is true, and return its value."""
         again_s = 0.0
 
         def seen() -> T:
@@ -219,7 +219,7 @@ class Operator:
         try:
             deadline = time.monotonic() + timeout_s
             while not found:
-                assert time.monotonic() < deadline, f"no such status {name}; last of all: {seen}"
+                assert time.monotonic() < deadline, f"no such status {name}; latest of each: {seen}"
                 self._executor.spin_once(timeout_sec=0.1)
         finally:
             self.node.destroy_subscription(subscription)

@@ -104,7 +104,7 @@ class Simulator(Node):
 
     @property
     def may_advance(self) -> bool:
-        """Whether every drone that must answer the last odometry has done so. With its motors off, a drone need not."""
+        """Return whether the drones have answered the last odometry. With its motors off, a drone need not."""
         flying = {drone_id for drone_id in self._attended if self.drones[drone_id].motors}
         return not self._held and (self._blind or flying <= self._answered)
 

@@ -45,7 +45,7 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
     return {pair.key: pair.value for pair in status.values}
 
 
-def test_the_fleet_and_each_node_say_how_they_are(operator: Operator, nodes: dict[str, NodeProcess]) -> None:
+def test_the_fleet_and_each_node_publish_their_status(operator: Operator, nodes: dict[str, NodeProcess]) -> None:
     def well(name: str) -> dict[str, str]:
         return values(operator.wait_status(name, lambda status: status.level == OK))
 
@@ -72,7 +72,7 @@ def test_a_subscriber_that_asks_for_too_much_is_named(
         assert status.level == ERROR
         assert "/drones/drone_1/telemetry: subscriber /wants_too_much (reliability)" in status.message
         assert "docs/qos.md" in values(status)["hint"]
-    # And it is well again once that one is gone; the count stays.
+    # The status recovers once that subscriber is gone; the count stays.
     status = operator.wait_status("drone_executor: qos", lambda status: status.level == OK)
     assert any("RELIABILITY" in value for value in values(status).values())
 
@@ -89,10 +89,10 @@ def test_a_publisher_that_offers_too_little_is_named(
     operator.wait_status("drone_executor: qos", lambda status: status.level == OK)
 
 
-def test_a_missed_deadline_is_told_and_forgotten(
+def test_a_missed_deadline_is_reported_and_cleared(
     domain: int, operator: Operator, nodes: dict[str, NodeProcess]
 ) -> None:
-    """A publisher of heartbeats that stops without being withdrawn: its liveliness is lost, its deadline missed."""
+    """Publish a single heartbeat, so that the next one misses its deadline."""
     from drone_orchestrator.ros import qos
 
     with Operator(domain, "hangs") as peer:
@@ -104,7 +104,7 @@ def test_a_missed_deadline_is_told_and_forgotten(
     operator.wait_status("orchestrator: qos", lambda status: status.level == OK)
 
 
-def test_a_store_that_is_away_shows_everywhere(
+def test_an_unreachable_store_shows_in_every_status(
     operator: Operator, etcd: EtcdProcess, nodes: dict[str, NodeProcess]
 ) -> None:
     etcd.kill_member(0)
@@ -118,8 +118,8 @@ def test_a_store_that_is_away_shows_everywhere(
         operator.wait_status(name, lambda status: status.level == OK)
 
 
-def test_the_overrides_of_an_operator_reach_the_topics(domain: int) -> None:
-    """ROS 2's own parameters, on a node that needs nothing else to be there."""
+def test_qos_overrides_reach_the_topics(domain: int) -> None:
+    """Override the QoS of a node that needs no other process."""
     endpoint = f"127.0.0.1:{free_port()}"
     override = "qos_overrides./saga_events.publisher.depth:=7"
     with (

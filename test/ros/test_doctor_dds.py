@@ -23,7 +23,7 @@ _PROGRAM = "import rclpy, sys; rclpy.init(); n = rclpy.create_node('left'); prin
 
 @pytest.fixture
 def made() -> Iterator[set[str]]:
-    """The names that a test has found in shared memory; removed afterwards."""
+    """Names that a test found in shared memory. They are removed afterwards."""
     names: set[str] = set()
     yield names
     for name in names:
@@ -36,7 +36,7 @@ def mapped(pid: int) -> set[str]:
     return {Path(each[5]).name for each in words if len(each) > 5 and each[5].startswith(f"{SHM}/")}
 
 
-def test_a_killed_process_leaves_segments_and_a_living_one_uses_them(made: set[str], domain: int) -> None:
+def test_only_the_segments_of_a_killed_process_count_as_left(made: set[str], domain: int) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("FASTDDS", "FASTRTPS"))}
     environment |= {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     process = subprocess.Popen(
@@ -51,7 +51,7 @@ def test_a_killed_process_leaves_segments_and_a_living_one_uses_them(made: set[s
         assert process.stdout.readline() == "up\n"
         made |= mapped(process.pid)
         assert any(name.startswith("fastrtps_") for name in made), made
-        assert not made & set(left_in_shared_memory()), "it lives, and uses them"
+        assert not made & set(left_in_shared_memory()), "a running process uses them"
     finally:
         process.kill()
         process.wait()

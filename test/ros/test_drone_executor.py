@@ -127,7 +127,7 @@ class Leader:
         self.connect()
 
     def connect(self) -> None:
-        """With a client that knows of no goal: rclpy's takes a goal that is accepted once more for an error."""
+        """Create a new client, which knows no goal: rclpy's takes a goal that is accepted again for an error."""
         self.client = ActionClient(self.node, ExecuteDelivery, names.drone_action(DRONE))
 
     def _asked(self, request: RequestClearance.Request, answer: RequestClearance.Response) -> RequestClearance.Response:
@@ -140,7 +140,7 @@ class Leader:
         self.states.append(messages.report_from_msg(message))
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        """Spin until ``condition`` gives something true; fails after the deadline."""
+        """Spin until ``condition()`` is true, and return its value. Fails after the deadline."""
         end = time.monotonic() + DEADLINE_S
         while not (result := condition()):
             assert time.monotonic() < end, f"{what}: not within {DEADLINE_S} s; last state {self.states[-1:]}"
@@ -259,7 +259,7 @@ def test_a_delivery_from_goal_to_acknowledgement(leader: Leader, start: Callable
     assert process.stop() == 0, process.log
 
 
-def test_a_command_of_a_deposed_leader_is_refused(leader: Leader, start: Callable[..., Process]) -> None:
+def test_a_deposed_leader_s_command_is_refused(leader: Leader, start: Callable[..., Process]) -> None:
     start()
     leader.ready()
     leader.announce(9)
@@ -268,7 +268,7 @@ def test_a_command_of_a_deposed_leader_is_refused(leader: Leader, start: Callabl
     assert leader.send(order(), epoch=9).accepted
 
 
-def test_killed_with_the_package_on_board_it_comes_back_and_delivers_once(
+def test_a_drone_killed_with_the_package_on_board_comes_back_and_delivers_once(
     leader: Leader, start: Callable[..., Process], folder: Path
 ) -> None:
     process = start()
@@ -282,7 +282,7 @@ def test_killed_with_the_package_on_board_it_comes_back_and_delivers_once(
     after = leader.ready()
     assert after.journal_id == before.journal_id
     assert (after.message_id, after.package_on_board) == ("m1", True)
-    handle = leader.send(order(destination=FAR))  # what an orchestrator does that lost the connection
+    handle = leader.send(order(destination=FAR))  # as an orchestrator does after losing the connection
     assert handle.accepted
     assert leader.result(handle).result.outcome == Outcome.DELIVERED
     assert len(leader.requests) == asked
@@ -328,7 +328,7 @@ def test_a_refusal_ends_the_goal_without_loading(leader: Leader, start: Callable
     assert (result.status, result.result.outcome) == (GoalStatus.STATUS_ABORTED, Outcome.NOT_LOADED)
 
 
-def test_a_corrupt_journal_means_a_new_identity_said_aloud(
+def test_a_corrupt_journal_means_a_new_identity_and_a_logged_error(
     leader: Leader, start: Callable[..., Process], folder: Path
 ) -> None:
     process = start()
@@ -349,7 +349,7 @@ def test_a_corrupt_journal_means_a_new_identity_said_aloud(
     assert leader.wait_phase(Phase.IDLE).highest_epoch in (0, 8)  # 8 once the latched leader state is heard
 
 
-def test_a_locked_journal_is_waited_for(leader: Leader, start: Callable[..., Process]) -> None:
+def test_a_process_waits_for_a_locked_journal(leader: Leader, start: Callable[..., Process]) -> None:
     first = start()
     before = leader.ready()
     second = start()
@@ -371,11 +371,11 @@ def test_a_journal_that_cannot_be_written_stops_the_drone_until_it_can_be(
     journal.close()
     process = start()
     leader.ready()
-    size = path.stat().st_size  # more than the log will have: only the journal hits the limit
+    size = path.stat().st_size  # more than the log reaches: only the journal hits the limit
     unlimited = resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (size, unlimited[1]))
     leader.announce(1001)
-    leader.wait_phase(Phase.GROUNDED)  # so that no leader assigns it anything
+    leader.wait_phase(Phase.GROUNDED)  # so that no leader assigns it an order
     assert leader.states[-1].highest_epoch == 1000
     assert "takes no commands until its journal can be written" in process.log
     assert not leader.send(order("refused"), epoch=1001).accepted
@@ -390,20 +390,20 @@ def test_a_journal_that_cannot_be_written_stops_the_drone_until_it_can_be(
     assert len(read_entries(path)[1]) >= 1001, "records are lost"
 
 
-def test_deactivated_it_takes_no_goal_and_activated_again_it_does(
+def test_an_inactive_drone_takes_no_goal_until_it_is_activated_again(
     leader: Leader, start: Callable[..., Process]
 ) -> None:
     start()
     leader.ready()
     assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
-    leader.wait_phase(Phase.GROUNDED)  # so that no leader assigns it anything in the seconds until it counts as silent
+    leader.wait_phase(Phase.GROUNDED)  # so that no leader assigns it an order before it counts as silent
     assert not leader.send(order("refused")).accepted
     assert leader.lifecycle(Transition.TRANSITION_ACTIVATE)
     leader.wait_phase(Phase.IDLE)
     assert leader.send(order("taken")).accepted
 
 
-def test_deactivated_in_flight_it_comes_home_before_it_says_that_it_takes_no_goal(
+def test_a_drone_deactivated_in_flight_comes_home_before_it_reports_that_it_takes_no_goal(
     leader: Leader, start: Callable[..., Process]
 ) -> None:
     start()
@@ -418,7 +418,7 @@ def test_deactivated_in_flight_it_comes_home_before_it_says_that_it_takes_no_goa
     assert Phase.RETURNING in {state.phase for state in leader.states}
 
 
-def test_a_drone_that_carries_something_is_not_cleaned_up(leader: Leader, start: Callable[..., Process]) -> None:
+def test_a_drone_with_a_payload_is_not_cleaned_up(leader: Leader, start: Callable[..., Process]) -> None:
     start()
     leader.ready()
     handle = leader.send(order(destination=FAR))
@@ -428,7 +428,7 @@ def test_a_drone_that_carries_something_is_not_cleaned_up(leader: Leader, start:
     assert leader.result(handle).result.outcome == Outcome.DELIVERED
 
 
-def test_cleaned_up_it_can_be_configured_again(leader: Leader, start: Callable[..., Process]) -> None:
+def test_a_drone_can_be_cleaned_up_and_configured_again(leader: Leader, start: Callable[..., Process]) -> None:
     process = start()
     before = leader.ready()
     assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
@@ -451,7 +451,7 @@ def test_goals_that_arrive_while_it_is_cleaned_up_are_refused_and_do_not_end_it(
         Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,
     ]:
-        for _ in range(5):  # of a leader that is none any more: whatever state the drone is in, it refuses them
+        for _ in range(5):  # from a deposed leader: the drone refuses them in any state
             goal = messages.goal_to_msg(order(), 1, 0, "test")
             sent.append(leader.client.send_goal_async(goal, goal_uuid=messages.goal_uuid("m1", len(sent))))
         assert leader.lifecycle(transition)

@@ -38,7 +38,7 @@ DEADLINE_S = 90.0
 
 
 class Link(DroneLink):
-    """Link that counts the requests for clearance that it gets."""
+    """Link that counts the requests for clearance it receives."""
 
     heard = 0
 
@@ -134,7 +134,7 @@ def standby(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Air]:
     air.close()
 
 
-def test_a_goal_is_recalled_although_the_client_that_it_was_sent_by_was_given_back(air):
+def test_a_goal_is_recalled_although_the_client_that_sent_it_was_released(air):
     air.start_drone()
     air.link.send_goal(SendGoal(DRONE, make_order(1), 1, EPOCH))
     air.spin_until(lambda: [e for e in air.events if isinstance(e, GoalAnswered)])
@@ -143,7 +143,7 @@ def test_a_goal_is_recalled_although_the_client_that_it_was_sent_by_was_given_ba
     air.spin_until(lambda: bool(air.recalled))
 
 
-def test_a_drone_that_was_started_again_may_accept_the_same_goal_once_more(air):
+def test_a_restarted_drone_may_accept_the_same_goal_again(air):
     goal = SendGoal(DRONE, make_order(1), 1, EPOCH)
     for time_ in (1, 2):
         air.start_drone()
@@ -152,7 +152,7 @@ def test_a_drone_that_was_started_again_may_accept_the_same_goal_once_more(air):
     assert all(event.accepted for event in air.events if isinstance(event, GoalAnswered))
 
 
-def test_a_question_is_answered_when_the_core_has_decided_and_not_before(air):
+def test_a_request_for_clearance_is_answered_once_the_core_has_decided(air):
     answer = air.ask_clearance("m1")
     air.spin_until(lambda: bool(air.asked()))
     [asked] = air.asked()
@@ -163,7 +163,7 @@ def test_a_question_is_answered_when_the_core_has_decided_and_not_before(air):
     assert (answer.result().verdict, answer.result().message_id) == (int(Verdict.GRANTED), "m1")
 
 
-def test_a_leader_that_leaves_its_office_says_so_to_who_still_asks(air):
+def test_a_leader_that_steps_down_answers_open_requests_for_clearance(air):
     answer = air.ask_clearance("m1")
     air.spin_until(lambda: bool(air.asked()))
     air.link.stop_leading()
@@ -171,7 +171,7 @@ def test_a_leader_that_leaves_its_office_says_so_to_who_still_asks(air):
     assert answer.result().verdict == int(Verdict.NOT_LEADER)
 
 
-def test_a_standby_is_silent_and_answers_what_it_was_asked_just_before_it_is_elected(standby):
+def test_a_standby_that_is_elected_answers_recent_requests_only(standby):
     old = standby.ask_clearance("too_old")
     standby.spin_until(lambda: standby.link.heard == 1)
     standby.now_s += HELD_S
@@ -188,7 +188,7 @@ def test_a_standby_is_silent_and_answers_what_it_was_asked_just_before_it_is_ele
     assert not old.done()
 
 
-def test_a_replica_that_was_cleaned_up_hears_nothing(standby):
+def test_a_cleaned_up_replica_takes_no_requests(standby):
     standby.link.end()
     answer = standby.ask_clearance("m1")
     standby.spin_until(lambda: standby.link.heard == 1)
@@ -201,7 +201,7 @@ def test_a_replica_that_was_cleaned_up_hears_nothing(standby):
 
 
 @pytest.mark.parametrize("leads", [True, False])
-def test_drones_that_are_heard_are_got_to_know_before_anything_is_sent(domain, monkeypatch, leads):
+def test_the_action_servers_of_drones_that_are_heard_are_discovered_in_advance(domain, monkeypatch, leads):
     monkeypatch.setattr("drone_orchestrator.ros.executors.is_classic", lambda executor: False)
     air = Air(domain, monkeypatch, leads=leads)
     try:
@@ -212,7 +212,7 @@ def test_drones_that_are_heard_are_got_to_know_before_anything_is_sent(domain, m
         air.close()
 
 
-def test_a_drone_that_has_answered_is_not_looked_for_again_until_it_does_not(air, monkeypatch):
+def test_a_drone_that_answered_counts_as_discovered_until_it_fails_to_answer(air, monkeypatch):
     air.start_drone()
     air.link.send_goal(SendGoal(DRONE, make_order(1), 1, EPOCH))
     air.spin_until(lambda: [e for e in air.events if isinstance(e, GoalAnswered)])

@@ -1,4 +1,4 @@
-"""The trouble of one drone stays with that drone: the others of its process fly on, and it comes back by itself."""
+"""A fault of one drone affects only that drone: the others of its process fly on, and it recovers by itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from drone_orchestrator.ros import names, qos
 
 pytestmark = pytest.mark.ros
 
-#: A flight stack, as another package would register it, that does for ``drone_2`` what a file tells it to.
+#: A flight stack as another package would register it. For ``drone_2`` it does as a file says.
 PLUGIN = """
 import os
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_controller_that_fails_takes_one_drone_out_of_service(
     assert executor.stop() == 0
 
 
-def test_a_drone_that_cannot_be_configured_says_why(
+def test_a_drone_that_cannot_be_configured_logs_the_reason(
     domain: int, operator: Operator, tmp_path: Path, trouble: Path
 ) -> None:
     trouble.write_text("make RuntimeError")

@@ -1,4 +1,4 @@
-"""Both executors do what the processes rely on: timers on time, actions, tasks of other threads, an end in time."""
+"""Behaviour of both executors that processes rely on: punctual timers, actions, tasks of other threads, prompt end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = [executors.CLASSIC, executors.EVENTS]
 #: A service's queue holds ten requests.
 GOALS = 8
 DEADLINE_S = 90.0
-#: The most of a processor that waiting may use; an executor that polls uses all that it gets.
+#: Largest share of a processor that waiting may use. An executor that polls uses all of it.
 MOST_IDLE = 0.3
 
 
@@ -92,7 +92,7 @@ def test_timers_fire_in_number_and_an_idle_process_sleeps(node: Node, kind: str)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tasks_of_another_thread_run_at_once(node: Node, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    slice_s = 4.0  # now and then a task waits for its end, but not as a rule
+    slice_s = 4.0  # now and then a task waits until the end of the slice
     monkeypatch.setattr(executors, "SLICE_S", slice_s)
     executor = make(kind)
     executor.add_node(node)
@@ -113,7 +113,7 @@ def test_tasks_of_another_thread_run_at_once(node: Node, kind: str, monkeypatch:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", ["task", "coroutine", "done callback", "timer"])
-def test_what_a_callback_raises_comes_out(node: Node, kind: str, where: str) -> None:
+def test_an_exception_of_a_callback_leaves_spin(node: Node, kind: str, where: str) -> None:
     executor = make(kind)
     executor.add_node(node)
 
@@ -135,7 +135,7 @@ def test_what_a_callback_raises_comes_out(node: Node, kind: str, where: str) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_goals_at_once_are_all_carried_out(node: Node, kind: str) -> None:
+def test_many_simultaneous_goals_are_all_executed(node: Node, kind: str) -> None:
     executor, results = make(kind), []
 
     def execute(handle: object) -> ExecuteDelivery.Result:
@@ -169,7 +169,7 @@ def test_many_goals_at_once_are_all_carried_out(node: Node, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_goals_under_way_cost_nothing_until_somebody_says_that_they_have_ended(node: Node, kind: str) -> None:
+def test_goals_under_way_cost_no_processor_time(node: Node, kind: str) -> None:
     executor, begun, results, used = make(kind), [], [], []
     server = GoalServer(node, ExecuteDelivery, "deliver", begun.append)
     client = ActionClient(node, ExecuteDelivery, "deliver")
@@ -188,7 +188,7 @@ def test_goals_under_way_cost_nothing_until_somebody_says_that_they_have_ended(n
         while len(begun) < GOALS and time.monotonic() < end:
             time.sleep(0.02)
         began_s, before_s = time.monotonic(), time.process_time()
-        time.sleep(2.0)  # what is measured is how much of this time is used
+        time.sleep(2.0)  # the share of this time that is used is measured
         used.append((time.process_time() - before_s) / (time.monotonic() - began_s))
         executor.create_task(finish)
         while len(results) < GOALS and time.monotonic() < end:
@@ -249,7 +249,7 @@ def test_a_signal_ends_the_process_in_order_and_in_time(domain: int, kind: str, 
     assert said.splitlines()[-1] == "closed"
 
 
-def test_the_environment_overrides_what_a_process_asks_for(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
+def test_the_environment_overrides_the_executor_of_a_process(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
     monkeypatch.setenv(executors.VARIABLE, executors.CLASSIC)
     assert isinstance(executors.events(), SingleThreadedExecutor)
     monkeypatch.setenv(executors.VARIABLE, "quantum")

@@ -1,4 +1,4 @@
-"""A whole fleet of real processes on real etcd and real DDS: orders arrive, whatever is killed on the way."""
+"""A whole fleet of real processes on real etcd and DDS: orders are delivered, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FAR_PICKUP = {"lat": 37.7631, "lon": -122.4586}
 
 
 def wait_for(what: Callable[[], Any], timeout_s: float, why: str) -> Any:
-    """The first true answer of ``what``; polls, for what is asked of has no event to wait for."""
+    """Return the first true value of ``what()``. Polls, because there is no event to wait for."""
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
     while time.monotonic() < deadline:
@@ -45,7 +45,7 @@ def wait_for(what: Callable[[], Any], timeout_s: float, why: str) -> Any:
 class Fleet(LocalFleet):
     """A fleet under test, with a shop's and an operator's view of it."""
 
-    # A busy machine may take its time; whether a process ends by itself is what counts here.
+    # Generous, for a busy machine: a process must end by itself, however long it takes.
     stop_role_s = stop_all_s = 60.0
 
     def ready(self) -> Fleet:
@@ -100,17 +100,17 @@ class Fleet(LocalFleet):
         return next(n for n in self.names("drones") if drone_id in self.spec(n).parameters["drone_ids"])
 
     def wait_complete(self) -> None:
-        """Until every process is there: also those that come back after a kill."""
+        """Wait until every process runs, also those that are restarted after a kill."""
         wait_for(lambda: all(self.pid(name) for name in self.names()), 90.0, "every process runs")
 
     def assert_shut_down(self) -> None:
-        """Everybody was there to the end, and ended by itself, in reverse of the order of coming up."""
+        """Check that every process ran until the end, and that they ended by themselves in reverse order of start."""
         assert [spec.name for spec, code in self.told_to_end if code != 0] == []
         assert sorted(spec.name for spec, _ in self.told_to_end) == sorted(self.names())
         assert list(dict.fromkeys(spec.role for spec, _ in self.told_to_end)) == list(STOP_ORDER)
 
     def audit(self) -> None:
-        """The invariants hold on all that has happened."""
+        """Check the invariants on the whole history."""
         journals, unreadable = read_journals(Path(self.options.data_dir))
         assert unreadable == []
         store = self.store
@@ -138,7 +138,7 @@ def fleet() -> Iterator[Fleet]:
     with Fleet(options()) as fleet:
         yield fleet.ready()
         fleet.wait_complete()
-    fleet.assert_shut_down()  # after all that was killed in between
+    fleet.assert_shut_down()  # after all those kills
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,7 @@ def test_the_article_s_order_is_delivered_and_visible_everywhere(fleet: Fleet) -
     message_id = answer.json()["message_id"]
     flying = fleet.wait_status("ORD-2026-001", "LOADING", "IN_TRANSIT", "DELIVERED")
     prefix = f"/drone_orchestrator/{fleet.options.region}/"
-    # As the store was when the drone was cleared, however far it has got since.
+    # The store as it was when the drone was cleared: the order has moved on since.
     events = json.loads(etcdctl(fleet, "get", "--prefix", f"{prefix}events/{message_id}/", "--write-out=json"))["kvs"]
     types = {json.loads(base64.b64decode(event["value"]))["type"]: event["mod_revision"] for event in events}
     keys = etcdctl(fleet, "get", "--prefix", prefix, "--keys-only", f"--rev={types['cleared']}").split()
@@ -185,13 +185,13 @@ def test_the_article_s_order_is_delivered_and_visible_everywhere(fleet: Fleet) -
 
 
 def test_the_lifecycle_of_the_nodes_mirrors_leadership(fleet: Fleet) -> None:
-    leader = wait_for(fleet.leader, 90.0, "somebody leads")
+    leader = wait_for(fleet.leader, 90.0, "a replica leads")
     wanted = {name: "active" if name == leader else "inactive" for name in fleet.names("orchestrator")}
     wait_for(lambda: lifecycle_states(fleet) == wanted, 90.0, f"{leader} alone is active")
 
 
-def test_a_planned_handover_is_quick_and_the_old_leader_comes_back_when_told(fleet: Fleet) -> None:
-    before = wait_for(fleet.leader, 90.0, "somebody leads")
+def test_after_a_planned_handover_the_old_leader_campaigns_again_when_told(fleet: Fleet) -> None:
+    before = wait_for(fleet.leader, 90.0, "a replica leads")
     after = fleet.fleetctl("leader", "--handover")
     assert after["handed_over_by"] == before != after["holder"]
     assert lifecycle_states(fleet)[before] == "inactive"
@@ -200,8 +200,8 @@ def test_a_planned_handover_is_quick_and_the_old_leader_comes_back_when_told(fle
     activate(fleet, before)
 
 
-def test_work_in_flight_survives_the_leader(fleet: Fleet) -> None:
-    old = wait_for(fleet.leader, 90.0, "somebody leads")
+def test_orders_in_flight_survive_the_leader_s_death(fleet: Fleet) -> None:
+    old = wait_for(fleet.leader, 90.0, "a replica leads")
     assert fleet.post("IN-THE-AIR", destination=CITY_HALL).status_code == 202
     fleet.wait_status("IN-THE-AIR", "IN_TRANSIT")
     assert fleet.kill(old)
@@ -240,7 +240,7 @@ def test_an_order_is_cancelled_on_its_way_to_the_package(fleet: Fleet) -> None:
     fleet.wait_status("CANCELLED", "CANCELLED")
 
 
-def test_memory_stays_within_what_the_documentation_says(fleet: Fleet) -> None:
+def test_memory_stays_within_the_documented_bound(fleet: Fleet) -> None:
     for name in fleet.names():
         pid = fleet.pid(name)
         assert pid is not None
@@ -249,7 +249,7 @@ def test_memory_stays_within_what_the_documentation_says(fleet: Fleet) -> None:
 
 
 @pytest.mark.tampers
-def test_an_unreadable_saga_is_reported_and_stops_nobody_else(fleet: Fleet) -> None:
+def test_an_unreadable_saga_is_reported_and_stops_no_other_order(fleet: Fleet) -> None:
     assert fleet.post("SPOILT", pickup=FAR_PICKUP).status_code == 202
     message_id = fleet.wait_status("SPOILT", "DISPATCHED")["message_id"]
     key = f"/drone_orchestrator/{fleet.options.region}/sagas/{message_id}"
@@ -280,12 +280,12 @@ def test_orders_are_accepted_without_any_orchestrator_and_delivered_once_there_i
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_a_dead_or_hung_leader_is_replaced_long_before_its_lease_is_over(number: int) -> None:
-    """By its heartbeats: with a lease of a minute nothing else could do it within three quarters of one."""
+    """With a lease of a minute, only missing heartbeats can replace a leader within three quarters of it."""
     with Fleet(options(replicas=3, drones=1, lease_ttl_s=60.0)) as fleet:
         fleet.ready()
-        wait_for(fleet.leader, 90.0, "somebody leads")
+        wait_for(fleet.leader, 90.0, "a replica leads")
         assert fleet.post("BEFORE").status_code == 202
-        fleet.wait_status("BEFORE", "DELIVERED")  # heartbeats have been heard by now
+        fleet.wait_status("BEFORE", "DELIVERED")  # by now the standbys have heard heartbeats
         leader = fleet.fleetctl("leader")
         old, epoch = leader["holder"], leader["epoch"]
         assert fleet.signal(old, number)

@@ -51,12 +51,12 @@ def test_a_flight_stack_of_another_package_is_found(other_package: Path) -> None
     assert made == ("gliding", "drone_7", None)
 
 
-def test_what_nobody_registered_is_refused_and_the_known_are_named(other_package: Path) -> None:
+def test_an_unknown_flight_stack_is_refused_and_the_known_ones_are_named(other_package: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"'broomstick' is not registered; known: .*glider.*kinematic"):
         load_flight("broomstick")
 
 
-def test_what_is_registered_but_not_there_is_refused(other_package: Path) -> None:
+def test_a_registered_flight_stack_that_is_not_installed_is_refused(other_package: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"'kite'.*no_such_function"):
         load_flight("kite")
 

@@ -1,4 +1,4 @@
-"""A drone that is flown over topics keeps them through a clean-up, and says whose QoS does not fit them."""
+"""A drone that is flown over topics keeps them through a clean-up, and names peers with incompatible QoS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RATE_HZ = 30.0
 
 
 class Bridge:
-    """Tells where the drone stands, ``east_m`` off its depot, as Gazebo's bridge would; hears what it makes of it."""
+    """Stand-in for Gazebo's bridge: says that the drone is ``east_m`` east of its depot, and keeps its states."""
 
     def __init__(self, operator: Operator) -> None:
         self.east_m = 0.0
@@ -44,7 +44,7 @@ class Bridge:
         self._publisher.publish(message)
 
     def wait_seen_at(self, east_m: float) -> None:
-        """Until the drone says that it is where odometry says that it is."""
+        """Wait until the drone reports the position that odometry has."""
         self.east_m = east_m
         self.states.clear()
         self._operator.wait(f"the drone knows that it is {east_m} m east", self._is_seen)

@@ -61,7 +61,7 @@ def test_deactivating_the_leader_hands_over_and_activating_lets_it_campaign_agai
             # The replica that resigned does not campaign, even without a leader, until it is activated.
             assert operator.change_state("/second", T.TRANSITION_DEACTIVATE)
             operator.wait("nobody leads", lambda: leader(etcd) is None)
-            assert not operator.change_state("/first", T.TRANSITION_ACTIVATE)  # not by that alone
+            assert not operator.change_state("/first", T.TRANSITION_ACTIVATE)  # it needs an election, too
             first.wait_line("leading with epoch", times=2)
             operator.wait_state("/first", "active")
             assert (first.stop(), second.stop()) == (0, 0)
@@ -109,7 +109,7 @@ def test_an_orchestrator_that_cannot_be_configured_says_why_and_can_be_once_the_
         assert operator.change_state("/waiting", T.TRANSITION_CONFIGURE)
         node.wait_line("leading with epoch")
         operator.wait_state("/waiting", "active")
-        # All the way back, and up once more.
+        # All the way down, and up again.
         assert operator.change_state("/waiting", T.TRANSITION_DEACTIVATE)
         assert operator.change_state("/waiting", T.TRANSITION_CLEANUP)
         assert operator.state("/waiting") == "unconfigured"
@@ -122,7 +122,7 @@ def test_a_drone_that_cannot_be_configured_says_why_and_can_be_once_the_cause_is
     domain: int, operator: Operator, tmp_path: Path
 ) -> None:
     (tmp_path / "drones").mkdir()
-    held = DroneJournal.open(tmp_path / "drones" / "drone_1.journal")  # another process has it, so to say
+    held = DroneJournal.open(tmp_path / "drones" / "drone_1.journal")  # as if another process had it
     with NodeProcess(domain, "drone_executor", drone_ids="[drone_1]", data_dir=tmp_path, autostart=False) as node:
         assert not operator.change_state("/drone_1", T.TRANSITION_CONFIGURE)
         assert operator.state("/drone_1") == "unconfigured"
@@ -136,7 +136,7 @@ def test_a_drone_that_cannot_be_configured_says_why_and_can_be_once_the_cause_is
         assert node.stop() == 0
 
 
-def test_a_drone_that_an_operator_took_out_is_not_started_again_while_another_one_still_waits(
+def test_autostart_of_one_drone_leaves_drones_that_an_operator_took_out_alone(
     domain: int, operator: Operator, tmp_path: Path
 ) -> None:
     (tmp_path / "drones").mkdir()
@@ -147,7 +147,7 @@ def test_a_drone_that_an_operator_took_out_is_not_started_again_while_another_on
         assert operator.change_state("/drone_7", T.TRANSITION_DEACTIVATE)
         assert operator.change_state("/drone_8", T.TRANSITION_ACTIVE_SHUTDOWN)
         tries = sum("drone_9.journal" in line for line in node.lines)
-        node.wait_line("drone_9.journal", tries + 2)  # autostart goes on, for this one
+        node.wait_line("drone_9.journal", tries + 2)  # autostart goes on for this one
         held.close()
         operator.wait_state("/drone_9", "active")
         assert (operator.state("/drone_7"), operator.state("/drone_8")) == ("inactive", "finalized")

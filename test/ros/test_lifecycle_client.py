@@ -53,7 +53,7 @@ class Peer:
 
 @pytest.fixture
 def executor(operator: Operator) -> Iterator[SingleThreadedExecutor]:
-    """Spins the nodes of both sides."""
+    """Return the executor of both nodes."""
     executor = SingleThreadedExecutor(context=operator.context)
     yield executor
     executor.shutdown()
@@ -61,7 +61,7 @@ def executor(operator: Operator) -> Iterator[SingleThreadedExecutor]:
 
 @pytest.fixture
 def node(operator: Operator, executor: SingleThreadedExecutor) -> Iterator[Node]:
-    """The node of the peers."""
+    """Return the node of the peers."""
     node = Node("peers", context=operator.context)
     executor.add_node(node)
     yield node
@@ -78,7 +78,7 @@ def asking(operator: Operator, executor: SingleThreadedExecutor) -> Iterator[Nod
 
 @pytest.fixture
 def client(asking: Node, executor: SingleThreadedExecutor, monkeypatch: pytest.MonkeyPatch) -> LifecycleClient:
-    """A client that waits for answers as long as a slow machine needs."""
+    """Return a client with time enough for a slow machine."""
     monkeypatch.setattr(lifecycle_client, "ANSWER_WITHIN_S", DEADLINE_S)
     monkeypatch.setattr(lifecycle_client, "FIND_WITHIN_S", DEADLINE_S)
     return LifecycleClient(

@@ -1,4 +1,4 @@
-"""`ros2 param set` on running nodes: what is live takes effect, what is not is refused with a reason."""
+"""`ros2 param set` on running nodes: live parameters take effect, others are refused with a reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_live_parameter_is_set(operator: Operator, orchestrator: NodeProcess, 
         ("no_such_thing", 1, "undeclared"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_reason_and_changes_nothing(
+def test_an_invalid_value_is_refused_with_a_reason_and_changes_nothing(
     operator: Operator, orchestrator: NodeProcess, name: str, value: Any, why: str
 ) -> None:
     before = None if name == "no_such_thing" else operator.get_parameter("/orchestrator", name)

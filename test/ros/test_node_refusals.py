@@ -130,7 +130,7 @@ def test_an_orchestrator_waits_for_its_store_and_leads_when_it_is_there(
             view = FleetView.of(store.snapshot())
         finally:
             store.close()
-        assert view.leader_key is None  # a clean end hands the office back
+        assert view.leader_key is None  # it resigned
 
 
 def test_a_clean_end_does_not_need_the_store(environment: dict[str, str]) -> None:

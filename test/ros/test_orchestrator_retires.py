@@ -1,4 +1,4 @@
-"""A real orchestrator process retires what ended before it was started, into the folder it is told."""
+"""A real orchestrator process retires orders that ended before its start, into the folder of its parameter."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Iterator[EtcdStore]:
 
 
 def end_an_order(store: EtcdStore) -> str:
-    """An order that ended under an earlier leader; its message id."""
+    """End an order under an earlier leader, and return its message id."""
     epoch = store.campaign(LeaderRecord("earlier", uuid.uuid4().hex, time.time()), 60.0)
     order = Order(str(uuid.uuid4()), "ORD-1", GeoPoint(37.77, -122.42), 1.0, time.time())
     first = sagas.begin(order, now_s=time.time(), epoch=epoch)
@@ -66,7 +66,7 @@ def eventually(condition: Callable[[], object], what: str, deadline_s: float = 9
         time.sleep(0.05)
 
 
-def test_an_orchestrator_retires_what_ended_before_it_was_there(
+def test_an_orchestrator_retires_orders_that_ended_before_its_start(
     environment: dict[str, str], store: EtcdStore, tmp_path: Path
 ) -> None:
     message_id = end_an_order(store)

@@ -1,4 +1,4 @@
-"""``config/*.param.yaml``: a node that is given the packaged file has every default, whatever it is called."""
+"""``config/*.param.yaml``: a node with the packaged file has every default, whatever its name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def context() -> Iterator[Context]:
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_the_packaged_file_says_every_default(name: str, context: Context) -> None:
+def test_the_packaged_file_has_every_default(name: str, context: Context) -> None:
     table = import_module(f"drone_orchestrator.nodes.{name}.parameters").PARAMETERS
     file = CONFIG / f"{name}.param.yaml"
     node = rclpy.create_node(
@@ -49,7 +49,7 @@ def test_the_packaged_file_says_every_default(name: str, context: Context) -> No
 
 
 @pytest.mark.parametrize("section", ["/**/order_gateway", "/north/order_gateway", "/**"])
-def test_what_the_plan_says_wins_over_a_file(section: str, context: Context, tmp_path: Path) -> None:
+def test_the_plan_overrides_a_file(section: str, context: Context, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     given = {"region": "elsewhere", "http_port": 1234}
     path.write_text(yaml.safe_dump({section: {"ros__parameters": given}}), encoding="utf-8")
@@ -64,6 +64,6 @@ def test_what_the_plan_says_wins_over_a_file(section: str, context: Context, tmp
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_what_a_file_says_for_every_node_of_a_kind_is_found(name: str) -> None:
+def test_values_for_every_node_of_a_kind_are_found(name: str) -> None:
     document = yaml.safe_load((CONFIG / f"{name}.param.yaml").read_text(encoding="utf-8"))
     assert for_every(str(CONFIG / f"{name}.param.yaml"), name) == document[f"/**/{name}"]["ros__parameters"]

@@ -1,4 +1,4 @@
-"""Every ROS name of a fleet from a plain client: one that knows the interfaces, and nothing of this project's code."""
+"""A plain client, which knows the interfaces but not this project's code, uses every ROS name of a fleet."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ TOPICS: dict[str, tuple[Any, Any]] = {
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """One process of each kind; the DDS domain that they are in."""
+    """Run one process of each kind, and return their DDS domain."""
     reservation, folder = DomainReservation(), tmp_path_factory.mktemp("fleet")
     domain, data = reservation.domain, Path(folder)
     with EtcdProcess() as etcd:
@@ -78,7 +78,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 class Client(Operator):
-    """Keeps whatever it hears."""
+    """Client that keeps every message it receives."""
 
     def __init__(self, domain: int) -> None:
         super().__init__(domain, "a_plain_client")
@@ -138,7 +138,7 @@ def test_an_order_is_published_and_cancelled(client: Client) -> None:
     client.wait_status(message_id, "CANCELLED")
 
 
-def test_clearance_is_refused_to_whoever_has_no_order(client: Client) -> None:
+def test_clearance_is_refused_to_a_drone_without_an_order(client: Client) -> None:
     R = RequestClearance.Response
     request = RequestClearance.Request(drone_id="drone_1", message_id="nobody-s", attempt=1, journal_id="a")
     answer = client.call(RequestClearance, "request_clearance", request)
@@ -149,7 +149,7 @@ def test_clearance_is_refused_to_whoever_has_no_order(client: Client) -> None:
 
 
 def test_a_goal_is_executed_and_cancelled(fleet: int, client: Client, tmp_path: Path) -> None:
-    """On a drone of its own, in a namespace without a leader: the client is the leader."""
+    """Act as the leader of a separate drone, in a namespace without one."""
     drones = {"drone_ids": "[drone_9]", "data_dir": tmp_path, "time_scale": 40.0}
     with NodeProcess(fleet, "drone_executor", "-r", "__ns:=/elsewhere", **drones):
         action = ActionClient(client.node, ExecuteDelivery, "/elsewhere/drones/drone_9/execute_delivery")

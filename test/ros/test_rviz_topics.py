@@ -46,7 +46,7 @@ SENSED = FlightState(
 
 
 class Stage:
-    """Two nodes of one process, as far as DDS knows: one that shows, one that looks."""
+    """Two nodes in one process: one that publishes, and one that subscribes."""
 
     def __init__(self, context: rclpy.Context) -> None:
         self.shown = Node("shows", context=context, namespace="/town")
@@ -101,7 +101,7 @@ def texts(array: MarkerArray, namespace: str) -> list[str]:
     return [marker.text for marker in array.markers if marker.ns == namespace and marker.text]
 
 
-def test_the_fleet_is_drawn_while_somebody_looks(stage: Stage, projection: Projection) -> None:
+def test_the_fleet_is_drawn_for_a_subscriber(stage: Stage, projection: Projection) -> None:
     watch = QosWatch(stage.shown)
     markers = FleetMarkers(stage.shown, FLEET, projection, watch, is_away=lambda freshness: False, rate_hz=5.0)
     states = stage.looking.create_publisher(DroneState, names.DRONE_STATES, qos.state())
@@ -120,7 +120,7 @@ def test_the_fleet_is_drawn_while_somebody_looks(stage: Stage, projection: Proje
     assert texts(seen[-1], "zone_names") == ["no-fly zone\nyerba_buena_island"]
     assert texts(seen[-1], "banner")[0].startswith("NO LEADER")  # the store has no leader, although one publishes
 
-    # A drone that is not heard any more is taken away.
+    # A silent drone is removed.
     report, altitude_m, at_s = markers._drones["drone_7"]
     markers._drones["drone_7"] = (report, altitude_m, at_s - FORGOTTEN_S)
     last = len(seen)
@@ -141,7 +141,7 @@ def test_a_drone_shows_pose_and_path(stage: Stage) -> None:
     position, orientation = poses[-1].pose.position, poses[-1].pose.orientation
     assert (position.x, position.y, position.z) == (10.0, 20.0, 60.0)
     assert 2.0 * math.atan2(orientation.z, orientation.w) == pytest.approx(math.pi / 2)
-    assert len(paths) == 1  # said once, when it changed
+    assert len(paths) == 1  # published once, when it changed
     stops = [stop.pose.position for stop in paths[0].poses]
     assert (stops[0].x, stops[0].y) == (10.0, 20.0)
     assert math.hypot(stops[1].x, stops[1].y) == pytest.approx(3385.0, abs=30.0)  # City Hall
@@ -155,7 +155,7 @@ def test_a_drone_shows_pose_and_path(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("namespace", "frame"), [("/", "drone_1/base_link"), ("/fleets/town", "fleets/town/drone_1/base_link")]
 )
-def test_a_transform_says_what_the_pose_says(namespace: str, frame: str) -> None:
+def test_the_transform_equals_the_pose(namespace: str, frame: str) -> None:
     stamped = pose.pose_of(1.5, replace(SENSED, heading_rad=-1.0))
 
     transform = pose.transform_of(stamped, pose.child_frame(namespace, "drone_1"))
@@ -166,7 +166,7 @@ def test_a_transform_says_what_the_pose_says(namespace: str, frame: str) -> None
     assert transform.transform.rotation == stamped.pose.orientation
 
 
-def test_a_mark_becomes_the_marker_that_it_says() -> None:
+def test_a_mark_becomes_the_marker_it_describes() -> None:
     red = (1.0, 0.0, 0.0, 0.5)
     mark = Mark("routes", 4, Form.LINE_LIST, red, (1.0, 2.0, 3.0), 0.5, (6.0, 0.0, 0.0), ((0.0, 1.0, 2.0),), (red,))
 

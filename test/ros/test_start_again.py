@@ -1,4 +1,4 @@
-"""A process that has to begin anew closes first, and does not begin again when it was asked to end as well."""
+"""A process that must start again closes first, and ends instead if it was also asked to end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run(mark: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_closes_and_begins_anew_under_its_own_id_with_its_own_words(tmp_path: Path) -> None:
+def test_it_closes_and_starts_again_with_the_same_process_id_and_arguments(tmp_path: Path) -> None:
     done = run(tmp_path / "mark", "--word")
     assert done.returncode == 0, done.stderr
     first, closed, second, closed_again = done.stdout.splitlines()
@@ -69,7 +69,7 @@ def test_it_closes_and_begins_anew_under_its_own_id_with_its_own_words(tmp_path:
     assert done.stderr.strip() == "-c: starting again: so it must be"
 
 
-def test_a_signal_that_comes_while_it_closes_ends_it(tmp_path: Path) -> None:
+def test_a_signal_while_it_closes_ends_it(tmp_path: Path) -> None:
     done = run(tmp_path / "mark", "--ended")
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["start", "close"]

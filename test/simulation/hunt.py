@@ -21,12 +21,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from drone_orchestrator.cli.simulate import replay_command
-from drone_orchestrator.simulation.profile import INTENSE
+from drone_orchestrator.simulation.profile import INTENSE, PROFILES
 from drone_orchestrator.simulation.seeds import run_seed
 from drone_orchestrator.simulation.world import SeedResult
+from drone_orchestrator.verification.records import JUDGES
 
 #: The most seeds that a mutant may survive.
 BOUND = 300
+#: The most seeds that a mutant which attacks a judge may survive: what it breaks is gross.
+JUDGE_BOUND = 10
 #: Seeds without a mutant that form one task of the pool.
 CONTROL_SEEDS = 10
 #: The first seeds of this profile that the suite plays without a mutant anyway (:mod:`test_simulation`).
@@ -35,9 +38,10 @@ SUITE_SEEDS = range(80)
 
 @dataclass(frozen=True)
 class Catch:
-    """Hunt of one mutant, up to the first seed that breaks the invariant it attacks; that seed counts among ``seeds``.
+    """Hunt of one mutant, up to the first seed that breaks what it attacks; that seed counts among ``seeds``.
 
-    ``broken`` are all invariants that this seed breaks. Without a catch ``text`` says why, and ``broken`` is empty.
+    ``broken`` are all invariants and judges that this seed breaks. Without a catch ``text`` says why, and
+    ``broken`` is empty.
     """
 
     mutant: str
@@ -57,22 +61,23 @@ def hunt(name: str, bound: int = BOUND) -> Catch:
     An exception in the core is no catch: it shows that the mutant cannot live, not that anybody would notice it.
     """
     mutant = MUTANTS[name]
+    bound = min(bound, JUDGE_BOUND) if mutant.invariant in JUDGES else bound
     for seed in range(bound):
         with mutant.alive():
-            result = run_seed(seed, INTENSE)
+            result = run_seed(seed, mutant.profile)
         died = next((problem for problem in result.problems if " defect: " in problem), None)
         if died is not None:
             return Catch(name, mutant.invariant, seed + 1, (), f"no mutant but an exception: {died}")
-        broken = tuple(invariant for invariant, count in result.invariants.items() if count)
+        broken = tuple(invariant for invariant, count in (result.invariants | result.judges).items() if count)
         if mutant.invariant in broken:
             text = next((p for p in result.problems if p.startswith(mutant.invariant)), result.problems[0])
             return Catch(name, mutant.invariant, seed + 1, broken, text)
     return Catch(name, mutant.invariant, bound, (), "survived")
 
 
-def control(seeds: Sequence[int]) -> list[SeedResult]:
+def control(seeds: Sequence[int], profile: str) -> list[SeedResult]:
     """Return the results of those ``seeds`` that fail without a mutant."""
-    return [result for result in (run_seed(seed, INTENSE) for seed in seeds) if not result.ok]
+    return [result for result in (run_seed(seed, PROFILES[profile]) for seed in seeds) if not result.ok]
 
 
 def hunt_all(
@@ -84,7 +89,7 @@ def hunt_all(
 ) -> tuple[list[Catch], list[SeedResult]]:
     """Hunt mutants in ``jobs`` processes, then play the same seeds without any. Return the catches, and what fails.
 
-    Of the seeds ``known`` somebody else sees to it that they pass.
+    The intense seeds ``known`` are left out of the second part, because the suite plays them anyway.
     """
     # Spawned, not forked: a fork would copy the locks of other threads in whatever state they are.
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
@@ -92,10 +97,13 @@ def hunt_all(
         for future in [pool.submit(hunt, name, bound) for name in names]:
             catches.append(future.result())
             done(catches[-1])
-        most = max(catch.seeds for catch in catches)
-        seeds = [seed for seed in range(most) if seed not in known]
-        chunks = [seeds[first : first + CONTROL_SEEDS] for first in range(0, len(seeds), CONTROL_SEEDS)]
-        return catches, [failed for chunk in pool.map(control, chunks) for failed in chunk]
+        controls = []
+        for profile in {MUTANTS[catch.mutant].profile.name: None for catch in catches}:
+            most = max(catch.seeds for catch in catches if MUTANTS[catch.mutant].profile.name == profile)
+            seeds = [seed for seed in range(most) if profile != INTENSE.name or seed not in known]
+            chunks = [seeds[first : first + CONTROL_SEEDS] for first in range(0, len(seeds), CONTROL_SEEDS)]
+            controls += [pool.submit(control, chunk, profile) for chunk in chunks]
+        return catches, [failed for each in controls for failed in each.result()]
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Mutants: the core broken on purpose, one mutant for each rule that an invariant rests on.
+"""Mutants: the core broken on purpose, one mutant for each rule that an invariant or a judge rests on.
 
 A mutant is a function that patches production code while a ``Patch`` is open. Its docstring says which rule it leaves
 out and what should result. If a second guard stands behind the first, it names both and removes both.
@@ -19,6 +19,7 @@ from drone_orchestrator.core.drone.events import Cleared, DroneEffect, Load, Wri
 from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader import steps as steps_module
 from drone_orchestrator.core.leader.after_loading import AfterLoading
+from drone_orchestrator.core.leader.before_loading import BeforeLoading
 from drone_orchestrator.core.leader.dispatch import Dispatcher
 from drone_orchestrator.core.leader.effects import AnswerClearance, Archive, Commit, Effect, Send
 from drone_orchestrator.core.leader.election import Election
@@ -26,11 +27,12 @@ from drone_orchestrator.core.leader.events import Archived
 from drone_orchestrator.core.leader.retention import Retention
 from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.leader.steps import Steps
-from drone_orchestrator.core.types import AcknowledgeOutcome, Kind, Outcome, Phase, Saga, SagaStatus, Verdict
+from drone_orchestrator.core.types import AcknowledgeOutcome, Kind, Outcome, Phase, Saga, SagaEvent, SagaStatus, Verdict
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.ports import CommitResult, Submitted
 from drone_orchestrator.runtime.acknowledgements import Acknowledgements
 from drone_orchestrator.runtime.drone_journal import DroneJournal
+from drone_orchestrator.simulation.profile import CALM, INTENSE, Profile
 from drone_orchestrator.store import region
 from drone_orchestrator.store.kv import Delete, Expect
 from drone_orchestrator.store.leases import DroneLeases
@@ -63,12 +65,13 @@ class Patch:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mutant. A catch must show that it breaks ``invariant``."""
+    """A mutant. A catch must show that it breaks ``invariant``, which may be a judge, in a seed of ``profile``."""
 
     name: str
     invariant: str
     rule: str
     apply: Callable[[Patch], None]
+    profile: Profile = INTENSE
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -81,10 +84,10 @@ class Mutant:
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(invariant: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+def mutant(invariant: str, profile: Profile = INTENSE) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     def register(apply: Callable[[Patch], None]) -> Callable[[Patch], None]:
         rule = " ".join((apply.__doc__ or "").split())
-        MUTANTS[apply.__name__] = Mutant(apply.__name__, invariant, rule, apply)
+        MUTANTS[apply.__name__] = Mutant(apply.__name__, invariant, rule, apply, profile)
         return apply
 
     return register
@@ -556,3 +559,16 @@ def order_id_free_at_the_end(patch: Patch) -> None:
         return replace(made, ops=(*made.ops, Delete(keys.order_index(change.saga.order_id))))
 
     patch.around(region, "plan", plan)
+
+
+# --- J7 goodput -------------------------------------------------------------------------------------------------------
+
+
+@mutant("J7", CALM)
+def fails_at_first_sight(patch: Patch) -> None:
+    """Every order fails the first time that the leader examines it, with a reason."""
+
+    def end(honest: Any, before: BeforeLoading, saga: Saga, now: Any) -> SagaEvent:
+        return before._steps.event(saga, sagas.FAILED, S.FAILED, now, reason="no_capable_drone")
+
+    patch.around(BeforeLoading, "_end_of_waiting", end)

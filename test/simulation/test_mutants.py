@@ -12,7 +12,7 @@ from mutants import MUTANTS, Mutant, Patch
 from drone_orchestrator.core.leader.steps import Steps
 from drone_orchestrator.simulation.profile import INTENSE
 from drone_orchestrator.simulation.seeds import run_seed
-from drone_orchestrator.verification.records import INVARIANTS
+from drone_orchestrator.verification.records import INVARIANTS, JUDGES
 
 GUARANTEES = Path(__file__).parents[2] / "docs" / "guarantees.md"
 
@@ -27,8 +27,8 @@ def test_every_mutant_breaks_what_it_attacks_and_the_same_seeds_pass_without_one
     assert not failing, [(result.seed, result.problems) for result in failing]
 
 
-def test_every_invariant_is_attacked():
-    assert {mutant.invariant for mutant in MUTANTS.values()} == set(INVARIANTS)
+def test_every_invariant_and_every_judge_is_attacked():
+    assert {mutant.invariant for mutant in MUTANTS.values()} == {*INVARIANTS, *JUDGES}
     assert len(MUTANTS) >= 16
 
 

@@ -25,9 +25,11 @@ from drone_orchestrator.core.types import Phase
 from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, STANDARD
 from drone_orchestrator.simulation.seeds import Summary, run_seeds
 from drone_orchestrator.simulation.world import World
+from drone_orchestrator.verification.records import JUDGES
 
 SRC = Path(__file__).parents[2] / "src"
 STANDARD_SEEDS = range(0, 20)
+CALM_SEEDS = range(0, 20)
 INTENSE_SEEDS = SUITE_SEEDS
 #: numpy without the instruction sets that only some processors have, where its results may have other last bits.
 PLAIN_PROCESSOR = {
@@ -69,6 +71,17 @@ def test_without_faults_every_order_that_nobody_takes_back_and_that_has_time_is_
     assert result.ok, result.problems
     assert result.ended == {"DELIVERED": CALM.orders}
     assert not set(result.faults) & set(FAULTS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_calm_seeds_deliver_every_order_that_has_time():
+    calm = Summary()
+    for result in run_seeds(CALM_SEEDS, CALM, os.cpu_count() or 1):
+        calm.add(result)
+    assert not calm.failing, [(replay_command(failed), failed.problems) for failed in calm.failing]
+    assert calm.ended["DELIVERED"] > 0.8 * CALM.orders * len(CALM_SEEDS)
+    assert not set(calm.faults) & set(FAULTS)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +194,7 @@ def test_the_command_reports_seeds_faults_and_invariants():
     assert code == 0
     assert document["seeds"] == 2 and document["failing_seeds"] == []
     assert set(document["invariants"]) == {f"I{n}" for n in range(1, 8)}
+    assert document["judges"] == dict.fromkeys(JUDGES, 0)
     assert document["faults"] and document["simulated_s"] > 2 * INTENSE.safety_s and document["wall_s"] > 0.0
 
 

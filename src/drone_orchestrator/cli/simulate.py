@@ -16,7 +16,7 @@ from .. import __version__
 from ..simulation.profile import PROFILES, Profile
 from ..simulation.seeds import Summary, run_seeds
 from ..simulation.world import SeedResult, World
-from ..verification.records import INVARIANTS
+from ..verification.records import INVARIANTS, JUDGES
 from .interrupts import waiting_for
 from .output import Output
 
@@ -57,6 +57,7 @@ def simulate(
             "ended": dict(sorted(summary.ended.items())),
             "faults": dict(sorted(summary.faults.items())),
             "invariants": dict(summary.invariants),
+            "judges": dict(summary.judges),
             "commit": commit(),
             **more,
         }
@@ -116,9 +117,10 @@ def _show(out: Output, summary: Summary, wall_s: float) -> None:
         f"{summary.seeds} seeds, {summary.simulated_s / 3600.0:.1f} h simulated in {wall_s:.1f} s; "
         f"{summary.orders} orders: {ended or 'none'}"
     )
-    table = Table("", "invariant", "violations", box=None)
-    for key, count in summary.invariants.items():
-        table.add_row("[green]✓" if count == 0 else "[red]✗", f"{key} {INVARIANTS[key]}", str(count))
+    table = Table("", "invariant or judge", "violations", box=None)
+    for key, count in (*summary.invariants.items(), *summary.judges.items()):
+        name = INVARIANTS.get(key) or JUDGES[key]
+        table.add_row("[green]✓" if count == 0 else "[red]✗", f"{key} {name}", str(count))
     out.console.print(table)
     out.say("faults: " + (", ".join(f"{kind} {count}" for kind, count in sorted(summary.faults.items())) or "none"))
     for failed in summary.failing[:SHOWN_SEEDS]:

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 from ..runtime import gc_tuning
 from ..runtime.signals import interrupts_held_back
-from ..verification.records import INVARIANTS
+from ..verification.records import INVARIANTS, JUDGES
 from .profile import Profile
 from .world import SeedResult, World
 
@@ -51,6 +51,7 @@ class Summary:
     ended: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     invariants: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(INVARIANTS, 0)))
+    judges: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(JUDGES, 0)))
 
     def add(self, result: SeedResult) -> None:
         self.seeds += 1
@@ -62,3 +63,4 @@ class Summary:
         self.ended.update(result.ended)
         self.faults.update(result.faults)
         self.invariants.update(result.invariants)
+        self.judges.update(result.judges)

@@ -11,9 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
-from ..verification.checker import check
+from ..verification.checker import Invariant, check
+from ..verification.goodput import Goodput
 from ..verification.journals import journal_history
-from ..verification.records import INVARIANTS, JournalHistory
+from ..verification.records import INVARIANTS, JUDGES, JournalHistory
 from .drone import SimulatedDrone
 from .environment import COURIER, HEAVY, Environment
 from .faults import FaultInjector
@@ -35,7 +36,7 @@ MAX_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """Result of one seed. ``problems`` has the first violations as text, ``invariants`` counts all of them."""
+    """Result of one seed. ``problems`` has the first violations as text; ``invariants`` and ``judges`` count all."""
 
     seed: int
     profile: str
@@ -45,6 +46,7 @@ class SeedResult:
     ended: dict[str, int]
     faults: dict[str, int]
     invariants: dict[str, int]
+    judges: dict[str, int]
     problems: tuple[str, ...]
     trace_hash: str
 
@@ -163,7 +165,7 @@ class World:
     def _judge(self) -> SeedResult:
         environment, recorder = self.environment, self.recorder
         left = self._unfinished()
-        report = check(iter(recorder.history), self._journals(), complete=True)
+        report = check(iter(recorder.history), self._journals(), complete=True, judges=self._judges())
         seen = [*environment.violations, *(("I3", text) for text in left)]
         seen += [("I5", text) for text in environment.packages.broken]
         invariants = Counter(report.invariants)
@@ -186,9 +188,14 @@ class World:
             ended=dict(sorted(statuses.items())),
             faults=dict(sorted(environment.faults.items())),
             invariants={key: invariants[key] for key in INVARIANTS},
+            judges={key: report.judges.get(key, 0) for key in JUDGES},
             problems=tuple(problems[:MAX_PROBLEMS]),
             trace_hash=environment.trace_hash,
         )
+
+    def _judges(self) -> list[Invariant]:
+        spare_s = self.environment.profile.calm_spare_s
+        return [Goodput(spare_s)] if spare_s is not None else []
 
     def _journals(self) -> list[JournalHistory]:
         return [

@@ -22,7 +22,7 @@ MAX_LISTED = 1000
 
 
 class Invariant(Protocol):
-    """One rule. It sees each revision once, after the replay has applied it, and keeps its own state."""
+    """One rule of an invariant or a judge. It sees each revision once, after the replay has applied it."""
 
     id: str
 
@@ -43,15 +43,16 @@ def check(
     *,
     complete: bool,
     archive: Iterable[ArchiveRecord] | None = None,
+    judges: Sequence[Invariant] = (),
 ) -> CheckReport:
-    """Check I1 … I7 at every revision of ``history``, as ``Store.history()`` yields it.
+    """Check I1 … I7 at every revision of ``history``, as ``Store.history()`` yields it, and call the ``judges``.
 
     The first change may be a snapshot at which a compacted history starts. ``journals`` are those of all drones, if
     they are at hand. ``complete`` demands that every order has ended. ``archive`` is that of the same store, the whole
     of it: every order that left the store is looked for there. Reads history and archive once, in time linear in their
     length, and does not keep them. Raises :class:`HistoryOutOfOrder`.
     """
-    found, archived = _Findings(), ArchiveIndex()
+    found, archived = _Findings((*INVARIANTS, *(judge.id for judge in judges))), ArchiveIndex()
     for record in archive or ():
         found.add(archived.add(record))
     found.add(archived.finish())
@@ -65,6 +66,7 @@ def check(
         Replayable(),
         Idempotent(),
         *(() if archive is None else (Retired(archived),)),
+        *judges,
     )
     events = revisions = 0
     for change in history:
@@ -77,13 +79,21 @@ def check(
             found.add(invariant.observe(step, replay))
     for invariant in invariants:
         found.add(invariant.finish(replay, tuple(journals), complete))
-    listed = tuple(found.listed)
-    return CheckReport(lost.orders, events, revisions, listed, found.counts, archived.orders, archived.repeats)
+    return CheckReport(
+        lost.orders,
+        events,
+        revisions,
+        tuple(found.listed),
+        {key: found.counts[key] for key in INVARIANTS},
+        archived.orders,
+        archived.repeats,
+        {judge.id: found.counts[judge.id] for judge in judges},
+    )
 
 
 class _Findings:
-    def __init__(self) -> None:
-        self.counts = dict.fromkeys(INVARIANTS, 0)
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.counts = dict.fromkeys(ids, 0)
         self.listed: list[Violation] = []
 
     def add(self, violations: Iterator[Violation]) -> None:

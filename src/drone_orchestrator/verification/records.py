@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 #: Invariants by id, with the names that reports print.
 INVARIANTS = {
@@ -16,17 +16,25 @@ INVARIANTS = {
 }
 
 
+#: Judges of service by id, with the names that reports print. Invariants say what must never happen to an order; judges
+#: say what must be done for it.
+JUDGES = {
+    "J7": "goodput",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Broken invariant. ``text`` gives the smallest evidence; ``revisions`` are those of the store that show it."""
+    """Broken invariant, or verdict of a judge. ``text`` gives the smallest evidence; ``revisions`` are those of the
+    store that show it."""
 
-    invariant: str  # "I1" … "I7"
+    invariant: str  # "I1" … "I7", or a judge: "J1" …
     text: str
     revisions: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
-        return INVARIANTS[self.invariant]
+        return INVARIANTS.get(self.invariant) or JUDGES[self.invariant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,8 @@ class JournalHistory:
 class CheckReport:
     """Verdict on a history. ``invariants`` counts all violations; ``violations`` lists the first of them.
 
-    ``archived``: orders in the checked archive, without ``repeats`` of them.
+    ``judges`` counts those of each judge that was called. ``archived``: orders in the
+    checked archive, without ``repeats`` of them.
     """
 
     orders: int
@@ -57,7 +66,8 @@ class CheckReport:
     invariants: dict[str, int]
     archived: int = 0
     repeats: int = 0
+    judges: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        return not any(self.invariants.values())
+        return not any(self.invariants.values()) and not any(self.judges.values())

@@ -19,4 +19,4 @@ from .deferred import runs
 @json_option
 @runs("simulate")
 def simulate() -> None:
-    """Run fleets in virtual time under seeded faults. Exit code 1 if an invariant broke."""
+    """Run fleets in virtual time under seeded faults. Exit code 1 if an invariant broke or a judge objects."""

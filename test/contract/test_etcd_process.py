@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from drone_orchestrator.bringup.etcd_process import EtcdNotStarted, EtcdProcess
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
 
 pytestmark = [pytest.mark.etcd, pytest.mark.usefixtures("etcd_binary")]
 
@@ -43,7 +44,7 @@ def test_it_dies_with_a_killed_parent(make):
         "import sys, time; from drone_orchestrator.bringup.etcd_process import EtcdProcess; e = EtcdProcess();"
         "print(e.pids[0], e._dir, flush=True); time.sleep(600)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([*dies_with_parent(), sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     pid, directory = parent.stdout.readline().split()
     assert _alive(int(pid))
     parent.send_signal(signal.SIGKILL)

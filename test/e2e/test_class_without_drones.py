@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from drone_orchestrator.bringup.local_fleet import dies_with_parent
+
 pytestmark = [pytest.mark.ros, pytest.mark.etcd, pytest.mark.timeout(600)]
 
 FLEETCTL = [sys.executable, "-m", "drone_orchestrator.cli.main"]
@@ -27,7 +29,18 @@ class Couriers:
 
     def __init__(self, runtime: Path) -> None:
         self._environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
-        command = [*FLEETCTL, "up", "--drones", "2", "--replicas", "1", "--http-port", "0", "--json"]
+        command = [
+            *dies_with_parent(),
+            *FLEETCTL,
+            "up",
+            "--drones",
+            "2",
+            "--replicas",
+            "1",
+            "--http-port",
+            "0",
+            "--json",
+        ]
         self._up = subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True)
         assert self._up.stdout is not None
         self.url = str(json.loads(self._up.stdout.readline())["url"])

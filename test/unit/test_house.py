@@ -122,6 +122,21 @@ def test_every_package_says_what_it_is_for() -> None:
         assert len(text) > 40, f"{name_of(path)}: what is it for, what goes in, what comes out?"
 
 
+def starts_processes(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.Call) and ast.unparse(node.func) == "subprocess.Popen" for node in ast.walk(tree_of(path))
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in TESTS if p.parent.name in ("chaos", "contract", "e2e", "ros") and starts_processes(p)],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_processes_of_tests_die_with_a_killed_test(path: Path) -> None:
+    assert "dies_with_parent" in {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}
+
+
 # --- English ----------------------------------------------------------------------------------------------------------
 
 #: What reads twice, and what to write instead. A docstring's first word is looked at apart from its text.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -135,6 +135,12 @@ def starts_processes(path: Path) -> bool:
 )
 def test_processes_of_tests_die_with_a_killed_test(path: Path) -> None:
     assert "dies_with_parent" in {node.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.Name)}
+
+
+def test_no_two_test_modules_share_a_name() -> None:
+    """pytest imports them by their name alone, and stops at the second one."""
+    names = Counter(path.name for path in TESTS if path.name.startswith("test_"))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 # --- English ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -29,6 +30,14 @@ def install() -> None:
     """Handle SIGINT and SIGTERM in this process from now on. Call it on the main thread."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
+    # Python restores the default handlers while it shuts down. A second interrupt at that moment would replace the exit
+    # code by death from a signal. Exit handlers run after all threads have been joined, so nothing is left to interrupt.
+    atexit.register(_ignore)
+
+
+def _ignore() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def install() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_signal)
     # Python restores the default handlers while it shuts down. A second interrupt at that moment would replace the exit
-    # code by death from a signal. Exit handlers run after all threads have been joined, so nothing is left to interrupt.
+    # code by death from a signal. Exit handlers run once all threads have been joined: nothing is left to interrupt.
     atexit.register(_ignore)
 
 

@@ -1,4 +1,4 @@
-"""``--rewrite-golden`` writes what comes out over what was expected; read the difference before committing it."""
+"""``--rewrite-golden`` replaces the expected output by the actual one; review the difference before committing it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rewrite-golden", action="store_true", help="take what comes out for what is expected")
+    parser.addoption("--rewrite-golden", action="store_true", help="replace the expected output by the actual one")
 
 
 @pytest.fixture
 def rewrite(request: pytest.FixtureRequest) -> bool:
-    # Where this folder is not named on the command line the option is not known.
+    # The option exists only if this folder is named on the command line.
     return bool(request.config.getoption("--rewrite-golden", default=False))

@@ -24,7 +24,7 @@ def main(name: str) -> None:
     ]
     path = HERE / "histories" / f"{name}.json"
     lines = ",\n".join(json.dumps(change) for change in changes)
-    with path.open("x", encoding="utf-8") as file:  # an old history stays as it is
+    with path.open("x", encoding="utf-8") as file:  # never overwrites a recorded history
         file.write(f'{{"region": "sf", "changes": [\n{lines}\n]}}\n')
 
 

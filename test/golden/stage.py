@@ -1,6 +1,6 @@
-"""Plays a golden script on the pure core: what is said to it, and what it does, as text.
+"""Plays a golden script on the pure core: its inputs and its effects, as text.
 
-A script is a sequence of blocks, each a command, a line ``----``, and what came of it up to an empty line: effects in
+A script is a sequence of blocks, each a command, a line ``----``, and its output up to an empty line: effects in
 order, then the sagas that changed. The commands are the methods ``do_…`` of :class:`Stage`; docs/hacking.md lists them.
 """
 
@@ -76,7 +76,7 @@ def parse(text: str) -> list[Block]:
 
 
 def play(text: str, fleet: Callable[[FleetSpec], None]) -> str:
-    """The script with what comes out of it now. ``fleet`` puts a fleet in place of the test world's."""
+    """Return the script with its actual output. ``fleet`` replaces the fleet of the test world."""
     blocks = parse(text)
     stage: Stage | None = None
     out = []
@@ -93,7 +93,7 @@ def play(text: str, fleet: Callable[[FleetSpec], None]) -> str:
 
 
 class Stage(World):
-    """Replicas are called ``a``, ``b``, …; drones are only what the script says of them."""
+    """A world whose replicas are called ``a``, ``b``, … and whose drones do only what the script says."""
 
     def __init__(self, replicas: int, policy: DispatchPolicy) -> None:
         self.lines: list[tuple[float, str]] = []
@@ -119,14 +119,14 @@ class Stage(World):
         stage.run()
         return stage
 
-    # --- what comes out -----------------------------------------------------------------------------------------
+    # --- output -------------------------------------------------------------------------------------------------
 
     def do(self, verb: str, args: list[str]) -> str:
         getattr(self, f"do_{verb.replace('-', '_')}")(*args)
         return self.flush()
 
     def flush(self) -> str:
-        """The effects since the last call and the sagas that changed. What repeats is told once, and how often."""
+        """Return the effects since the last call, then the sagas that changed; repeated lines once, with a count."""
         self.backend.pump()
         begin = self.lines[0][0] if self.lines else 0.0
         lines, self.lines = self.lines, []
@@ -138,9 +138,9 @@ class Stage(World):
         out = []
         for line, (first_s, count) in counts.items():
             out.append(f"{f'{first_s:6.1f} s  ' if spread else ''}{line}{f'  ×{count}' if count > 1 else ''}")
-        return "\n".join([*out, *self._news()])
+        return "\n".join([*out, *self._changed_sagas()])
 
-    def _news(self) -> list[str]:
+    def _changed_sagas(self) -> list[str]:
         now = {}
         for entry in self.intake.snapshot().entries:
             name = f"{entry.kind.value}/{entry.id}"
@@ -153,7 +153,7 @@ class Stage(World):
         self.shown = now
         return news
 
-    def _tell(self, replica: Replica, text: str) -> None:
+    def _show(self, replica: Replica, text: str) -> None:
         self.lines.append((self.mono_s, f"{replica.name}  {text}"))
 
     def _carry_out(self, replica: Replica, effect: Effect) -> None:
@@ -166,9 +166,9 @@ class Stage(World):
             assert isinstance(done, CommitDone)
             text += "" if done.fate is Fate.SUCCEEDED else f"  ({done.fate.value})"
         if text:
-            self._tell(replica, text)
+            self._show(replica, text)
 
-    # --- commands: customers and people -------------------------------------------------------------------------
+    # --- commands: customers and operators ----------------------------------------------------------------------
 
     def do_submit(self, message_id: str, *options: str) -> None:
         given = dict(option.split("=") for option in options)
@@ -216,7 +216,7 @@ class Stage(World):
         self.advance(float(seconds))
 
     def do_wait(self, seconds: str, *words: str) -> None:
-        """Time passes in steps; drones, parted by ``+``, say the same at each."""
+        """Let time pass in steps; drones, separated by ``+``, repeat their reports at each."""
         reports, part = [], []
         for word in [*words, "+"]:
             if word == "+":
@@ -239,7 +239,7 @@ class Stage(World):
         self.run()
 
     def do_pause(self, name: str) -> None:
-        """The process is stopped: it hears everything, and does nothing."""
+        """Suspend the process: it does nothing until ``go-on``, but misses no event."""
         replica = self._named(name)
         self.replicas.remove(replica)
         self.paused.append(replica)
@@ -277,7 +277,7 @@ class Stage(World):
         self.wall_offset_s = float(offset_s)
         self.run()
 
-    # --- commands: looking --------------------------------------------------------------------------------------
+    # --- commands: inspection -----------------------------------------------------------------------------------
 
     def do_events(self, message_id: str) -> None:
         for e in self.intake.events(message_id):

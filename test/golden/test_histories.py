@@ -1,4 +1,4 @@
-"""Histories that earlier programs wrote are read, folded and written by this one exactly as they were."""
+"""Histories recorded by earlier versions are read, folded and written back unchanged."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def changes_of(path: Path) -> list[StoreChange]:
             kind, id_ = keys.parse(key)
             value = None if text is None else decode(kind, id_, text.encode(), leased)
             assert not isinstance(value, Corrupt), f"{key}: {value}"
-            assert value is None or encode(value) == text.encode(), f"{key} would be written otherwise now"
+            assert value is None or encode(value) == text.encode(), f"{key} would now be written differently"
             entries.append(Entry(kind, id_, value, change["revision"]))
         changes.append(StoreChange(change["revision"], tuple(entries)))
     return changes
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-def test_a_recorded_history_is_read_folded_and_written_as_it_was(path: Path) -> None:
+def test_a_recorded_history_is_read_folded_and_written_back_unchanged(path: Path) -> None:
     changes = changes_of(path)
     events: dict[str, list[SagaEvent]] = {}
     for change in changes:

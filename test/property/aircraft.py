@@ -1,6 +1,6 @@
-"""A drone for tests: real machine and journal, a simple flight controller, and packages with a physical place.
+"""A drone for tests: the real machine and journal, a simple flight controller, and packages with a physical place.
 
-The places of packages follow from what the drones physically did, not from anybody's records.
+The place of a package follows from what drones physically did, not from any record.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Packages:
 
 @dataclass
 class Airframe:
-    """A flight controller that carries on while the program that commands it is dead. A new leg interrupts an act."""
+    """A flight controller that keeps flying while the program that commands it is dead. A new leg interrupts an act."""
 
     target: GeoPoint | None = None
     legs_left: int = 0
@@ -88,13 +88,13 @@ class Aircraft:
         self.drone_id = drone_id
         self.entries: list[Entry] = []
         self.durable = DurableState()  # the fold of ``entries``
-        self.journals: list[tuple[str, list[Entry]]] = []  # that were lost, with their identities
+        self.journals: list[tuple[str, list[Entry]]] = []  # lost ones, with their identities
         self.airframe = Airframe()
         self.packages = packages
         self.machine: DroneMachine | None = None
         self._class = drone_class
         self._depot = depot
-        self._granted: tuple[str, int] | None = None  # goal that valid clearance came for, in this very step
+        self._granted: tuple[str, int] | None = None  # the goal that received valid clearance in this step
         self.start()
 
     @property
@@ -123,7 +123,7 @@ class Aircraft:
         self.start()
 
     def restore(self, entries: Sequence[Entry], airframe: Airframe) -> None:
-        """As it was at some instant, its program just started."""
+        """Restore the drone as it was at some instant, with its program just started."""
         self.entries, self.airframe = list(entries), copy(airframe)
         self.start()
 
@@ -140,7 +140,7 @@ class Aircraft:
         """Return the effects that the program sends on ``event``; it dies after ``dies_after`` of them."""
         if self.machine is None:
             return []
-        self._look_at_clearance(event)
+        self._note_clearance(event)
         effects = self.machine.step(event, now)
         done = effects if dies_after is None else effects[:dies_after]
         for effect in done:
@@ -164,7 +164,7 @@ class Aircraft:
             case Drop():
                 goal = self.durable.goal
                 if goal is None or not (goal.dropping or goal.unloading):
-                    raise PackageMishap(f"{self.drone_id} lets a package go without having written it down")
+                    raise PackageMishap(f"{self.drone_id} lets go of a package without an entry in its journal")
                 self.airframe.command(effect)
             case Fly() | Hold():
                 self.airframe.command(effect)
@@ -199,23 +199,23 @@ class Aircraft:
         self.airframe.payload = False
 
     def lose_package(self) -> None:
-        """On its way. While it is being put down nobody could tell the loss from the end of that."""
+        """Lose the package in flight. While it is being put down, a loss would look like the end of the drop."""
         message_id, goal = self.packages.with_drone(self.drone_id), self.durable.goal
         if message_id is not None and not (goal is not None and (goal.dropping or goal.unloading)):
             self.packages.places[message_id] = LOST
             self.airframe.payload = False
 
-    def taken_off(self) -> None:
+    def remove_package(self) -> None:
         """Let a person take the package off the drone and carry it to the depot."""
         message_id = self.packages.with_drone(self.drone_id)
         if message_id is not None:
             self.packages.places[message_id] = DEPOT
             self.airframe.payload = False
 
-    # --- what must hold at every entry and act ------------------------------------------------------------------
+    # --- rules checked at every entry and act --------------------------------------------------------------------
 
-    def _look_at_clearance(self, event: DroneEvent) -> None:
-        """Return whether ``event`` is a clearance that counts, judged by the journal alone."""
+    def _note_clearance(self, event: DroneEvent) -> None:
+        """Note the goal if ``event`` is a valid clearance for it, judged by the journal alone."""
         durable = self.durable
         if isinstance(event, ClearanceAnswered) and durable.goal is not None:
             mine = (event.message_id, event.attempt, event.journal_id) == (*durable.goal.key, self.journal_id)
@@ -227,10 +227,10 @@ class Aircraft:
         match entry:
             case GoalAccepted(order, attempt, epoch):
                 assert epoch >= durable.highest_epoch, f"obeyed {epoch} after {durable.highest_epoch}"
-                assert attempt > durable.closed_attempt(order.message_id), f"{entry} was closed before"
+                assert attempt > durable.closed_attempt(order.message_id), f"{entry} although it is closed"
             case Cleared(message_id, attempt, epoch):
                 assert epoch >= durable.highest_epoch, f"obeyed {epoch} after {durable.highest_epoch}"
-                assert (message_id, attempt) == self._granted, f"{entry}, and nobody cleared it"
+                assert (message_id, attempt) == self._granted, f"{entry} without clearance"
             case Closed(message_id, attempt):
                 assert durable.goal is not None and durable.goal.key == (message_id, attempt)
             case Dropping() | Unloading():

@@ -1,7 +1,7 @@
 """A whole region for tests of the core: replicas, real drone machines, packages, and a network that may lose anything.
 
-What is added to ``World``: drones that fly by themselves, messages on their way, replicas that hang or hear the watch
-late, and a person who answers parked orders truthfully. The full history is recorded, compactions or not.
+Adds to ``World``: drones that fly by themselves, messages in flight, replicas that hang or receive the watch late, and
+a person who answers parked orders truthfully. The full history is recorded, even across compactions.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ STEP_S = 0.5
 
 @dataclass
 class Network:
-    """Fate of a message: lost, doubled, or late, each with a probability."""
+    """Probabilities that a message is lost, duplicated, or late."""
 
     rng: random.Random = field(default_factory=lambda: random.Random(0))
     lost: float = 0.0
@@ -105,7 +105,7 @@ class Fleet(World):
         self.hanging: set[str] = set()
         self.hears_late: set[str] = set()
         self.led: dict[int, str] = {}  # epoch -> the only replica that may ever act on it
-        self.late_decisions: list[str] = []  # by leaders whose lease could have run out
+        self.late_decisions: list[str] = []  # by leaders whose lease could have expired
         self._valid_until_s: dict[str, float] = {}
         self._asked: dict[int, str] = {}
         self._replicas_made = 0
@@ -149,7 +149,7 @@ class Fleet(World):
                     busy = self.step_once(replica) or busy
             if not busy:
                 return
-        raise AssertionError("the world does not come to rest")
+        raise AssertionError("the world does not settle")
 
     def step_once(self, replica: Replica) -> bool:
         for event in replica.inbox:
@@ -267,7 +267,7 @@ class Fleet(World):
             self.deliver()
             self.run()
 
-    # --- people -------------------------------------------------------------------------------------------------
+    # --- operators ----------------------------------------------------------------------------------------------
 
     def sagas(self) -> dict[str, Saga]:
         found = self.intake.snapshot().entries
@@ -280,7 +280,7 @@ class Fleet(World):
             if drone.machine is None or drone.machine.phase is not Phase.GROUNDED:
                 drone.airframe.fault = "on_a_person_s_word"
                 return False
-            drone.taken_off()
+            drone.remove_package()
         place = self.packages.place(message_id)
         action = {CUSTOMER: CommandAction.DELIVERED, DEPOT: CommandAction.RETURNED}.get(place, CommandAction.LOST)
         return self.intake.request_command(OperatorCommand(message_id, action, self.now.wall_s, "a person"))
@@ -290,7 +290,7 @@ class Fleet(World):
         self._to_drone(drone.drone_id, LiftGrounding())
 
     def calm_down(self, most_steps: int = 700) -> None:
-        """Let everything work again, and people do their part, until every order has ended and the inbox is empty."""
+        """Repair everything and answer parked orders until every order has ended and the inbox is empty."""
         self.network = Network()
         self.hanging.clear()
         self.hears_late.clear()
@@ -304,12 +304,12 @@ class Fleet(World):
                 drone.start()
         for step in range(most_steps):
             self.fly()
-            if step % 4 == 3 and self._people_look():
+            if step % 4 == 3 and self._operators_act():
                 return
-        raise AssertionError(f"the fleet does not come to rest: {self.sagas()} {self.packages}")
+        raise AssertionError(f"the fleet does not settle: {self.sagas()} {self.packages}")
 
-    def _people_look(self) -> bool:
-        """Return whether nothing is left to do."""
+    def _operators_act(self) -> bool:
+        """Answer parked orders and lift groundings. Return whether nothing is left to do."""
         open_sagas = [saga for saga in self.sagas().values() if not saga.status.is_terminal]
         for saga in open_sagas:
             if saga.parked:
@@ -318,7 +318,7 @@ class Fleet(World):
         for drone in self.drones.values():
             grounded = drone.machine is not None and drone.machine.phase is Phase.GROUNDED
             if grounded and drone.drone_id not in wanted:
-                drone.taken_off()
+                drone.remove_package()
                 self._from_drone(drone, drone.sense(self.now))
                 self.lift(drone)
         kinds = {entry.kind.value for entry in self.intake.snapshot().entries}

@@ -1,4 +1,4 @@
-"""Strategies for whatever a store holds."""
+"""Strategies for everything that a store holds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EVENT_TYPES = sorted({type_ for _, type_ in TRANSITIONS})
 ids = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="/"), min_size=1, max_size=12)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 2**62)
-texts = st.text(st.characters(exclude_categories=()), max_size=12)  # surrogates and controls, too
+texts = st.text(st.characters(exclude_categories=()), max_size=12)  # surrogates and control characters, too
 optional = st.none() | texts
 statuses = st.sampled_from(SagaStatus)
 points = st.builds(GeoPoint, numbers, numbers)
@@ -110,7 +110,7 @@ breakers = st.builds(
 )
 
 
-#: The records of each kind, and the id that their key has.
+#: The records of each kind, and the id in their key.
 RECORDS: dict[Kind, tuple[st.SearchStrategy[Any], Callable[[Any], str]]] = {
     Kind.INBOX_ORDER: (orders(), lambda order: order.message_id),
     Kind.INBOX_CANCEL: (st.builds(CancelRequest, ids, numbers, texts), lambda request: request.message_id),
@@ -128,7 +128,7 @@ RECORDS: dict[Kind, tuple[st.SearchStrategy[Any], Callable[[Any], str]]] = {
 
 
 def entries_of(kind: Kind) -> st.SearchStrategy[tuple[Kind, str, Value]]:
-    """``(kind, id of the key, record)``."""
+    """Return a strategy for ``(kind, id in the key, record)``."""
     values, id_of = RECORDS[kind]
     return values.map(lambda value: (kind, id_of(value), value))
 

@@ -1,4 +1,4 @@
-"""Whatever comes in: an order that keeps every rule, or ``InvalidOrder``; never anything else."""
+"""Any input gives an order that satisfies every rule, or ``InvalidOrder``; never anything else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from drone_orchestrator.core.types import Order, Priority
 
 NEW_ID = "123e4567-e89b-42d3-a456-426614174000"
 
-texts = st.text(st.characters(exclude_categories=()), max_size=40)  # surrogates and controls, too
+texts = st.text(st.characters(exclude_categories=()), max_size=40)  # surrogates and control characters, too
 scalars = st.none() | st.booleans() | st.integers() | st.integers(-(10**400), 10**400) | st.floats() | texts
 anything = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=12)
 points = st.fixed_dictionaries({"lat": st.floats(-91, 91), "lon": st.floats(-181, 181)})
@@ -70,17 +70,17 @@ def check(document: Any) -> None:
 
 
 @given(anything | st.dictionaries(st.sampled_from(sorted(FIELDS)) | texts, anything))
-def test_any_document(document: Any) -> None:
+def test_any_document_gives_a_valid_order_or_is_refused(document: Any) -> None:
     check(document)
 
 
 @given(near_orders)
-def test_documents_that_are_nearly_orders(document: dict[str, Any]) -> None:
+def test_a_nearly_valid_document_gives_a_valid_order_or_is_refused(document: dict[str, Any]) -> None:
     check(document)
 
 
 @given(st.integers(1, 100_000), st.sampled_from(["list", "object"]), st.sampled_from(sorted(FIELDS)))
-def test_very_deep_documents(depth: int, shape: str, field: str) -> None:
+def test_a_very_deep_document_gives_a_valid_order_or_is_refused(depth: int, shape: str, field: str) -> None:
     deep: Any = 1
     for _ in range(depth % 20_000):
         deep = [deep] if shape == "list" else {"lat": deep}
@@ -89,7 +89,7 @@ def test_very_deep_documents(depth: int, shape: str, field: str) -> None:
 
 
 @given(near_orders)
-def test_same_document_same_order(document: dict[str, Any]) -> None:
+def test_the_same_document_gives_the_same_order(document: dict[str, Any]) -> None:
     first, second = parse(document), parse(dict(reversed(document.items())))
     if isinstance(first, Order) and isinstance(second, Order):
         assert first.same_request(second)
@@ -97,7 +97,7 @@ def test_same_document_same_order(document: dict[str, Any]) -> None:
 
 
 @given(texts)
-def test_any_key(key: str) -> None:
+def test_any_idempotency_key_gives_a_message_id_or_is_refused(key: str) -> None:
     try:
         message_id = message_id_from_key(key)
     except InvalidOrder as error:

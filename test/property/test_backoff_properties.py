@@ -36,16 +36,16 @@ def test_back_off_grows_until_its_cap_and_jitter_never_takes_more_than_half(
     assert full_s / 2 <= backoff_s(attempt, base_s=base_s, cap_s=cap_s, seed=seed) <= full_s
 
 
-def test_jitter_parts_those_who_would_try_at_once() -> None:
+def test_jitter_spreads_simultaneous_retries() -> None:
     delays = {backoff_s(3, base_s=1.0, cap_s=60.0, seed=f"m{i}") for i in range(50)}
     assert len(delays) > 45
 
 
 @given(policies, st.integers(1, 30), st.floats(0.0, 2e9))
-def test_a_drone_that_always_fails_gets_its_pause_and_then_its_trial_again(
+def test_a_drone_that_always_fails_gets_a_pause_and_then_another_trial(
     policy: BreakerPolicy, trips: int, now_s: float
 ) -> None:
-    """Pauses have a bound, lie in the future, and from one opening to the next the bound of the pause never falls."""
+    """Pauses are bounded and end in the future, and their bound never falls from one opening to the next."""
     breaker: Breaker | None = None
     for trip in range(1, trips + 1):
         for _ in range(policy.failures if breaker is None else 1):
@@ -53,7 +53,7 @@ def test_a_drone_that_always_fails_gets_its_pause_and_then_its_trial_again(
         assert breaker is not None
         assert (breaker.state, breaker.trips, breaker.epoch) == (BreakerState.OPEN, trip, trip)
         pause_s = breaker.open_until - now_s
-        slack_s = 1e-6 * (1.0 + now_s)  # of the sum of a wall clock time and a pause
+        slack_s = 1e-6 * (1.0 + now_s)  # rounding of a wall clock time plus a pause
         full_s = min(policy.open_cap_s, policy.open_s * 2.0 ** (trip - 1))
         assert full_s / 2 - slack_s <= pause_s <= full_s + slack_s
         trial = on_trial(breaker, epoch=trip)
@@ -64,7 +64,7 @@ def test_a_drone_that_always_fails_gets_its_pause_and_then_its_trial_again(
 
 
 @given(breakers, policies, st.floats(0.0, 2e9), st.integers(1, 9))
-def test_from_any_state_one_success_closes_and_then_it_takes_all_failures_again(
+def test_one_success_closes_from_any_state_and_resets_the_count(
     breaker: Breaker, policy: BreakerPolicy, now_s: float, epoch: int
 ) -> None:
     after = after_success(breaker, epoch=epoch)
@@ -78,7 +78,7 @@ def test_from_any_state_one_success_closes_and_then_it_takes_all_failures_again(
 
 
 @given(breakers, policies, st.floats(0.0, 2e9), st.integers(1, 9))
-def test_in_any_state_a_failure_is_counted_once_and_a_trial_that_fails_opens_again(
+def test_a_failure_counts_once_in_any_state_and_a_failed_trial_opens_again(
     breaker: Breaker, policy: BreakerPolicy, now_s: float, epoch: int
 ) -> None:
     after = after_failure(breaker, breaker.drone_id, policy, now_s=now_s, epoch=epoch)

@@ -1,4 +1,4 @@
-"""Records come back as they were written; whatever else lies in the store is read or set aside, never raised on."""
+"""Every record round-trips; any other bytes in the store are read or set aside, and never raise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ anything = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries
 
 
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.OTHER}))
-def test_every_record_comes_back(kind: Kind) -> None:
+def test_every_record_round_trips(kind: Kind) -> None:
     @given(entries_of(kind))
     def check(entry: tuple[Kind, str, Value]) -> None:
         _, id_, value = entry
@@ -45,7 +45,7 @@ def test_any_json_is_read_or_set_aside(kind: Kind, id_: str, document: Any) -> N
 
 
 @given(entries, st.data())
-def test_a_record_with_a_field_that_is_wrong_or_missing_is_read_or_set_aside(
+def test_a_record_with_a_wrong_or_missing_field_is_read_or_set_aside(
     entry: tuple[Kind, str, Value], data: st.DataObject
 ) -> None:
     kind, id_, value = entry
@@ -57,12 +57,12 @@ def test_a_record_with_a_field_that_is_wrong_or_missing_is_read_or_set_aside(
         document[name] = data.draw(anything)
     read = decode(kind, id_, json.dumps(document).encode())
     if not isinstance(read, Corrupt):
-        # What is taken for a record can be put back, and is then what was taken.
+        # Whatever is accepted as a record can be written, and is then read back equal.
         assert decode(kind, id_, encode(read)) == read
 
 
 @given(entries, texts.filter(bool), anything)
-def test_fields_of_a_newer_program_are_ignored(entry: tuple[Kind, str, Value], name: str, new: Any) -> None:
+def test_fields_of_a_newer_version_are_ignored(entry: tuple[Kind, str, Value], name: str, new: Any) -> None:
     kind, id_, value = entry
     document = json.loads(encode(value))
     if name not in document:
@@ -76,7 +76,7 @@ def test_fields_of_a_newer_program_are_ignored(entry: tuple[Kind, str, Value], n
 
 
 @given(entries, entries)
-def test_a_record_under_another_s_key_is_set_aside(
+def test_a_record_under_the_key_of_another_is_set_aside(
     entry: tuple[Kind, str, Value], other: tuple[Kind, str, Value]
 ) -> None:
     kind, id_, value = entry
@@ -86,7 +86,7 @@ def test_a_record_under_another_s_key_is_set_aside(
 
 
 @given(st.builds(Reservation, ids, ids, st.integers(0, 9), st.integers(0, 9), st.booleans()), st.booleans())
-def test_the_lease_on_the_key_wins_over_what_a_reservation_says(reservation: Reservation, leased: bool) -> None:
+def test_the_lease_on_the_key_overrides_the_record_of_a_reservation(reservation: Reservation, leased: bool) -> None:
     read = decode(Kind.ASSIGNMENT, reservation.drone_id, encode(reservation), leased)
     assert isinstance(read, Reservation)
     assert read.leased is leased

@@ -50,7 +50,7 @@ class AnyDrone(RuleBasedStateMachine):
         self.ended += [effect for effect in effects if isinstance(effect, GoalEnded)]
         after = self.drone.machine.phase if self.drone.machine else None
         if before is not None and after is not None:
-            # Between two phases that are seen there may be others that were passed in the same step.
+            # Between two observed phases, others may have been passed within the same step.
             assert after is before or after in STAGES[before] | {p for s in STAGES[before] for p in STAGES[s]}
 
     def flies_on(self, ticks: int) -> None:
@@ -124,7 +124,7 @@ class AnyDrone(RuleBasedStateMachine):
 
     @rule(at_target=st.booleans(), payload=st.booleans(), fault=st.sampled_from(["", "", "motor"]), dies_after=dies)
     def senses_anything(self, at_target, payload, fault, dies_after) -> None:
-        """A sensor may say anything; a payload that appears or vanishes is one that was put on or fell off."""
+        """Feed arbitrary sensor values. Payload appears or vanishes only if it was really loaded or lost."""
         if payload is self.drone.airframe.payload:
             self.tell(FlightSensed(at_target, payload, fault), dies_after)
 
@@ -137,10 +137,10 @@ class AnyDrone(RuleBasedStateMachine):
         self.tell(LiftGrounding())
 
     @rule(empties=st.booleans())
-    def person_looks_at_it(self, empties) -> None:
+    def person_inspects_it(self, empties) -> None:
         if self.drone.machine and self.drone.machine.phase is Phase.GROUNDED:
             if empties:
-                self.drone.taken_off()
+                self.drone.remove_package()
             self.tell(FlightSensed(self.drone.airframe.legs_left == 0, self.drone.airframe.payload))
             self.tell(LiftGrounding())
 
@@ -178,14 +178,14 @@ class AnyDrone(RuleBasedStateMachine):
             assert len(accepted) == len(set(accepted))
 
     @invariant()
-    def what_it_says_is_true(self) -> None:
-        """A package that is said to be delivered, brought back or never loaded is where that means."""
+    def its_outcomes_are_true(self) -> None:
+        """Check that each package reported as delivered, returned or never loaded is where that implies."""
         for outcome in self.drone.durable.outcomes:
             if outcome.outcome in (Outcome.NOT_LOADED, Outcome.FAULT_BEFORE_LOADING):
                 assert self.packages.with_drone("drone_1") != outcome.message_id or self.goal_key() is not None
 
     @invariant()
-    def a_running_machine_believes_its_journal(self) -> None:
+    def a_running_machine_agrees_with_its_journal(self) -> None:
         machine = self.drone.machine
         if machine is not None:
             assert machine.durable == self.drone.durable
@@ -200,9 +200,7 @@ TestAnyDrone = AnyDrone.TestCase
 
 @settings(max_examples=5)
 @given(st.lists(st.integers(1, MAX_CLOSED * 2), max_size=20), st.integers(MAX_CLOSED, MAX_CLOSED + 40))
-def test_a_long_memory_compacts_to_itself_and_outcomes_that_nobody_has_are_not_forgotten(
-    reported: list[int], count: int
-) -> None:
+def test_a_long_history_compacts_to_itself_and_keeps_unacknowledged_outcomes(reported: list[int], count: int) -> None:
     drone = Aircraft("drone_1", COURIER, DEPOT, Packages())
     now = Instant(0.0, 1000.0)
     drone.step(FlightSensed(True, False), now)
@@ -220,8 +218,8 @@ def test_a_long_memory_compacts_to_itself_and_outcomes_that_nobody_has_are_not_f
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.RETURNED])
-def test_the_test_s_own_drone_can_do_what_it_is_for(outcome: Outcome) -> None:
-    """The rules above would prove nothing if no goal ever got to its end."""
+def test_the_test_drone_can_complete_a_delivery_and_a_return(outcome: Outcome) -> None:
+    """The rules above would prove nothing if no goal were ever completed."""
     drone = Aircraft("drone_1", COURIER, DEPOT, Packages())
     now = Instant(0.0, 1000.0)
     drone.sense(now)

@@ -1,4 +1,4 @@
-"""Under any failures, in any order, the invariants hold; once it is calm every order comes to its end."""
+"""The invariants hold under any failures in any order; once failures stop, every order ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ picks = st.integers(0, 9)
 
 
 def happens(**strategies: Any) -> Callable[[Callable[..., None]], Any]:
-    """A rule after which some time passes, or none: what goes wrong shall go wrong in the middle of something."""
+    """Declare a rule after which time may pass, so that faults strike in the middle of something."""
 
     def decorate(function: Callable[..., None]) -> Any:
         def and_time_passes(self: AnyFleet, then: int, **drawn: Any) -> None:
@@ -56,7 +56,7 @@ class AnyFleet(RuleBasedStateMachine):
     def drone(self, pick: int):
         return list(self.fleet.drones.values())[pick % len(self.fleet.drones)]
 
-    # --- customers and people -----------------------------------------------------------------------------------
+    # --- customers and operators --------------------------------------------------------------------------------
 
     @precondition(lambda self: self.orders < 5)
     @happens(deadline_s=st.sampled_from([None, None, 20.0]), weight_kg=st.sampled_from([1.0, 2.9, 50.0]))
@@ -78,8 +78,8 @@ class AnyFleet(RuleBasedStateMachine):
 
     @precondition(lambda self: self.orders > 0)
     @happens(pick=picks)
-    def person_has_it_tried_again(self, pick) -> None:
-        """Parked or not: a command for an order that is not parked is set aside."""
+    def person_retries_an_order(self, pick) -> None:
+        """Retry an order, parked or not: a command for an order that is not parked is set aside."""
         message_id = f"m{pick % self.orders + 1}"
         self.fleet.intake.request_command(OperatorCommand(message_id, CommandAction.RETRY, self.fleet.now.wall_s))
 
@@ -163,14 +163,14 @@ class AnyFleet(RuleBasedStateMachine):
             (self.fleet.hanging.add if hangs else self.fleet.hanging.discard)(replica.name)
 
     @happens(pick=picks, back=st.booleans())
-    def operator_has_a_replica_resign_or_campaign(self, pick, back) -> None:
+    def replica_is_told_to_resign_or_campaign(self, pick, back) -> None:
         replica = self.replica(pick)
         if replica is not None:
             replica.inbox.append(OperatorCampaign() if back else OperatorResign())
 
     @happens(pick=picks, alive=st.booleans())
     def leader_is_suspected(self, pick, alive) -> None:
-        """Rightly or wrongly: the standby replaces it."""
+        """Suspect the leader, rightly or wrongly: the standby replaces it."""
         replica = self.replica(pick)
         if replica is not None and replica.core.view.leader_key is not None:
             epoch = replica.core.view.leader_key.mod_revision
@@ -199,13 +199,13 @@ class AnyFleet(RuleBasedStateMachine):
         self.drone(pick).airframe.fault = "motor"
 
     @happens(pick=picks, empties=st.booleans())
-    def drone_is_mended(self, pick, empties) -> None:
+    def drone_is_repaired(self, pick, empties) -> None:
         if empties and self.drone(pick).airframe.fault:
-            self.drone(pick).taken_off()
+            self.drone(pick).remove_package()
             self.fleet._from_drone(self.drone(pick), self.drone(pick).sense(self.fleet.now))
         self.fleet.lift(self.drone(pick))
 
-    # --- what holds ---------------------------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------------------
 
     @invariant()
     def leaders_decide_within_their_leases(self) -> None:
@@ -249,7 +249,7 @@ TestAnyFleet = AnyFleet.TestCase
 
 
 @pytest.mark.parametrize("hung_s", [4.5, 6.0, 60.0])
-def test_a_leader_that_hung_decides_nothing_on_a_lease_that_is_over(hung_s: float) -> None:
+def test_a_leader_that_hung_decides_nothing_on_an_expired_lease(hung_s: float) -> None:
     fleet = Fleet(replicas=2, drones=1)
     fleet.fly(2)
     fleet.intake.submit(make_order(1, pickup=GeoPoint(37.76, -122.40)))
@@ -264,7 +264,7 @@ def test_a_leader_that_hung_decides_nothing_on_a_lease_that_is_over(hung_s: floa
 
 
 def test_a_random_fleet_meets_every_kind_of_step() -> None:
-    """The rules above would prove little if they never got an order past its depot."""
+    """The rules above would prove little if no order ever left its depot."""
     seen: Counter[str] = Counter()
     for seed in range(12):
         rng = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Whatever instant a region dies at: a new leader and the drones' journals bring every order to its end.
+"""Whenever a region dies, a new leader and the drones' journals bring every order to its end.
 
 One run with every kind of step is recorded, with the drones as they were at each revision. Then for each revision a
 store is built that stopped there, the drones' programs start from their journals, and a fresh replica takes over.
@@ -25,7 +25,7 @@ from drone_orchestrator.store.memory import MemoryDriver
 
 @dataclass(frozen=True)
 class Instant:
-    """The world besides the store at the moment when a revision was written."""
+    """The world outside the store at the moment when a revision was written."""
 
     mono_s: float
     packages: Packages
@@ -39,7 +39,7 @@ class Recording:
 
 
 class Recorded(Fleet):
-    """A fleet that notes at every revision how its drones are."""
+    """A fleet that records the state of its drones at every revision."""
 
     def __init__(self) -> None:
         super().__init__(replicas=2, drones=2)
@@ -53,7 +53,7 @@ class Recorded(Fleet):
 
 @cache
 def recording() -> Recording:
-    """A run in which every event type of the saga occurs."""
+    """Record a run in which every event type of the saga occurs."""
     fleet = Recorded()
     fleet.fly(2)
     for number in (1, 2, 3):  # one is delivered, one cancelled on its way, one waits and is cancelled
@@ -95,7 +95,7 @@ def _until(fleet: Fleet, message_id: str, status: SagaStatus) -> None:
 
 
 def stopped_at(revision: int, instant: Instant) -> Fleet:
-    """A region whose every process died at ``revision``, drones as at ``instant``, with one replica just started."""
+    """Return a region whose processes all died at ``revision``, with drones as of ``instant`` and one new replica."""
     backend = MemoryBackend(lambda: instant.mono_s, threaded=False)
     driver = MemoryDriver(backend, "recording")
     for change in recording().changes:
@@ -118,7 +118,7 @@ def stopped_at(revision: int, instant: Instant) -> Fleet:
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["as_it_is_written", "just_before_the_next"])
-def test_from_every_revision_every_order_comes_to_its_end(later: bool) -> None:
+def test_every_order_ends_after_a_restart_from_any_revision(later: bool) -> None:
     recorded = recording()
     last = recorded.changes[-1].revision
     for change in recorded.changes:

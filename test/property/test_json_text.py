@@ -1,4 +1,4 @@
-"""With orjson or without it, the same can be written and read."""
+"""The same records can be written and read with orjson and without it."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ documents = st.dictionaries(
 
 @contextmanager
 def by_python() -> Iterator[None]:
-    """As where orjson is not installed."""
+    """Use Python's own json, as if orjson were not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_text, "orjson", None)
         patch.setattr(json_text, "_load_fast", json_text.load)
         yield
 
 
-def test_orjson_is_what_is_tested_here() -> None:
+def test_orjson_is_used_in_these_tests() -> None:
     assert json_text.orjson is not None
     assert json_text.dump({"a": "é"}, 0.0) == '{"a":"é"}'.encode()
     with by_python():
@@ -56,7 +56,7 @@ def test_orjson_is_what_is_tested_here() -> None:
 
 
 @given(documents)
-def test_what_one_writes_both_read(document: dict[str, Any]) -> None:
+def test_text_written_by_either_is_read_by_both(document: dict[str, Any]) -> None:
     fast = json_text.dump(document, 0.0)
     with by_python():
         slow = json_text.dump(document, 0.0)
@@ -65,7 +65,7 @@ def test_what_one_writes_both_read(document: dict[str, Any]) -> None:
 
 
 @given(entries)
-def test_records_come_back_whoever_wrote_and_whoever_reads(entry: tuple[Kind, str, Value]) -> None:
+def test_records_round_trip_between_both(entry: tuple[Kind, str, Value]) -> None:
     kind, id_, value = entry
     fast = encode(value)
     with by_python():
@@ -75,7 +75,7 @@ def test_records_come_back_whoever_wrote_and_whoever_reads(entry: tuple[Kind, st
 
 
 @given(st.sampled_from([Kind.INBOX_ORDER, Kind.SAGA, Kind.ASSIGNMENT, Kind.BREAKER]), st.data())
-def test_what_is_wrong_with_a_record_is_told_in_the_same_words(kind: Kind, data: st.DataObject) -> None:
+def test_both_report_an_invalid_record_in_the_same_words(kind: Kind, data: st.DataObject) -> None:
     id_, value = {kind: (i, v) for kind, i, v in data.draw(st.lists(entries, min_size=1))}.get(kind, ("m", None))
     document = json.loads(encode(value)) if value is not None else {}
     anything = plain | st.sampled_from([math.nan, math.inf, -math.inf]) | st.lists(plain)
@@ -87,7 +87,7 @@ def test_what_is_wrong_with_a_record_is_told_in_the_same_words(kind: Kind, data:
 
 
 @pytest.mark.parametrize("raw", [b'{"v":1', b"\xff", b"", b'{"v":1}{', b'{"v":1e999}', b'{"message_id":"\\ud800"}'])
-def test_bytes_that_are_no_record_are_set_aside_for_the_same_reason(raw: bytes) -> None:
+def test_both_set_invalid_bytes_aside_for_the_same_reason(raw: bytes) -> None:
     read = decode(Kind.INBOX_ORDER, "m", raw)
     assert isinstance(read, Corrupt)
     with by_python():
@@ -108,7 +108,7 @@ RECORDS: list[Any] = [
 
 
 def with_a_wrong_number(record: Any, wrong: float) -> Iterator[Any]:
-    """``record`` once for each float in it, which is ``wrong`` there."""
+    """Yield ``record`` once per float in it, with ``wrong`` in its place."""
     for field in fields(record):
         value = getattr(record, field.name)
         if is_dataclass(value):
@@ -119,7 +119,7 @@ def with_a_wrong_number(record: Any, wrong: float) -> Iterator[Any]:
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-def test_no_number_that_json_has_not_is_written(record: Any, wrong: float) -> None:
+def test_no_number_is_written_that_json_cannot_express(record: Any, wrong: float) -> None:
     broken = list(with_a_wrong_number(record, wrong))
     assert broken
     for each in broken:

@@ -1,4 +1,4 @@
-"""The plan is right for any input: optimal where small, feasible always, the same in any order of input."""
+"""Plans are feasible for any input, optimal for small ones, and independent of the order of the input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ZONES = (
     NoFlyZone("wood", (GeoPoint(47.385, 8.505), GeoPoint(47.385, 8.52), GeoPoint(47.395, 8.51))),
 )
 
-# A coarse grid: ties are what determinism is about.
+# A coarse grid, for many ties: they are what threatens determinism.
 points = st.builds(
     GeoPoint,
     st.sampled_from([47.33, 47.38, 47.4, 47.42, 47.46]),
@@ -87,7 +87,7 @@ def fleets(draw: st.DrawFn) -> tuple[list[DroneReport], list[PlannedOrder]]:
 
 
 def may_fly(drone: DroneReport, order: Order) -> bool:
-    """Feasibility of one pair, said once more without arrays."""
+    """Return whether one pair is feasible, computed again without arrays."""
     drone_class = FLEET.drone_class(drone.drone_class)
     if drone_class is None or drone.package_on_board or drone.phase not in (Phase.IDLE, Phase.RETURNING):
         return False
@@ -103,7 +103,7 @@ def may_fly(drone: DroneReport, order: Order) -> bool:
 
 
 @given(fleets())
-def test_mask_says_of_each_pair_what_one_pair_alone_says(fleet: tuple[list[DroneReport], list[PlannedOrder]]) -> None:
+def test_the_mask_agrees_with_each_pair_judged_alone(fleet: tuple[list[DroneReport], list[PlannedOrder]]) -> None:
     drones, planned = fleet
     orders = [p.order for p in planned]
     mask = feasible(FLEET, drones, orders, measure(FLEET, drones, orders))
@@ -111,7 +111,7 @@ def test_mask_says_of_each_pair_what_one_pair_alone_says(fleet: tuple[list[Drone
 
 
 @given(fleets(), st.randoms(use_true_random=False))
-def test_plan_is_feasible_and_independent_of_the_order_of_its_input(
+def test_a_plan_is_feasible_and_independent_of_the_order_of_its_input(
     fleet: tuple[list[DroneReport], list[PlannedOrder]], random: object
 ) -> None:
     drones, planned = fleet
@@ -127,7 +127,7 @@ def test_plan_is_feasible_and_independent_of_the_order_of_its_input(
 
 
 @given(fleets())
-def test_best_plan_serves_at_least_as_many_as_the_greedy_one(
+def test_the_best_plan_serves_at_least_as_many_as_the_greedy_one(
     fleet: tuple[list[DroneReport], list[PlannedOrder]],
 ) -> None:
     assert len(AssignmentPlanner().plan(FLEET, *fleet)) >= len(GreedyPlanner().plan(FLEET, *fleet))
@@ -145,7 +145,7 @@ matrices = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
 
 @pytest.mark.parametrize("zones", [(), ZONES], ids=["free", "zones"])
 @given(fleets())
-def test_a_single_order_gets_what_the_arrays_say(
+def test_a_single_order_gets_the_same_drone_as_with_arrays(
     zones: tuple[NoFlyZone, ...], scene: tuple[list[DroneReport], list[PlannedOrder]]
 ) -> None:
     drones, orders = scene
@@ -163,7 +163,7 @@ def test_a_single_order_gets_what_the_arrays_say(
 
 
 @given(fleets())
-def test_drones_that_could_not_be_a_better_choice_are_not_missed(
+def test_leaving_out_dominated_drones_costs_nothing(
     scene: tuple[list[DroneReport], list[PlannedOrder]],
 ) -> None:
     drones, orders = scene
@@ -182,7 +182,7 @@ def test_drones_that_could_not_be_a_better_choice_are_not_missed(
 
 
 def brute_force(cost: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
-    """The most pairs and their least cost, by trying everything."""
+    """Return the largest number of pairs and its least cost, by trying everything."""
     rows, columns = cost.shape
     best = (0, 0.0)
     for choice in itertools.product([*range(columns), None], repeat=rows):
@@ -194,9 +194,9 @@ def brute_force(cost: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
 
 @settings(max_examples=60)
 @given(matrices)
-def test_assignment_is_the_best_there_is(matrix: tuple[list[list[int]], list[list[bool]]]) -> None:
+def test_the_assignment_is_optimal(matrix: tuple[list[list[int]], list[list[bool]]]) -> None:
     cost, mask = np.array(matrix[0], dtype=np.float64), np.array(matrix[1])
-    cost[~mask] = np.nan  # what is not feasible is not looked at
+    cost[~mask] = np.nan  # infeasible entries are ignored
     pairs = assign(cost, mask)
     assert all(mask[pair] for pair in pairs)
     assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
@@ -205,7 +205,7 @@ def test_assignment_is_the_best_there_is(matrix: tuple[list[list[int]], list[lis
 
 @settings(max_examples=60)
 @given(matrices, st.lists(st.integers(0, 3), min_size=4, max_size=4))
-def test_a_row_with_room_is_as_many_rows(matrix: tuple[list[list[int]], list[list[bool]]], room: list[int]) -> None:
+def test_a_row_with_room_for_n_equals_n_rows(matrix: tuple[list[list[int]], list[list[bool]]], room: list[int]) -> None:
     cost, mask = np.array(matrix[0], dtype=np.float64), np.array(matrix[1])
     cost[~mask] = np.nan
     each = np.array([room[row % len(room)] for row in range(len(cost))], dtype=np.intp)
@@ -227,7 +227,7 @@ def test_a_row_with_room_is_as_many_rows(matrix: tuple[list[list[int]], list[lis
 def test_assignment_of_large_matrices_has_the_most_pairs_and_serves_the_best_columns(
     matrix: tuple[list[list[int]], list[list[bool]]], block: int
 ) -> None:
-    """The method for large matrices, made to work on small ones."""
+    """Use the method for large matrices on small ones."""
     cost, mask = np.array(matrix[0], dtype=np.float64), np.array(matrix[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assignment, "EXACT_PAIRS", 0)

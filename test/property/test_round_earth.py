@@ -1,4 +1,4 @@
-"""A fleet at the antimeridian decides, flies and is shown exactly as the same fleet somewhere else."""
+"""A fleet at the antimeridian decides, flies and is shown exactly like the same fleet elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from drone_orchestrator.telemetry.scene import seen_drone
 
 ELSEWHERE_DEG = 10.0
 
-#: Places by latitude and by degrees east of the depot, up to some 20 km from it.
+#: Places, as degrees north and east of the depot, up to about 20 km from it.
 offsets = st.tuples(st.floats(-0.15, 0.15), st.floats(-0.3, 0.3))
 seams = st.one_of(st.sampled_from([180.0, -180.0, 179.98]), st.floats(179.8, 180.0), st.floats(-180.0, -179.8))
 
@@ -60,7 +60,7 @@ pairs = st.tuples(st.floats(-84.5, 84.5), seams).map(
 
 
 def same(pair: tuple[Region, Region], compute: Callable[[Region], Any], tolerance: float = 1e-3) -> None:
-    """Both regions give the same: numbers to within the tolerance, all else exactly."""
+    """Assert that both regions give the same: numbers within the tolerance, all else exactly."""
     there, here = compute(pair[0]), compute(pair[1])
     assert there == pytest.approx(here, abs=tolerance)
 
@@ -70,7 +70,7 @@ def order(region: Region, destination: tuple[float, float], name: str = "m1", we
 
 
 @given(pairs, offsets, offsets)
-def test_distances_and_places(pair: tuple[Region, Region], first: Any, second: Any) -> None:
+def test_distances_and_positions_agree(pair: tuple[Region, Region], first: Any, second: Any) -> None:
     def compute(region: Region) -> list[float]:
         a, b = region.at(first), region.at(second)
         east, north = enu_from_geo(a.lat_deg, a.lon_deg, region.depot)
@@ -86,7 +86,7 @@ def test_distances_and_places(pair: tuple[Region, Region], first: Any, second: A
 
 @st.composite
 def stars(draw: st.DrawFn) -> list[tuple[float, float]]:
-    """A simple polygon: corners all around a middle."""
+    """Draw a simple polygon, with its corners all around a centre."""
     north, east = draw(offsets)
     radii = draw(st.lists(st.floats(0.01, 0.1), min_size=3, max_size=6))
     angles = [2.0 * math.pi * i / len(radii) + 0.1 for i in range(len(radii))]
@@ -97,7 +97,9 @@ def stars(draw: st.DrawFn) -> list[tuple[float, float]]:
 
 
 @given(pairs, stars(), offsets)
-def test_zones_and_admission(pair: tuple[Region, Region], ring: list[tuple[float, float]], destination: Any) -> None:
+def test_zones_and_admission_agree(
+    pair: tuple[Region, Region], ring: list[tuple[float, float]], destination: Any
+) -> None:
     def verdict(region: Region, shift: float = 0.0) -> Any:
         fleet = region.fleet([(north + shift, east + shift) for north, east in ring])
         try:
@@ -109,7 +111,7 @@ def test_zones_and_admission(pair: tuple[Region, Region], ring: list[tuple[float
         except InvalidZone as error:
             return error.problem
 
-    # What is met to the last bit may be judged either way.
+    # An exact tie may be judged either way.
     near = [verdict(pair[1], shift) for shift in (-1e-6, 0.0, 1e-6)]
     assume(near[0] == pytest.approx(near[1], abs=1.0) and near[1] == pytest.approx(near[2], abs=1.0))
     same(pair, verdict, 0.1)
@@ -125,7 +127,7 @@ def test_zones_far_outside_the_service_area_are_found(lon_deg: float) -> None:
     assert found[0][1] == pytest.approx(28_850.0, rel=0.01)  # its nearest corner: 0.1° north, 0.25° east
 
 
-def test_longitudes_are_never_subtracted_as_they_are() -> None:
+def test_longitudes_are_never_subtracted_without_wrapping() -> None:
     """A difference of longitudes is only right within ±180°."""
     root = Path(__file__).resolve().parents[2]
     difference = re.compile(r"\blon(_deg)?\s+-\s|-\s+[\w.]*\blon(_deg)?\b")
@@ -133,12 +135,12 @@ def test_longitudes_are_never_subtracted_as_they_are() -> None:
     sources = [path for kind in kinds for path in root.glob(kind)]
     lines = [(path.name, line) for path in sources for line in path.read_text(encoding="utf-8").splitlines()]
     found = [(name, line) for name, line in lines if difference.search(line)]
-    assert len(found) >= 4  # the expression finds those that there are
+    assert len(found) >= 4  # the expression matches the existing ones
     assert [each for each in found if "remainder(" not in each[1] and "wrap(" not in each[1]] == []
 
 
 def test_a_zone_across_the_antimeridian_is_judged() -> None:
-    """It holds the meridian itself, and spans both signs of longitude."""
+    """The zone contains the meridian itself, and spans both signs of longitude."""
     region = Region(-17.0, 179.98)
     fleet = region.fleet([(-0.01, 0.015), (-0.01, 0.03), (0.01, 0.03), (0.01, 0.015)])
     assert {math.copysign(1.0, corner.lon_deg) for corner in fleet.no_fly_zones[0].corners} == {1.0, -1.0}
@@ -150,7 +152,7 @@ def test_a_zone_across_the_antimeridian_is_judged() -> None:
 
 
 @given(pairs, st.lists(offsets, min_size=1, max_size=4), st.lists(offsets, min_size=1, max_size=4))
-def test_planning(pair: tuple[Region, Region], drones: list[Any], orders: list[Any]) -> None:
+def test_plans_agree(pair: tuple[Region, Region], drones: list[Any], orders: list[Any]) -> None:
     rounded = [[(round(north, 3), round(east, 3)) for north, east in each] for each in (drones, orders)]
     assume(all(len(set(each)) == len(each) for each in rounded))
 
@@ -167,7 +169,7 @@ def test_planning(pair: tuple[Region, Region], drones: list[Any], orders: list[A
 
 @settings(max_examples=20)
 @given(pairs, offsets, st.floats(0.05, 0.95))
-def test_flight(pair: tuple[Region, Region], destination: Any, part: float) -> None:
+def test_flights_agree(pair: tuple[Region, Region], destination: Any, part: float) -> None:
     def compute(region: Region) -> list[float]:
         target = region.at(destination)
         kinematic = KinematicFlight(LIGHT, region.depot, may_forget=True)
@@ -188,7 +190,7 @@ def test_flight(pair: tuple[Region, Region], destination: Any, part: float) -> N
 
 
 @given(pairs, offsets, offsets)
-def test_pictures(pair: tuple[Region, Region], place: Any, destination: Any) -> None:
+def test_views_agree(pair: tuple[Region, Region], place: Any, destination: Any) -> None:
     def compute(region: Region) -> list[float]:
         picture = LiveDrones(lambda: 0.0)
         for point in (region.depot, region.at(place)):
@@ -203,4 +205,4 @@ def test_pictures(pair: tuple[Region, Region], place: Any, destination: Any) -> 
         heading = math.cos(live.heading_rad) if live.heading_rad is not None else 2.0
         return [heading, *seen.place, *(number for leg in seen.way for number in leg), *points]
 
-    same(pair, compute, 0.11)  # the model has a decimal
+    same(pair, compute, 0.11)  # the model rounds to one decimal

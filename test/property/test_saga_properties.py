@@ -1,4 +1,4 @@
-"""The saga's table: obeyed to the letter for any input, without dead ends, and a history cannot be shuffled."""
+"""The saga obeys its table for any input, has no dead ends, and refuses a shuffled history."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ S = SagaStatus
 
 @st.composite
 def histories(draw: st.DrawFn, most: int = 25) -> list[SagaEvent]:
-    """Any way through the table, made as the leader makes it."""
+    """Draw a path through the table, built as the leader builds it."""
     order = draw(orders(st.just("m1")))
     history = [begin(order, now_s=draw(numbers), epoch=draw(st.integers(1, 9)))]
     saga = apply(None, history[0])
@@ -65,7 +65,7 @@ def test_every_status_and_event_follow_the_table_or_are_refused(saga: Saga, even
         try:
             after = apply(before, step)
         except IllegalTransition:
-            # What the table allows and what follows in number may be refused for two reasons only.
+            # An allowed event with the right number may be refused for two reasons only.
             unparked = type_ in (core.RETRIED, core.RESOLVED) and not (before and before.parked)
             assert not (allowed and fits) or unparked or (before is None and step.order is None)
             continue
@@ -75,7 +75,7 @@ def test_every_status_and_event_follow_the_table_or_are_refused(saga: Saga, even
         assert before is None or (after.order, after.created_at) == (before.order, before.created_at)
 
 
-def test_only_terminal_states_have_no_way_out_and_every_state_has_a_way_to_an_end() -> None:
+def test_only_terminal_states_have_no_exit_and_every_state_can_reach_one() -> None:
     ways = {status: {to for (of, _), tos in TRANSITIONS.items() if of is status for to in tos} for status in S}
     assert {status for status, to in ways.items() if not to} == {s for s in S if s.is_terminal}
     ends = {s for s in S if s.is_terminal}
@@ -89,7 +89,7 @@ def test_only_terminal_states_have_no_way_out_and_every_state_has_a_way_to_an_en
 
 
 @given(histories(), st.data())
-def test_folding_a_history_is_folding_its_end_onto_any_beginning(history: list[SagaEvent], data: st.DataObject) -> None:
+def test_a_history_can_be_folded_in_any_two_parts(history: list[SagaEvent], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(history)))
     saga = fold(history[:cut])
     for event in history[cut:]:
@@ -98,7 +98,7 @@ def test_folding_a_history_is_folding_its_end_onto_any_beginning(history: list[S
 
 
 @given(histories())
-def test_what_a_state_promises_holds_at_every_event(history: list[SagaEvent]) -> None:
+def test_the_promises_of_a_state_hold_after_every_event(history: list[SagaEvent]) -> None:
     for cut in range(1, len(history) + 1):
         saga = fold(history[:cut])
         assert saga is not None
@@ -113,7 +113,7 @@ def test_what_a_state_promises_holds_at_every_event(history: list[SagaEvent]) ->
 
 
 @given(histories(), st.data())
-def test_a_history_with_a_hole_an_echo_or_a_swap_is_refused(history: list[SagaEvent], data: st.DataObject) -> None:
+def test_a_history_with_a_gap_a_duplicate_or_a_swap_is_refused(history: list[SagaEvent], data: st.DataObject) -> None:
     where = data.draw(st.integers(0, len(history) - 1))
     broken = list(history)
     match data.draw(st.sampled_from(["hole", "echo", "swap"])):
@@ -128,13 +128,13 @@ def test_a_history_with_a_hole_an_echo_or_a_swap_is_refused(history: list[SagaEv
 
 
 @given(histories(), orders(st.just("m2")))
-def test_another_order_s_event_is_refused(history: list[SagaEvent], other: Order) -> None:
+def test_an_event_of_another_order_is_refused(history: list[SagaEvent], other: Order) -> None:
     foreign = replace(history[-1], message_id="m2", order=other if len(history) == 1 else None)
     with pytest.raises(IllegalTransition):
         fold([*history[:-1], foreign] if len(history) > 1 else [foreign, *history])
 
 
-def test_an_event_that_names_another_status_before_it_is_refused() -> None:
+def test_an_event_with_the_wrong_previous_status_is_refused() -> None:
     first = begin(Order("m1", "o1", GeoPoint(0.0, 0.0), 1.0, 0.0), now_s=0.0, epoch=1)
     saga = apply(None, first)
     step = next_event(saga, core.ASSIGNED, S.ASSIGNED, now_s=0.0, epoch=1, drone_id="d1")

@@ -1,4 +1,4 @@
-"""One urgency decides both which orders are considered and which are served; nothing starves by it."""
+"""One urgency decides which orders are considered and which are served, and no order starves."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def served(planner: Planner, orders: list[Order], drones: int) -> list[Order]:
 
 @planners
 @given(st.lists(st.tuples(priorities, ages), min_size=1, max_size=80), st.integers(1, 3))
-def test_of_orders_that_differ_in_nothing_else_the_most_urgent_are_served(
+def test_the_most_urgent_of_otherwise_equal_orders_are_served(
     planner: Planner, wanted: list[tuple[Priority, int]], drones: int
 ) -> None:
     orders = [order(number, *each) for number, each in enumerate(wanted)]
@@ -55,17 +55,17 @@ def test_of_orders_that_differ_in_nothing_else_the_most_urgent_are_served(
 
 @planners
 @pytest.mark.parametrize("others", [5, 31, 32, 40, 200, 300])
-def test_a_fresh_urgent_order_is_served_before_any_number_of_low_ones_of_1000_s(planner: Planner, others: int) -> None:
+def test_a_new_urgent_order_is_served_before_any_number_of_low_ones_1000_s_old(planner: Planner, others: int) -> None:
     urgent = order(0, Priority.URGENT, 0)
     orders = [urgent, *(order(number, Priority.LOW, 1000) for number in range(1, others + 1))]
     assert served(planner, orders, 1) == [urgent]
 
 
 @given(priorities, priorities, ages, st.integers(0, 100_000))
-def test_waiting_outranks_any_priority_in_the_end(
+def test_waiting_eventually_outranks_any_priority(
     mine: Priority, rival: Priority, age_s: int, rival_age_s: int
 ) -> None:
-    """Against an order that always waits for ``rival_age_s``, as in a queue that is never empty."""
+    """The rival has always waited for ``rival_age_s``, as in a queue that never empties."""
     patient = order(0, mine, 0)
     other = order(1, rival, 0)
     bound_s = 8 * (300 + rival_age_s)
@@ -73,7 +73,7 @@ def test_waiting_outranks_any_priority_in_the_end(
 
 
 @given(st.integers(0, 1_000_000), st.integers(0, 100_000))
-def test_an_urgent_order_passes_low_ones_of_any_age_in_a_seventh_of_it(age_s: int, later_s: int) -> None:
+def test_an_urgent_order_overtakes_a_low_one_within_a_seventh_of_its_age(age_s: int, later_s: int) -> None:
     wait_s = max(0.0, (age_s - 2100) / 7) + later_s
     urgent, low = order(0, Priority.URGENT, 0), order(1, Priority.LOW, 0)
     assert urgency(urgent, wait_s) >= urgency(low, age_s + wait_s) * (1.0 - 1e-9)
@@ -81,7 +81,7 @@ def test_an_urgent_order_passes_low_ones_of_any_age_in_a_seventh_of_it(age_s: in
 
 @planners
 @given(st.lists(st.integers(0, int(LIGHT.battery_wh)), min_size=1, max_size=12), st.integers(1, 4))
-def test_a_dominated_drone_makes_no_plan_better(planner: Planner, energies: list[int], count: int) -> None:
+def test_a_dominated_drone_improves_no_plan(planner: Planner, energies: list[int], count: int) -> None:
     orders = [order(number, Priority.NORMAL, 10) for number in range(count)]
     drones = [drone(number, float(energy_wh)) for number, energy_wh in enumerate(energies)]
     kept = list(drop_dominated(sorted(drones, key=energy_rank), count))
@@ -95,5 +95,5 @@ def test_a_dominated_drone_makes_no_plan_better(planner: Planner, energies: list
     waiting = WaitingOrders()
     for each in orders:
         waiting.add(each, LIGHT.name, begun=False)
-    alone = sum(plan([each]) for each in drones)  # how many of them can fly one of these orders at all
+    alone = sum(plan([each]) for each in drones)  # the drones that can fly one of these orders at all
     assert plan(drones) == plan(kept) == min(count, alone)

@@ -1,4 +1,4 @@
-"""The row of waiting orders always answers as a plain sort of all of them would."""
+"""The queue of waiting orders always answers like a plain sort of all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ steps = st.lists(
 
 
 @given(steps, st.integers(0, 2500), st.integers(0, 15))
-def test_the_most_urgent_orders_of_a_lane_come_first_whatever_came_and_went(
+def test_the_most_urgent_orders_of_a_lane_come_first_after_any_changes(
     script: list[tuple[str, int, str, Priority, int, bool]], now_s: int, most: int
 ) -> None:
     waiting = WaitingOrders()

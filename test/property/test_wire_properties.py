@@ -1,4 +1,4 @@
-"""The door, the leader and the drone judge the same numbers: an admitted order survives its way through messages."""
+"""Intake, leader and drone judge the same numbers: an admitted order survives conversion to messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEW_ID = "123e4567-e89b-42d3-a456-426614174000"
 
 
 def numbers(least: float, most: float) -> st.SearchStrategy[Any]:
-    """Numbers around both bounds, tiny ones, and those that single precision cannot tell apart."""
+    """Return a strategy for numbers near both bounds, tiny ones, and ones that are equal in single precision."""
     near = st.sampled_from([least, most, 0.0, -0.0, 5e-324, 1e-46, 7e-46, 1e-45, 1.401298464324817e-45, 1e-38])
     nudged = st.tuples(near, st.floats(-1e-4, 1e-4)).map(sum)
     return near | nudged | st.floats(least, most) | st.integers(int(least), int(most))
@@ -67,7 +67,7 @@ def test_the_drone_gets_the_order_that_was_admitted(document: dict[str, Any]) ->
 
 
 @given(documents)
-def test_the_service_takes_the_order_for_the_one_that_came_over_http(document: dict[str, Any]) -> None:
+def test_the_service_recognises_an_order_submitted_over_http(document: dict[str, Any]) -> None:
     order = admitted(document)
 
     goal = over_the_wire(order)
@@ -77,7 +77,7 @@ def test_the_service_takes_the_order_for_the_one_that_came_over_http(document: d
 
 
 @given(st.floats(0.0, 1.0, exclude_min=True) | st.floats(0.5, 30.0), st.floats(-1e-6, 1e-6))
-def test_a_weight_that_the_class_can_carry_is_one_that_the_drone_can_carry(max_kg: float, nudge: float) -> None:
+def test_a_weight_that_the_class_can_carry_is_accepted_by_the_drone(max_kg: float, nudge: float) -> None:
     fleet = replace(FLEET, classes=(replace(FLEET.classes[0], max_payload_kg=max_kg),), no_fly_zones=())
     depot = {"lat": fleet.depot.lat_deg, "lon": fleet.depot.lon_deg}
     order = admitted({"order_id": "o-1", "destination": depot, "package_weight_kg": max_kg + nudge})
@@ -92,7 +92,7 @@ def test_a_weight_that_the_class_can_carry_is_one_that_the_drone_can_carry(max_k
 
 
 @given(st.floats(width=32) | st.floats())
-def test_rounding_gives_the_shortest_decimal_of_the_single(value: float) -> None:
+def test_rounding_gives_the_shortest_decimal_of_the_single_precision_value(value: float) -> None:
     with np.errstate(over="ignore"):
         expected = float(str(np.float32(value)))
     rounded = rounded_to_float32(value)

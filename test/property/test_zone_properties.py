@@ -1,4 +1,4 @@
-"""Zones are judged as exact geometry (GEOS, by shapely) judges them, and the same by the core and by the planner."""
+"""Core and planner judge zones alike, and as exact geometry does (GEOS, through shapely)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from drone_orchestrator.planning.feasibility import feasible
 from drone_orchestrator.planning.legs import measure
 from drone_orchestrator.planning.zones import any_triangle_meets, any_way_meets
 
-# Whole numbers of a coarse grid: ways that touch, run along edges and end on corners are common, and exact.
+# Integers on a coarse grid: paths that touch, run along edges and end on corners are common, and exact.
 grid = st.integers(-6, 6).map(float)
 places = st.tuples(grid, grid)
 rings = st.lists(places, min_size=3, max_size=7)
 
 
 class Plane(Airspace):
-    """An airspace whose plane is that of the numbers: an eighth of a degree is a step of the grid, and exact."""
+    """An airspace whose plane is the grid: one step is an eighth of a degree, exactly."""
 
     def place(self, point: GeoPoint) -> Place:
         return point.lon_deg * 8.0, point.lat_deg * 8.0
@@ -37,8 +37,8 @@ def plane_of(corners: list[Place]) -> Plane:
 
 
 @given(rings)
-def test_a_polygon_is_a_zone_if_it_is_a_simple_one(corners: list[Place]) -> None:
-    # GEOS does not mind a corner that is said twice; we do.
+def test_only_a_simple_polygon_is_a_zone(corners: list[Place]) -> None:
+    # GEOS accepts a repeated corner; we do not.
     assume(all(p != q for p, q in zip(corners, [*corners[1:], corners[0]], strict=True)))
     try:
         plane_of(corners)
@@ -50,7 +50,7 @@ def test_a_polygon_is_a_zone_if_it_is_a_simple_one(corners: list[Place]) -> None
 
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:
-    """Few rings are simple. Those whose corners are sorted around a point mostly are."""
+    """Draw a simple ring: few are, but most of those whose corners are sorted around a point."""
     corners = draw(st.lists(places, min_size=3, max_size=7, unique=True))
     middle = draw(places)
     corners.sort(key=lambda corner: (math.atan2(corner[1] - middle[1], corner[0] - middle[0]), corner))
@@ -62,7 +62,7 @@ def shapes(draw: st.DrawFn) -> Shape:
 
 
 @given(shapes(), st.lists(st.tuples(places, places), min_size=1, max_size=20))
-def test_a_way_meets_a_zone_where_it_has_a_point_in_common(shape: Shape, ways: list[tuple[Place, Place]]) -> None:
+def test_a_path_meets_a_zone_if_they_share_a_point(shape: Shape, ways: list[tuple[Place, Place]]) -> None:
     polygon = Polygon(shape.corners)
     exact = [bool((Point(a) if a == b else LineString([a, b])).intersects(polygon)) for a, b in ways]
     plane = plane_of(list(shape.corners))
@@ -73,9 +73,9 @@ def test_a_way_meets_a_zone_where_it_has_a_point_in_common(shape: Shape, ways: l
 
 
 @given(shapes(), st.lists(st.tuples(places, places), min_size=1, max_size=20))
-def test_a_triangle_meets_a_zone_where_it_has_a_point_in_common(shape: Shape, pairs: list[tuple[Place, Place]]) -> None:
+def test_a_triangle_meets_a_zone_if_they_share_a_point(shape: Shape, pairs: list[tuple[Place, Place]]) -> None:
     polygon, depot = Polygon(shape.corners), (0.0, 0.0)
-    # The side from the depot to the pickup is the order's own way, judged before.
+    # The side from the depot to the pickup is part of the order's own path, judged before.
     judged = [(a, b) for a, b in pairs if not (Point(b) if b == depot else LineString([depot, b])).intersects(polygon)]
     assume(judged)
     exact = []
@@ -111,7 +111,7 @@ def missions(draw: st.DrawFn) -> tuple[tuple[NoFlyZone, ...], list[DroneReport],
 
 
 @given(missions())
-def test_the_mask_is_what_one_pair_alone_says(
+def test_the_mask_agrees_with_each_pair_judged_alone(
     mission: tuple[tuple[NoFlyZone, ...], list[DroneReport], list[Order]],
 ) -> None:
     zones, drones, orders = mission
@@ -132,7 +132,7 @@ def test_the_mask_is_what_one_pair_alone_says(
 
     expected = [[bool(without[i, j]) and clear(d, o) for j, o in enumerate(orders)] for i, d in enumerate(drones)]
     assert mask.tolist() == expected
-    # A drone at the depot is barred only from what is refused at the door: no order waits forever.
+    # A drone at the depot is barred only from orders that intake refuses, so no order waits forever.
     assert mask[0].tolist() == [
         bool(without[0, j]) and blocked_way(fleet, order) is None for j, order in enumerate(orders)
     ]

@@ -38,7 +38,7 @@ SUITE_SEEDS = range(80)
 
 @dataclass(frozen=True)
 class Catch:
-    """Hunt of one mutant, up to the first seed that breaks what it attacks; that seed counts among ``seeds``.
+    """The hunt of one mutant, up to and including the first seed that breaks what it attacks.
 
     ``broken`` are all invariants and judges that this seed breaks. Without a catch ``text`` says why, and
     ``broken`` is empty.
@@ -58,7 +58,7 @@ class Catch:
 def hunt(name: str, bound: int = BOUND) -> Catch:
     """Play seeds with the mutant alive, from 0 on, until the invariant that it attacks is broken.
 
-    An exception in the core is no catch: it shows that the mutant cannot live, not that anybody would notice it.
+    An exception in the core is no catch: it shows that the mutant crashes, not that an invariant would notice it.
     """
     mutant = MUTANTS[name]
     bound = min(bound, JUDGE_BOUND) if mutant.invariant in JUDGES else bound
@@ -67,7 +67,7 @@ def hunt(name: str, bound: int = BOUND) -> Catch:
             result = run_seed(seed, mutant.profile)
         died = next((problem for problem in result.problems if " defect: " in problem), None)
         if died is not None:
-            return Catch(name, mutant.invariant, seed + 1, (), f"no mutant but an exception: {died}")
+            return Catch(name, mutant.invariant, seed + 1, (), f"an exception, not a broken invariant: {died}")
         broken = tuple(invariant for invariant, count in (result.invariants | result.judges).items() if count)
         if mutant.invariant in broken:
             text = next((p for p in result.problems if p.startswith(mutant.invariant)), result.problems[0])
@@ -87,11 +87,11 @@ def hunt_all(
     done: Callable[[Catch], None] = lambda catch: None,
     known: Sequence[int] = (),
 ) -> tuple[list[Catch], list[SeedResult]]:
-    """Hunt mutants in ``jobs`` processes, then play the same seeds without any. Return the catches, and what fails.
+    """Hunt mutants in ``jobs`` processes, then play the same seeds without any. Return catches and failing seeds.
 
     The intense seeds ``known`` are left out of the second part, because the suite plays them anyway.
     """
-    # Spawned, not forked: a fork would copy the locks of other threads in whatever state they are.
+    # Spawned, not forked: a fork would copy locks that other threads hold.
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         catches = []
         for future in [pool.submit(hunt, name, bound) for name in names]:
@@ -108,7 +108,7 @@ def hunt_all(
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(MUTANTS)), metavar="[MUTANT]...")
-@click.option("--seeds", type=click.IntRange(1), default=BOUND, show_default=True, help="How many one may survive.")
+@click.option("--seeds", type=click.IntRange(1), default=BOUND, show_default=True, help="Seeds that one may survive.")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, help="Processes.  [default: all cores]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def main(names: tuple[str, ...], seeds: int, jobs: int, as_json: bool) -> None:

@@ -31,7 +31,7 @@ SRC = Path(__file__).parents[2] / "src"
 STANDARD_SEEDS = range(0, 20)
 CALM_SEEDS = range(0, 20)
 INTENSE_SEEDS = SUITE_SEEDS
-#: numpy without the instruction sets that only some processors have, where its results may have other last bits.
+#: Keeps numpy from instruction sets that only some processors have and that can change the last bits of a result.
 PLAIN_PROCESSOR = {
     "NPY_DISABLE_CPU_FEATURES": "FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
 }
@@ -66,7 +66,7 @@ def test_every_kind_of_fault_has_struck_in_a_hundred_seeds(hundred):
     assert min(hundred.faults[kind] for kind in FAULTS) >= 10
 
 
-def test_without_faults_every_order_that_nobody_takes_back_and_that_has_time_is_delivered():
+def test_without_faults_cancellations_and_deadlines_every_order_is_delivered():
     result = World(1, replace(CALM, cancel_share=0.0, deadline_share=0.0)).run()
     assert result.ok, result.problems
     assert result.ended == {"DELIVERED": CALM.orders}
@@ -102,7 +102,7 @@ def test_the_same_seed_is_the_same_run_in_another_process_and_on_another_process
     assert there.stdout.split() == [here.trace_hash, str(here.events)]
 
 
-def test_orders_that_have_ended_leave_the_store_for_the_archive_as_they_ended():
+def test_only_ended_orders_are_archived():
     seed = next(seed for seed in range(100) if World(seed, STANDARD).environment.conditions.retention_s is not None)
     world = World(seed, STANDARD)
     result = world.run()
@@ -112,7 +112,7 @@ def test_orders_that_have_ended_leave_the_store_for_the_archive_as_they_ended():
     assert all(order.saga.status.is_terminal for order in archived)
 
 
-def test_another_seed_is_another_run():
+def test_another_seed_gives_another_run():
     hashes = {World(seed, INTENSE).run().trace_hash for seed in (1, 2, 3)}
     assert len(hashes) == 3
 
@@ -166,7 +166,7 @@ def _json(arguments: list[str]) -> tuple[int, dict[str, object]]:
     return done.exit_code, json.loads(done.stdout.splitlines()[-1])
 
 
-def test_who_is_free_as_noted_change_by_change_is_what_a_look_at_every_drone_finds(monkeypatch):
+def test_free_drones_tracked_by_changes_equal_a_scan_of_all_drones(monkeypatch):
     lanes, rounds = Roster.lanes, 0
 
     def noted(roster):

@@ -1,4 +1,4 @@
-"""Asks a real SDF parser, libsdformat by way of Gazebo's command line, what it thinks of a file."""
+"""Validates a file with a real SDF parser: libsdformat, through Gazebo's command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 def complaints(path: Path) -> str:
-    """Return what the parser has against the SDF file at ``path``, empty if valid. Skip the test without a parser."""
+    """Return the parser's complaints about the SDF file at ``path``, empty if valid. Skip the test without a parser."""
     tool = _tool()
     if not tool:
         pytest.skip("no SDF parser: neither `gz sdf` nor `ign sdf` is installed")

@@ -1,6 +1,6 @@
-"""Checks the structure of SDF without a parser of SDF: the part of version 1.9 that our generator and launch file use.
+"""Checks the structure of SDF without an SDF parser: the part of version 1.9 that our generator and launch file use.
 
-An element or attribute outside that part is a fault here even if SDF allows it: describe it in ``ELEMENTS`` first.
+An element or attribute outside that part is a fault even if SDF allows it: describe it in ``ELEMENTS`` first.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def faults(sdf: str) -> list[str]:
 
 
 def _faults(element: ElementTree.Element, path: str, parent: str) -> Iterator[str]:
-    if element.tag == "plugin":  # what is inside is the plugin's own
+    if element.tag == "plugin":  # its content is defined by the plugin
         yield from _attribute_faults(element, path, {"name", "filename"})
     elif element.tag in ELEMENTS:
         rules = ELEMENTS[element.tag].split()

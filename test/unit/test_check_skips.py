@@ -1,4 +1,4 @@
-"""CI accepts a skipped test only for a reason that the system cannot help (tools/check_skips.py)."""
+"""CI accepts a skipped test only for a reason that the operating system explains (tools/check_skips.py)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_only_an_allowed_reason_lets_a_skipped_test_pass(
     ("release", "reasons"),
     [("bookworm", ["launch_pytest"]), ("trixie", ["launch_pytest", "no SDF parser"])],
 )
-def test_a_missing_sdf_parser_is_excused_only_where_no_package_brings_one(
+def test_a_missing_sdf_parser_is_excused_only_on_systems_without_a_package_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, reasons: list[str]
 ) -> None:
     (tmp_path / "os-release").write_text(f"VERSION_CODENAME={release}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Generated pages are up to date, links lead somewhere, and commands that the documentation shows are commands."""
+"""Generated pages are up to date, links have a target, and documented commands exist."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from drone_orchestrator.cli.main import fleetctl
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md"))
-#: What ends a command in a line of a shell.
+#: Ends a command within a shell line.
 _ENDS = frozenset({"|", "||", "&&", "&", ";", ">", ">>", "<", "2>&1", ")"})
 
 
-def test_generated_pages_follow_the_code() -> None:
+def test_generated_pages_are_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "tools" / "generate_docs.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,7 +31,7 @@ def test_generated_pages_follow_the_code() -> None:
 
 
 def without_code(text: str) -> str:
-    """The text alone: what stands in a block or a span of code is no link and no heading."""
+    """Return the text without blocks and spans of code, which hold neither links nor headings."""
     text = re.sub(r"^ *(```|~~~).*?^ *\1 *$", "", text, flags=re.M | re.S)
     return re.sub(r"`[^`\n]*`", lambda span: span.group().replace("](", "] ("), text)
 
@@ -51,19 +51,19 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(<?([^)\s>]+)", without_code(page.read_text(encoding="utf-8"))):
         if target.startswith(("http:", "https:", "mailto:")):
             continue
         name, _, anchor = target.partition("#")
         path = (page.parent / name).resolve() if name else page
         assert path.exists(), f"{page.name}: {target}"
-        assert path.is_relative_to(ROOT), f"{page.name}: {target} leads out of the project"
+        assert path.is_relative_to(ROOT), f"{page.name}: {target} leads outside the project"
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path), f"{page.name}: {target}: {path.name} has {sorted(anchors(path))}"
 
 
-def test_every_page_is_on_the_map() -> None:
+def test_every_page_is_reachable_from_the_index() -> None:
     linked = re.findall(r"\]\(([^)#\s]+)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
     reached = {(ROOT / "docs" / target).resolve() for target in linked if not target.startswith("http")}
     pages = {page for page in PAGES if page.parent != ROOT and page.name != "index.md" and "adr" not in page.parts}
@@ -71,7 +71,7 @@ def test_every_page_is_on_the_map() -> None:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The arguments of each ``fleetctl`` in the blocks of code, and in spans that are whole commands."""
+    """Return the arguments of each ``fleetctl`` in code blocks, and in spans that are whole commands."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^ *```(?:bash|sh|console|shell)\n(.*?)^ *```", text, flags=re.M | re.S)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
@@ -90,7 +90,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def parse(words: list[str]) -> None:
-    """Raise what ``fleetctl`` would say of these arguments, without doing anything."""
+    """Raise the error that ``fleetctl`` would give for these arguments, without running anything."""
     command: click.Command = fleetctl
     context, parent = None, None
     while isinstance(command, click.Group):
@@ -106,7 +106,7 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_that_are_shown_are_commands(page: Path) -> None:
+def test_documented_commands_exist(page: Path) -> None:
     for words in commands(page):
         if not words or words[0] in ("--help", "--version"):
             continue
@@ -120,7 +120,7 @@ def test_commands_that_are_shown_are_commands(page: Path) -> None:
             pytest.fail(f"{page.name}: fleetctl {' '.join(words)}: {error.format_message()}")
 
 
-def test_a_wrong_command_would_be_noticed(tmp_path: Path) -> None:
+def test_a_wrong_command_is_detected(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```bash\nsudo fleetctl order show X --jsn | head\n```\nand `fleetctl ordr list`\n")
     assert commands(page) == [["order", "show", "X", "--jsn"], ["ordr", "list"]]
@@ -129,7 +129,7 @@ def test_a_wrong_command_would_be_noticed(tmp_path: Path) -> None:
             parse(words)
 
 
-def test_a_link_to_a_heading_that_is_not_there_would_be_noticed(tmp_path: Path) -> None:
+def test_a_link_to_a_missing_heading_is_detected(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text('# One `code` & two\n## Twice\n## Twice\n<a name="three"></a>\n```\n# no heading\n```\n')
     assert anchors(page) == {"one-code--two", "twice", "twice-1", "three"}
@@ -141,7 +141,7 @@ def named_functions(page: str) -> list[tuple[str, str]]:
     return re.findall(r"`([\w/]+\.py)`(?: \||,) `([\w.]+)`", text)
 
 
-def test_the_journeys_name_functions_that_exist() -> None:
+def test_the_journeys_page_names_existing_functions() -> None:
     found = named_functions("journeys.md")
     assert len(found) > 30
     for file, name in found:

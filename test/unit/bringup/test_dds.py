@@ -1,4 +1,4 @@
-"""The environment in which a local fleet's DDS runs."""
+"""The environment variables that set up DDS for a local fleet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from drone_orchestrator.bringup import dds
 def test_fast_dds_gets_a_profile_with_loopback_udp_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
     environment = dds.loopback()
-    # LOCALHOST would bring shared memory back in, in spite of the profile.
+    # LOCALHOST would enable shared memory again, despite the profile.
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SYSTEM_DEFAULT"
     files = {environment[variable] for variable in dds.PROFILE_VARIABLES}
     root = ElementTree.parse(files.pop()).getroot()
@@ -23,6 +23,6 @@ def test_fast_dds_gets_a_profile_with_loopback_udp_and_nothing_else(monkeypatch:
     assert [each.text for each in root.iter(f"{name}useBuiltinTransports")] == ["false"]
 
 
-def test_another_rmw_is_kept_to_the_loopback_in_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_rmw_is_limited_to_the_loopback_by_the_discovery_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
     assert dds.loopback() == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

@@ -1,4 +1,4 @@
-"""The fleet's file: what its lanes get, and that every mistake in it is one line that names the field."""
+"""The fleet description: the bounds of its lanes, and a one-line error that names the field for every mistake."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, **lane: Any) -> Path:
-    """The packaged fleet with the class ``courier`` changed so; a field that is ``None`` is left out."""
+    """Write the packaged fleet with these fields of the class ``courier``; a field that is ``None`` is left out."""
     document = yaml.safe_load(default_fleet_config().read_text(encoding="utf-8"))
     courier = {**document["drone_classes"]["courier"], **lane}
     document["drone_classes"]["courier"] = {name: value for name, value in courier.items() if value is not None}
@@ -38,7 +38,7 @@ def test_a_lane_has_the_bounds_that_the_file_gives_it(path: Path) -> None:
     assert isinstance(courier.max_waiting, int)
 
 
-def test_a_lane_without_bounds_has_the_usual_ones(path: Path) -> None:
+def test_a_lane_without_bounds_has_the_default_ones(path: Path) -> None:
     courier = load(write(path, **dict.fromkeys(LANE))).classes[0]
 
     assert (courier.max_waiting, courier.max_in_flight, courier.intake_burst) == (1000, 1000, 400)
@@ -68,7 +68,7 @@ def test_a_class_may_lend_none_or_all_of_its_drones(path: Path) -> None:
         ("max_wating", 5),
     ],
 )
-def test_a_bound_that_cannot_be_is_named(path: Path, field: str, value: Any) -> None:
+def test_an_invalid_bound_is_named(path: Path, field: str, value: Any) -> None:
     with pytest.raises(FileRefused) as caught:
         load(write(path, **{field: value}))
 
@@ -87,13 +87,13 @@ def write_zones(path: Path, zones: Any) -> Path:
     return path
 
 
-def test_what_is_saved_is_what_is_loaded(path: Path) -> None:
+def test_a_saved_fleet_is_loaded_equal(path: Path) -> None:
     fleet = load()
     assert load(save(path, fleet)) == fleet
     assert pattern(path) == tuple(each.name for each in fleet.classes)
 
 
-def test_zones_are_those_of_the_file(path: Path) -> None:
+def test_zones_are_read_from_the_file(path: Path) -> None:
     (zone,) = load(write_zones(path, {"parade": SQUARE})).no_fly_zones
 
     assert (zone.name, len(zone.corners), zone.corners[1]) == ("parade", 4, GeoPoint(37.8, -122.3))
@@ -113,7 +113,7 @@ def test_zones_are_those_of_the_file(path: Path) -> None:
         ({"the parade": SQUARE}, "no_fly_zones.the parade: a zone's name must be"),
     ],
 )
-def test_what_is_no_zone_is_named(path: Path, zones: Any, text: str) -> None:
+def test_an_invalid_zone_is_named(path: Path, zones: Any, text: str) -> None:
     with pytest.raises(FileRefused) as caught:
         load(write_zones(path, zones))
 
@@ -121,7 +121,7 @@ def test_what_is_no_zone_is_named(path: Path, zones: Any, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_example_of_the_documentation_is_a_fleet(path: Path) -> None:
+def test_the_documented_example_is_a_valid_fleet(path: Path) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "howto" / "fleet_description.md").read_text(encoding="utf-8")
     path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
     assert (load(path).region, pattern(path)) == ("suva", ("courier",))
@@ -140,7 +140,7 @@ def test_a_closed_ring_is_the_polygon_without_its_last_corner(path: Path, east: 
     assert zones[0] == zones[1]
 
 
-def test_a_misplaced_zone_is_warned_of(path: Path) -> None:
+def test_a_misplaced_zone_gives_a_warning(path: Path) -> None:
     west = [{**corner, "lon_deg": corner["lon_deg"] - 1.0} for corner in SQUARE]
     fleet = load(write_zones(path, {"near": SQUARE, "parade": west}))
     [caution] = cautions(fleet)

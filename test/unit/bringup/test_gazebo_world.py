@@ -1,4 +1,4 @@
-"""Gazebo's world, models and bridge: valid SDF, able to fly, and of one mind with the nodes about topics."""
+"""Gazebo's world, models and bridge: valid SDF, able to fly, and with the same topics as the nodes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def controller(drone: ElementTree.Element) -> ElementTree.Element:
     return found
 
 
-def test_the_files_are_what_the_generator_writes() -> None:
+def test_the_files_match_the_generator() -> None:
     written = generator().files()
     assert {path for path in written if path.suffix == ".sdf"} == set(SDF)
     for path, text in written.items():
@@ -72,7 +72,7 @@ def test_the_files_are_what_the_generator_writes() -> None:
 # --- valid SDF --------------------------------------------------------------------------------------------------------
 
 
-def of_the_launch_file() -> dict[str, str]:
+def generated_by_the_launch_file() -> dict[str, str]:
     return {
         "drone": gazebo.model_for("drone_7", "courier", gazebo.default_models()),
         "world": gazebo.world_for(LONDON, gazebo.default_world().read_text(), "town.sdf"),
@@ -80,24 +80,24 @@ def of_the_launch_file() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", SDF, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_file_is_sound(path: Path) -> None:
+def test_every_file_has_a_valid_structure(path: Path) -> None:
     assert faults(path.read_text(encoding="utf-8")) == []
 
 
-def test_what_the_launch_file_makes_of_them_is_sound() -> None:
-    for text in of_the_launch_file().values():
+def test_what_the_launch_file_generates_has_a_valid_structure() -> None:
+    for text in generated_by_the_launch_file().values():
         assert faults(text) == []
 
 
 @pytest.mark.parametrize("path", SDF, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_real_parser_takes_every_file(path: Path) -> None:
+def test_a_real_parser_accepts_every_file(path: Path) -> None:
     assert complaints(path) == ""
 
 
 @pytest.mark.parametrize("name", ["drone", "world"])
-def test_a_real_parser_takes_what_the_launch_file_makes_of_them(tmp_path: Path, name: str) -> None:
+def test_a_real_parser_accepts_what_the_launch_file_generates(tmp_path: Path, name: str) -> None:
     written = tmp_path / f"{name}.sdf"
-    written.write_text(of_the_launch_file()[name], encoding="utf-8")
+    written.write_text(generated_by_the_launch_file()[name], encoding="utf-8")
     assert complaints(written) == ""
 
 
@@ -121,7 +121,7 @@ def test_a_broken_copy_is_refused(path: str, sound: str, broken: str, says: str)
 def test_a_real_parser_refuses_a_broken_copy(tmp_path: Path, path: str, sound: str, broken: str, says: str) -> None:
     copy = tmp_path / "copy.sdf"
     copy.write_text((GAZEBO / path).read_text(encoding="utf-8").replace(sound, broken, 1), encoding="utf-8")
-    assert complaints(copy) != "", f"but the check of the structure says: {says}"
+    assert complaints(copy) != "", f"but the structure check says: {says}"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_real_parser_refuses_a_broken_copy(tmp_path: Path, path: str, sound: s
         ('<sdf version="1.9">', '<sdf version="2.0">', "must not be '2.0'"),
     ],
 )
-def test_the_check_of_the_structure_finds(sound: str, broken: str, says: str) -> None:
+def test_the_structure_check_finds_every_mistake(sound: str, broken: str, says: str) -> None:
     text = (GAZEBO / "models" / "courier" / "model.sdf").read_text(encoding="utf-8")
     assert sound in text
     assert says in "\n".join(faults(text.replace(sound, broken, 1)))
@@ -161,7 +161,7 @@ def test_a_quadrotor_can_hover_and_has_thrust_to_spare_with_its_heaviest_package
 
 
 @pytest.mark.parametrize("drone_class", CLASSES, ids=lambda each: each.name)
-def test_inertias_are_those_of_bodies_that_can_exist(drone_class: DroneClass) -> None:
+def test_inertias_are_physically_possible(drone_class: DroneClass) -> None:
     for inertia in model(drone_class).iterfind("link/inertial/inertia"):
         moments = sorted(number(inertia, axis) for axis in ("ixx", "iyy", "izz"))
         assert moments[0] > 0.0
@@ -169,7 +169,7 @@ def test_inertias_are_those_of_bodies_that_can_exist(drone_class: DroneClass) ->
 
 
 @pytest.mark.parametrize("drone_class", CLASSES, ids=lambda each: each.name)
-def test_controller_and_motors_agree(drone_class: DroneClass) -> None:
+def test_the_controller_agrees_with_the_motors(drone_class: DroneClass) -> None:
     drone = model(drone_class)
     turning = {"cw": "-1", "ccw": "1"}
     rotors = list(controller(drone).iterfind("rotorConfiguration/rotor"))
@@ -183,7 +183,7 @@ def test_controller_and_motors_agree(drone_class: DroneClass) -> None:
         east, north = map(float, (link.findtext("pose") or "").split()[:2])
         for axis, lever in enumerate((east, north, float(rotor.findtext("direction") or ""))):
             torque[axis] += lever
-    assert torque == pytest.approx([0.0, 0.0, 0.0], abs=1e-6), "equal thrusts turn it nowhere"
+    assert torque == pytest.approx([0.0, 0.0, 0.0], abs=1e-6), "equal thrusts do not turn it"
     fastest = min(map(float, (controller(drone).findtext("maximumLinearVelocity") or "").split()))
     assert fastest > drone_class.cruise_speed_mps
 
@@ -204,7 +204,7 @@ def test_a_model_stands_on_the_ground_at_height_0() -> None:
 # --- the world --------------------------------------------------------------------------------------------------------
 
 
-def test_the_world_has_what_flying_in_it_needs() -> None:
+def test_the_world_has_everything_that_flying_needs() -> None:
     world = ElementTree.parse(gazebo.default_world()).getroot().find("world")
     assert world is not None
     systems = {each.get("name", "").rsplit("::", 1)[-1] for each in world.iterfind("plugin")}
@@ -215,7 +215,7 @@ def test_the_world_has_what_flying_in_it_needs() -> None:
     assert (place.findtext("world_frame_orientation"), number(place, "heading_deg")) == ("ENU", 0.0)
 
 
-def test_nothing_of_the_town_is_in_the_way() -> None:
+def test_no_building_is_in_the_way() -> None:
     tool = generator()
     lowest_cruise_m = min(each.cruise_altitude_m for each in CLASSES)
     for east, north, length, width, height in tool.HOUSES:
@@ -226,7 +226,7 @@ def test_nothing_of_the_town_is_in_the_way() -> None:
         assert abs(e1 - e2) > (l1 + l2) / 2 or abs(n1 - n2) > (w1 + w2) / 2, "houses stand apart"
 
 
-def test_zones_are_seen_and_flown_through() -> None:
+def test_zones_are_visible_but_not_solid() -> None:
     zones = zones_of(gazebo.default_world().read_text())
     assert list(zones) == [each.name for each in FLEET.no_fly_zones] != []
     for zone in zones.values():
@@ -276,7 +276,7 @@ def test_a_world_without_a_name_is_refused() -> None:
 # --- drones -----------------------------------------------------------------------------------------------------------
 
 
-def test_every_drone_has_a_pad_of_its_own_where_it_charges() -> None:
+def test_every_drone_has_its_own_pad_where_it_charges() -> None:
     found = gazebo.pads(25)
     assert found[0] == (0.0, 0.0)
     assert all(math.hypot(*pad) < DEPOT_RADIUS_M for pad in found)
@@ -301,7 +301,7 @@ def test_a_class_without_a_model_is_refused(tmp_path: Path) -> None:
         gazebo.model_for("drone_1", "glider", tmp_path)
 
 
-def test_the_bridge_carries_every_topic_of_every_drone() -> None:
+def test_the_bridge_forwards_every_topic_of_every_drone() -> None:
     entries = gazebo.bridge(["drone_1", "drone_2"])
     assert [each["gz_topic_name"] for each in entries].count("/clock") == 1
     assert len(entries) == 1 + 3 * 2

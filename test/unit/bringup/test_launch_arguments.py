@@ -29,13 +29,13 @@ def calls(tree: ast.AST, function: str) -> list[ast.Call]:
     return [call for call in found if isinstance(call.func, ast.Name) and call.func.id == function]
 
 
-def test_every_file_has_its_arguments_and_every_argument_a_file() -> None:
+def test_every_launch_file_lists_its_arguments_and_every_argument_is_used() -> None:
     assert set(OURS) == set(launch_arguments.FILES)
     assert {name for names in launch_arguments.FILES.values() for name in names} == set(launch_arguments.ARGUMENTS)
 
 
 @pytest.mark.parametrize("file", OURS)
-def test_a_launch_file_says_what_it_starts_and_declares_its_own_arguments(file: str) -> None:
+def test_a_launch_file_shows_its_command_and_declares_its_own_arguments(file: str) -> None:
     tree = ast.parse((LAUNCH / f"{file}.launch.py").read_text(encoding="utf-8"))
     documentation = ast.get_docstring(tree) or ""
     assert f"ros2 launch drone_orchestrator {file}.launch.py" in documentation
@@ -44,7 +44,7 @@ def test_a_launch_file_says_what_it_starts_and_declares_its_own_arguments(file: 
 
 
 @pytest.mark.parametrize("file", OURS)
-def test_a_launch_file_passes_on_all_that_what_it_includes_takes(file: str) -> None:
+def test_a_launch_file_accepts_every_argument_of_the_files_it_includes(file: str) -> None:
     text = (LAUNCH / f"{file}.launch.py").read_text(encoding="utf-8")
     included = [other for other in OURS if other != file and f'"{other}"' in text and "include(" in text]
     single = {"replica"} if "replicas" in launch_arguments.FILES[file] else {"replicas"}
@@ -61,7 +61,7 @@ def test_every_argument_is_described(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", OURS)
-def test_the_defaults_of_a_file_are_a_fleet(file: str) -> None:
+def test_the_defaults_of_a_launch_file_describe_a_fleet(file: str) -> None:
     if file != "rviz":
         assert processes(fleet_options(defaults(file, drone_id="drone_7" if file == "drone" else "")))
 
@@ -87,20 +87,20 @@ def test_a_value_comes_from_the_environment_first(monkeypatch: pytest.MonkeyPatc
         ({"fleet_config": "/nowhere.yaml"}, "/nowhere.yaml: No such file"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(given: dict[str, str], named: str) -> None:
+def test_an_invalid_value_is_refused_in_one_line(given: dict[str, str], named: str) -> None:
     with pytest.raises(ArgumentError, match=named) as refused:
         fleet_options(defaults("fleet", **given))
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_that_holds_no_parameters_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_parameters_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("- just a list\n", encoding="utf-8")
     with pytest.raises(ArgumentError, match=r"params_file: .*mine.yaml:1: must be a mapping, got a list"):
         fleet_options(defaults("fleet", params_file=str(path)))
 
 
-def test_a_drone_on_its_own_is_one_executor_for_it() -> None:
+def test_a_single_drone_gets_one_executor() -> None:
     values = defaults("drone", drone_id="drone_7", drone_class="heavy", flight="mine", namespace="/north/")
     [spec] = [each for each in processes(fleet_options(values)) if each.role == "drones"]
     assert spec.parameters["drone_ids"] == ["drone_7"]
@@ -116,8 +116,8 @@ def test_the_replica_of_a_ground_station_is_named_after_its_host() -> None:
     assert [spec.node_name for spec in specs] == [launch_arguments.host_replica()]
 
 
-def test_a_file_of_parameters_sets_what_nobody_set(tmp_path: Path) -> None:
-    """For every replica, whatever its name; what the launch's arguments say wins."""
+def test_a_parameter_file_sets_what_no_argument_sets(tmp_path: Path) -> None:
+    """It applies to every replica, whatever its name. Launch arguments take precedence."""
     path = tmp_path / "mine.yaml"
     wanted = {"lease_ttl_s": 3.0, "max_attempts": 4, "region": "elsewhere"}
     path.write_text(yaml.safe_dump({"/**/orchestrator": {"ros__parameters": wanted}}), encoding="utf-8")
@@ -130,17 +130,18 @@ def test_a_file_of_parameters_sets_what_nobody_set(tmp_path: Path) -> None:
         assert ["--params-file", str(path)] == spec.arguments()[-2 * len(spec.parameters) - 2 :][:2]
 
 
-def test_settings_left_alone_are_the_nodes_own_defaults() -> None:
-    """Why the plan may leave them out."""
+def test_the_default_settings_are_the_nodes_own_defaults() -> None:
+    """Therefore the plan may leave them out."""
     options = {each.name: each.default for each in dataclasses.fields(FleetOptions)}
-    own = {"region", "etcd_endpoints", "drone_ids", "drone_class", "log_level"}  # always said, the last as --log-level
+    # Always passed, log_level as --log-level.
+    own = {"region", "etcd_endpoints", "drone_ids", "drone_class", "log_level"}
     for name in ("orchestrator", "drone_executor", "order_gateway", "saga_monitor"):
         for param in import_module(f"drone_orchestrator.nodes.{name}.parameters").PARAMETERS:
             if param.name in options and param.name not in own:
                 assert param.default == options[param.name], param.name
 
 
-def test_a_fleet_comes_up_in_the_order_in_which_it_does_not_shut_down() -> None:
+def test_a_fleet_starts_in_the_reverse_order_of_its_shutdown() -> None:
     roles = list(dict.fromkeys(spec.role for spec in processes(FleetOptions())))
     assert roles == list(reversed(STOP_ORDER))
     for spec in processes(FleetOptions()):
@@ -158,13 +159,13 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("page", "file", "rest"), COMMANDS, ids=lambda each: each.strip()[:40])
-def test_a_command_in_the_documentation_names_arguments_that_there_are(page: str, file: str, rest: str) -> None:
+def test_a_documented_launch_command_names_existing_arguments(page: str, file: str, rest: str) -> None:
     assert file in OURS, f"{page}: there is no {file}.launch.py"
     if file in OURS:
         assert set(re.findall(r"(\w+):=", rest)) <= set(launch_arguments.FILES[file]), f"{page}: {file}.launch.py{rest}"
 
 
-def test_a_recording_has_every_topic_but_the_heartbeat() -> None:
+def test_a_recording_has_every_topic_except_the_heartbeat() -> None:
     lines = (LAUNCH.parent / "config" / "bag_topics.txt").read_text(encoding="utf-8").splitlines()
     recorded = re.compile(f"/({'|'.join(line for line in lines if not line.startswith('#'))})$")
     other = {names.REQUEST_CLEARANCE, names.SUBMIT_ORDER, names.CANCEL_ORDER, names.MAP_FRAME}

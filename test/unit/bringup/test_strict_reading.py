@@ -1,4 +1,4 @@
-"""Every mistake in a file that people write is one line with file, line and field."""
+"""Every mistake in a hand-written file gives a one-line error with file, line and field."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_mistake_in_the_fleet_description_is_named(tmp_path: Path, before: str
 
 
 def test_a_zone_that_is_named_twice_is_refused(tmp_path: Path) -> None:
-    """The second would replace the first, and orders would fly through that."""
+    """Otherwise the second would replace the first, and drones would fly through it."""
     zone = PACKAGED[PACKAGED.index("  yerba_buena_island:") : PACKAGED.index("drone_classes:")]
     twice = PACKAGED.replace(zone, zone + zone)
     line = line_of(twice, "yerba_buena_island:") + zone.count("\n")
@@ -140,18 +140,18 @@ def test_a_zone_that_is_named_twice_is_refused(tmp_path: Path) -> None:
         ("x" * ((1 << 20) + 1), "must have at most 1024 KiB"),
     ],
 )
-def test_what_is_no_fleet_description_at_all_is_named(tmp_path: Path, text: str | bytes, says: str) -> None:
+def test_a_file_that_is_no_fleet_description_is_refused(tmp_path: Path, text: str | bytes, says: str) -> None:
     assert says in refusal(text, tmp_path)
 
 
-def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
+def test_a_folder_or_a_missing_file_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing.yaml"):
         with pytest.raises(FileRefused, match=f"^{path}: "):
             fleet_config.load(path)
 
 
-def test_what_editors_write_is_read(tmp_path: Path) -> None:
-    """A byte order mark, line ends of Windows, numbers without a point, text in quotes."""
+def test_output_of_common_editors_is_read(tmp_path: Path) -> None:
+    """A byte order mark, Windows line ends, numbers without a decimal point, quoted text."""
     path = tmp_path / "fleet.yaml"
     text = PACKAGED.replace("8000.0", "8e3").replace("san_francisco", '"no"').replace("\n", "\r\n")
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
@@ -169,7 +169,7 @@ def test_what_editors_write_is_read(tmp_path: Path) -> None:
         ("pattern: [[courier]]", "pattern[0]: must be a text, got a list"),
     ],
 )
-def test_a_pattern_that_cannot_be_flown_is_named(tmp_path: Path, given_: str, says: str) -> None:
+def test_an_invalid_pattern_is_named(tmp_path: Path, given_: str, says: str) -> None:
     lines = [line for line in PACKAGED.splitlines() if not line.startswith("pattern")]
     path = tmp_path / "fleet.yaml"
     path.write_text("\n".join([*lines, given_]), encoding="utf-8")
@@ -195,7 +195,7 @@ def test_a_pattern_that_cannot_be_flown_is_named(tmp_path: Path, given_: str, sa
         ("/**/orchestrator:\n  ros__parameters:\n    a: yes", "YAML readers differ on yes (true or false"),
     ],
 )
-def test_a_mistake_in_a_file_of_parameters_is_named(tmp_path: Path, text: str, says: str) -> None:
+def test_a_mistake_in_a_parameter_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError) as caught:
@@ -203,7 +203,7 @@ def test_a_mistake_in_a_file_of_parameters_is_named(tmp_path: Path, text: str, s
     assert says in str(caught.value)
 
 
-def test_other_nodes_parameters_are_their_own_business(tmp_path: Path) -> None:
+def test_parameters_of_foreign_nodes_are_not_checked(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "/lidar:\n  ros__parameters: {range_max: .inf, on: yes}\n".replace("on:", "spin:"), encoding="utf-8"
@@ -256,7 +256,7 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_valid_json_is_read_as_it_stands(document: object) -> None:
+def test_valid_json_is_read_unchanged(document: object) -> None:
     text = json.dumps(document, indent=1)
     if "\\ud" not in text.lower():
         assert parse_json(text, "f") == document
@@ -267,7 +267,7 @@ noise = st.text(alphabet="ab:-[]{}&*!<>|'\"#\n\t 1.,?%@`~", max_size=60).map(str
 
 
 @given(st.binary(max_size=200) | noise)
-def test_whatever_is_in_a_file_only_a_refusal_of_one_line_comes_out(raw: bytes) -> None:
+def test_any_invalid_content_gives_a_one_line_error(raw: bytes) -> None:
     for parse in (parse_yaml, parse_json):
         try:
             parse(decode(raw, "any"), "any")

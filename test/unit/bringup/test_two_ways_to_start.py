@@ -15,7 +15,7 @@ from drone_orchestrator.bringup.plan import FleetOptions, etcd_settings, process
 from drone_orchestrator.cli import up as up_module
 from drone_orchestrator.cli.commands.up import up
 
-#: Settings that only one of the two has: a launch may start several fleets, and finds its etcd before it is asked for.
+#: Settings that only one of the two has: a launch may start several fleets, and finds its etcd beforehand.
 DIFFERENT = {"etcd_endpoints"}
 
 
@@ -45,7 +45,7 @@ def test_the_history_of_etcd_is_bounded_by_default() -> None:
 
 @pytest.mark.parametrize("module", ["launching", "local_fleet"])
 def test_both_start_etcd_with_these_settings_alone(module: str) -> None:
-    """Read from the source, for launch is not installed everywhere."""
+    """Read the source instead of importing it, because launch is not installed everywhere."""
     tree = ast.parse((Path(local_fleet.__file__).with_name(f"{module}.py")).read_text(encoding="utf-8"))
     calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call)]
     [started] = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "EtcdProcess"]
@@ -53,25 +53,25 @@ def test_both_start_etcd_with_these_settings_alone(module: str) -> None:
     assert not started.args and len(started.keywords) == 1
 
 
-class Asked(Exception):
-    """An etcd was about to be started."""
+class EtcdRequested(Exception):
+    """Raised instead of starting etcd."""
 
 
-def asked(**settings: Any) -> Any:
-    raise Asked(settings)
+def request_etcd(**settings: Any) -> Any:
+    raise EtcdRequested(settings)
 
 
 def test_fleetctl_starts_etcd_with_these_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_fleet, "EtcdProcess", asked)
-    with pytest.raises(Asked) as caught, local_fleet.LocalFleet(by_fleetctl()):
-        raise AssertionError("etcd was not asked for")
+    monkeypatch.setattr(local_fleet, "EtcdProcess", request_etcd)
+    with pytest.raises(EtcdRequested) as caught, local_fleet.LocalFleet(by_fleetctl()):
+        raise AssertionError("etcd was not started")
     assert caught.value.args == (etcd_settings(by_fleetctl()),)
 
 
-def test_a_description_that_is_refused_starts_no_etcd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_invalid_fleet_description_starts_no_etcd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text("region: a\nregion: b\n", encoding="utf-8")
-    monkeypatch.setattr(local_fleet, "EtcdProcess", asked)
+    monkeypatch.setattr(local_fleet, "EtcdProcess", request_etcd)
     options = dataclasses.replace(by_fleetctl(), fleet_config=str(path))
     with pytest.raises(local_fleet.FleetError, match=r"fleet.yaml:2: region"), local_fleet.LocalFleet(options):
         raise AssertionError("the fleet was started")

@@ -1,4 +1,4 @@
-"""The benches' pictures: well-formed, complete, the same for the same data."""
+"""The charts of the benches: well-formed, complete, and identical for identical data."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def _elements(svg: str, name: str) -> list[ElementTree.Element]:
 
 
 @pytest.mark.parametrize("panels", [(DOTS,), (BARS,), (LINES,), (DOTS, BARS, LINES)])
-def test_a_picture_is_svg_with_its_title_and_the_same_for_the_same_data(panels: tuple[charts.Panel, ...]) -> None:
+def test_a_chart_is_svg_with_its_title_and_identical_for_identical_data(panels: tuple[charts.Panel, ...]) -> None:
     svg = charts.draw("What it shows", *panels, note="2 cores")
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     assert "What it shows" in svg
     assert svg == charts.draw("What it shows", *panels, note="2 cores")
 
 
-def test_every_measurement_has_its_dot() -> None:
+def test_every_measurement_has_a_dot() -> None:
     groups = [g for g in _elements(charts.draw("t", DOTS), "g") if (g.get("id") or "").startswith("PathCollection")]
     assert [len(list(g.iter("{http://www.w3.org/2000/svg}use"))) for g in groups] == [3, 1, 0]
 
 
-def test_a_picture_is_saved_in_a_new_folder_or_the_reason_is_one_line(tmp_path: Path) -> None:
+def test_a_chart_is_saved_in_a_new_folder_or_fails_with_one_line(tmp_path: Path) -> None:
     path = tmp_path / "new" / "picture.svg"
     charts.save(path, charts.draw("t", BARS))
     assert path.read_text().startswith("<?xml")

@@ -28,7 +28,7 @@ from drone_orchestrator.core.types import SagaEvent, SagaStatus
         (-5.0, "-5.00 s"),
     ],
 )
-def test_durations_are_for_people(seconds: float, text: str) -> None:
+def test_durations_are_human_readable(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -43,40 +43,40 @@ def test_a_state_lasts_until_the_next_one_and_the_last_until_now() -> None:
     assert lasted_s([], 20.0) == []
 
 
-def test_clocks_of_two_leaders_make_no_negative_span() -> None:
+def test_differing_clocks_of_two_leaders_give_no_negative_duration() -> None:
     assert lasted_s([event(1, 10.0, SagaStatus.PENDING), event(2, 9.0, SagaStatus.ASSIGNED)], 8.0) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
     ("share", "cells"), [(0.0, ""), (1.0, "█" * 16), (0.5, "█" * 8), (1 / 128, "▏"), (7.0, "█" * 16)]
 )
-def test_bars_are_as_long_as_their_share(share: float, cells: str) -> None:
+def test_the_length_of_a_bar_is_its_share(share: float, cells: str) -> None:
     assert bar(share) == cells
 
 
-def test_what_comes_from_outside_can_neither_drive_the_terminal_nor_the_markup() -> None:
+def test_foreign_text_can_neither_control_the_terminal_nor_add_markup() -> None:
     assert printable("a\x1b[31mb\nc\ud800") == "a\\x1b[31mb\\nc\\ud800"
     assert shown("[red]x") == "\\[red]x"
 
 
-def test_a_failure_is_one_line_of_a_bounded_length(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_one_line_of_bounded_length(capsys: pytest.CaptureFixture[str]) -> None:
     Failure("one\ntwo \x1b[2J" + "x" * 10_000).show()
     said = capsys.readouterr().err
     assert said.startswith("fleetctl: one two \\x1b[2J") and len(said) < 500 and said.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-1", "0", "1001", "x", ""])
-def test_a_number_that_is_none_or_out_of_bounds_is_refused(text: str) -> None:
+def test_an_invalid_or_out_of_range_number_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         positive(0.001, 1000).convert(text, None, None)
 
 
-def test_numbers_within_bounds_pass() -> None:
+def test_a_number_in_range_is_accepted() -> None:
     assert positive(0.001, 1000).convert("1e3", None, None) == 1000.0
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
-def test_the_overview_names_commands_that_there_are(name: str) -> None:
+def test_the_overview_names_existing_commands(name: str) -> None:
     done = CliRunner().invoke(fleetctl, [name, "--help"])
     assert done.exit_code == 0, done.output
     assert f"Usage: fleetctl {name}" in done.output

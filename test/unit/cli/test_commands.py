@@ -1,4 +1,4 @@
-"""The commands as declared: their bodies take what they declare, and their help imports nothing that is slow."""
+"""Declarations of commands: bodies take the declared parameters, and help imports nothing slow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 from drone_orchestrator.cli.commands.deferred import body_of
 from drone_orchestrator.cli.main import fleetctl
 
-#: Most of them take longer to import than all that help needs. None may be imported for help.
+#: Must not be imported for help: most of them take longer to import than everything that help needs.
 SLOW = {
     *("drone_interfaces", "etcd3", "fastapi", "google", "grpc", "httpx", "matplotlib", "numpy", "opentelemetry"),
     *("orjson", "prometheus_client", "psutil", "pybreaker", "pydantic", "rclpy", "rich", "scipy", "starlette"),
     *("tenacity", "uvicorn", "yaml"),
     *("asyncio", "concurrent.futures", "multiprocessing", "ssl", "urllib.request", "xml.etree"),
 }
-#: Modules of ours that help may import: the declarations, and plain data that they name.
+#: Our own modules that help may import: the declarations, and plain data that they name.
 OURS = (
     "drone_orchestrator.bringup.leftovers",
     "drone_orchestrator.cli.commands",
@@ -33,7 +33,7 @@ OURS = (
     "drone_orchestrator.core",  # pure, and quick to import
     "drone_orchestrator.simulation.profile",
 )
-#: Run in a process of its own: prints the modules that one command line after the other has imported by its end.
+#: Runs in its own process: prints, after each command line, the modules imported so far.
 PROGRAM = """
 import json, sys
 from click.testing import CliRunner
@@ -46,7 +46,7 @@ for words in json.loads(sys.argv[1]):
 
 
 def commands(group: click.Group = fleetctl, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command of ``fleetctl``, with its names; groups too."""
+    """Yield every command and group of ``fleetctl`` with its names."""
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         assert command is not None
@@ -61,7 +61,7 @@ LEAVES = {names: each for names, each in COMMANDS.items() if not isinstance(each
 
 @pytest.fixture(scope="module")
 def helped() -> dict[tuple[str, ...], tuple[int, str, set[str]]]:
-    """Exit code, output and imported modules of ``fleetctl``, its ``--help`` and ``--version``, each command's help."""
+    """Return exit code, output and imports of ``fleetctl``, its ``--help`` and ``--version``, and every help."""
     lines = [[], ["--help"], ["--version"], *([*names, "--help"] for names in COMMANDS)]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(lines)], capture_output=True, text=True, timeout=60, check=True
@@ -72,7 +72,7 @@ def helped() -> dict[tuple[str, ...], tuple[int, str, set[str]]]:
     }
 
 
-def test_help_is_answered_and_imports_nothing_slow(helped: dict[tuple[str, ...], tuple[int, str, set[str]]]) -> None:
+def test_help_is_shown_and_imports_nothing_slow(helped: dict[tuple[str, ...], tuple[int, str, set[str]]]) -> None:
     for words, (code, said, modules) in helped.items():
         assert (code, "Traceback" in said) == (0 if words else 2, False), (words, said)
         found = {slow for slow in SLOW for module in modules if f"{module}.".startswith(f"{slow}.")}
@@ -88,7 +88,7 @@ def test_help_imports_declarations_only(helped: dict[tuple[str, ...], tuple[int,
 
 
 @pytest.mark.parametrize("names", [names for names in LEAVES if names != ("completion",)], ids=" ".join)
-def test_a_body_takes_what_its_command_declares(names: tuple[str, ...]) -> None:
+def test_the_body_of_a_command_takes_the_declared_parameters(names: tuple[str, ...]) -> None:
     command = LEAVES[names]
     assert command.callback is not None
     declared = {param.name for param in command.params}
@@ -108,7 +108,7 @@ def fleetctl_process(*words: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("words", [(), ("order",), ("bench",)], ids=lambda words: " ".join(["fleetctl", *words]))
-def test_without_a_command_the_help_is_shown_as_it_is(words: tuple[str, ...]) -> None:
+def test_without_a_command_the_same_help_is_shown(words: tuple[str, ...]) -> None:
     code, said, _ = fleetctl_process(*words, "--help")
     assert code == 0 and said.count("\n") > 5
     assert fleetctl_process(*words) == (2, "", said)

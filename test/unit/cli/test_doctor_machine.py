@@ -1,4 +1,4 @@
-"""Each check of the machine, with the trouble that it is for."""
+"""Each check of the machine finds the problem that it is for."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def fleet(domain: str = "42", url: str = "http://127.0.0.1:8080") -> RunningFlee
 
 def bad(finding: Finding, level: str, *says: str) -> None:
     assert finding.level == level, finding
-    assert finding.hint, "it says nothing of what to do"
+    assert finding.hint, "it does not say what to do"
     for text in says:
         assert text in finding.detail, finding
 
 
-def test_a_python_without_wheels() -> None:
+def test_a_python_without_wheels_is_reported() -> None:
     bad(machine.python_version((3, 14)), ERROR, "3.14")
     assert machine.python_version((3, 12)).level == OK
 
@@ -46,7 +46,7 @@ def built(tmp_path: Path, version: str = __version__) -> Path:
     return share
 
 
-def test_interfaces_that_are_not_built_of_another_version_or_outdated(tmp_path: Path) -> None:
+def test_missing_outdated_or_foreign_interfaces_are_reported(tmp_path: Path) -> None:
     bad(machine.interfaces(None, SOURCES), ERROR, "not built")
     share = built(tmp_path)
     assert machine.interfaces(share, SOURCES).level == OK
@@ -63,12 +63,12 @@ def test_the_package_of_messages_has_the_version_of_the_program() -> None:
     assert f"<version>{__version__}</version>" in (SOURCES / "package.xml").read_text()
 
 
-def test_no_etcd_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_etcd_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETCD_BIN", "/nowhere/etcd")
     bad(machine.etcd_binary(), ERROR, "/nowhere/etcd")
 
 
-def test_a_fleet_description_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_invalid_fleet_description_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text("region: [")
     bad(machine.fleet_description(str(path)), ERROR, "fleet.yaml:1: while parsing")
@@ -90,24 +90,24 @@ def test_a_fleet_description_that_cannot_be_read(tmp_path: Path) -> None:
         ({"ROS_LOCALHOST_ONLY": "1"}, WARNING, "other machines"),
     ],
 )
-def test_an_environment_in_which_nobody_is_heard(environment: dict[str, str], level: str, says: str) -> None:
+def test_an_environment_without_discovery_is_reported(environment: dict[str, str], level: str, says: str) -> None:
     bad(machine.ros_domain(environment), level, says)
 
 
-def test_another_domain_than_that_of_the_local_fleet_is_told() -> None:
+def test_a_domain_other_than_the_local_fleets_is_pointed_out() -> None:
     assert machine.ros_domain({}).level == OK
     found = machine.ros_domain({"ROS_DOMAIN_ID": "1"}, [fleet("42")])
     assert (found.level, "42" in found.detail, "ROS_DOMAIN_ID=42" in found.hint) == (OK, True, True)
 
 
-def test_a_folder_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.data_folder(tmp_path / "not" / "there" / "yet").level == OK
     (tmp_path / "file").write_text("")
     bad(machine.data_folder(tmp_path / "file" / "below"), ERROR, "not a folder")
     if os.getuid():
         (tmp_path / "locked").mkdir(mode=0o500)
         bad(machine.data_folder(tmp_path / "locked"), ERROR, "not writable")
-    else:  # root may write anywhere but where the kernel itself says no
+    else:  # root may write anywhere, except where the kernel refuses
         bad(machine.data_folder(Path("/proc/1/fd")), ERROR)
     usage = shutil.disk_usage(tmp_path)
     for free, level in ((1 << 20, ERROR), (500 << 20, WARNING)):
@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.Monkey
         bad(machine.temporary_folder(tmp_path), level, "MiB free")
 
 
-def test_segments_of_shared_memory_that_nobody_uses(tmp_path: Path) -> None:
+def test_unused_segments_of_shared_memory_are_reported(tmp_path: Path) -> None:
     assert machine.shared_memory(tmp_path).level == OK
     for name in ("fastrtps_port7410", "sem.fastrtps_port7410_mutex", "somebody_elses"):
         (tmp_path / name).write_bytes(b"x")
@@ -125,28 +125,28 @@ def test_segments_of_shared_memory_that_nobody_uses(tmp_path: Path) -> None:
     bad(machine.shared_memory(tmp_path / "away"), WARNING)
 
 
-def test_too_few_open_files_allowed() -> None:
+def test_a_low_limit_of_open_files_is_reported() -> None:
     bad(machine.open_files(128), ERROR, "128")
     bad(machine.open_files(512), WARNING, "512")
     assert machine.open_files(1024).level == OK
 
 
-def test_a_port_that_somebody_has() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         found = machine.http_port(port, [])
         bad(found, WARNING, str(port), f"pid {os.getpid()}")
-        assert machine.http_port(port, [fleet(url=f"http://127.0.0.1:{port}")]).level == OK  # it is our own gateway
+        assert machine.http_port(port, [fleet(url=f"http://127.0.0.1:{port}")]).level == OK  # used by our own gateway
     assert machine.http_port(port, []).level == OK
 
 
-def test_no_setpriv(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_setpriv_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     bad(machine.supervision(), WARNING, "not found")
 
 
-def test_loopback_and_local_fleets() -> None:
+def test_loopback_and_local_fleets_are_described() -> None:
     assert machine.loopback().level == OK
     assert machine.local_fleets([fleet()]).detail == f"pid {os.getpid()} at http://127.0.0.1:8080"

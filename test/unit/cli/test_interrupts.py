@@ -1,4 +1,4 @@
-"""The first interrupt asks a command to stop; the second ends it at once, with all that it started and made."""
+"""The first interrupt asks a command to stop; the second kills it, its processes and its temporary files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_interrupt_ends_what_the_first_could_not(tmp_path: Path, second: int) -> None:
+def test_the_second_interrupt_ends_a_command_that_ignores_the_first(tmp_path: Path, second: int) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", STUBBORN]
     with subprocess.Popen(

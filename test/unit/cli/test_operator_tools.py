@@ -1,4 +1,4 @@
-"""Configuration files of rqt and the diagnostic aggregator are valid and name what is really published."""
+"""The configuration of rqt and the diagnostic aggregator is valid and names what is really published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-#: One of every kind of status, as its publisher names it (test/ros/test_diagnostics_topic.py sees them for real).
+#: One status of every kind, as published (test/ros/test_diagnostics_topic.py receives them).
 NAMES = (
     *(f"drone_orchestrator: {what}" for what in ("leader", "etcd", "sagas", "records", "breakers")),
     "drone_orchestrator: lane courier",
@@ -40,21 +40,21 @@ def test_every_status_is_in_exactly_one_group(name: str) -> None:
     assert len([key for key, analyzer in analyzers().items() if takes(analyzer, name)]) == 1
 
 
-def test_every_pattern_is_of_a_status() -> None:
+def test_every_pattern_matches_a_status() -> None:
     for analyzer in analyzers().values():
         assert analyzer["type"] == "diagnostic_aggregator/GenericAnalyzer" and analyzer["path"]
         for part in analyzer["contains"]:
             assert any(part in name for name in NAMES), part
 
 
-def test_no_status_of_the_code_is_left_out() -> None:
-    """The names above are those that the code makes."""
+def test_every_status_in_the_code_is_listed() -> None:
+    """The names above are those in the code."""
     code = "".join((ROOT / "src" / "drone_orchestrator" / source).read_text(encoding="utf-8") for source in SOURCES)
     made = set(re.findall(r'\bStatus\(\s*"(\w+)"', code)) | {"lane", "drone"}
     assert made == {re.split(r" (?!.*:)", name.split(": ")[1])[0] for name in NAMES}
 
 
-def test_the_perspective_starts_what_an_operator_looks_at() -> None:
+def test_the_perspective_starts_the_operators_plugins() -> None:
     document = json.loads((ROOT / "config" / "rqt" / "fleet.perspective").read_text(encoding="utf-8"))
     manager = document["groups"]["pluginmanager"]
     assert set(document) == {"keys", "groups"} and "mainwindow" in document["groups"]

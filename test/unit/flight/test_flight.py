@@ -1,4 +1,4 @@
-"""The kinematic flight model against the planner's formulas and against what a drone can physically do."""
+"""The kinematic flight model agrees with the planner's formulas and with physical limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def place(east_m: float, north_m: float) -> GeoPoint:
 
 
 def fly(flight: KinematicFlight, until: str, dt_s: float = 0.1, limit_s: float = 2000.0) -> float:
-    """Seconds until the state's field ``until`` is true."""
+    """Fly until the field ``until`` of the state is true. Return the seconds that took."""
     passed_s = 0.0
     while not getattr(flight.state, until):
         flight.step(dt_s)
@@ -39,7 +39,7 @@ def run(flight: KinematicFlight, seconds: float, dt_s: float = 0.1) -> None:
         flight.step(dt_s)
 
 
-def test_a_drone_begins_at_the_depot_charged_and_empty() -> None:
+def test_a_drone_starts_at_the_depot_charged_and_empty() -> None:
     state = KinematicFlight(COURIER, DEPOT).state
     assert (state.landed, state.payload_on_board, state.at_target, state.fault) == (True, False, False, "")
     assert state.energy_wh == COURIER.battery_wh
@@ -47,7 +47,7 @@ def test_a_drone_begins_at_the_depot_charged_and_empty() -> None:
 
 
 @pytest.mark.parametrize("distance_m", [300.0, 1000.0, 4000.0])
-def test_a_leg_takes_the_planned_time_and_the_time_to_speed_up(distance_m: float) -> None:
+def test_a_leg_takes_the_planned_time_plus_acceleration(distance_m: float) -> None:
     flight = KinematicFlight(COURIER, DEPOT)
     flight.goto(place(0.6 * distance_m, -0.8 * distance_m))
     planned_s = float(flight_time_s(distance_m, COURIER))
@@ -65,7 +65,7 @@ def test_a_short_leg_never_reaches_cruise_speed() -> None:
 
 
 @pytest.mark.parametrize("dt_s", [0.02, 1.0, 7.0])
-def test_the_length_of_a_step_does_not_matter(dt_s: float) -> None:
+def test_the_result_does_not_depend_on_the_step_length(dt_s: float) -> None:
     flight = KinematicFlight(COURIER, DEPOT)
     flight.goto(place(1000.0, 500.0))
     fine = KinematicFlight(COURIER, DEPOT)
@@ -106,7 +106,7 @@ def test_a_new_target_in_flight_is_reached() -> None:
     assert distance_between_m(flight.state.position, place(0.0, 500.0)) < 0.5
 
 
-def test_heading_is_that_of_the_flight() -> None:
+def test_the_heading_follows_the_flight() -> None:
     flight = KinematicFlight(COURIER, DEPOT)
     flight.goto(place(-1000.0, 0.0))
     run(flight, 30.0)
@@ -133,7 +133,7 @@ def test_loading_takes_its_time_and_shows_in_the_sensor() -> None:
     assert flight.state.payload_on_board
 
 
-def test_loading_that_is_broken_off_leaves_the_package() -> None:
+def test_interrupted_loading_leaves_the_package() -> None:
     flight = KinematicFlight(COURIER, DEPOT)
     flight.load(2.0)
     run(flight, 5.0)
@@ -142,7 +142,7 @@ def test_loading_that_is_broken_off_leaves_the_package() -> None:
     assert not flight.state.payload_on_board
 
 
-def test_a_repeated_command_does_not_begin_again() -> None:
+def test_a_repeated_command_does_not_start_over() -> None:
     flight = KinematicFlight(COURIER, DEPOT)
     for _ in range(12):
         flight.load(2.0)
@@ -162,7 +162,7 @@ def test_nothing_is_loaded_or_dropped_in_the_air(act: str) -> None:
         flight.load(1.0) if act == "load" else flight.drop()
 
 
-def test_flying_costs_hover_power_of_the_mass_to_the_power_of_one_and_a_half() -> None:
+def test_flight_power_grows_with_mass_to_the_power_of_one_and_a_half() -> None:
     used_wh = []
     for payload_kg in (None, 3.0):
         flight = KinematicFlight(COURIER, DEPOT)
@@ -178,7 +178,7 @@ def test_flying_costs_hover_power_of_the_mass_to_the_power_of_one_and_a_half() -
     assert used_wh[1] / used_wh[0] == pytest.approx(1.5**1.5, rel=0.01)
 
 
-def test_a_mission_costs_what_the_planner_says_within_the_cost_of_speeding_up() -> None:
+def test_a_mission_costs_the_planned_energy_plus_acceleration() -> None:
     pickup, destination = place(500.0, 0.0), place(500.0, 1500.0)
     flight = KinematicFlight(COURIER, DEPOT)
     flight.goto(pickup)
@@ -197,7 +197,7 @@ def test_a_mission_costs_what_the_planner_says_within_the_cost_of_speeding_up() 
     assert COURIER.battery_wh - flight.state.energy_wh == pytest.approx(planned_wh + extra_wh, rel=0.01)
 
 
-def test_the_battery_is_charged_at_the_depot_only_and_never_beyond_full() -> None:
+def test_the_battery_charges_only_at_the_depot_and_never_beyond_full() -> None:
     flight = KinematicFlight(COURIER, DEPOT)
     flight.goto(place(1000.0, 0.0))
     fly(flight, "at_target")
@@ -232,12 +232,12 @@ def test_remaining_time_counts_down_to_the_arrival() -> None:
     assert flight.remaining_s() == 0.0
 
 
-def test_payload_position_and_charge_survive_the_process(tmp_path: Path) -> None:
+def test_payload_position_and_charge_survive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "d1.flight.json"
     flight = KinematicFlight(COURIER, DEPOT, path)
     flight.load(2.0)
     fly(flight, "payload_on_board")
-    assert KinematicFlight(COURIER, DEPOT, path).state.payload_on_board  # at once, not by and by
+    assert KinematicFlight(COURIER, DEPOT, path).state.payload_on_board  # at once, not gradually
     flight.goto(place(1000.0, 0.0))
     run(flight, 40.0)
     after = KinematicFlight(COURIER, DEPOT, path)

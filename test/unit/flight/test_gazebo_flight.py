@@ -1,4 +1,4 @@
-"""The flight controller by velocity set-points, on a quadrotor that lags, tilts and is blown away."""
+"""The velocity set-point flight controller, on a quadrotor that lags, tilts and is exposed to wind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def place(east_m: float, north_m: float) -> GeoPoint:
 
 
 class World:
-    """One quadrotor under control; odometry can be kept back."""
+    """One controlled quadrotor whose odometry can be withheld."""
 
     def __init__(self, path: Path, drone: Quadrotor | None = None) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class World:
         self.begin()
 
     def begin(self) -> None:
-        """A new controller, as after a restart of its process."""
+        """Start a new controller, as after a restart of its process."""
         self.flight = GazeboFlight(FlightSetup("drone_1", COURIER, DEPOT, self.path), self.receive)
 
     def receive(self, set_point: SetPoint) -> None:
@@ -89,7 +89,7 @@ def world(tmp_path: Path) -> World:
     return world
 
 
-def test_it_is_ready_once_it_has_heard_from_the_drone(tmp_path: Path) -> None:
+def test_it_is_ready_once_it_has_received_odometry(tmp_path: Path) -> None:
     world = World(tmp_path / "state")
     assert not world.flight.ready
     world.flight.step(100.0)
@@ -103,7 +103,7 @@ def test_it_is_ready_once_it_has_heard_from_the_drone(tmp_path: Path) -> None:
     assert state.energy_wh == COURIER.battery_wh
 
 
-def test_on_the_ground_its_rotors_stand_still(world: World) -> None:
+def test_its_rotors_stand_still_on_the_ground(world: World) -> None:
     assert world.sent
     assert not any(each.motors for each in world.sent)
 
@@ -115,12 +115,12 @@ def test_a_leg_ends_on_the_spot_in_about_the_planned_time(world: World, distance
     assert world.distance_m(0.6 * distance_m, -0.8 * distance_m) < 1.0
     assert distance_between_m(world.flight.state.position, place(0.6 * distance_m, -0.8 * distance_m)) < 1.0
     planned_s = float(flight_time_s(distance_m, COURIER))
-    # Speeding up and braking, the last metres above the ground, and a second to be sure of having landed.
+    # Acceleration, braking, the last metres above the ground, and one second to confirm the landing.
     assert planned_s <= took_s <= planned_s + 30.0
     assert world.drone.touchdowns_mps[-1] < 0.8
 
 
-def test_it_climbs_before_it_cruises_and_keeps_within_speed_and_acceleration(world: World) -> None:
+def test_it_climbs_before_it_cruises_within_its_limits_of_speed_and_acceleration(world: World) -> None:
     world.flight.goto(place(800.0, 300.0))
     fastest, changes, last = 0.0, [], np.zeros(3)
     while not world.flight.state.at_target:
@@ -137,7 +137,7 @@ def test_it_climbs_before_it_cruises_and_keeps_within_speed_and_acceleration(wor
     assert max(changes) < HORIZONTAL_ACCELERATION_MPS2 + 1.2
 
 
-def test_it_looks_where_it_flies(world: World) -> None:
+def test_it_points_in_the_direction_of_flight(world: World) -> None:
     world.flight.goto(place(-1000.0, 0.0))
     world.until(lambda: world.drone.position[0] < -200.0)
     assert abs(world.flight.state.heading_rad) == pytest.approx(math.pi, abs=0.1)
@@ -145,7 +145,7 @@ def test_it_looks_where_it_flies(world: World) -> None:
 
 
 @pytest.mark.parametrize("wind", [(3.0, 0.0), (-2.0, 2.5)])
-def test_a_steady_wind_does_not_blow_it_off_its_target(tmp_path: Path, wind: tuple[float, float]) -> None:
+def test_a_steady_wind_does_not_keep_it_from_its_target(tmp_path: Path, wind: tuple[float, float]) -> None:
     world = World(tmp_path / "state")
     world.run(0.5)
     world.drone.wind = np.array([*wind, 0.0])
@@ -186,7 +186,7 @@ def test_hold_brakes_and_lands_on_the_spot(world: World) -> None:
     assert not world.sent[-1].motors
 
 
-def test_a_higher_ground_is_ground_too(world: World) -> None:
+def test_it_lands_on_higher_ground(world: World) -> None:
     world.flight.goto(place(100.0, 0.0))
     world.until(lambda: world.drone.position[2] > 50.0)
     world.drone.ground_m = 6.0
@@ -210,7 +210,7 @@ def test_flights_to_the_depot_end_at_the_drone_s_own_pad(tmp_path: Path) -> None
     assert world.distance_m(3.5, -7.0) < 1.0
 
 
-def test_payload_is_taken_on_board_and_let_go_on_the_ground_only(world: World) -> None:
+def test_payload_is_loaded_and_dropped_only_on_the_ground(world: World) -> None:
     with_battery = world.flight.state.energy_wh
     world.flight.load(2.0)
     world.flight.load(2.0)
@@ -225,7 +225,7 @@ def test_payload_is_taken_on_board_and_let_go_on_the_ground_only(world: World) -
     assert world.until(lambda: not world.flight.state.payload_on_board) == pytest.approx(COURIER.drop_time_s, abs=0.2)
 
 
-def test_goto_breaks_off_loading(world: World) -> None:
+def test_goto_interrupts_loading(world: World) -> None:
     world.flight.load(1.0)
     world.run(2.0)
     world.flight.goto(place(40.0, 0.0))
@@ -233,7 +233,7 @@ def test_goto_breaks_off_loading(world: World) -> None:
     assert not world.flight.state.payload_on_board
 
 
-def test_energy_is_that_of_the_planner_s_model(world: World) -> None:
+def test_energy_follows_the_planners_model(world: World) -> None:
     world.flight.load(2.0)
     world.run(11.0)
     world.flight.goto(place(500.0, 0.0))
@@ -244,7 +244,7 @@ def test_energy_is_that_of_the_planner_s_model(world: World) -> None:
     assert before_wh - world.flight.state.energy_wh == pytest.approx(expected_wh, rel=0.02)
 
 
-def test_at_the_depot_it_charges(tmp_path: Path) -> None:
+def test_it_charges_at_the_depot(tmp_path: Path) -> None:
     (tmp_path / "state").write_text(json.dumps({"energy_wh": 100.0, "payload_kg": None}))
     world = World(tmp_path / "state")
     world.run(61.0)
@@ -258,7 +258,7 @@ def test_an_empty_battery_is_a_fault(tmp_path: Path) -> None:
     world.until(lambda: world.flight.state.fault == "battery_empty", 60.0)
 
 
-def test_odometry_that_stays_out_means_hovering_then_a_fault_until_it_is_back(world: World) -> None:
+def test_without_odometry_it_hovers_then_reports_a_fault_until_odometry_returns(world: World) -> None:
     world.flight.goto(place(1000.0, 0.0))
     world.run(30.0)
     world.hears = False
@@ -277,33 +277,33 @@ def test_odometry_that_stays_out_means_hovering_then_a_fault_until_it_is_back(wo
     world.arrive()
 
 
-def test_a_process_that_slept_does_not_take_it_for_silence(world: World) -> None:
+def test_a_suspended_process_does_not_report_missing_odometry(world: World) -> None:
     world.flight.goto(place(1000.0, 0.0))
     world.run(30.0)
     world.flight.step(60.0)
     assert world.flight.state.fault == ""
-    world.flight.step(60.0)  # the tick may come before the odometry that waits with it
+    world.flight.step(60.0)  # the tick may run before the odometry that is queued
     assert world.flight.state.fault == ""
 
 
-def test_a_paused_world_is_no_fault(world: World) -> None:
+def test_a_paused_simulation_is_no_fault(world: World) -> None:
     for _ in range(1000):
         world.flight.step(0.0)
     assert world.flight.state.fault == ""
 
 
-def test_a_drone_on_its_back_is_a_fault(world: World) -> None:
+def test_a_drone_upside_down_is_a_fault(world: World) -> None:
     world.flight.sensed(Odometry(world.time_s, (0.0, 0.0, 0.1), (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0)))
     assert world.flight.state.fault == "tipped_over"
 
 
-def test_restarted_in_the_air_with_a_package_it_goes_on_from_its_odometry(world: World) -> None:
+def test_after_a_restart_in_flight_with_a_package_it_continues_from_its_odometry(world: World) -> None:
     world.flight.load(2.0)
     world.run(11.0)
     world.flight.goto(place(1500.0, 0.0))
     world.run(40.0)
     spent_wh = world.flight.state.energy_wh
-    world.begin()  # killed: nothing was closed
+    world.begin()  # killed, not closed
     world.run(0.5)
     state = world.flight.state
     assert state.payload_on_board
@@ -318,14 +318,14 @@ def test_restarted_in_the_air_with_a_package_it_goes_on_from_its_odometry(world:
     assert world.distance_m(1500.0, 0.0) < 1.0
 
 
-def test_closed_in_the_air_it_leaves_the_drone_hovering(world: World) -> None:
+def test_closing_it_in_flight_leaves_the_drone_hovering(world: World) -> None:
     world.flight.goto(place(1500.0, 0.0))
     world.run(30.0)
     world.flight.close()
     assert world.sent[-1] == SetPoint()
 
 
-def test_a_world_that_began_anew_is_followed(world: World) -> None:
+def test_a_restarted_simulation_is_followed(world: World) -> None:
     world.flight.goto(place(300.0, 0.0))
     world.run(20.0)
     world.time_s = 0.0
@@ -342,12 +342,12 @@ def test_remaining_time_shrinks_to_nothing(world: World) -> None:
     assert world.flight.remaining_s() == 0.0
 
 
-def test_a_time_scale_of_its_own_is_refused(tmp_path: Path) -> None:
+def test_a_time_scale_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FlightError, match="time_scale 2"):
         GazeboFlight(FlightSetup("drone_1", COURIER, DEPOT, tmp_path / "state", 2.0), lambda set_point: None)
 
 
-def test_a_file_that_is_no_flight_state_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_state_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("{}")
     with pytest.raises(FlightError, match="not a flight state"):
         World(tmp_path / "state")

@@ -1,4 +1,4 @@
-"""The file of a flight state: what a damaged one means, and what goes on without it."""
+"""The stored flight state: when a damaged file stops a drone, and what works without a disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAMAGED = ["", "{}", "[]", "null", '{"east_m": 1', "\x00\x00", '{"east_m": "far"
 
 
 class Disk:
-    """Replaces files until it is full."""
+    """A disk that can be filled, after which writing fails."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_full = False
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def loaded(path: Path) -> None:
-    """Leave the state of a drone with a package at ``path``."""
+    """Write the state of a drone with a package to ``path``."""
     flight = KinematicFlight(COURIER, DEPOT, path)
     flight.load(2.0)
     flight.step(COURIER.load_time_s + 1.0)
@@ -82,7 +82,7 @@ def test_a_damaged_file_never_hides_a_package(path: Path, content: str, may_forg
     assert KinematicFlight(COURIER, DEPOT, path, may_forget=may_forget).state.payload_on_board
 
 
-def test_a_field_of_a_newer_program_does_not_matter(path: Path) -> None:
+def test_a_field_of_a_newer_version_is_ignored(path: Path) -> None:
     loaded(path)
     path.write_text(json.dumps({**json.loads(path.read_text()), "wind": 3.0}))
     assert KinematicFlight(COURIER, DEPOT, path).state.payload_on_board
@@ -103,7 +103,7 @@ def test_a_full_disk_does_not_stop_a_flight(path: Path, disk: Disk, caplog: pyte
     assert "saved again" in caplog.text
 
 
-def test_a_package_is_on_board_only_once_that_is_on_disk(path: Path, disk: Disk) -> None:
+def test_a_package_counts_as_loaded_only_once_that_is_on_disk(path: Path, disk: Disk) -> None:
     flight = KinematicFlight(COURIER, DEPOT, path)
     flight.load(2.0)
     disk.is_full = True
@@ -115,7 +115,7 @@ def test_a_package_is_on_board_only_once_that_is_on_disk(path: Path, disk: Disk)
     assert KinematicFlight(COURIER, DEPOT, path).state.payload_on_board
 
 
-def test_a_package_is_gone_only_once_that_is_on_disk(path: Path, disk: Disk) -> None:
+def test_a_package_counts_as_dropped_only_once_that_is_on_disk(path: Path, disk: Disk) -> None:
     loaded(path)
     flight = KinematicFlight(COURIER, DEPOT, path)
     flight.drop()
@@ -127,7 +127,7 @@ def test_a_package_is_gone_only_once_that_is_on_disk(path: Path, disk: Disk) -> 
     assert not flight.state.payload_on_board
 
 
-def test_a_quadrotor_loads_once_that_is_on_disk(path: Path, disk: Disk) -> None:
+def test_a_quadrotor_reports_a_load_only_once_that_is_on_disk(path: Path, disk: Disk) -> None:
     flight = GazeboFlight(FlightSetup("drone_1", COURIER, DEPOT, path), lambda set_point: None)
     flight.sensed(Odometry(1.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), (0.0, 0.0, 0.0)))
     flight.load(1.0)
@@ -139,7 +139,7 @@ def test_a_quadrotor_loads_once_that_is_on_disk(path: Path, disk: Disk) -> None:
     assert flight.state.payload_on_board
 
 
-def test_a_frequent_save_leaves_the_durable_state_alone(path: Path) -> None:
+def test_a_frequent_save_does_not_change_the_durable_state(path: Path) -> None:
     loaded(path)
     durable = path.with_name(f"{path.name}.durable")
     flight = KinematicFlight(COURIER, DEPOT, path)

@@ -21,14 +21,14 @@ ZURICH = GeoPoint(47.3769, 8.5417)
 PLACES = [ZURICH, GeoPoint(0.0, 0.0), GeoPoint(-33.9, 151.2), GeoPoint(64.1, -21.9), GeoPoint(-0.5, 179.999)]
 
 
-def test_origin_is_zero() -> None:
+def test_the_origin_is_zero() -> None:
     east_m, north_m = enu_from_geo(ZURICH.lat_deg, ZURICH.lon_deg, ZURICH)
     assert float(east_m) == pytest.approx(0.0, abs=1e-9)
     assert float(north_m) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_degree_at_the_equator_as_published() -> None:
-    """A minute of arc there is 1855.325 m along the equator and 1842.905 m along a meridian (WGS 84)."""
+def test_a_degree_at_the_equator_has_the_published_length() -> None:
+    """At the equator a minute of arc is 1855.325 m east and 1842.905 m north (WGS 84)."""
     origin = GeoPoint(0.0, 0.0)
     east_m, north_m = enu_from_geo([0.0, 1 / 60], [1 / 60, 0.0], origin)
     assert east_m[0] == pytest.approx(1855.325, abs=1e-3)
@@ -36,7 +36,7 @@ def test_degree_at_the_equator_as_published() -> None:
 
 
 @pytest.mark.parametrize("origin", PLACES)
-def test_there_and_back(origin: GeoPoint) -> None:
+def test_positions_round_trip(origin: GeoPoint) -> None:
     east_m, north_m = np.meshgrid(np.linspace(-30_000, 30_000, 13), np.linspace(-30_000, 30_000, 13))
     lat_deg, lon_deg = geo_from_enu(east_m, north_m, origin)
     assert lat_deg.shape == east_m.shape
@@ -46,20 +46,20 @@ def test_there_and_back(origin: GeoPoint) -> None:
 
 
 @pytest.mark.parametrize("origin", PLACES)
-def test_plane_and_sphere_agree_within_the_flattening(origin: GeoPoint) -> None:
+def test_the_plane_and_the_sphere_agree_within_the_flattening(origin: GeoPoint) -> None:
     east_m, north_m = np.array([8_000.0, 0.0, -5_000.0]), np.array([0.0, 8_000.0, -5_000.0])
     lat_deg, lon_deg = geo_from_enu(east_m, north_m, origin)
     far_m = distance_m(origin.lat_deg, origin.lon_deg, lat_deg, lon_deg)
     np.testing.assert_allclose(far_m, np.hypot(east_m, north_m), rtol=6e-3)
 
 
-def test_distances_as_published() -> None:
+def test_a_distance_has_the_published_value() -> None:
     """BNA–LAX, the usual example of the haversine formula: 2887.26 km on a sphere of 6372.8 km."""
     far_m = float(distance_m(36.12, -86.67, 33.94, -118.40))
     assert far_m == pytest.approx(2_887_259.95 * MEAN_RADIUS_M / 6_372_800.0, rel=1e-6)
 
 
-def test_distance_is_exact_when_short_and_whole_when_opposite() -> None:
+def test_a_distance_is_exact_if_short_and_finite_between_antipodes() -> None:
     step_deg = np.degrees(0.01 / MEAN_RADIUS_M)  # 1 cm
     assert float(distance_m(47.0, 8.0, 47.0 + step_deg, 8.0)) == pytest.approx(0.01, rel=1e-5)
     assert float(distance_m(0.0, 0.0, 0.0, 180.0)) == pytest.approx(np.pi * MEAN_RADIUS_M)
@@ -75,13 +75,13 @@ def test_distances_broadcast() -> None:
     assert table_m[2, 0] == pytest.approx(two_degrees_m)
 
 
-def test_no_ground_beyond_the_horizon() -> None:
+def test_a_position_beyond_the_horizon_is_refused() -> None:
     with pytest.raises(BeyondHorizon, match="metres"):
         geo_from_enu(7e6, 0.0, ZURICH)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 0.001, 2.0, 20.0, 180.0])
-def test_one_pair_without_arrays_is_the_same_to_the_last_bit(degrees: float) -> None:
+def test_a_single_pair_without_arrays_gives_the_same_bits(degrees: float) -> None:
     first, second = GeoPoint(0.3, 0.7), GeoPoint(0.3, 0.7 + degrees)
     alone = distance_between_m(first, second)
     assert alone == float(distance_m(first.lat_deg, first.lon_deg, second.lat_deg, second.lon_deg))

@@ -18,12 +18,12 @@ def usable(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("domain", ["", "0", "7", "101", "232"])
-def test_a_domain_that_dds_has_is_taken(usable: dict[str, str], domain: str) -> None:
+def test_a_valid_domain_is_accepted(usable: dict[str, str], domain: str) -> None:
     check({**usable, "ROS_DOMAIN_ID": domain})
 
 
 @pytest.mark.parametrize("domain", ["abc", "-1", "233", "1.5", " 7", "²", "99999999999999999999"])
-def test_any_other_domain_is_refused_by_name(usable: dict[str, str], domain: str) -> None:
+def test_an_invalid_domain_is_refused(usable: dict[str, str], domain: str) -> None:
     with pytest.raises(UnusableEnvironment, match="ROS_DOMAIN_ID must be a number from 0 to 232"):
         check({**usable, "ROS_DOMAIN_ID": domain})
 
@@ -36,7 +36,7 @@ def index(prefix: Path, *names: str) -> str:
     return str(prefix)
 
 
-def test_an_installed_rmw_is_taken_and_another_one_refused_with_those_that_are_there(
+def test_an_installed_rmw_is_accepted_and_any_other_is_refused_with_the_available_ones(
     usable: dict[str, str], tmp_path: Path
 ) -> None:
     prefix = index(tmp_path / "ros", "rmw_cyclonedds_cpp", "rmw_fastrtps_cpp")
@@ -47,18 +47,18 @@ def test_an_installed_rmw_is_taken_and_another_one_refused_with_those_that_are_t
 
 
 @pytest.mark.ros
-def test_without_an_index_an_unknown_rmw_is_found_out_in_a_process_of_its_own(usable: dict[str, str]) -> None:
+def test_without_an_index_an_unknown_rmw_is_detected_in_a_separate_process(usable: dict[str, str]) -> None:
     with pytest.raises(UnusableEnvironment, match="RMW_IMPLEMENTATION=rmw_foo is not installed"):
         check({**usable, "RMW_IMPLEMENTATION": "rmw_foo"})
 
 
-def test_without_any_folder_for_logs_the_variables_are_named(usable: dict[str, str]) -> None:
+def test_without_any_log_folder_the_variables_to_set_are_named(usable: dict[str, str]) -> None:
     with pytest.raises(UnusableEnvironment, match="set HOME, ROS_HOME or ROS_LOG_DIR"):
         check({})
     check({}, logs=False)
 
 
-def test_a_log_folder_that_cannot_be_made_is_refused(usable: dict[str, str], tmp_path: Path) -> None:
+def test_a_log_folder_that_cannot_be_created_is_refused(usable: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnusableEnvironment, match=r"cannot write its logs in .*/file/logs .*set ROS_LOG_DIR"):
         check({**usable, "ROS_LOG_DIR": str(tmp_path / "file" / "logs")})
@@ -83,10 +83,10 @@ def test_a_log_folder_that_cannot_be_written_is_refused(
         ({"HOME": "/h", "ROS_LOG_DIR": ""}, "/h/.ros/log"),
     ],
 )
-def test_the_log_folder_is_that_of_ros(environment: dict[str, str], folder: str) -> None:
+def test_the_log_folder_is_the_one_ros_uses(environment: dict[str, str], folder: str) -> None:
     assert log_folder(environment) == Path(folder)
 
 
-def test_judging_the_environment_imports_nothing_of_ros() -> None:
+def test_checking_the_environment_does_not_import_rclpy() -> None:
     program = "import sys, drone_orchestrator.ros.environment; sys.exit('rclpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

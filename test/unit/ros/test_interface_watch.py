@@ -1,10 +1,10 @@
-"""When a process starts again for the sake of a network interface that came up too late for it."""
+"""When a process restarts because a network interface came up after it."""
 
 from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("rclpy")  # the package `nodes` is there for ROS alone
+pytest.importorskip("rclpy")  # the watch is only used with ROS
 
 from drone_orchestrator.ros.interface_watch import SETTLE_S, SILENCE_S, NetworkWatch, usable_addresses
 
@@ -14,7 +14,7 @@ WIFI = ("wlan0", "10.1.0.7")
 LATE = SILENCE_S + SETTLE_S
 
 
-def test_an_interface_that_came_after_the_start_is_worth_a_new_one_while_nobody_is_heard() -> None:
+def test_a_late_interface_is_missing_while_no_message_arrives() -> None:
     watch = NetworkWatch(frozenset({LO}), 0.0)
     assert watch.missing(frozenset({LO}), SILENCE_S) == []
     assert watch.missing(frozenset({LO, ETH}), LATE) == []
@@ -22,42 +22,42 @@ def test_an_interface_that_came_after_the_start_is_worth_a_new_one_while_nobody_
     assert watch.missing(frozenset({LO, ETH}), LATE + SETTLE_S) == [ETH]
 
 
-def test_a_new_process_waits_before_it_starts_again() -> None:
+def test_a_new_process_waits_before_it_restarts() -> None:
     watch = NetworkWatch(frozenset({LO}), 0.0)
     assert watch.missing(frozenset({LO, ETH}), 0.1) == []
     assert watch.missing(frozenset({LO, ETH}), SILENCE_S - 0.1) == []
     assert watch.missing(frozenset({LO, ETH}), SILENCE_S) == [ETH]
 
 
-def test_who_is_heard_needs_no_other_interface() -> None:
+def test_no_interface_is_missing_while_messages_arrive() -> None:
     watch = NetworkWatch(frozenset({LO, WIFI}), 0.0)
     for second in range(100):
         watch.heard(second)
         assert watch.missing(frozenset({LO, WIFI, ETH}), second + 0.5) == []
 
 
-def test_silence_after_the_used_interface_has_gone_counts_too() -> None:
+def test_an_interface_is_missing_when_the_used_one_has_gone() -> None:
     watch = NetworkWatch(frozenset({LO, WIFI}), 0.0)
     watch.heard(100.0)
     assert watch.missing(frozenset({LO, WIFI, ETH}), 100.0) == []
     assert watch.missing(frozenset({LO, ETH}), 100.0 + SILENCE_S) == [ETH]
 
 
-def test_an_interface_that_dds_has_seen_may_go_and_come_back() -> None:
+def test_an_interface_known_since_the_start_may_go_and_come_back() -> None:
     watch = NetworkWatch(frozenset({LO, ETH}), 0.0)
     assert watch.missing(frozenset({LO}), LATE) == []
     assert watch.missing(frozenset({LO, ETH}), 2 * LATE) == []
     assert watch.missing(frozenset({LO, ETH}), 3 * LATE) == []
 
 
-def test_a_known_interface_with_another_address_is_a_new_one() -> None:
+def test_a_known_interface_with_another_address_is_missing() -> None:
     watch = NetworkWatch(frozenset({LO, ETH}), 0.0)
     renewed = ("eth0", "10.0.0.8")
     assert watch.missing(frozenset({LO, renewed}), LATE) == []
     assert watch.missing(frozenset({LO, renewed}), LATE + SETTLE_S) == [renewed]
 
 
-def test_a_loose_cable_is_no_network() -> None:
+def test_an_unstable_interface_is_not_missing() -> None:
     watch = NetworkWatch(frozenset({LO}), 0.0)
     now_s = LATE
     for _ in range(50):
@@ -67,7 +67,7 @@ def test_a_loose_cable_is_no_network() -> None:
         assert watch.missing(frozenset({LO}), now_s) == []
 
 
-def test_the_loopback_is_usable_and_every_address_is_of_ipv4() -> None:
+def test_the_loopback_is_usable_and_every_address_is_ipv4() -> None:
     usable = usable_addresses()
     assert LO in usable
     assert all(address.count(".") == 3 for _, address in usable)

@@ -20,7 +20,7 @@ def module_of(program: str) -> ModuleType:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, program: str, *arguments: str) -> int:
-    """Run a program's entry point without ROS; its exit code."""
+    """Run a program's entry point without ROS. Return its exit code."""
 
     def too_far(*_: object, **__: object) -> None:
         raise AssertionError("ROS was initialised")
@@ -51,7 +51,7 @@ def test_help_names_every_parameter(
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_version_is_the_packages(
+def test_the_version_is_that_of_the_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], program: str
 ) -> None:
     assert run(monkeypatch, program, "--version") == 0
@@ -82,7 +82,7 @@ def test_an_unknown_argument_is_refused_in_one_line(
 @pytest.mark.parametrize(
     "arguments", [(), ("--ros-args", "-p", "--help:=1", "--log-level", "warn"), ("--ros-args", "-r", "a:=b", "--")]
 )
-def test_what_ros_takes_starts_the_node(arguments: tuple[str, ...]) -> None:
+def test_ros_arguments_are_passed_to_the_node(arguments: tuple[str, ...]) -> None:
     command_line.answer("node", "", (), arguments)
 
 

@@ -1,4 +1,4 @@
-"""Declarations of parameters: what their texts look like, and which parameters nodes share."""
+"""Parameter declarations: the form of their texts, and the parameters that nodes share."""
 
 from __future__ import annotations
 

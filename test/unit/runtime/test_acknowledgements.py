@@ -29,7 +29,7 @@ def test_an_acknowledgement_is_kept_for_its_drone(book):
     assert list(book.all()) == [ack()]
 
 
-def test_adding_the_same_again_changes_nothing(book):
+def test_adding_one_again_changes_nothing(book):
     book.add(ack())
     assert not book.add(ack())
     assert list(book.all()) == [ack()]
@@ -42,13 +42,13 @@ def test_an_acknowledgement_for_another_journal_replaces_the_old_one(book):
     assert book.of("d1") == (ack(journal_id="j2"), ack(message_id="m2"))
 
 
-def test_it_stays_while_the_drone_reports_the_outcome(book):
+def test_one_is_kept_while_its_drone_reports_the_outcome(book):
     book.add(ack())
     book.heard(report("d1", ("m1", 1)))
     assert book.of("d1") == (ack(),)
 
 
-def test_it_goes_when_the_drone_no_longer_reports_the_outcome(book):
+def test_one_is_dropped_when_its_drone_no_longer_reports_the_outcome(book):
     book.add(ack())
     book.add(ack(message_id="m2"))
     book.heard(report("d1", ("m2", 1)))
@@ -72,7 +72,7 @@ def test_the_report_of_another_drone_drops_nothing(book):
     assert list(book.all()) == [ack("d1")]
 
 
-def test_one_that_was_dropped_is_new_when_it_is_added_again(book):
+def test_a_dropped_one_counts_as_new_when_added_again(book):
     book.add(ack())
     book.heard(report("d1"))
     assert book.add(ack())

@@ -1,4 +1,4 @@
-"""Circuit breaker of the store: it opens, lets one trial call through, and never serialises calls."""
+"""The store's circuit breaker opens, lets one trial call through, and never serialises calls."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def raise_(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("kind", [StoreUnavailable, FateUnknown, StoreDenied])
-def test_failures_in_a_row_open_it_and_the_store_is_left_alone(bench: Bench, kind: type[Exception]) -> None:
+def test_consecutive_failures_open_it_and_the_store_is_not_called(bench: Bench, kind: type[Exception]) -> None:
     assert bench.gauge == 0
     bench.fail(kind("away"), times=3)
 
     with pytest.raises(BreakerOpen):
-        bench.breaker.call(lambda: pytest.fail("the store was asked"))
+        bench.breaker.call(lambda: pytest.fail("the store was called"))
 
     assert (bench.breaker.state, bench.gauge) == ("open", 2)
 
@@ -65,7 +65,7 @@ def test_a_success_in_between_starts_the_count_again(bench: Bench) -> None:
     assert bench.breaker.state == "closed"
 
 
-def test_an_error_that_is_not_the_stores_trouble_does_not_count(bench: Bench) -> None:
+def test_an_error_not_caused_by_the_store_does_not_count(bench: Bench) -> None:
     bench.fail(CorruptRecord("one record"), times=10)
     bench.fail(KeyError("a bug"), times=10)
 
@@ -80,7 +80,7 @@ def test_a_success_on_trial_closes_it(bench: Bench) -> None:
     assert (bench.breaker.state, bench.gauge) == ("closed", 0)
 
 
-def test_a_failure_on_trial_opens_it_for_the_whole_time_again(bench: Bench) -> None:
+def test_a_failure_on_trial_opens_it_for_the_full_time_again(bench: Bench) -> None:
     bench.open()
     bench.clock.now_s += 2.0
     bench.fail(FateUnknown("still slow"))
@@ -125,7 +125,7 @@ def test_only_one_call_is_on_trial_and_the_others_do_not_wait_for_it(bench: Benc
     assert bench.breaker.state == "closed"
 
 
-def test_calls_run_beside_each_other(bench: Bench) -> None:
+def test_calls_run_concurrently(bench: Bench) -> None:
     together = threading.Barrier(8, timeout=60.0)
 
     with ThreadPoolExecutor(8) as pool:
@@ -135,7 +135,7 @@ def test_calls_run_beside_each_other(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("late_error", [None, StoreUnavailable("late")])
-def test_a_call_from_before_it_opened_keeps_its_own_outcome(bench: Bench, late_error: Exception | None) -> None:
+def test_a_call_started_before_it_opened_keeps_its_outcome(bench: Bench, late_error: Exception | None) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def slow() -> str:

@@ -1,4 +1,4 @@
-"""Journal of a drone on disk: which records survive, which are cut off, and which damage is reported."""
+"""A drone's journal on disk: which records survive, which are cut off, and which damage is reported."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def written(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_new_journal_begins_with_an_identity_that_stays(path: Path) -> None:
+def test_a_new_journal_gets_an_identity_that_never_changes(path: Path) -> None:
     first = Journal.open(path)
     first.close()
     again = Journal.open(path)
@@ -95,7 +95,7 @@ def test_a_new_journal_begins_with_an_identity_that_stays(path: Path) -> None:
     again.close()
 
 
-def test_what_was_appended_is_read_again(path: Path) -> None:
+def test_appended_records_are_read_back(path: Path) -> None:
     written(path)
     journal = Journal.open(path)
     assert list(journal.records) == RECORDS
@@ -133,7 +133,7 @@ def test_a_torn_last_record_is_cut_off_wherever_it_was_torn(path: Path) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"\0" * 40, b"\xff\xfe", b"00000000 {}", b"00000000 {}\n"])
-def test_garbage_of_an_unfinished_write_is_cut_off(path: Path, garbage: bytes) -> None:
+def test_garbage_from_an_unfinished_write_is_cut_off(path: Path, garbage: bytes) -> None:
     path.write_bytes(written(path) + garbage)
     journal = Journal.open(path)
     assert list(journal.records) == RECORDS
@@ -178,7 +178,7 @@ def test_files_kept_aside_do_not_replace_each_other(path: Path) -> None:
         assert path.with_name(f"d1.journal.corrupt-{number}").read_bytes() == b"damaged %d" % number
 
 
-def test_a_journal_of_a_newer_program_is_left_alone(path: Path) -> None:
+def test_a_journal_of_a_newer_version_is_not_changed(path: Path) -> None:
     written(path)
     journal = Journal.open(path)
     journal.close()
@@ -229,7 +229,7 @@ def test_after_a_failed_write_nothing_more_is_written(path: Path, monkeypatch: p
     journal.close()
 
 
-def test_an_unusable_folder_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unusable_folder_gives_a_clear_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalUnusable) as caught:
         Journal.open(tmp_path / "file" / "d1.journal")
@@ -240,14 +240,14 @@ def test_an_unusable_folder_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
-def test_every_entry_comes_back_equal(entry: Entry) -> None:
+def test_every_entry_round_trips(entry: Entry) -> None:
     assert decode(encode(entry)) == entry
 
 
 @pytest.mark.parametrize(
     "record", [{}, {"entry": "Unheard"}, {"entry": "Loaded"}, {"entry": "EpochRaised", "x": 1}], ids=str
 )
-def test_a_record_that_is_no_entry_is_corrupt(record: dict[str, object]) -> None:
+def test_an_invalid_entry_is_corrupt(record: dict[str, object]) -> None:
     with pytest.raises(JournalCorrupt):
         decode(record)
 
@@ -257,7 +257,7 @@ def test_a_reopened_journal_folds_to_the_same_state(path: Path) -> None:
     for entry in ENTRIES:
         journal.append(entry)
     identity = journal.identity
-    assert read_entries(path) == (identity, ENTRIES)  # while it is in use
+    assert read_entries(path) == (identity, ENTRIES)  # readable while in use
     journal.close()
     again = DroneJournal.open(path)
     assert again.durable == fold(ENTRIES)
@@ -302,12 +302,12 @@ def test_entries_that_do_not_follow_end_the_identity(path: Path) -> None:
 
 
 class TestAfterAFailedWrite:
-    """A journal that could not be written is used again only once it can be."""
+    """Reopening a journal after a failed write: it is used again only if it can be written."""
 
     def entries(self, path: Path) -> list[Entry]:
         return read_entries(path)[1]
 
-    def test_it_is_written_anew_with_all_its_records(self, path: Path) -> None:
+    def test_it_is_rewritten_with_all_its_records(self, path: Path) -> None:
         journal = DroneJournal.open(path)
         for epoch in (1, 2, 3):
             journal.append(EpochRaised(epoch))
@@ -340,7 +340,7 @@ class TestAfterAFailedWrite:
         journal.close()
         assert self.entries(path) == [EpochRaised(1), EpochRaised(2)]
 
-    def test_a_long_journal_that_cannot_be_compacted_is_used_as_it_is(
+    def test_a_long_journal_that_cannot_be_compacted_is_used_unchanged(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         journal = DroneJournal.open(path)

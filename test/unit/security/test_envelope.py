@@ -1,4 +1,4 @@
-"""Signed envelopes: what is opened, and what is refused for which reason."""
+"""Signed envelopes: which ones are opened, and why the others are refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refusal(found: Envelope, opener: Opener | None = None, now_s: float = NOW_S)
     return caught.value.refusal
 
 
-def test_a_signed_envelope_is_opened() -> None:
+def test_a_correctly_signed_envelope_is_opened() -> None:
     assert Opener(RING).open(signed({"order_id": "Å", "n": [1.5]}), NOW_S) == {"order_id": "Å", "n": [1.5]}
 
 
@@ -69,11 +69,11 @@ def test_the_canonical_form_is_the_documented_one() -> None:
         {"signature": "\ud800"},
     ],
 )
-def test_whatever_is_changed_after_signing_is_forged(change: dict[str, object]) -> None:
+def test_any_change_after_signing_is_a_forgery(change: dict[str, object]) -> None:
     assert refusal(replace(signed(), **change)) is Refusal.FORGED  # type: ignore[arg-type]
 
 
-def test_upper_case_or_cut_signatures_are_no_signatures() -> None:
+def test_an_upper_case_or_truncated_signature_is_refused() -> None:
     good = signed()
     assert refusal(replace(good, signature=good.signature.upper())) is Refusal.FORGED
     assert refusal(replace(good, signature=good.signature[:-1])) is Refusal.FORGED
@@ -84,33 +84,33 @@ def test_an_unknown_key_is_named() -> None:
 
 
 @pytest.mark.parametrize("age_s", [30.5, 3600.0, -30.5, -1e6])
-def test_too_old_and_too_new_is_stale(age_s: float) -> None:
+def test_an_envelope_outside_the_time_window_is_stale(age_s: float) -> None:
     assert refusal(signed(at_s=NOW_S - age_s)) is Refusal.STALE
 
 
 @pytest.mark.parametrize("age_s", [29.5, 0.0, -29.5])
-def test_within_the_window_it_counts_once(age_s: float) -> None:
+def test_an_envelope_is_accepted_once_within_the_window(age_s: float) -> None:
     opener, sent = Opener(RING), signed(at_s=NOW_S - age_s)
     opener.open(sent, NOW_S)
     assert refusal(sent, opener) is Refusal.REPLAYED
     again = sign(replace(sent, timestamp_ns=sent.timestamp_ns + 1), "shop-1", KEY)
-    opener.open(again, NOW_S)  # as the protocol wants it: the same content, signed anew
+    opener.open(again, NOW_S)  # as the protocol requires: the same content, signed again
 
 
-def test_a_replay_is_known_until_it_is_stale() -> None:
+def test_a_replay_is_refused_until_it_is_stale() -> None:
     opener, sent = Opener(RING), signed(at_s=NOW_S + 29.0)  # the sender's clock is ahead
     opener.open(sent, NOW_S)
     assert refusal(sent, opener, NOW_S + 58.9) is Refusal.REPLAYED
     assert refusal(sent, opener, NOW_S + 59.1) is Refusal.STALE
 
 
-def test_a_forged_copy_does_not_keep_the_real_one_out() -> None:
+def test_a_forged_copy_does_not_block_the_original() -> None:
     opener, sent = Opener(RING), signed()
     assert refusal(replace(sent, payload="{}"), opener) is Refusal.FORGED
     opener.open(sent, NOW_S)
 
 
-def test_unsigned_is_refused_unless_allowed() -> None:
+def test_an_unsigned_envelope_is_refused_unless_allowed() -> None:
     assert refusal(envelope()) is Refusal.UNSIGNED
     opener = Opener(KeyRing({}), allow_unsigned=True)
     assert opener.open(envelope(), NOW_S) == {"order_id": "A"}
@@ -134,12 +134,12 @@ def test_unsigned_is_refused_unless_allowed() -> None:
     ],
     ids=lambda text: text[:20],
 )
-def test_a_payload_that_is_no_plain_object_is_malformed(payload: str) -> None:
+def test_a_payload_that_is_not_a_plain_object_is_malformed(payload: str) -> None:
     assert refusal(signed(payload)) is Refusal.MALFORMED
 
 
 @pytest.mark.parametrize("change", [{"message_id": ""}, {"type": ""}, {"payload": ""}, {"timestamp_ns": 0}])
-def test_what_is_unset_is_malformed(change: dict[str, object]) -> None:
+def test_an_unset_field_is_malformed(change: dict[str, object]) -> None:
     assert refusal(sign(envelope(**change), "shop-1", KEY)) is Refusal.MALFORMED  # type: ignore[arg-type]
 
 
@@ -152,7 +152,7 @@ def test_sizes_are_bounded_in_bytes() -> None:
         assert refusal(replace(signed(), **{name: "x" * 129})) is Refusal.OVERSIZED
 
 
-def test_a_full_memory_refuses_rather_than_forgets() -> None:
+def test_a_full_replay_memory_refuses_rather_than_forgets() -> None:
     window = ReplayWindow(30.0, max_remembered=2)
     assert window.first_time("a", NOW_S, NOW_S) and window.first_time("b", NOW_S + 1.0, NOW_S)
     assert window.is_full(NOW_S) and not window.first_time("a", NOW_S, NOW_S)
@@ -163,13 +163,13 @@ TEXT = st.text(max_size=12)
 
 
 @given(st.tuples(TEXT, TEXT, TEXT, TEXT), st.tuples(TEXT, TEXT, TEXT, TEXT))
-def test_no_two_envelopes_have_one_canonical_form(a: tuple[str, ...], b: tuple[str, ...]) -> None:
+def test_no_two_envelopes_share_a_canonical_form(a: tuple[str, ...], b: tuple[str, ...]) -> None:
     one, other = (Envelope(m, t, p, 1, k) for m, t, p, k in (a, b))
     assert (one.canonical() == other.canonical()) == (a == b)
 
 
 @given(st.text(), st.text(), st.text(), st.integers(-(2**63), 2**63 - 1), st.text(), st.text())
-def test_junk_is_refused_and_never_breaks_anything(
+def test_junk_is_refused_without_an_exception(
     message_id: str, type_: str, payload: str, timestamp_ns: int, key_id: str, signature: str
 ) -> None:
     with pytest.raises(Refused):
@@ -187,7 +187,7 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     assert KEY.hex() not in repr(ring) and "shop-1" in repr(ring)
 
 
-def test_no_keys_is_an_empty_ring() -> None:
+def test_an_empty_key_file_path_gives_an_empty_ring() -> None:
     assert len(parse_keys("", "nowhere")) == 0
 
 
@@ -203,7 +203,7 @@ def test_no_keys_is_an_empty_ring() -> None:
         (f"a:{KEY.hex()}\n,a:{OTHER.hex()}", "the file:2: the id of a key must be unique, is in line 1 already"),
     ],
 )
-def test_keys_that_cannot_be_used_are_said_without_telling_them(text: str, says: str) -> None:
+def test_invalid_keys_are_reported_without_revealing_them(text: str, says: str) -> None:
     with pytest.raises(InvalidKeys, match=says) as caught:
         parse_keys(text, "the file")
     assert "the file" in str(caught.value) and KEY.hex() not in str(caught.value)
@@ -217,12 +217,12 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path) -> None:
             read_keys(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidKeys, match="missing"):
         read_keys(tmp_path / "missing")
 
 
-def test_the_example_of_the_documentation_signs_alike() -> None:
+def test_the_documented_example_gives_the_same_signature() -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "signed_orders.md").read_text(encoding="utf-8")
     code = page.split("```python\n")[1].split("```")[0]
     names: dict[str, object] = {"hmac": hmac, "hashlib": hashlib}

@@ -1,4 +1,4 @@
-"""A simulated process that stops makes all its calls, and those that they lead to."""
+"""A simulated process that stops completes all its calls, and the calls that they request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from drone_orchestrator.simulation.workers import SimulatedWorkers
 
 
 class NoProcess:
-    """Stands in for scheduler, process and clock of a process whose calls never become due."""
+    """Stand-in for scheduler, process and clock: its calls never become due."""
 
     now_s = 0.0
 
@@ -22,10 +22,10 @@ class NoProcess:
     after = at
 
 
-def test_a_call_that_asks_for_another_while_the_process_stops_does_not_stop_the_others() -> None:
-    nobody: Any = NoProcess()
+def test_a_call_that_requests_another_during_shutdown_does_not_stop_the_others() -> None:
+    idle: Any = NoProcess()
     conditions: Any = type("Calm", (), {"__getattr__": lambda self, name: 0.0})()
-    workers = SimulatedWorkers(nobody, nobody, nobody, Random(1), lambda: conditions, lambda: 0.0)
+    workers = SimulatedWorkers(idle, idle, idle, Random(1), lambda: conditions, lambda: 0.0)
     made: list[str] = []
 
     def call(name: str, *then: str) -> Any:

@@ -1,4 +1,4 @@
-"""The archive on disk: what was acknowledged is there whatever happens, and what was changed afterwards shows."""
+"""The archive on disk: acknowledged orders survive any crash, and later changes to the file are detected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def writer(folder: Path, name: str = "orchestrator_a", **options: int) -> Archiv
 
 
 def write(folder: Path, *orders: ArchivedOrder) -> Path:
-    """An archive of ``orders``, closed; its newest file."""
+    """Write ``orders`` to an archive and close it. Return its newest file."""
     archive = writer(folder)
     archive.append(orders)
     archive.close()
@@ -63,25 +63,25 @@ def damage_in(path: Path) -> list[str]:
 # --- writing and reading ----------------------------------------------------------------------------------------------
 
 
-def test_orders_come_back_as_they_were(folder: Path) -> None:
+def test_archived_orders_are_read_back_equal(folder: Path) -> None:
     write(folder, *ORDERS)
     assert orders_in(folder) == ORDERS
     assert damage_in(folder) == []
 
 
-def test_nothing_is_made_before_the_first_order(folder: Path) -> None:
+def test_no_file_is_created_before_the_first_order(folder: Path) -> None:
     writer(folder).close()
     assert not folder.exists()
     with pytest.raises(NoArchive, match="no archive there"):
         find_archives(folder)
 
 
-def test_a_restarted_writer_goes_on_in_its_file(folder: Path) -> None:
+def test_a_restarted_writer_continues_its_file(folder: Path) -> None:
     assert write(folder, *ORDERS[:2]) == write(folder, *ORDERS[2:])
     assert orders_in(folder) == ORDERS
 
 
-def test_a_full_file_is_followed_by_the_next_and_not_touched_again(folder: Path) -> None:
+def test_a_full_file_is_followed_by_a_new_one_and_never_changed_again(folder: Path) -> None:
     archive = writer(folder, segment_bytes=1)
     archive.append(ORDERS[:1])
     [first] = find_archives(folder)
@@ -94,7 +94,7 @@ def test_a_full_file_is_followed_by_the_next_and_not_touched_again(folder: Path)
     assert orders_in(folder) == ORDERS
 
 
-def test_writers_of_other_names_share_the_folder(folder: Path) -> None:
+def test_writers_of_different_names_share_the_folder(folder: Path) -> None:
     first, second = writer(folder, "/sf/orchestrator_a"), writer(folder, "/sf/orchestrator_b")
     first.append(ORDERS[:1])
     second.append(ORDERS[:1])
@@ -104,7 +104,7 @@ def test_writers_of_other_names_share_the_folder(folder: Path) -> None:
     assert (report.ok, report.archived, report.repeats) == (True, 1, 1)
 
 
-def test_of_one_name_one_process_writes(folder: Path) -> None:
+def test_only_one_process_writes_under_a_name(folder: Path) -> None:
     holder = writer(folder)
     holder.append(ORDERS[:1])
     other = writer(folder)
@@ -135,7 +135,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 # --- torn and damaged -------------------------------------------------------------------------------------------------
 
 
-def test_torn_at_any_byte_only_the_unfinished_record_is_missing(tmp_path: Path) -> None:
+def test_a_file_torn_at_any_byte_lacks_only_the_unfinished_record(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole", *ORDERS[:2]).read_bytes()
     first_end = whole.index(b"\n", whole.index(b"\n") + 1) + 1
     for cut in range(first_end, len(whole)):
@@ -151,7 +151,7 @@ def test_torn_at_any_byte_only_the_unfinished_record_is_missing(tmp_path: Path) 
         assert damage_in(folder) == [], cut
 
 
-def test_a_torn_tail_is_told(folder: Path) -> None:
+def test_a_torn_tail_is_reported(folder: Path) -> None:
     path = write(folder, *ORDERS)
     path.write_bytes(path.read_bytes()[:-100])
     file = ArchiveFile.open(path)
@@ -160,7 +160,7 @@ def test_a_torn_tail_is_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [1, 2, 4])
-def test_a_changed_byte_is_found_in_any_line(folder: Path, line: int) -> None:
+def test_a_changed_byte_is_detected_in_any_line(folder: Path, line: int) -> None:
     path = write(folder, *ORDERS)
     lines = path.read_bytes().splitlines(keepends=True)
     lines[line] = lines[line].replace(b"DELIVERED", b"CANCELLED", 1)
@@ -170,14 +170,14 @@ def test_a_changed_byte_is_found_in_any_line(folder: Path, line: int) -> None:
     assert len(orders_in(path)) == len(ORDERS) - 1
 
 
-def test_a_line_that_was_taken_out_shows(folder: Path) -> None:
+def test_a_removed_line_is_detected(folder: Path) -> None:
     path = write(folder, *ORDERS)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2] + lines[3:]))
     assert damage_in(path) == ["record 3 stands where number 2 should"]
 
 
-def test_an_edit_with_a_checksum_of_its_own_does_not_replay(folder: Path) -> None:
+def test_an_edit_with_a_valid_checksum_does_not_replay(folder: Path) -> None:
     path = write(folder, *ORDERS)
     lines = path.read_bytes().splitlines()
     record = parse_line(lines[2])
@@ -190,7 +190,7 @@ def test_an_edit_with_a_checksum_of_its_own_does_not_replay(folder: Path) -> Non
     assert f"{path}:3" in report.violations[0].text
 
 
-def test_a_damaged_file_is_left_as_evidence_and_the_next_is_begun(folder: Path) -> None:
+def test_a_damaged_file_is_left_as_evidence_and_a_new_one_is_started(folder: Path) -> None:
     path = write(folder, *ORDERS[:2])
     damaged = path.read_bytes().replace(b"delivered", b"Delivered", 1)
     path.write_bytes(damaged)
@@ -198,7 +198,7 @@ def test_a_damaged_file_is_left_as_evidence_and_the_next_is_begun(folder: Path) 
     assert path.read_bytes() == damaged
 
 
-def test_a_last_newline_that_was_overwritten_does_not_cost_the_record_behind_it(folder: Path) -> None:
+def test_an_overwritten_last_newline_does_not_cost_the_next_record(folder: Path) -> None:
     path = write(folder, *ORDERS[:2])
     damaged = path.read_bytes()[:-1] + b"x"
     path.write_bytes(damaged)
@@ -208,14 +208,14 @@ def test_a_last_newline_that_was_overwritten_does_not_cost_the_record_behind_it(
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", record_line({"format": "something else"}), b"\xff" * 100])
-def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.archive"
     path.write_bytes(content)
     with pytest.raises(NoArchive, match="not an archive"):
         ArchiveFile.open(path)
 
 
-def test_an_archive_of_a_newer_program_is_named(tmp_path: Path) -> None:
+def test_an_archive_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.archive"
     path.write_bytes(record_line({"format": "drone_orchestrator.archive", "version": 2, "region": "sf"}))
     with pytest.raises(NoArchive, match="format 2"):
@@ -225,14 +225,14 @@ def test_an_archive_of_a_newer_program_is_named(tmp_path: Path) -> None:
 # --- a disk that refuses ----------------------------------------------------------------------------------------------
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ArchiveUnavailable, match="file"):
         writer(tmp_path / "file" / "archive").append(ORDERS[:1])
 
 
 @pytest.mark.parametrize("call", ["write", "fsync"])
-def test_a_full_disk_is_an_error_and_what_comes_after_it_is_whole(
+def test_a_full_disk_is_an_error_and_later_records_are_whole(
     folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     archive = writer(folder)
@@ -258,7 +258,7 @@ def test_a_full_disk_is_an_error_and_what_comes_after_it_is_whole(
     assert {o.saga.message_id for o in orders_in(folder)} == {"m0", "m1", "m2"}
 
 
-def test_a_number_that_json_has_not_never_reaches_the_disk(folder: Path) -> None:
+def test_a_number_that_json_cannot_express_never_reaches_the_disk(folder: Path) -> None:
     path = write(folder, ORDERS[0])
     before = path.read_bytes()
     strange = replace(ORDERS[1], saga=replace(ORDERS[1].saga, not_before=float("nan")))

@@ -40,7 +40,7 @@ RECORDS = (
 
 
 def with_each_float(record: Any, value: float) -> list[tuple[str, Any]]:
-    """Return ``record`` once per float in it, nested ones too, with ``value`` in its place; by the field's path."""
+    """Return each float's path, nested ones too, with a copy of ``record`` that has ``value`` in its place."""
     hints = get_type_hints(type(record), vars(types))
     made = []
     for field in fields(record):
@@ -55,7 +55,7 @@ def with_each_float(record: Any, value: float) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-def test_no_number_of_any_record_may_be_infinite_or_none(record: Any, value: float) -> None:
+def test_no_number_of_any_record_may_be_infinite_or_nan(record: Any, value: float) -> None:
     made = with_each_float(record, value)
     assert made
     for path, broken in made:
@@ -64,9 +64,9 @@ def test_no_number_of_any_record_may_be_infinite_or_none(record: Any, value: flo
             pytest.fail(f"{path} was written as {value}")
 
 
-@pytest.mark.skipif(json_text.orjson is None, reason="the fast way needs orjson")
+@pytest.mark.skipif(json_text.orjson is None, reason="the fast path needs orjson")
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-def test_the_fast_path_sums_each_float_once(record: Any) -> None:
+def test_the_fast_path_checks_each_float_once(record: Any) -> None:
     table = codec._TABLES[type(record)]
     for path, changed in with_each_float(record, 1000.0):
         zero = dict(with_each_float(record, 0.0))[path]

@@ -1,4 +1,4 @@
-"""A drone's lease serves one reservation after another, as long as enough of its time is left."""
+"""A drone's lease serves one reservation after another while enough of its time is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TTL_S = 10.0
 
 
 class Server:
-    """Grants leases by number, and knows which ones live."""
+    """Grants leases numbered from 1, and knows which have not expired."""
 
     def __init__(self) -> None:
         self.granted: list[int] = []
@@ -67,13 +67,13 @@ def test_the_next_reservation_of_a_drone_needs_no_new_lease(leases: DroneLeases,
     assert server.granted == [1, 2, 3]
 
 
-def test_a_lease_with_less_than_half_of_its_time_left_is_not_used_again(leases: DroneLeases, clock: Clock) -> None:
+def test_a_lease_with_less_than_half_its_time_left_is_not_reused(leases: DroneLeases, clock: Clock) -> None:
     assert leases.take(["a"]) == {"a": 1}
     clock.now_s += TTL_S / 2
     assert leases.take(["a"]) == {"a": 2}
 
 
-def test_a_lease_that_was_kept_is_as_good_as_new(leases: DroneLeases, clock: Clock) -> None:
+def test_a_renewed_lease_is_as_good_as_new(leases: DroneLeases, clock: Clock) -> None:
     leases.take(["a"])
     clock.now_s += TTL_S - 1.0
     assert leases.keep({"a": 1})
@@ -81,7 +81,7 @@ def test_a_lease_that_was_kept_is_as_good_as_new(leases: DroneLeases, clock: Clo
     assert leases.take(["a"]) == {"a": 1}
 
 
-def test_a_lease_that_could_not_be_kept_is_replaced(leases: DroneLeases, server: Server) -> None:
+def test_an_expired_lease_is_replaced(leases: DroneLeases, server: Server) -> None:
     leases.take(["a"])
     server.living.clear()
     assert not leases.keep({"a": 1})
@@ -89,7 +89,7 @@ def test_a_lease_that_could_not_be_kept_is_replaced(leases: DroneLeases, server:
 
 
 @pytest.mark.parametrize(("failing", "requests"), [(0, [50, 50, 20]), (1, [50, 50, 20]), (2, [50, 50])])
-def test_many_are_kept_in_several_requests_and_one_that_fails_takes_no_other_along(
+def test_many_leases_are_renewed_in_batches_and_a_failed_batch_affects_no_earlier_one(
     leases: DroneLeases, server: Server, clock: Clock, failing: int, requests: list[int]
 ) -> None:
     drones = [f"drone_{number}" for number in range(120)]
@@ -108,7 +108,7 @@ def test_many_are_kept_in_several_requests_and_one_that_fails_takes_no_other_alo
     assert [drone for drone in drones if fresh[drone] != granted[drone]] == drones[: [0, 50, 120][failing]]
 
 
-def test_keeping_the_lease_of_a_predecessor_says_nothing_of_the_own(leases: DroneLeases, server: Server) -> None:
+def test_renewing_the_lease_of_a_former_leader_does_not_change_our_own(leases: DroneLeases, server: Server) -> None:
     leases.take(["a"])
     assert not leases.keep({"a": 77})
     assert leases.take(["a"]) == {"a": 1}
@@ -116,7 +116,7 @@ def test_keeping_the_lease_of_a_predecessor_says_nothing_of_the_own(leases: Dron
     assert leases.take(["a"]) == {"a": 2}
 
 
-def test_what_could_not_be_granted_is_asked_for_again(leases: DroneLeases, server: Server) -> None:
+def test_a_lease_that_could_not_be_granted_is_requested_again(leases: DroneLeases, server: Server) -> None:
     server.available = False
     with pytest.raises(StoreUnavailable):
         leases.take(["a"])
@@ -124,7 +124,7 @@ def test_what_could_not_be_granted_is_asked_for_again(leases: DroneLeases, serve
     assert leases.take(["a"]) == {"a": 1}
 
 
-def test_older_news_of_a_reservation_does_not_replace_newer(leases: DroneLeases) -> None:
+def test_an_older_revision_of_a_reservation_does_not_replace_a_newer_one(leases: DroneLeases) -> None:
     leases.note("a", 5, 11)
     leases.note("a", 4, 10)
     assert leases.held_by("a") == 11
@@ -134,7 +134,7 @@ def test_older_news_of_a_reservation_does_not_replace_newer(leases: DroneLeases)
     assert leases.held_by("a") == 0
 
 
-def test_a_lease_that_is_used_again_and_again_is_prolonged_before_it_is_too_old(
+def test_a_lease_in_repeated_use_is_renewed_before_it_is_too_old(
     leases: DroneLeases, server: Server, clock: Clock
 ) -> None:
     lease = leases.take(["d1"])["d1"]
@@ -144,19 +144,19 @@ def test_a_lease_that_is_used_again_and_again_is_prolonged_before_it_is_too_old(
     leases.take(["d1"])
     leases.freshen()
     clock.now_s += 4.0
-    assert leases.take(["d1"]) == {"d1": lease}, "7 s after it was granted, 4 s after it was prolonged"
+    assert leases.take(["d1"]) == {"d1": lease}, "7 s after it was granted, 4 s after it was renewed"
     assert (server.kept, len(server.granted)) == ([1], 1)
 
 
-def test_a_lease_is_prolonged_once_for_each_use(leases: DroneLeases, server: Server, clock: Clock) -> None:
+def test_a_lease_is_renewed_once_per_use(leases: DroneLeases, server: Server, clock: Clock) -> None:
     leases.take(["d1"])
     for _ in range(5):
         clock.now_s += 3.0
         leases.freshen()
-    assert server.kept == [1], "a drone that is not used costs nothing"
+    assert server.kept == [1], "an unused drone costs no request"
 
 
-def test_a_lease_that_a_reservation_hangs_on_is_left_to_run_out(
+def test_a_lease_that_backs_a_reservation_is_not_renewed_on_its_own(
     leases: DroneLeases, server: Server, clock: Clock
 ) -> None:
     lease = leases.take(["d1"])["d1"]
@@ -164,6 +164,6 @@ def test_a_lease_that_a_reservation_hangs_on_is_left_to_run_out(
     clock.now_s += 4.0
     leases.freshen()
     assert server.kept == []
-    leases.note("d1", 6, 0)  # the package is on board: the reservation hangs on nothing any more
+    leases.note("d1", 6, 0)  # the package is on board: the reservation has no lease any more
     leases.freshen()
     assert server.kept == [1]

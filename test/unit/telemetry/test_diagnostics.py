@@ -1,4 +1,4 @@
-"""The fleet's diagnostics: the level fits, and each problem has a hint."""
+"""The fleet's diagnostics: every status has the right level, and every problem a hint."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def drone(view: FleetView | None = None, at_s: float = NOW_S, **changes: object)
 # --- the fleet ------------------------------------------------------------------------------------------------------
 
 
-def test_the_leader() -> None:
+def test_the_leader_status() -> None:
     world = World()
     found(d.leader_status(FleetView()), ERROR, "none")
     world.run()
@@ -70,16 +70,16 @@ def test_the_leader() -> None:
         (Freshness(9, 0.0), Probe(True, 0.002, {"a:1": True}, "3.5", 1_700_000_000), WARN, "MiB"),
     ],
 )
-def test_the_store(freshness: Freshness, probe: Probe | None, severity: Severity, says: str) -> None:
+def test_the_store_status(freshness: Freshness, probe: Probe | None, severity: Severity, says: str) -> None:
     found(d.store_status(freshness, 3.0, probe, "a:1,b:1,c:1"), severity, says)
 
 
-def test_a_probe_of_a_store_that_is_there() -> None:
+def test_probing_an_available_store() -> None:
     probe = look(MemoryStore(MemoryBackend(lambda: 0.0, threaded=False), "sf", "monitor"))
     assert (probe.reachable, probe.version, dict(probe.members)) == (True, "memory", {"memory": True})
 
 
-def test_sagas() -> None:
+def test_the_sagas_status() -> None:
     world = World()
     order = fly(world, make_order())
     view = world.leader.core.view
@@ -94,7 +94,7 @@ def test_sagas() -> None:
     assert status.values["parked"] == order.order_id and "fleetctl order" in status.hint
 
 
-def test_records() -> None:
+def test_the_records_status() -> None:
     found(d.record_status(FleetView()), OK)
     corrupt = view_of(Entry(Kind.SAGA, "m1", Corrupt("{not json", "is no JSON"), 7))
     found(d.record_status(corrupt), ERROR, "1 unreadable")
@@ -105,13 +105,13 @@ def test_records() -> None:
     ("level", "severity"),
     [(Level.CLEAR, OK), (Level.SLOW_DOWN, WARN), (Level.FULL, ERROR), (Level.UNSPECIFIED, STALE)],
 )
-def test_lanes(level: Level, severity: Severity) -> None:
+def test_the_lane_status(level: Level, severity: Severity) -> None:
     [status] = d.lane_statuses([Pressure("courier", level, 7, 8, 2, 3.0)])
     found(status, severity)
     assert status.name == "lane courier"
 
 
-def test_breakers() -> None:
+def test_the_breakers_status() -> None:
     found(d.breaker_status(FleetView(), WALL_S), OK)
     tripped = Breaker("drone_2", BreakerState.OPEN, 5, 3, 2, WALL_S + 30.0)
     view = view_of(Entry(Kind.BREAKER, "drone_2", tripped, 9))
@@ -120,13 +120,13 @@ def test_breakers() -> None:
     assert "30 s more" in str(status.values["drone_2"])
 
 
-def test_a_drone_that_is_well() -> None:
+def test_the_status_of_a_healthy_drone() -> None:
     status = drone(energy_wh=275.0)
     found(status, OK, "IDLE", "50%")
     assert (status.name, status.values["battery"], status.values["breaker"]) == ("drone drone_1", "50%", "closed")
 
 
-def test_a_drone_that_is_not() -> None:
+def test_the_status_of_a_drone_with_a_problem() -> None:
     found(drone(phase=Phase.GROUNDED), ERROR, "grounded")
     found(drone(energy_wh=55.0), WARN, "10%", "reserve")
     found(drone(drone_class="zeppelin"), ERROR, "zeppelin")
@@ -152,7 +152,7 @@ def vitals(**changes: object) -> Vitals:
     return replace(Vitals(Role.STANDBY, 0, 5, 0, None, ()), **changes)  # type: ignore[arg-type]
 
 
-def test_a_replica() -> None:
+def test_the_replica_status() -> None:
     found(d.replica_status(None, NOW_S), WARN, "not configured")
     found(d.replica_status(vitals(), NOW_S), OK, "standby")
     leading = d.replica_status(vitals(role=Role.LEADER, epoch=7, committed_at_s=NOW_S - 2.0), NOW_S)
@@ -176,16 +176,16 @@ def test_a_replica() -> None:
         ({"leader_silent_s": None}, WARN, "no leader"),
     ],
 )
-def test_an_executor(changes: dict[str, object], severity: Severity, says: str) -> None:
+def test_the_executor_status(changes: dict[str, object], severity: Severity, says: str) -> None:
     state = {"configured": True, "active": True, "finalized": False, "phase": "IDLE", "leader_silent_s": 0.5}
     found(d.executor_status(**{**state, **changes}), severity, says)  # type: ignore[arg-type]
 
 
-def test_an_intake() -> None:
+def test_the_intake_status() -> None:
     found(d.intake_status("closed", Freshness(4, 0.0)), OK)
     found(d.intake_status("open", Freshness(4, 9.0)), ERROR, "open")
     found(d.intake_status("closed", Freshness(0, None)), ERROR)
 
 
-def test_long_lists_are_cut() -> None:
+def test_long_lists_are_truncated() -> None:
     assert d._some([f"o{n}" for n in range(25)]).endswith("o19 and 5 more")

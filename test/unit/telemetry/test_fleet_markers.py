@@ -1,4 +1,4 @@
-"""The markers of a fleet: stable ids, correct positions, and deletion of what is gone."""
+"""The markers of a fleet have stable ids and correct positions, and are deleted when no longer needed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def busy() -> FleetScene:
     return scene(view, flying, seen(view, drone_id="d2"))
 
 
-def test_everything_has_a_name_of_its_own_that_rviz_knows() -> None:
+def test_every_mark_has_a_unique_id_in_a_namespace_that_rviz_shows() -> None:
     marks = draw(TOWN, SPACE.shapes, busy())
 
     keys = [(mark.namespace, mark.id) for mark in marks]
@@ -101,7 +101,7 @@ def test_everything_has_a_name_of_its_own_that_rviz_knows() -> None:
     assert all(math.isfinite(c) for mark in marks for point in (mark.position, mark.scale, *mark.points) for c in point)
 
 
-def test_ids_do_not_depend_on_what_else_there_is() -> None:
+def test_ids_do_not_depend_on_other_marks() -> None:
     both = store(saga(1, S.PENDING), saga(2, S.PENDING))
     one = store(saga(2, S.PENDING))
 
@@ -111,7 +111,7 @@ def test_ids_do_not_depend_on_what_else_there_is() -> None:
     assert ids[alone.text] == alone.id
 
 
-def test_what_is_gone_is_taken_away_once() -> None:
+def test_a_mark_is_deleted_once() -> None:
     stage = Stage()
     view = store(saga(1, S.PENDING))
     assert stage.replace(draw(TOWN, SPACE.shapes, scene(view))) == []
@@ -122,7 +122,7 @@ def test_what_is_gone_is_taken_away_once() -> None:
     assert stage.replace(draw(TOWN, SPACE.shapes, scene(store()))) == []
 
 
-def test_a_drone_points_where_it_goes_and_shows_its_charge() -> None:
+def test_a_drone_points_along_its_route_and_shows_its_charge() -> None:
     view = store(saga(1, S.IN_TRANSIT, drone_id="d1"))
     flying = seen(view, phase=Phase.TO_DESTINATION, message_id="m1", position=at(100.0, 300.0), energy_wh=250.0)
 
@@ -150,7 +150,7 @@ def test_a_drone_points_where_it_goes_and_shows_its_charge() -> None:
         (Phase.GROUNDED, []),
     ],
 )
-def test_the_way_that_is_left(phase: Phase, stops: list[tuple[float, float]]) -> None:
+def test_the_route_shows_the_remaining_stops(phase: Phase, stops: list[tuple[float, float]]) -> None:
     one = saga(1, S.IN_TRANSIT)
     view = store(replace(one, order=replace(one.order, pickup=at(0.0, 900.0))))
 
@@ -194,24 +194,24 @@ def test_a_silent_drone_and_an_unknown_class_are_shown_as_such() -> None:
         (LEADER, True, "STORE AWAY: drones finish what they carry", RED),
     ],
 )
-def test_the_banner_says_what_must_not_be_missed(leader: SeenLeader, store_away: bool, text: str, color: Any) -> None:
+def test_the_banner_shows_what_needs_attention(leader: SeenLeader, store_away: bool, text: str, color: Any) -> None:
     first, counts = of(draw(TOWN, SPACE.shapes, scene(store(), leader=leader, store_away=store_away)), "banner")
 
     assert (first.text, first.color) == (text, color)
     assert counts.text.startswith("0 drones")
 
 
-def test_orders_drawn_are_bounded_and_all_counted() -> None:
+def test_the_number_of_drawn_orders_is_bounded_but_all_are_counted() -> None:
     sagas = [saga(i, S.PENDING) for i in range(MAX_ACTIVE + 5)] + [saga(1000 + i, S.DELIVERED) for i in range(99)]
 
     stored = look(store(*sagas), SPACE)
 
     assert len(stored.orders) == MAX_ACTIVE + MAX_ENDED
     assert (stored.counts[S.PENDING], stored.counts[S.DELIVERED]) == (MAX_ACTIVE + 5, 99)
-    assert stored.orders[MAX_ACTIVE].order.message_id == "m1098"  # the one that ended last
+    assert stored.orders[MAX_ACTIVE].order.message_id == "m1098"  # the last one to end
 
 
-def test_a_change_of_the_leader_is_news_for_a_while() -> None:
+def test_a_new_leader_is_announced_for_a_while() -> None:
     watch = LeaderWatch()
     assert watch.read(leads("a", 5), 0.0).absent
     watch.heard(5, 1.0)
@@ -228,7 +228,7 @@ def test_a_change_of_the_leader_is_news_for_a_while() -> None:
     assert watch.read(leads("b", 9), 80.0).absent
 
 
-def test_nobody_leads_a_new_store() -> None:
+def test_a_new_store_has_no_leader() -> None:
     assert look(store(leader=""), SPACE).leader is None
     assert look(store(), SPACE).leader == leads("orchestrator_a", 7)
 
@@ -251,7 +251,7 @@ def test_a_zone_is_filled_to_its_edges(corners: list[tuple[float, float]], turne
     assert unary_union(parts).symmetric_difference(Polygon(corners)).area == pytest.approx(0.0, abs=1e-9)
 
 
-def test_the_rviz_configuration_shows_all_of_it() -> None:
+def test_the_rviz_configuration_shows_every_namespace() -> None:
     text = (share_dir() / "config" / "rviz" / "fleet.rviz").read_text(encoding="utf-8")
     manager = yaml.safe_load(text)["Visualization Manager"]
     displays = {display["Class"].removeprefix("rviz_default_plugins/"): display for display in manager["Displays"]}

@@ -1,4 +1,4 @@
-"""Metrics, traces and logs of all programs, tested without processes: each figure against the events."""
+"""Metrics, traces and logs of all programs, compared with the events that cause them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def metrics() -> Metrics:
     return Metrics("test", "here")
 
 
-def test_a_replica_counts_what_became_durable_and_nothing_else(metrics: Metrics) -> None:
+def test_a_replica_counts_durable_steps_only(metrics: Metrics) -> None:
     replica = ReplicaTelemetry(metrics)
     replica.drone_heard(make_report("drone_1"))
     life = Life(make_order(submitted_at=100.0))
@@ -109,7 +109,7 @@ def test_a_replica_counts_what_became_durable_and_nothing_else(metrics: Metrics)
     assert seen["etcd_commit_seconds_count"] == 5
 
 
-def test_an_attempt_that_is_undone_is_a_failure_with_its_reason(metrics: Metrics) -> None:
+def test_an_abandoned_attempt_is_counted_as_a_failure_with_its_reason(metrics: Metrics) -> None:
     replica = ReplicaTelemetry(metrics)
     replica.drone_heard(make_report("drone_1"))
     life = Life(make_order(submitted_at=100.0))
@@ -127,7 +127,7 @@ def test_an_attempt_that_is_undone_is_a_failure_with_its_reason(metrics: Metrics
     assert seen["order_to_assignment_seconds_count"] == 1  # the first assignment only
 
 
-def test_reasons_of_flight_stacks_cannot_fill_the_registry(metrics: Metrics) -> None:
+def test_reasons_from_flight_plugins_cannot_fill_the_registry(metrics: Metrics) -> None:
     replica = ReplicaTelemetry(metrics)
     for number in range(MAX_REASONS + 20):
         life = Life(make_order())
@@ -140,7 +140,7 @@ def test_reasons_of_flight_stacks_cannot_fill_the_registry(metrics: Metrics) -> 
     assert samples(metrics)["drone_assignments_failure_total{drone_class=unknown,reason=other}"] == 20
 
 
-def test_a_failover_counts_from_the_last_word_of_the_predecessor(metrics: Metrics) -> None:
+def test_a_failover_counts_from_the_last_heartbeat_of_the_previous_leader(metrics: Metrics) -> None:
     now = [50.0]
     replica = ReplicaTelemetry(metrics, mono=lambda: now[0])
     replica.started_leading()  # the first leader ever: it replaces none
@@ -155,7 +155,7 @@ def test_a_failover_counts_from_the_last_word_of_the_predecessor(metrics: Metric
     assert seen["failover_seconds_sum"] == pytest.approx(0.7)
 
 
-def test_turns_show_their_queue_and_how_late_they_came(metrics: Metrics) -> None:
+def test_turns_report_their_queue_and_lateness(metrics: Metrics) -> None:
     replica = ReplicaTelemetry(metrics)
     replica.turned(12, 0.004, 0.0)
     assert samples(metrics)["turn_events"] == 12
@@ -213,7 +213,7 @@ def test_a_failed_order_is_counted_by_its_reason(reason: str | None, counted: st
     assert failure_reason(reason) == counted
 
 
-def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> None:
+def test_the_monitors_metrics_agree_with_the_store(metrics: Metrics) -> None:
     held = Held()
     shown, counts, ledger = region(metrics, held)
     fresh, old = saga_at(1, S.IN_TRANSIT, 990.0), saga_at(2, S.DISPATCHED, 900.0)
@@ -255,15 +255,13 @@ def test_the_monitor_shows_a_region_as_the_store_has_it(metrics: Metrics) -> Non
 
 
 @pytest.mark.parametrize(("stale_s", "state"), [(0.0, 0), (2.0, 0), (4.0, 2), (None, 2)])
-def test_the_monitors_breaker_opens_with_the_age_of_its_news(
-    metrics: Metrics, stale_s: float | None, state: int
-) -> None:
+def test_the_monitors_breaker_opens_when_its_view_is_stale(metrics: Metrics, stale_s: float | None, state: int) -> None:
     shown, _, _ = region(metrics, Held(stale_s))
     shown.refresh()
     assert samples(metrics)["circuit_breaker_state{service=etcd}"] == state
 
 
-def test_a_metrics_port_that_is_taken_is_one_line(metrics: Metrics) -> None:
+def test_a_metrics_port_in_use_is_a_one_line_error(metrics: Metrics) -> None:
     first = MetricsEndpoint(metrics.registry, "127.0.0.1", 0)
     with pytest.raises(EndpointTaken, match=f"metrics_port {first.port}: Address already in use") as refused:
         MetricsEndpoint(metrics.registry, "127.0.0.1", first.port)
@@ -276,7 +274,7 @@ def test_a_metrics_port_that_is_taken_is_one_line(metrics: Metrics) -> None:
     MetricsEndpoint(metrics.registry, "127.0.0.1", first.port).close()  # the port was released
 
 
-def test_every_process_but_the_gateway_has_a_metrics_port_of_its_own() -> None:
+def test_every_process_except_the_gateway_has_its_own_metrics_port() -> None:
     specs = processes(FleetOptions(drones=4, metrics_port=9400))
     ports = [spec.parameters.get("metrics_port") for spec in specs]
     assert ports == [9400 + i for i in range(len(specs) - 1)] + [None]
@@ -287,8 +285,8 @@ def test_every_process_but_the_gateway_has_a_metrics_port_of_its_own() -> None:
 # --- traces -----------------------------------------------------------------------------------------------------------
 
 
-class Told(tracing.NoTracer):
-    """A tracer that keeps all spans."""
+class RecordingTracer(tracing.NoTracer):
+    """A tracer that records all spans."""
 
     enabled = True
 
@@ -296,19 +294,19 @@ class Told(tracing.NoTracer):
         self.spans: dict[str, dict[str, Any]] = {}
 
     def span(self, name: str, parent: str, **rest: Any) -> None:
-        assert name not in self.spans, f"{name} is told twice"
+        assert name not in self.spans, f"{name} is recorded twice"
         self.spans[name] = {"parent": parent, **rest}
 
 
 @pytest.mark.parametrize(
     "text", ["", "junk", f"00-{'0' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'0' * 16}-01", ROOT.upper()]
 )
-def test_what_is_no_traceparent_has_no_ids(text: str) -> None:
+def test_an_invalid_traceparent_has_no_ids(text: str) -> None:
     assert tracing.ids_of(text) is None
     assert tracing.derived(text, "m", 1, "dispatch") == ""
 
 
-def test_derived_contexts_stay_in_the_trace_and_differ_by_attempt_and_name() -> None:
+def test_derived_contexts_keep_the_trace_and_differ_by_attempt_and_name() -> None:
     made = {tracing.derived(ROOT, "m", attempt, name) for attempt in (1, 2) for name in ("dispatch", "delivery")}
     assert len(made) == 4
     assert {tracing.ids_of(each)[0] for each in made} == {"a" * 32}  # type: ignore[index]
@@ -322,7 +320,7 @@ def test_derived_contexts_stay_in_the_trace_and_differ_by_attempt_and_name() -> 
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "must be grpc"),
     ],
 )
-def test_an_impossible_exporter_is_refused_in_a_line(
+def test_an_invalid_exporter_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], word: str
 ) -> None:
     for name, value in variables.items():
@@ -339,7 +337,7 @@ def test_an_impossible_exporter_is_refused_in_a_line(
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_EXPORTER": "none"},
     ],
 )
-def test_traces_are_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+def test_tracing_is_off_by_default(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -349,7 +347,7 @@ def test_traces_are_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch, variab
 
 def test_a_leader_that_takes_over_continues_the_trace() -> None:
     order = make_order(submitted_at=100.0, trace_context=ROOT)
-    life, first = Life(order), Told()
+    life, first = Life(order), RecordingTracer()
     before = OrderTraces(first, "orchestrator_a")
     assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.change
     assert isinstance(assigned, Transition)
@@ -357,7 +355,7 @@ def test_a_leader_that_takes_over_continues_the_trace() -> None:
     assert (first.spans["queue wait"]["began_s"], first.spans["queue wait"]["ended_s"]) == (100.0, 103.1)
     assert first.spans["assign"]["parent"] == first.spans["queue wait"]["own"]
 
-    second, view = Told(), FleetView()
+    second, view = RecordingTracer(), FleetView()
     view.load(Snapshot(9, (Entry(Kind.SAGA, order.message_id, life.saga, 9),)))
     successor = OrderTraces(second, "orchestrator_b")
     successor.take_over(view)
@@ -372,15 +370,15 @@ def test_a_leader_that_takes_over_continues_the_trace() -> None:
 
 
 def test_an_order_without_a_context_is_not_traced() -> None:
-    told, life = Told(), Life(make_order(submitted_at=100.0))
+    told, life = RecordingTracer(), Life(make_order(submitted_at=100.0))
     assigned = life.step(sagas.ASSIGNED, S.ASSIGNED, 103.0, drone_id="drone_1").commit.change
     assert isinstance(assigned, Transition)
     OrderTraces(told, "orchestrator_a")(Committed(life.saga.order, assigned.events, 103.0, 103.1))
     assert not told.spans
 
 
-def test_a_drone_tells_its_phases_below_the_dispatch(metrics: Metrics) -> None:
-    now, told = [0.0], Told()
+def test_a_drone_records_its_phases_below_the_dispatch_span(metrics: Metrics) -> None:
+    now, told = [0.0], RecordingTracer()
     host = HostTelemetry(metrics, COURIER, told, 0.1, mono=lambda: now[0], wall=lambda: 100.0 + now[0])
     drone, order = host.drone("drone_1"), make_order(trace_context=ROOT)
     drone.begin(Phase.IDLE, None, 0, 0)
@@ -424,8 +422,8 @@ def test_a_drone_tells_its_phases_below_the_dispatch(metrics: Metrics) -> None:
     assert samples(metrics)["drones{drone_class=courier,phase=returning}"] == 0
 
 
-def test_a_drone_that_starts_again_says_that_it_resumed(metrics: Metrics) -> None:
-    told, order = Told(), make_order(trace_context=ROOT)
+def test_a_restarted_drone_marks_its_span_as_resumed(metrics: Metrics) -> None:
+    told, order = RecordingTracer(), make_order(trace_context=ROOT)
     drone = HostTelemetry(metrics, COURIER, told, 0.1, mono=lambda: 0.0, wall=lambda: 7.0).drone("drone_1")
     drone.begin(Phase.TO_DESTINATION, order, 2, 5)
     drone.phase_changed(Phase.DROPPING)
@@ -462,7 +460,7 @@ def log(page: Page) -> logging.Logger:
     return logger
 
 
-def test_an_attempt_that_is_undone_is_logged_with_its_ids(log: logging.Logger, page: Page) -> None:
+def test_an_abandoned_attempt_is_logged_with_its_ids(log: logging.Logger, page: Page) -> None:
     order = make_order(submitted_at=100.0, trace_context=ROOT)
     life = Life(order)
     steps = [
@@ -486,21 +484,21 @@ def test_an_attempt_that_is_undone_is_logged_with_its_ids(log: logging.Logger, p
     assert (said["trace_id"], said["span_id"]) == ("a" * 32, "b" * 16)
 
 
-def test_every_step_is_logged_where_somebody_debugs(log: logging.Logger, page: Page) -> None:
+def test_every_step_is_logged_at_debug_level(log: logging.Logger, page: Page) -> None:
     life = Life(make_order())
     replica = ReplicaTelemetry(Metrics("test", "here"), listeners=[logs.OrderLog(log, lambda: True)])
     replica.committed([life.step(sagas.ASSIGNED, S.ASSIGNED, 101.0, drone_id="drone_1")], at(101.0), 0.0)
     assert [said["level"] for said in page.said] == ["debug"]
 
 
-def test_fields_of_a_logger_and_of_a_record_come_together(log: logging.Logger, page: Page) -> None:
+def test_fields_of_logger_and_record_are_merged(log: logging.Logger, page: Page) -> None:
     logs.FieldLogger(log, drone="drone_1").info("as %s", "ever", extra={"epoch": 3})
     said = page.said[0]
     assert (said["message"], said["drone"], said["epoch"]) == ("as ever", "drone_1", 3)
 
 
-def test_json_says_what_went_wrong_on_one_line_and_in_which_request(log: logging.Logger, page: Page) -> None:
-    with tracing.activated(Told(), ROOT):
+def test_an_exception_is_one_json_line_with_its_request(log: logging.Logger, page: Page) -> None:
+    with tracing.activated(RecordingTracer(), ROOT):
         try:
             raise ValueError("first\nsecond")
         except ValueError as error:

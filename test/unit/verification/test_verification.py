@@ -1,4 +1,4 @@
-"""Each invariant's checker finds what breaks it, names the evidence, and leaves good histories alone."""
+"""The checker of each invariant finds its violations, names the evidence, and accepts good histories."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("build", GOOD)
-def test_good_history_has_no_violation(build: Callable[[], History]) -> None:
+def test_a_good_history_has_no_violation(build: Callable[[], History]) -> None:
     report = check(build().changes, complete=True)
     assert report.violations == ()
     assert report.ok
@@ -119,7 +119,7 @@ def test_good_history_has_no_violation(build: Callable[[], History]) -> None:
 
 
 @pytest.mark.parametrize("build", GOOD)
-def test_good_history_is_good_from_every_compaction_on(build: Callable[[], History]) -> None:
+def test_a_good_history_is_good_from_any_compaction_on(build: Callable[[], History]) -> None:
     whole = build()
     for cut in range(2, len(whole.changes)):
         before = History()
@@ -129,7 +129,7 @@ def test_good_history_is_good_from_every_compaction_on(build: Callable[[], Histo
         assert report.violations == (), cut
 
 
-def test_report_counts_what_it_saw() -> None:
+def test_the_report_counts_what_was_checked() -> None:
     history = led()
     history.deliver_from_start(order("m1"))
     history.deliver_from_start(order("m2"), "d2", "j2")
@@ -137,7 +137,7 @@ def test_report_counts_what_it_saw() -> None:
     assert (report.orders, report.events, report.revisions) == (2, 12, history.revision)
 
 
-def test_unfinished_order_is_no_violation_while_the_run_goes_on() -> None:
+def test_an_unfinished_order_is_no_violation_while_the_run_continues() -> None:
     assert check(to_loading().changes, complete=False).ok
 
 
@@ -147,7 +147,7 @@ def test_unfinished_order_is_no_violation_while_the_run_goes_on() -> None:
 def test_i1_order_reserved_for_two_drones() -> None:
     history = to_loading()
     history.write((Kind.ASSIGNMENT, "d2", history.reservation("m1", "d2", leased=True)))
-    history.write((Kind.ASSIGNMENT, "d2", None))  # a violation that is over at the end is one all the same
+    history.write((Kind.ASSIGNMENT, "d2", None))  # a violation counts even if it is over at the end
     history.deliver("m1")
     report = check(history.changes, complete=True)
     assert broken(report) == {"I1"}
@@ -156,7 +156,7 @@ def test_i1_order_reserved_for_two_drones() -> None:
     assert report.violations[0].name == "one_drone_per_order"
 
 
-def test_i1_reservation_of_another_drone_than_the_sagas() -> None:
+def test_i1_reserved_drone_differs_from_the_sagas_drone() -> None:
     history = led()
     history.submit(order())
     history.accept(order())
@@ -167,7 +167,7 @@ def test_i1_reservation_of_another_drone_than_the_sagas() -> None:
     assert "d2 is reserved for order m1, attempt 1, but its saga (ASSIGNED) names d1" in texts(report)
 
 
-def test_i1_saga_moves_on_and_leaves_its_reservation_behind() -> None:
+def test_i1_saga_moves_on_without_its_reservation() -> None:
     history = led()
     history.submit(order())
     history.accept(order())
@@ -177,7 +177,7 @@ def test_i1_saga_moves_on_and_leaves_its_reservation_behind() -> None:
     assert broken(check(history.changes, complete=False)) == {"I1"}
 
 
-def test_i1_reservation_for_an_order_that_has_no_saga() -> None:
+def test_i1_reservation_for_an_order_without_a_saga() -> None:
     history = led()
     history.write((Kind.ASSIGNMENT, "d1", Reservation("d1", "m9", 1, history.epoch, True)))
     assert broken(check(history.changes, complete=False)) == {"I1"}
@@ -255,7 +255,7 @@ def test_i3_failed_without_a_reason() -> None:
     assert "FAILED without a reason" in texts(report)
 
 
-def test_i3_ended_but_drone_not_let_go() -> None:
+def test_i3_ended_but_drone_still_reserved() -> None:
     history = to_loading()
     history.transition(history.event("m1", sagas.FAILED, S.FAILED, reason="drone_lost_with_package"))
     report = check(history.changes, complete=True)
@@ -264,7 +264,7 @@ def test_i3_ended_but_drone_not_let_go() -> None:
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_i3_a_wish_to_cancel_stays_until_its_order_has_ended(ended: bool) -> None:
+def test_i3_cancel_request_stays_until_its_order_has_ended(ended: bool) -> None:
     history = led()
     history.submit(order())
     history.accept(order())
@@ -281,7 +281,7 @@ def test_i3_a_wish_to_cancel_stays_until_its_order_has_ended(ended: bool) -> Non
 # --- I4 ---------------------------------------------------------------------------------------------------------------
 
 
-def test_i4_write_of_a_deposed_leader() -> None:
+def test_i4_write_by_a_deposed_leader() -> None:
     history = led()
     deposed = history.epoch
     history.submit(order())
@@ -294,7 +294,7 @@ def test_i4_write_of_a_deposed_leader() -> None:
     assert "sagas/m1 was written by epoch 1, but epoch 4 was in office" in texts(report)
 
 
-def test_i4_write_while_nobody_leads() -> None:
+def test_i4_write_without_a_leader() -> None:
     history = led()
     history.submit(order())
     history.write((Kind.LEADER, "", None))
@@ -316,7 +316,7 @@ def test_i4_reservation_with_a_stale_epoch() -> None:
     assert "assignments/d1 was written by epoch 1" in texts(report)
 
 
-def test_i4_epoch_goes_down() -> None:
+def test_i4_epoch_decreases() -> None:
     history = led()
     history.leader("orchestrator_b")
     history.submit(order())
@@ -326,7 +326,7 @@ def test_i4_epoch_goes_down() -> None:
     assert "event m1/2 has epoch 1 after one of epoch 2" in texts(report)
 
 
-def test_i4_firm_reservation_vanishes_by_itself() -> None:
+def test_i4_firm_reservation_deleted_without_a_step() -> None:
     history = to_loading()
     history.write((Kind.ASSIGNMENT, "d1", None))
     report = check(history.changes, complete=False)
@@ -351,7 +351,7 @@ def test_i4_drone_obeys_a_deposed_leader() -> None:
     assert "d1 (journal j1) obeyed epoch 5 after epoch 7" in texts(report)
 
 
-def test_i4_drone_obeys_a_leader_after_it_heard_of_the_next() -> None:
+def test_i4_drone_obeys_a_leader_after_hearing_of_its_successor() -> None:
     journal = journal_history("d1", "j1", [EpochRaised(9), GoalAccepted(order(), 1, 5)])
     assert broken(check(led().changes, [journal], complete=True)) == {"I4"}
 
@@ -359,7 +359,7 @@ def test_i4_drone_obeys_a_leader_after_it_heard_of_the_next() -> None:
 # --- I5 ---------------------------------------------------------------------------------------------------------------
 
 
-def test_i5_cleared_again_while_the_package_may_be_out() -> None:
+def test_i5_cleared_again_while_the_package_may_be_on_board() -> None:
     history = to_loading()
     again = replace(history.event("m1", sagas.CLEARED, S.LOADING), from_status=S.DISPATCHED)
     history.write((Kind.EVENT, f"m1/{again.n}", again))
@@ -388,7 +388,7 @@ def test_i5_cleared_on_a_reservation_that_may_expire() -> None:
     assert "cleared for d1 without a firm reservation" in texts(report)
 
 
-def test_i5_cleared_to_no_journal() -> None:
+def test_i5_cleared_without_a_journal() -> None:
     history = to_loading(journal_id="")
     report = check(history.changes, complete=False)
     assert broken(report) == {"I5"}
@@ -398,7 +398,7 @@ def test_i5_cleared_to_no_journal() -> None:
 CARRIED = (("cleared", "m1", 1), ("loaded", "m1", 1), ("dropping", "m1", 1), ("dropped", "m1", 1))
 
 
-def test_i5_journals_that_agree_with_the_store() -> None:
+def test_i5_journals_agree_with_the_store() -> None:
     good = JournalHistory("d1", "j1", CARRIED)
     idle = JournalHistory("d2", "j2", ())
     assert check(delivered().changes, [good, idle], complete=True).ok
@@ -417,7 +417,7 @@ def test_i5_dropped_twice_by_the_same_drone() -> None:
     assert "dropped 2 times" in texts(report)
 
 
-def test_i5_loaded_though_never_cleared() -> None:
+def test_i5_loaded_but_never_cleared() -> None:
     history = led()
     history.submit(order())
     history.accept(order())
@@ -457,7 +457,7 @@ def test_i5_loaded_by_a_second_drone_after_the_first_brought_it_back() -> None:
     assert check(second_attempt().changes, [second, returned], complete=False).ok
 
 
-def test_i5_load_of_before_the_history_began_is_not_held_against_anybody() -> None:
+def test_i5_load_before_the_history_began_is_no_violation() -> None:
     history = delivered()
     history.write((Kind.SAGA, "m1", None), *((Kind.EVENT, f"m1/{n}", None) for n in range(1, 7)))
     history.submit(order("m2"))
@@ -465,7 +465,7 @@ def test_i5_load_of_before_the_history_began_is_not_held_against_anybody() -> No
     assert report.ok
 
 
-def test_journal_of_a_drone_tells_of_its_packages() -> None:
+def test_a_drones_journal_shows_what_happened_to_its_packages() -> None:
     entries = [
         GoalAccepted(order(), 1, 3),
         Cleared("m1", 1, 3),
@@ -502,7 +502,7 @@ def test_i6_stored_state_differs_from_the_events() -> None:
     assert "updated_at is 1.0" in texts(report)
 
 
-def test_i6_event_number_left_out() -> None:
+def test_i6_event_number_missing() -> None:
     history = to_loading()
     event = replace(history.event("m1", sagas.LOADED, S.IN_TRANSIT), n=6)
     history.write((Kind.EVENT, "m1/6", event))
@@ -554,7 +554,7 @@ def test_i6_event_under_the_wrong_key() -> None:
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_i6_unreadable_value_is_reported_and_nothing_is_built_on_it(kind: Kind) -> None:
+def test_i6_unreadable_value_is_reported_and_not_used(kind: Kind) -> None:
     history = to_loading()
     key = {Kind.SAGA: "m1", Kind.ASSIGNMENT: "d1", Kind.EVENT: "m1/5", Kind.LEADER: ""}.get(kind, "x")
     history.write((kind, key, Corrupt(b"\xff{", "not JSON")))
@@ -563,7 +563,7 @@ def test_i6_unreadable_value_is_reported_and_nothing_is_built_on_it(kind: Kind) 
     assert f"{kind.value}/{key} cannot be read: not JSON" in texts(report)
 
 
-def test_i6_value_of_another_type_than_its_key() -> None:
+def test_i6_value_does_not_match_the_type_of_its_key() -> None:
     history = to_loading()
     history.write((Kind.SAGA, "m1", order()))
     report = check(history.changes, complete=False)
@@ -571,7 +571,7 @@ def test_i6_value_of_another_type_than_its_key() -> None:
     assert "not a Saga but a Order" in texts(report)
 
 
-def test_i6_compacted_history_whose_open_order_has_lost_events() -> None:
+def test_i6_compacted_history_lacks_events_of_an_open_order() -> None:
     history = to_loading()
     del history.living[Kind.EVENT, "m1/2"]
     assert "I6" in broken(check(history.compacted(), complete=False))
@@ -597,7 +597,7 @@ def test_i7_uniqueness_key_points_elsewhere() -> None:
     assert broken(check(history.changes, complete=False)) == {"I7"}
 
 
-def test_i7_message_taken_with_two_payloads() -> None:
+def test_i7_message_accepted_with_two_payloads() -> None:
     history = led()
     history.submit(order("m1"))
     history.submit(replace(order("m1"), package_weight_kg=2.0))
@@ -606,14 +606,14 @@ def test_i7_message_taken_with_two_payloads() -> None:
     assert "message m1 was taken with two different orders" in texts(report)
 
 
-def test_i7_repetition_at_another_time_is_the_same_order() -> None:
+def test_i7_repeat_at_another_time_is_the_same_order() -> None:
     history = led()
     history.submit(order("m1"))
     history.accept(replace(order("m1"), submitted_at=200.0, trace_context="00-1-2-01"))
     assert check(history.changes, complete=False).ok
 
 
-def test_i7_in_the_inbox_again_after_it_had_a_saga() -> None:
+def test_i7_order_returns_to_the_inbox_after_it_had_a_saga() -> None:
     history = delivered()
     history.submit(order())
     report = check(history.changes, complete=True)
@@ -621,7 +621,7 @@ def test_i7_in_the_inbox_again_after_it_had_a_saga() -> None:
     assert "came into the inbox again" in texts(report)
 
 
-def test_i7_second_saga_before_the_first_has_been_retired() -> None:
+def test_i7_second_saga_before_the_first_is_retired() -> None:
     history = to_loading()
     history.write((Kind.SAGA, "m1", None))
     del history.sagas["m1"]
@@ -634,7 +634,7 @@ def test_i7_second_saga_before_the_first_has_been_retired() -> None:
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 
-def test_history_must_be_in_order() -> None:
+def test_a_history_must_be_in_order() -> None:
     changes = delivered().changes
     with pytest.raises(HistoryOutOfOrder, match="revision 2 after 3"):
         check([changes[0], changes[2], changes[1]], complete=False)
@@ -650,7 +650,7 @@ def test_all_violations_are_counted_and_the_first_are_listed() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_events_cost_no_more_each_than_ten_thousand() -> None:
+def test_the_cost_per_event_does_not_grow_with_the_history() -> None:
     cost_us: list[float] = []
     for orders in (1_670, 16_700):
         history = led()
@@ -664,7 +664,7 @@ def test_a_hundred_thousand_events_cost_no_more_each_than_ten_thousand() -> None
     assert cost_us[1] < 4 * cost_us[0]
 
 
-# --- what looks odd but is good, and what looks good but is odd -------------------------------------------------------
+# --- edge cases -------------------------------------------------------------------------------------------------------
 
 
 def test_i3_drone_reserved_for_an_order_that_has_ended() -> None:
@@ -674,12 +674,12 @@ def test_i3_drone_reserved_for_an_order_that_has_ended() -> None:
     assert "I3" in broken(report)
 
 
-def test_i4_drone_that_follows_one_leader_after_the_other_is_obedient() -> None:
+def test_i4_drone_may_follow_one_leader_after_another() -> None:
     journal = journal_history("d1", "j1", [GoalAccepted(order(), 1, 5), Cleared("m1", 1, 7)])
     assert "I4" not in broken(check(led().changes, [journal], complete=False))
 
 
-def test_i5_delivered_without_having_been_loaded() -> None:
+def test_i5_delivered_but_never_loaded() -> None:
     history = led()
     history.submit(order())
     history.accept(order())
@@ -692,19 +692,19 @@ def test_i5_delivered_without_having_been_loaded() -> None:
     assert "I5" in broken(report)
 
 
-def test_i5_a_return_that_no_load_precedes_is_no_load() -> None:
+def test_i5_return_without_a_load_counts_as_no_load() -> None:
     journal = JournalHistory("d2", "j2", (("returned", "m1", 1),))
     assert "I5" not in broken(check(delivered().changes, [journal], complete=True))
 
 
-def test_i6_history_that_begins_after_an_ended_order_lost_its_first_events_is_good() -> None:
+def test_i6_history_may_begin_after_an_ended_order_lost_its_first_events() -> None:
     history = delivered()
     for number in (1, 2):
         history.write((Kind.EVENT, f"m1/{number}", None))
     assert broken(check(history.compacted(), complete=True)) == set()
 
 
-def test_i7_order_that_says_it_is_another() -> None:
+def test_i7_order_under_the_key_of_another() -> None:
     history = led()
     history.write((Kind.INBOX_ORDER, "m1", order("m2")), (Kind.ORDER_INDEX, "order-m2", "m1"))
     report = check(history.changes, complete=False)
@@ -712,7 +712,7 @@ def test_i7_order_that_says_it_is_another() -> None:
     assert "the order under m1 says that it is m2" in texts(report)
 
 
-def test_i7_retiring_one_of_two_orders_of_the_same_id_leaves_the_other_s_claim() -> None:
+def test_i7_retiring_one_of_two_orders_with_the_same_id_keeps_the_others_claim() -> None:
     history = delivered()
     second = order("m2", "order-m1")
     history.write((Kind.INBOX_ORDER, "m2", second))

@@ -1,4 +1,4 @@
-"""Orders that left the store: their archive replays, agrees with the store, and gives their ids back."""
+"""Retired orders: their archive replays and agrees with the store, and their ids may be used again."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def said(report: CheckReport) -> str:
 # --- retiring is no violation -----------------------------------------------------------------------------------------
 
 
-def test_a_retired_order_that_is_archived_is_accounted_for() -> None:
+def test_a_retired_and_archived_order_is_accounted_for() -> None:
     history = delivered()
     report = audit(history, history.retire("m1"))
     assert (broken(report), report.archived, report.orders) == ({}, 1, 1)
 
 
-def test_the_ids_of_a_retired_order_may_come_again_with_any_payload() -> None:
+def test_the_ids_of_a_retired_order_may_be_reused_with_any_payload() -> None:
     history = delivered()
     first = history.retire("m1")
     history.deliver_from_start(order(priority=Priority.HIGH), "d2", "j2")
@@ -60,7 +60,7 @@ def test_the_ids_of_a_retired_order_may_come_again_with_any_payload() -> None:
     assert (broken(report), report.archived, report.orders) == ({}, 2, 2)
 
 
-def test_a_retired_order_id_may_come_again_under_another_message() -> None:
+def test_a_retired_order_id_may_be_reused_by_another_message() -> None:
     history = delivered()
     first = history.retire("m1")
     history.deliver_from_start(order("m2", "order-m1"), "d2", "j2")
@@ -68,7 +68,7 @@ def test_a_retired_order_id_may_come_again_under_another_message() -> None:
 
 
 @pytest.mark.parametrize("cut", range(2, 10))
-def test_archive_and_history_agree_from_every_compaction_on(cut: int) -> None:
+def test_archive_and_history_agree_from_any_compaction_on(cut: int) -> None:
     history = delivered()
     archived = history.retire("m1")
     before = History()
@@ -86,12 +86,12 @@ def test_an_order_archived_by_two_leaders_is_one_order() -> None:
     assert (broken(report), report.archived, report.repeats) == ({}, 1, 1)
 
 
-def test_an_order_archived_and_not_yet_deleted_is_accounted_for() -> None:
+def test_an_archived_order_that_is_not_yet_deleted_is_accounted_for() -> None:
     history = delivered()
     assert broken(audit(history, history.archived("m1"))) == {}
 
 
-# --- what the archive itself shows ------------------------------------------------------------------------------------
+# --- the archive alone ------------------------------------------------------------------------------------------------
 
 
 def _with_saga(**fields: Any) -> Callable[[ArchivedOrder], ArchivedOrder]:
@@ -133,7 +133,7 @@ def test_damage_is_reported_with_file_and_line() -> None:
     assert said(report) == "a.archive:7: the line is damaged"
 
 
-def test_the_same_order_with_other_content_is_reported() -> None:
+def test_an_order_archived_twice_with_different_content_is_reported() -> None:
     archived = delivered().archived("m1")
     first = replace(archived.events[0], at=archived.events[0].at + 1)
     other = replace(archived, events=(first, *archived.events[1:]), saga=replace(archived.saga, created_at=first.at))
@@ -142,7 +142,7 @@ def test_the_same_order_with_other_content_is_reported() -> None:
     assert "a.archive:2" in said(report) and "a.archive:3" in said(report)
 
 
-def test_two_orders_of_one_id_that_overlap_are_reported() -> None:
+def test_overlapping_orders_with_the_same_id_are_reported() -> None:
     history = to_loading()
     history.leader("orchestrator_b")
     history.load("m1")
@@ -153,10 +153,10 @@ def test_two_orders_of_one_id_that_overlap_are_reported() -> None:
     assert "overlap" in said(report)
 
 
-# --- archive beside the store -----------------------------------------------------------------------------------------
+# --- archive and store ------------------------------------------------------------------------------------------------
 
 
-def test_an_order_that_was_retired_and_not_archived_is_lost() -> None:
+def test_an_order_retired_but_not_archived_is_lost() -> None:
     history = delivered()
     history.retire("m1")
     report = audit(history)
@@ -164,7 +164,7 @@ def test_an_order_that_was_retired_and_not_archived_is_lost() -> None:
     assert "order m1 (DELIVERED) left the store and is in no archive" in said(report)
 
 
-def test_without_an_archive_nobody_asks_for_it() -> None:
+def test_without_an_archive_retired_orders_are_not_reported() -> None:
     history = delivered()
     history.retire("m1")
     assert broken(check(history.changes, complete=True)) == {}
@@ -179,14 +179,14 @@ def test_an_order_that_differs_between_archive_and_store_is_reported() -> None:
     assert "another in the store than in a.archive:2" in said(report)
 
 
-def test_an_archive_of_a_later_state_than_the_store_has_is_reported() -> None:
+def test_an_archive_with_a_later_state_than_the_store_is_reported() -> None:
     history = delivered()
     archived = history.archived("m1")
     report = audit(history, replace(archived, revision=archived.revision + 100))
     assert broken(report) == {"I7": 1}
 
 
-def test_i6_events_that_stay_behind_are_reported() -> None:
+def test_i6_events_left_behind_are_reported() -> None:
     history = delivered()
     history.write((Kind.SAGA, "m1", None), (Kind.EVENT, "m1/1", None), (Kind.ORDER_INDEX, "order-m1", None))
     report = check(history.changes, complete=True)
@@ -194,20 +194,20 @@ def test_i6_events_that_stay_behind_are_reported() -> None:
     assert "5 of its events stayed" in said(report)
 
 
-def test_i7_an_order_id_given_away_while_its_order_lives_is_reported() -> None:
+def test_i7_an_order_id_reassigned_while_its_order_is_open_is_reported() -> None:
     history = delivered()
     history.write((Kind.ORDER_INDEX, "order-m1", None))
     assert broken(check(history.changes, complete=True)) == {"I7": 1}
 
 
-def test_i4_retired_while_nobody_leads() -> None:
+def test_i4_retired_without_a_leader() -> None:
     history = delivered()
     history.write((Kind.LEADER, "", None))
     history.retire("m1")
     assert "I4" in broken(check(history.changes, complete=True))
 
 
-# --- archive beside the drones' journals ------------------------------------------------------------------------------
+# --- archive and drones' journals -------------------------------------------------------------------------------------
 
 
 def loaded_by(drone_id: str, journal_id: str, attempt: int = 1) -> JournalHistory:
@@ -215,16 +215,14 @@ def loaded_by(drone_id: str, journal_id: str, attempt: int = 1) -> JournalHistor
 
 
 @pytest.mark.parametrize(("journal_id", "found"), [("j1", {}), ("j2", {"I5": 1})])
-def test_i5_journals_are_held_against_the_archive_where_the_store_has_forgotten(
-    journal_id: str, found: dict[str, int]
-) -> None:
+def test_i5_journals_are_checked_against_the_archive_for_retired_orders(journal_id: str, found: dict[str, int]) -> None:
     history = delivered()
     archived = history.retire("m1")
     compacted = check(history.compacted(), [loaded_by("d1", journal_id)], complete=True, archive=records(archived))
     assert broken(compacted) == found
 
 
-def test_i5_orders_of_one_id_one_after_the_other_are_not_held_against_each_other() -> None:
+def test_i5_successive_orders_with_the_same_id_do_not_conflict() -> None:
     history = delivered()
     first = history.retire("m1")
     history.deliver_from_start(order(), "d2", "j2")

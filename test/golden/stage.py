@@ -300,7 +300,7 @@ def _goal(text: str) -> tuple[str, int]:
 
 
 def _report(words: Iterable[str]) -> DroneReport:
-    """``<drone> <phase> [m1/1] [loaded] [m1/1=outcome] [class=…] [journal=…]``."""
+    """Parse ``<drone> <phase> [m1/1] [loaded] [m1/1=outcome] [class=…] [journal=…]``."""
     drone_id, phase, *rest = words
     changes: dict[str, Any] = {"phase": Phase[phase.upper()]}
     for word in rest:

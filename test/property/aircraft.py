@@ -117,7 +117,7 @@ class Aircraft:
         self.machine = None
 
     def lose_journal(self) -> None:
-        """Disk and program are replaced; a package stays on board."""
+        """Replace disk and program; a package stays on board."""
         self.journals.append((self.journal_id, self.entries))
         self.entries = []
         self.start()

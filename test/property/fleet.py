@@ -207,7 +207,7 @@ class Fleet(World):
         self.on_their_way += [deliver] * (2 if chance > 1.0 - self.network.doubled else 1)
 
     def deliver(self) -> None:
-        """Deliver the messages that are due; what they cause to be sent is in flight afterwards."""
+        """Deliver the messages that are due; the messages that they cause are in flight afterwards."""
         due, self.on_their_way = self.on_their_way, []
         for message in due:
             if self.network.rng.random() < self.network.late:

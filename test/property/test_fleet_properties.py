@@ -157,7 +157,7 @@ class AnyFleet(RuleBasedStateMachine):
         self.fleet.another_replica()
 
     @happens(pick=picks, hangs=st.booleans())
-    def replica_hangs_or_goes_on(self, pick, hangs) -> None:
+    def replica_hangs_or_continues(self, pick, hangs) -> None:
         replica = self.replica(pick)
         if replica is not None:
             (self.fleet.hanging.add if hangs else self.fleet.hanging.discard)(replica.name)
@@ -179,11 +179,11 @@ class AnyFleet(RuleBasedStateMachine):
     # --- drones -------------------------------------------------------------------------------------------------
 
     @happens(pick=picks)
-    def drone_s_program_dies(self, pick) -> None:
+    def drone_program_dies(self, pick) -> None:
         self.drone(pick).die()
 
     @happens(pick=picks)
-    def drone_s_program_starts(self, pick) -> None:
+    def drone_program_starts(self, pick) -> None:
         self.drone(pick).start()
 
     @happens(pick=picks)

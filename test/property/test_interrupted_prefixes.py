@@ -72,7 +72,7 @@ def recording() -> Recording:
     fleet.intake.request_command(OperatorCommand("m5", CommandAction.RETRY, fleet.now.wall_s, "a person"))
     fleet.fly(70)
     fleet.answer_parked("m5")
-    fleet.crash(fleet.leaders()[0])  # in the middle of it
+    fleet.crash(fleet.leaders()[0])  # in the middle of the run
     fleet.fly(20)
     fleet.lift(drone)
     fleet.intake.submit(make_order(6, pickup=GeoPoint(37.76, -122.40)))  # its drone dies before it loads

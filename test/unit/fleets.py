@@ -15,7 +15,7 @@ FLEET = FleetSpec("zurich", DEPOT, 8_000.0, (LIGHT, HEAVY))
 
 
 def at(east_m: float, north_m: float) -> GeoPoint:
-    """The point so many metres east and north of the depot."""
+    """Return the point this many metres east and north of the depot."""
     lat_deg, lon_deg = geo_from_enu(east_m, north_m, DEPOT)
     return GeoPoint(float(lat_deg), float(lon_deg))
 

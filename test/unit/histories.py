@@ -1,4 +1,4 @@
-"""Builds histories of a store by hand: the good ones by the rules of ``core.saga``, the bad ones by breaking one."""
+"""Builds histories of a store by hand: good ones by the rules of ``core.saga``, bad ones by breaking a rule."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def order(message_id: str = "m1", order_id: str | None = None, **fields: Any) ->
 
 @dataclass
 class History:
-    """Each method is one revision, the next one; ``leader()`` first makes epoch 1 that of the leader."""
+    """A history in the making: each method writes the next revision. Call ``leader()`` first: its epoch is 1."""
 
     changes: list[StoreChange] = field(default_factory=list)
     sagas: dict[str, Saga] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class History:
         return self.changes[-1].revision if self.changes else 0
 
     def write(self, *puts: tuple[Kind, str, Value | None]) -> int:
-        """Any keys at the next revision, right or wrong."""
+        """Write any keys at the next revision, valid or not."""
         revision = self.revision + 1
         entries = tuple(Entry(kind, key, value, revision) for kind, key, value in puts)
         for entry in entries:
@@ -60,7 +60,7 @@ class History:
         self.write((Kind.INBOX_ORDER, wanted.message_id, wanted), index)
 
     def transition(self, event: SagaEvent, *more: tuple[Kind, str, Value | None]) -> Saga:
-        """The saga, its event and ``more``, at one revision."""
+        """Write the saga, its event and ``more`` at one revision."""
         saga = sagas.apply(self.sagas.get(event.message_id), event)
         self.sagas[event.message_id] = saga
         self.write(*self.puts(saga, event), *more)
@@ -101,7 +101,7 @@ class History:
         self.transition(self.event(message_id, sagas.LOADED, S.IN_TRANSIT))
 
     def release(self, message_id: str, type_: str, to: SagaStatus, **fields: Any) -> None:
-        """A step that lets go of the drone."""
+        """Write a step that releases the drone."""
         drone_id = self.sagas[message_id].drone_id
         gone = ((Kind.ASSIGNMENT, drone_id, None),) if (Kind.ASSIGNMENT, drone_id) in self.living else ()
         self.transition(self.event(message_id, type_, to, **fields), *gone)
@@ -125,7 +125,7 @@ class History:
         self.deliver(wanted.message_id)
 
     def archived(self, message_id: str) -> ArchivedOrder:
-        """The order as an archive has it."""
+        """Return the order as it is archived."""
         of_order = [
             e for (kind, key), e in self.living.items() if kind is Kind.EVENT and key.startswith(f"{message_id}/")
         ]
@@ -133,7 +133,7 @@ class History:
         return ArchivedOrder(self.sagas[message_id], tuple(events), self.living[Kind.SAGA, message_id].mod_revision)
 
     def retire(self, message_id: str) -> ArchivedOrder:
-        """The order leaves the store; its ids are free again."""
+        """Retire the order, so that its ids may be used again. Return what is archived."""
         archived = self.archived(message_id)
         saga = self.sagas.pop(message_id)
         events = ((Kind.EVENT, f"{message_id}/{event.n}", None) for event in archived.events)
@@ -141,16 +141,16 @@ class History:
         return archived
 
     def compacted(self) -> list[StoreChange]:
-        """All that is alive now, as the first change of a history that starts here."""
+        """Return a history that starts here: its first change holds every existing key."""
         return [StoreChange(self.revision, tuple(self.living.values()))]
 
     def tampered(self, message_id: str, **fields: Any) -> Saga:
-        """The stored saga with some fields changed, for a history that breaks I6 or I1."""
+        """Return the stored saga with some fields changed, for a history that breaks I6 or I1."""
         return replace(self.sagas[message_id], **fields)
 
 
 def to_loading(message_id: str = "m1", drone_id: str = "d1", journal_id: str = "j1") -> History:
-    """A leader, one order, cleared to load."""
+    """Return a history with a leader and one order that is cleared to load."""
     history = History()
     history.leader()
     history.submit(order(message_id))

@@ -33,19 +33,19 @@ HEAVY = replace(COURIER, name="heavy", max_payload_kg=10.0)
 
 
 def carrying(order: Order, drone_id: str = "drone_1", attempt: int = 1, **changes: object) -> DroneReport:
-    """A drone that has the order's goal and is on its way to the pickup."""
+    """Return the report of a drone with the order's goal, on its way to the pickup."""
     changes = {"phase": Phase.TO_PICKUP, "message_id": order.message_id, "attempt": attempt, **changes}
     return make_report(drone_id, **changes)
 
 
 def flying(order: Order, drone_id: str = "drone_1", attempt: int = 1, **changes: object) -> DroneReport:
-    """A drone with the package on board."""
+    """Return the report of a drone with the package on board."""
     changes = {"phase": Phase.TO_DESTINATION, "package_on_board": True, **changes}
     return carrying(order, drone_id, attempt, **changes)
 
 
 def done(order: Order, outcome: Outcome, drone_id: str = "drone_1", attempt: int = 1, **changes: object) -> DroneReport:
-    """A drone that has closed the goal and says how it ended."""
+    """Return the report of a drone that has closed the goal with ``outcome``."""
     changes = {"phase": Phase.IDLE, "outcomes": (DeliveryOutcome(order.message_id, attempt, outcome),), **changes}
     return make_report(drone_id, **changes)
 
@@ -105,11 +105,11 @@ def reports(world: World, level: str) -> list[str]:
 
 
 def run_by_deadlines(world: World, until_s: float) -> int:
-    """Step the leader at its own deadlines only, as a shell does when nothing comes in; the number of steps."""
+    """Step the leader only at its own deadlines, as a shell does without events. Return the number of steps."""
     steps = 0
     while world.mono_s < until_s:
         deadline = world.leader.core.next_deadline()
-        assert deadline is not None, "nobody would ever look again"
+        assert deadline is not None, "the leader would never step again"
         world.advance(max(0.0, min(deadline, until_s) - world.mono_s))
         steps += 1
         assert steps < 100_000, "a hot loop: the next deadline does not move"
@@ -117,7 +117,7 @@ def run_by_deadlines(world: World, until_s: float) -> int:
 
 
 def nothing_is_left(world: World, order: Order) -> None:
-    """The order has ended, and neither the store nor the leader keeps anything for it but its record."""
+    """Assert that the order has ended, and that store and leader keep nothing but its record."""
     view = world.leader.core.view
     assert world.saga(order).status.is_terminal
     held = [e.value for e in view.reservations.values()]
@@ -130,14 +130,14 @@ def nothing_is_left(world: World, order: Order) -> None:
 
 
 def sound(world: World) -> None:
-    """The whole history keeps the invariants."""
+    """Assert that the whole history keeps the invariants."""
     assert check(world.intake.history(), complete=False).violations == ()
 
 
 class LaneWorld(World):
-    """A world of several drone classes, whose store takes ``commits_per_step`` commits each time the clock moves.
+    """A world of several drone classes, whose store completes ``commits_per_step`` commits each time the clock moves.
 
-    ``commits_per_step`` 0: as many as there are.
+    With ``commits_per_step`` 0 it completes all of them.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class LaneWorld(World):
         super()._carry_out(replica, effect)
 
     def advance(self, seconds: float) -> None:
-        """The store works off a part of its queue, then time passes."""
+        """Let the store complete a part of its queue, then let time pass."""
         for _ in range(min(self.commits_per_step, len(self.queued))):
             replica, commit = self.queued.popleft()
             result = replica.store.commit(commit.epoch, [commit.change])[0]

@@ -37,7 +37,7 @@ ELEMENTS = {
     "axis": "xyz limit",
     "limit": "lower upper",
 }
-# How many numbers each of the other elements holds; PARENT/NAME if that depends on the parent.
+# The count of numbers in each of the other elements; PARENT/NAME if that depends on the parent.
 NUMBERS = {
     name: count
     for count, names in {

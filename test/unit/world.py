@@ -1,4 +1,4 @@
-"""A small synchronous world for tests of the core: replicas on the in-memory store, drones told what to say."""
+"""A small synchronous world for tests of the core: replicas on the in-memory store, and scripted drones."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def make_report(drone_id: str = "drone_1", **changes: object) -> DroneReport:
 
 @dataclass
 class Replica:
-    """One orchestrator with its own store client; ``sent`` holds what went to the outside, in order."""
+    """One orchestrator with its own store client; ``sent`` holds its outgoing effects, in order."""
 
     name: str
     core: Orchestrator
@@ -88,7 +88,7 @@ class Replica:
 
 
 class ArchiveInMemory:
-    """Keeps what it is given; ``failure`` makes it refuse."""
+    """An archive that keeps orders in memory, and refuses them while ``failure`` is set."""
 
     def __init__(self) -> None:
         self.orders: list[ArchivedOrder] = []
@@ -105,7 +105,7 @@ class ArchiveInMemory:
 
 
 class World:
-    """``run`` lets everything happen that is due; ``advance`` moves the clock first."""
+    """Replicas, store and clock. ``run`` carries out everything that is due; ``advance`` moves the clock first."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class World:
             replica.inbox += [DroneHeard(report) for report in reports]
 
     def tell(self, *events: Event) -> None:
-        """Events for the leader alone."""
+        """Deliver events to the leader alone."""
         self.leader.inbox += events
         self.run()
 
@@ -186,7 +186,7 @@ class World:
         self.tell(ClearanceRequested(request_id, drone_id, order.message_id, attempt, journal, 0))
 
     def accept_goals(self) -> list[SendGoal]:
-        """Every goal that the leader has sent is accepted by its drone."""
+        """Let every goal that the leader has sent be accepted by its drone."""
         goals = [g for g in self.leader.take(SendGoal) if isinstance(g, SendGoal)]
         self.tell(*(GoalAnswered(g.drone_id, g.order.message_id, g.attempt, True) for g in goals))
         return goals
@@ -199,7 +199,7 @@ class World:
                 busy = self.step_once(replica) or busy
             if not busy:
                 return
-        raise AssertionError("the world does not come to rest")
+        raise AssertionError("the world does not settle")
 
     def saga(self, order: Order) -> Saga:
         view = self.intake.find(order.message_id)

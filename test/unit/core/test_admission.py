@@ -41,14 +41,14 @@ def refusal(document: Any) -> tuple[str, Code]:
     return caught.value.field, caught.value.code
 
 
-# --- what is taken ----------------------------------------------------------------------------------------------------
+# --- accepted orders --------------------------------------------------------------------------------------------------
 
 
-def test_minimal_order() -> None:
+def test_a_minimal_order_is_accepted() -> None:
     assert parse() == Order(NEW_ID, "order-1", GeoPoint(47.41, 8.52), 1.5, 1_000.0)
 
 
-def test_full_order() -> None:
+def test_a_full_order_is_accepted() -> None:
     assert parse(
         message_id="00000000-0000-4000-8000-00000000000A",
         pickup={"lat": 47, "lon": -180},
@@ -72,7 +72,7 @@ def test_optional_fields_may_be_null() -> None:
     assert parse(**dict.fromkeys(FIELDS - MINIMAL.keys())) == parse()
 
 
-def test_new_id_is_made_only_where_it_is_needed() -> None:
+def test_an_id_is_generated_only_if_there_is_none() -> None:
     made = []
 
     def make() -> str:
@@ -86,28 +86,28 @@ def test_new_id_is_made_only_where_it_is_needed() -> None:
     assert made == [1]
 
 
-def test_trace_context_is_carried() -> None:
+def test_the_trace_context_is_kept() -> None:
     assert parse_order(MINIMAL, now_s=0.0, new_id=NEW_ID, trace_context="00-ab-cd-01").trace_context == "00-ab-cd-01"
 
 
 @pytest.mark.parametrize("priority", list(Priority))
-def test_priority_by_name_and_by_number(priority: Priority) -> None:
+def test_a_priority_is_given_by_name_or_number(priority: Priority) -> None:
     assert parse(priority=priority.name.lower()).priority is priority
     assert parse(priority=priority.name).priority is priority
     assert parse(priority=int(priority)).priority is priority
 
 
 @pytest.mark.parametrize("order_id", ["a", "A-1_b.c", "x" * 64])
-def test_order_ids_that_are_taken(order_id: str) -> None:
+def test_these_order_ids_are_accepted(order_id: str) -> None:
     assert parse(order_id=order_id).order_id == order_id
 
 
-def test_numbers_are_rounded_as_messages_carry_them() -> None:
+def test_numbers_are_rounded_to_what_messages_can_carry() -> None:
     order = parse(package_weight_kg=2.26796185, deadline_s=1e-45)
     assert (order.package_weight_kg, order.deadline_s) == (2.2679617, 1e-45)
 
 
-def test_an_order_that_was_accepted_unrounded_is_the_same_order() -> None:
+def test_an_order_accepted_before_rounding_existed_is_the_same_order() -> None:
     order = parse(package_weight_kg=2.26796185, deadline_s=600.00001)
     older = replace(order, package_weight_kg=2.26796185, deadline_s=600.00001)
     assert order.same_request(older) and older.same_request(order)
@@ -115,18 +115,18 @@ def test_an_order_that_was_accepted_unrounded_is_the_same_order() -> None:
     assert not order.same_request(replace(older, deadline_s=None))
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused orders ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("field", sorted(MINIMAL))
-def test_required_fields(field: str) -> None:
+def test_a_missing_required_field_is_refused(field: str) -> None:
     without = {k: v for k, v in MINIMAL.items() if k != field}
     assert refusal(without) == (field, Code.MISSING)
     assert refusal({**MINIMAL, field: None}) == (field, Code.MISSING)
 
 
 @pytest.mark.parametrize("document", [None, [], "order", 7, True])
-def test_document_must_be_an_object(document: object) -> None:
+def test_a_document_must_be_an_object(document: object) -> None:
     assert refusal(document) == ("", Code.WRONG_TYPE)
 
 
@@ -184,11 +184,11 @@ BAD: list[tuple[str, object, str, Code]] = [
 
 
 @pytest.mark.parametrize(("field", "value", "culprit", "code"), BAD)
-def test_bad_fields(field: str, value: object, culprit: str, code: Code) -> None:
+def test_an_invalid_field_is_refused(field: str, value: object, culprit: str, code: Code) -> None:
     assert refusal({**MINIMAL, field: value}) == (culprit, code)
 
 
-def test_name_of_an_unknown_field_is_safe_to_show() -> None:
+def test_the_name_of_an_unknown_field_is_safe_to_show() -> None:
     field, code = refusal({**MINIMAL, "\ud800" + "x" * 1_000: 1})
     assert code is Code.UNKNOWN_FIELD
     assert len(field.encode("ascii")) < 100
@@ -198,14 +198,14 @@ def test_name_of_an_unknown_field_is_safe_to_show() -> None:
 # --- idempotency keys -------------------------------------------------------------------------------------------------
 
 
-def test_key_always_means_the_same_message() -> None:
-    """Fixed for ever: another value would turn a repeated order into a second one."""
+def test_an_idempotency_key_always_means_the_same_message() -> None:
+    """Fixed forever: another value would turn a repeated order into a second one."""
     assert message_id_from_key("order-1") == "09b9fd8c-d468-5d78-9aec-49f446770d94"
     assert message_id_from_key("order-2") != message_id_from_key("order-1")
     assert uuid.UUID(message_id_from_key("é" * 128)).version == 5
 
 
-def test_key_that_is_a_uuid_is_the_message_id() -> None:
+def test_an_idempotency_key_that_is_a_uuid_is_the_message_id() -> None:
     assert message_id_from_key(NEW_ID.upper()) == NEW_ID
 
 
@@ -219,13 +219,13 @@ def test_key_that_is_a_uuid_is_the_message_id() -> None:
         (7, Code.WRONG_TYPE),
     ],
 )
-def test_bad_keys(key: Any, code: Code) -> None:
+def test_an_invalid_idempotency_key_is_refused(key: Any, code: Code) -> None:
     with pytest.raises(InvalidOrder) as caught:
         message_id_from_key(key)
     assert (caught.value.field, caught.value.code) == ("idempotency_key", code)
 
 
-# --- what the fleet can serve -----------------------------------------------------------------------------------------
+# --- orders that the fleet can serve ----------------------------------------------------------------------------------
 
 
 def unserviceable(order: Order, fleet: FleetSpec = FLEET) -> tuple[str, Code] | None:
@@ -240,7 +240,7 @@ def ordered(**fields: Any) -> Order:
     return replace(Order(NEW_ID, "order-1", at(1_000.0, 0.0), 1.0, 0.0), **fields)
 
 
-def test_what_the_fleet_can_serve() -> None:
+def test_orders_that_the_fleet_cannot_serve_are_refused() -> None:
     assert unserviceable(ordered()) is None
     assert unserviceable(ordered(package_weight_kg=8.0, drone_class="heavy", pickup=at(0.0, 500.0))) is None
 
@@ -259,21 +259,21 @@ def test_what_the_fleet_can_serve() -> None:
         ({"pickup": at(0.0, -8_100.0)}, "pickup", Code.OUT_OF_AREA),
     ],
 )
-def test_what_no_drone_could_ever_fly(fields: dict[str, Any], culprit: str, code: Code) -> None:
+def test_an_order_that_no_drone_could_ever_fly_is_refused(fields: dict[str, Any], culprit: str, code: Code) -> None:
     assert unserviceable(ordered(**fields)) == (culprit, code)
 
 
-def test_beyond_the_energy_of_a_full_battery() -> None:
+def test_an_order_beyond_a_full_battery_is_refused() -> None:
     wide = replace(FLEET, service_radius_m=100_000.0)
     assert unserviceable(ordered(destination=at(60_000.0, 0.0)), wide) == ("destination", Code.BEYOND_ENERGY)
 
 
-def test_fleet_without_classes_serves_nothing() -> None:
+def test_a_fleet_without_classes_serves_no_order() -> None:
     assert unserviceable(ordered(), replace(FLEET, classes=())) == ("drone_class", Code.UNKNOWN_CLASS)
 
 
 @pytest.mark.parametrize("east_m", [0.0, 1_234.5, -7_000.0])
-def test_service_radius_is_measured_as_the_planner_does(east_m: float) -> None:
+def test_the_service_radius_is_measured_as_in_the_planner(east_m: float) -> None:
     there = at(east_m, 2_000.0)
     away_m = distance_between_m(DEPOT, there)
     for radius_m, served in ((away_m * (1 + 1e-9), True), (away_m * (1 - 1e-9), False)):

@@ -56,13 +56,13 @@ def test_an_order_that_names_a_class_is_in_its_lane() -> None:
     assert lane_of(FLEET, order(weight_kg=0.1, drone_class="heavy"), CAPABLE) == "heavy"
 
 
-def test_any_other_is_in_the_lane_of_the_first_class_that_could_fly_it() -> None:
+def test_any_other_order_is_in_the_lane_of_the_first_class_that_could_fly_it() -> None:
     assert lane_of(FLEET, order(weight_kg=1.0), CAPABLE) == "light"
     assert lane_of(FLEET, order(weight_kg=5.0), CAPABLE) == "heavy"
     assert lane_of(replace(FLEET, classes=(HEAVY, LIGHT)), order(weight_kg=1.0), CAPABLE) == "heavy"
 
 
-def test_a_class_that_could_lift_it_but_not_get_there_is_passed_over() -> None:
+def test_a_class_that_could_lift_the_order_but_not_reach_it_is_skipped() -> None:
     short = replace(LIGHT, battery_wh=60.0)
     fleet = replace(FLEET, classes=(short, HEAVY))
 
@@ -70,7 +70,7 @@ def test_a_class_that_could_lift_it_but_not_get_there_is_passed_over() -> None:
     assert lane_of(fleet, order(), CAPABLE) == "heavy"
 
 
-def test_what_none_could_fly_is_counted_where_it_could_be_lifted_else_in_the_first_lane() -> None:
+def test_an_order_that_no_class_could_fly_is_counted_where_it_could_be_lifted_or_in_the_first_lane() -> None:
     assert lane_of(FLEET, order(weight_kg=5.0), lambda *_: False) == "heavy"
     assert lane_of(FLEET, order(weight_kg=99.0), lambda *_: False) == "light"
 
@@ -109,7 +109,7 @@ def test_an_order_is_counted_once_from_the_inbox_to_its_end() -> None:
     assert counts(ledger)["heavy"] == (0, 0)
 
 
-def test_a_change_told_twice_counts_once() -> None:
+def test_a_change_applied_twice_counts_once() -> None:
     ledger = Ledger(FLEET, CAPABLE)
     for _ in range(2):
         ledger.set(order(), Occupancy.WAITING)
@@ -119,7 +119,7 @@ def test_a_change_told_twice_counts_once() -> None:
     assert (ledger.waiting("light"), ledger.lane("m1")) == (0, None)
 
 
-def test_the_lane_is_found_out_once() -> None:
+def test_the_lane_of_an_order_is_computed_once() -> None:
     asked: list[Order] = []
 
     def capable(fleet: FleetSpec, wanted: Order) -> bool:
@@ -133,7 +133,7 @@ def test_the_lane_is_found_out_once() -> None:
     assert len(asked) == 1
 
 
-def test_pressure_follows_what_waits() -> None:
+def test_pressure_follows_the_number_of_waiting_orders() -> None:
     fleet = replace(FLEET, classes=(replace(LIGHT, max_waiting=4), HEAVY))
     ledger = Ledger(fleet, CAPABLE)
     levels = []
@@ -147,7 +147,7 @@ def test_pressure_follows_what_waits() -> None:
     assert ledger.pressure("zeppelin") is Level.UNSPECIFIED
 
 
-def test_a_pressed_lane_says_when_to_come_back_and_a_clear_one_says_nothing() -> None:
+def test_a_full_lane_gives_a_retry_interval_and_a_free_one_none() -> None:
     fleet = replace(FLEET, classes=(replace(LIGHT, max_waiting=4), HEAVY))
     ledger = Ledger(fleet, CAPABLE)
     gauge = PressureGauge(fleet, ledger, 0.0)
@@ -155,7 +155,7 @@ def test_a_pressed_lane_says_when_to_come_back_and_a_clear_one_says_nothing() ->
         ledger.set(order(f"m{n}"), Occupancy.WAITING)
     ledger.set(order("m0"), Occupancy.IN_FLIGHT)
 
-    light, heavy = gauge.read(10.0)  # one in ten seconds; of the five that wait two must leave
+    light, heavy = gauge.read(10.0)  # one leaves in ten seconds; of the five that wait, two must leave
 
     assert light == Pressure("light", Level.FULL, waiting=5, bound=4, in_flight=1, retry_after_s=20.0)
     assert heavy == Pressure("heavy", Level.CLEAR, waiting=0, bound=HEAVY.max_waiting, in_flight=0, retry_after_s=0.0)
@@ -164,7 +164,7 @@ def test_a_pressed_lane_says_when_to_come_back_and_a_clear_one_says_nothing() ->
     assert gauge.read(15.0)[0] == Pressure("light", Level.SLOW_DOWN, 3, 4, 1, retry_after_s=5.0)
 
 
-def test_what_a_fresh_snapshot_lacks_is_gone() -> None:
+def test_an_order_missing_from_a_new_snapshot_is_no_longer_counted() -> None:
     view, ledger, mine = FleetView(), Ledger(FLEET, CAPABLE), order()
     ledger.apply(view, view.apply(change(1, (Kind.INBOX_ORDER, "m1", mine))))
     view.load(Snapshot(5))
@@ -195,7 +195,7 @@ def test_the_ledger_equals_a_recount_after_any_changes(steps: list[object]) -> N
 
         recount = Ledger(FLEET, CAPABLE)
         recount.load(view)
-        assert counts(ledger) == counts(recount) == by_hand(view)
+        assert counts(ledger) == counts(recount) == counted_again(view)
 
 
 def entries(step: list[tuple[str, bool | None, object]]) -> list[tuple[Kind, str, object]]:
@@ -210,8 +210,8 @@ def entries(step: list[tuple[str, bool | None, object]]) -> list[tuple[Kind, str
     return made
 
 
-def by_hand(view: FleetView) -> dict[str, tuple[int, int]]:
-    """The count as a person would make it."""
+def counted_again(view: FleetView) -> dict[str, tuple[int, int]]:
+    """Count the orders of each lane from scratch."""
     found = {c.name: [0, 0] for c in FLEET.classes}
     for id_, wanted in ORDERS.items():
         lane = {"a": "light", "b": "heavy", "c": "heavy", "d": "light"}[id_]
@@ -225,7 +225,7 @@ def by_hand(view: FleetView) -> dict[str, tuple[int, int]]:
     return {name: (waiting, flying) for name, (waiting, flying) in found.items()}
 
 
-# --- classes without a living drone -----------------------------------------------------------------------------------
+# --- classes without a live drone -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def by_hand(view: FleetView) -> dict[str, tuple[int, int]]:
         (set(), {name: f"no drone of class {name} is heard: its orders wait" for name in ("light", "heavy")}),
     ],
 )
-def test_a_class_without_a_living_drone_is_said(living: set[str], says: dict[str, str]) -> None:
+def test_a_class_without_a_live_drone_is_reported(living: set[str], says: dict[str, str]) -> None:
     assert unmanned(FLEET, living) == says
 
 
@@ -253,5 +253,5 @@ def test_a_class_without_a_living_drone_is_said(living: set[str], says: dict[str
         ({"weight_kg": 50.0}, {"heavy"}, "no drone class of this fleet can fly it"),
     ],
 )
-def test_an_order_says_why_it_waits(fields: dict[str, Any], living: set[str], says: str | None) -> None:
+def test_the_reason_why_an_order_waits_is_reported(fields: dict[str, Any], living: set[str], says: str | None) -> None:
     assert why_waiting(FLEET, order(**fields), living, CAPABLE) == says

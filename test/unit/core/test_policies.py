@@ -1,4 +1,4 @@
-"""Settings of the core that several programs read: one definition each."""
+"""Settings of the core that several programs read have one definition each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_leader_and_the_dashboard_use_the_same_silence() -> None:
     assert shown is not None and float(shown.group(1)) == DRONE_SILENT_S
 
 
-def test_nobody_defines_the_silence_of_a_drone_again() -> None:
+def test_the_silence_of_a_drone_has_one_definition() -> None:
     others = re.compile(r"^[A-Z_]*SILENT_(AFTER_)?S\b.*=.*\d", re.MULTILINE)
     found = {
         str(path.relative_to(ROOT)): match.group()

@@ -1,4 +1,4 @@
-"""Reasons: each has a consequence and a meaning, is given somewhere, and is documented where it calls for a person."""
+"""Every reason has a consequence and a meaning, is used, and is documented if it needs an operator."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from drone_orchestrator.core.types import DeliveryOutcome, Outcome
 
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "src" / "drone_orchestrator").rglob("*.py"))
-#: Reasons that are names of outcomes: drones that give none of their own cause them.
+#: Reasons named after outcomes: they apply if the drone gives no reason of its own.
 OF_OUTCOMES = {Reason.NOT_LOADED, Reason.FAULT_BEFORE_LOADING, Reason.RETURNED}
 
 
 def _table(page: str, heading: str) -> list[str]:
-    """The first column of the first table after ``heading``."""
+    """Return the first column of the first table after ``heading``."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1]
     rows = re.search(r"^\| reason .*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert rows is not None
     return [row.split("|")[1].strip().strip("`") for row in rows.group(1).splitlines()]
 
 
-def test_a_reason_is_its_text_wherever_it_is_shown() -> None:
+def test_a_reason_is_shown_as_its_text() -> None:
     reason = Reason.NO_FLY_ZONE
     assert (str(reason), f"{reason}", json.dumps(reason)) == ("no_fly_zone", "no_fly_zone", '"no_fly_zone"')
     assert {reason: 1}["no_fly_zone"] == 1 and Reason("no_fly_zone") is reason
@@ -43,15 +43,15 @@ def test_every_reason_has_a_consequence() -> None:
     assert sorted(by_consequence) == sorted(Reason)
 
 
-def test_the_runbook_says_what_to_do_about_every_reason_to_fail() -> None:
+def test_the_runbook_covers_every_reason_to_fail() -> None:
     assert _table("runbooks.md", "SagaFailed") == [*Reason.that(Consequence.FAILS), "lost by …"]
 
 
-def test_the_operations_page_says_what_to_do_about_every_reason_to_park() -> None:
+def test_the_operations_page_covers_every_reason_to_park() -> None:
     assert _table("operations.md", "Parked orders") == list(Reason.that(Consequence.PARKS))
 
 
-def test_every_reason_and_refusal_is_given_somewhere() -> None:
+def test_every_reason_and_refusal_is_used() -> None:
     named = {
         (node.value.id, node.attr)
         for path in SOURCES
@@ -62,7 +62,7 @@ def test_every_reason_and_refusal_is_given_somewhere() -> None:
     assert [r for r in GoalRefusal if ("GoalRefusal", r.name) not in named] == []
 
 
-def test_the_core_names_its_reasons_and_does_not_spell_them_out() -> None:
+def test_the_core_refers_to_reasons_by_name() -> None:
     spelled = {str(reason) for reason in Reason if "_" in reason.value}
     found = [
         f"{path.name}:{node.lineno}: {node.value}"
@@ -75,7 +75,7 @@ def test_the_core_names_its_reasons_and_does_not_spell_them_out() -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(OF_OUTCOMES))
-def test_an_outcome_without_a_reason_is_its_own_reason(reason: Reason) -> None:
+def test_an_outcome_without_a_reason_gives_its_name_as_the_reason(reason: Reason) -> None:
     outcome = Outcome[reason.name]
     assert DeliveryOutcome("m", 1, outcome).why == reason
     assert DeliveryOutcome("m", 1, outcome, reason="battery_empty").why == "battery_empty"

@@ -1,4 +1,4 @@
-"""The saga's fold: what may follow what, and what each step leaves in the record."""
+"""The saga's fold: which events may follow each other, and what each leaves in the record."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def parked() -> Saga:
     return step(compensating(), sagas.PARKED, S.COMPENSATING, reason="stuck", target=S.PENDING)
 
 
-def test_the_table_is_the_law() -> None:
-    """Every status with every trigger and every status after it: allowed if, and only if, the table says so."""
+def test_only_steps_in_the_table_are_allowed() -> None:
+    """A step from any status, by any event, to any status is allowed if and only if the table says so."""
     examples = {
         None: None,
         S.PENDING: accepted(),
@@ -64,7 +64,7 @@ def test_the_table_is_the_law() -> None:
                         apply(saga, made)
 
 
-def test_nothing_follows_an_end() -> None:
+def test_no_event_follows_a_terminal_status() -> None:
     assert not [status for status, _ in TRANSITIONS if status is not None and status.is_terminal]
 
 
@@ -72,7 +72,7 @@ def test_nothing_follows_an_end() -> None:
     "change",
     [{"n": 3}, {"n": 1}, {"attempt": 2}, {"message_id": "another"}, {"from_status": S.LOADING}],
 )
-def test_an_event_that_does_not_follow_is_refused(change: dict[str, object]) -> None:
+def test_an_event_out_of_sequence_is_refused(change: dict[str, object]) -> None:
     good = event(accepted(), sagas.CANCELLED, S.CANCELLED, reason="why")
     with pytest.raises(IllegalTransition):
         apply(accepted(), replace(good, **change))  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_the_first_event_carries_its_order_and_is_number_one(change: dict[str, o
 
 
 @pytest.mark.parametrize(("trigger", "to"), [(sagas.RETRIED, S.COMPENSATING), (sagas.RESOLVED, S.DELIVERED)])
-def test_only_a_parked_order_waits_for_a_person(trigger: str, to: SagaStatus) -> None:
+def test_only_a_parked_order_waits_for_an_operator(trigger: str, to: SagaStatus) -> None:
     with pytest.raises(IllegalTransition, match="not parked"):
         apply(compensating(), event(compensating(), trigger, to))
     assert apply(parked(), event(parked(), trigger, to)).parked is False
@@ -106,7 +106,7 @@ def test_drone_and_journal_stay_on_record_until_the_package_is_back() -> None:
     assert (gone.drone_id, gone.journal_id) == (None, None)
 
 
-def test_a_history_folds_to_its_state_and_no_history_to_none() -> None:
+def test_a_history_folds_to_its_state_and_an_empty_one_to_none() -> None:
     first = begin(ORDER, now_s=1.0, epoch=3)
     second = event(apply(None, first), sagas.CANCELLED, S.CANCELLED, reason="why")
     folded = fold([first, second])

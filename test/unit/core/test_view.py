@@ -1,4 +1,4 @@
-"""The view: records only ever get newer, in whatever order snapshot, own commits and their echoes arrive."""
+"""The view: records only get newer, in whatever order snapshot, own commits and watch events arrive."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def change(revision: int, *entries: Entry) -> StoreChange:
     return StoreChange(revision, entries)
 
 
-def test_an_own_commit_counts_at_once_and_its_echo_is_no_news() -> None:
+def test_an_own_commit_counts_at_once_and_its_echo_changes_nothing() -> None:
     mine = view(saga_entry(5))
     step = assignment()
     mine.apply_commit(step, 6)
@@ -59,7 +59,7 @@ def test_an_own_commit_counts_at_once_and_its_echo_is_no_news() -> None:
     assert mine.apply(change(6, saga_entry(6, step.saga), held)) == []
 
 
-def test_a_commit_s_answer_that_comes_after_the_watch_changes_nothing() -> None:
+def test_a_commit_acknowledged_after_its_watch_event_changes_nothing() -> None:
     mine = view(saga_entry(5))
     step = assignment()
     mine.apply(change(6, saga_entry(6, step.saga)))
@@ -68,7 +68,7 @@ def test_a_commit_s_answer_that_comes_after_the_watch_changes_nothing() -> None:
     assert mine.reservations == {}
 
 
-def test_what_was_deleted_ahead_of_the_watch_is_not_brought_back_by_older_news() -> None:
+def test_a_record_deleted_ahead_of_the_watch_is_not_restored_by_older_events() -> None:
     mine = view(Entry(Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 1.0), 4))
     mine.apply_commit(Discard("m1", (Consume(Kind.INBOX_CANCEL, "m1", 4),)), 9)
     assert mine.cancels == {}
@@ -87,7 +87,7 @@ def test_a_release_frees_the_drone() -> None:
     assert mine.reservations == {}
 
 
-def test_the_leader_key_only_gets_newer_and_a_deleted_one_stays_visible() -> None:
+def test_the_leader_key_only_gets_newer_and_its_deletion_stays_visible() -> None:
     mine = view(Entry(Kind.LEADER, "", LeaderRecord("a", "a-1", 0.0), 4))
     older = Entry(Kind.LEADER, "", LeaderRecord("b", "b-1", 0.0), 3)
     assert mine.apply(change(6, older)) == []
@@ -96,7 +96,7 @@ def test_the_leader_key_only_gets_newer_and_a_deleted_one_stays_visible() -> Non
     assert mine.leader_key.value is None and mine.leader_epoch == 0
 
 
-def test_what_cannot_be_read_is_set_aside_until_it_is_repaired_or_gone() -> None:
+def test_an_unreadable_record_is_set_aside_until_it_is_repaired_or_deleted() -> None:
     mine = view(saga_entry(5, Corrupt(b"?", "no json")))
     assert mine.is_corrupt("m1") and mine.saga_of("m1") is None
     mine.apply(change(6, saga_entry(6)))
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_set_aside_until_it_is_repaired_or_gone() -> None
     assert mine.corrupt == {}
 
 
-def test_what_cannot_be_read_is_in_no_table_but_its_revision_is_known() -> None:
+def test_an_unreadable_record_is_in_no_table_but_its_revision_is_known() -> None:
     mine = view(saga_entry(5), Entry(Kind.INBOX_CANCEL, "m1", Corrupt(b"?", "no json"), 4))
     mine.apply(change(7, saga_entry(7, Corrupt(b"?", "no json"))))
     assert mine.sagas == mine.cancels == {}
@@ -127,7 +127,7 @@ def test_an_unreadable_record_takes_the_order_off_its_drone() -> None:
     assert mine.by_drone == {"d": {}}
 
 
-def test_orders_are_those_with_a_saga_and_those_that_wait() -> None:
+def test_orders_include_those_with_a_saga_and_those_in_the_inbox() -> None:
     second, third = make_order(2), make_order(3)
     mine = view(
         saga_entry(5),
@@ -143,7 +143,7 @@ def test_orders_are_those_with_a_saga_and_those_that_wait() -> None:
     assert list(mine.waiting()) == [second]
 
 
-def test_counts_are_of_all_statuses_and_agree_with_the_orders() -> None:
+def test_counts_cover_all_statuses_and_agree_with_the_orders() -> None:
     second, step = make_order(2), assignment()
     mine = view(saga_entry(5, step.saga), Entry(Kind.INBOX_ORDER, second.message_id, second, 4))
     counts = mine.counts()
@@ -152,7 +152,7 @@ def test_counts_are_of_all_statuses_and_agree_with_the_orders() -> None:
     assert Counter(each.status for each in mine.orders()) == Counter(counts)
 
 
-def test_leadership_is_that_of_a_readable_living_key() -> None:
+def test_leadership_follows_from_a_readable_existing_key() -> None:
     record = LeaderRecord("a", "a-1", 2.0)
     assert view().leadership is None
     assert view(Entry(Kind.LEADER, "", record, 4)).leadership == CurrentLeader("a", 4, "a-1", 2.0)
@@ -169,20 +169,20 @@ def test_a_snapshot_replaces_everything() -> None:
     assert vars(mine) == vars(FleetView.of(Snapshot(3)))
 
 
-def test_events_are_news_but_not_kept_and_unknown_kinds_are_neither() -> None:
+def test_events_are_reported_but_not_kept_and_unknown_kinds_are_ignored() -> None:
     mine = view()
     stored = Entry(Kind.EVENT, "m1/1", FIRST, 6)
     assert mine.apply(change(6, stored, Entry(Kind.OTHER, "x", "y", 6))) == [stored]
 
 
-def test_deletions_are_forgotten_once_their_echoes_have_passed() -> None:
+def test_deletions_are_forgotten_after_their_watch_events() -> None:
     mine = view(saga_entry(5))
     for revision in range(6, 2000):
         mine.apply(change(revision, Entry(Kind.ASSIGNMENT, f"d{revision}", None, revision)))
     assert mine._deleted == {} and not mine._forgettable
 
 
-def test_a_saga_of_another_attempt_is_not_the_one_that_was_asked_for() -> None:
+def test_a_saga_of_another_attempt_is_not_returned() -> None:
     mine = view(saga_entry(5))
     assert mine.saga_of("m1", 0) == PENDING
     assert mine.saga_of("m1", 1) is None

@@ -23,7 +23,7 @@ PLANNER = AssignmentPlanner()
 
 
 def zone(*corners_m: tuple[float, float], name: str = "school") -> NoFlyZone:
-    """Corners in metres east and north of the depot."""
+    """Return a zone with its corners in metres east and north of the depot."""
     return NoFlyZone(name, tuple(at(east, north) for east, north in corners_m))
 
 
@@ -89,13 +89,13 @@ def test_an_order_that_must_cross_a_zone_is_refused(fields: dict[str, Any], culp
 
 
 @pytest.mark.parametrize("destination", [at(0.0, 1_000.0), at(-1_000.0, 0.0), at(2_000.0, 700.0), at(600.0, 0.0)])
-def test_an_order_past_a_zone_is_flown(destination: GeoPoint) -> None:
+def test_an_order_that_passes_beside_a_zone_is_flown(destination: GeoPoint) -> None:
     check_serviceable(wanted(destination=destination).order, ACROSS, PLANNER.capable)
 
     assert flies(ACROSS, drone(), destination=destination)
 
 
-def test_only_the_orders_that_cross_are_left_out() -> None:
+def test_only_the_orders_that_cross_a_zone_are_left_out() -> None:
     orders = [wanted("across", destination=at(2_000.0, 0.0)), wanted("past", destination=at(0.0, 1_000.0))]
 
     pairs = PLANNER.plan(ACROSS, [drone("d1"), drone("d2")], orders)
@@ -114,8 +114,8 @@ def test_one_zone_of_many_is_named() -> None:
 # --- drones -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_drone_on_its_way_home_does_not_turn_off_across_a_zone() -> None:
-    """The order is clear from the depot; from where the drone is, the way to its pickup is not."""
+def test_a_returning_drone_gets_no_order_across_a_zone() -> None:
+    """The order's own path is clear, but the drone's path to the pickup is not."""
     mission = {"pickup": at(2_000.0, -600.0), "destination": at(1_000.0, -1_000.0)}
     home, beyond = drone(), drone(position=at(2_000.0, 600.0), phase=Phase.RETURNING)
 
@@ -124,9 +124,9 @@ def test_a_drone_on_its_way_home_does_not_turn_off_across_a_zone() -> None:
     assert not flies(with_zones(square(2_000.0, 0.0)), beyond, **mission)
 
 
-def test_a_drone_that_might_turn_off_later_does_not_either() -> None:
-    """The zone lies in the triangle of drone, pickup and depot: no side of it touches the zone, but a way home from
-    half-way to the pickup, or to the pickup from half-way home, would."""
+def test_a_drone_gets_no_order_if_turning_around_later_would_cross_a_zone() -> None:
+    """The zone lies inside the triangle of drone, pickup and depot. No side touches it, but the path home from half-way
+    to the pickup would cross it, and so would the path to the pickup from half-way home."""
     mission = {"pickup": at(2_000.0, -1_500.0), "destination": at(1_000.0, -1_500.0)}
     beyond = drone(position=at(2_000.0, 1_500.0), phase=Phase.RETURNING)
 
@@ -146,8 +146,8 @@ def test_only_the_drone_behind_a_zone_is_left_out() -> None:
     assert {pair.message_id: pair.drone_id for pair in pairs} == {"far": "home", "near": "beyond"}
 
 
-@pytest.mark.parametrize("each_way", [4, 6])  # one by one, and by arrays
-def test_many_orders_and_drones_are_judged_as_one_pair_is(each_way: int) -> None:
+@pytest.mark.parametrize("each_way", [4, 6])  # one by one, and with arrays
+def test_many_pairs_are_judged_like_a_single_one(each_way: int) -> None:
     fleet = with_zones(square(1_000.0, 0.0), square(-800.0, 900.0, name="park"))
     steps = [(index - each_way / 2) * 6_000.0 / each_way for index in range(each_way)]
     orders = [
@@ -166,14 +166,14 @@ def test_many_orders_and_drones_are_judged_as_one_pair_is(each_way: int) -> None
     assert 0 < mask.sum() < mask.size
 
 
-def test_where_nobody_has_the_energy_no_way_is_looked_at() -> None:
+def test_paths_are_not_checked_for_drones_without_the_energy() -> None:
     fleet = with_zones(square(1_000.0, 0.0))
     orders = [wanted(f"o{n}", destination=at(0.0, 500.0 + n)).order for n in range(3)]
     empty = [drone("empty", LIGHT, energy_wh=0.0)]
     assert not feasible(fleet, empty, orders, measure(fleet, empty, orders)).any()
 
 
-def test_nobody_free_is_nobody_to_judge() -> None:
+def test_without_free_drones_there_is_nothing_to_judge() -> None:
     assert PLANNER.plan(ACROSS, [drone(phase=Phase.DROPPING)], [wanted()]) == []
 
 
@@ -198,7 +198,7 @@ def test_nobody_free_is_nobody_to_judge() -> None:
         (square(1e3, 0.0, name="s" * 33), "at most 32 in all"),
     ],
 )
-def test_what_is_no_zone(bad: NoFlyZone, text: str) -> None:
+def test_an_invalid_zone_is_refused(bad: NoFlyZone, text: str) -> None:
     with pytest.raises(InvalidZone) as caught:
         airspace(with_zones(bad))
 
@@ -213,7 +213,7 @@ def test_names_and_number_of_zones_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(("east_m", "north_m"), [(0.0, 0.0), (7_000.0, -3_000.0), (-90_000.0, 40_000.0)])
-def test_the_plane_is_that_of_the_flights(east_m: float, north_m: float) -> None:
+def test_zones_use_the_same_plane_as_flights(east_m: float, north_m: float) -> None:
     point = at(east_m, north_m)
     there = enu_from_geo(point.lat_deg, point.lon_deg, DEPOT)
 
@@ -221,7 +221,7 @@ def test_the_plane_is_that_of_the_flights(east_m: float, north_m: float) -> None
     assert airspace(FLEET).place(DEPOT) == (0.0, 0.0)
 
 
-def test_the_packaged_zone_is_in_reach_but_in_nobodys_way() -> None:
+def test_the_packaged_zone_is_within_the_service_area_but_blocks_no_example() -> None:
     fleet = load()
     (island,) = fleet.no_fly_zones
     space = airspace(fleet)
@@ -235,5 +235,5 @@ def test_the_packaged_zone_is_in_reach_but_in_nobodys_way() -> None:
         check_serviceable(wanted(destination=GeoPoint(37.81, -122.365)).order, fleet, PLANNER.capable)
 
 
-def test_a_class_that_may_not_fly_it_changes_nothing() -> None:
+def test_a_class_that_cannot_serve_the_order_changes_nothing() -> None:
     assert not flies(ACROSS, drone(drone_class=LIGHT), destination=at(2_000.0, 0.0), drone_class="heavy")

@@ -196,7 +196,7 @@ def test_it_lands_on_higher_ground(world: World) -> None:
     world.until(lambda: world.flight.state.payload_on_board, 11.0)
 
 
-def test_flights_to_the_depot_end_at_the_drone_s_own_pad(tmp_path: Path) -> None:
+def test_flights_to_the_depot_end_at_the_drones_own_pad(tmp_path: Path) -> None:
     world = World(tmp_path / "state", Quadrotor(position=np.array([3.5, -7.0, 0.0])))
     world.run(0.5)
     world.flight.goto(DEPOT)

@@ -19,7 +19,7 @@ class Server:
         self.granted: list[int] = []
         self.living: set[int] = set()
         self.available = True
-        self.kept: list[int] = []  # how many leases each request kept
+        self.kept: list[int] = []  # the number of leases renewed by each request
         self.failing = 0
 
     def grant_leases(self, ttl_s: float, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The drone's machine: clearance before loading, journal before act, and what a restart makes of both."""
+"""The drone's machine: clearance before loading, journal before act, and how it recovers after a restart."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def order(message_id: str = "m1", *, pickup: GeoPoint | None = SHOP, weight_kg: 
 
 
 class Drone:
-    """A machine with a journal of its own and a payload sensor that the test turns."""
+    """A machine with its own journal, and a payload sensor that the test sets."""
 
     def __init__(self, journal_id: str = "j1") -> None:
         self.journal_id = journal_id
@@ -69,7 +69,7 @@ class Drone:
         self.restart()
 
     def restart(self) -> None:
-        """Only the journal and the payload survive."""
+        """Restart the program: only the journal and the payload survive."""
         durable = fold(self.entries)  # type: ignore[arg-type]
         policy = DronePolicy(clearance_retry_s=RETRY_S)
         self.machine = DroneMachine("d1", COURIER, DEPOT, journal_id=self.journal_id, durable=durable, policy=policy)
@@ -106,7 +106,7 @@ class Drone:
         report = self.machine.report(DEPOT, 100.0)
         return [(o.message_id, o.attempt, o.outcome, o.reason) for o in report.outcomes]
 
-    # How a drone gets somewhere; each begins where the one before ended.
+    # Each method brings the drone one phase further than the one before.
 
     def to_idle(self) -> Drone:
         self.sense()
@@ -164,7 +164,7 @@ def kinds(effects: list[DroneEffect]) -> list[type]:
 # --- a delivery -------------------------------------------------------------------------------------------------------
 
 
-def test_a_delivery_goes_through_its_phases_and_reports_delivered(drone: Drone) -> None:
+def test_a_delivery_passes_its_phases_and_is_reported(drone: Drone) -> None:
     drone.to_delivered()
     assert drone.outcomes == [("m1", 1, Outcome.DELIVERED, "")]
     assert drone.machine.report(DEPOT, 1.0).message_id is None
@@ -206,7 +206,7 @@ def test_an_act_is_commanded_once_however_often_the_sensors_are_read(drone: Dron
 # --- goals ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_goal_is_refused_before_the_first_look_at_the_sensors(drone: Drone) -> None:
+def test_a_goal_is_refused_before_the_first_sensor_reading(drone: Drone) -> None:
     assert drone.goal() == AnswerGoal(False, "starting")
 
 
@@ -232,7 +232,7 @@ def test_the_current_goal_may_be_repeated_at_any_time(drone: Drone) -> None:
     assert drone.machine.durable.highest_epoch == 9
 
 
-def test_a_closed_goal_is_never_begun_again(drone: Drone) -> None:
+def test_a_closed_goal_is_never_started_again(drone: Drone) -> None:
     drone.to_delivered()
     assert drone.goal() == AnswerGoal(False, "closed")
     drone.restart()
@@ -276,7 +276,7 @@ def test_unset_numbers_are_refused(drone: Drone, attempt: int, epoch: int) -> No
     assert drone.goal(attempt=attempt, epoch=epoch) == AnswerGoal(False, "invalid")
 
 
-def test_a_drone_that_nobody_acknowledges_stops_taking_orders(drone: Drone) -> None:
+def test_a_drone_with_many_unacknowledged_outcomes_refuses_orders(drone: Drone) -> None:
     drone.to_idle()
     for number in range(MAX_UNACKNOWLEDGED):
         assert drone.goal(f"x{number}").accepted
@@ -308,7 +308,7 @@ def test_a_new_leader_is_asked_at_once(drone: Drone) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("verdict", [Verdict.GRANTED, Verdict.REFUSED])
-def test_an_answer_that_is_not_for_this_goal_or_is_stale_is_dropped(
+def test_a_clearance_for_another_goal_or_a_stale_one_is_dropped(
     drone: Drone, wrong: dict[str, object], verdict: Verdict
 ) -> None:
     drone.to_awaiting()
@@ -317,7 +317,7 @@ def test_an_answer_that_is_not_for_this_goal_or_is_stale_is_dropped(
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNSPECIFIED, Verdict.ASK_AGAIN, Verdict.NOT_LEADER])
-def test_an_answer_that_is_no_decision_ends_nothing(drone: Drone, verdict: Verdict) -> None:
+def test_an_undecided_answer_does_not_end_the_goal(drone: Drone, verdict: Verdict) -> None:
     drone.to_awaiting()
     drone.answer(verdict, epoch=0)
     assert drone.answer(verdict) == []
@@ -331,7 +331,7 @@ def test_clearance_before_arrival_does_not_count(drone: Drone) -> None:
     assert drone.phase is Phase.TO_PICKUP
 
 
-def test_clearance_that_comes_twice_loads_once(drone: Drone) -> None:
+def test_repeated_clearance_loads_once(drone: Drone) -> None:
     drone.to_loading()
     assert drone.answer(Verdict.GRANTED) == []
     assert sum(isinstance(effect, Load) for effect in drone.log) == 1
@@ -355,7 +355,7 @@ def test_a_recall_before_clearance_closes_the_goal_before_it_is_answered(drone: 
     assert drone.outcomes == [("m1", 1, Outcome.NOT_LOADED, "recalled")]
 
 
-def test_a_recalled_goal_accepts_no_clearance_any_more(drone: Drone) -> None:
+def test_a_recalled_goal_accepts_no_further_clearance(drone: Drone) -> None:
     drone.to_awaiting().recall()
     assert drone.answer(Verdict.GRANTED, epoch=9) == []
     assert not any(isinstance(effect, Load) for effect in drone.log)
@@ -411,7 +411,7 @@ def acknowledge(drone: Drone, **changes: object) -> None:
     drone.tell(LeaderHeard(5, (replace(ack, **changes),)))  # type: ignore[arg-type]
 
 
-def test_an_outcome_stays_until_it_is_acknowledged_whatever_restarts(drone: Drone) -> None:
+def test_an_outcome_is_kept_until_it_is_acknowledged_across_restarts(drone: Drone) -> None:
     drone.to_delivered().restart()
     assert drone.outcomes == [("m1", 1, Outcome.DELIVERED, "")]
     acknowledge(drone)
@@ -425,7 +425,7 @@ def test_an_outcome_stays_until_it_is_acknowledged_whatever_restarts(drone: Dron
     [{"journal_id": "j2"}, {"drone_id": "d2"}, {"attempt": 2}, {"outcome": Outcome.RETURNED}, {"message_id": "m2"}],
     ids=str,
 )
-def test_an_acknowledgement_counts_only_if_all_of_it_fits(drone: Drone, change: dict[str, object]) -> None:
+def test_an_acknowledgement_counts_only_if_every_field_matches(drone: Drone, change: dict[str, object]) -> None:
     drone.to_delivered()
     acknowledge(drone, **change)
     assert drone.outcomes == [("m1", 1, Outcome.DELIVERED, "")]
@@ -440,7 +440,7 @@ def test_a_deposed_leader_acknowledges_nothing(drone: Drone) -> None:
 # --- restart ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_restart_on_the_way_to_the_pickup_goes_on(drone: Drone) -> None:
+def test_a_restart_on_the_way_to_the_pickup_continues(drone: Drone) -> None:
     drone.to_awaiting().restart()
     drone.sense()
     assert (drone.phase, drone.log[-1]) == (Phase.TO_PICKUP, Fly(SHOP))
@@ -453,7 +453,7 @@ def test_a_restart_after_clearance_loads_without_asking_again(drone: Drone) -> N
     assert drone.sense(at_target=True) == [Load(1.0)]
 
 
-def test_a_restart_finds_the_package_that_was_loaded_unseen(drone: Drone) -> None:
+def test_a_restart_notices_that_the_package_was_loaded_meanwhile(drone: Drone) -> None:
     drone.to_loading()
     drone.loaded = True
     drone.restart()
@@ -461,7 +461,7 @@ def test_a_restart_finds_the_package_that_was_loaded_unseen(drone: Drone) -> Non
     assert (drone.phase, drone.log[-1]) == (Phase.TO_DESTINATION, Fly(CUSTOMER))
 
 
-def test_a_restart_finds_the_package_dropped_unseen(drone: Drone) -> None:
+def test_a_restart_notices_that_the_package_was_dropped_meanwhile(drone: Drone) -> None:
     drone.to_dropping()
     drone.loaded = False
     drone.restart()
@@ -476,14 +476,14 @@ def test_a_restart_before_the_drop_drops_at_the_destination(drone: Drone) -> Non
     assert drone.sense(at_target=True) == [Drop()]
 
 
-def test_a_restart_while_bringing_back_goes_on_bringing_back(drone: Drone) -> None:
+def test_a_restart_while_bringing_back_continues_to_bring_back(drone: Drone) -> None:
     drone.to_in_transit().recall()
     drone.restart()
     drone.sense()
     assert (drone.phase, drone.log[-1]) == (Phase.BRINGING_BACK, Fly(SHOP))
 
 
-def test_a_restart_finds_the_package_unloaded_unseen(drone: Drone) -> None:
+def test_a_restart_notices_that_the_package_was_unloaded_meanwhile(drone: Drone) -> None:
     drone.to_in_transit().recall()
     drone.sense(at_target=True)
     drone.loaded = False
@@ -492,7 +492,7 @@ def test_a_restart_finds_the_package_unloaded_unseen(drone: Drone) -> None:
     assert drone.outcomes == [("m1", 1, Outcome.RETURNED, "recalled")]
 
 
-def test_a_restart_of_a_recalled_drone_that_never_loaded_says_so(drone: Drone) -> None:
+def test_a_recalled_drone_that_never_loaded_says_so_after_a_restart(drone: Drone) -> None:
     drone.to_loading().recall()
     drone.restart()
     drone.sense()
@@ -528,7 +528,7 @@ def test_a_fault_before_clearance_ends_the_goal(drone: Drone) -> None:
 
 
 @pytest.mark.parametrize("reach", [Drone.to_loading, Drone.to_in_transit, Drone.to_dropping])
-def test_a_fault_after_clearance_keeps_the_goal_for_a_person(drone: Drone, reach: object) -> None:
+def test_a_fault_after_clearance_keeps_the_goal_for_an_operator(drone: Drone, reach: object) -> None:
     reach(drone)  # type: ignore[operator]
     drone.sense(fault="motor")
     report = drone.machine.report(DEPOT, 1.0)
@@ -536,7 +536,7 @@ def test_a_fault_after_clearance_keeps_the_goal_for_a_person(drone: Drone, reach
     assert report.package_on_board == drone.loaded
 
 
-def test_grounding_survives_a_restart_and_is_lifted_by_a_person(drone: Drone) -> None:
+def test_grounding_survives_a_restart_until_an_operator_lifts_it(drone: Drone) -> None:
     drone.to_in_transit().sense(fault="motor")
     drone.restart()
     drone.sense()
@@ -553,7 +553,7 @@ def test_a_package_that_vanishes_in_flight_grounds_the_drone_and_claims_nothing(
     assert drone.machine.durable.grounded == "package_missing"
 
 
-def test_a_package_that_nobody_cleared_grounds_the_drone(drone: Drone) -> None:
+def test_a_package_without_clearance_grounds_the_drone(drone: Drone) -> None:
     drone.to_idle()
     drone.loaded = True
     drone.sense(at_target=True)
@@ -576,13 +576,13 @@ def test_every_phase_has_a_row_in_the_table() -> None:
     assert set(STAGES) == set(Phase)
 
 
-def test_a_step_that_the_table_does_not_allow_raises(drone: Drone) -> None:
+def test_a_transition_that_the_table_does_not_allow_raises(drone: Drone) -> None:
     drone.to_idle()
     with pytest.raises(IllegalStage):
         drone.machine._become(Phase.DROPPING)
 
 
-def test_the_durable_state_says_what_was_delivered(drone: Drone) -> None:
+def test_the_durable_state_records_what_was_delivered(drone: Drone) -> None:
     drone.to_delivered()
     closed = next(entry for entry in drone.entries if isinstance(entry, Closed))
     assert drone.machine.durable == DurableState(
@@ -592,8 +592,8 @@ def test_the_durable_state_says_what_was_delivered(drone: Drone) -> None:
     )
 
 
-def test_what_is_sensed_at_the_first_look_is_of_an_older_target():
-    """The autopilot outlives the program: it still stands where it was sent before, and says so."""
+def test_the_first_reading_after_a_restart_belongs_to_the_previous_target():
+    """The autopilot outlives the program: the drone is still at its previous target, and reports that it is there."""
     drone = Drone().to_in_transit()
     drone.restart()
     drone.sense(at_target=True)
@@ -601,11 +601,13 @@ def test_what_is_sensed_at_the_first_look_is_of_an_older_target():
     assert not any(isinstance(effect, Drop) for effect in drone.log)
 
 
-# --- a person at the drone --------------------------------------------------------------------------------------------
+# --- lifting a grounding ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reach", [Drone.to_loading, Drone.to_in_transit, Drone.to_dropping])
-def test_after_a_person_an_empty_drone_cannot_say_where_a_cleared_package_is(drone: Drone, reach: object) -> None:
+def test_lifting_the_grounding_of_an_empty_cleared_drone_reports_the_package_missing(
+    drone: Drone, reach: object
+) -> None:
     reach(drone)  # type: ignore[operator]
     drone.sense(fault="motor")
     drone.loaded = False
@@ -618,14 +620,14 @@ def test_after_a_person_an_empty_drone_cannot_say_where_a_cleared_package_is(dro
     assert drone.goal("m2").accepted
 
 
-def test_after_a_person_a_drone_that_was_not_cleared_just_goes_home(drone: Drone) -> None:
+def test_lifting_the_grounding_of_a_drone_without_clearance_sends_it_home(drone: Drone) -> None:
     drone.to_awaiting().sense(fault="motor")
     drone.tell(LiftGrounding())
     assert [outcome for _, _, outcome, _ in drone.outcomes] == [Outcome.FAULT_BEFORE_LOADING]
     assert drone.phase is Phase.RETURNING
 
 
-def test_a_person_s_word_to_a_drone_that_is_not_grounded_changes_nothing(drone: Drone) -> None:
+def test_lifting_the_grounding_of_a_drone_that_is_not_grounded_changes_nothing(drone: Drone) -> None:
     drone.to_in_transit()
     assert drone.tell(LiftGrounding()) == []
     assert drone.phase is Phase.TO_DESTINATION
@@ -650,12 +652,12 @@ def test_a_restart_with_the_package_still_on_board_puts_it_down_without_a_second
     assert drone.outcomes == [("m1", 1, Outcome.RETURNED, "recalled")]
 
 
-def test_on_its_way_home_nothing_happens_until_it_is_there(drone: Drone) -> None:
+def test_nothing_happens_on_the_way_home_until_arrival(drone: Drone) -> None:
     drone.to_delivered()
     assert drone.sense() == []
     assert drone.phase is Phase.RETURNING
 
 
-def test_a_drone_that_would_ask_without_a_pause_is_refused() -> None:
+def test_a_policy_without_a_retry_interval_is_refused() -> None:
     with pytest.raises(ValueError, match="clearance_retry_s"):
         DronePolicy(clearance_retry_s=0.0)

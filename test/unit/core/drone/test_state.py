@@ -1,4 +1,4 @@
-"""The fold of a drone's journal, and random lives of a drone checked against what must never happen."""
+"""The fold of a drone's journal, and random lives of a drone checked against its invariants."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ GOAL = GoalAccepted(order("m"), 1, 3)
     ],
     ids=lambda entries: " ".join(type(entry).__name__ for entry in entries),
 )
-def test_entries_that_do_not_follow_are_refused(entries: list[Entry]) -> None:
+def test_entries_out_of_sequence_are_refused(entries: list[Entry]) -> None:
     with pytest.raises(IllegalEntry):
         fold(entries)
 
@@ -97,10 +97,10 @@ STAGES: list[list[Entry]] = [
 
 
 @pytest.mark.parametrize("entries", STAGES, ids=lambda entries: " ".join(type(e).__name__ for e in entries) or "empty")
-def test_a_compacted_journal_says_the_same_in_no_more_words(entries: list[Entry]) -> None:
+def test_a_compacted_journal_folds_to_the_same_state_and_is_no_longer(entries: list[Entry]) -> None:
     state = fold(entries)
     assert fold(compact(state)) == state
-    assert len(compact(state)) <= len(entries) + 1  # the highest epoch may want an entry of its own
+    assert len(compact(state)) <= len(entries) + 1  # the highest epoch may need its own entry
 
 
 def test_closed_goals_are_bounded_and_unacknowledged_ones_are_kept() -> None:
@@ -118,12 +118,12 @@ ATTEMPTS = st.integers(1, 3)
 EPOCHS = st.integers(1, 4)
 JOURNAL_IDS = st.sampled_from(["j", "other"])
 RARELY = st.sampled_from([False] * 7 + [True])
-#: After how many effects of a step the process dies; mostly it does not.
+#: The number of effects of a step after which the process dies; mostly it does not.
 DEATHS = st.sampled_from([None] * 12 + [0, 1, 2, 3])
 
 
 class Life(RuleBasedStateMachine):
-    """Anything may be said to the drone in any order, and it may die between any two effects."""
+    """A drone that receives any events in any order, and may die between any two effects."""
 
     @initialize()
     def begin(self) -> None:
@@ -160,7 +160,7 @@ class Life(RuleBasedStateMachine):
                 case Hold():
                     self.acting = None
         if dies_after is not None and dies_after < len(effects):
-            self.finish_act()  # the autopilot lives on, and does what it was told last
+            self.finish_act()  # the autopilot lives on and completes its last command
             self.reboot()
 
     def finish_act(self) -> None:
@@ -173,7 +173,7 @@ class Life(RuleBasedStateMachine):
             self.dropped_at.append((goal.key, self.target))
         self.acting = None
 
-    # What lets lives go on: a correct leader, and a world in which flights end.
+    # What makes progress: a correct leader, and flights that end.
 
     @rule(message_id=MESSAGE_IDS, dies_after=DEATHS)
     def go_on(self, message_id: str, dies_after: int | None) -> None:
@@ -206,7 +206,7 @@ class Life(RuleBasedStateMachine):
         if goal is not None and happens:
             self.tell(RecallRequested(*goal.key, self.epoch), dies_after)
 
-    # What anybody may do.
+    # Arbitrary events.
 
     @rule(message_id=MESSAGE_IDS, attempt=ATTEMPTS, epoch=EPOCHS, dies_after=DEATHS)
     def goal(self, message_id: str, attempt: int, epoch: int, dies_after: int | None) -> None:

@@ -32,14 +32,14 @@ def failed(times: int, breaker: Breaker | None = None) -> Breaker:
     return breaker
 
 
-def test_as_many_failures_in_a_row_as_the_policy_says_open_a_breaker() -> None:
+def test_the_configured_number_of_consecutive_failures_opens_a_breaker() -> None:
     assert [failed(n).state for n in (1, 2, 3)] == [B.CLOSED, B.CLOSED, B.OPEN]
     opened = failed(3)
     assert (opened.trips, opened.failures, opened.epoch) == (1, 3, 7)
     assert 100.0 + 15.0 <= opened.open_until <= 100.0 + 30.0
 
 
-def test_a_success_between_them_starts_the_count_again() -> None:
+def test_a_success_resets_the_count() -> None:
     closed = after_success(failed(2), epoch=8)
     assert closed == Breaker("d", B.CLOSED, 8)
     assert failed(2, closed).state is B.CLOSED
@@ -62,7 +62,7 @@ def test_the_pause_is_the_same_for_every_leader_and_spread_between_drones() -> N
     assert len({pause_s(1, f"d{n}", POLICY) for n in range(10)}) > 5
 
 
-def test_nothing_is_written_where_nothing_changes() -> None:
+def test_an_unchanged_breaker_is_not_written() -> None:
     assert after_success(None, epoch=1) is None
     assert after_success(Breaker("d", B.CLOSED, 1), epoch=2) is None
     assert on_trial(None, epoch=1) is None
@@ -85,7 +85,7 @@ def test_a_policy_that_contradicts_itself_is_refused(bad: dict[str, float]) -> N
 
 
 def impatient(**changes: object) -> World:
-    """One try per goal, so that a drone fails once a second."""
+    """Return a world with one try per goal, so that a drone fails once a second."""
     return World(dispatch=DispatchPolicy(max_goal_tries=1, max_attempts=100, **changes))  # type: ignore[arg-type]
 
 
@@ -94,7 +94,7 @@ def breaker_of(world: World, drone_id: str = "drone_1") -> Breaker | None:
 
 
 def open_breaker(world: World, order: Order) -> Breaker:
-    """A drone that is heard but accepts no goal."""
+    """Report a drone that accepts no goal until its breaker opens."""
     world.run()
     world.intake.submit(order)
     for _ in range(60):
@@ -106,7 +106,7 @@ def open_breaker(world: World, order: Order) -> Breaker:
     raise AssertionError("it never opened")
 
 
-def test_a_drone_that_takes_no_goal_gets_no_more_orders_and_others_do() -> None:
+def test_a_drone_that_refuses_goals_gets_no_more_orders_but_others_do() -> None:
     world, order = impatient(), make_order()
     breaker = open_breaker(world, order)
     assert (breaker.failures, breaker.trips) == (3, 1)
@@ -173,7 +173,7 @@ def test_an_open_breaker_outlives_its_leader() -> None:
     sound(world)
 
 
-def test_a_clock_that_is_set_back_does_not_keep_a_breaker_open_for_longer_than_its_pause() -> None:
+def test_a_clock_set_back_does_not_extend_the_pause_of_a_breaker() -> None:
     world, order = impatient(), make_order()
     breaker = open_breaker(world, order)
     world.crash(world.leader)
@@ -186,8 +186,8 @@ def test_a_clock_that_is_set_back_does_not_keep_a_breaker_open_for_longer_than_i
     assert world.saga(order).attempt >= 4
 
 
-def test_the_longest_pause_begins_when_a_breaker_is_heard_of_though_other_drones_take_all_orders() -> None:
-    """Its leader's clock was an hour ahead. Another drone with more energy is preferred for a while."""
+def test_the_longest_pause_starts_when_a_breaker_is_first_seen() -> None:
+    """The clock of the leader that opened it was an hour ahead, and another drone takes all orders for a while."""
     world = World()
     world.run()
     breaker = Breaker("drone_1", B.OPEN, 1, 3, 1, world.now.wall_s + 3600.0)
@@ -221,7 +221,7 @@ def test_a_fault_before_loading_counts_whether_or_not_clearance_was_committed() 
         sound(world)
 
 
-def test_what_the_drone_cannot_help_is_not_held_against_it() -> None:
+def test_a_failure_that_is_not_the_drones_fault_does_not_count() -> None:
     cancelled = World()
     cancel(cancelled, dispatch(cancelled, make_order()))
     assert breaker_of(cancelled) is None
@@ -239,7 +239,7 @@ def test_what_the_drone_cannot_help_is_not_held_against_it() -> None:
     assert breaker_of(recalled) is None
 
 
-def test_a_drone_that_falls_silent_before_loading_has_failed() -> None:
+def test_a_drone_that_falls_silent_before_loading_counts_as_failed() -> None:
     world = World()
     order = dispatch(world, make_order())
     world.pass_time(12.0)
@@ -248,7 +248,7 @@ def test_a_drone_that_falls_silent_before_loading_has_failed() -> None:
     assert breaker is not None and breaker.failures == 1
 
 
-def test_a_package_brought_back_counts_as_obedience() -> None:
+def test_a_returned_package_counts_as_a_success() -> None:
     world = World()
     first = dispatch(world, make_order(1))
     say(world, done(first, Outcome.FAULT_BEFORE_LOADING))
@@ -275,7 +275,7 @@ def test_an_unreadable_breaker_keeps_its_drone_out_of_planning() -> None:
     assert world.saga(order).drone_id == "drone_2"
 
 
-def test_a_failure_of_a_drone_whose_breaker_is_unreadable_mends_the_record() -> None:
+def test_a_failure_replaces_an_unreadable_breaker() -> None:
     world = World()
     order = dispatch(world, make_order())
     MemoryDriver(world.backend, "somebody").txn([], [Put(BREAKER_KEY, b"{not json")])
@@ -294,7 +294,7 @@ def test_an_ordinary_delivery_writes_no_breaker() -> None:
     assert world.leader.core.view.breakers == {}
 
 
-def test_a_reservation_that_expires_though_its_drone_is_heard_is_not_held_against_it() -> None:
+def test_an_expired_reservation_of_a_live_drone_does_not_count_as_its_failure() -> None:
     """The store was away, or there was no leader."""
     world = World()
     order = dispatch(world, make_order())
@@ -304,7 +304,7 @@ def test_a_reservation_that_expires_though_its_drone_is_heard_is_not_held_agains
     assert breaker_of(world) is None
 
 
-def test_a_trial_that_came_to_nothing_is_no_success() -> None:
+def test_an_inconclusive_trial_is_no_success() -> None:
     world, order = impatient(), make_order()
     breaker = open_breaker(world, order)
     world.pass_time(breaker.open_until - world.now.wall_s - 0.5, hear=[make_report()])

@@ -23,17 +23,17 @@ from drone_orchestrator.core.types import (
 )
 
 S = SagaStatus
-STEP_S = 0.02  # how often the leader decides, and how long the store takes for one group of commits
+STEP_S = 0.02  # the leader's period, and the time that the store takes for one group of commits
 
 
 def reserved(world: World) -> dict[str, str]:
-    """Drone -> order."""
+    """Return the order that each drone is reserved for."""
     held = world.leader.core.view.reservations
     return {id_: e.value.message_id for id_, e in held.items() if isinstance(e.value, Reservation)}
 
 
 def busy_fleet(world: LaneWorld, light: int, heavy: int) -> list[DroneReport]:
-    """Every drone's report: on its way to the pickup of its order, or free."""
+    """Return every drone's report: on its way to the pickup of its order, or free."""
     held, out = reserved(world), []
     for drone_class, count in ((LIGHT, light), (HEAVY, heavy)):
         for number in range(count):
@@ -50,7 +50,7 @@ def busy_fleet(world: LaneWorld, light: int, heavy: int) -> list[DroneReport]:
 
 
 def heavy_latencies(flood: int, accept_orders: int = 64) -> list[float]:
-    """Seconds from submission to assignment of heavy orders, each submitted right after ``flood`` light ones."""
+    """Return the seconds to assignment of heavy orders, each submitted right after ``flood`` light ones."""
     policy = DispatchPolicy(goal_retry_s=60.0, accept_orders=accept_orders)
     world = LaneWorld([LIGHT, HEAVY], policy, commits_per_step=64)
     world.pass_time(1.0, step_s=STEP_S)
@@ -78,7 +78,7 @@ def test_a_flood_of_one_class_does_not_slow_the_assignment_of_another() -> None:
     assert median(heavy_latencies(200, accept_orders=1000)) > 1.5 * median(quiet), "this test could not fail"
 
 
-def test_a_flood_borrows_no_more_than_is_lent_and_gives_it_back() -> None:
+def test_a_flood_borrows_no_more_than_is_lent_and_returns_it() -> None:
     world = LaneWorld([LIGHT, replace(HEAVY, lend_fraction=0.5)])
     world.run()
     say(world, *busy_fleet(world, light=2, heavy=4))
@@ -97,7 +97,7 @@ def test_a_flood_borrows_no_more_than_is_lent_and_gives_it_back() -> None:
     sound(world)
 
 
-def test_what_is_lent_counts_commits_that_are_still_on_their_way() -> None:
+def test_lent_drones_include_commits_in_flight() -> None:
     world = LaneWorld([LIGHT, replace(HEAVY, lend_fraction=0.5)], commits_per_step=1)
     world.pass_time(0.5, step_s=0.05)
     say(world, drone(LIGHT, 0), *(drone(HEAVY, n) for n in range(4)))
@@ -111,7 +111,7 @@ def test_what_is_lent_counts_commits_that_are_still_on_their_way() -> None:
     assert most == 2
 
 
-def test_a_class_whose_drones_are_all_gone_is_helped_by_the_others() -> None:
+def test_the_orders_of_a_class_without_drones_go_to_other_classes() -> None:
     world = LaneWorld([LIGHT, replace(HEAVY, lend_fraction=0.0)])
     world.run()
     say(world, drone(LIGHT, 0), drone(HEAVY, 0))
@@ -122,7 +122,7 @@ def test_a_class_whose_drones_are_all_gone_is_helped_by_the_others() -> None:
     assert world.saga(order).drone_id == "heavy_0"
 
 
-def test_a_named_class_is_kept_even_if_another_could_help() -> None:
+def test_an_order_that_names_its_class_never_goes_to_another() -> None:
     world = LaneWorld([LIGHT, HEAVY])
     world.run()
     order = light_order(1, drone_class="light")
@@ -135,7 +135,7 @@ def test_a_named_class_is_kept_even_if_another_could_help() -> None:
 
 
 def flights(world: LaneWorld) -> int:
-    """Light orders in the store between assignment and end."""
+    """Return the number of light orders in the store between assignment and end."""
     sagas = [world.intake.find(f"m{n}") for n in range(40)]
     states = [v.saga.status for v in sagas if v is not None and v.saga is not None]
     return sum(not s.is_terminal and s is not S.PENDING for s in states)
@@ -171,7 +171,7 @@ def test_no_more_orders_are_in_flight_than_the_lane_allows(commits_per_step: int
         say(world, *(drone(LIGHT, n) for n in range(8) if f"light_{n}" not in reserved(world)))
         world.advance(0.05)
         assert flights(world) <= 3
-    assert len(delivered) >= 6, "the bound is no standstill"
+    assert len(delivered) >= 6, "the lane still makes progress"
     sound(world)
 
 
@@ -179,7 +179,7 @@ def finish(order: Order, drone_id: str, attempt: int) -> DroneReport:
     return replace(done(order, Outcome.DELIVERED, drone_id, attempt), drone_class="light")
 
 
-def test_no_more_orders_are_being_accepted_at_a_time_than_the_policy_says() -> None:
+def test_the_number_of_orders_being_accepted_is_bounded_by_the_policy() -> None:
     world = LaneWorld([LIGHT, HEAVY], DispatchPolicy(accept_orders=5), commits_per_step=2)
     world.pass_time(1.0, step_s=0.05)
     for number in range(40):
@@ -189,11 +189,11 @@ def test_no_more_orders_are_being_accepted_at_a_time_than_the_policy_says() -> N
         world.advance(0.05)
         most = max(most, len(world.queued))
     assert most <= 5
-    assert world.leader.core.view.inbox == {}, "and all are, in the end"
+    assert world.leader.core.view.inbox == {}, "in the end all are accepted"
     sound(world)
 
 
-def test_an_order_for_a_class_that_the_fleet_does_not_have_fails_with_a_reason() -> None:
+def test_an_order_for_an_unknown_class_fails_with_a_reason() -> None:
     world = LaneWorld([LIGHT, HEAVY])
     world.run()
     order = light_order(1, drone_class="zeppelin")
@@ -202,7 +202,7 @@ def test_an_order_for_a_class_that_the_fleet_does_not_have_fails_with_a_reason()
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "no_capable_drone")
 
 
-# --- who is first ---------------------------------------------------------------------------------------------------
+# --- order of service -----------------------------------------------------------------------------------------------
 
 
 def first_served(*orders: Order) -> str:
@@ -221,21 +221,21 @@ def test_the_more_urgent_order_goes_first() -> None:
     assert first_served(normal, make_order(2, submitted_at=999.0, priority=Priority.URGENT)) == "m2"
 
 
-def test_an_order_of_lower_priority_that_has_waited_long_enough_goes_first() -> None:
+def test_an_old_order_of_lower_priority_goes_first() -> None:
     fresh = make_order(1, submitted_at=1000.0, priority=Priority.URGENT)
     assert first_served(fresh, make_order(2, submitted_at=1000.0 - 3600.0, priority=Priority.LOW)) == "m2"
 
 
-def test_a_clock_that_is_ahead_in_the_shop_gives_no_advantage_and_no_harm() -> None:
+def test_an_order_from_a_client_whose_clock_is_ahead_gains_no_advantage() -> None:
     ahead = make_order(1, submitted_at=5000.0)
     assert first_served(ahead, make_order(2, submitted_at=900.0)) == "m2"
 
 
-# --- who stands in whose way ------------------------------------------------------------------------------------------
+# --- orders and lanes that must not block others ----------------------------------------------------------------------
 
 
-def test_an_order_that_no_drone_can_fly_now_does_not_stand_in_the_way_of_the_next() -> None:
-    """One place in the lane, half a battery, and the most urgent order is too far for it."""
+def test_an_order_that_no_drone_can_fly_now_does_not_block_the_next() -> None:
+    """The lane has room for one order, and the most urgent one is too far for a half-empty battery."""
     world = LaneWorld([replace(LIGHT, max_in_flight=1)])
     world.run()
     far = light_order(1, destination=GeoPoint(37.7577 + 0.065, -122.3876), submitted_at=0.0)
@@ -246,7 +246,7 @@ def test_an_order_that_no_drone_can_fly_now_does_not_stand_in_the_way_of_the_nex
     assert (world.saga(far).status, world.saga(near).status) == (S.PENDING, S.ASSIGNED)
 
 
-def test_a_lane_whose_drones_have_not_been_heard_yet_is_not_deserted() -> None:
+def test_a_new_leader_does_not_treat_a_lane_as_without_drones_at_once() -> None:
     world = LaneWorld([LIGHT, HEAVY])
     world.run()
     for number in range(8):
@@ -257,7 +257,7 @@ def test_a_lane_whose_drones_have_not_been_heard_yet_is_not_deserted() -> None:
     assert sorted(reserved(world)) == ["heavy_0", "heavy_1", *(f"light_{n}" for n in range(4))]
 
 
-def test_a_short_silence_of_its_only_drone_does_not_desert_a_lane() -> None:
+def test_a_lane_whose_only_drone_is_briefly_silent_borrows_none() -> None:
     world = LaneWorld([LIGHT, replace(HEAVY, lend_fraction=0.0)])
     world.pass_time(15.0, hear=[drone(LIGHT, 0), drone(HEAVY, 0)])
     world.pass_time(5.0, hear=[drone(HEAVY, 0)])
@@ -267,7 +267,7 @@ def test_a_short_silence_of_its_only_drone_does_not_desert_a_lane() -> None:
     assert world.saga(order).status is S.PENDING
 
 
-def test_a_view_that_is_loaded_again_forgets_no_commit_that_is_under_way() -> None:
+def test_reloading_the_view_forgets_no_commit_in_flight() -> None:
     world = LaneWorld([replace(LIGHT, max_in_flight=1)], commits_per_step=1)
     world.pass_time(0.5, step_s=0.1)
     say(world, drone(LIGHT, 1), drone(LIGHT, 2))
@@ -278,7 +278,7 @@ def test_a_view_that_is_loaded_again_forgets_no_commit_that_is_under_way() -> No
     world.intake.submit(light_order(2))
     world.run()
     asked = [commit.change.message_id for _, commit in world.queued]
-    assert len(asked) == len(set(asked)), "two commits of one order under way"
+    assert len(asked) == len(set(asked)), "two commits of one order in flight"
     world.pass_time(1.0, step_s=0.1)
     assert flights(world) == 1
     assert {world.saga(light_order(n)).status for n in (1, 2)} == {S.ASSIGNED, S.PENDING}

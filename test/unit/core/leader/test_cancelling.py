@@ -1,4 +1,4 @@
-"""Cancelling and losing: whatever the moment, the order ends once, and nothing is left behind it."""
+"""Cancelled orders and lost drones: at any moment, the order ends once and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ S = SagaStatus
 
 
 def in_inbox(world: World, order: Order) -> Order:
-    """Submitted while there is no leader."""
+    """Submit the order while there is no leader."""
     world.crash(world.replicas[0])
     world.intake.submit(order)
     return order
@@ -53,7 +53,7 @@ def backing_off(world: World, order: Order) -> Order:
 
 
 def compensating(world: World, order: Order) -> Order:
-    """A package on its way back for an earlier cancellation."""
+    """Bring the package on its way back, after an earlier cancellation."""
     fly(world, order)
     cancel(world, order)
     assert world.saga(order).status is S.COMPENSATING
@@ -73,7 +73,7 @@ Reach = Callable[[World, Order], Order]
 
 @pytest.mark.parametrize("reach", BEFORE_LOADING.values(), ids=BEFORE_LOADING)
 @pytest.mark.parametrize("drone_is_heard", [True, False])
-def test_cancelled_before_loading_it_ends_at_once(reach: Reach, drone_is_heard: bool) -> None:
+def test_an_order_cancelled_before_loading_ends_at_once(reach: Reach, drone_is_heard: bool) -> None:
     world = World()
     order = reach(world, make_order())
     world.intake.request_cancel(CancelRequest(order.message_id, world.now.wall_s, "changed my mind"))
@@ -93,7 +93,9 @@ def test_cancelled_before_loading_it_ends_at_once(reach: Reach, drone_is_heard: 
     ("outcome", "end"),
     [(Outcome.RETURNED, S.CANCELLED), (Outcome.NOT_LOADED, S.CANCELLED), (Outcome.DELIVERED, S.DELIVERED)],
 )
-def test_cancelled_after_clearance_it_ends_as_the_drone_says(reach: Reach, outcome: Outcome, end: SagaStatus) -> None:
+def test_an_order_cancelled_after_clearance_ends_as_the_drone_reports(
+    reach: Reach, outcome: Outcome, end: SagaStatus
+) -> None:
     world = World()
     order = reach(world, make_order())
     cancel(world, order)
@@ -106,7 +108,7 @@ def test_cancelled_after_clearance_it_ends_as_the_drone_says(reach: Reach, outco
     sound(world)
 
 
-def test_cancelled_while_parked_it_ends_cancelled_when_the_drone_says_that_it_is_back() -> None:
+def test_a_parked_order_that_is_cancelled_ends_when_the_drone_reports_its_return() -> None:
     world = World()
     order = fly(world, make_order())
     say(world, make_report(journal_id="fresh"))
@@ -119,7 +121,7 @@ def test_cancelled_while_parked_it_ends_cancelled_when_the_drone_says_that_it_is
 
 
 @pytest.mark.parametrize("end", ["delivered", "cancelled", "failed"])
-def test_a_cancellation_after_the_end_changes_nothing_and_leaves_the_inbox(end: str) -> None:
+def test_a_cancel_request_after_the_end_changes_nothing_and_is_removed(end: str) -> None:
     world = World()
     order = make_order(package_weight_kg=50.0) if end == "failed" else make_order()
     if end == "delivered":
@@ -143,7 +145,7 @@ def pending_or_failed(world: World, order: Order) -> None:
     world.run()
 
 
-def test_a_cancellation_of_nobody_s_order_leaves_the_inbox() -> None:
+def test_a_cancel_request_for_an_unknown_order_is_removed() -> None:
     world = World()
     world.run()
     world.intake.request_cancel(CancelRequest("nobody", 0.0))
@@ -152,7 +154,7 @@ def test_a_cancellation_of_nobody_s_order_leaves_the_inbox() -> None:
 
 
 @pytest.mark.parametrize("reach", [dispatch, load, fly])
-def test_a_cancellation_that_finds_the_store_away_is_carried_out_when_it_is_back(reach: Reach) -> None:
+def test_a_cancel_request_during_an_outage_is_carried_out_afterwards(reach: Reach) -> None:
     world = World()
     order = reach(world, make_order())
     leader = world.leader
@@ -198,10 +200,10 @@ def test_a_deadline_that_passes_before_loading_ends_the_order_and_frees_the_dron
         sound(world)
 
 
-def test_a_clearance_that_is_asked_for_after_the_deadline_is_refused() -> None:
+def test_clearance_requested_after_the_deadline_is_refused() -> None:
     world = World()
     order = dispatch(world, make_order(deadline_s=5.0))
-    world.wall_offset_s = 60.0  # the clock is set before the order is reconciled
+    world.wall_offset_s = 60.0  # the clock is set forward before the order is looked at again
     world.ask_clearance(1, "drone_1", order, 1)
     assert [a.verdict for a in world.leader.take(AnswerClearance)] == [Verdict.REFUSED]
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "deadline_exceeded")
@@ -215,7 +217,7 @@ def test_a_deadline_after_loading_does_not_stop_the_delivery() -> None:
     assert world.saga(order).status is S.DELIVERED
 
 
-def test_a_silent_drone_s_deadline_is_noticed_without_any_other_occasion() -> None:
+def test_the_deadline_of_an_order_on_a_silent_drone_is_noticed_in_time() -> None:
     world = World()
     order = assign(world, make_order(deadline_s=5.0))
     run_by_deadlines(world, 6.0)
@@ -227,7 +229,7 @@ def test_a_silent_drone_s_deadline_is_noticed_without_any_other_occasion() -> No
 
 
 @pytest.mark.parametrize("reach", [assign, dispatch])
-def test_lost_before_loading_the_order_goes_to_another_and_the_lost_drone_may_not_load(reach: Reach) -> None:
+def test_an_order_lost_before_loading_goes_to_another_drone_and_the_lost_one_may_not_load(reach: Reach) -> None:
     world = World()
     order = reach(world, make_order())
     world.pass_time(15.0, hear=[make_report("drone_2")])
@@ -242,7 +244,7 @@ def test_lost_before_loading_the_order_goes_to_another_and_the_lost_drone_may_no
     sound(world)
 
 
-def test_lost_before_loading_with_no_other_drone_it_comes_back_and_flies_the_next_attempt() -> None:
+def test_a_drone_lost_before_loading_flies_the_next_attempt_if_there_is_no_other() -> None:
     world = World()
     order = dispatch(world, make_order())
     world.pass_time(15.0)
@@ -254,7 +256,7 @@ def test_lost_before_loading_with_no_other_drone_it_comes_back_and_flies_the_nex
 
 
 @pytest.mark.parametrize("reach", [load, fly, compensating])
-def test_lost_after_loading_nobody_else_gets_the_order_and_in_the_end_a_person_is_called(reach: Reach) -> None:
+def test_an_order_lost_after_loading_goes_to_no_other_drone_and_an_operator_is_called(reach: Reach) -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
     order = reach(world, make_order())
     world.pass_time(50.0, hear=[make_report("drone_2")])
@@ -268,7 +270,7 @@ def test_lost_after_loading_nobody_else_gets_the_order_and_in_the_end_a_person_i
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DELIVERED, Outcome.RETURNED])
-def test_a_drone_that_comes_back_after_it_was_given_up_is_told_of_once_and_flies_again(outcome: Outcome) -> None:
+def test_a_drone_that_returns_after_it_was_given_up_is_reported_once_and_flies_again(outcome: Outcome) -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=20.0))
     order, other = fly(world, make_order(1)), make_order(2)
     world.pass_time(30.0)
@@ -287,7 +289,7 @@ def test_a_drone_that_comes_back_after_it_was_given_up_is_told_of_once_and_flies
     sound(world)
 
 
-def test_a_drone_that_is_heard_again_within_its_grace_goes_on_as_if_nothing_had_been() -> None:
+def test_a_drone_heard_again_within_its_grace_continues_unchanged() -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
     order = fly(world, make_order())
     for _ in range(3):
@@ -298,7 +300,7 @@ def test_a_drone_that_is_heard_again_within_its_grace_goes_on_as_if_nothing_had_
     nothing_is_left(world, order)
 
 
-def test_a_new_leader_that_never_heard_the_drone_waits_for_a_whole_grace() -> None:
+def test_a_new_leader_that_never_heard_the_drone_waits_a_full_grace() -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
     order = fly(world, make_order())
     world.crash(world.leader)
@@ -309,7 +311,7 @@ def test_a_new_leader_that_never_heard_the_drone_waits_for_a_whole_grace() -> No
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "drone_lost_with_package")
 
 
-def test_a_drone_that_is_silent_before_loading_gets_no_goals_and_wakes_nobody() -> None:
+def test_a_drone_silent_before_loading_gets_no_goals_and_causes_no_wakes() -> None:
     world = World()
     order = assign(world, make_order())
     world.pass_time(4.0)

@@ -1,4 +1,4 @@
-"""The election as a machine: when a replica tries, and that messages about another leadership do not count."""
+"""The election's state machine: when a replica campaigns, and which messages about other leaders it ignores."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def leader(epoch: int = 7) -> Election:
         ({"cold_pause_s": 5.0}, "cold_pause_s"),
     ],
 )
-def test_timing_that_would_not_be_safe_is_refused(bad: dict[str, float], why: str) -> None:
+def test_unsafe_timing_is_refused(bad: dict[str, float], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         ElectionPolicy(**bad)
 
@@ -81,7 +81,7 @@ def test_a_key_of_a_later_revision_ends_a_leadership() -> None:
     assert (e.role, e.epoch) == (Role.STANDBY, 0)
 
 
-def test_campaigns_that_fail_are_repeated_with_growing_pauses_and_told_of() -> None:
+def test_failed_campaigns_are_repeated_with_growing_pauses_and_reported() -> None:
     e, now_s, pauses = election(), 0.0, []
     for _ in range(8):
         assert [type(effect) for effect in e.tick(None, at(now_s))] == [Campaign]
@@ -97,20 +97,20 @@ def test_campaigns_that_fail_are_repeated_with_growing_pauses_and_told_of() -> N
     assert max(pauses) <= ElectionPolicy().retry_cap_s
 
 
-def test_losing_to_somebody_else_is_no_trouble_to_tell_of() -> None:
+def test_losing_to_another_replica_is_not_reported() -> None:
     e = election()
     e.tick(None, at(0.0))
     assert e.campaign_done(CampaignDone(0, 0.0), at(0.1)) == []
 
 
-def test_while_somebody_leads_nobody_campaigns_and_when_the_key_goes_at_once() -> None:
+def test_no_replica_campaigns_under_a_leader_and_all_do_when_its_key_is_deleted() -> None:
     e = election()
     assert e.tick(key(5, OTHER), at(0.0)) == []
     assert e.next_deadline() is None
     assert [type(effect) for effect in e.tick(key(6, None), at(1.0))] == [Campaign]
 
 
-def test_what_was_won_after_retiring_is_given_back() -> None:
+def test_an_election_won_after_retiring_is_resigned() -> None:
     e = election()
     e.tick(None, at(0.0))
     assert e.retire() == []
@@ -121,7 +121,7 @@ def test_what_was_won_after_retiring_is_given_back() -> None:
     assert e.tick(None, at(9.0)) == []
 
 
-def test_retiring_twice_is_retiring_once_and_only_the_retired_return() -> None:
+def test_retiring_is_idempotent_and_only_a_retired_replica_returns() -> None:
     e = leader(7)
     assert [type(effect) for effect in e.retire()] == [StopLeading, Resign]
     assert e.retire() == []
@@ -131,14 +131,14 @@ def test_retiring_twice_is_retiring_once_and_only_the_retired_return() -> None:
     assert e.role is Role.CAMPAIGNING
 
 
-def test_an_elected_replica_that_retires_gives_the_key_back_without_having_been_in_office() -> None:
+def test_an_elected_replica_that_retires_resigns_without_having_led() -> None:
     e = election()
     e.tick(None, at(0.0))
     e.campaign_done(CampaignDone(7, 0.0), at(0.1))
     assert e.retire() == [Resign(7)]
 
 
-def test_news_of_another_leadership_s_lease_is_not_heard() -> None:
+def test_refreshes_of_another_leaders_lease_are_ignored() -> None:
     e = leader(7)
     before = e.next_deadline()
     e.lease_refreshed(LeaseRefreshed(6, 100.0))
@@ -152,14 +152,14 @@ def test_news_of_another_leadership_s_lease_is_not_heard() -> None:
 def test_a_lease_counts_from_when_its_refresh_was_sent() -> None:
     e, policy = leader(7), ElectionPolicy()
     e.lease_refreshed(LeaseRefreshed(7, 1.0))
-    e.lease_refreshed(LeaseRefreshed(7, 0.5))  # an older answer that arrives late takes nothing away
+    e.lease_refreshed(LeaseRefreshed(7, 0.5))  # an older answer that arrives late does not shorten the lease
     end_s = 1.0 + policy.lease_ttl_s - policy.safety_margin_s
     assert e.expire(at(end_s - 0.01)) == []
     assert [type(effect) for effect in e.expire(at(end_s))] == [StopLeading, Resign]
     assert e.expire(at(end_s + 1.0)) == []
 
 
-def test_refreshes_are_asked_for_once_a_period_and_the_deadline_moves_on() -> None:
+def test_the_lease_is_refreshed_once_per_period_and_the_deadline_moves() -> None:
     e, asked, now_s = leader(7), 0, 0.2
     for _ in range(200):
         deadline = e.next_deadline()
@@ -174,7 +174,7 @@ def test_refreshes_are_asked_for_once_a_period_and_the_deadline_moves_on() -> No
     assert 1 <= asked <= 4
 
 
-def test_a_leader_s_heartbeats_are_due_by_its_own_deadline() -> None:
+def test_the_leaders_deadline_includes_its_heartbeats() -> None:
     e, beats, now_s = Election(ME, ElectionPolicy(heartbeat_period_s=0.1)), 0, 0.2
     e.tick(None, at(0.0))
     e.campaign_done(CampaignDone(7, 0.0), at(0.1))
@@ -186,7 +186,7 @@ def test_a_leader_s_heartbeats_are_due_by_its_own_deadline() -> None:
     assert beats >= 25
 
 
-def test_a_standby_that_misses_heartbeats_looks_at_once_and_after_being_wrong_not_before_its_pause_is_over() -> None:
+def test_a_standby_that_misses_heartbeats_campaigns_at_once_but_pauses_after_a_wrong_suspicion() -> None:
     e, policy = election(), ElectionPolicy()
     e.tick(key(5, OTHER), at(0.0))
     e.leader_silent(LeaderSilent(5))
@@ -195,7 +195,7 @@ def test_a_standby_that_misses_heartbeats_looks_at_once_and_after_being_wrong_no
     assert any(isinstance(effect, Campaign) and effect.over_epoch == 5 for effect in e.tick(key(5, OTHER), at(0.1)))
     e.campaign_done(CampaignDone(8, 0.1), at(0.2))
     e.tick(key(8), at(0.3))
-    e.tick(key(9, OTHER), at(1.0))  # replaced soon: it was the one that could not be heard
+    e.tick(key(9, OTHER), at(1.0))  # replaced soon: this replica could not hear the others
     e.leader_silent(LeaderSilent(9))
     e.tick(key(9, OTHER), at(2.0))
     deadline = e.next_deadline()
@@ -204,7 +204,7 @@ def test_a_standby_that_misses_heartbeats_looks_at_once_and_after_being_wrong_no
     assert any(isinstance(effect, Campaign) for effect in e.tick(key(9, OTHER), at(deadline)))
 
 
-def test_a_role_that_may_not_follow_is_a_defect() -> None:
+def test_an_illegal_change_of_role_raises() -> None:
     e = election()
     assert Role.LEADER not in TRANSITIONS[Role.STANDBY]
     with pytest.raises(AssertionError, match="standby to leader"):
@@ -216,7 +216,7 @@ def cold_standby() -> Election:
     return Election(ME, ElectionPolicy(heartbeat_period_s=0.1, cold_pause_s=1.0))
 
 
-def test_a_standby_that_hears_no_drone_lets_others_take_a_free_office_for_a_while() -> None:
+def test_a_standby_that_hears_no_drone_gives_others_a_head_start() -> None:
     e = cold_standby()
     assert e.tick(None, at(10.0), warm=False) == []
     assert e.next_deadline() == 11.0
@@ -225,13 +225,13 @@ def test_a_standby_that_hears_no_drone_lets_others_take_a_free_office_for_a_whil
     assert isinstance(campaign, Campaign)
 
 
-def test_it_takes_over_at_once_when_it_hears_a_drone() -> None:
+def test_a_standby_takes_over_at_once_when_it_hears_a_drone() -> None:
     e = cold_standby()
     assert e.tick(None, at(10.0), warm=False) == []
     assert [type(effect) for effect in e.tick(None, at(10.2), warm=True)] == [Campaign]
 
 
-def test_it_lets_others_replace_a_silent_leader_and_does_it_in_the_end() -> None:
+def test_a_standby_that_hears_no_drone_replaces_a_silent_leader_only_after_its_pause() -> None:
     e = cold_standby()
     e.leader_silent(LeaderSilent(5, left=False))
     assert e.tick(key(5, OTHER), at(10.0), warm=False) == []
@@ -240,7 +240,7 @@ def test_it_lets_others_replace_a_silent_leader_and_does_it_in_the_end() -> None
     assert [type(effect) for effect in e.tick(key(5, OTHER), at(11.0), warm=False)] == [Report, Campaign]
 
 
-def test_the_pause_begins_anew_with_each_vacancy() -> None:
+def test_the_head_start_is_given_again_at_each_vacancy() -> None:
     e = cold_standby()
     assert e.tick(None, at(10.0), warm=False) == []
     assert e.tick(key(6, OTHER), at(10.5), warm=False) == []  # another replica was faster
@@ -249,7 +249,7 @@ def test_the_pause_begins_anew_with_each_vacancy() -> None:
     assert e.next_deadline() == 21.0
 
 
-def test_a_leader_that_comes_to_itself_ends_the_wait() -> None:
+def test_a_leader_heard_again_ends_the_wait() -> None:
     e = cold_standby()
     e.leader_silent(LeaderSilent(5, left=False))
     assert e.tick(key(5, OTHER), at(10.0), warm=False) == []
@@ -258,7 +258,7 @@ def test_a_leader_that_comes_to_itself_ends_the_wait() -> None:
     assert e.next_deadline() is None
 
 
-def test_a_replica_that_returns_to_service_has_waited_for_nobody_yet() -> None:
+def test_a_replica_that_returns_to_service_starts_its_wait_again() -> None:
     e = cold_standby()
     assert e.tick(None, at(10.0), warm=False) == []
     e.retire()

@@ -1,4 +1,4 @@
-"""Graces and budgets belong to a term: a new view does not restart them, a person's `retry` does."""
+"""Graces and budgets belong to a term: a new view does not restart them, an operator's `retry` does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GRACE_S = 30.0
 
 
 def reload(world: World) -> None:
-    """The watch has lost its place and starts over."""
+    """Load a new snapshot, as after a watch that lost its place."""
     world.leader.inbox.append(ViewLoaded(world.leader.store.snapshot()))
     world.run()
 
@@ -86,7 +86,7 @@ def parked_by_a_grounded_drone(world: World):
     return order, grounded
 
 
-def test_a_retry_has_the_whole_grace_before_it_where_the_drone_is_still_grounded() -> None:
+def test_a_retry_gets_a_full_grace_if_the_drone_is_still_grounded() -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=GRACE_S))
     order, grounded = parked_by_a_grounded_drone(world)
     command(world, order, CommandAction.RETRY)
@@ -96,7 +96,7 @@ def test_a_retry_has_the_whole_grace_before_it_where_the_drone_is_still_grounded
     assert world.saga(order).parked
 
 
-def test_a_retry_has_the_whole_grace_before_it_where_the_drone_is_silent() -> None:
+def test_a_retry_gets_a_full_grace_if_the_drone_is_silent() -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=GRACE_S))
     order, _ = parked_by_a_grounded_drone(world)
     world.pass_time(2 * GRACE_S)
@@ -107,7 +107,7 @@ def test_a_retry_has_the_whole_grace_before_it_where_the_drone_is_silent() -> No
     assert world.saga(order).status is S.FAILED
 
 
-def test_a_parked_order_takes_nobody_s_place_in_its_lane() -> None:
+def test_a_parked_order_takes_no_room_in_its_lane() -> None:
     world = LaneWorld([replace(LIGHT, max_in_flight=1)])
     world.run()
     first, second = light_order(1), light_order(2)

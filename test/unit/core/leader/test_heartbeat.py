@@ -35,7 +35,7 @@ def hear_silence(world, *replicas, epoch=None):
     world.run()
 
 
-def test_only_the_leader_sends_heartbeats_as_often_as_its_loop_turns(world):
+def test_only_the_leader_sends_heartbeats_one_per_turn_of_its_loop(world):
     leader = world.leader
     for _ in range(10):
         world.advance(0.1)
@@ -45,7 +45,7 @@ def test_only_the_leader_sends_heartbeats_as_often_as_its_loop_turns(world):
     assert not any(replica.take(Heartbeat) for replica in standbys(world))
 
 
-def test_a_silent_leader_is_replaced_at_once_and_its_orders_go_on(world):
+def test_a_silent_leader_is_replaced_at_once_and_its_orders_continue(world):
     dead, order = world.leader, make_order()
     world.hear(make_report())
     world.run()
@@ -57,21 +57,21 @@ def test_a_silent_leader_is_replaced_at_once_and_its_orders_go_on(world):
     world.run()
     assert world.leader.core.epoch > epoch
     assert world.saga(order).status is SagaStatus.ASSIGNED
-    assert world.mono_s == 0.0, "no lease had to run out for it"
+    assert world.mono_s == 0.0, "no lease had to expire"
     assert len([r for r in world.replicas if r.core.role is Role.LEADER]) == 1
     assert check(world.intake.history(), complete=False).ok
 
 
-def test_silence_of_an_older_leader_says_nothing_of_the_present_one(world):
+def test_silence_of_a_former_leader_does_not_affect_the_current_one(world):
     epoch = world.leader.core.epoch
     hear_silence(world, *standbys(world), epoch=epoch - 1)
     world.advance(1.0)
     assert world.leader.core.epoch == epoch
 
 
-def test_a_heartbeat_that_comes_after_all_lifts_the_suspicion(world):
+def test_a_late_heartbeat_lifts_the_suspicion(world):
     first, second, epoch = *standbys(world), world.leader.core.epoch
-    hear_silence(world, first)  # a wrong suspicion: the next one has to wait
+    hear_silence(world, first)  # a wrong suspicion: the next one must wait
     hear_silence(world, world.leader, second)
     world.advance(5.0)
     late = next(r for r in world.replicas if r.core.role is Role.STANDBY)
@@ -94,7 +94,7 @@ def test_a_standby_that_is_cut_off_causes_one_needless_handover_in_thirty_second
         if world.leader is deaf:
             taken_at_s.append(world.mono_s)
             hear_silence(world, *standbys(world))
-        assert world.leader is not deaf, "whoever is heard leads again at once"
+        assert world.leader is not deaf, "a replica that is heard leads again at once"
         world.advance(0.5)
     gaps = [later - earlier for earlier, later in pairwise(taken_at_s)]
     assert taken_at_s[0] == 0.0 and len(gaps) >= 1
@@ -103,7 +103,7 @@ def test_a_standby_that_is_cut_off_causes_one_needless_handover_in_thirty_second
     assert check(world.intake.history(), complete=False).ok
 
 
-def test_a_suspected_leader_that_lives_is_fenced_and_stands_by(world):
+def test_a_suspected_leader_that_is_alive_is_fenced_and_stands_by(world):
     old = world.leader
     hear_silence(world, standbys(world)[0])
     assert world.leader is not old and old.core.role is Role.STANDBY
@@ -111,7 +111,7 @@ def test_a_suspected_leader_that_lives_is_fenced_and_stands_by(world):
     assert world.leader is not old
 
 
-def test_a_suspicion_of_a_leader_that_has_just_resigned_costs_no_time(world):
+def test_suspecting_a_leader_that_has_just_resigned_costs_no_time(world):
     old, epoch = world.leader, world.leader.core.epoch
     old.store.resign(epoch)
     for replica in standbys(world):
@@ -120,8 +120,8 @@ def test_a_suspicion_of_a_leader_that_has_just_resigned_costs_no_time(world):
     assert world.leader.core.epoch > epoch and world.mono_s == 0.0
 
 
-def test_a_leader_that_takes_its_leave_is_replaced_at_once_and_that_is_no_suspicion(world):
-    """Any number of farewells in a row: a farewell is never a mistake, so it uses up no suspicion."""
+def test_a_leader_that_announces_its_departure_is_replaced_at_once_without_a_suspicion(world):
+    """An announced departure is never a wrong suspicion, so any number of them in a row delays nothing."""
     for _ in range(6):
         leaving, epoch = world.leader, world.leader.core.epoch
         for replica in standbys(world):
@@ -129,10 +129,10 @@ def test_a_leader_that_takes_its_leave_is_replaced_at_once_and_that_is_no_suspic
         world.run()
         assert world.leader is not leaving and world.leader.core.epoch > epoch
     hear_silence(world, *standbys(world))
-    assert world.leader.core.epoch > epoch and world.mono_s == 0.0, "the first suspicion finds its standby ready"
+    assert world.leader.core.epoch > epoch and world.mono_s == 0.0, "the first real suspicion is acted on at once"
 
 
-def test_a_leave_that_is_told_late_does_not_unseat_the_successor(world):
+def test_a_late_announcement_of_departure_does_not_unseat_the_successor(world):
     late, epoch = standbys(world)[0], world.leader.core.epoch
     hear_silence(world, standbys(world)[1])
     successor = world.leader.core.epoch
@@ -142,7 +142,7 @@ def test_a_leave_that_is_told_late_does_not_unseat_the_successor(world):
     assert world.leader.core.epoch == successor
 
 
-def test_lost_elections_of_long_ago_do_not_delay_the_next_try():
+def test_elections_lost_long_ago_do_not_delay_the_next_try():
     """A replica that lost races retries as soon as any other, once it saw a leader in between."""
     election = Election(LeaderRecord("r", "r-1", 0.0), POLICY)
     leader = Entry(Kind.LEADER, "", LeaderRecord("other", "o-1", 0.0), 5)
@@ -159,6 +159,6 @@ def test_lost_elections_of_long_ago_do_not_delay_the_next_try():
     "wrong",
     [{"heartbeat_period_s": 0.0}, {"heartbeat_period_s": 6.0}, {"suspicion_pause_s": 0.0}, {"suspicion_cap_s": 1.0}],
 )
-def test_periods_that_contradict_are_refused(wrong):
+def test_contradictory_periods_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
         ElectionPolicy(**wrong)

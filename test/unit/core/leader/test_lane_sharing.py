@@ -1,4 +1,4 @@
-"""Sharing of drones: each lane gets its own first, then what others may lend; every bound holds."""
+"""Sharing of drones: each lane gets its own first, then drones that others may lend, within every bound."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ def test_each_lane_flies_its_own_orders_with_its_own_drones() -> None:
     }
 
 
-def test_what_a_lane_has_left_may_fly_with_drones_that_others_lend() -> None:
+def test_orders_left_over_in_a_lane_fly_with_drones_that_others_lend() -> None:
     pairs = allot(FLEET, PLANNER, [lane(LIGHT, 1, some(4)), lane(HEAVY, 4, lendable=2)])
     assert by_class(pairs) == {"light": 1, "heavy": 2}
 
 
-def test_a_lane_s_own_orders_come_before_those_it_lends_to() -> None:
+def test_a_lanes_own_orders_come_before_those_it_lends_to() -> None:
     pairs = allot(FLEET, PLANNER, [lane(LIGHT, 0, some(9)), lane(HEAVY, 3, heavy(2), lendable=3)])
     assert {p.message_id for p in pairs} >= {"h0", "h1"}
     assert by_class(pairs) == {"heavy": 3}
 
 
-def test_a_class_that_lends_nothing_keeps_its_drones_though_they_are_idle() -> None:
+def test_a_class_that_lends_nothing_keeps_its_idle_drones() -> None:
     assert allot(FLEET, PLANNER, [lane(LIGHT, 0, some(3)), lane(HEAVY, 3, lendable=0)]) == []
 
 
-def test_a_deserted_lane_may_have_all_that_is_free_elsewhere_but_no_order_of_theirs_waits_for_it() -> None:
+def test_a_lane_without_drones_may_borrow_all_that_the_lenders_orders_leave() -> None:
     pairs = allot(FLEET, PLANNER, [lane(LIGHT, 0, some(9), deserted=True), lane(HEAVY, 3, heavy(1), lendable=0)])
     assert by_class(pairs) == {"heavy": 3}
     assert "h0" in {p.message_id for p in pairs}
@@ -81,33 +81,33 @@ def test_an_order_that_names_its_class_is_never_lent_a_drone() -> None:
     assert allot(FLEET, PLANNER, lanes) == []
 
 
-def test_what_the_lender_cannot_lift_does_not_crowd_out_what_it_can() -> None:
+def test_orders_too_heavy_for_the_lender_do_not_crowd_out_lighter_ones() -> None:
     orders = [*some(5, "h", package_weight_kg=5.0), *some(1)]
     pairs = allot(FLEET, PLANNER, [lane(LIGHT, 1), lane(HEAVY, 0, orders, room=1)])
     assert [(p.message_id, p.drone_id) for p in pairs] == [("a0", "light-0")]
 
 
-def test_no_more_orders_than_the_lane_has_room_for_own_and_borrowed_together() -> None:
+def test_the_bound_of_a_lane_covers_own_and_borrowed_drones_together() -> None:
     pairs = allot(FLEET, PLANNER, [lane(LIGHT, 2, some(9), room=3), lane(HEAVY, 9)])
     assert by_class(pairs) == {"light": 2, "heavy": 1}
 
 
-def test_a_lane_that_is_over_its_bound_gets_nothing() -> None:
+def test_a_lane_over_its_bound_gets_nothing() -> None:
     assert allot(FLEET, PLANNER, [lane(LIGHT, 2, some(2), room=-1), lane(HEAVY, 2)]) == []
 
 
-def test_the_most_pressing_orders_go_first_where_room_is_short() -> None:
+def test_the_most_urgent_orders_go_first_if_room_is_short() -> None:
     pairs = allot(FLEET, PLANNER, [lane(LIGHT, 5, some(5), room=2)])
     assert sorted(p.message_id for p in pairs) == ["a0", "a1"]
 
 
-def test_two_borrowers_together_take_no_more_than_is_lent() -> None:
+def test_two_borrowers_together_take_no_more_than_the_lender_allows() -> None:
     third = DroneClass("third", 2.5, 18.0, 5.0, 80.0, 500.0, 6.0, 900.0)
     lanes = [lane(LIGHT, 0, some(5)), lane(third, 0, some(5, "t")), lane(HEAVY, 6, lendable=3)]
     assert by_class(allot(FLEET, PLANNER, lanes)) == {"heavy": 3}
 
 
-def test_who_may_carry_is_class_and_payload() -> None:
+def test_class_and_payload_decide_which_drones_may_carry_an_order() -> None:
     order = wanted(package_weight_kg=2.5).order
     assert may_carry(LIGHT, order)
     assert not may_carry(LIGHT, wanted(package_weight_kg=2.6).order)
@@ -115,7 +115,7 @@ def test_who_may_carry_is_class_and_payload() -> None:
 
 
 class Greedy:
-    """A planner that pairs the first drone with the first order, and so on: as eager as one can be."""
+    """A planner that pairs drones and orders in sequence, as many as possible."""
 
     def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
         return [Pairing(w.order.message_id, d.drone_id) for d, w in zip(drones, orders, strict=False)]
@@ -129,7 +129,7 @@ COUNT = st.integers(0, 6)
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(COUNT, COUNT, COUNT, COUNT, st.booleans()), min_size=1, max_size=4))
-def test_whatever_the_planner_wants_every_bound_holds(shape: list[tuple[int, int, int, int, bool]]) -> None:
+def test_every_bound_holds_whatever_the_planner_proposes(shape: list[tuple[int, int, int, int, bool]]) -> None:
     classes = [DroneClass(f"c{n}", 2.5, 18.0, 5.0, 80.0, 500.0, 6.0, 900.0) for n in range(len(shape))]
     lanes = [
         lane(c, drones, some(orders, f"{c.name}-"), room=room, lendable=lendable, deserted=deserted)
@@ -148,11 +148,11 @@ def test_whatever_the_planner_wants_every_bound_holds(shape: list[tuple[int, int
         ]
         assert len(lent) - len(to_deserted) <= each.lendable
         own_served = [p for p in mine if p.drone_id.startswith(f"{name}-")]
-        assert len(own_served) == min(len(each.free), len(each.orders), each.room), "its own come first"
+        assert len(own_served) == min(len(each.free), len(each.orders), each.room), "its own drones come first"
 
 
 class Counting(AssignmentPlanner):
-    """A planner that notes how many orders each plan considered."""
+    """A planner that records the number of orders considered by each plan."""
 
     def __init__(self) -> None:
         self.looked_at: list[int] = []
@@ -162,14 +162,14 @@ class Counting(AssignmentPlanner):
         return super().plan(fleet, drones, orders)
 
 
-def test_few_drones_choose_among_the_orders_that_press_most() -> None:
+def test_few_drones_consider_only_the_most_urgent_orders() -> None:
     planner = Counting()
     pairs = allot(FLEET, planner, [lane(LIGHT, 1, some(200)), lane(HEAVY)])
     assert len(pairs) == 1
     assert planner.looked_at == [FEWEST_ORDERS]
 
 
-def test_orders_that_no_drone_can_fly_now_stand_in_nobodys_way() -> None:
+def test_orders_that_no_drone_can_fly_now_block_no_other() -> None:
     planner = Counting()
     pairs = allot(FLEET, planner, [lane(LIGHT, 1, heavy(100) + some(1)), lane(HEAVY)])
     assert [pair.message_id for pair in pairs] == ["a0"]

@@ -1,4 +1,4 @@
-"""The orchestrator's core on the in-memory store: the way of an order, failures on it, and changes of leader."""
+"""The orchestrator's core on the in-memory store: an order's journey, its failures, and changes of leader."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def every_history_is_sound(request: pytest.FixtureRequest):
-    """Whatever a test does to the world, its history must keep the invariants."""
+    """Check after each test that the history keeps the invariants."""
     yield
     world = request.node.funcargs.get("world")
     if world is not None and "tampered" not in request.keywords:
@@ -51,7 +51,7 @@ def every_history_is_sound(request: pytest.FixtureRequest):
 
 
 def carrying(order, drone_id="drone_1", attempt=1, **changes):
-    """A report of a drone that has the order's goal."""
+    """Return the report of a drone that has the order's goal."""
     return make_report(drone_id, phase=Phase.TO_PICKUP, message_id=order.message_id, attempt=attempt, **changes)
 
 
@@ -78,7 +78,7 @@ def assign(world, order, drone_id="drone_1"):
 
 
 def load(world, order, drone_id="drone_1", attempt=1):
-    """The order is assigned, accepted and cleared."""
+    """Let the order be assigned, accepted and cleared."""
     if attempt == 1:
         assign(world, order, drone_id)
     world.accept_goals()
@@ -87,7 +87,7 @@ def load(world, order, drone_id="drone_1", attempt=1):
     world.ask_clearance(1, drone_id, order, attempt)
 
 
-def test_an_order_goes_all_the_way(world):
+def test_an_order_is_delivered(world):
     order = make_order()
     load(world, order)
     assert world.saga(order).status is S.LOADING
@@ -111,7 +111,7 @@ def test_an_order_goes_all_the_way(world):
     assert world.leader.core.view.reservations == {}
 
 
-def test_with_a_drone_at_hand_accepting_and_assigning_are_one_transaction(world):
+def test_with_a_free_drone_an_order_is_accepted_and_assigned_in_one_transaction(world):
     order = make_order()
     assign(world, order)
     written = [c for c in world.intake.history() if any(e.kind.value == "events" for e in c.entries)]
@@ -130,7 +130,7 @@ def test_an_order_without_a_drone_is_accepted_and_waits(world):
     assert world.saga(order).status is S.ASSIGNED
 
 
-def test_orders_submitted_without_a_leader_are_taken_up_by_the_next(world):
+def test_orders_submitted_without_a_leader_are_accepted_by_the_next(world):
     world.crash(world.replicas[0])
     order = make_order()
     assert world.intake.submit(order).created
@@ -154,7 +154,7 @@ def test_clearance_is_not_answered_before_loading_is_committed(world):
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_clearance_commit_of_unknown_fate_is_never_taken_for_granted(world, applied):
+def test_a_clearance_commit_of_unknown_fate_never_grants_clearance(world, applied):
     order = make_order()
     assign(world, order)
     world.accept_goals()
@@ -170,7 +170,7 @@ def test_a_clearance_commit_of_unknown_fate_is_never_taken_for_granted(world, ap
     assert world.saga(order).status is S.LOADING
 
 
-def test_asking_again_gets_the_same_answer_but_another_journal_is_refused(world):
+def test_repeated_requests_get_the_same_answer_but_another_journal_is_refused(world):
     order = make_order()
     load(world, order)
     world.leader.take(AnswerClearance)
@@ -209,7 +209,7 @@ def test_after_loading_a_silent_drone_keeps_its_order(world):
     assert world.saga(order).status is S.DELIVERED
 
 
-def test_past_its_grace_a_silent_drone_with_the_package_calls_a_person():
+def test_after_its_grace_a_silent_drone_with_the_package_needs_an_operator():
     world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
     order = make_order()
     load(world, order)
@@ -218,7 +218,7 @@ def test_past_its_grace_a_silent_drone_with_the_package_calls_a_person():
     assert any(r.level == "error" for r in world.leader.take(Report))
 
 
-def test_past_its_grace_a_grounded_drone_with_the_package_calls_a_person():
+def test_after_its_grace_a_grounded_drone_with_the_package_needs_an_operator():
     world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
     order = make_order()
     load(world, order)
@@ -245,7 +245,7 @@ def test_an_old_order_of_low_priority_is_not_crowded_out_by_urgent_ones():
     assert world.saga(low).status is S.ASSIGNED
 
 
-def test_of_more_free_drones_than_a_round_of_planning_sees_those_with_the_most_energy_come_first():
+def test_a_planning_round_with_too_many_free_drones_considers_those_with_the_most_energy():
     world = World(dispatch=DispatchPolicy(plan_drones=1))
     world.hear(make_report("tired", energy_wh=300.0))
     world.hear(make_report("fresh", energy_wh=500.0))
@@ -259,8 +259,8 @@ def test_of_more_free_drones_than_a_round_of_planning_sees_those_with_the_most_e
     assert world.saga(second).drone_id == "tired"
 
 
-def test_drones_that_cannot_be_asked_do_not_hide_those_that_stand_beside_them():
-    """Of the drones in one place no more are considered than orders wait, and none that are silent."""
+def test_unreachable_drones_do_not_hide_others_in_the_same_place():
+    """In one place only as many drones are considered as orders wait, and silent ones do not count."""
     world = World()
     for number in range(4):
         world.hear(make_report(f"silent_{number}", energy_wh=550.0))
@@ -273,7 +273,7 @@ def test_drones_that_cannot_be_asked_do_not_hide_those_that_stand_beside_them():
     assert world.saga(order).drone_id == "heard"
 
 
-def test_a_drone_is_sought_where_it_was_heard_last():
+def test_a_drone_is_planned_from_its_last_known_position():
     world = World(dispatch=DispatchPolicy(plan_drones=1))
     away = GeoPoint(DEPOT.lat_deg + 0.001, DEPOT.lon_deg)
     for position, energy_wh in ((DEPOT, 550.0), (away, 500.0), (DEPOT, 480.0), (away, 450.0)):
@@ -300,14 +300,14 @@ def test_a_drone_whose_energy_is_not_a_number_gets_no_order():
     assert {world.saga(first).drone_id, world.saga(second).drone_id} == {"sound", None}
 
 
-def test_one_order_in_flight_needs_one_wake_however_often_its_drone_speaks(world):
+def test_an_order_in_flight_needs_one_wake_however_often_its_drone_reports(world):
     order = make_order()
     load(world, order)
     world.pass_time(300, hear=[flying(order)])
     assert len(world.leader.core.dispatcher._state.term.wakes) < 5
 
 
-def test_an_expired_reservation_whose_drone_flies_for_another_order_holds_nobody_up(world):
+def test_an_expired_reservation_holds_up_no_order_while_its_drone_flies_for_another(world):
     first, second = make_order(1), make_order(2)
     assign(world, first)
     world.intake.submit(second)
@@ -319,7 +319,7 @@ def test_an_expired_reservation_whose_drone_flies_for_another_order_holds_nobody
     assert world.saga(first).status is not S.COMPENSATING
 
 
-def test_a_clock_that_is_set_back_does_not_prolong_a_pause(world):
+def test_a_clock_set_back_does_not_extend_a_pause(world):
     order = make_order()
     assign(world, order)
     world.hear(done(order, Outcome.NOT_LOADED, phase=Phase.IDLE))
@@ -339,7 +339,7 @@ def test_clearance_without_a_journal_is_refused(world):
     assert world.saga(order).status is S.DISPATCHED
 
 
-def test_a_commit_s_answer_that_comes_after_the_lease_s_end_revives_nothing(world):
+def test_a_commit_acknowledged_after_a_reservation_expired_does_not_revive_it(world):
     order = make_order()
     world.run()
     leader = world.leader
@@ -359,7 +359,7 @@ def test_a_commit_s_answer_that_comes_after_the_lease_s_end_revives_nothing(worl
     assert world.saga(order).attempt == 2
 
 
-def test_a_commit_of_unknown_fate_that_lands_late_is_followed_not_repeated(world):
+def test_a_commit_of_unknown_fate_that_succeeds_late_is_not_repeated(world):
     order = make_order()
     world.run()
     world.backend.lose_answers(1, applied=False, client="orchestrator_0")
@@ -385,7 +385,7 @@ def test_orders_for_another_class_do_not_crowd_out_those_that_could_fly(world, m
 
 
 @pytest.mark.parametrize("silent_after_s", [0.0, 0.5, 1.0, 2.0, 2.5, 2.9])
-def test_a_drone_that_dies_around_its_recall_does_not_leave_the_order_hanging(silent_after_s):
+def test_a_drone_that_dies_during_its_recall_does_not_leave_the_order_hanging(silent_after_s):
     world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
     order = make_order()
     load(world, order)
@@ -395,7 +395,7 @@ def test_a_drone_that_dies_around_its_recall_does_not_leave_the_order_hanging(si
     world.intake.request_cancel(CancelRequest(order.message_id, 1001.0))
     world.run()
     assert world.saga(order).status is S.COMPENSATING
-    for _ in range(140):  # nothing is heard any more; the replica is stepped at its own deadlines only
+    for _ in range(140):  # no more messages arrive; the replica steps only at its own deadlines
         deadline = world.leader.core.next_deadline()
         assert deadline is not None
         world.advance(max(0.0, deadline - world.mono_s))
@@ -411,7 +411,7 @@ def test_another_journal_cannot_vouch_for_a_package(world):
     assert (saga.status, saga.parked, saga.reason) == (S.COMPENSATING, True, "journal_lost_with_package")
 
 
-def test_the_order_of_a_drone_that_is_taken_out_of_service_goes_to_another_at_once(world):
+def test_an_order_is_taken_from_a_grounded_drone_at_once(world):
     order = make_order()
     assign(world, order)
     world.leader.take(SendGoal)
@@ -422,7 +422,7 @@ def test_the_order_of_a_drone_that_is_taken_out_of_service_goes_to_another_at_on
     assert not world.leader.take(SendGoal)
 
 
-def test_a_goal_that_is_not_accepted_is_repeated_and_then_given_to_another(world):
+def test_a_refused_goal_is_repeated_and_then_given_to_another_drone(world):
     order = make_order()
     assign(world, order)
     world.pass_time(3, hear=[make_report()])
@@ -433,7 +433,7 @@ def test_a_goal_that_is_not_accepted_is_repeated_and_then_given_to_another(world
     assert world.saga(order).attempt >= 2
 
 
-def test_the_budget_of_attempts_ends_in_failure():
+def test_an_order_that_used_up_its_attempts_fails():
     world = World(dispatch=DispatchPolicy(max_attempts=2, max_goal_tries=1))
     order = make_order()
     assign(world, order)
@@ -483,8 +483,8 @@ def test_cancelling_before_loading_frees_the_drone_at_once(world):
     assert world.saga(other).drone_id == "drone_1"
 
 
-def test_a_leader_that_is_behind_recalls_no_drone_from_its_successors_goal(world):
-    """Woken from a hang, it hears of an unknown goal before it hears that it was replaced."""
+def test_a_deposed_leader_does_not_recall_its_successors_goal(world):
+    """After a hang, it receives the report of an unknown goal before it learns that it was replaced."""
     world.run()
     epoch = world.leader.core.epoch
     report = make_report(phase=Phase.TO_PICKUP, message_id="order-of-the-successor", attempt=1)
@@ -493,7 +493,7 @@ def test_a_leader_that_is_behind_recalls_no_drone_from_its_successors_goal(world
     assert world.leader.take(RecallGoal) == []
     world.hear(replace(report, highest_epoch=epoch))
     world.run()
-    assert world.leader.take(RecallGoal), "a goal of nobody's is another matter"
+    assert world.leader.take(RecallGoal), "but a goal of no order is recalled"
 
 
 def test_cancelling_after_loading_brings_the_package_back(world):
@@ -510,7 +510,7 @@ def test_cancelling_after_loading_brings_the_package_back(world):
     assert world.saga(order).status is S.CANCELLED
 
 
-def test_a_recall_that_comes_too_late_ends_as_delivered(world):
+def test_an_order_recalled_too_late_ends_as_delivered(world):
     order = make_order()
     load(world, order)
     world.hear(flying(order))
@@ -522,7 +522,7 @@ def test_a_recall_that_comes_too_late_ends_as_delivered(world):
     assert world.saga(order).status is S.DELIVERED
 
 
-def test_a_package_that_comes_back_by_itself_is_tried_again(world):
+def test_a_package_that_comes_back_unasked_is_delivered_again(world):
     order = make_order()
     load(world, order)
     world.hear(flying(order))
@@ -535,7 +535,7 @@ def test_a_package_that_comes_back_by_itself_is_tried_again(world):
     assert (world.saga(order).status, world.saga(order).attempt) == (S.ASSIGNED, 2)
 
 
-def test_an_outcome_that_is_on_record_is_acknowledged_until_the_drone_drops_it(world):
+def test_a_recorded_outcome_is_acknowledged_until_the_drone_drops_it(world):
     order = make_order()
     load(world, order)
     report = done(order, Outcome.DELIVERED)
@@ -556,7 +556,7 @@ def test_one_replica_leads_and_the_others_stand_by():
     assert sorted(r.core.role.value for r in world.replicas) == ["leader", "standby", "standby"]
 
 
-def test_a_dead_leader_is_replaced_when_its_lease_runs_out_and_work_in_flight_goes_on():
+def test_a_dead_leader_is_replaced_when_its_lease_expires_and_its_orders_continue():
     world = World(replicas=3)
     order = make_order()
     load(world, order)
@@ -591,7 +591,7 @@ def test_a_deposed_leader_changes_nothing_and_steps_down_at_its_first_write():
     old = world.leader
     world.backend.expire_lease_of("/drone_orchestrator/sf/leader")
     other = next(r for r in world.replicas if r is not old)
-    world.replicas.remove(old)  # it hears nothing
+    world.replicas.remove(old)  # it receives nothing
     world.run()
     assert other.core.role.value == "leader"
     order = make_order()
@@ -609,7 +609,7 @@ def test_a_deposed_leader_changes_nothing_and_steps_down_at_its_first_write():
     assert [e.epoch for e in world.intake.events(order.message_id)] == []
 
 
-def test_a_leader_that_cannot_refresh_its_lease_stops_before_it_could_have_run_out():
+def test_a_leader_that_cannot_refresh_its_lease_stops_before_it_could_expire():
     world = World(replicas=1)
     world.run()
     leader = world.leader
@@ -626,7 +626,7 @@ def test_a_leader_that_cannot_refresh_its_lease_stops_before_it_could_have_run_o
     assert world.leader is leader
 
 
-def test_a_planned_handover_is_immediate_and_the_old_leader_stays_out_until_told():
+def test_a_planned_handover_is_immediate_and_the_old_leader_waits_for_its_return_to_service():
     world = World(replicas=2)
     world.run()
     old = world.leader
@@ -641,7 +641,7 @@ def test_a_planned_handover_is_immediate_and_the_old_leader_stays_out_until_told
     assert world.leader is old
 
 
-def test_an_unreadable_saga_is_set_aside_and_the_others_go_on(world, request):
+def test_an_unreadable_saga_is_set_aside_and_the_others_continue(world, request):
     request.keywords["tampered"] = True
     first, second = make_order(1), make_order(2)
     load(world, first)
@@ -658,7 +658,7 @@ def test_an_unreadable_saga_is_set_aside_and_the_others_go_on(world, request):
     assert report.invariants["I6"] >= 1
 
 
-def test_a_watch_that_lost_its_place_starts_over_from_a_snapshot(world):
+def test_a_watch_that_lost_its_place_restarts_from_a_snapshot(world):
     order = make_order()
     world.hear(make_report())
     world.run()

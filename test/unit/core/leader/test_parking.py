@@ -1,4 +1,4 @@
-"""Parked orders: the compensation itself has failed, so a person decides, unless the drone can tell after all."""
+"""Parked orders: their compensation failed, so an operator decides unless the drone reports after all."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ REASONS: dict[str, Callable[[World, Order], None]] = {
 }
 
 
-def test_every_reason_that_parks_is_tried_here() -> None:
+def test_every_reason_to_park_is_tested_here() -> None:
     assert set(REASONS) == set(Reason.that(Consequence.PARKS))
 
 
@@ -100,7 +100,7 @@ def parked(world: World, reason: str) -> Order:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_an_order_that_cannot_be_undone_is_parked_and_a_person_is_called_once(reason: str) -> None:
+def test_an_order_that_cannot_be_compensated_is_parked_and_an_operator_called_once(reason: str) -> None:
     world = make_world()
     order = parked(world, reason)
     assert [text for text in reports(world, "error") if reason in text and order.order_id in text]
@@ -111,7 +111,7 @@ def test_an_order_that_cannot_be_undone_is_parked_and_a_person_is_called_once(re
     sound(world)
 
 
-def test_a_cancelled_order_is_parked_on_its_way_to_cancelled() -> None:
+def test_a_parked_order_that_was_cancelled_keeps_cancelled_as_its_target() -> None:
     world, order = make_world(), make_order()
     fly(world, order)
     world.pass_time(10.0)
@@ -121,7 +121,7 @@ def test_a_cancelled_order_is_parked_on_its_way_to_cancelled() -> None:
 
 
 @pytest.mark.parametrize("reason", ["journal_lost_with_package", "package_missing"])
-def test_a_drone_that_cannot_help_any_more_is_free_for_other_orders(reason: str) -> None:
+def test_a_drone_that_cannot_help_any_further_is_free_for_other_orders(reason: str) -> None:
     world, other = make_world(), make_order(2)
     parked(world, reason)
     world.intake.submit(other)
@@ -137,7 +137,7 @@ def test_a_drone_that_may_have_the_package_stays_reserved(reason: str) -> None:
     assert list(world.leader.core.view.reservations) == ["drone_1"]
 
 
-def test_a_drone_that_flies_again_before_its_grace_is_over_is_not_parked_and_the_grace_starts_again() -> None:
+def test_an_order_whose_drone_flies_again_within_its_grace_is_not_parked() -> None:
     world, order = make_world(), make_order()
     fly(world, order)
     for _ in range(3):
@@ -146,7 +146,7 @@ def test_a_drone_that_flies_again_before_its_grace_is_over_is_not_parked_and_the
     assert world.saga(order).status is S.IN_TRANSIT
 
 
-def test_a_grounded_drone_is_parked_at_the_end_of_its_grace_without_any_other_occasion() -> None:
+def test_the_order_of_a_grounded_drone_is_parked_when_its_grace_ends() -> None:
     world, order = make_world(), make_order()
     fly(world, order)
     say(world, flying(order, phase=Phase.GROUNDED))
@@ -158,7 +158,7 @@ def test_a_grounded_drone_is_parked_at_the_end_of_its_grace_without_any_other_oc
 
 # --- the commands ---------------------------------------------------------------------------------------------------
 
-#: The commands of a person, and where each leads an order whose target is PENDING.
+#: The operators' commands, and the status to which each leads an order whose target is PENDING.
 DECISIONS = {
     CommandAction.RETURNED: S.PENDING,
     CommandAction.DELIVERED: S.DELIVERED,
@@ -175,12 +175,12 @@ LAST_WORD = {
 
 @pytest.mark.parametrize("action", DECISIONS)
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_person_decides(reason: str, action: CommandAction) -> None:
+def test_an_operators_command_decides_the_order(reason: str, action: CommandAction) -> None:
     world = make_world()
     order = parked(world, reason)
     target = world.saga(order).target
     say(world, LAST_WORD[reason](order))
-    world.pass_time(GRACE_S, step_s=2.0)  # silent from now on: its last report counts
+    world.pass_time(GRACE_S, step_s=2.0)  # from now on silent: its last report counts
     command(world, order, action)
     saga = world.saga(order)
     wanted = target if action is CommandAction.RETURNED else DECISIONS[action]
@@ -195,7 +195,7 @@ def test_a_person_decides(reason: str, action: CommandAction) -> None:
     sound(world)
 
 
-def test_who_decided_is_on_record_even_without_a_name() -> None:
+def test_the_record_names_an_operator_even_if_the_command_does_not() -> None:
     world = make_world()
     order = parked(world, "journal_lost_with_package")
     command(world, order, CommandAction.LOST, by="")
@@ -217,7 +217,7 @@ def test_retry_recalls_again_with_a_fresh_budget() -> None:
     sound(world)
 
 
-def test_retry_that_fails_again_is_parked_again() -> None:
+def test_an_order_whose_retry_fails_is_parked_again() -> None:
     world = make_world()
     order = parked(world, "recall_not_obeyed")
     command(world, order, CommandAction.RETRY)
@@ -241,7 +241,7 @@ def test_returned_is_refused_while_the_drone_may_still_load(phase: Phase, action
     assert world.leader.core.view.commands == {}, "a refused command leaves the inbox"
     say(world, carrying(order, phase=Phase.GROUNDED))
     command(world, order, action)
-    assert world.saga(order).status is S.CANCELLED, "and may be given again"
+    assert world.saga(order).status is S.CANCELLED, "and the command may be repeated"
     sound(world)
 
 
@@ -259,7 +259,7 @@ def test_returned_is_refused_by_a_leader_that_has_never_heard_the_drone() -> Non
 
 @pytest.mark.parametrize("reach", [assign, dispatch, load, fly])
 @pytest.mark.parametrize("action", CommandAction)
-def test_a_command_for_an_order_that_is_not_parked_is_refused_and_leaves_the_inbox(
+def test_a_command_for_an_order_that_is_not_parked_is_refused_and_removed(
     reach: Callable[[World, Order], Order], action: CommandAction
 ) -> None:
     world = make_world()
@@ -273,7 +273,7 @@ def test_a_command_for_an_order_that_is_not_parked_is_refused_and_leaves_the_inb
     sound(world)
 
 
-def test_a_command_that_comes_after_the_end_or_for_no_order_leaves_the_inbox() -> None:
+def test_a_command_for_an_ended_or_unknown_order_is_removed() -> None:
     world = make_world()
     order = fly(world, make_order())
     say(world, done(order, Outcome.DELIVERED))
@@ -285,7 +285,7 @@ def test_a_command_that_comes_after_the_end_or_for_no_order_leaves_the_inbox() -
     assert world.leader.core.view.commands == {}
 
 
-def test_a_command_that_nobody_can_read_does_not_stand_in_the_way_of_the_next() -> None:
+def test_an_unreadable_command_does_not_block_the_next() -> None:
     world = make_world()
     order = parked(world, "journal_lost_with_package")
     key = f"/drone_orchestrator/sf/inbox/commands/{order.message_id}"
@@ -296,7 +296,7 @@ def test_a_command_that_nobody_can_read_does_not_stand_in_the_way_of_the_next() 
     assert world.saga(order).status is S.FAILED
 
 
-def test_a_command_that_was_given_while_nobody_led_is_obeyed_by_the_next_leader() -> None:
+def test_a_command_given_without_a_leader_is_carried_out_by_the_next() -> None:
     world = make_world()
     order = parked(world, "journal_lost_with_package")
     world.crash(world.leader)
@@ -319,7 +319,7 @@ def test_a_parked_order_that_is_cancelled_ends_cancelled_when_its_package_is_bac
     sound(world)
 
 
-# --- it heals by itself ---------------------------------------------------------------------------------------------
+# --- recovery without an operator -----------------------------------------------------------------------------------
 
 
 #: A missing package closes the goal in the journal: there will be no other outcome.
@@ -328,7 +328,7 @@ def test_a_parked_order_that_is_cancelled_ends_cancelled_when_its_package_is_bac
     ("outcome", "ends"),
     [(Outcome.DELIVERED, "delivered"), (Outcome.RETURNED, "target"), (Outcome.NOT_LOADED, "target")],
 )
-def test_a_drone_that_reports_after_all_ends_the_parking(reason: str, outcome: Outcome, ends: str) -> None:
+def test_a_late_report_of_the_drone_ends_the_parking(reason: str, outcome: Outcome, ends: str) -> None:
     world = make_world()
     order = parked(world, reason)
     target = world.saga(order).target
@@ -340,7 +340,7 @@ def test_a_drone_that_reports_after_all_ends_the_parking(reason: str, outcome: O
     sound(world)
 
 
-def test_another_journal_s_word_ends_no_parking() -> None:
+def test_a_report_from_another_journal_does_not_end_the_parking() -> None:
     world = make_world()
     order = parked(world, "journal_lost_with_package")
     say(world, done(order, Outcome.DELIVERED, journal_id="fresh"))
@@ -367,10 +367,10 @@ def test_a_parked_order_costs_no_wakes() -> None:
     assert run_by_deadlines(world, world.mono_s + 60.0) < 100  # lease refreshes, once a second
 
 
-# --- what the drone has to do with it ---------------------------------------------------------------------------------
+# --- the drone of a parked order --------------------------------------------------------------------------------------
 
 
-def test_returned_is_refused_while_a_grounded_drone_says_that_it_has_the_package() -> None:
+def test_returned_is_refused_while_a_grounded_drone_reports_the_package_on_board() -> None:
     """Lifting the grounding would send the drone on its way with the package."""
     world = make_world()
     order = parked(world, "drone_grounded_with_package")
@@ -378,13 +378,13 @@ def test_returned_is_refused_while_a_grounded_drone_says_that_it_has_the_package
     command(world, order, CommandAction.RETURNED)
     assert world.saga(order).parked
     assert len(reports(world, "warning")) == 1
-    say(world, carrying(order, phase=Phase.GROUNDED))  # a person took it off
+    say(world, carrying(order, phase=Phase.GROUNDED))  # a person removed the package
     command(world, order, CommandAction.RETURNED)
     assert world.saga(order).status is S.PENDING
     sound(world)
 
 
-def test_a_drone_that_closes_the_goal_while_the_order_is_parked_is_free() -> None:
+def test_a_drone_that_closes_the_goal_of_a_parked_order_is_free() -> None:
     world = make_world()
     order = parked(world, "drone_grounded_with_package")
     reports(world, "error")
@@ -393,11 +393,11 @@ def test_a_drone_that_closes_the_goal_while_the_order_is_parked_is_free() -> Non
     world.pass_time(2.0, hear=[make_report()])
     assert world.saga(order).parked
     assert world.leader.core.view.reservations == {}
-    assert reports(world, "error") == [], "the person who is called already is not called again"
+    assert reports(world, "error") == [], "an operator who was already called is not called again"
     sound(world)
 
 
-def test_a_drone_that_lost_its_journal_while_the_order_is_parked_is_free() -> None:
+def test_a_drone_that_lost_its_journal_during_the_parking_is_free() -> None:
     world = make_world()
     order = parked(world, "drone_grounded_with_package")
     world.pass_time(2.0, hear=[make_report(journal_id="fresh")])
@@ -406,7 +406,7 @@ def test_a_drone_that_lost_its_journal_while_the_order_is_parked_is_free() -> No
     sound(world)
 
 
-def test_nobody_is_called_before_the_order_is_parked() -> None:
+def test_no_operator_is_called_before_the_order_is_parked() -> None:
     world = make_world()
     order = fly(world, make_order())
     leader = world.leader
@@ -420,7 +420,7 @@ def test_nobody_is_called_before_the_order_is_parked() -> None:
 
 
 @pytest.mark.parametrize("reach", [load, fly])
-def test_a_healthy_drone_that_knows_nothing_of_its_order_does_not_leave_it_hanging(
+def test_an_order_unknown_to_its_healthy_drone_is_parked(
     reach: Callable[[World, Order], Order],
 ) -> None:
     world = make_world()
@@ -428,13 +428,13 @@ def test_a_healthy_drone_that_knows_nothing_of_its_order_does_not_leave_it_hangi
     world.pass_time(GRACE_S - 5.0, hear=[make_report()])
     say(world, flying(order))
     world.pass_time(GRACE_S - 5.0, hear=[make_report()])
-    assert not world.saga(order).parked, "it had known in between"
+    assert not world.saga(order).parked, "meanwhile the drone had known it"
     world.pass_time(10.0, hear=[make_report()])
     assert (world.saga(order).parked, world.saga(order).reason) == (True, "drone_knows_nothing_of_it")
     sound(world)
 
 
-def test_a_wish_to_cancel_that_comes_before_its_order_is_not_taken_for_one_about_nothing() -> None:
+def test_a_cancel_request_that_arrives_before_its_order_is_kept() -> None:
     """The leader saw only the cancel request; the order is there when its commit arrives."""
     world = World()
     world.run()

@@ -14,19 +14,19 @@ S = SagaStatus
 LONG_S = 1000.0
 
 
-def test_a_shorter_grace_holds_for_a_drone_that_is_silent_already() -> None:
+def test_a_shorter_grace_applies_to_a_drone_that_is_already_silent() -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=LONG_S))
     order = fly(world, make_order())
     world.pass_time(40)
     assert world.saga(order).status is S.IN_TRANSIT
     world.tell(PoliciesChanged(dispatch=DispatchPolicy(lost_grace_s=60.0)))
     world.pass_time(10)
-    assert world.saga(order).status is S.IN_TRANSIT  # the silence counts from its beginning, not from the change
+    assert world.saga(order).status is S.IN_TRANSIT  # the silence counts from its start, not from the change
     world.pass_time(15)
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "drone_lost_with_package")
 
 
-def test_a_longer_grace_holds_for_a_drone_that_is_silent_already() -> None:
+def test_a_longer_grace_applies_to_a_drone_that_is_already_silent() -> None:
     world = World(dispatch=DispatchPolicy(lost_grace_s=30.0))
     order = fly(world, make_order())
     world.pass_time(20)
@@ -37,7 +37,7 @@ def test_a_longer_grace_holds_for_a_drone_that_is_silent_already() -> None:
     assert world.saga(order).status is S.IN_TRANSIT
 
 
-def test_fewer_attempts_hold_for_the_next_failure() -> None:
+def test_a_lower_attempt_limit_applies_to_the_next_failure() -> None:
     world = World(dispatch=DispatchPolicy(max_attempts=10))
     world.run()
     world.hear(make_report())
@@ -50,7 +50,7 @@ def test_fewer_attempts_hold_for_the_next_failure() -> None:
     assert world.saga(order).status is S.FAILED
 
 
-def test_an_order_that_ended_leaves_by_the_new_retention() -> None:
+def test_an_ended_order_is_retired_by_the_new_retention() -> None:
     world = World(retention=RetentionPolicy(LONG_S))
     order = make_order()
     world.intake.submit(order)
@@ -76,7 +76,7 @@ def test_a_standby_decides_by_the_new_policy_once_it_leads() -> None:
     assert world.saga(order).status is S.FAILED
 
 
-def test_a_retention_cannot_be_set_where_nothing_is_archived() -> None:
+def test_a_retention_cannot_be_set_without_an_archive() -> None:
     world = World()
     world.run()
     with pytest.raises(ValueError, match="keeps all orders"):

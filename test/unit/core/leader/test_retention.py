@@ -45,7 +45,7 @@ DEADLINE_S = 60.0
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """One replica that retires; afterwards history and archive must account for every order."""
+    """Yield a world with one replica that retires; then check that history and archive account for every order."""
     world = World(retention=RetentionPolicy(RETENTION_S, max_under_way=3))
     yield world
     archive = [ArchiveRecord(f"archive:{line}", order) for line, order in enumerate(world.archive.orders)]
@@ -53,7 +53,7 @@ def world() -> Iterator[World]:
 
 
 def end(world: World, *numbers: int) -> list[Order]:
-    """Orders that end at once: cancelled before any drone is there."""
+    """Submit orders that end at once: cancelled before there is any drone."""
     orders = [make_order(number) for number in numbers]
     for order in orders:
         world.intake.submit(order)
@@ -66,14 +66,14 @@ def end(world: World, *numbers: int) -> list[Order]:
 
 
 def keys(world: World) -> list[str]:
-    """Every living key but the leader's, events included."""
+    """Return every existing key except the leader's, including events."""
     prefix = world.intake.keys.prefix
     living = world.backend.scan(((prefix, prefix[:-1] + "0"),), 0)[1]
     return [kv.key.removeprefix(prefix) for kv in living if not kv.key.endswith("/leader")]
 
 
 def one_ended(policy: RetentionPolicy) -> tuple[Retention, Saga]:
-    """A term has begun, with one order in view that ended at 1000 s."""
+    """Begin a term with one order in view, which ended at 1000 s."""
     saga = Saga("m1", make_order(1), S.CANCELLED, created_at=1000.0, updated_at=1000.0)
     view = FleetView.of(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
     retention = Retention(view, policy)
@@ -91,7 +91,7 @@ def wait(world: World, seconds: float) -> None:
 
 
 def until_due(world: World) -> None:
-    """The retention is over, and no tick has happened since."""
+    """Advance the clock until the retention is over, without a tick."""
     wait(world, RETENTION_S - 1.0)
     world.mono_s += 1.5
 
@@ -113,7 +113,7 @@ def test_an_order_leaves_nothing_behind_when_its_retention_ends(world: World) ->
     assert (archived.saga, list(archived.events)) == (saga, events)
 
 
-def test_the_core_asks_to_be_woken_when_a_retention_ends(world: World) -> None:
+def test_the_next_deadline_is_the_end_of_a_retention(world: World) -> None:
     end(world, 1)
     retention = world.leader.core.retention
     assert retention.next_deadline() == pytest.approx(world.mono_s + RETENTION_S)
@@ -121,7 +121,7 @@ def test_the_core_asks_to_be_woken_when_a_retention_ends(world: World) -> None:
     assert retention.next_deadline() is None
 
 
-def test_an_order_that_has_not_ended_stays_however_old_it_is(world: World) -> None:
+def test_an_open_order_stays_however_old_it_is(world: World) -> None:
     world.intake.submit(make_order(1))
     world.run()
     wait(world, 5 * RETENTION_S)
@@ -129,14 +129,14 @@ def test_an_order_that_has_not_ended_stays_however_old_it_is(world: World) -> No
     assert world.archive.orders == []
 
 
-def test_without_a_policy_orders_stay_for_ever() -> None:
+def test_without_a_policy_orders_stay_forever() -> None:
     world = World()
     [order] = end(world, 1)
     wait(world, 5 * RETENTION_S)
     assert world.saga(order).status is S.CANCELLED
 
 
-def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
+def test_a_clock_set_forward_is_noticed_within_a_minute() -> None:
     retention, saga = one_ended(RetentionPolicy(24 * 3600.0))
     assert retention.tick(Instant(0.0, 1000.0)) == []
     assert retention.next_deadline() == 60.0
@@ -145,7 +145,7 @@ def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
     assert [ended.saga for ended in archive.orders] == [saga]
 
 
-def test_what_lies_in_the_inbox_about_it_leaves_with_it(world: World) -> None:
+def test_inbox_entries_of_an_order_are_removed_with_it(world: World) -> None:
     [order] = end(world, 1)
     until_due(world)
     world.intake.request_cancel(CancelRequest(order.message_id, 1.0))
@@ -154,7 +154,7 @@ def test_what_lies_in_the_inbox_about_it_leaves_with_it(world: World) -> None:
     assert keys(world) == []
 
 
-def test_the_ids_of_a_retired_order_are_free_again(world: World) -> None:
+def test_the_ids_of_a_retired_order_can_be_used_again(world: World) -> None:
     end(world, 1)
     until_retired(world)
     again = world.intake.submit(make_order(1, package_weight_kg=1.0))
@@ -163,7 +163,7 @@ def test_the_ids_of_a_retired_order_are_free_again(world: World) -> None:
     assert world.saga(make_order(1)).status is S.PENDING
 
 
-def test_many_orders_leave_in_bounded_batches(world: World) -> None:
+def test_many_orders_are_retired_in_bounded_batches(world: World) -> None:
     end(world, *range(1, 12))
     until_retired(world)
     assert keys(world) == []
@@ -187,7 +187,7 @@ def test_nothing_is_deleted_while_the_archive_cannot_be_written(world: World) ->
     assert reports(world.leader) == ["history is archived again"]
 
 
-def test_a_failing_archive_is_tried_ever_more_rarely(world: World) -> None:
+def test_a_failing_archive_is_retried_with_growing_pauses(world: World) -> None:
     end(world, 1)
     until_due(world)
     retention, now = world.leader.core.retention, world.now
@@ -205,11 +205,11 @@ def test_a_failing_archive_is_tried_ever_more_rarely(world: World) -> None:
     assert 30.0 <= pauses[-1] <= 60.0
 
 
-def test_deciding_goes_on_while_the_archive_hangs(world: World) -> None:
+def test_decisions_continue_while_the_archive_hangs(world: World) -> None:
     end(world, 1)
     leader = world.leader
     until_due(world)
-    [effect] = leader.core.retention.tick(world.now)  # taken away: it is never answered
+    [effect] = leader.core.retention.tick(world.now)  # dropped: it is never answered
     assert isinstance(effect, Archive)
     world.hear(make_report())
     world.intake.submit(make_order(2))
@@ -224,7 +224,7 @@ def test_deciding_goes_on_while_the_archive_hangs(world: World) -> None:
         (b'"n":1', b'"n":one', "event 1 cannot be read: JSONDecodeError"),
     ],
 )
-def test_an_order_whose_history_is_broken_is_kept_and_reported_and_holds_up_no_other(
+def test_an_order_with_a_broken_history_is_kept_and_reported_and_blocks_no_other(
     old: bytes, new: bytes, why: str
 ) -> None:
     world = World(retention=RetentionPolicy(RETENTION_S))
@@ -243,10 +243,10 @@ def test_an_order_whose_history_is_broken_is_kept_and_reported_and_holds_up_no_o
     assert reports(world.leader) == []
 
 
-# --- leaders that die, answers that get lost --------------------------------------------------------------------------
+# --- dead leaders and lost answers ------------------------------------------------------------------------------------
 
 
-def test_a_leader_that_dies_between_archiving_and_deleting_leaves_it_to_the_next() -> None:
+def test_an_order_archived_by_a_leader_that_dies_is_deleted_by_the_next() -> None:
     world = World(replicas=2, retention=RetentionPolicy(RETENTION_S))
     end(world, 1, 2)
     first = world.leader
@@ -277,7 +277,7 @@ def test_a_deposed_leader_deletes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_deletion_whose_answer_is_lost_is_found_out_or_tried_again(world: World, applied: bool) -> None:
+def test_a_deletion_with_a_lost_answer_is_detected_or_retried(world: World, applied: bool) -> None:
     end(world, 1)
     until_due(world)
     while not world.archive.orders:
@@ -288,7 +288,7 @@ def test_a_deletion_whose_answer_is_lost_is_found_out_or_tried_again(world: Worl
     assert keys(world) == []
 
 
-def test_an_answer_that_belongs_to_an_earlier_office_is_ignored(world: World) -> None:
+def test_an_answer_from_an_earlier_term_is_ignored(world: World) -> None:
     end(world, 1)
     retention = world.leader.core.retention
     until_due(world)
@@ -298,9 +298,9 @@ def test_an_answer_that_belongs_to_an_earlier_office_is_ignored(world: World) ->
     assert retention.archived(Archived(archive), world.now) == []
 
 
-def test_an_order_is_retired_once_however_late_the_view_sees_it_leave() -> None:
+def test_an_order_is_retired_once_however_late_the_view_follows() -> None:
     retention, saga = one_ended(RetentionPolicy(RETENTION_S))
-    retention.saga_changed(saga.message_id)  # its own commit and the watch's echo both report it
+    retention.saga_changed(saga.message_id)  # both its own commit and the watch's echo report it
     now = Instant(0.0, 1000.0 + 2 * RETENTION_S)
     [archive] = retention.tick(now)
     assert isinstance(archive, Archive) and len(archive.orders) == 1
@@ -312,7 +312,7 @@ def test_an_order_is_retired_once_however_late_the_view_sees_it_leave() -> None:
     assert retention.next_deadline() is None
 
 
-def test_an_order_that_is_gone_already_is_no_complaint(world: World) -> None:
+def test_an_order_that_is_already_deleted_is_not_reported(world: World) -> None:
     [order] = end(world, 1)
     entry = world.leader.core.view.sagas[order.message_id]
     assert isinstance(entry.value, Saga)
@@ -322,7 +322,7 @@ def test_an_order_that_is_gone_already_is_no_complaint(world: World) -> None:
     assert len(world.archive.orders) == 1
 
 
-def test_a_new_leader_retires_what_ended_under_others() -> None:
+def test_a_new_leader_retires_orders_that_ended_under_others() -> None:
     world = World(replicas=2, retention=RetentionPolicy(RETENTION_S))
     end(world, 1, 2, 3)
     world.crash(world.leader)
@@ -333,11 +333,11 @@ def test_a_new_leader_retires_what_ended_under_others() -> None:
     assert kinds == [Kind.LEADER]
 
 
-# --- the driver's lane ------------------------------------------------------------------------------------------------
+# --- the driver's worker pool -----------------------------------------------------------------------------------------
 
 
 class Ground:
-    """A fleet that only notes who leads."""
+    """A fleet that only records which epoch leads."""
 
     def __init__(self) -> None:
         self.term = threading.Event()
@@ -362,7 +362,7 @@ class SlowDisk(ArchiveInMemory):
         super().append(orders)
 
 
-def test_deciding_never_waits_for_a_slow_disk() -> None:
+def test_decisions_never_wait_for_a_slow_disk() -> None:
     backend, disk, ground = MemoryBackend(), SlowDisk(), Ground()
     store, intake = MemoryStore(backend, "sf", "orchestrator"), MemoryStore(backend, "sf", "intake")
     record = LeaderRecord("orchestrator", "instance", 0.0)
@@ -371,7 +371,7 @@ def test_deciding_never_waits_for_a_slow_disk() -> None:
     driver.start()
     try:
         assert ground.term.wait(DEADLINE_S)
-        intake.submit(make_order(1, submitted_at=time.time(), deadline_s=0.1))  # it ends by itself: too late
+        intake.submit(make_order(1, submitted_at=time.time(), deadline_s=0.1))  # it ends on its own, past its deadline
         driver.post(DroneHeard(make_report()))
         assert disk.asked.wait(DEADLINE_S)
         intake.submit(make_order(2, submitted_at=time.time()))
@@ -406,6 +406,6 @@ def eventually(condition: Callable[[], object], what: str, deadline_s: float = D
     "wrong",
     [{"retention_s": 0.0}, {"max_under_way": 0}, {"retry_base_s": 0.0}, {"retry_base_s": 2.0, "retry_cap_s": 1.0}],
 )
-def test_a_policy_that_contradicts_itself_is_refused(wrong: dict[str, float]) -> None:
+def test_a_contradictory_policy_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         RetentionPolicy(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The store is away: nothing is decided until a pause has passed, operators are told once, then everything goes on."""
+"""An unavailable store: the leader backs off and reports it once, then everything continues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ S = SagaStatus
 
 
 class Outage(World):
-    """A world whose leader keeps its lease while its commits meet ``fate``; they are counted."""
+    """A world whose leader keeps its lease while its commits end with ``fate``; ``asked`` has their times."""
 
     def __init__(self, **changes: object) -> None:
         self.fate: Fate | None = None
@@ -41,7 +41,7 @@ def submit(world: World, count: int, first: int = 1) -> None:
         world.intake.submit(make_order(number))
 
 
-def test_a_store_that_takes_no_commits_is_asked_ever_more_rarely_however_many_orders_wait() -> None:
+def test_an_unavailable_store_is_tried_with_growing_pauses_however_many_orders_wait() -> None:
     world = Outage(plan_orders=100, accept_orders=1)
     world.run()
     world.fate = Fate.UNAVAILABLE
@@ -55,7 +55,7 @@ def test_a_store_that_takes_no_commits_is_asked_ever_more_rarely_however_many_or
     assert tries[1] - tries[0] <= 0.5
 
 
-def test_people_are_told_once_when_it_goes_and_once_when_it_is_back() -> None:
+def test_an_outage_is_reported_once_and_its_end_once() -> None:
     world = Outage()
     world.run()
     world.fate = Fate.UNAVAILABLE
@@ -72,7 +72,7 @@ def test_people_are_told_once_when_it_goes_and_once_when_it_is_back() -> None:
     assert len(reports(world, "warning")) == 1, "the next outage is another one"
 
 
-def test_when_it_is_back_everything_goes_on_by_itself() -> None:
+def test_after_an_outage_everything_continues_on_its_own() -> None:
     world = Outage()
     world.run()
     world.fate = Fate.UNAVAILABLE
@@ -89,7 +89,7 @@ def test_when_it_is_back_everything_goes_on_by_itself() -> None:
     sound(world)
 
 
-def test_no_goal_is_accepted_and_no_outcome_recorded_meanwhile_and_none_is_lost() -> None:
+def test_an_outcome_reported_during_an_outage_is_recorded_afterwards() -> None:
     world = Outage()
     order = fly(world, make_order())
     world.fate = Fate.UNAVAILABLE
@@ -101,7 +101,7 @@ def test_no_goal_is_accepted_and_no_outcome_recorded_meanwhile_and_none_is_lost(
     sound(world)
 
 
-def test_a_goal_s_acceptance_that_comes_meanwhile_is_recorded_later() -> None:
+def test_a_goal_accepted_during_an_outage_is_recorded_afterwards() -> None:
     world = Outage()
     world.run()
     order = make_order()
@@ -118,7 +118,7 @@ def test_a_goal_s_acceptance_that_comes_meanwhile_is_recorded_later() -> None:
     assert world.saga(order).status is S.DISPATCHED
 
 
-def test_clearance_is_answered_ask_again_at_once_and_nothing_is_promised() -> None:
+def test_clearance_requested_during_an_outage_is_answered_ask_again_at_once() -> None:
     world = Outage()
     order = dispatch(world, make_order())
     world.fate = Fate.UNAVAILABLE
@@ -133,7 +133,7 @@ def test_clearance_is_answered_ask_again_at_once_and_nothing_is_promised() -> No
     assert [a.verdict for a in world.leader.take(AnswerClearance)] == [Verdict.GRANTED]
 
 
-def test_goals_that_are_on_record_are_sent_before_the_store_goes_and_not_while_it_is_away() -> None:
+def test_goals_are_not_repeated_during_an_outage() -> None:
     world = Outage()
     world.run()
     order = make_order()
@@ -150,7 +150,7 @@ def test_goals_that_are_on_record_are_sent_before_the_store_goes_and_not_while_i
     assert world.leader.take(SendGoal) == []
 
 
-def test_a_conflict_shows_that_the_store_answers() -> None:
+def test_a_conflict_ends_an_outage() -> None:
     world = Outage()
     world.run()
     world.fate = Fate.UNAVAILABLE
@@ -165,7 +165,7 @@ def test_a_conflict_shows_that_the_store_answers() -> None:
 
 
 @pytest.mark.parametrize("fate", [Fate.UNKNOWN, Fate.CONFLICT])
-def test_a_commit_that_fails_again_and_again_is_no_hot_loop(fate: Fate) -> None:
+def test_a_commit_that_keeps_failing_is_no_hot_loop(fate: Fate) -> None:
     world = Outage()
     world.run()
     world.fate = fate
@@ -177,7 +177,7 @@ def test_a_commit_that_fails_again_and_again_is_no_hot_loop(fate: Fate) -> None:
     assert world.saga(make_order()).status is S.PENDING
 
 
-def test_an_answer_to_a_commit_of_an_earlier_office_is_not_heard() -> None:
+def test_an_answer_to_a_commit_of_an_earlier_term_is_ignored() -> None:
     world = Outage()
     world.run()
     held: list[Effect] = []

@@ -1,4 +1,4 @@
-"""Messages at the wrong time or about something else, and memory that must not grow meanwhile."""
+"""Messages at the wrong time or about other orders are handled, and the leader's memory stays bounded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ S = SagaStatus
 
 @pytest.fixture
 def world(request):
-    """Whatever a test does to the world, its history must keep the invariants, unless it tampers with the store."""
+    """Check after each test that the history keeps the invariants, unless the test tampers with the store."""
     world = World()
     yield world
     if "tampered" not in request.keywords:
@@ -50,14 +50,14 @@ def verdicts(world):
     return [(a.verdict, a.reason) for a in world.leader.take(AnswerClearance)]
 
 
-def test_clearance_for_an_order_that_nobody_knows_is_refused(world):
+def test_clearance_for_an_unknown_order_is_refused(world):
     world.run()
     world.ask_clearance(1, "drone_1", make_order(9), 1)
     assert verdicts(world) == [(Verdict.REFUSED, "unknown_order")]
     assert world.leader.core.dispatcher._state.term.orders == {}
 
 
-def test_clearance_for_another_drone_s_or_an_older_attempt_is_refused(world):
+def test_clearance_for_another_drone_or_an_older_attempt_is_refused(world):
     order = make_order()
     assign(world, order)
     world.ask_clearance(1, "drone_2", order, 1)
@@ -66,7 +66,7 @@ def test_clearance_for_another_drone_s_or_an_older_attempt_is_refused(world):
     assert world.saga(order).status is S.ASSIGNED
 
 
-def test_clearance_for_an_attempt_that_this_leader_has_not_seen_yet_is_neither_granted_nor_refused(world):
+def test_clearance_for_an_attempt_not_yet_seen_is_neither_granted_nor_refused(world):
     order = make_order()
     assign(world, order)
     world.ask_clearance(1, "drone_1", order, 2)
@@ -78,7 +78,7 @@ def test_clearance_for_an_attempt_that_this_leader_has_not_seen_yet_is_neither_g
     assert verdicts(world) == [(Verdict.ASK_AGAIN, "")]
 
 
-def test_clearance_waits_until_question_and_report_are_of_the_same_journal(world):
+def test_clearance_waits_until_request_and_report_name_the_same_journal(world):
     order = make_order()
     assign(world, order)
     world.ask_clearance(1, "drone_1", order, 1, journal="fresh")
@@ -90,7 +90,7 @@ def test_clearance_waits_until_question_and_report_are_of_the_same_journal(world
     assert world.saga(order).journal_id == "fresh"
 
 
-def test_clearance_asked_for_again_while_the_first_waits_answers_the_first(world):
+def test_a_repeated_clearance_request_answers_the_one_that_waits(world):
     order = make_order()
     assign(world, order)
     leader = world.leader
@@ -100,7 +100,7 @@ def test_clearance_asked_for_again_while_the_first_waits_answers_the_first(world
     answers = [(a.request_id, a.verdict) for a in leader.take(AnswerClearance)]
     assert answers == [(1, Verdict.GRANTED), (2, Verdict.GRANTED)]
     third, fourth, fifth = (replace(first, request_id=n) for n in (3, 4, 5))
-    leader.core.dispatcher._state.term.of(order.message_id).busy = True  # a commit is under way
+    leader.core.dispatcher._state.term.of(order.message_id).busy = True  # a commit is in flight
     leader.inbox += [third, fourth, fifth]
     world.step_once(leader)
     assert [(a.request_id, a.verdict) for a in leader.take(AnswerClearance)] == [
@@ -109,7 +109,7 @@ def test_clearance_asked_for_again_while_the_first_waits_answers_the_first(world
     ]
 
 
-def test_clearance_in_flight_is_asked_for_again_not_refused(world):
+def test_a_clearance_request_after_loading_is_answered_ask_again(world):
     order = make_order()
     fly(world, order)
     world.leader.take(AnswerClearance)
@@ -117,7 +117,7 @@ def test_clearance_in_flight_is_asked_for_again_not_refused(world):
     assert verdicts(world) == [(Verdict.ASK_AGAIN, "")]
 
 
-def test_whoever_does_not_lead_says_so_and_gives_no_clearance():
+def test_a_standby_says_that_it_does_not_lead_and_gives_no_clearance():
     world = World(replicas=2)
     order = make_order()
     assign(world, order)
@@ -130,18 +130,18 @@ def test_whoever_does_not_lead_says_so_and_gives_no_clearance():
     assert world.saga(order).status is S.ASSIGNED
 
 
-def test_a_leader_that_leaves_tells_those_who_wait_for_clearance(world):
+def test_a_leader_that_steps_down_answers_pending_clearance_requests(world):
     order = make_order()
     assign(world, order)
     leader = world.leader
-    leader.core.dispatcher._state.term.of(order.message_id).busy = True  # a commit is under way
+    leader.core.dispatcher._state.term.of(order.message_id).busy = True  # a commit is in flight
     leader.inbox.append(ClearanceRequested(1, "drone_1", order.message_id, 1, "journal-of-drone_1", 0))
     leader.inbox.append(OperatorResign())
     world.step_once(leader)
     assert [a.verdict for a in leader.take(AnswerClearance)] == [Verdict.NOT_LEADER]
 
 
-def test_a_goal_that_cannot_be_sent_or_is_refused_counts_as_one_try_and_is_repeated_after_a_pause(world):
+def test_an_unsent_or_refused_goal_counts_as_one_try_and_is_repeated_after_a_pause(world):
     order = make_order()
     assign(world, order)
     world.leader.take(SendGoal)
@@ -160,7 +160,7 @@ def test_an_answer_to_a_goal_of_an_earlier_attempt_changes_nothing(world):
     assert world.saga(order).status is S.ASSIGNED
 
 
-def test_a_lease_that_the_store_does_not_know_any_more_ends_the_term(world):
+def test_a_lease_unknown_to_the_store_ends_the_term(world):
     world.run()
     leader, epoch = world.leader, world.leader.core.epoch
     world.tell(LeaseLost(epoch - 1))
@@ -186,7 +186,7 @@ def test_nothing_is_decided_before_the_view_is_loaded():
 
 
 @pytest.mark.parametrize("kind", ["cancels", "commands"])
-def test_a_request_that_nobody_can_read_leaves_the_inbox_and_is_told_of(world, kind, request):
+def test_an_unreadable_request_is_removed_and_reported(world, kind, request):
     request.keywords["tampered"] = True
     order = make_order()
     assign(world, order)
@@ -197,7 +197,7 @@ def test_a_request_that_nobody_can_read_leaves_the_inbox_and_is_told_of(world, k
     assert world.saga(order).status is S.ASSIGNED
 
 
-def test_a_reservation_that_nobody_can_read_keeps_its_drone_out_and_nobody_else(world, request):
+def test_an_unreadable_reservation_excludes_its_own_drone_only(world, request):
     request.keywords["tampered"] = True
     world.run()
     MemoryDriver(world.backend, "x").txn([], [Put("/drone_orchestrator/sf/assignments/drone_1", b"{")])
@@ -209,7 +209,7 @@ def test_a_reservation_that_nobody_can_read_keeps_its_drone_out_and_nobody_else(
     assert sorted([world.saga(o).drone_id or "" for o in (first, second)]) == ["", "drone_2"]
 
 
-def test_orders_wait_without_wakes_while_no_drone_is_known(world):
+def test_orders_cause_no_wakes_while_no_drone_is_known(world):
     world.run()
     world.intake.submit(make_order())
     world.run()
@@ -220,8 +220,8 @@ def test_orders_wait_without_wakes_while_no_drone_is_known(world):
     assert deadline is not None and deadline > world.mono_s
 
 
-def test_a_leader_steps_no_more_often_than_there_is_something_to_do(world):
-    """A fleet in every state that hears nothing: the deadlines are in the future, and steps are few."""
+def test_a_leader_steps_only_when_there_is_something_to_do(world):
+    """Without messages, a fleet in every state has its deadlines in the future, and few steps."""
     orders = [make_order(n, deadline_s=600.0) for n in range(1, 5)]
     load(world, orders[0])
     assign(world, orders[1], "drone_2")
@@ -237,7 +237,7 @@ def test_a_leader_steps_no_more_often_than_there_is_something_to_do(world):
     assert steps < 200
 
 
-def test_what_a_leader_remembers_does_not_grow_with_the_orders_that_have_ended(world):
+def test_the_leaders_memory_does_not_grow_with_ended_orders(world):
     for number in range(1, 40):
         order = make_order(number)
         load(world, order)
@@ -266,13 +266,13 @@ def test_what_a_leader_remembers_does_not_grow_with_the_orders_that_have_ended(w
         {"commit_cap_s": 0.01},
     ],
 )
-def test_a_policy_that_contradicts_itself_is_refused(bad):
+def test_a_contradictory_policy_is_refused(bad):
     with pytest.raises(ValueError, match=r"must"):
         DispatchPolicy(**bad)
 
 
 @pytest.mark.parametrize("drift", [1e-4, -1e-4, 0.5])
-def test_an_order_with_a_deadline_needs_few_wakes_whatever_the_wall_clock_does(world, drift):
+def test_an_order_with_a_deadline_needs_few_wakes_even_if_the_wall_clock_jumps(world, drift):
     order = make_order(deadline_s=3600.0)
     assign(world, order)
     for _ in range(300):
@@ -282,7 +282,7 @@ def test_an_order_with_a_deadline_needs_few_wakes_whatever_the_wall_clock_does(w
     assert len(world.leader.core.dispatcher._state.term.wakes) < 20
 
 
-def test_orders_that_have_ended_leave_no_wakes_until_their_deadlines(world):
+def test_ended_orders_cause_no_wakes_at_their_deadlines(world):
     for number in range(1, 60):
         order = make_order(number, deadline_s=86_400.0, submitted_at=world.now.wall_s)
         load(world, order)
@@ -293,7 +293,7 @@ def test_orders_that_have_ended_leave_no_wakes_until_their_deadlines(world):
     assert len(world.leader.core.dispatcher._state.term.wakes) < 20
 
 
-def test_a_drone_that_missed_its_recall_before_loading_is_told_again_now_and_then(world):
+def test_a_drone_that_missed_its_recall_before_loading_is_recalled_again(world):
     order = make_order()
     assign(world, order)
     world.accept_goals()

@@ -1,4 +1,4 @@
-"""The gateway's ROS doors without a running node."""
+"""The gateway's ROS interfaces for orders, without a running node."""
 
 from __future__ import annotations
 

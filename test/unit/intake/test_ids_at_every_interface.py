@@ -1,4 +1,4 @@
-"""The same id means the same order at every door, written in capitals or not."""
+"""The same id means the same order at every interface, in upper or lower case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway_fixtures import Gateway, order_document
 
 pytest.importorskip("rclpy")
 
-import ros_doors
+import ros_orders
 from fastapi.responses import PlainTextResponse
 
 from drone_orchestrator.cli.orders.views import find
@@ -53,14 +53,14 @@ def by_body_and_key(gateway: Gateway, document: Document, id_: str) -> bool:
 
 
 def by_service(gateway: Gateway, document: Document, id_: str) -> bool:
-    answer = ros_doors.submit_by_service(gateway, ros_doors.order_msg(document), id_)
+    answer = ros_orders.submit_by_service(gateway, ros_orders.order_msg(document), id_)
     assert answer.message_id == SMALL
     return bool(answer.result == answer.ACCEPTED)
 
 
 def by_topic(gateway: Gateway, document: Document, id_: str) -> bool:
     before = gateway.count("accepted", "dds_topic")
-    ros_doors.publish(gateway, "order.submit", {**document, "message_id": id_.swapcase()}, id_)
+    ros_orders.publish(gateway, "order.submit", {**document, "message_id": id_.swapcase()}, id_)
     assert gateway.count("malformed", "dds_topic") == 0
     return gateway.count("accepted", "dds_topic") > before
 
@@ -75,7 +75,7 @@ SUBMIT = [by_body, by_key, by_body_and_key, by_service, by_topic, by_command_lin
 
 @pytest.mark.parametrize("again", SUBMIT)
 @pytest.mark.parametrize("first", SUBMIT)
-def test_a_repeat_is_known_whichever_doors_it_comes_through(gateway: Gateway, first: Any, again: Any) -> None:
+def test_a_repeat_is_recognised_across_all_interfaces(gateway: Gateway, first: Any, again: Any) -> None:
     document = order_document()
 
     assert first(gateway, document, CAPITAL) is True
@@ -104,12 +104,12 @@ def deleted(gateway: Gateway, id_: str) -> bool:
 
 
 def cancelled_by_service(gateway: Gateway, id_: str) -> bool:
-    answer = ros_doors.cancel_by_service(gateway, id_)
+    answer = ros_orders.cancel_by_service(gateway, id_)
     return bool(answer.result == answer.REQUESTED and answer.message_id == SMALL)
 
 
 def cancelled_by_topic(gateway: Gateway, id_: str) -> bool:
-    ros_doors.publish(gateway, "order.cancel", {"id": id_}, str(uuid.uuid4()))
+    ros_orders.publish(gateway, "order.cancel", {"id": id_}, str(uuid.uuid4()))
     return gateway.count("cancel_requested", "dds_topic") == 1
 
 
@@ -123,13 +123,13 @@ FIND = [shown, history_shown, listed, deleted, cancelled_by_service, cancelled_b
 
 @pytest.mark.parametrize("id_", [SMALL, CAPITAL, CAPITAL[:8] + SMALL[8:]])
 @pytest.mark.parametrize("door", FIND)
-def test_an_order_is_found_through_every_door(gateway: Gateway, door: Callable[..., bool], id_: str) -> None:
+def test_an_order_is_found_through_every_interface(gateway: Gateway, door: Callable[..., bool], id_: str) -> None:
     assert by_body(gateway, order_document(), CAPITAL)
 
     assert door(gateway, id_) is True
 
 
-def test_events_of_an_order_are_selected_by_its_id_in_capitals(
+def test_events_of_an_order_are_selected_by_its_id_in_upper_case(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Streams, "response", lambda _, after, message_id: PlainTextResponse(message_id))
@@ -138,7 +138,7 @@ def test_events_of_an_order_are_selected_by_its_id_in_capitals(
 
 
 @pytest.mark.parametrize("door", [shown, history_shown, deleted, cancelled_by_service])
-def test_a_uuid_that_is_an_order_id_keeps_its_capitals(gateway: Gateway, door: Callable[..., bool]) -> None:
+def test_a_uuid_that_is_an_order_id_keeps_its_upper_case(gateway: Gateway, door: Callable[..., bool]) -> None:
     gateway.http.post("/orders", json=order_document(order_id=CAPITAL, message_id=str(uuid.UUID(int=1))))
 
     assert gateway.http.get(f"/orders/{CAPITAL}").json()["order_id"] == CAPITAL

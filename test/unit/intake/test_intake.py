@@ -35,9 +35,7 @@ def failing(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, *errors: Exceptio
     return asked
 
 
-def test_an_unknown_fate_is_tried_again_with_the_very_same_order(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_fate_is_retried_with_the_very_same_order(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = failing(gateway, monkeypatch, FateUnknown("timed out"), FateUnknown("timed out"))
 
     answer = gateway.intake.accept(order_document(), "dds")
@@ -47,7 +45,7 @@ def test_an_unknown_fate_is_tried_again_with_the_very_same_order(
     assert len(set(asked)) == 1
 
 
-def test_trying_again_has_an_end(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_retries_is_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = failing(gateway, monkeypatch, *[FateUnknown("timed out")] * 100)
 
     answer = gateway.intake.accept(order_document(), "dds")
@@ -58,7 +56,7 @@ def test_trying_again_has_an_end(gateway: Gateway, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreDenied("no permission")])
-def test_what_changed_nothing_is_left_to_the_client_to_repeat(
+def test_a_failure_that_changed_nothing_is_left_to_the_client_to_retry(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     asked = failing(gateway, monkeypatch, error)
@@ -70,9 +68,7 @@ def test_what_changed_nothing_is_left_to_the_client_to_repeat(
     assert gateway.count("store_unavailable", "dds") == 1
 
 
-def test_a_record_that_cannot_be_read_is_no_reason_to_come_back(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_record_gives_no_retry_interval(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(gateway, monkeypatch, CorruptRecord("sagas/x is not JSON"))
 
     answer = gateway.intake.accept(order_document(), "http")
@@ -81,7 +77,7 @@ def test_a_record_that_cannot_be_read_is_no_reason_to_come_back(
     assert "sagas/x" in answer.reason
 
 
-def test_an_unknown_fate_of_a_cancellation_is_tried_again(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_fate_of_a_cancel_request_is_retried(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     document = order_document()
     gateway.intake.accept(document, "http")
     request_cancel, left = gateway.store.request_cancel, [FateUnknown("timed out")]

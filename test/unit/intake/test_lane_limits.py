@@ -54,7 +54,7 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def blind() -> Iterator[Gateway]:
-    """A gateway whose projection shows nothing, as if it lagged behind forever."""
+    """Yield a gateway whose projection shows nothing, as if it lagged behind forever."""
     made = Gateway(loaded=False, fleet=two_lanes())
     yield made
     made.close()
@@ -111,7 +111,7 @@ def metric(gateway: Gateway, name: str, lane: str) -> float | None:
 
 
 @pytest.mark.parametrize("view", ["gateway", "blind"], ids=["following", "nothing shown yet"])
-def test_of_a_burst_exactly_the_bound_gets_in_and_the_other_lane_is_untouched(
+def test_a_burst_fills_its_lane_exactly_and_does_not_affect_the_other(
     view: str, request: pytest.FixtureRequest
 ) -> None:
     gateway: Gateway = request.getfixturevalue(view)
@@ -135,7 +135,7 @@ def test_of_a_burst_exactly_the_bound_gets_in_and_the_other_lane_is_untouched(
     assert metric(gateway, "lane_depth", "heavy") == 20
 
 
-def test_a_lane_that_has_drained_takes_orders_again_as_many_as_left(gateway: Gateway) -> None:
+def test_a_lane_accepts_as_many_orders_as_have_left(gateway: Gateway) -> None:
     documents = fill(gateway)
 
     cancel_all(gateway, documents[:7])
@@ -144,14 +144,14 @@ def test_a_lane_that_has_drained_takes_orders_again_as_many_as_left(gateway: Gat
     assert results(submit(gateway, 10)) == {Result.ACCEPTED: 7, Result.LANE_FULL: 3}
 
 
-def test_a_repeat_is_answered_as_ever_while_the_lane_is_full(gateway: Gateway, blind: Gateway) -> None:
+def test_a_repeat_is_recognised_while_the_lane_is_full(gateway: Gateway, blind: Gateway) -> None:
     for each in (gateway, blind):
         documents = fill(each)
         again = each.intake.accept(documents[3], "http")
         assert (again.result, again.message_id) == (Result.ALREADY_ACCEPTED, documents[3]["message_id"])
 
 
-def test_a_repeat_of_an_order_that_has_ended_is_no_new_order(gateway: Gateway) -> None:
+def test_a_repeat_of_an_ended_order_is_no_new_order(gateway: Gateway) -> None:
     documents = fill(gateway)
     cancel_all(gateway, documents[:1])
     assert submit(gateway)[0].result is Result.ACCEPTED  # full again
@@ -159,7 +159,7 @@ def test_a_repeat_of_an_order_that_has_ended_is_no_new_order(gateway: Gateway) -
     assert gateway.intake.accept(documents[0], "http").result is Result.ALREADY_ACCEPTED
 
 
-def test_a_client_without_message_ids_may_repeat_as_well(gateway: Gateway) -> None:
+def test_a_client_without_message_ids_may_repeat_orders_too(gateway: Gateway) -> None:
     document = order_document()
     first = gateway.intake.accept(document, "http")
     submit(gateway, BOUND)
@@ -173,7 +173,7 @@ def test_a_client_without_message_ids_may_repeat_as_well(gateway: Gateway) -> No
     ("taken", "changes"),
     [("message_id", {"package_weight_kg": 0.3}), ("order_id", {"message_id": str(uuid.uuid4())})],
 )
-def test_a_conflict_is_one_though_the_lane_is_full(gateway: Gateway, taken: str, changes: dict[str, Any]) -> None:
+def test_a_conflict_is_reported_even_if_the_lane_is_full(gateway: Gateway, taken: str, changes: dict[str, Any]) -> None:
     documents = fill(gateway)
 
     answer = gateway.intake.accept({**documents[0], **changes}, "http")
@@ -181,7 +181,7 @@ def test_a_conflict_is_one_though_the_lane_is_full(gateway: Gateway, taken: str,
     assert (answer.result, answer.field, answer.code) == (Result.CONFLICT, taken, f"{taken}_taken")
 
 
-def test_an_order_id_that_looks_like_another_order_s_message_id_is_not_taken(gateway: Gateway) -> None:
+def test_an_order_id_equal_to_a_message_id_is_no_conflict(gateway: Gateway) -> None:
     documents = fill(gateway)
 
     [answer] = submit(gateway, order_id=documents[0]["message_id"])
@@ -189,14 +189,14 @@ def test_an_order_id_that_looks_like_another_order_s_message_id_is_not_taken(gat
     assert answer.result is Result.LANE_FULL
 
 
-def test_an_invalid_order_is_invalid_though_its_lane_is_full(gateway: Gateway) -> None:
+def test_an_invalid_order_is_reported_even_if_the_lane_is_full(gateway: Gateway) -> None:
     fill(gateway)
 
     assert submit(gateway, package_weight_kg=-1.0)[0].result is Result.INVALID
     assert submit(gateway, package_weight_kg=99.0)[0].result is Result.INVALID
 
 
-def test_a_request_that_failed_leaves_its_place(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_request_releases_its_place(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(order: Order, **_: object) -> Any:
         raise FateUnknown("timed out")
 
@@ -211,7 +211,7 @@ def test_a_request_that_failed_leaves_its_place(gateway: Gateway, monkeypatch: p
 # --- the limit on the rate --------------------------------------------------------------------------------------------
 
 
-def test_the_rate_is_bounded_too_and_says_when_the_next_may_come() -> None:
+def test_the_rate_is_bounded_with_a_retry_interval() -> None:
     gateway = Gateway(fleet=two_lanes(max_waiting=1000, intake_rate_per_s=2.0, intake_burst=3))
 
     answers = submit(gateway, 4)
@@ -223,7 +223,7 @@ def test_the_rate_is_bounded_too_and_says_when_the_next_may_come() -> None:
     gateway.close()
 
 
-def test_repeats_cost_no_part_of_the_rate() -> None:
+def test_repeats_do_not_count_against_the_rate() -> None:
     gateway = Gateway(fleet=two_lanes(intake_rate_per_s=1.0, intake_burst=3))
     document = order_document()
     for _ in range(10):
@@ -258,7 +258,7 @@ def entered(bulkheads: Bulkheads, message_id: str) -> Place:
     return place
 
 
-def test_two_requests_for_one_order_hold_one_place_until_both_are_over() -> None:
+def test_two_requests_for_one_order_hold_one_place_until_both_end() -> None:
     bulkheads = Bulkheads(two_lanes(), anything_flies, clock=Clock())
     first, second = entered(bulkheads, "m1"), entered(bulkheads, "m1")
     assert bulkheads.depth("light") == 1
@@ -269,7 +269,7 @@ def test_two_requests_for_one_order_hold_one_place_until_both_are_over() -> None
     assert bulkheads.depth("light") == 0
 
 
-def test_an_order_that_was_shown_before_its_request_was_over_counts_once() -> None:
+def test_an_order_shown_before_its_request_ends_counts_once() -> None:
     bulkheads, view = Bulkheads(two_lanes(), anything_flies, clock=Clock()), FleetView()
     place = entered(bulkheads, "m1")
 
@@ -280,7 +280,7 @@ def test_an_order_that_was_shown_before_its_request_was_over_counts_once() -> No
     assert bulkheads.depth("light") == 1
 
 
-def test_a_repeat_of_an_order_that_is_shown_takes_no_room_while_it_is_under_way() -> None:
+def test_a_repeat_of_a_shown_order_takes_no_room() -> None:
     bulkheads, view = Bulkheads(two_lanes(max_waiting=2), anything_flies, clock=Clock()), FleetView()
     view.load(Snapshot(1, (entry(order("m1"), 1),)))
     bulkheads.load(view)
@@ -292,7 +292,7 @@ def test_a_repeat_of_an_order_that_is_shown_takes_no_room_while_it_is_under_way(
     assert bulkheads.depth("light") == 1
 
 
-def test_a_snapshot_ends_the_places_of_what_was_committed_but_not_of_what_is_under_way() -> None:
+def test_a_snapshot_releases_places_of_committed_orders_but_not_of_open_requests() -> None:
     bulkheads = Bulkheads(two_lanes(), anything_flies, clock=Clock())
     bulkheads.leave(entered(bulkheads, "archived since"), committed=True)
     entered(bulkheads, "under way")
@@ -302,10 +302,8 @@ def test_a_snapshot_ends_the_places_of_what_was_committed_but_not_of_what_is_und
     assert bulkheads.depth("light") == 1
 
 
-@pytest.mark.parametrize(
-    ("pause_s", "says_s"), [(0.0, 2.0), (200.0, 60.0)], ids=["it drains", "it has come to a stand"]
-)
-def test_what_a_full_lane_says_follows_the_speed_at_which_it_drains(pause_s: float, says_s: float) -> None:
+@pytest.mark.parametrize(("pause_s", "says_s"), [(0.0, 2.0), (200.0, 60.0)], ids=["draining", "stalled"])
+def test_the_retry_interval_of_a_full_lane_follows_the_speed_at_which_it_drains(pause_s: float, says_s: float) -> None:
     clock, view = Clock(0.0), FleetView()
     bulkheads = Bulkheads(two_lanes(max_waiting=20), anything_flies, clock=clock)
     waiting = [order(f"m{n}") for n in range(30)]
@@ -331,7 +329,7 @@ def retry_after_s(bulkheads: Bulkheads) -> float:
 # --- over HTTP --------------------------------------------------------------------------------------------------------
 
 
-def test_http_says_429_with_retry_after_and_which_lane(gateway: Gateway) -> None:
+def test_http_answers_429_with_retry_after_and_the_lane(gateway: Gateway) -> None:
     documents = fill(gateway)
 
     response = gateway.http.post("/orders", json=order_document())
@@ -348,7 +346,7 @@ def test_http_says_429_with_retry_after_and_which_lane(gateway: Gateway) -> None
     assert "429" in gateway.http.get("/openapi.json").json()["paths"]["/orders"]["post"]["responses"]
 
 
-def test_a_flood_of_one_class_leaves_room_in_the_line_for_the_store() -> None:
+def test_a_flood_of_one_class_leaves_room_in_the_request_queue() -> None:
     gateway = Gateway(GatewaySettings(store_threads=1, max_waiting=7), fleet=two_lanes())
     waiting, leave, submit_all = threading.Event(), threading.Event(), gateway.store.submit_all
 

@@ -1,4 +1,4 @@
-"""Every order is parsed once and admitted once, through every door and with every outcome."""
+"""Every order is parsed once and admitted once, through every interface and with every outcome."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts of orders parsed, checked against the fleet, and let into a lane."""
+    """Count the orders parsed, checked against the fleet, and admitted to a lane."""
     found: Counter[str] = Counter()
 
     def count(name: str, call: Any) -> Any:
@@ -64,7 +64,7 @@ def places_held(gateway: Gateway) -> int:
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_order_that_goes_in_a_group(gateway: Gateway, counts: Counter[str]) -> None:
+def test_an_order_in_a_group_is_parsed_and_admitted_once(gateway: Gateway, counts: Counter[str]) -> None:
     assert gateway.http.post("/orders", json=order_document()).status_code == 202
 
     assert counts == ONCE
@@ -72,7 +72,7 @@ def test_an_order_that_goes_in_a_group(gateway: Gateway, counts: Counter[str]) -
 
 @pytest.mark.parametrize("message_id", [None, M1])
 @pytest.mark.parametrize("committed", [True, False])
-def test_an_order_whose_group_gave_no_answer(
+def test_an_order_whose_group_gave_no_answer_is_parsed_and_admitted_once(
     gateway: Gateway, counts: Counter[str], committed: bool, message_id: str | None
 ) -> None:
     group_fails(gateway, committed=committed)
@@ -87,7 +87,9 @@ def test_an_order_whose_group_gave_no_answer(
     assert places_held(gateway) == 1  # the order itself
 
 
-def test_a_repeat_recognised_by_its_order_id_only(gateway: Gateway, counts: Counter[str]) -> None:
+def test_a_repeat_recognised_by_its_order_id_is_parsed_and_admitted_once(
+    gateway: Gateway, counts: Counter[str]
+) -> None:
     document = order_document()
     gateway.http.post("/orders", json=document)
     counts.clear()
@@ -97,13 +99,13 @@ def test_a_repeat_recognised_by_its_order_id_only(gateway: Gateway, counts: Coun
     assert counts == ONCE
 
 
-def test_an_order_that_no_drone_can_fly(gateway: Gateway, counts: Counter[str]) -> None:
+def test_an_order_that_no_drone_can_fly_is_parsed_once(gateway: Gateway, counts: Counter[str]) -> None:
     assert gateway.http.post("/orders", json=order_document(package_weight_kg=100.0)).status_code == 422
 
     assert counts == {"parsed": 1, "checked": 1}
 
 
-def test_an_order_whose_lane_is_full(counts: Counter[str]) -> None:
+def test_an_order_whose_lane_is_full_is_parsed_once(counts: Counter[str]) -> None:
     fleet = replace(FLEET, classes=tuple(replace(each, max_waiting=1) for each in FLEET.classes))
     gateway = Gateway(fleet=fleet)
     gateway.http.post("/orders", json=order_document())
@@ -116,7 +118,7 @@ def test_an_order_whose_lane_is_full(counts: Counter[str]) -> None:
     gateway.close()
 
 
-def test_an_order_that_meets_an_open_breaker(gateway: Gateway, counts: Counter[str]) -> None:
+def test_an_order_that_meets_an_open_breaker_is_parsed_once(gateway: Gateway, counts: Counter[str]) -> None:
     gateway.backend.set_available(False)
     while gateway.breaker.state != "open":
         gateway.http.get("/orders/o-1")
@@ -127,7 +129,7 @@ def test_an_order_that_meets_an_open_breaker(gateway: Gateway, counts: Counter[s
     assert places_held(gateway) == 0
 
 
-def test_a_document_that_is_no_order(gateway: Gateway, counts: Counter[str]) -> None:
+def test_an_invalid_document_is_parsed_once(gateway: Gateway, counts: Counter[str]) -> None:
     assert gateway.http.post("/orders", json={"colour": "red"}).status_code == 422
 
     assert counts == {"parsed": 1}
@@ -136,14 +138,14 @@ def test_a_document_that_is_no_order(gateway: Gateway, counts: Counter[str]) -> 
 # --- ROS --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_order_over_the_service(gateway: Gateway, counts: Counter[str]) -> None:
+def test_an_order_from_the_service_is_parsed_and_admitted_once(gateway: Gateway, counts: Counter[str]) -> None:
     pytest.importorskip("rclpy")
-    import ros_doors
+    import ros_orders
 
-    message = ros_doors.order_msg(order_document(order_id="o-1"))
+    message = ros_orders.order_msg(order_document(order_id="o-1"))
     message.priority = message.HIGH
 
-    answer = ros_doors.submit_by_service(gateway, message)
+    answer = ros_orders.submit_by_service(gateway, message)
 
     assert answer.result == answer.ACCEPTED
     assert counts == ONCE
@@ -151,11 +153,11 @@ def test_an_order_over_the_service(gateway: Gateway, counts: Counter[str]) -> No
     assert (shown["package_weight_kg"], shown["priority"], shown["deadline_s"]) == (1.2, "high", None)
 
 
-def test_an_order_from_the_topic(gateway: Gateway, counts: Counter[str]) -> None:
+def test_an_order_from_the_topic_is_parsed_and_admitted_once(gateway: Gateway, counts: Counter[str]) -> None:
     pytest.importorskip("rclpy")
-    import ros_doors
+    import ros_orders
 
-    ros_doors.publish(gateway, "order.submit", order_document(order_id="o-1"), M1)
+    ros_orders.publish(gateway, "order.submit", order_document(order_id="o-1"), M1)
 
     assert gateway.count("accepted", "dds_topic") == 1
     assert counts == ONCE

@@ -1,4 +1,4 @@
-"""An order reaches the store alone or in a group; its client cannot tell which."""
+"""An order reaches the store alone or in a group, and its client cannot tell which."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def counting(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ways
 
 
-def test_a_plain_order_and_its_repeat_share(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_and_its_repeat_go_in_groups(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     ways, document = counting(gateway, monkeypatch), order_document(message_id=M1)
 
     answers = [gateway.http.post("/orders", json=document) for _ in range(2)]
@@ -54,9 +54,7 @@ def test_a_plain_order_and_its_repeat_share(gateway: Gateway, monkeypatch: pytes
     assert gateway.count("accepted") == gateway.count("already_accepted") == 1
 
 
-def test_a_repeat_without_a_message_id_is_known_by_a_closer_look(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_repeat_without_a_message_id_is_recognised_alone(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     ways, document = counting(gateway, monkeypatch), order_document(message_id=None)
 
     answers = [gateway.http.post("/orders", json=document) for _ in range(2)]
@@ -87,7 +85,7 @@ def test_an_order_that_breaks_a_rule_never_reaches_the_store(gateway: Gateway, m
 
 
 @pytest.mark.parametrize("error", [FateUnknown("no answer"), StoreUnavailable("away")])
-def test_an_order_whose_group_failed_is_tried_alone_and_is_there_once(
+def test_an_order_whose_group_failed_is_tried_alone_and_stored_once(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     ways, submit_all = counting(gateway, monkeypatch), gateway.store.submit_all
@@ -121,7 +119,7 @@ def test_failed_groups_open_the_breaker(gateway: Gateway) -> None:
     assert gateway.http.post("/orders", json=order_document()).status_code == 202
 
 
-def test_a_defect_in_a_group_is_an_internal_error_and_keeps_no_place(gateway: Gateway) -> None:
+def test_an_exception_in_a_group_is_an_internal_error_and_releases_the_places(gateway: Gateway) -> None:
     def broken(orders: Any) -> Any:
         raise RuntimeError("a mistake")
 
@@ -132,7 +130,7 @@ def test_a_defect_in_a_group_is_an_internal_error_and_keeps_no_place(gateway: Ga
     assert {gateway.bulkheads.depth(lane) for lane in gateway.bulkheads.lanes} == {0}
 
 
-def test_many_at_once_are_each_there_once(gateway: Gateway) -> None:
+def test_many_concurrent_orders_are_each_stored_once(gateway: Gateway) -> None:
     documents = [order_document() for _ in range(60)]
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda document: gateway.http.post("/orders", json=document), [*documents, *documents]))

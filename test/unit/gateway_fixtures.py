@@ -74,7 +74,7 @@ class Clock:
 
 
 class Control:
-    """Stand-in for the orchestrators' lifecycle. ``asked`` records the requests."""
+    """Stand-in for the orchestrators' lifecycle services. ``asked`` records the requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""``GET /fleet`` over the in-memory store: drones heard and reserved, lanes, breakers, and alerts."""
+"""``GET /fleet`` over the in-memory store: live and reserved drones, lanes, breakers, and alerts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def heard(drone_id: str = "drone_1", **changes: Any) -> LiveDrone:
 # --- drones ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_drone_is_shown_as_it_was_heard(gateway: Gateway) -> None:
+def test_a_drone_is_shown_as_last_reported(gateway: Gateway) -> None:
     message_id = accepted(gateway, order_id="lunch")
     gateway.live.hear(
         heard(
@@ -76,7 +76,7 @@ def test_a_drone_is_shown_as_it_was_heard(gateway: Gateway) -> None:
     assert drone["heard_s"] == 0.25
 
 
-def test_a_reserved_drone_is_shown_though_it_was_never_heard(gateway: Gateway) -> None:
+def test_a_reserved_drone_is_shown_even_if_it_was_never_heard(gateway: Gateway) -> None:
     leader = Leader(gateway)
     saga = leader.take_up(accepted(gateway))
     leader.step(saga, ASSIGNED, S.ASSIGNED, drone_id="drone_7", reservation=Reserve("drone_7"))
@@ -90,7 +90,7 @@ def test_a_reserved_drone_is_shown_though_it_was_never_heard(gateway: Gateway) -
     assert alerts(gateway)["drone_silent"]["subject"] == "drone_7"
 
 
-def test_the_course_follows_from_the_last_two_places() -> None:
+def test_the_course_is_computed_from_the_last_two_positions() -> None:
     live = LiveDrones(Clock())
 
     def course(lat: float, lon: float) -> float | None:
@@ -98,7 +98,7 @@ def test_the_course_follows_from_the_last_two_places() -> None:
         return live.drones()[0][0].heading_rad
 
     assert course(0.0, 179.9999) is None
-    assert course(0.0, -179.9999) == pytest.approx(0.0)  # east, over the date line
+    assert course(0.0, -179.9999) == pytest.approx(0.0)  # east, across the antimeridian
     assert course(0.001, -179.9999) == pytest.approx(math.pi / 2)
     assert course(0.001, -179.9999) == pytest.approx(math.pi / 2)  # standing still, it keeps its course
     assert course(0.0, -179.9999) == pytest.approx(-math.pi / 2)
@@ -140,10 +140,10 @@ def test_lanes_and_counts_follow_the_orders(gateway: Gateway) -> None:
     }
 
 
-# --- what is wrong ---------------------------------------------------------------------------------------------------
+# --- alerts ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_is_well_with_a_leader_and_a_drone_that_speaks(gateway: Gateway) -> None:
+def test_with_a_leader_and_a_live_drone_there_is_no_alert(gateway: Gateway) -> None:
     Leader(gateway)
     gateway.wait_shown()
     gateway.live.hear(heard())
@@ -151,7 +151,7 @@ def test_all_is_well_with_a_leader_and_a_drone_that_speaks(gateway: Gateway) -> 
     assert fleet(gateway)["alerts"] == []
 
 
-def test_a_class_without_a_living_drone_is_an_alert_while_its_orders_wait(gateway: Gateway) -> None:
+def test_a_class_without_a_live_drone_is_an_alert_while_its_orders_wait(gateway: Gateway) -> None:
     Leader(gateway)
     gateway.wait_shown()
     gateway.wall.now_s += 10.0
@@ -169,7 +169,7 @@ def test_a_class_without_a_living_drone_is_an_alert_while_its_orders_wait(gatewa
     assert "class_unmanned" not in alerts(gateway)
 
 
-def test_without_a_leader_it_says_so_until_there_is_one(gateway: Gateway) -> None:
+def test_a_missing_leader_is_an_alert_until_there_is_one(gateway: Gateway) -> None:
     gateway.wall.now_s += 10.0
     alert = alerts(gateway)["no_leader"]
     assert (alert["severity"], alert["since"]) == ("critical", 1000.0)
@@ -213,7 +213,7 @@ def test_an_open_breaker_is_an_alert_with_its_drone(gateway: Gateway) -> None:
     assert alerts(gateway)["breaker_open"]["subject"] == "drone_3"
 
 
-def test_a_drone_that_fell_silent_with_a_package_is_critical(gateway: Gateway) -> None:
+def test_a_silent_drone_with_a_package_is_a_critical_alert(gateway: Gateway) -> None:
     gateway.live.hear(heard(package_on_board=True))
     gateway.live.hear(heard("drone_2"))
     gateway.mono.now_s += 6.0
@@ -257,7 +257,7 @@ def test_orders_are_found_by_a_part_of_either_id_and_newest_first(gateway: Gatew
     assert listed(q="burger") == []
 
 
-def test_the_newest_first_come_page_by_page_too(gateway: Gateway) -> None:
+def test_orders_listed_newest_first_are_paginated(gateway: Gateway) -> None:
     names = []
     for _ in range(5):
         gateway.wall.now_s += 1.0
@@ -275,7 +275,7 @@ def test_the_newest_first_come_page_by_page_too(gateway: Gateway) -> None:
     assert [id_ for page in pages for id_ in page] == names[::-1]
 
 
-def test_the_steps_of_an_order_are_told_by_either_id(gateway: Gateway) -> None:
+def test_the_steps_of_an_order_are_found_by_either_id(gateway: Gateway) -> None:
     message_id = accepted(gateway, order_id="lunch")
     assert gateway.http.get("/orders/lunch/events").json() == {"events": []}
     saga = Leader(gateway).take_up(message_id)

@@ -13,7 +13,7 @@ from drone_orchestrator.ports import FateUnknown, StoreError, StoreUnavailable, 
 
 
 class SlowStore:
-    """A store that answers when the test says so, and records its calls."""
+    """A store that answers only when the test tells it to, and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
@@ -46,13 +46,13 @@ class SlowStore:
 
 
 async def settled() -> None:
-    """Return when every task has gone as far as it can."""
+    """Wait until every task is blocked or done."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 def scenario(play: Callable[[SlowStore], Awaitable[None]]) -> Callable[[], None]:
-    """Make a test of what ``play`` does with a slow store, in an event loop of its own."""
+    """Turn ``play`` into a test that runs with a slow store in its own event loop."""
 
     async def whole() -> None:
         await asyncio.wait_for(play(SlowStore()), 60.0)
@@ -64,12 +64,12 @@ def scenario(play: Callable[[SlowStore], Awaitable[None]]) -> Callable[[], None]
 
 
 @scenario
-async def test_the_first_goes_at_once_and_those_after_it_together(store: SlowStore) -> None:
+async def test_the_first_order_is_sent_at_once_and_later_ones_together(store: SlowStore) -> None:
     (first,) = store.submit("a")
     await settled()
     others = store.submit(*"bcd")
     await store.answer()
-    answer = await first  # it does not wait for the others
+    answer = await first  # without waiting for the others
     assert isinstance(answer, Submitted) and answer.message_id == "a"
     await store.answer()
 
@@ -78,7 +78,7 @@ async def test_the_first_goes_at_once_and_those_after_it_together(store: SlowSto
 
 
 @scenario
-async def test_an_idle_one_is_not_held_up_by_one_that_went_before(store: SlowStore) -> None:
+async def test_an_order_is_sent_at_once_if_no_call_is_in_flight(store: SlowStore) -> None:
     for name in "ab":
         (task,) = store.submit(name)
         await store.answer()
@@ -87,7 +87,7 @@ async def test_an_idle_one_is_not_held_up_by_one_that_went_before(store: SlowSto
 
 
 @scenario
-async def test_one_that_comes_the_moment_another_is_answered_is_not_left_behind(store: SlowStore) -> None:
+async def test_an_order_that_arrives_just_as_another_is_answered_is_sent(store: SlowStore) -> None:
     async def twice() -> list[Submitted]:
         orders = [Order(name, name, GeoPoint(0.0, 0.0), 1.0, 0.0) for name in "ab"]
         return [await store.group.submit(each) for each in orders]
@@ -98,7 +98,7 @@ async def test_one_that_comes_the_moment_another_is_answered_is_not_left_behind(
 
 
 @scenario
-async def test_each_gets_its_own_answer(store: SlowStore) -> None:
+async def test_each_order_gets_its_own_answer(store: SlowStore) -> None:
     first, good, taken, unknown = store.submit("first", "good", "taken", "unknown")
     await store.answer(2)
 
@@ -108,7 +108,7 @@ async def test_each_gets_its_own_answer(store: SlowStore) -> None:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a mistake")])
-def test_a_call_that_fails_fails_all_its_orders_and_not_the_next(error: Exception) -> None:
+def test_a_failed_call_fails_all_its_orders_but_not_the_next(error: Exception) -> None:
     async def play(store: SlowStore) -> None:
         store.broken = error
         (first,) = store.submit("a")
@@ -124,7 +124,7 @@ def test_a_call_that_fails_fails_all_its_orders_and_not_the_next(error: Exceptio
 
 
 @scenario
-async def test_groups_and_calls_at_a_time_are_bounded(store: SlowStore) -> None:
+async def test_groups_and_concurrent_calls_are_bounded(store: SlowStore) -> None:
     (first,) = store.submit("first")
     await settled()
     more = store.submit(*(f"n{number}" for number in range(MAX_CALLS * MAX_GROUP + 5)))

@@ -60,7 +60,7 @@ def asked(limit: RateLimit, address: str = "192.0.2.1", path: str = "/fleet", **
     return TestClient(limit, client=(address, 1)).get(path, headers=headers).status_code
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
+def test_a_client_that_sends_too_many_requests_is_told_when_to_retry() -> None:
     gateway = Gateway(GatewaySettings(rate_limit_per_s=0.5, rate_limit_burst=2))
     assert [gateway.http.get("/fleet").status_code for _ in range(2)] == [200, 200]
 
@@ -74,7 +74,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back() -> None:
     gateway.close()
 
 
-def test_a_bucket_fills_again_and_one_client_never_pays_for_another() -> None:
+def test_a_bucket_refills_and_each_client_has_its_own() -> None:
     clock = Clock()
     limit = limited(clock)
     assert [asked(limit) for _ in range(4)] == [204, 204, 204, 429]
@@ -94,7 +94,7 @@ def test_a_client_that_ignores_rejections_stays_rejected_until_it_slows_down() -
     assert asked(limit) == 204
 
 
-def test_who_goes_on_for_long_is_shut_out_before_anything_is_made_for_it() -> None:
+def test_a_client_that_keeps_ignoring_rejections_is_shut_out() -> None:
     clock = Clock()
     limit = limited(clock, rate_per_s=10.0, burst=40)
     clients = limit._clients
@@ -107,10 +107,10 @@ def test_who_goes_on_for_long_is_shut_out_before_anything_is_made_for_it() -> No
     assert not clients.shut_out("192.0.2.1")
     shared = limited(clock, burst=1, key_header="X-API-Key")
     assert [asked(shared) for _ in range(9)] == [204] + [429] * 8
-    assert not shared._clients.shut_out("192.0.2.1")  # it may be a proxy's address
+    assert not shared._clients.shut_out("192.0.2.1")  # that may be the address of a proxy
 
 
-def test_requests_that_are_the_clients_fault_take_twenty_times_as_much() -> None:
+def test_a_faulty_request_costs_as_much_as_twenty() -> None:
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 422, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -134,7 +134,7 @@ def test_rejections_are_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(held) == 2
 
 
-def test_a_header_tells_clients_apart_only_where_it_is_trusted() -> None:
+def test_a_header_identifies_clients_only_if_it_is_trusted() -> None:
     limit = limited(Clock(), burst=1)
     assert [asked(limit, **{"X-Api-Key": key}) for key in "ab"] == [204, 429]
     limit = limited(Clock(), burst=1, key_header="X-API-Key")
@@ -150,7 +150,7 @@ def test_the_table_of_clients_is_bounded() -> None:
     assert asked(limit, "192.0.2.29") == 429
 
 
-def test_no_limit_where_the_rate_is_zero() -> None:
+def test_a_rate_of_zero_means_no_limit() -> None:
     limit = limited(Clock(), rate_per_s=0.0, burst=1)
     assert [asked(limit) for _ in range(5)] == [204] * 5
     assert len(limit._clients) == 0
@@ -166,7 +166,7 @@ def wait_for(what: Any) -> None:
         threading.Event().wait(0.005)
 
 
-def test_the_leader_steps_down_and_stands_by_again_once_there_is_another(gateway: Gateway) -> None:
+def test_a_leader_that_handed_over_stands_by_again_once_there_is_another(gateway: Gateway) -> None:
     leader = Leader(gateway)
     gateway.wait_shown()
 
@@ -181,7 +181,9 @@ def test_the_leader_steps_down_and_stands_by_again_once_there_is_another(gateway
     assert gateway.control.asked[1] == ("activate", "orchestrator_a")
 
 
-def test_the_only_replica_leads_again_when_the_gateway_ends(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_only_replica_leads_again_when_the_gateway_stops(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     Leader(gateway)
     gateway.wait_shown()
@@ -194,7 +196,7 @@ def test_the_only_replica_leads_again_when_the_gateway_ends(gateway: Gateway, ca
     assert said and all(record.levelno == logging.INFO for record in said)
 
 
-def test_without_a_leader_or_a_way_to_it_nothing_is_done(gateway: Gateway) -> None:
+def test_a_handover_without_a_reachable_leader_is_refused(gateway: Gateway) -> None:
     http = client(gateway)
     assert http.post("/leader/handover").json()["code"] == "no_leader"
     Leader(gateway)
@@ -222,7 +224,7 @@ def test_without_a_leader_or_a_way_to_it_nothing_is_done(gateway: Gateway) -> No
         (HERE, "http://localhost", {}, ""),
     ],
 )
-def test_without_a_token_only_the_own_machine_may(
+def test_without_a_token_only_this_machine_may_hand_over(
     gateway: Gateway, address: tuple[str, int], url: str, headers: dict[str, str], code: str
 ) -> None:
     Leader(gateway)
@@ -240,7 +242,7 @@ def test_without_a_token_only_the_own_machine_may(
     ("given", "status"),
     [("Bearer s3cret", 202), ("Bearer wrong", 403), ("s3cret", 403), ("", 403), ("Bearer ü", 403)],
 )
-def test_with_a_token_the_operator_is_the_client_that_sends_it(given: str, status: int) -> None:
+def test_with_a_token_only_a_client_that_sends_it_may_hand_over(given: str, status: int) -> None:
     gateway = Gateway(GatewaySettings(operator_token="s3cret"))
     Leader(gateway)
     gateway.wait_shown()
@@ -257,7 +259,7 @@ def test_with_a_token_the_operator_is_the_client_that_sends_it(given: str, statu
 
 
 @pytest.mark.parametrize("path", ["/fleet", "/nothing", "/docs", "/metrics", "/orders?limit=x"])
-def test_every_answer_carries_the_headers(gateway: Gateway, path: str) -> None:
+def test_every_response_has_the_security_headers(gateway: Gateway, path: str) -> None:
     headers = gateway.http.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
@@ -266,7 +268,7 @@ def test_every_answer_carries_the_headers(gateway: Gateway, path: str) -> None:
     assert len(headers.get_list("content-security-policy")) == 1
 
 
-def test_the_page_of_the_interface_may_use_its_own_style_only(gateway: Gateway) -> None:
+def test_the_documentation_page_may_use_only_its_own_style(gateway: Gateway) -> None:
     response = gateway.http.get("/docs")
     style = re.search(r"<style>(.*?)</style>", response.text, re.DOTALL)
     assert style is not None
@@ -274,7 +276,7 @@ def test_the_page_of_the_interface_may_use_its_own_style_only(gateway: Gateway) 
     assert f"'sha256-{digest}'" in response.headers["content-security-policy"]
 
 
-def test_the_dashboard_is_served_as_it_was_built(tmp_path: Path) -> None:
+def test_the_dashboard_is_served_as_built(tmp_path: Path) -> None:
     app = FastAPI()
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><title>fleet</title>", encoding="utf-8")
@@ -290,7 +292,7 @@ def test_the_dashboard_is_served_as_it_was_built(tmp_path: Path) -> None:
     assert http.get("/static/nothing.js").status_code == 404
 
 
-def test_without_a_dashboard_one_line_says_where_to_look(tmp_path: Path) -> None:
+def test_without_a_dashboard_the_answer_points_to_the_documentation(tmp_path: Path) -> None:
     gateway = Gateway(dashboard=tmp_path / "nowhere")
     for path in ("/", "/static/app.js"):
         response = gateway.http.get(path)
@@ -317,7 +319,7 @@ def test_every_operation_has_a_summary_and_every_answer_an_example(gateway: Gate
     assert seen > 40
 
 
-def test_without_httptools_http_is_parsed_by_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_httptools_h11_parses_http(monkeypatch: pytest.MonkeyPatch) -> None:
     clients = Clients(0.0, 1)
     assert not issubclass(guarded(clients), H11Protocol)
     monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)

@@ -21,7 +21,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.mark.parametrize("path", [*STATIC, *PROBES, "/fleet", "/orders", "/orders/{id}", "/orders/{id}/events"])
-def test_head_answers_as_get_without_a_body(gateway: Gateway, path: str) -> None:
+def test_head_answers_like_get_without_a_body(gateway: Gateway, path: str) -> None:
     accepted = gateway.http.post("/orders", json=order_document()).json()
     gateway.wait_shown()
     url = path.format(id=accepted["message_id"])
@@ -32,7 +32,7 @@ def test_head_answers_as_get_without_a_body(gateway: Gateway, path: str) -> None
     assert (head.content, get.content != b"") == (b"", True)
 
 
-def test_every_path_with_get_is_tried_here(gateway: Gateway) -> None:
+def test_every_path_with_get_is_tested_here(gateway: Gateway) -> None:
     paths = {path for path, methods in gateway.app.openapi()["paths"].items() if "get" in methods}
     renamed = {path.replace("{message_id}", "{id}") for path in paths}
     assert renamed == {*PROBES, "/fleet", "/orders", "/orders/{id}", "/orders/{id}/events", "/events"}
@@ -49,7 +49,7 @@ def test_head_of_the_event_stream_ends_and_leaves_no_stream_open() -> None:
         gateway.close()
 
 
-def test_head_tells_that_a_gateway_is_not_ready() -> None:
+def test_head_reports_that_a_gateway_is_not_ready() -> None:
     waiting = Gateway(loaded=False)
     try:
         response = waiting.http.head("/readyz")
@@ -59,11 +59,11 @@ def test_head_tells_that_a_gateway_is_not_ready() -> None:
         waiting.close()
 
 
-def test_head_of_an_unknown_path_or_of_one_without_get_is_refused(gateway: Gateway) -> None:
+def test_head_on_an_unknown_path_or_one_without_get_is_refused(gateway: Gateway) -> None:
     assert gateway.http.head("/nowhere").status_code == 404
     response = gateway.http.head("/leader/handover")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
-def test_a_refused_method_is_told_that_head_is_allowed(gateway: Gateway) -> None:
+def test_a_refused_method_is_told_the_allowed_ones_including_head(gateway: Gateway) -> None:
     assert gateway.http.put("/readyz").headers["allow"] == "GET, HEAD"

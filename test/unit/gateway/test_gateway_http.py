@@ -62,7 +62,7 @@ def finish(gateway: Gateway, message_id: str, how: str) -> None:
 # --- accepted orders -------------------------------------------------------------------------------------------------
 
 
-def test_an_accepted_order_is_in_the_store_before_the_answer(gateway: Gateway) -> None:
+def test_an_order_is_in_the_store_before_it_is_accepted(gateway: Gateway) -> None:
     document = order_document()
 
     response = gateway.http.post("/orders", json=document)
@@ -143,7 +143,7 @@ def test_a_wrong_field_is_named_and_nothing_is_stored(gateway: Gateway, changes:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_numbers_that_are_none_are_named(gateway: Gateway, number: str) -> None:
+def test_a_number_that_is_not_finite_is_named(gateway: Gateway, number: str) -> None:
     raw = json.dumps(order_document()).replace("1.2", number)
 
     response = gateway.http.post("/orders", content=raw, headers={"Content-Type": "application/json"})
@@ -170,7 +170,7 @@ def test_numbers_that_are_none_are_named(gateway: Gateway, number: str) -> None:
         (b'{"package_weight_kg": ' + b"9" * 60_000 + b"}", "not_json"),
     ],
 )
-def test_a_body_that_is_no_object_is_refused(gateway: Gateway, raw: bytes, code: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(gateway: Gateway, raw: bytes, code: str) -> None:
     response = gateway.http.post("/orders", content=raw, headers={"Content-Type": "application/json"})
 
     assert_problem(response, 422, code=code)
@@ -191,7 +191,7 @@ def test_another_content_type_is_refused(gateway: Gateway, headers: dict[str, st
     assert_problem(response, 415)
 
 
-def test_a_content_type_with_a_charset_is_taken(gateway: Gateway) -> None:
+def test_a_content_type_with_a_charset_is_accepted(gateway: Gateway) -> None:
     headers = {"Content-Type": "Application/JSON; charset=utf-8"}
 
     response = gateway.http.post("/orders", content=json.dumps(order_document()), headers=headers)
@@ -209,7 +209,7 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(gateway: G
     assert_problem(response, 413)
 
 
-def test_a_body_that_never_arrives_does_not_hold_the_server() -> None:
+def test_a_body_that_never_arrives_times_out() -> None:
     gateway = Gateway(GatewaySettings(body_timeout_s=0.05))
     scope = {
         "type": "http",
@@ -238,7 +238,7 @@ def test_a_body_that_never_arrives_does_not_hold_the_server() -> None:
 
 
 @pytest.mark.parametrize("identified_by", ["message_id", "uuid key", "text key", "quoted key", "order_id only"])
-def test_the_same_again_is_the_same_order(gateway: Gateway, identified_by: str) -> None:
+def test_a_repeated_request_gives_the_same_order(gateway: Gateway, identified_by: str) -> None:
     document, headers = order_document(), {}
     if identified_by == "message_id":
         document["message_id"] = str(uuid.uuid4())
@@ -280,7 +280,7 @@ def test_an_order_id_belongs_to_one_message_id(gateway: Gateway) -> None:
     assert_problem(response, 409, "order_id", "order_id_taken")
 
 
-def test_equal_content_in_another_form_is_the_same_payload(gateway: Gateway) -> None:
+def test_equal_content_in_another_notation_is_the_same_payload(gateway: Gateway) -> None:
     document = order_document()
     gateway.http.post("/orders", json=document)
 
@@ -301,13 +301,13 @@ def test_key_and_message_id_must_agree(gateway: Gateway) -> None:
     assert_problem(differing, 422, "message_id")
 
 
-def test_a_key_that_cannot_be_one_is_refused(gateway: Gateway) -> None:
+def test_an_invalid_idempotency_key_is_refused(gateway: Gateway) -> None:
     response = gateway.http.post("/orders", json=order_document(), headers={"Idempotency-Key": "k" * 129})
 
     assert_problem(response, 422, "idempotency_key")
 
 
-def test_repeats_hear_the_same_after_the_order_is_done(gateway: Gateway) -> None:
+def test_a_repeat_gets_the_same_answer_after_the_order_has_ended(gateway: Gateway) -> None:
     document = order_document()
     first = gateway.http.post("/orders", json=document)
     finish(gateway, first.json()["message_id"], FAILED)
@@ -327,7 +327,7 @@ def test_an_order_across_a_no_fly_zone_is_refused_with_its_name(gateway: Gateway
     assert f"crosses the no-fly zone {zoo.name}" in answer.text
 
 
-def test_what_was_accepted_stays_accepted_though_the_fleet_shrank(gateway: Gateway) -> None:
+def test_an_accepted_order_stays_accepted_if_the_fleet_shrinks(gateway: Gateway) -> None:
     document = order_document()
     first = gateway.http.post("/orders", json=document)
     gateway.intake._capable = lambda fleet, order: False
@@ -340,7 +340,7 @@ def test_what_was_accepted_stays_accepted_though_the_fleet_shrank(gateway: Gatew
     assert_problem(new, 422, "destination", "beyond_energy")
 
 
-def test_many_at_once_make_one_order(gateway: Gateway) -> None:
+def test_many_identical_requests_at_once_make_one_order(gateway: Gateway) -> None:
     document = order_document()
     together = threading.Barrier(32)
 
@@ -360,7 +360,7 @@ def test_many_at_once_make_one_order(gateway: Gateway) -> None:
 # --- one order, cancelling -------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_found_by_both_ids(gateway: Gateway) -> None:
+def test_an_order_is_found_by_either_id(gateway: Gateway) -> None:
     document = order_document()
     message_id = gateway.http.post("/orders", json=document).json()["message_id"]
 
@@ -376,7 +376,7 @@ def test_an_order_is_found_by_both_ids(gateway: Gateway) -> None:
     assert body["parked"] is False
 
 
-def test_an_order_that_waits_for_a_person_says_so(gateway: Gateway) -> None:
+def test_an_order_that_waits_for_an_operator_says_so(gateway: Gateway) -> None:
     message_id = gateway.http.post("/orders", json=order_document()).json()["message_id"]
     view = gateway.store.find(message_id)
     assert view is not None
@@ -399,7 +399,7 @@ def test_an_order_that_waits_for_a_person_says_so(gateway: Gateway) -> None:
     "id_", ["nobody", "47abd1ed-c807-4d86-9072-2066887490af", "%00", "%E2%98%83", "a%20b", "x" * 200]
 )
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_an_unknown_order_is_not_found_and_says_nothing_against_the_store(
+def test_an_unknown_order_is_not_found_and_does_not_count_against_the_store(
     gateway: Gateway, method: str, id_: str
 ) -> None:
     for _ in range(5):
@@ -408,7 +408,7 @@ def test_an_unknown_order_is_not_found_and_says_nothing_against_the_store(
     assert gateway.breaker.state == "closed"
 
 
-def test_a_cancellation_is_on_record_and_may_be_repeated(gateway: Gateway) -> None:
+def test_a_cancellation_is_recorded_and_may_be_repeated(gateway: Gateway) -> None:
     document = order_document()
     message_id = gateway.http.post("/orders", json=document).json()["message_id"]
 
@@ -424,7 +424,7 @@ def test_a_cancellation_is_on_record_and_may_be_repeated(gateway: Gateway) -> No
     assert gateway.http.get(f"/orders/{message_id}").json()["cancel_requested"] is True
 
 
-def test_cancelling_a_cancelled_order_again_is_fine(gateway: Gateway) -> None:
+def test_a_cancelled_order_may_be_cancelled_again(gateway: Gateway) -> None:
     message_id = gateway.http.post("/orders", json=order_document()).json()["message_id"]
     finish(gateway, message_id, CANCELLED)
 
@@ -433,7 +433,7 @@ def test_cancelling_a_cancelled_order_again_is_fine(gateway: Gateway) -> None:
     assert (response.status_code, response.json()["status"]) == (200, "CANCELLED")
 
 
-def test_cancelling_what_has_ended_otherwise_is_too_late(gateway: Gateway) -> None:
+def test_cancelling_an_order_that_ended_otherwise_is_too_late(gateway: Gateway) -> None:
     message_id = gateway.http.post("/orders", json=order_document()).json()["message_id"]
     finish(gateway, message_id, FAILED)
 
@@ -482,7 +482,7 @@ def test_pages_show_every_order_once_oldest_first(gateway: Gateway) -> None:
     assert [message_id for page in pages for message_id in page] == made
 
 
-def test_a_page_does_not_move_when_a_leader_takes_orders_in(gateway: Gateway) -> None:
+def test_a_page_does_not_move_when_the_leader_accepts_orders(gateway: Gateway) -> None:
     made = accepted_and_seen(gateway, 4)
     first = listed(gateway, limit=2)
     finish(gateway, made[1], FAILED)
@@ -493,7 +493,7 @@ def test_a_page_does_not_move_when_a_leader_takes_orders_in(gateway: Gateway) ->
     assert [order["message_id"] for order in first["orders"] + second["orders"]] == made
 
 
-def test_a_listing_can_be_narrowed_to_statuses(gateway: Gateway) -> None:
+def test_a_listing_can_be_filtered_by_status(gateway: Gateway) -> None:
     made = accepted_and_seen(gateway, 3)
     finish(gateway, made[0], FAILED)
     accepted_and_seen(gateway, 0)
@@ -545,7 +545,7 @@ def test_the_fleet_shows_leader_reservations_and_counts(gateway: Gateway) -> Non
 # --- the store is unavailable ----------------------------------------------------------------------------------------
 
 
-def test_without_the_store_orders_are_rejected_with_a_time_to_come_back(gateway: Gateway) -> None:
+def test_without_the_store_orders_are_rejected_with_a_retry_interval(gateway: Gateway) -> None:
     document = order_document()
     gateway.backend.set_available(False)
 
@@ -564,7 +564,7 @@ def test_without_the_store_orders_are_rejected_with_a_time_to_come_back(gateway:
     assert gateway.http.post("/orders", json=document).status_code == 202
 
 
-def test_an_open_breaker_is_closed_by_the_readiness_probe_alone(gateway: Gateway) -> None:
+def test_the_readiness_probe_alone_closes_an_open_breaker(gateway: Gateway) -> None:
     """A gateway that is not ready gets no traffic, so its readiness must not depend on traffic."""
     gateway.backend.set_available(False)
     for _ in range(3):
@@ -579,7 +579,7 @@ def test_an_open_breaker_is_closed_by_the_readiness_probe_alone(gateway: Gateway
     assert gateway.breaker.state == "closed"
 
 
-def test_bad_orders_do_not_ask_the_store_and_do_not_open_the_breaker(gateway: Gateway) -> None:
+def test_invalid_orders_do_not_reach_the_store_or_open_the_breaker(gateway: Gateway) -> None:
     gateway.backend.set_available(False)
 
     for _ in range(10):
@@ -589,7 +589,7 @@ def test_bad_orders_do_not_ask_the_store_and_do_not_open_the_breaker(gateway: Ga
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_an_unanswered_write_is_resolved_to_one_order(gateway: Gateway, applied: bool) -> None:
+def test_an_unanswered_write_ends_as_one_order(gateway: Gateway, applied: bool) -> None:
     document = order_document()
     gateway.backend.lose_answers(3, applied=applied)
 
@@ -601,7 +601,7 @@ def test_an_unanswered_write_is_resolved_to_one_order(gateway: Gateway, applied:
     assert (again.status_code, again.content) == (200, response.content)
 
 
-def test_listings_outlive_the_store_and_say_how_stale_they_are(gateway: Gateway) -> None:
+def test_listings_survive_an_outage_and_say_how_stale_they_are(gateway: Gateway) -> None:
     made = accepted_and_seen(gateway, 2)
     gateway.backend.set_available(False)
     gateway.projection._on_health(False)
@@ -649,7 +649,7 @@ def test_before_the_first_snapshot_listings_are_unavailable_not_empty() -> None:
     gateway.close()
 
 
-def test_requests_beyond_the_line_are_rejected_at_once() -> None:
+def test_requests_beyond_the_queue_are_rejected_at_once() -> None:
     gateway = Gateway(GatewaySettings(store_threads=1, max_waiting=1))
     entered, leave = threading.Event(), threading.Event()
 
@@ -677,7 +677,7 @@ def test_requests_beyond_the_line_are_rejected_at_once() -> None:
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 
-def test_paths_and_methods_that_do_not_exist_are_problems_too(gateway: Gateway) -> None:
+def test_an_unknown_path_or_method_is_a_problem_document(gateway: Gateway) -> None:
     assert_problem(gateway.http.get("/nothing"), 404)
     assert_problem(gateway.http.get("/orders/a/b"), 404)
     response = gateway.http.put("/orders", json={})
@@ -685,7 +685,7 @@ def test_paths_and_methods_that_do_not_exist_are_problems_too(gateway: Gateway) 
     assert "POST" in response.headers["allow"] or "GET" in response.headers["allow"]
 
 
-def test_an_unexpected_error_is_a_problem_without_its_details(
+def test_an_unexpected_error_is_a_problem_document_without_details(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*args: object) -> None:
@@ -715,7 +715,7 @@ def test_metrics_count_requests_by_source_and_result(gateway: Gateway) -> None:
     assert 'circuit_breaker_state{agent_type="order_gateway",region="test",service="etcd"} 0.0' in response.text
 
 
-def test_the_documentation_loads_nothing_from_elsewhere_and_shows_every_path(gateway: Gateway) -> None:
+def test_the_documentation_loads_nothing_from_other_servers_and_shows_every_path(gateway: Gateway) -> None:
     page = gateway.http.get("/docs").text
     document = gateway.http.get("/openapi.json").json()
 

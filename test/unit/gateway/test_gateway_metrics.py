@@ -25,7 +25,7 @@ def touch_all(metrics: Metrics) -> None:
     metrics.lane_rejections(drone_class="light").inc()
 
 
-def test_every_name_of_the_contract_is_there_with_its_labels() -> None:
+def test_every_metric_of_the_contract_exists_with_its_labels() -> None:
     metrics = Metrics("orchestrator", "test")
     touch_all(metrics)
 
@@ -49,7 +49,7 @@ def test_every_name_of_the_contract_is_there_with_its_labels() -> None:
     assert common == {("orchestrator", "test")}
 
 
-def test_saga_status_has_every_status_and_zero_for_those_that_are_gone() -> None:
+def test_saga_status_has_every_status_with_zero_for_those_without_orders() -> None:
     metrics = Metrics("orchestrator", "test")
     metrics.set_saga_status({SagaStatus.PENDING: 3})
     metrics.set_saga_status({SagaStatus.DELIVERED: 3})
@@ -63,7 +63,7 @@ def test_saga_status_has_every_status_and_zero_for_those_that_are_gone() -> None
     }
 
 
-def test_a_label_too_many_or_too_few_is_an_error() -> None:
+def test_an_extra_or_missing_label_is_an_error() -> None:
     metrics = Metrics("orchestrator", "test")
 
     with pytest.raises(ValueError):

@@ -63,7 +63,7 @@ def test_it_does_not_load_grpc():
     assert answer.stdout.split() == ["False", "False"]
 
 
-def test_a_binary_that_cannot_run_is_one_clear_error(monkeypatch, tmp_path):
+def test_a_binary_that_cannot_run_gives_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setenv("ETCD_BIN", str(tmp_path / "none"))
     with pytest.raises(EtcdNotStarted, match="ETCD_BIN"):
         EtcdProcess()
@@ -80,7 +80,7 @@ class Popen(subprocess.Popen):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         started.append(self)
-        os.kill(os.getpid(), signal.SIGINT)  # the child is there, and nobody knows it yet
+        os.kill(os.getpid(), signal.SIGINT)  # the child runs, but its caller does not know it yet
 process.subprocess.Popen = Popen
 try:
     process.EtcdProcess()

@@ -96,7 +96,7 @@ def test_a_key_parses_to_its_kind_and_id(kind, id_):
 
 
 @given(ids, st.integers(1, 999_999), st.integers(1, 999_999))
-def test_event_keys_sort_as_their_numbers(message_id, n, m):
+def test_event_keys_sort_by_event_number(message_id, n, m):
     keys = Keys("r")
     assert (keys.event(message_id, n) < keys.event(message_id, m)) == (n < m)
     assert keys.parse(keys.event(message_id, n)) == (Kind.EVENT, event_id(message_id, n))
@@ -121,7 +121,7 @@ def test_an_event_number_that_does_not_fit_is_refused(n):
 @pytest.mark.parametrize(
     "rest", ["leader/x", "sagas/", "sagas/a/b", "events/m", "events/m/1", "events/m/0000001", "new/x"]
 )
-def test_a_key_that_the_contract_does_not_know_is_other(rest):
+def test_an_unknown_key_is_of_kind_other(rest):
     keys = Keys("r")
     assert keys.parse(keys.prefix + rest) == (Kind.OTHER, rest)
 
@@ -187,7 +187,7 @@ def test_the_fields_are_those_of_the_contract():
     assert fields["priority"] == "urgent"
 
 
-def test_unknown_fields_are_ignored_and_optional_ones_defaulted():
+def test_unknown_fields_are_ignored_and_missing_optional_ones_get_defaults():
     raw = json.dumps(
         {
             "message_id": "m", "order_id": "o", "destination": {"lat": 1, "lon": 2, "alt": 3}, "package_weight_kg": 1,

@@ -119,7 +119,7 @@ def test_an_abandoned_campaign_cannot_be_won_later(backend, store, make):
     assert make.entry_of(store.snapshot(), Kind.LEADER, "") is None
 
 
-def test_a_drone_s_lease_serves_its_next_reservation_whether_a_commit_succeeds_or_not(backend, store, make, epoch):
+def test_a_drones_lease_serves_its_next_reservation_even_after_a_failed_commit(backend, store, make, epoch):
     store.commit(epoch, [make.accepting(make.order(), epoch, drone="d1")])
     leases = len(backend._leases)
     results = store.commit(epoch, [make.accepting(make.order(), epoch, drone="d1") for _ in range(5)])
@@ -141,7 +141,7 @@ def test_orders_submitted_together_exist_once_if_the_answer_is_lost(backend, sto
     assert [answer.created for answer in store.submit_all(orders)] == [True] * 3
 
 
-def test_a_store_that_does_not_answer_is_not_asked_for_every_order(backend, store, make):
+def test_a_store_that_does_not_answer_is_not_asked_about_every_order(backend, store, make):
     backend.lose_answers(1 + 2, applied=False)  # the group, and the first order twice
     asked = store.submit_all([make.order() for _ in range(50)])
     assert {type(answer) for answer in asked[:SUBMITTED_TOGETHER]} == {FateUnknown}, (

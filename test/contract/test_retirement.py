@@ -1,4 +1,4 @@
-"""An order leaves the store whole, fenced, and only as it was archived. On memory and on a real etcd."""
+"""Retirement removes a whole order, fenced, and only in its archived state; in memory and on a real etcd."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_its_remaining_inbox_entries_leave_with_it(store, make, epoch, ended):
     assert keys(store) == []
 
 
-def test_a_saga_that_is_not_as_archived_stays(store, make, epoch, ended):
+def test_a_saga_that_differs_from_the_archived_one_stays(store, make, epoch, ended):
     order, retirement = ended
     for wrong in (
         replace(retirement, saga_revision=retirement.saga_revision - 1),
@@ -110,7 +110,7 @@ def test_a_saga_that_is_not_as_archived_stays(store, make, epoch, ended):
     assert store.find(order.order_id).saga.status is S.CANCELLED
 
 
-def test_the_second_of_two_retirements_conflicts_and_fails_none_of_its_neighbours(store, make, epoch, ended):
+def test_the_second_of_two_retirements_conflicts_and_affects_no_other(store, make, epoch, ended):
     _, retirement = ended
     other, second = end(store, make, epoch)
     assert fates(store, epoch, retirement, retirement, second) == [Fate.SUCCEEDED, Fate.CONFLICT, Fate.SUCCEEDED]
@@ -125,7 +125,7 @@ def test_a_deposed_leader_retires_nothing(twin, store, make, epoch, ended):
     assert len(store.events(order.message_id)) == 2
 
 
-def test_an_order_with_more_events_than_a_transaction_holds_leaves_in_one(store, make, epoch):
+def test_an_order_with_more_events_than_a_transaction_holds_is_retired_at_once(store, make, epoch):
     order = make.order()
     store.submit(order)
     inbox = make.entry_of(store.snapshot(), Kind.INBOX_ORDER, order.message_id)
@@ -162,7 +162,7 @@ def test_the_histories_of_many_orders_come_in_the_given_order(store, make, epoch
     assert store.histories(names) == [store.events(name) for name in names]
 
 
-# --- an answer that does not come -------------------------------------------------------------------------------------
+# --- unanswered transactions ------------------------------------------------------------------------------------------
 
 
 def unanswered(store: RegionStore, monkeypatch: pytest.MonkeyPatch, then: Callable[[], object], *, sent: bool) -> None:

@@ -1,4 +1,4 @@
-"""The contract of every store, sentence by sentence. Each test runs against memory and a real etcd."""
+"""The contract of every store, sentence by sentence. Each test runs in memory and against a real etcd."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_repeated_order_is_recognised_after_it_became_a_saga(store, make, epoc
     assert store.submit(replace(order, package_weight_kg=9.0)).conflict == "message_id"
 
 
-def test_a_message_id_used_for_something_else_is_a_conflict(store, make):
+def test_a_message_id_reused_for_another_order_is_a_conflict(store, make):
     order = make.order()
     store.submit(order)
     answer = store.submit(replace(order, package_weight_kg=9.0))
@@ -74,7 +74,7 @@ def test_an_order_id_taken_by_another_message_is_a_conflict(store, make):
     assert store.find("another") is None
 
 
-def test_of_many_simultaneous_submissions_one_creates(twin, make):
+def test_one_of_many_simultaneous_submissions_creates_the_order(twin, make):
     order = make.order()
     stores = [twin.store(f"client{i}") for i in range(4)]
     with ThreadPoolExecutor(8) as pool:
@@ -83,7 +83,7 @@ def test_of_many_simultaneous_submissions_one_creates(twin, make):
     assert {answer.conflict for answer in answers} == {""}
 
 
-def test_many_orders_at_once_get_the_answers_that_each_would_have_got(store, make, epoch):
+def test_orders_submitted_together_get_the_same_answers_as_alone(store, make, epoch):
     known, begun = make.order(), make.order()
     store.submit(known)
     store.commit(epoch, [make.accepting(begun, epoch)])
@@ -105,7 +105,7 @@ def test_many_orders_at_once_get_the_answers_that_each_would_have_got(store, mak
     assert store.submit_all([]) == []
 
 
-def test_a_cancellation_is_put_once(store, make):
+def test_a_cancel_request_is_stored_once(store, make):
     order = make.order()
     store.submit(order)
     assert store.request_cancel(CancelRequest(order.message_id, 5.0))
@@ -143,7 +143,7 @@ def test_an_order_is_found_by_either_id(store, make, epoch):
     assert view.revision == make.entry_of(store.snapshot(), Kind.SAGA, running.message_id).mod_revision
 
 
-def test_an_order_is_found_by_its_message_id_in_capitals(store, make, epoch):
+def test_an_order_is_found_by_its_message_id_in_upper_case(store, make, epoch):
     waiting, running = (make.order(message_id=str(uuid.uuid4())) for _ in range(2))
     store.submit(waiting)
     store.commit(epoch, [make.accepting(running, epoch)])
@@ -151,7 +151,7 @@ def test_an_order_is_found_by_its_message_id_in_capitals(store, make, epoch):
         assert store.find(order.message_id.upper()).order == order
 
 
-def test_an_order_id_that_is_a_uuid_keeps_its_capitals(store, make):
+def test_an_order_id_that_is_a_uuid_keeps_its_upper_case(store, make):
     small, capital = (make.order(order_id=text) for text in (f"{uuid.uuid4()}", f"{uuid.uuid4()}".upper()))
     store.submit(small)
     store.submit(capital)
@@ -355,7 +355,7 @@ def test_one_conflict_among_fifty_stops_no_other_transition(store, make, epoch):
     assert changes[23].saga.message_id not in sagas_there and len(sagas_there) == 50
 
 
-def test_transitions_on_the_same_drone_happen_in_their_order(store, make, epoch):
+def test_transitions_on_the_same_drone_keep_their_order(store, make, epoch):
     first = make.accepting(make.order(), epoch, drone="d1")
     [assigned] = store.commit(epoch, [first])
     give_back = make.releasing(first.saga, assigned.revision, assigned.revision)
@@ -388,7 +388,7 @@ def test_a_breaker_is_written_with_its_step_or_not_at_all(store, make, epoch):
         seen = result.revision
 
 
-def test_a_deposed_leader_moves_no_breaker_and_empties_no_inbox(twin, make):
+def test_a_deposed_leader_changes_neither_breakers_nor_inbox(twin, make):
     a, b = twin.store("a"), twin.store("b")
     old = a.campaign(make.leader("a"), 30.0)
     order = make.order()
@@ -403,7 +403,7 @@ def test_a_deposed_leader_moves_no_breaker_and_empties_no_inbox(twin, make):
     assert b.snapshot() == before
 
 
-def test_two_steps_about_one_breaker_do_not_share_a_transaction(store, make, epoch):
+def test_two_steps_with_the_same_breaker_do_not_share_a_transaction(store, make, epoch):
     steps = [
         replace(make.accepting(make.order(), epoch), breaker=BreakerChange(Breaker("d1", state, epoch), 0))
         for state in (BreakerState.OPEN, BreakerState.HALF_OPEN)
@@ -448,7 +448,7 @@ def test_a_conflicting_discard_affects_no_other_step(store, make, epoch):
     assert fates == [Fate.SUCCEEDED, Fate.CONFLICT, Fate.SUCCEEDED, Fate.SUCCEEDED]
 
 
-def test_a_discard_of_nothing_is_a_defect(store, epoch):
+def test_a_discard_that_names_no_key_is_rejected(store, epoch):
     with pytest.raises(ValueError, match="names no key"):
         store.commit(epoch, [Discard("m", ())])
 
@@ -499,7 +499,7 @@ def test_an_expired_reservation_cannot_be_cleared(twin, make):
     assert store.commit(epoch, [cleared])[0].fate is Fate.CONFLICT
 
 
-def test_a_successor_keeps_the_reservations_of_its_predecessor(twin, make):
+def test_a_new_leader_renews_the_reservations_of_its_predecessor(twin, make):
     a, b, c = twin.store("a"), twin.store("b"), twin.store("c")
     epoch = a.campaign(make.leader("a"), 30.0)
     a.commit(epoch, [make.accepting(make.order(), epoch, drone="d1")])
@@ -534,7 +534,7 @@ def test_a_watch_delivers_every_revision_once_and_in_order(twin, store, make):
     assert all({e.kind for e in change.entries} == {Kind.INBOX_ORDER, Kind.ORDER_INDEX} for change in watching.changes)
 
 
-def test_a_watch_without_events_brings_everything_else(store, make, epoch):
+def test_a_watch_without_events_delivers_everything_else(store, make, epoch):
     heard = []
     handle = store.watch(store.snapshot().revision, heard.append, lambda snapshot: None, with_events=False)
     order = make.order()
@@ -708,7 +708,7 @@ def test_history_that_is_compacted_again_while_it_is_opened_has_the_state_once(t
     assert [e.id for e in state.entries if e.kind is Kind.INBOX_CANCEL] == [orders[2].message_id]
 
 
-def test_history_of_a_compacted_store_begins_with_the_state_that_is_left(twin, store, make):
+def test_history_of_a_compacted_store_begins_with_the_remaining_state(twin, store, make):
     orders = [make.order() for _ in range(3)]
     for order in orders[:2]:
         store.submit(order)

@@ -1,4 +1,4 @@
-"""No background thread dies unseen: it heals and says so, or its death reaches the one place that ends the process."""
+"""No background thread dies silently: it recovers and logs that, or its death is reported and ends the process."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Faulty:
 
 @pytest.fixture
 def deaths() -> Iterator[list[str]]:
-    """Names of the threads that died during the test, which sees them instead of pytest."""
+    """Yield the names of threads that died during the test, which are recorded here instead of by pytest."""
     names: list[str] = []
     with deaths_reported(lambda: names.append(threading.current_thread().name)):
         yield names
@@ -89,7 +89,7 @@ def failures(caplog: pytest.LogCaptureFixture) -> list[str]:
 # --- the helper ---------------------------------------------------------------------------------------------------
 
 
-def test_a_loop_heals_and_logs_a_series_of_failures_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_loop_recovers_and_logs_a_series_of_failures_once(caplog: pytest.LogCaptureFixture) -> None:
     step = Faulty(ZeroDivisionError("a defect"), ZeroDivisionError("again"))
     loop = Loop("worker", step, period_s=0.01)
     seen = []
@@ -114,7 +114,7 @@ def test_an_expected_failure_is_logged_without_a_traceback(caplog: pytest.LogCap
     assert record.exc_info is None
 
 
-def test_a_closed_loop_ends_in_the_middle_of_its_pause() -> None:
+def test_a_loop_can_be_closed_during_its_pause() -> None:
     loop = Loop("worker", lambda: None, period_s=1e6)
     loop.start()
     loop.close()  # returns
@@ -149,7 +149,7 @@ def test_a_vital_thread_may_end_when_it_was_asked_to(deaths: list[str]) -> None:
     assert deaths == []
 
 
-def test_even_a_loop_that_is_told_to_exit_is_reported(deaths: list[str]) -> None:
+def test_a_loop_that_raises_system_exit_is_reported(deaths: list[str]) -> None:
     loop = Loop("worker", leaves)
     loop.start()
     wait_until(lambda: deaths)
@@ -198,7 +198,7 @@ def backend() -> Iterator[MemoryBackend]:
     yield MemoryBackend()
 
 
-def test_a_projection_heals_after_an_exception_of_a_fold(
+def test_a_projection_recovers_from_an_exception_in_a_fold(
     backend: MemoryBackend, deaths: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     store, fold = MemoryStore(backend, "sf", "gateway"), FaultyFold()
@@ -232,7 +232,7 @@ def test_a_projection_is_stale_and_says_why_while_it_cannot_load(backend: Memory
 
 
 @pytest.mark.parametrize("error", [StoreDenied("permission denied"), ZeroDivisionError("a defect")])
-def test_a_projection_begins_however_the_first_snapshot_failed(backend: MemoryBackend, error: Exception) -> None:
+def test_a_projection_starts_after_any_failure_of_its_first_snapshot(backend: MemoryBackend, error: Exception) -> None:
     store = MemoryStore(backend, "sf", "gateway")
     store.snapshot = Faulty(error, then=store.snapshot)  # type: ignore[method-assign]
     projection = Projection(store)
@@ -241,7 +241,7 @@ def test_a_projection_begins_however_the_first_snapshot_failed(backend: MemoryBa
     projection.close()
 
 
-def test_no_news_from_a_watch_that_shows_no_life_is_not_fresh(
+def test_a_projection_is_stale_if_its_watch_shows_no_sign_of_life(
     backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = MemoryStore(backend, "sf", "gateway")
@@ -255,7 +255,7 @@ def test_no_news_from_a_watch_that_shows_no_life_is_not_fresh(
     projection.close()
 
 
-def test_a_watch_whose_callback_hangs_shows_no_life(backend: MemoryBackend) -> None:
+def test_a_watch_with_a_hanging_callback_shows_no_sign_of_life(backend: MemoryBackend) -> None:
     store = MemoryStore(backend, "sf", "gateway")
     reached, go_on = threading.Event(), threading.Event()
 
@@ -297,7 +297,7 @@ class Connection:
     def failed(self, member: object) -> None: ...
 
 
-def test_a_watch_of_etcd_starts_over_after_an_exception_of_its_callback(
+def test_an_etcd_watch_restarts_after_an_exception_in_its_callback(
     monkeypatch: pytest.MonkeyPatch, deaths: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(etcd_watch, "WatchStream", Stream)
@@ -320,7 +320,7 @@ def test_a_watch_of_etcd_starts_over_after_an_exception_of_its_callback(
 
 
 @pytest.mark.parametrize("error", [StoreDenied("permission denied"), ZeroDivisionError("a defect")])
-def test_a_probe_goes_on_after_an_exception_and_shows_it(error: Exception, deaths: list[str]) -> None:
+def test_a_probe_continues_after_an_exception_and_shows_it(error: Exception, deaths: list[str]) -> None:
     ask = Faulty(error, then=lambda: Probe(True))
     probe = StoreProbe(ask, period_s=0.01)
     seen: list[Probe | None] = []
@@ -331,7 +331,7 @@ def test_a_probe_goes_on_after_an_exception_and_shows_it(error: Exception, death
     assert deaths == []
 
 
-def test_a_probe_that_is_asked_answers_after_an_exception() -> None:
+def test_a_probe_on_demand_reports_an_exception_as_unreachable() -> None:
     assert not StoreProbe(Faulty(ZeroDivisionError("a defect"))).recent().reachable
 
 
@@ -344,7 +344,7 @@ def test_an_old_answer_of_a_probe_is_not_shown_as_the_latest(monkeypatch: pytest
     assert latest is not None and not latest.reachable and latest.reason.startswith("no answer for")
 
 
-def test_a_look_at_a_store_that_refuses_its_status_is_a_finding(backend: MemoryBackend) -> None:
+def test_probing_a_store_that_denies_its_status_gives_the_reason(backend: MemoryBackend) -> None:
     store = MemoryStore(backend, "sf", "monitor")
     store.status = Faulty(StoreDenied("permission denied"))  # type: ignore[method-assign]
     probe = StoreProbe(lambda: look(store))
@@ -396,7 +396,7 @@ class Unlucky:
         return True
 
 
-def test_the_old_leader_of_a_handover_is_told_again(backend: MemoryBackend, deaths: list[str]) -> None:
+def test_activating_the_old_leader_after_a_handover_is_retried(backend: MemoryBackend, deaths: list[str]) -> None:
     store = MemoryStore(backend, "sf", "gateway")
     store.campaign(LeaderRecord("a", "instance", 0.0), 5.0)
     projection = Projection(store)
@@ -412,7 +412,7 @@ def test_the_old_leader_of_a_handover_is_told_again(backend: MemoryBackend, deat
     assert not handover._lock.locked()
 
 
-def test_a_local_fleet_whose_supervisor_died_says_so(deaths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_fleet_reports_the_death_of_its_supervisor(deaths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = LocalFleet(FleetOptions(), etcd=object())  # type: ignore[arg-type]
     fleet._children = {"a": object()}  # type: ignore[dict-item]
     monkeypatch.setattr(LocalFleet, "_look_after", dies)
@@ -427,6 +427,6 @@ def test_a_local_fleet_whose_supervisor_died_says_so(deaths: list[str], monkeypa
     assert deaths == ["supervisor"]
 
 
-def test_a_death_says_what_it_was() -> None:
+def test_the_description_of_a_death_names_its_cause() -> None:
     assert loops.describe(ZeroDivisionError("two\nlines")) == "ZeroDivisionError: two lines"
     assert loops.describe(ThreadDied()) == "ThreadDied"

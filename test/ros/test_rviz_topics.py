@@ -27,6 +27,7 @@ from drone_orchestrator.ros import messages, names, qos
 from drone_orchestrator.ros.qos_watch import QosWatch
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store import MemoryBackend, MemoryStore
+from drone_orchestrator.telemetry.findings import LeaderClock
 from drone_orchestrator.telemetry.markers import Form, Mark
 
 pytestmark = pytest.mark.ros
@@ -103,7 +104,9 @@ def texts(array: MarkerArray, namespace: str) -> list[str]:
 
 def test_the_fleet_is_drawn_for_a_subscriber(stage: Stage, projection: Projection) -> None:
     watch = QosWatch(stage.shown)
-    markers = FleetMarkers(stage.shown, FLEET, projection, watch, is_away=lambda freshness: False, rate_hz=5.0)
+    markers = FleetMarkers(
+        stage.shown, FLEET, projection, watch, is_away=lambda freshness: False, rate_hz=5.0, clock=LeaderClock()
+    )
     states = stage.looking.create_publisher(DroneState, names.DRONE_STATES, qos.state())
     leader = stage.looking.create_publisher(LeaderState, names.LEADER, qos.state())
     report = DroneReport("drone_7", "courier", "j", 3, Phase.RETURNING, ORDER.destination, 275.0)

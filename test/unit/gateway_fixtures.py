@@ -37,6 +37,7 @@ from drone_orchestrator.intake.intake import Intake
 from drone_orchestrator.runtime.breaker import StoreBreaker
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store.memory import MemoryBackend, MemoryStore
+from drone_orchestrator.telemetry.findings import Findings, HeardFindings
 from drone_orchestrator.telemetry.metrics import Metrics
 
 REGION = "test"
@@ -127,7 +128,9 @@ class Gateway:
         self.live, self.counts, self.feed = LiveDrones(self.mono), FleetCounts(self.wall), Feed()
         self.projection = Projection(self.store, folds=(self.bulkheads, self.counts, self.feed))
         self.control = Control()
-        document = FleetDocument(fleet, self.counts, self.bulkheads, self.breaker, self.live, self.wall)
+        self.findings, self.heard_findings = Findings("gateway", REGION, Metrics("x", REGION)), HeardFindings()
+        findings = (self.findings, self.heard_findings)
+        document = FleetDocument(fleet, self.counts, self.bulkheads, self.breaker, self.live, findings, self.wall)
         parts = GatewayParts(
             self.intake, self.projection, fleet, self.metrics, settings, document, self.feed, self.control
         )

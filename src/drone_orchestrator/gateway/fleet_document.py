@@ -13,6 +13,7 @@ from ..core.view import CurrentLeader, FleetView
 from ..intake.bulkheads import Bulkheads
 from ..runtime.breaker import StoreBreaker
 from ..runtime.projection import Freshness
+from ..telemetry.findings import STORE_NOT_FOLLOWED, Findings, HeardFindings
 from .fleet_counts import FleetCounts
 from .live_drones import LiveDrone, LiveDrones
 from .representation import freshness_json
@@ -36,9 +37,14 @@ class FleetDocument:
         bulkheads: Bulkheads,
         breaker: StoreBreaker,
         live: LiveDrones,
+        findings: tuple[Findings, HeardFindings],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``counts`` and ``bulkheads`` must be folds of the projection; ``clock`` returns wall time (s)."""
+        """``counts`` and ``bulkheads`` must be folds of the projection; ``clock`` returns wall time (s).
+
+        ``findings`` are those of this process and those that others report.
+        """
+        self._findings, self._heard_findings = findings
         self._fleet = fleet
         self._counts = counts
         self._bulkheads = bulkheads
@@ -96,7 +102,22 @@ class FleetDocument:
             text = "nobody leads: orders are accepted, nothing is decided"
             since = self._counts.leaderless_since or now_s
             first.append(_alert("no_leader", "critical", text, since, self._fleet.region))
-        return {**selected, "alerts": [*first, *selected["alerts"]], **freshness_json(freshness)}
+        # While the store is away, every process reports that it does not follow it: one alert is enough.
+        known = {STORE_NOT_FOLLOWED.name} if first and first[0]["code"] == "store_unreachable" else set()
+        reported = [each for each in self._of_findings() if each["code"] not in known]
+        return {**selected, "alerts": [*first, *reported, *selected["alerts"]], **freshness_json(freshness)}
+
+    def _of_findings(self) -> Iterator[Json]:
+        """Yield an alert for each finding; one that several processes report only once, as its first one says it."""
+        known = set()
+        own = (("", each) for each in self._findings.open)
+        for process, found in [*own, *self._heard_findings.open()][:MAX_ALERTS_PER_CODE]:
+            key = found.name, found.subject
+            if key in known:
+                continue
+            known.add(key)
+            text = f"{process or found.subject}: {found.text}"
+            yield _alert(found.name, found.severity, text, found.since, found.subject)
 
     def _drone(
         self, view: FleetView, drone_id: str, heard: tuple[LiveDrone, float] | None, held: Reservation | None

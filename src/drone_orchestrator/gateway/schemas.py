@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core import admission
 from ..core.types import Phase, Priority, SagaStatus
+from ..telemetry.findings import KINDS as FINDING_KINDS
 from .problems import CONTENT_TYPE
 
 Schema = dict[str, Any]
@@ -308,12 +309,16 @@ FLEET: Schema = {
                             "lane_full",
                             "class_unmanned",
                             "drone_silent",
+                            *(kind.name for kind in FINDING_KINDS),
                         ],
                     },
                     "severity": {"type": "string", "enum": ["critical", "warning"]},
                     "summary": {"type": "string"},
                     "since": _TIME,
-                    "subject": {"type": "string", "description": "A drone, a lane, a message id, a region or etcd."},
+                    "subject": {
+                        "type": "string",
+                        "description": "A drone, a lane, a message id, a region, etcd, a topic or a process.",
+                    },
                 },
             },
         },

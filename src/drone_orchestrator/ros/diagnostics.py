@@ -10,6 +10,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from ..telemetry.diagnostics import Status
+from ..telemetry.findings import Findings
 from . import names, qos
 
 PERIOD_S = 1.0
@@ -20,15 +21,22 @@ Source = Callable[[], Iterable[Status]]
 
 
 class Reporter:
-    """Publisher of statuses: those of ``own``, named ``<node>: …``, and those of the ``fleet``.
+    """Publisher of statuses: those of ``own``, named ``<node>: …``, those of the ``fleet``, and ``findings``.
 
     The topic ``/diagnostics`` is shared by all namespaces, so names begin with the namespace if there is one.
     """
 
-    def __init__(self, node: Node, own: Sequence[Source] = (), fleet: Sequence[Source] = ()) -> None:
+    def __init__(
+        self,
+        node: Node,
+        own: Sequence[Source] = (),
+        fleet: Sequence[Source] = (),
+        findings: Findings | None = None,
+    ) -> None:
         self._node = node
+        self._findings = findings
         self._space = node.get_namespace().strip("/")
-        self._own = list(own)
+        self._own = [*own, findings.statuses] if findings is not None else list(own)
         self._fleet = list(fleet)
         self._publisher = node.create_publisher(DiagnosticArray, names.DIAGNOSTICS, qos.diagnostics(), **qos.options())
         # A clock that continues while simulated time stands still.
@@ -37,6 +45,8 @@ class Reporter:
     def publish(self) -> None:
         """Publish all statuses now."""
         node = self._node.get_name()
+        if self._findings is not None:
+            self._findings.refresh()
         statuses = [self._msg(status, FLEET) for source in self._fleet for status in source()]
         statuses += [self._msg(status, node) for source in self._own for status in source()]
         array = DiagnosticArray(status=statuses)

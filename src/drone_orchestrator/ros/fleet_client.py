@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from drone_interfaces.msg import DroneState, LeaderHeartbeat, LeaderState
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
@@ -17,7 +18,9 @@ from rclpy.task import Future
 from rclpy.validate_namespace import validate_namespace
 
 from ..core.types import DroneReport
+from ..telemetry.findings import HeardFindings, OpenFinding
 from . import messages, names, qos
+from .finding_listener import findings_in, is_of, process_of
 from .lifecycle_client import LifecycleClient
 
 
@@ -140,11 +143,17 @@ class HeardLeader:
 
 
 class FleetListener:
-    """Listener for drones and the leader, on its own thread. A context manager; its data stays readable afterwards."""
+    """Listener for drones, the leader and diagnostics, on its own thread.
+
+    A context manager; its data stays readable afterwards.
+    """
 
     def __init__(self, namespace: str = "/") -> None:
         self._drones: dict[str, tuple[DroneReport, float]] = {}
         self._leader: tuple[HeardLeader, float] | None = None
+        self._findings = HeardFindings()
+        self._processes: set[str] = set()
+        self._space = namespace.strip("/")
         self._heard = threading.Condition()
         self._closing = threading.Event()
         self._session = _Session(namespace)
@@ -169,6 +178,15 @@ class FleetListener:
         with self._heard:
             return None if self._leader is None else (self._leader[0], time.monotonic() - self._leader[1])
 
+    def findings(self) -> list[tuple[str, OpenFinding]]:
+        """Return each process with what it reports to be wrong, of any region."""
+        return self._findings.open()
+
+    def processes(self) -> frozenset[str]:
+        """Return the names of the processes whose diagnostics were heard."""
+        with self._heard:
+            return frozenset(self._processes)
+
     def wait_for(self, drone_ids: frozenset[str], timeout_s: float) -> bool:
         """Return whether all of these drones report within ``timeout_s``."""
         with self._heard:
@@ -185,7 +203,7 @@ class FleetListener:
                 self._heard.wait_for(partial(self._more_than, known), remaining_s)
 
     def _voices(self) -> int:
-        return len(self._drones) + (self._leader is not None)
+        return len(self._drones) + (self._leader is not None) + len(self._processes)
 
     def _more_than(self, known: int) -> bool:
         return self._voices() > known
@@ -205,8 +223,18 @@ class FleetListener:
             self._leader = (HeardLeader(msg.instance_id, msg.epoch, msg.region, skew_s), time.monotonic())
             self._heard.notify_all()
 
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        for process, finding in findings_in(msg, self._space, region=""):
+            self._findings.hear(process, finding)
+        with self._heard:
+            self._processes |= {process_of(each, self._space) for each in msg.status if is_of(each, self._space)} - {""}
+            self._heard.notify_all()
+
     def _listen(self) -> None:
         with self._session as session:
+            session.node.create_subscription(
+                DiagnosticArray, names.DIAGNOSTICS, self._on_diagnostics, qos.diagnostics()
+            )
             session.node.create_subscription(DroneState, names.DRONE_STATES, self._on_state, qos.drone_states())
             session.node.create_subscription(LeaderState, names.LEADER, self._on_leader, qos.state())
             while not self._closing.is_set():

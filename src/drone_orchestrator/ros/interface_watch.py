@@ -8,8 +8,12 @@ new process helps (:class:`.process.StartAgain`).
 from __future__ import annotations
 
 import socket
+import time
 
 import psutil
+from rclpy.node import Node
+
+from . import names
 
 #: (interface, IPv4 address). DDS runs on IPv4 unless a transport profile says otherwise. IPv6 addresses do not count:
 #: they come and go with every container.
@@ -56,3 +60,17 @@ class NetworkWatch:
         if now_s - self._heard_at_s < SILENCE_S:
             return []
         return sorted(each for each, since_s in self._since_s.items() if now_s - since_s >= SETTLE_S)
+
+
+def late_interfaces(node: Node, network: NetworkWatch | None) -> str:
+    """Return a sentence about interfaces that a process without drones misses; empty if it misses none.
+
+    A process that has discovered a drone hears its peers.
+    """
+    if network is None:
+        return ""
+    now_s = time.monotonic()
+    if node.count_publishers(names.DRONE_STATES):
+        network.heard(now_s)
+    found = ", ".join(f"{address} on {interface}" for interface, address in network.missing(usable_addresses(), now_s))
+    return f"no drone is heard, and DDS does not use {found}, which came up after the start" if found else ""

@@ -31,6 +31,12 @@ def serve(metrics: Metrics, values: Mapping[str, Any]) -> MetricsEndpoint | None
         raise ConfigurationError(str(error)) from error
 
 
+def trouble(endpoint: MetricsEndpoint | None) -> str:
+    """Return why the metrics are not served at the moment; empty if they are, or are not to be."""
+    failing = endpoint.trouble if endpoint is not None else ""
+    return f"metrics are not served: {failing}" if failing else ""
+
+
 def tracer(service: str, instance: str, region: str) -> Tracer:
     """Return the tracer that the environment asks for. Raises :class:`ConfigurationError` if it is unavailable."""
     try:

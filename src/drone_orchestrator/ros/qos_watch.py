@@ -119,6 +119,11 @@ class QosWatch:
             return [Status("qos", Severity.WARN, "; ".join(warnings), hint, values)]
         return [Status("qos", Severity.OK, f"{len(self._topics)} topics fit", values=values)]
 
+    def unfit(self) -> dict[str, str]:
+        """Return the topics whose peers are incompatible now, each with those peers."""
+        found = {end.name: self._unfit_peers(end) for end in self._topics.values() if end.unfit or end.is_bare}
+        return {topic: f"profiles do not fit: {', '.join(peers)}" for topic, peers in found.items() if peers}
+
     def _end(self, topic: str, profile: QoSProfile, *, writes: bool) -> _Topic:
         key = (self._node.resolve_topic_name(topic), writes)
         end = self._topics.get(key)

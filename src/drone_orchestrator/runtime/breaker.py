@@ -51,6 +51,7 @@ class StoreBreaker:
     ) -> None:
         """``on_state`` gets the present state at once, and then every change; see :attr:`state`."""
         self.reset_s = reset_s
+        self.denied = ""  # why the store refused the latest call; empty if it did not
         self._clock = clock
         self._opened_at_s = 0.0
         self._on_state = on_state
@@ -98,6 +99,8 @@ class StoreBreaker:
         return result
 
     def _tell(self, error: Exception | None) -> None:
+        self.denied = str(error) if isinstance(error, StoreDenied) else ""
+
         def outcome() -> None:
             if error is not None:
                 raise error

@@ -122,7 +122,14 @@ class Driver:
         core = self.core
         queued = sum(len(commits) for commits in self._commits.values())
         return Vitals(
-            core.role, core.epoch, core.view.revision, queued, self._committed_at_s, tuple(self._outages.failing)
+            core.role,
+            core.epoch,
+            core.view.revision,
+            queued,
+            self._committed_at_s,
+            tuple(self._outages.failing),
+            self._outages.denied,
+            self._watch.silent_s() if self._watch is not None else 0.0,
         )
 
     def stop(self) -> None:
@@ -268,7 +275,10 @@ class Driver:
             return []
         if self._archive is None:
             raise RuntimeError("orders are to be retired, but the driver has no archive")
-        return [archives.carry_out(effect, self._store, self._archive)]
+        archived = archives.carry_out(effect, self._store, self._archive)
+        if self._observer:
+            self._observer.archived(archived.error)
+        return [archived]
 
     def _follow(self) -> list[Event]:
         """Load the view, then follow the watch. Retry later if the store is away."""

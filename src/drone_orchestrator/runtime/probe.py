@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..ports import StoreError, StoreReader
+from ..ports import StoreDenied, StoreError, StoreReader
 from .loops import Loop, describe
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,9 @@ NO_ANSWER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One finding. ``members`` maps each member to whether it answers. ``latency_s`` is that of one consistent read,
-    0 if it failed; ``reason`` then says why."""
+    """One answer. ``members`` maps each member to whether it answers. ``latency_s`` is that of one consistent read,
+    0 if it failed; ``reason`` then says why, and ``is_denied`` that the store refused the caller. ``alarms`` are those
+    of etcd, such as ``NOSPACE``."""
 
     reachable: bool
     latency_s: float = 0.0
@@ -32,6 +33,8 @@ class Probe:
     version: str = ""
     size_bytes: int = 0
     reason: str = ""
+    is_denied: bool = False
+    alarms: tuple[str, ...] = ()
 
 
 class StoreProbe:
@@ -81,7 +84,7 @@ class StoreProbe:
         try:
             self._found = self._ask()
         except Exception as error:
-            self._found = Probe(False, reason=describe(error))
+            self._found = Probe(False, reason=describe(error), is_denied=isinstance(error, StoreDenied))
             raise
         finally:
             self._asked_at_s = time.monotonic()
@@ -98,7 +101,7 @@ def timed(check: Callable[[], None]) -> Probe:
     try:
         check()
     except StoreError as error:
-        return Probe(False, reason=str(error) or type(error).__name__)
+        return Probe(False, reason=str(error) or type(error).__name__, is_denied=isinstance(error, StoreDenied))
     return Probe(True, time.monotonic() - began_s)
 
 
@@ -108,9 +111,11 @@ def look(store: StoreReader) -> Probe:
     state = store.status()
     members = state.get("endpoints", {})
     size = state.get("db_size_bytes", 0)
+    alarms = state.get("alarms", ())
     return replace(
         found,
         members={str(name): bool(there) for name, there in members.items()} if isinstance(members, Mapping) else {},
         version=str(state.get("version", "")),
         size_bytes=size if isinstance(size, int) else 0,
+        alarms=tuple(map(str, alarms)) if isinstance(alarms, (list, tuple)) else (),
     )

@@ -21,12 +21,17 @@ class DriverObserver(Protocol):
         """Note a turn that took ``events`` events and began ``late_s`` after its deadline. On the deciding thread."""
 
 
+    def archived(self, error: str) -> None:
+        """Note that a batch of orders was archived, or (``error``) that it could not be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Vitals:
     """State of a replica, for people.
 
     ``queued`` counts the commits that wait, ``committed_at_s`` is the monotonic time of the last one that succeeded,
-    and ``failing`` names the kinds of calls that failed when they were last tried.
+    and ``failing`` names the kinds of calls that failed when they were last tried. ``denied`` is the store's refusal of
+    one of them, and ``silent_s`` the time since the watch last proved that it is alive.
     """
 
     role: Role
@@ -35,3 +40,5 @@ class Vitals:
     queued: int
     committed_at_s: float | None
     failing: tuple[str, ...]
+    denied: str = ""
+    silent_s: float = 0.0

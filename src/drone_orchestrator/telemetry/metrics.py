@@ -90,6 +90,9 @@ class Metrics:
             "Orders waiting in a lane; each process shows all of them.",
             "drone_class",
         )
+        self.finding_active = self._gauge(
+            "finding_active", "Things of this kind that are wrong with this process now.", "finding", "severity"
+        )
         self.lane_rejections = self._counter("lane_rejections", "Orders refused by a full lane.", "drone_class")
         self._define_loop()
         self._define_region()

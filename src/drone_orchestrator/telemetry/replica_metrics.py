@@ -67,6 +67,7 @@ class ReplicaTelemetry:
         self._classes: dict[str, str] = {}
         self._successes: dict[str, Counter] = {}
         self._reasons: set[str] = set()
+        self.archive_trouble = ""  # why ended orders cannot be archived at the moment
         self._alive_at_s: float | None = None  # when another leader was last heard
         self._commit = metrics.etcd_commit_seconds()
         self._assignment = metrics.order_to_assignment_seconds()
@@ -113,6 +114,10 @@ class ReplicaTelemetry:
         self._turn_events.set(events)
         if not events:
             self._lateness.observe(late_s)
+
+    def archived(self, error: str) -> None:
+        """See :meth:`~drone_orchestrator.runtime.vitals.DriverObserver.archived`."""
+        self.archive_trouble = error
 
     def _success(self, drone_class: str) -> Counter:
         success = self._successes.get(drone_class)
@@ -166,7 +171,8 @@ class ReplicaTelemetry:
         )
 
     def stopped_leading(self) -> None:
-        """Record that this replica no longer leads."""
+        """Record that this replica no longer leads, and so archives nothing."""
+        self.archive_trouble = ""
         self._metrics.is_leader().set(0)
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -87,11 +87,14 @@ def _listen(target: Target, view: FleetView, namespace: str, listen_s: float) ->
         with hearing(target, namespace) as ear:
             ear.wait_quiet(listen_s)
             drones, said = ear.drones(), ear.leader()
+            processes, findings = ear.processes(), ear.findings()
     except Failure as problem:
         return [warning("dds", problem.format_message(), "see the check `ros`")]
-    heard = Heard(drones)
+    heard = Heard(drones, processes=processes, findings=findings)
     if said is not None:
-        heard = Heard(drones, said[0].instance_id, said[0].region, said[0].skew_s)
+        heard = replace(
+            heard, leader_instance=said[0].instance_id, leader_region=said[0].region, leader_skew_s=said[0].skew_s
+        )
     # Leadership may have changed meanwhile: compare what was heard with what is stored now.
     view = read_view(target) or view
     domain = target.environment.get("ROS_DOMAIN_ID") or os.environ.get("ROS_DOMAIN_ID", "0")

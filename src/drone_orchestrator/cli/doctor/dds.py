@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...core.lanes import unmanned
 from ...core.policies import DRONE_SILENT_S
 from ...core.types import DroneReport, FleetSpec, Phase
 from ...core.view import CurrentLeader, FleetView
+from ...telemetry.findings import CRITICAL, OpenFinding
 from .finding import Finding, error, ok, warning
 from .store import skew
 
@@ -17,12 +18,17 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Drones with the age (s) of their last report; instance, region and clock skew of the leader, if heard."""
+    """Drones with the age (s) of their last report; instance, region and clock skew of the leader, if heard.
+
+    ``processes`` are those whose diagnostics were heard, ``findings`` what they report to be wrong.
+    """
 
     drones: Mapping[str, tuple[DroneReport, float]]
     leader_instance: str = ""
     leader_region: str = ""
     leader_skew_s: float = 0.0
+    processes: frozenset[str] = frozenset()
+    findings: Sequence[tuple[str, OpenFinding]] = ()
 
 
 def check_dds(
@@ -37,6 +43,19 @@ def check_dds(
         found.append(same_fleet(leads, heard, region))
         found.append(epochs(leads.epoch if leads is not None else 0, heard))
         found.append(skew("leader clock", heard.leader_skew_s, "the leader's clock"))
+    return [*found, *reported(heard)]
+
+
+def reported(heard: Heard) -> list[Finding]:
+    """Pass on what the processes of the fleet report about themselves; see docs/runbooks.md."""
+    name = "findings"
+    if not heard.findings:
+        return [ok(name, f"{len(heard.processes)} processes report, and nothing is wrong with them")]
+    found = []
+    for process, each in heard.findings:
+        whose = process if process == each.subject else f"{process}: {each.subject}"
+        grade = error if each.severity == CRITICAL else warning
+        found.append(grade(name, f"{each.name}: {whose}: {each.text}", each.hint))
     return found
 
 

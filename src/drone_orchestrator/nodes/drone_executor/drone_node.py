@@ -195,6 +195,16 @@ class DroneExecutor(FlightNode):
         return self._shell is not None
 
     @property
+    def suspended(self) -> str:
+        """Reason why the drone takes no commands although it is configured: its journal cannot be written."""
+        return self._shell.suspended if self._shell is not None else ""
+
+    @property
+    def trouble(self) -> str:
+        """Reason why the drone is out of service; empty if it is configured, or was never to be."""
+        return self._trouble if self._shell is None else ""
+
+    @property
     def highest_epoch(self) -> int:
         """Epoch of the newest leader it has heard of; 0 if it has heard of none, or is not configured."""
         return self._shell.highest_epoch if self._shell is not None else 0

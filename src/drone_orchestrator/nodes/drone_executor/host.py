@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from drone_interfaces.msg import LeaderState
@@ -29,8 +30,10 @@ from ...ros.log_bridge import bridge
 from ...ros.params import declare, keep_live
 from ...ros.process import StartAgain, run_node
 from ...ros.qos_watch import QosWatch
+from ...telemetry import findings
 from ...telemetry.diagnostics import Status
 from ...telemetry.drone_metrics import HostTelemetry
+from ...telemetry.findings import Findings
 from ...telemetry.metrics import Metrics
 from .drone_node import DroneExecutor
 from .flight_plugins import load_flight
@@ -92,7 +95,12 @@ class DroneHost(Node):
         )
         self._leader_heard_at_s: float | None = None
         self._answered_at_s = float("-inf")
-        self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
+        found = Findings(self.get_name(), region, metrics)
+        found.watch(findings.JOURNAL_UNWRITABLE, self._suspended, is_logged=True)
+        found.watch(findings.DRONE_OUT_OF_SERVICE, self._out_of_service, is_logged=True)
+        found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
+        found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
+        self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
         # Wall time even in simulation: drones and leaders must keep talking while the world is paused.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         # The drones take turns within a tick. Stepping all at once would block a core for the whole batch.
@@ -127,6 +135,12 @@ class DroneHost(Node):
         if missing:
             found = ", ".join(f"{address} on {interface}" for interface, address in missing)
             raise StartAgain(f"no leader is heard, and DDS does not use {found}, which came up after the start")
+
+    def _suspended(self) -> dict[str, str]:
+        return {drone.drone_id: drone.suspended for drone in self.drones if drone.suspended}
+
+    def _out_of_service(self) -> dict[str, str]:
+        return {drone.drone_id: drone.trouble for drone in self.drones if drone.trouble}
 
     def _statuses(self) -> list[Status]:
         heard_at_s = self._leader_heard_at_s

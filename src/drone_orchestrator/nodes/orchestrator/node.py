@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ...core.leader.orchestrator import Orchestrator
 from ...core.types import AcknowledgeOutcome, LeaderRecord
 from ...ros import command_line, executors, observability
 from ...ros.diagnostics import Reporter
+from ...ros.interface_watch import NetworkWatch, late_interfaces, usable_addresses
 from ...ros.lifecycle_node import refuse_unfit_transitions
 from ...ros.log_bridge import bridge, debugs
 from ...ros.params import declare, keep_live
@@ -34,9 +36,12 @@ from ...ros.planner_plugins import load_planner
 from ...ros.process import ConfigurationError, run_node, single_node
 from ...ros.qos_watch import QosWatch
 from ...runtime.driver import Driver
+from ...runtime.vitals import Vitals
 from ...store import EtcdStore
 from ...store.archive import ArchiveWriter
+from ...telemetry import findings
 from ...telemetry.diagnostics import Status, replica_status
+from ...telemetry.findings import Findings
 from ...telemetry.logs import HEARS_DRONES, OrderLog
 from ...telemetry.metrics import Metrics
 from ...telemetry.order_traces import OrderTraces
@@ -49,8 +54,9 @@ from .parameters import ABOUT, PARAMETERS, election_policy, policies
 class OrchestratorNode(LifecycleNode):
     """The ROS side of one replica; everything that decides is in :mod:`drone_orchestrator.core`."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: NetworkWatch | None = None) -> None:
         super().__init__("orchestrator")
+        self._network = network
         refuse_unfit_transitions(self)
         self.values: dict[str, Any] = declare(self, PARAMETERS)
         keep_live(self, PARAMETERS, self.values, check=policies, apply=self._set_policies)
@@ -69,7 +75,7 @@ class OrchestratorNode(LifecycleNode):
         self._watch = QosWatch(self)
         self._link = DroneLink(self, self._heard, self.values["region"], self._watch)
         self._heartbeat = HeartbeatLink(self, self._heard, self.values["heartbeat_timeout_s"], self._watch)
-        self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses])
+        self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses], findings=self._make_findings())
         # Housekeeping continues while simulated time stands still.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._epoch = 0  # of the term that the lifecycle shows or is about to show
@@ -185,6 +191,22 @@ class OrchestratorNode(LifecycleNode):
         self._heartbeat.begin(record.instance_id)
         self._driver.start()
 
+    def _make_findings(self) -> Findings:
+        def vitals() -> Vitals | None:
+            return self._driver.vitals() if self._driver is not None else None
+
+        found = Findings(self.get_name(), self.values["region"], self._metrics)
+        # The core logs it, once, when it begins.
+        archive = findings.about_self(lambda: self._telemetry.archive_trouble)
+        found.watch(findings.ARCHIVE_UNWRITABLE, archive, is_logged=True)
+        found.watch(findings.STORE_DENIED, findings.about_self(lambda: now.denied if (now := vitals()) else ""))
+        silent = findings.silent_watch(lambda: now.silent_s if (now := vitals()) else 0.0)
+        found.watch(findings.STORE_NOT_FOLLOWED, silent)
+        found.watch(findings.QOS_INCOMPATIBLE, self._watch.unfit)
+        found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, self._network)))
+        found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
+        return found
+
     def _statuses(self) -> Sequence[Status]:
         vitals = self._driver.vitals() if self._driver is not None else None
         return [replica_status(vitals, time.monotonic())]
@@ -256,9 +278,9 @@ class OrchestratorNode(LifecycleNode):
         super().destroy_node()
 
 
-def started() -> OrchestratorNode:
+def started(network: NetworkWatch | None = None) -> OrchestratorNode:
     """Create the node, and configure it unless ``autostart`` is off. Raises :class:`ConfigurationError`."""
-    node = OrchestratorNode()
+    node = OrchestratorNode(network)
     if node.values["autostart"] and node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
         node.destroy_node()
         raise ConfigurationError(f"cannot configure: {node.failure}")
@@ -267,5 +289,6 @@ def started() -> OrchestratorNode:
 
 def main() -> None:
     command_line.answer("orchestrator", ABOUT, PARAMETERS)
+    network = NetworkWatch(usable_addresses(), time.monotonic())
     # A leader of many drones has hundreds of entities.
-    raise SystemExit(run_node(single_node(started), executor_type=executors.events))
+    raise SystemExit(run_node(single_node(partial(started, network)), executor_type=executors.events))

@@ -6,8 +6,10 @@ also starts without the store: it is then alive but not ready, and rejects order
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from drone_interfaces.srv import CancelOrder, SubmitOrder
@@ -26,6 +28,8 @@ from ...intake.bulkheads import Bulkheads
 from ...intake.intake import Intake
 from ...ros import command_line, executors, names, observability
 from ...ros.diagnostics import Reporter
+from ...ros.finding_listener import listen_to_findings
+from ...ros.interface_watch import NetworkWatch, late_interfaces, usable_addresses
 from ...ros.log_bridge import bridge
 from ...ros.params import declare, keep_live
 from ...ros.planner_plugins import load_planner
@@ -34,7 +38,9 @@ from ...ros.qos_watch import QosWatch
 from ...runtime.breaker import StoreBreaker
 from ...runtime.projection import Projection
 from ...store import EtcdStore
+from ...telemetry import findings
 from ...telemetry.diagnostics import Status, intake_status
+from ...telemetry.findings import Findings, HeardFindings
 from ...telemetry.metrics import Metrics
 from . import order_topic
 from .http_server import HttpServer, address_of, listen
@@ -47,7 +53,7 @@ from .parameters import ABOUT, PARAMETERS
 class OrderGateway(Node):
     """The ROS node: parameters, services and topics, with the HTTP server beside them."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: NetworkWatch | None = None) -> None:
         super().__init__("order_gateway")
         values: dict[str, Any] = declare(self, PARAMETERS)
         log = bridge("drone_orchestrator", self.get_logger())
@@ -81,7 +87,8 @@ class OrderGateway(Node):
         self._projection = Projection(self._store, folds=(bulkheads, counts, feed))
         self._projection.start()
         self._control = LifecycleControl(self)
-        document = FleetDocument(fleet, counts, bulkheads, breaker, live)
+        found, heard = Findings(self.get_name(), values["region"], metrics), HeardFindings()
+        document = FleetDocument(fleet, counts, bulkheads, breaker, live, (found, heard))
         parts = GatewayParts(
             self._intake, self._projection, fleet, metrics, _settings(values), document, feed, self._control
         )
@@ -90,13 +97,23 @@ class OrderGateway(Node):
             app.add_middleware(TraceRequests, tracer=self._tracer)
         watch = QosWatch(self)
         listen_to_drones(self, live, watch)
+        listen_to_findings(self, heard, values["region"])
         self._http = HttpServer(app, listener, values["shutdown_grace_s"])
         services = OrderServices(self._intake)
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, services.submit)
         self.create_service(CancelOrder, names.CANCEL_ORDER, services.cancel)
         order_topic.OrderTopic(self, opener, self._intake, metrics, watch)
-        self._reporter = Reporter(self, own=[self._statuses, watch.statuses])
+        findings.watch_breaker(found, breaker)
+        found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
+        found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
+        found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
+        found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, network)))
+        self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
         log.info("accepting orders at http://%s", address_of(listener))
+
+    def _corrupt(self) -> list[str]:
+        keys, _ = self._projection.read(lambda view: sorted(view.corrupt))
+        return keys
 
     def _statuses(self) -> list[Status]:
         _, freshness = self._projection.read(lambda view: None)
@@ -123,4 +140,5 @@ def _settings(values: Mapping[str, Any]) -> GatewaySettings:
 
 def main() -> None:
     command_line.answer("order_gateway", ABOUT, PARAMETERS)
-    raise SystemExit(run_node(single_node(OrderGateway), executor_type=executors.events))
+    network = NetworkWatch(usable_addresses(), time.monotonic())
+    raise SystemExit(run_node(single_node(partial(OrderGateway, network)), executor_type=executors.events))

@@ -20,9 +20,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 from ...core.types import DroneReport, FleetSpec
 from ...core.view import FleetView
 from ...core.zones import airspace
-from ...ros import names, qos
+from ...ros import messages, names, qos
 from ...ros.qos_watch import QosWatch
 from ...runtime.projection import Freshness, Projection
+from ...telemetry.findings import LeaderClock
 from ...telemetry.markers import Color, Mark, Stage, draw
 from ...telemetry.scene import FleetScene, LeaderWatch, look, seen_drone
 
@@ -36,6 +37,7 @@ class FleetMarkers:
     """Publisher of ``fleet_markers`` at ``rate_hz``, while the topic has subscribers.
 
     The node passes drone reports to :meth:`hear_drone`. ``is_away`` tells whether the store is unreachable.
+    ``clock`` compares the leader's clock with this one.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class FleetMarkers:
         *,
         is_away: Callable[[Freshness], bool],
         rate_hz: float,
+        clock: LeaderClock,
     ) -> None:
+        self._clock = clock
         self._node = node
         self._fleet = fleet
         self._space = airspace(fleet)
@@ -80,6 +84,8 @@ class FleetMarkers:
     def _hear_leader(self, msg: LeaderState) -> None:
         if msg.instance_id and msg.region in ("", self._fleet.region):
             self._leader.heard(msg.epoch, time.monotonic())
+            # Both sides use ROS's clock: with simulated time there is no skew to find.
+            self._clock.heard(messages.time_from_msg(msg.stamp) - self._node.get_clock().now().nanoseconds * 1e-9)
 
     def _publish(self) -> None:
         now_s = time.monotonic()

@@ -25,6 +25,7 @@ from ...core.types import Saga, SagaEvent, SagaStatus, StoreChange
 from ...core.view import FleetView
 from ...ros import command_line, executors, messages, names, observability, qos
 from ...ros.diagnostics import Reporter
+from ...ros.interface_watch import NetworkWatch, late_interfaces, usable_addresses
 from ...ros.log_bridge import bridge
 from ...ros.params import declare, keep_live
 from ...ros.planner_plugins import load_planner
@@ -33,8 +34,9 @@ from ...ros.qos_watch import QosWatch
 from ...runtime.probe import StoreProbe, look
 from ...runtime.projection import Freshness, Projection
 from ...store import EtcdStore
-from ...telemetry import diagnostics
+from ...telemetry import diagnostics, findings
 from ...telemetry.diagnostics import Status
+from ...telemetry.findings import Findings, LeaderClock
 from ...telemetry.metrics import Metrics
 from ...telemetry.region_metrics import OrderCounts, RegionMetrics
 from .fleet_markers import FleetMarkers
@@ -48,7 +50,7 @@ PRESSURE_PERIOD_S = 5.0
 class SagaMonitor(Node):
     """Publishes ``saga_table`` (latched), ``saga_events``, ``back_pressure`` (latched) and ``/diagnostics``."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: NetworkWatch | None = None) -> None:
         super().__init__("saga_monitor")
         self.values: dict[str, Any] = declare(self, PARAMETERS)
         bridge("drone_orchestrator", self.get_logger())
@@ -87,9 +89,17 @@ class SagaMonitor(Node):
         self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
         self._heard: dict[str, diagnostics.HeardDrone] = {}
         self._probe = StoreProbe(partial(look, self._store))
-        self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses])
+        clock = LeaderClock()
+        found = self._make_findings(metrics, watch, clock, network)
+        self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses], findings=found)
         self._markers = FleetMarkers(
-            self, fleet, self._projection, watch, is_away=self._is_stale, rate_hz=self.values["marker_rate_hz"]
+            self,
+            fleet,
+            self._projection,
+            watch,
+            is_away=self._is_stale,
+            rate_hz=self.values["marker_rate_hz"],
+            clock=clock,
         )
         self._following = threading.Event()  # a call of _follow is scheduled
         self._hear(watch)
@@ -167,6 +177,23 @@ class SagaMonitor(Node):
         sagas.sort(key=lambda s: (s.status.is_terminal, -s.updated_at))
         return [_summary(saga) for saga in sagas[: self.values["table_rows"]]], view.counts()
 
+    def _make_findings(
+        self, metrics: Metrics, watch: QosWatch, clock: LeaderClock, network: NetworkWatch | None
+    ) -> Findings:
+        found = Findings(self.get_name(), self.values["region"], metrics)
+        findings.watch_probe(found, lambda: self._probe.latest)
+        found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
+        found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
+        found.watch(findings.CLOCK_SKEW, findings.about_self(clock.text))
+        found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
+        found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, network)))
+        found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
+        return found
+
+    def _corrupt(self) -> list[str]:
+        keys, _ = self._projection.read(lambda view: sorted(view.corrupt))
+        return keys
+
     def _statuses(self) -> list[Status]:
         """Return the statuses of the fleet as a whole."""
         now_s, wall_s = time.monotonic(), time.time()
@@ -232,4 +259,5 @@ def _event_msg(event: SagaEvent, revision: int) -> SagaEventMsg:
 
 def main() -> None:
     command_line.answer("saga_monitor", ABOUT, PARAMETERS)
-    raise SystemExit(run_node(single_node(SagaMonitor), executor_type=executors.events))
+    network = NetworkWatch(usable_addresses(), time.monotonic())
+    raise SystemExit(run_node(single_node(partial(SagaMonitor, network)), executor_type=executors.events))

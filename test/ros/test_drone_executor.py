@@ -19,6 +19,7 @@ os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"  # processes are killed here;
 pytest.importorskip("rclpy")
 import rclpy
 from action_msgs.msg import GoalStatus
+from action_msgs.srv import CancelGoal
 from drone_interfaces.action import ExecuteDelivery
 from drone_interfaces.msg import DroneState, DroneTelemetry, LeaderState
 from drone_interfaces.srv import RequestClearance
@@ -318,6 +319,36 @@ def test_a_recalled_goal_is_closed_and_never_loads(leader: Leader, start: Callab
     result = leader.result(handle)
     assert (result.status, result.result.outcome) == (GoalStatus.STATUS_CANCELED, Outcome.NOT_LOADED)
     assert result.result.reason == "recalled"
+
+
+def test_a_recall_reaches_a_drone_whose_program_restarted_with_the_package_on_board(
+    leader: Leader, start: Callable[..., Process], folder: Path
+) -> None:
+    process = start()
+    leader.ready()
+    assert leader.send(order(destination=FAR)).accepted
+    leader.wait_phase(Phase.TO_DESTINATION)
+    process.kill()
+    start()
+    leader.ready()
+    leader.wait_phase(Phase.TO_DESTINATION)
+    cancels = leader.node.create_client(CancelGoal, f"{names.drone_action(DRONE)}/_action/cancel_goal")
+    leader.wait(cancels.service_is_ready, "cancel service")
+
+    def cancel(attempt: int) -> CancelGoal.Response:
+        request = CancelGoal.Request()
+        request.goal_info.goal_id = messages.goal_uuid("m1", attempt)
+        return leader.answer(lambda: cancels.call_async(request), "answer to the recall")
+
+    assert cancel(2).return_code == CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID
+    assert leader.states[-1].phase is Phase.TO_DESTINATION
+    answer = cancel(1)
+    assert (answer.return_code, len(answer.goals_canceling)) == (CancelGoal.Response.ERROR_NONE, 1)
+    ended = leader.wait(lambda: leader.states[-1].outcomes and leader.states[-1], "outcome in the state")
+    assert [(o.attempt, o.outcome, o.reason) for o in ended.outcomes] == [(1, Outcome.RETURNED, "recalled")]
+    _, entries = read_entries(folder / "drones" / f"{DRONE}.journal")
+    kinds = [type(entry).__name__ for entry in entries]
+    assert kinds == ["GoalAccepted", "Cleared", "Loaded", "Recalled", "Unloading", "Closed"]
 
 
 def test_a_refusal_ends_the_goal_without_loading(leader: Leader, start: Callable[..., Process]) -> None:

@@ -179,6 +179,9 @@ class DroneExecutor(FlightNode):
                 on_cancel=lambda handle: self._contained(
                     lambda shell: shell.cancel_requested(handle), CancelResponse.REJECT
                 ),
+                on_cancel_unknown=lambda goal_id: self._contained(
+                    lambda shell: shell.cancel_of_unknown_requested(goal_id), None
+                ),
             )
         return self._endpoints
 

@@ -256,15 +256,24 @@ class DroneShell:
         return GoalResponse.ACCEPT
 
     def cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
-        goal = handle.request
+        return self._recall(handle.request.message_id, handle.request.attempt)
+
+    def cancel_of_unknown_requested(self, goal_id: bytes) -> CancelResponse | None:
+        """Recall the goal of the journal if it has this id: an earlier process of this drone accepted it."""
+        goal = self._driver.durable.goal
+        if goal is None or bytes(messages.goal_uuid(*goal.key).uuid) != goal_id:
+            return None
+        return self._recall(*goal.key)
+
+    def _recall(self, message_id: str, attempt: int) -> CancelResponse:
         # A cancel request has no epoch: anyone with the goal's id may recall it.
         epoch = self._driver.durable.highest_epoch
-        answers = self.step(RecallRequested(goal.message_id, goal.attempt, epoch))
+        answers = self.step(RecallRequested(message_id, attempt, epoch))
         refusal = AnswerRecall(False, "journal_unusable")
         answer = next((each for each in answers if isinstance(each, AnswerRecall)), refusal)
         verb = "accepted" if answer.accepted else "refused"
-        said = f"recall of {goal.message_id}/{goal.attempt} {verb} {answer.reason}".rstrip()
-        self._log.info(said, extra={"message_id": goal.message_id, "attempt": goal.attempt, "epoch": epoch})
+        said = f"recall of {message_id}/{attempt} {verb} {answer.reason}".rstrip()
+        self._log.info(said, extra={"message_id": message_id, "attempt": attempt, "epoch": epoch})
         return CancelResponse.ACCEPT if answer.accepted else CancelResponse.REJECT
 
     def goal_begun(self, handle: ServerGoalHandle) -> None:

@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from ...core.types import GeoPoint
 from ...ros import names, qos
-from ...ros.goal_server import GoalServer
+from ...ros.goal_server import CancelUnknown, GoalServer
 from ...ros.qos_watch import QosWatch
 from .pose import DronePose
 
@@ -38,6 +38,7 @@ class DroneEndpoints:
         on_goal: Callable[[Any], GoalResponse],
         on_begun: Callable[[ServerGoalHandle], None],
         on_cancel: Callable[[ServerGoalHandle], CancelResponse],
+        on_cancel_unknown: CancelUnknown,
     ) -> None:
         self._node = node
         profile, topic = qos.state(), names.DRONE_STATES
@@ -50,6 +51,7 @@ class DroneEndpoints:
             ExecuteDelivery,
             names.drone_action(drone_id),
             on_begun,
+            on_cancel_unknown,
             goal_callback=on_goal,
             cancel_callback=on_cancel,
             result_timeout=RESULT_TIMEOUT_S,

@@ -1,4 +1,4 @@
-"""Protocols of what the core's drivers need from the outside.
+"""Protocols that the core's drivers need from the outside: store, fleet, clock.
 
 The store of a region is three protocols, one per role; each part of the system declares the one it needs:
 
@@ -86,8 +86,8 @@ class CommitResult:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Answer to a submitted order. ``created`` false: the same order was there already. ``conflict`` names the id that
-    another order has taken (``message_id`` or ``order_id``), else ``""``."""
+    """Answer to a submitted order. ``created`` false: the same order existed already. ``conflict`` names the id that
+    another order uses (``message_id`` or ``order_id``), else ``""``."""
 
     message_id: str
     created: bool
@@ -99,7 +99,7 @@ class ArchiveUnavailable(Exception):
 
 
 class OrderArchive(Protocol):
-    """Destination of histories that leave the store. Used by one thread."""
+    """Destination of finished orders' histories when they leave the store. Used by one thread."""
 
     def append(self, orders: Sequence[ArchivedOrder]) -> None:
         """Write ``orders`` and return once all of them are on disk. Raises :class:`ArchiveUnavailable`."""
@@ -223,7 +223,7 @@ class StoreLeader(StoreReader, Protocol):
 
 
 class Fleet(Protocol):
-    """The drones and the other replicas, as the driver reaches them. No method may block."""
+    """Access to the drones and the other replicas, for the driver. No method may block."""
 
     def send_goal(self, effect: SendGoal) -> None:
         """Send a goal to its drone. Answered by ``GoalAnswered`` or ``GoalUnreachable``."""
@@ -235,10 +235,10 @@ class Fleet(Protocol):
         """Answer a drone's request for clearance."""
 
     def acknowledge(self, effect: AcknowledgeOutcome) -> None:
-        """Acknowledge a drone's outcome until the drone no longer reports it."""
+        """Acknowledge a drone's outcome, repeatedly, until the drone no longer reports it."""
 
     def heartbeat(self, effect: Heartbeat) -> None:
-        """Send a heartbeat to the standbys, on the calling thread: silence then means that the driver's loop hangs."""
+        """Send a heartbeat to the standbys on the calling thread: silence then means that the driver's loop hangs."""
 
     def start_leading(self, epoch: int) -> None:
         """Act as the leader of ``epoch`` from now on."""

@@ -1,4 +1,4 @@
-"""The command line of a node: ``--help``, ``--version``, and ROS's own arguments; anything else is refused."""
+"""The command line of a node: ``--help``, ``--version`` and ROS's own arguments. Anything else is an error."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from .. import __version__
 from .params import Param, ParamValue
 
-#: Longer lines are hard to read, however wide the terminal is.
+#: Widest line of the help text (characters), even on a wider terminal.
 MAX_WIDTH = 100
 
 
 def answer(program: str, about: str, table: Iterable[Param], argv: Sequence[str] | None = None) -> None:
-    """Answer what needs no node, before ROS is initialised.
+    """Handle ``--help``, ``--version`` and unknown arguments, before ROS is initialised.
 
-    ``argv`` is the command line without the program, by default this process's. Raises ``SystemExit``: 0 after
-    ``--help`` or ``--version``, 2 after an unknown argument. Returns if the node is to start.
+    ``argv`` is the command line without the program name; the default is this process's. Raises ``SystemExit``: 0 after
+    ``--help`` or ``--version``, 2 after an unknown argument. Returns if the node should start.
     """
     for argument in _outside_ros(sys.argv[1:] if argv is None else argv):
         if argument in ("-h", "--help"):
@@ -35,7 +35,7 @@ def answer(program: str, about: str, table: Iterable[Param], argv: Sequence[str]
 def _show(text: str) -> None:
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # the reader went away (`| head`)
+    except BrokenPipeError:  # the reader closed the pipe (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -76,7 +76,7 @@ def _lines(param: Param, width: int) -> Iterator[str]:
 
 
 def _as_yaml(value: ParamValue) -> str:
-    """Return a value as ``-p`` takes it."""
+    """Return a value in the syntax of ``-p``."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
@@ -85,7 +85,7 @@ def _as_yaml(value: ParamValue) -> str:
 
 
 def _outside_ros(argv: Sequence[str]) -> Iterator[str]:
-    """Yield the arguments that are not ROS's: those between ``--ros-args`` and ``--`` or the end are."""
+    """Yield the arguments that are not for ROS. Those from ``--ros-args`` up to ``--`` or the end are."""
     of_ros = False
     for argument in argv:
         if of_ros:

@@ -17,7 +17,7 @@ FLEET_CONFIG = Param("fleet_config", "", "Path of the fleet configuration (YAML)
 PLANNER = Param(
     "planner",
     "assignment",
-    "Planner that pairs drones with orders and tells which drone class can fly an order: "
+    "Planner that assigns orders to drones and decides which drone class can fly an order: "
     f"an entry point of the group {PLANNER_GROUP}.",
 )
 STORE_TIMEOUT_S = Param("store_timeout_s", 2.0, "Timeout of one call to the store.", unit="s", lo=0.1, hi=30.0)

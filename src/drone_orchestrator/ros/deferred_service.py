@@ -9,7 +9,7 @@ from rclpy.node import Node
 
 
 class Reply:
-    """Return path of the answer to one request. Used on the executor's thread."""
+    """Handle for answering one request. Used on the executor's thread."""
 
     def __init__(self, request: Any) -> None:
         self.request = request

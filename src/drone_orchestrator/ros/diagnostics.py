@@ -1,4 +1,4 @@
-"""``/diagnostics`` of one process: statuses of :mod:`drone_orchestrator.telemetry.diagnostics`, once a second."""
+"""Publishes a process's statuses (:mod:`drone_orchestrator.telemetry.diagnostics`) on ``/diagnostics`` every second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..telemetry.findings import Findings
 from . import names, qos
 
 PERIOD_S = 1.0
-#: Statuses of the whole fleet belong to no node, so they are named after the project.
+#: Prefix of statuses about the whole fleet, which belong to no single node.
 FLEET = "drone_orchestrator"
 
 Source = Callable[[], Iterable[Status]]
@@ -39,7 +39,7 @@ class Reporter:
         self._own = [*own, findings.statuses] if findings is not None else list(own)
         self._fleet = list(fleet)
         self._publisher = node.create_publisher(DiagnosticArray, names.DIAGNOSTICS, qos.diagnostics(), **qos.options())
-        # A clock that continues while simulated time stands still.
+        # This clock keeps running while simulated time is paused.
         node.create_timer(PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:

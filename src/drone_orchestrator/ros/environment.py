@@ -1,7 +1,7 @@
-"""The environment variables that ROS reads, judged before rclpy is imported.
+"""Checks the environment variables that ROS reads, before rclpy is imported.
 
-rcl is not lenient with them: a domain that is no number raises deep inside ``rclpy.init``, one that is too large aborts
-the process, and an unknown RMW implementation ends it with a code of its own. This module imports nothing of ROS.
+rcl handles bad values poorly: a non-numeric domain raises deep inside ``rclpy.init``, a domain that is too large aborts
+the process, and an unknown RMW implementation ends it with an exit code of its own. This module does not import ROS.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-#: DDS derives its ports from the domain, and 232 is the last one whose ports exist.
+#: Highest domain. DDS derives its ports from the domain, and those of 233 would exceed 65535.
 MAX_DOMAIN = 232
 DEFAULT_RMW = "rmw_fastrtps_cpp"
 _PROBE = "import sys, rclpy; rclpy.init(args=sys.argv); rclpy.try_shutdown()"
@@ -21,7 +21,7 @@ _PROBE_TIMEOUT_S = 20.0
 
 
 class UnusableEnvironment(Exception):
-    """ROS would fail or end the process; the message is one line that names the variable and what to set."""
+    """ROS cannot start with these variables. The message is one line that names the variable and a valid value."""
 
 
 def check(environment: Mapping[str, str], *, logs: bool = True) -> None:
@@ -52,17 +52,17 @@ def judge_rmw(environment: Mapping[str, str]) -> str:
 
 
 def judge_log_folder(environment: Mapping[str, str]) -> str:
-    """Return why ROS could not write its log files, or an empty string. Makes the folder, as ROS would."""
+    """Return why ROS could not write its log files, or an empty string. Creates the folder, as ROS does."""
     folder = log_folder(environment)
     if folder is None:
-        return "ROS has no folder for its logs: set HOME, ROS_HOME or ROS_LOG_DIR"
+        return "ROS has no log folder: set HOME, ROS_HOME or ROS_LOG_DIR"
     reason = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = f" ({error.strerror})"
     if reason or not os.access(folder, os.W_OK | os.X_OK):
-        return f"ROS cannot write its logs in {folder}{reason}: set ROS_LOG_DIR to a folder that it can write"
+        return f"ROS cannot write its logs to {folder}{reason}: set ROS_LOG_DIR to a writable folder"
     return ""
 
 
@@ -79,7 +79,7 @@ def log_folder(environment: Mapping[str, str]) -> Path | None:
 
 
 def _installed_rmws(prefixes: str) -> frozenset[str]:
-    """Return the RMW implementations in ament's index; none if there is no index."""
+    """Return the RMW implementations listed in ament's index; empty without an index."""
     index = "share/ament_index/resource_index/rmw_typesupport"
     folders = [Path(prefix) / index for prefix in prefixes.split(os.pathsep) if prefix]
     return frozenset(file.name for folder in folders if folder.is_dir() for file in folder.iterdir())
@@ -87,7 +87,7 @@ def _installed_rmws(prefixes: str) -> frozenset[str]:
 
 @cache
 def _starts(rmw: str) -> bool:
-    """Ask a process of its own to start ROS with ``rmw``: without ament's index only trying tells."""
+    """Return whether ROS starts with ``rmw`` in a child process: the only test there is without ament's index."""
     environment = {**os.environ, "RMW_IMPLEMENTATION": rmw, "ROS_DOMAIN_ID": "0"}
     command = [sys.executable, "-c", _PROBE, "--ros-args", "--disable-external-lib-logs"]
     try:

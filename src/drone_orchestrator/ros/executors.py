@@ -4,9 +4,9 @@ The classic executor rebuilds its wait set in Python on each wake, so every wake
 process. The events executor is called back by DDS and avoids that cost, so processes of many drones use it. An
 environment variable selects the classic one instead. The events executor is experimental and has traps:
 
-* ``spin()`` of the Jazzy wheels burns a core, fires no timer and cannot be ended. Slices of ``spin_once`` work.
-* An ``Exception`` of a task crashes the process. :class:`_Escaped` carries it out instead.
-* It polls a task that awaits something without end, so a goal in flight burns a core. :mod:`.goal_server` needs none.
+* ``spin()`` in the Jazzy wheels burns a core, fires no timer and cannot be stopped. Slices of ``spin_once`` work.
+* An ``Exception`` raised by a task crashes the process. :class:`_Escaped` carries it out instead.
+* It polls a waiting task in a busy loop, so a goal in flight would burn a core. :mod:`.goal_server` needs no such task.
 * Its queue refers to entities that it does not own. Destroying an entity while it spins can crash the process, so
   processes keep their entities until they end. A publisher without event callbacks is not one of the executor's
   entities, and may come and go.
@@ -29,8 +29,8 @@ from rclpy.node import Node
 #: Environment variable that overrides a process's choice: ``classic`` or ``events``.
 VARIABLE = "DRONE_ORCHESTRATOR_EXECUTOR"
 CLASSIC, EVENTS = "classic", "events"
-#: Longest wait (s) of the events executor. An event normally wakes it at once. Now and then one waits for the end of
-#: the slice, and that may be the one about a leader's death.
+#: Longest wait (s) of the events executor. An event normally wakes it at once. Occasionally one is noticed only at the
+#: end of the slice, and it may be the one that reports a leader's death.
 SLICE_S = 0.1
 
 
@@ -54,8 +54,8 @@ def classic() -> Executor:
 def events() -> Executor:
     """Return the events executor, for processes with many entities.
 
-    It is the classic one if this ROS distribution has no other, or if the environment asks for it. Raises
-    :class:`UnknownExecutor`.
+    Falls back to the classic one if this ROS distribution has no events executor, or if the environment selects it.
+    Raises :class:`UnknownExecutor`.
     """
     name = os.environ.get(VARIABLE) or EVENTS
     if name not in (CLASSIC, EVENTS):
@@ -64,7 +64,7 @@ def events() -> Executor:
 
 
 def is_classic(executor: Executor | None) -> bool:
-    """Return whether it is a classic executor: it checks all entities at each wake, and they may be destroyed."""
+    """Return whether ``executor`` is a classic one: slower per entity, but entities may be destroyed while it spins."""
     return isinstance(executor, rclpy.executors.Executor)
 
 

@@ -44,7 +44,7 @@ class _Session:
 
     def __init__(self, namespace: str) -> None:
         self._context = rclpy.Context()
-        # No log files: a program that only asks needs no folder for them, and may have no home.
+        # No log files: a program that only queries the fleet may have neither a log folder nor a home.
         rclpy.init(args=["--ros-args", "--disable-external-lib-logs"], context=self._context)
         self.node = Node("fleetctl", context=self._context, namespace=namespace, enable_rosout=False)
         self.executor = SingleThreadedExecutor(context=self._context)

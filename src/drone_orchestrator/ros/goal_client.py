@@ -17,12 +17,12 @@ ANSWER_WITHIN_S = 5.0
 
 
 class GoalClient:
-    """Client that sends and recalls goals of one action. Used on the executor's thread.
+    """Sends and recalls the goals of one action. Used on the executor's thread.
 
-    It calls the services of which ROS 2 actions consist (https://design.ros2.org/articles/actions.html). rclpy's action
+    It calls the services that make up a ROS 2 action (https://design.ros2.org/articles/actions.html). rclpy's action
     client has three services and two topics per drone, and the classic executor checks each of them on every wake.
-    Feedback, status and result are not needed, because a drone's state has everything that counts. So this client has
-    one service, and a second one after the first recall.
+    This client uses one service, and a second one after the first recall. It needs no feedback, status or result,
+    because the drone's published state includes them.
     """
 
     def __init__(self, node: Node, action: str) -> None:
@@ -45,9 +45,9 @@ class GoalClient:
         return self._sent is not None and not self._sent[0].done() and time.monotonic() < self._sent[1]
 
     def send(self, goal: ExecuteDelivery.Goal, uuid: UUID) -> Future:
-        """Ask the drone to accept ``goal``; the future's result has ``accepted``.
+        """Ask the drone to accept ``goal``. The future's result has the field ``accepted``.
 
-        There is one goal at a time: the answer to an earlier one is discarded.
+        Only one goal is pending at a time: the answer to an earlier one is discarded.
         """
         if self._sent is not None:
             self._goals.remove_pending_request(self._sent[0])
@@ -69,7 +69,7 @@ class GoalClient:
         request: Any = CancelGoal.Request()
         request.goal_info.goal_id = uuid
         if self._recalled is not None:
-            self._cancels.remove_pending_request(self._recalled)  # else a drone that never answers would use up memory
+            self._cancels.remove_pending_request(self._recalled)  # else a drone that never answers would leak memory
         self._recalled = self._cancels.call_async(request)  # the drone's state shows the result
         return True
 

@@ -1,4 +1,4 @@
-"""An action server for goals that take minutes."""
+"""Action server for goals that take minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CancelUnknown = Callable[[bytes], CancelResponse | None]
 class GoalServer(ActionServer):
     """rclpy's action server without a waiting coroutine per goal.
 
-    The events executor would poll each coroutine without end (:mod:`.executors`), and any executor would hold a task
+    The events executor would poll each coroutine in a busy loop (:mod:`.executors`), and any executor would keep a task
     for each. ``on_begun(handle)`` is called when an accepted goal begins; call :meth:`finish` when it has ended.
 
     A goal that an earlier process accepted is unknown to the server: rclpy would answer a request to cancel it with
@@ -43,7 +43,7 @@ class GoalServer(ActionServer):
         super().__init__(node, action_type, name, on_begun, **options)
 
     def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Conclude | None) -> None:
-        """Take the place of rclpy's method that begins the task."""
+        """Call ``on_begun`` instead of starting a task. Overrides rclpy's method."""
         self._on_begun(goal_handle)
 
     async def execute(self, taken_data: dict[str, Any]) -> None:
@@ -71,5 +71,5 @@ class GoalServer(ActionServer):
         return True
 
     def finish(self, goal_handle: ServerGoalHandle, conclude: Conclude) -> None:
-        """Let ``conclude`` set the goal's state and return its result; send the result to those who asked for it."""
+        """Let ``conclude`` set the goal's state and return its result; send that to the clients that requested it."""
         super().notify_execute(goal_handle, conclude)

@@ -1,8 +1,8 @@
 """Detects network interfaces that came up after the process started, which Fast DDS would never use.
 
-Fast DDS reads the interfaces once per process, and ignores those without an address or carrier. An interface that it
-has seen may go away and come back. One that was down at the start is never used, not even by a new ROS context. Only a
-new process helps (:class:`.process.StartAgain`).
+Fast DDS reads the interfaces once per process and ignores those without an address or carrier. A known interface may go
+down and come back. One that was down at the start is never used, not even by a new ROS context. Only a new process
+uses it (:class:`.process.StartAgain`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from . import names
 #: they come and go with every container.
 Address = tuple[str, str]
 
-#: An address counts after it has been there for this long (s), so that a loose cable does not count.
+#: An address counts once it has been there for this long (s), so that a loose cable causes no restarts.
 SETTLE_S = 2.0
-#: A peer that publishes every second is unreachable after this silence (s). Also the shortest time between two starts.
+#: A peer that publishes every second is unreachable after this silence (s). Also the shortest time between restarts.
 SILENCE_S = 5.0
 
 
@@ -37,12 +37,12 @@ def usable_addresses() -> frozenset[Address]:
 
 
 class NetworkWatch:
-    """Decides when a new start would reach a network that this process cannot use.
+    """Decides when restarting the process would give it a network that it cannot use now.
 
-    That is the case if a lasting address was not there at the start *and* no peer is heard. A process that hears a peer
-    needs no other interface, and a new start would only interrupt it. All times are seconds of one monotonic clock.
+    That is the case if a stable address was not there at the start *and* no peer is heard. A process that hears a peer
+    needs no other interface, and a restart would only interrupt it. All times are seconds of one monotonic clock.
 
-    ``at_start`` must have been read before ROS was initialised; otherwise an address that came in between is missed.
+    Read ``at_start`` before ROS is initialised; otherwise an address that appears in between is missed.
     """
 
     def __init__(self, at_start: frozenset[Address], now_s: float) -> None:
@@ -51,11 +51,11 @@ class NetworkWatch:
         self._since_s: dict[Address, float] = {}
 
     def heard(self, now_s: float) -> None:
-        """Note that a peer outside this process was heard."""
+        """Record that a peer outside this process was heard."""
         self._heard_at_s = now_s
 
     def missing(self, usable: frozenset[Address], now_s: float) -> list[Address]:
-        """Return the addresses among ``usable`` that are worth a new start, sorted; empty if there are none."""
+        """Return the addresses among ``usable`` that justify a restart, sorted."""
         self._since_s = {each: self._since_s.get(each, now_s) for each in usable - self._at_start}
         if now_s - self._heard_at_s < SILENCE_S:
             return []

@@ -38,8 +38,8 @@ class _Services(NamedTuple):
 class LifecycleClient:
     """Lifecycle services of other nodes, named relative to the namespace of ``node``. Thread-safe if ``wait`` is.
 
-    ``wait`` decides who spins ``node`` while an answer is awaited. Discovery takes a while: call :meth:`find` before
-    the duration of a change matters.
+    ``wait`` decides which thread spins ``node`` while an answer is pending. Discovery takes a while: call :meth:`find`
+    first if the duration of the change itself matters.
 
     A server drops its answer to a client that it has not discovered yet, and the client cannot see that. Unanswered
     requests are therefore sent again.
@@ -53,18 +53,18 @@ class LifecycleClient:
         self._services: dict[str, _Services] = {}
 
     def find(self, name: str, timeout_s: float = FIND_WITHIN_S) -> None:
-        """Return when node ``name`` can be asked. Raises :class:`Unreachable`."""
+        """Wait until the services of node ``name`` are discovered. Raises :class:`Unreachable`."""
         if not self._services_of(name).change.wait_for_service(timeout_sec=timeout_s):
             raise Unreachable(f"{name} offers no lifecycle service in this DDS domain")
 
     def deactivate(self, name: str) -> bool:
-        """Deactivate node ``name``; return whether it agreed. Raises :class:`Unreachable`."""
+        """Deactivate node ``name``; return whether the transition succeeded. Raises :class:`Unreachable`."""
         return self._change(name, "deactivate", "inactive")
 
     def activate(self, name: str) -> bool:
-        """Activate node ``name``; return whether it agreed. Raises :class:`Unreachable`.
+        """Activate node ``name``; return whether the transition succeeded. Raises :class:`Unreachable`.
 
-        An orchestrator never agrees: it campaigns from then on, and becomes active if it is elected.
+        An orchestrator's never does: the node campaigns from then on, and becomes active once it is elected.
         """
         return self._change(name, "activate", "active")
 
@@ -73,13 +73,13 @@ class LifecycleClient:
         self.find(name)
         services = self._services_of(name)
         until_s = time.monotonic() + ANSWER_WITHIN_S
-        # By label, as ros2's own tool does. rclpy answers "no" to a label that does not fit the node's state, but an
-        # id that does not fit raises an exception in the node.
+        # By label, like ros2's own tool. rclpy rejects a label that is invalid in the node's state, but an invalid id
+        # raises an exception in the node.
         request = ChangeState.Request(transition=Transition(label=transition))
         answer, requests = self._ask(name, services.change, request, until_s)
         if answer.success or requests == 1:
             return bool(answer.success)
-        # The answer to an earlier request may have been lost, and a transition already made does not fit any more.
+        # The answer to an earlier request may have been lost: the transition was made, so the repeat is invalid.
         answer, _ = self._ask(name, services.state, GetState.Request(), until_s)
         return bool(answer.current_state.label == target)
 

@@ -1,4 +1,4 @@
-"""Lifecycle nodes that refuse a transition that does not fit their state."""
+"""Makes lifecycle nodes refuse invalid transitions instead of crashing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rclpy.lifecycle import LifecycleNode
 
 
 def refuse_unfit_transitions(node: LifecycleNode) -> None:
-    """Let ``node`` answer "no" to a request whose transition id does not fit its state.
+    """Make ``node`` reject a request whose transition id is invalid in its current state.
 
-    rclpy raises out of the service's callback instead, which would end the process and every other node in it.
+    By default rclpy raises in the service's callback, which would end the process and every other node in it.
     """
     service = node._service_change_state
     change = service.callback

@@ -12,7 +12,7 @@ from rclpy.logging import LoggingSeverity
 
 from ..telemetry.logs import JsonFormatter, wanted_format
 
-#: Environment variable for rcutils's console format. For JSON the format must add nothing.
+#: Environment variable of rcutils's console format. With JSON logs the format must add nothing to the message.
 CONSOLE_FORMAT_VARIABLE = "RCUTILS_CONSOLE_OUTPUT_FORMAT"
 
 #: rclpy's logging function; without it, the logger's methods are used.
@@ -22,10 +22,10 @@ _write: Callable[[LoggingSeverity, str, str, str, str, int], None] | None = geta
 
 
 class RosHandler(logging.Handler):
-    """Handler that forwards records to a node's logger, with their source location.
+    """Forwards log records to a node's logger, with their source location.
 
-    rclpy's methods would search the stack and the file system for the location, and would name this file. That took a
-    quarter of the time of a process with busy drones.
+    rclpy's own logging methods search the stack and the file system for the location, and would find this file. That
+    search took a quarter of the CPU time of a process with busy drones.
     """
 
     def __init__(self, logger: RcutilsLogger) -> None:
@@ -42,7 +42,7 @@ class RosHandler(logging.Handler):
         if _write is not None:
             _write(severity, self._logger.name, text, record.funcName, record.pathname, record.lineno)
             return
-        # rcutils keys its filters by call site and refuses another level from the same line, so each level has its own.
+        # rcutils keys its filters by call site and rejects a second level from the same line, so each level has a line.
         if severity is LoggingSeverity.FATAL:
             self._logger.fatal(text)
         elif severity is LoggingSeverity.ERROR:

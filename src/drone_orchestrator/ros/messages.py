@@ -1,7 +1,7 @@
 """Conversion between core types and ``drone_interfaces`` messages.
 
-Messages come from outside: a field without a valid value raises :class:`InvalidMessage`, which names it. An unset
-position (NaN latitude) becomes ``None``.
+Messages are untrusted input: an invalid field raises :class:`InvalidMessage`, which names the field. An unset position
+(NaN latitude) becomes ``None``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..core.types import (
     rounded_to_float32,
 )
 
-#: Namespace of goal ids. It must never change, or a repeated goal is not recognised.
+#: Namespace of goal ids. It must never change: drones recognise a repeated goal by its id.
 _GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")
 
 #: Names of a point's fields in a document, and in ``GeoPosition.msg``.
@@ -40,7 +40,7 @@ _POINT_FIELDS = {"lat": "latitude_deg", "lon": "longitude_deg"}
 
 
 class InvalidMessage(ValueError):
-    """Error for a message that breaks its own rules. ``field`` names where, ``reason`` says why."""
+    """A message has an invalid field. ``field`` is its path, ``reason`` says what is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -49,7 +49,7 @@ class InvalidMessage(ValueError):
 
 
 def goal_uuid(message_id: str, attempt: int) -> UUID:
-    """Return the id of an action goal. Every leader derives the same id from the same message id and attempt."""
+    """Return the id of an action goal. Every leader derives the same id from message id and attempt."""
     return UUID(uuid=list(uuid.uuid5(_GOAL_NAMESPACE, f"{message_id}/{attempt}").bytes))
 
 
@@ -78,7 +78,7 @@ def pressure_to_msg(pressure: Pressure, stamp: Time) -> BackPressure:
 
 
 def position_to_msg(point: GeoPoint | None, altitude_m: float = math.nan) -> GeoPosition:
-    """Convert a position; ``None`` becomes the unset one. ``altitude_m``: above the depot's ground, NaN if unknown."""
+    """Convert a position; ``None`` becomes unset. ``altitude_m``: height above the depot's ground, NaN if unknown."""
     if point is None:
         return GeoPosition(latitude_deg=math.nan, longitude_deg=math.nan, altitude_m=math.nan)
     return GeoPosition(latitude_deg=point.lat_deg, longitude_deg=point.lon_deg, altitude_m=altitude_m)
@@ -110,9 +110,9 @@ def order_to_msg(order: Order) -> OrderMsg:
 
 
 def order_document(msg: OrderMsg, message_id: str = "") -> dict[str, Any]:
-    """Return the order as the JSON document of ``POST /orders``, unchecked: admission judges it as it does any other.
+    """Return the order as the JSON document of ``POST /orders``. The order is not checked here; admission does that.
 
-    What the message leaves unset is left out.
+    Unset fields of the message are left out.
     """
     document: dict[str, Any] = {
         "message_id": message_id or None,
@@ -130,7 +130,7 @@ def order_document(msg: OrderMsg, message_id: str = "") -> dict[str, Any]:
 
 
 def message_field(field: str) -> str:
-    """Return the path in ``Order.msg`` of a field of :func:`order_document`."""
+    """Return the path in ``Order.msg`` that corresponds to a field of :func:`order_document`."""
     name, _, part = field.partition(".")
     return f"{name}.{_POINT_FIELDS[part]}" if part in _POINT_FIELDS else field
 
@@ -138,7 +138,7 @@ def message_field(field: str) -> str:
 def order_from_msg(msg: OrderMsg, message_id: str, trace_context: str = "") -> Order:
     """Return the order of a goal. Raises :class:`InvalidMessage` if a drone could not fly it.
 
-    The intake has judged the order before; these are the rules that a drone must not take on trust.
+    The intake checked the order before. A drone checks these rules again rather than trust the sender.
     """
     if not message_id:
         raise InvalidMessage("message_id", "is empty")
@@ -147,7 +147,7 @@ def order_from_msg(msg: OrderMsg, message_id: str, trace_context: str = "") -> O
         raise InvalidMessage("destination", "is not set")
     pickup = position_from_msg(msg.pickup, "pickup") if msg.has_pickup else None
     if msg.has_pickup and pickup is None:
-        raise InvalidMessage("pickup", "has_pickup is true, but it is not set")
+        raise InvalidMessage("pickup", "must be set if has_pickup is true")
     if not (math.isfinite(msg.package_weight_kg) and msg.package_weight_kg > 0):
         raise InvalidMessage("package_weight_kg", "must be greater than 0")
     if not (math.isfinite(msg.deadline_s) and msg.deadline_s >= 0):
@@ -198,7 +198,7 @@ def outcome_from_msg(msg: DeliveryOutcomeMsg) -> DeliveryOutcome | None:
 
 
 def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.nan) -> DroneState:
-    """Convert the drone's latched state. ``stamp_s`` is the time of its clock, for people."""
+    """Convert the drone's latched state. ``stamp_s`` is the drone's clock time, for display only."""
     return DroneState(
         stamp=time_to_msg(stamp_s),
         drone_id=report.drone_id,
@@ -228,7 +228,7 @@ def report_from_msg(msg: DroneState) -> DroneReport:
     try:
         phase = Phase(msg.phase)
     except ValueError:
-        raise InvalidMessage("phase", f"{msg.phase} is not a phase") from None
+        raise InvalidMessage("phase", f"unknown phase {msg.phase}") from None
     outcomes = (outcome_from_msg(outcome) for outcome in msg.outcomes)
     return DroneReport(
         drone_id=msg.drone_id,
@@ -264,7 +264,7 @@ def ack_from_msg(msg: OutcomeAck) -> AcknowledgeOutcome | None:
 
 
 def clearance_to_msg(answer: AnswerClearance) -> RequestClearance.Response:
-    """Convert the leader's answer, addressed to the goal and the journal that asked for it."""
+    """Convert the leader's answer, addressed to the goal and journal that requested clearance."""
     return RequestClearance.Response(
         verdict=int(answer.verdict),
         reason=answer.reason,
@@ -285,11 +285,11 @@ def _priority(value: int) -> Priority:
     try:
         return Priority(value)
     except ValueError:
-        raise InvalidMessage("priority", f"{value} is not a priority") from None
+        raise InvalidMessage("priority", f"unknown priority {value}") from None
 
 
 def _outcome(value: int) -> Outcome:
     try:
         return Outcome(value)
     except ValueError:
-        raise InvalidMessage("outcome", f"{value} is not an outcome") from None
+        raise InvalidMessage("outcome", f"unknown outcome {value}") from None

@@ -24,25 +24,26 @@ DRONE_ID_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class InvalidDroneId(ValueError):
-    """The id cannot be a ROS name."""
+    """A drone id that cannot be part of a ROS name."""
 
 
 def check_drone_id(drone_id: str) -> str:
     """Return ``drone_id``. Raises :class:`InvalidDroneId` if it cannot be part of a ROS name."""
     if not DRONE_ID_PATTERN.fullmatch(drone_id) or drone_id.endswith("_") or "__" in drone_id:
         raise InvalidDroneId(
-            f"drone id {drone_id!r}: use lower-case letters, digits and single underscores, beginning with a letter"
+            "drone id must be lower-case letters, digits and single underscores, starting with a letter, "
+            f"got {drone_id!r}"
         )
     return drone_id
 
 
 def drone_action(drone_id: str) -> str:
-    """Return the action by which ``drone_id`` accepts goals."""
+    """Return the action on which ``drone_id`` accepts goals."""
     return f"drones/{check_drone_id(drone_id)}/execute_delivery"
 
 
 def drone_telemetry(drone_id: str) -> str:
-    """Return the topic of pose and energy of ``drone_id``."""
+    """Return the topic with the pose and energy of ``drone_id``."""
     return f"drones/{check_drone_id(drone_id)}/telemetry"
 
 

@@ -19,7 +19,7 @@ PARAMETERS = (
 
 
 def serve(metrics: Metrics, values: Mapping[str, Any]) -> MetricsEndpoint | None:
-    """Serve ``metrics`` as ``values`` (of :data:`PARAMETERS`) say, and return the endpoint; ``None`` without a port.
+    """Serve ``metrics`` at the address in ``values`` (of :data:`PARAMETERS`). Return ``None`` if the port is 0.
 
     Raises :class:`ConfigurationError` if the port is taken.
     """
@@ -38,7 +38,7 @@ def trouble(endpoint: MetricsEndpoint | None) -> str:
 
 
 def tracer(service: str, instance: str, region: str) -> Tracer:
-    """Return the tracer that the environment asks for. Raises :class:`ConfigurationError` if it is unavailable."""
+    """Return the tracer selected by the environment. Raises :class:`ConfigurationError` if it is unavailable."""
     try:
         return tracer_setup.from_environment(service, instance, region)
     except tracer_setup.TracingError as error:

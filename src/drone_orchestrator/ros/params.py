@@ -1,6 +1,6 @@
 """Declarations of parameters: type, default, unit, range, and whether they may change while the node runs.
 
-A node has a table of :class:`Param`. :func:`declare` turns it into ROS parameters and returns their values. It refuses
+A node has a table of :class:`Param`. :func:`declare` turns it into ROS parameters and returns their values. It rejects
 unknown parameters, because a misspelt name would otherwise be ignored silently. :func:`keep_live` lets
 ``ros2 param set`` change those that are not read-only.
 """
@@ -88,9 +88,9 @@ class Param:
             low = "" if self.lo is None else f"{self.lo:g} "
             high = "" if self.hi is None else f" {self.hi:g}"
             unit = f" {self.unit}" if self.unit else ""
-            raise ParameterError(f"parameter {self.name}: {value} is not in {low}..{high}{unit}")
+            raise ParameterError(f"parameter {self.name}: must be in {low}..{high}{unit}, got {value}")
         if self.choices and value not in self.choices:
-            raise ParameterError(f"parameter {self.name}: {value!r} is not one of {', '.join(self.choices)}")
+            raise ParameterError(f"parameter {self.name}: must be one of {', '.join(self.choices)}, got {value!r}")
 
 
 #: Part of every table.
@@ -118,7 +118,7 @@ def declare(node: Node, table: Iterable[Param]) -> dict[str, Any]:
         value = param.default if override is None else _typed(param, override)
         param.check(value)
         if value == ():
-            overrides.pop(param.name, None)  # rclpy takes an empty list for an array of bytes, so "not set" means empty
+            overrides.pop(param.name, None)  # rclpy reads [] as an array of bytes, so "not set" stands for empty
         else:
             initial = list(value) if isinstance(value, tuple) else value
             overrides[param.name] = Parameter(param.name, param.ros_type, initial)
@@ -134,9 +134,9 @@ def _typed(param: Param, override: Parameter) -> Any:
     if override.type_ is param.ros_type:
         return tuple(value) if isinstance(value, list) else value
     if param.ros_type is Parameter.Type.STRING_ARRAY and override.type_ is Parameter.Type.NOT_SET:
-        return ()  # how ROS reads []
+        return ()  # ROS reads [] as an array of bytes
     wanted = param.ros_type.name.lower().replace("_", " ")
-    raise ParameterError(f"parameter {param.name}: {value!r} is not of type {wanted}")
+    raise ParameterError(f"parameter {param.name}: must be of type {wanted}, got {value!r}")
 
 
 def _refuse_unknown(node: Node, params: dict[str, Param], overrides: dict[str, Parameter]) -> None:
@@ -163,8 +163,8 @@ def keep_live(
 ) -> None:
     """Let users change the live parameters of ``table``, and update ``values`` (of :func:`declare`) with them.
 
-    ``check`` receives all values as they would be. If they contradict each other it raises ``ValueError`` or
-    :class:`ConfigurationError` with a one-line reason; then nothing changes, and the reason is the service's answer.
+    ``check`` receives all values as they would become. If they contradict each other, it raises ``ValueError`` or
+    :class:`ConfigurationError` with a one-line reason; then nothing changes, and the service returns the reason.
     ``apply`` receives the values after they are set and must not fail. ``log_level`` is applied here, to the node's
     logger and ``loggers``.
     """
@@ -173,7 +173,7 @@ def keep_live(
     at_start = {name: get_logger_effective_level(name) for name in names}
 
     def to_float(changes: list[Parameter]) -> list[Parameter]:
-        """Convert whole numbers for ``float`` parameters, as at the start."""
+        """Convert whole numbers for ``float`` parameters, as :func:`declare` does."""
         return [_as_float(each) if _is_float(params, each) else each for each in changes]
 
     def judge(changes: list[Parameter]) -> SetParametersResult:

@@ -28,7 +28,7 @@ END_WITHIN_S = 10.0
 
 
 class ConfigurationError(Exception):
-    """The process cannot start with its settings. The text is one line that says what to change. Exit code 2."""
+    """The process cannot start with these settings. The text is one line that says what to change. Exit code 2."""
 
 
 class Application(Protocol):
@@ -39,7 +39,7 @@ class Application(Protocol):
         """Nodes to spin, on one executor."""
 
     def close(self) -> None:
-        """Release everything and destroy the nodes. Nothing spins any more, but the ROS context is still valid."""
+        """Release everything and destroy the nodes. Called after spinning, while the ROS context is still valid."""
 
 
 class _SingleNode:
@@ -54,15 +54,15 @@ class _SingleNode:
 
 
 def single_node(make: Callable[[], Node]) -> Callable[[], Application]:
-    """Return a function for :func:`run_node` that starts the one node that ``make`` creates."""
+    """Return a ``start`` function for :func:`run_node` that runs the one node created by ``make``."""
     return lambda: _SingleNode(make())
 
 
 class StartAgain(BaseException):
-    """Raised in a callback if the process must start again; the text says why. Not an ``Exception`` either.
+    """Raised in a callback to restart the process; the text says why. Not an ``Exception``, so no handler catches it.
 
-    The process closes as on SIGTERM and then executes itself under the same process id, with the same command line. It
-    needs no supervisor, and none notices.
+    The process closes as on SIGTERM, then re-executes itself with the same process id and command line. A supervisor is
+    not needed and does not notice.
     """
 
 
@@ -77,9 +77,9 @@ def run_node(
 ) -> int:
     """Initialise ROS, ``start`` the application, spin until SIGINT or SIGTERM, close it, and return the exit code.
 
-    0: asked to end; 1: an unexpected exception, with its traceback on stderr, or the death of any thread, with its
+    0: ended by a signal; 1: an unexpected exception, with its traceback on stderr, or the death of any thread, with its
     traceback in the log; 2: a :class:`ConfigurationError`, as one line on stderr. ROS's own signal handlers are not
-    used: they invalidate the context first, so that a node could not publish its end. Must be called on the main
+    used: they invalidate the context first, so a node could not publish a last message. Must be called on the main
     thread. On :class:`StartAgain` it does not return, unless a signal has arrived too.
     """
     stopped = threading.Event()
@@ -87,16 +87,16 @@ def run_node(
         return _run(start, args, executor_type, stopped)
     except StartAgain as reason:
         print(f"{_program()}: starting again: {reason}", file=sys.stderr, flush=True)
-    # From here on a signal ends the process at once: nothing is open any more, and no signal may be lost.
+    # From here on a signal ends the process at once: everything is closed, and no signal may be lost.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_DFL)
     if stopped.is_set():
         return 0
     sys.stdout.flush()
-    # DDS leaves sockets open if spinning was interrupted. They would block its ports in the new process.
+    # DDS leaves sockets open if spinning was interrupted. They would block its ports for the new process.
     for fd in map(int, os.listdir("/dev/fd")):
         if fd > 2:
-            with suppress(OSError):  # the descriptor that listed them is closed by now
+            with suppress(OSError):  # listdir's own descriptor is already closed
                 os.set_inheritable(fd, False)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
@@ -175,9 +175,9 @@ def _deaths_end(executor: Executor) -> Iterator[None]:
 def _signals_end(executor: Executor, stopped: threading.Event) -> Iterator[None]:
     """Let SIGINT and SIGTERM raise :class:`_Terminated` out of ``executor.spin``, between two callbacks.
 
-    A Python signal handler would not run while the main thread waits inside DDS. So the interpreter's C handler writes
-    to a socket, and a thread reads it and gives the executor a task that raises. Later signals change nothing. Each
-    signal sets ``stopped``, also after the block.
+    A Python signal handler would not run while the main thread waits inside DDS. Instead, the interpreter's C handler
+    writes to a socket; a thread reads it and gives the executor a task that raises. Later signals have no further
+    effect. Each signal sets ``stopped``, also after the block.
     """
     receiver, sender = socket.socketpair()
     sender.setblocking(False)

@@ -44,11 +44,11 @@ _OVERRIDABLE = (
 
 
 def heartbeat(timeout_s: float = HEARTBEAT_LIVELINESS_S) -> QoSProfile:
-    """Leader heartbeat. Liveliness is manual, so a process that hangs counts as dead even if its DDS threads run.
+    """Leader heartbeat. Liveliness is manual: a process that hangs counts as dead even if its DDS threads run.
 
-    Volatile and depth 1: an old heartbeat is worse than none. Reliable, so that liveliness assertions are repeated
-    until they arrive. After ``timeout_s`` without a heartbeat the leader counts as dead; after half of it the deadline
-    event reports that it is slow.
+    Volatile and depth 1: an old heartbeat is worse than none. Reliable: liveliness assertions are resent until they
+    arrive. After ``timeout_s`` without a heartbeat the leader counts as dead; after half of it, the deadline event
+    reports a slow leader.
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
@@ -62,11 +62,11 @@ def heartbeat(timeout_s: float = HEARTBEAT_LIVELINESS_S) -> QoSProfile:
 
 
 def state(depth: int = 1) -> QoSProfile:
-    """Latest state of something: drones, leader, saga table, back-pressure.
+    """Latest state: drones, leader, saga table, back-pressure.
 
-    Reliable and transient-local, so that a newly elected leader hears every drone's state at once. Writers keep one
-    sample. A reader of a topic with many writers needs a ``depth`` of at least their number: these topics have no
-    keys, so DDS counts a reader's history over all writers together.
+    Reliable and transient-local, so that a newly elected leader receives every drone's state at once. Writers keep one
+    sample. A reader of a topic with many writers needs a ``depth`` of at least their number: these topics have no keys,
+    so one history holds the samples of all writers.
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
@@ -79,7 +79,7 @@ def state(depth: int = 1) -> QoSProfile:
 
 
 def drone_states() -> QoSProfile:
-    """State of all drones, for readers of ``drone_states``; each drone writes with the profile ``state``.
+    """State of all drones, for readers of ``drone_states``. Each drone publishes with the profile ``state``.
 
     The depth is that of the largest supported fleet, so that the newest sample of every drone fits.
     """
@@ -89,7 +89,7 @@ def drone_states() -> QoSProfile:
 def telemetry() -> QoSProfile:
     """Pose and battery at a fixed rate, while the topic has subscribers.
 
-    Best effort with a short lifespan: no decision depends on it, and old poses mislead.
+    Best effort with a short lifespan: no decision depends on it, and old poses are misleading.
     """
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
@@ -102,7 +102,7 @@ def telemetry() -> QoSProfile:
 
 
 def odometry() -> QoSProfile:
-    """Odometry of a drone that is flown by set-points. Only the newest counts. Compatible with reliable writers."""
+    """Odometry of a drone flown by set-points. Only the newest sample counts. Compatible with reliable writers."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=1,
@@ -122,7 +122,7 @@ def set_points() -> QoSProfile:
 
 
 def events() -> QoSProfile:
-    """Saga events. Reliable, because each one counts. Latched and deep, so that a late reader gets recent ones."""
+    """Saga events. Reliable, because each one matters. Latched and deep, so that a late reader gets recent ones."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=EVENTS_DEPTH,
@@ -132,7 +132,7 @@ def events() -> QoSProfile:
 
 
 def orders() -> QoSProfile:
-    """Signed envelopes of orders. The sender must repeat them (at least once); the depth only absorbs a burst."""
+    """Signed envelopes of orders. The sender must resend them (at-least-once); the depth only absorbs a burst."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=100,
@@ -189,6 +189,6 @@ PROFILES = (
 def options() -> dict[str, Any]:
     """Return keyword arguments for ``create_publisher`` and ``create_subscription`` that make policies overridable.
 
-    Actions and services have no profile here: ROS 2's reliable defaults are right, and rclpy cannot override them.
+    Actions and services have no profile here: ROS 2's reliable defaults fit, and rclpy cannot override them.
     """
     return {"qos_overriding_options": QoSOverridingOptions(policy_kinds=_OVERRIDABLE)}

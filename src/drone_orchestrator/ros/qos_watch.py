@@ -1,8 +1,8 @@
 """Counts QoS events of a node's topics: incompatible profiles, missed deadlines, lost liveliness.
 
 Create topics with the keyword arguments of :meth:`QosWatch.publishing` and :meth:`QosWatch.subscribing`, which include
-those of :func:`.qos.options`. Each event costs the executor an entity, so only events that the profile can have are
-requested.
+those of :func:`.qos.options`. Each kind of event costs the executor an entity, so only kinds that can occur with the
+profile are requested.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from ..telemetry.diagnostics import Severity, Status
 from . import qos
 
-#: How long (s) a missed deadline or a lost liveliness is reported.
+#: A missed deadline or lost liveliness is reported for this long (s).
 SHOWN_S = 10.0
 #: Node name that rclpy gives a peer until discovery has named it.
 _NOT_YET_KNOWN = "_NODE_NAME_UNKNOWN_"
@@ -36,7 +36,7 @@ _ENDLESS_NS = 10**17
 
 @dataclass(slots=True)
 class _Topic:
-    """One end of a topic. ``profile`` is the one in force: rclpy writes overrides into it."""
+    """One end of a topic. ``profile`` is the effective one: rclpy writes overrides into it."""
 
     name: str
     profile: QoSProfile
@@ -48,7 +48,7 @@ class _Topic:
     silenced: int = 0
     silenced_at_s: float = float("-inf")
     silent: int = 0  # writers whose liveliness is lost now
-    is_bare: bool = False  # it has no events, so incompatible peers are searched for
+    is_bare: bool = False  # no QoS events, so incompatible peers are looked up
     extra: Callable[[QoSLivelinessChangedInfo], None] | None = field(default=None, repr=False)
 
 
@@ -71,15 +71,15 @@ class QosWatch:
         return {"event_callbacks": callbacks, **qos.options()}
 
     def announcing(self, topic: str, profile: QoSProfile) -> dict[str, Any]:
-        """Return the same for a publisher that comes and goes: it has no events, and its peers are examined instead.
+        """Return the same for a publisher that comes and goes. Its peers are examined instead of counting QoS events.
 
-        Events are entities of the executor, and with the events executor they must not be destroyed.
+        QoS events are entities, and entities must not be destroyed while the events executor spins.
         """
         self._end(topic, profile, writes=True).is_bare = True
         return {"event_callbacks": PublisherEventCallbacks(use_default_callbacks=False), **qos.options()}
 
     def withdrawn(self, topic: str) -> None:
-        """Forget the publisher that :meth:`announcing` was for."""
+        """Forget the publisher created with :meth:`announcing`."""
         self._topics.pop((self._node.resolve_topic_name(topic), True), None)
 
     def subscribing(
@@ -88,7 +88,7 @@ class QosWatch:
         profile: QoSProfile,
         liveliness: Callable[[QoSLivelinessChangedInfo], None] | None = None,
     ) -> dict[str, Any]:
-        """Return keyword arguments for ``create_subscription``. ``liveliness`` is also called at its changes."""
+        """Return keyword arguments for ``create_subscription``. ``liveliness`` is called on liveliness changes."""
         end = self._end(topic, profile, writes=False)
         end.extra = liveliness
         has_deadline = _is_limit(profile.deadline)
@@ -101,7 +101,7 @@ class QosWatch:
         return {"event_callbacks": callbacks, **qos.options()}
 
     def statuses(self) -> Iterable[Status]:
-        """Return one status ``qos`` for all topics."""
+        """Return one status, ``qos``, for all topics."""
         now_s = time.monotonic()
         errors: list[str] = []
         warnings: list[str] = []
@@ -112,12 +112,12 @@ class QosWatch:
             warnings += _warnings(end, now_s)
             values |= _values(end, peers)
         if errors:
-            hint = "give both sides profiles that fit, see `ros2 topic info -v TOPIC` and docs/qos.md"
-            return [Status("qos", Severity.ERROR, f"profiles do not fit: {'; '.join(errors)}", hint, values)]
+            hint = "give both sides compatible profiles, see `ros2 topic info -v TOPIC` and docs/qos.md"
+            return [Status("qos", Severity.ERROR, f"incompatible profiles: {'; '.join(errors)}", hint, values)]
         if warnings:
             hint = "a busy machine or network, or a peer that died"
             return [Status("qos", Severity.WARN, "; ".join(warnings), hint, values)]
-        return [Status("qos", Severity.OK, f"{len(self._topics)} topics fit", values=values)]
+        return [Status("qos", Severity.OK, f"{len(self._topics)} topics compatible", values=values)]
 
     def unfit(self) -> dict[str, str]:
         """Return the topics whose peers are incompatible now, each with those peers."""
@@ -129,7 +129,7 @@ class QosWatch:
         end = self._topics.get(key)
         if end is None:
             end = self._topics[key] = _Topic(key[0], profile, writes)
-        end.profile = profile  # a topic that is created again keeps its counts
+        end.profile = profile  # a topic that is created again keeps its counters
         return end
 
     def _unfit_peers(self, end: _Topic) -> list[str]:
@@ -213,7 +213,7 @@ def _warnings(end: _Topic, now_s: float) -> list[str]:
 
 
 def _values(end: _Topic, peers: list[str]) -> dict[str, object]:
-    """Return what is wrong with a topic, for diagnostics; empty if nothing is."""
+    """Return the problems of a topic, for diagnostics."""
     side = "writer" if end.writes else "reader"
     values: dict[str, object] = {}
     if end.unfit:

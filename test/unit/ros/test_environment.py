@@ -60,7 +60,7 @@ def test_without_any_log_folder_the_variables_to_set_are_named(usable: dict[str,
 
 def test_a_log_folder_that_cannot_be_created_is_refused(usable: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UnusableEnvironment, match=r"cannot write its logs in .*/file/logs .*set ROS_LOG_DIR"):
+    with pytest.raises(UnusableEnvironment, match=r"cannot write its logs to .*/file/logs .*set ROS_LOG_DIR"):
         check({**usable, "ROS_LOG_DIR": str(tmp_path / "file" / "logs")})
 
 

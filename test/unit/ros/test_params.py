@@ -49,5 +49,5 @@ def test_a_bound_is_part_of_the_range() -> None:
     for value in (0.1, 30.0):
         param.check(value)
     for value in (0.09, 30.1, float("nan")):
-        with pytest.raises(ParameterError, match=r"parameter a: .* is not in 0\.1 \.\. 30 s"):
+        with pytest.raises(ParameterError, match=r"parameter a: must be in 0\.1 \.\. 30 s, got"):
             param.check(value)

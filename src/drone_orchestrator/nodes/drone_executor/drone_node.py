@@ -1,8 +1,9 @@
 """The lifecycle node of one drone.
 
-Trouble of one drone stays with that drone. Any exception of its journal, its flight controller or its machine takes it
-out of service: the node goes back to *unconfigured*, says why in its log and in ``/diagnostics``, and tries every
-:data:`RETRY_S` to return to the state that it had. That is what the restart of a process would do, for one drone.
+A failure of one drone does not affect the others. An exception in its journal, flight controller or state machine takes
+it out of service: the node becomes *unconfigured*, reports the reason in its log and in ``/diagnostics``, and tries
+every :data:`RETRY_S` to return to its previous state. This restarts a single drone the way a supervisor restarts a
+process.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ class DroneExecutor(FlightNode):
             drone_id,
             watch,
             namespace=namespace,
-            # A __node remapping on the command line is for the host; without this it would rename every drone.
+            # A __node remapping on the command line is for the host. Without this argument it would rename every drone.
             cli_args=["--ros-args", "-r", f"__node:={drone_id}"],
-            # No parameter services per drone: the host has them, and each entity costs time.
+            # No parameter services per drone: the host has them, and each entity costs CPU time.
             start_parameter_services=False,
             parameter_overrides=[Parameter("start_type_description_service", value=False)],
         )
@@ -62,7 +63,7 @@ class DroneExecutor(FlightNode):
         self._shell: DroneShell | None = None
         self._endpoints: DroneEndpoints | None = None
         self._trouble = ""  # why the drone is out of service
-        self._has_failed = False  # and the lifecycle does not show it yet
+        self._has_failed = False  # failed, but the lifecycle state does not show it yet
         self._bring_up: bool | None = None  # True: until active, False: until inactive, None: leave it to operators
         self._retry_at_s = 0.0
 
@@ -91,7 +92,7 @@ class DroneExecutor(FlightNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self._shell is not None and self._shell.is_busy:
-            self.get_logger().error("cannot clean up: the drone carries out an order")
+            self.get_logger().error("cannot clean up: the drone is carrying out an order")
             return TransitionCallbackReturn.FAILURE
         self._bring_up = None
         self.release()
@@ -104,7 +105,7 @@ class DroneExecutor(FlightNode):
         return TransitionCallbackReturn.SUCCESS
 
     def release(self) -> None:
-        """Close journal and flight controller; a second call does nothing."""
+        """Close journal and flight controller. Idempotent."""
         self._active = False
         shell, self._shell = self._shell, None
         if shell is None:
@@ -122,20 +123,20 @@ class DroneExecutor(FlightNode):
             self._endpoints = None
         super().destroy_node()
 
-    # --- trouble ------------------------------------------------------------------------------------------------------
+    # --- failures -----------------------------------------------------------------------------------------------------
 
     def failed(self, error: Exception) -> None:
-        """Take this drone out of service, to bring it back later; the other drones of the process go on."""
+        """Take this drone out of service and schedule its return. The other drones of the process are not affected."""
         if self._shell is None:
-            return  # it is out of service already
+            return  # already out of service
         self._trouble = _text(error)
-        self.get_logger().error(f"out of service, tried again every {RETRY_S:g} s: {_report(error)}")
+        self.get_logger().error(f"out of service, retrying every {RETRY_S:g} s: {_report(error)}")
         self._bring_up = self._active if self._bring_up is None else self._bring_up
         self._has_failed, self._retry_at_s = True, time.monotonic() + RETRY_S
         self.release()
 
     def _contained(self, call: Callable[[DroneShell], T], otherwise: T) -> T:
-        """Return ``call(shell)``; ``otherwise`` if the drone is not configured, or fails."""
+        """Return ``call(shell)``, or ``otherwise`` if the drone is not configured or the call fails."""
         if self._shell is None:
             return otherwise
         try:
@@ -145,7 +146,7 @@ class DroneExecutor(FlightNode):
             return otherwise
 
     def _show_failure(self) -> None:
-        """Make the lifecycle state show what :meth:`failed` did: the drone is not configured."""
+        """Move the lifecycle to *unconfigured* after :meth:`failed`."""
         self._has_failed = False
         before = self._bring_up, self._lift_grounding
         if self._label() == "active":
@@ -167,7 +168,7 @@ class DroneExecutor(FlightNode):
         self._bring_up = None
 
     def _make_endpoints(self) -> DroneEndpoints:
-        """Return the drone's ROS interfaces, the same ones at every configuration."""
+        """Return the drone's ROS interfaces. They are created once and reused by later configurations."""
         if self._endpoints is None:
             self._endpoints = DroneEndpoints(
                 self,
@@ -188,7 +189,7 @@ class DroneExecutor(FlightNode):
     # --- called by the host -------------------------------------------------------------------------------------------
 
     def tune(self, settings: Settings) -> None:
-        """Apply parameters that were set."""
+        """Apply changed parameters."""
         self._settings = settings
         if self._shell is not None:
             self._shell.tune(settings)
@@ -209,7 +210,7 @@ class DroneExecutor(FlightNode):
 
     @property
     def highest_epoch(self) -> int:
-        """Epoch of the newest leader it has heard of; 0 if it has heard of none, or is not configured."""
+        """Highest epoch seen; 0 if none was seen or the drone is not configured."""
         return self._shell.highest_epoch if self._shell is not None else 0
 
     @property
@@ -222,7 +223,7 @@ class DroneExecutor(FlightNode):
         return self._finalized
 
     def bring_up(self) -> None:
-        """Configure and activate at the next tick; if that fails, every :data:`RETRY_S` until it succeeds."""
+        """Configure and activate at the next tick; after a failure, retry every :data:`RETRY_S`."""
         self._bring_up = True
 
     def status(self, leader_silent_s: float | None) -> Status:
@@ -237,7 +238,7 @@ class DroneExecutor(FlightNode):
         )
 
     def tick(self) -> None:
-        """Advance the drone: bring up, fly, decide, publish."""
+        """Advance the drone by one tick: bring up, fly, decide, publish."""
         if self._has_failed:
             self._show_failure()
         if self._bring_up is not None and time.monotonic() >= self._retry_at_s:
@@ -251,7 +252,7 @@ class DroneExecutor(FlightNode):
         shell.tick()
 
     def leader_heard(self, message: LeaderHeard) -> None:
-        """Tell the drone of a leader."""
+        """Pass the drone a message from a leader."""
 
         def tell(shell: DroneShell) -> None:
             shell.step(message)
@@ -265,7 +266,7 @@ def _text(error: Exception) -> str:
 
 
 def _report(error: Exception) -> str:
-    """Return the text for the log, with a traceback unless the text says it all."""
+    """Return the text for the log. It includes a traceback if the error is unexpected."""
     if _is_expected(error):
         return str(error)
     return f"{_text(error)}\n{''.join(traceback.format_exception(error)).rstrip()}"

@@ -39,7 +39,7 @@ from .flight_plugins import FlightNode
 from .parameters import TICK_S, Settings
 
 FEEDBACK_PERIOD_S = 0.5
-#: Interval (s) between attempts to write a journal that could not be written.
+#: Interval (s) between attempts to write to a journal after a failed write.
 RESUME_EVERY_S = 2.0
 
 AskLeader = Callable[[RequestClearance.Request], "Future | None"]
@@ -87,12 +87,12 @@ class DroneShell:
             self._flight: FlightController = settings.make_flight(setup, node)
             self._driver = self._begin(self._journal)
         except BaseException:
-            self._journal.close()  # else its lock would refuse the next attempt
+            self._journal.close()  # else its lock would block the next attempt
             raise
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
         self._ready = self._in_service = False
-        self._suspended = ""  # why the journal cannot be used at the moment
+        self._suspended = ""  # why the journal cannot be written at the moment
         self._resume_at_s = 0.0
         self._stepped_at_s = self._seconds()
         self._telemetry_due_s = self._feedback_due_s = 0.0
@@ -129,13 +129,13 @@ class DroneShell:
         return self._suspended
 
     def _suspend(self, error: JournalError) -> None:
-        """Make no decisions until the journal can be written again. The flight controller continues by itself.
+        """Stop deciding until the journal can be written again. The flight controller continues on its own.
 
-        A drone without a goal reports once that it accepts none, so that no leader assigns it an order before it counts
-        as silent.
+        A drone without a goal reports once that it accepts none. Otherwise a leader might assign it an order before it
+        counts as silent.
         """
         self._suspended, self._resume_at_s = str(error), time.monotonic() + RESUME_EVERY_S
-        self._log.error(f"the drone takes no commands until its journal can be written: {error}")
+        self._log.error(f"no commands accepted until the journal can be written: {error}")
         self._watched.end()
         last = self._driver.published
         if last is not None and last.message_id is None:
@@ -151,10 +151,10 @@ class DroneShell:
             self._suspended = str(error)
             return
         self._journal, self._suspended, self._asked = journal, "", None
-        self._log.warning("the journal can be written again: the drone takes commands")
+        self._log.warning("the journal can be written again: accepting commands")
         self._driver = self._begin(journal)
         for outcome in self._driver.durable.outcomes:
-            self._finish(outcome)  # its record was the one whose write failed
+            self._finish(outcome)  # its record is the one that failed to be written
 
     @property
     def phase(self) -> Phase:
@@ -187,7 +187,7 @@ class DroneShell:
         if damage.memory_lost:
             self._log.error(
                 f"JOURNAL LOST: {damage.reason}; kept as {damage.kept_as}. New journal {journal.identity}: this "
-                "drone does not know what it did before, and a person must check the orders that it had loaded"
+                "drone does not know what it did before. An operator must check the orders that it had loaded"
             )
         else:
             self._log.warning(damage.reason)
@@ -196,7 +196,7 @@ class DroneShell:
 
     def tick(self) -> None:
         now_s = self._seconds()
-        # Simulation time is 0 until the first clock message, and that may have any value: no time has passed then.
+        # Simulation time is 0 until the first clock message, which may hold any value: treat that jump as no time.
         dt_s = max(0.0, now_s - self._stepped_at_s) if self._stepped_at_s else 0.0
         self._stepped_at_s = now_s
         if self._suspended:
@@ -210,7 +210,7 @@ class DroneShell:
             self._flight.step(dt_s)
             self._ready, dt_s = self._flight.ready, 0.0
             if not self._ready:
-                return  # no position yet: the machine refuses goals, and the drone publishes nothing
+                return  # no position yet: the state machine rejects goals, and the drone publishes nothing
         try:
             self._driver.sense(dt_s)
         except JournalError as error:
@@ -221,8 +221,8 @@ class DroneShell:
     def speak(self) -> None:
         """Publish what is due.
 
-        An inactive drone finishes its goal and comes home. Then it reports once that it takes no goal, so that no
-        leader assigns it an order before it counts as silent.
+        An inactive drone finishes its goal and returns to the depot. Then it reports once that it accepts no goals, so
+        that no leader assigns it an order before it counts as silent.
         """
         if self._suspended:
             return
@@ -280,7 +280,7 @@ class DroneShell:
         key = (handle.request.message_id, handle.request.attempt)
         self._goal_handles[key] = handle
         for outcome in self._driver.durable.outcomes:
-            if (outcome.message_id, outcome.attempt) == key:  # it ended while it was being accepted
+            if (outcome.message_id, outcome.attempt) == key:  # the goal ended while it was being accepted
                 self._finish(outcome)
 
     def _finish(self, outcome: DeliveryOutcome) -> None:
@@ -317,7 +317,7 @@ class DroneShell:
         )
 
     def step(self, event: DroneEvent) -> list[DroneEffect]:
-        """Let the drone take in ``event``; return the effects, none if its journal cannot be written."""
+        """Pass ``event`` to the drone's state machine. Return the effects; none if the journal cannot be written."""
         if self._suspended:
             return []
         try:
@@ -349,7 +349,7 @@ class DroneShell:
         getattr(self._log, level)(text)
 
     def ask_clearance(self, question: AskClearance) -> None:
-        """Ask the leader, unless the same request is still unanswered."""
+        """Send the request to the leader, unless the same request is still unanswered."""
         now_s = time.monotonic()
         if self._asked is not None:
             asked, future, at_s = self._asked
@@ -384,7 +384,7 @@ class DroneShell:
         if due is not None:
             self._publish_state(due)
         if now_s >= self._telemetry_due_s:
-            # Half a tick of slack: otherwise a tick that is slightly early would halve the rate.
+            # Half a tick of slack: otherwise a slightly early tick would halve the rate.
             self._telemetry_due_s = now_s + self._settings.telemetry_period_s - TICK_S / 2
             self._watched.charged(sensed.energy_wh)
             stamp_s = self._stamp_s()
@@ -425,7 +425,7 @@ class DroneShell:
         return self._node.get_clock().now().nanoseconds * 1e-9
 
     def _seconds(self) -> float:
-        """Return the time of flight: simulation time if it is active, else a clock that never jumps."""
+        """Return the time (s) that flight is simulated with: simulation time if active, else a monotonic clock."""
         clock = self._node.get_clock()
         return clock.now().nanoseconds * 1e-9 if clock.ros_time_is_active else time.monotonic()
 

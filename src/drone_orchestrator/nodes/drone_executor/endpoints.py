@@ -17,15 +17,15 @@ from ...ros.goal_server import CancelUnknown, GoalServer
 from ...ros.qos_watch import QosWatch
 from .pose import DronePose
 
-#: How long (s) a result is kept for a slow client. Outcomes stay in the drone's state until they are acknowledged.
+#: A result is kept for a slow client this long (s). Outcomes stay in the drone's state until they are acknowledged.
 RESULT_TIMEOUT_S = 60
 
 
 class DroneEndpoints:
     """Publishers and action server of a drone, created at its first configuration and kept until the process ends.
 
-    They outlive a clean-up. The events executor queues events by entity but does not own the entities, so destroying
-    one while the process spins can crash it. A drone that is not configured publishes nothing and refuses every goal.
+    They survive a clean-up. The events executor queues events by entity but does not own the entities, so destroying
+    one while the process spins can crash it. An unconfigured drone publishes nothing and rejects every goal.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DroneEndpoints:
         )
 
     def destroy(self) -> None:
-        """Destroy the entities. Nothing may spin any more."""
+        """Destroy the entities. Call it only after spinning has ended."""
         self.action.destroy()
         self.pose.close()
         self._node.destroy_publisher(self.telemetry)

@@ -21,7 +21,7 @@ FLIGHT_GROUP = "drone_orchestrator.flight"
 
 
 class FlightNode(LifecycleNode):
-    """A drone's node as its flight stack sees it, with ``topics`` that outlive a controller."""
+    """The part of a drone's node that a flight stack may use. ``topics`` outlive a controller."""
 
     def __init__(self, name: str, watch: QosWatch, **options: Any) -> None:
         super().__init__(name, **options)
@@ -29,17 +29,17 @@ class FlightNode(LifecycleNode):
         self.topics = FlightTopics(self, watch, self.failed)
 
     def failed(self, error: Exception) -> None:
-        """Handle an exception from a callback that concerns this drone alone."""
+        """Handle an exception from a callback of this drone."""
         raise error
 
 
 class FlightFactory(Protocol):
-    """Function that an entry point of the group names.
+    """Function named by an entry point of the group.
 
     ``node`` is the drone's own: use ``node.topics`` for topics, and the node itself for services and the clock. The
-    node and everything created on it outlive the controller. Nothing of it may be destroyed while the process spins, so
-    leave clients and timers idle in ``close`` and reuse them in the next call for that node. The function is called
-    when the drone is configured and must not wait for answers, because nothing is spun meanwhile. It raises
+    node and everything created on it outlive the controller. Nothing may be destroyed while the process spins, so leave
+    clients and timers idle in ``close`` and reuse them in the next call for that node. The function is called when the
+    drone is configured. It must not wait for answers, because nothing spins the node during the call. It raises
     :class:`~drone_orchestrator.flight.controller.FlightError` if the drone cannot be flown.
     """
 

@@ -1,4 +1,4 @@
-"""The topics of a drone's flight stack: created once, watched for incompatible QoS, kept until the process ends."""
+"""The topics of a drone's flight stack. Created once, checked for incompatible QoS, kept until the process ends."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Message = TypeVar("Message")
 class FlightTopics:
     """Publishers and subscriptions of ``node``, one per topic; a second request returns the existing one.
 
-    A flight controller comes and goes with its drone's configuration. Its topics stay, because destroying an entity
-    while the events executor spins can crash the process (see :mod:`.endpoints`). An exception of a callback goes to
+    A flight controller exists only while its drone is configured. Its topics stay, because destroying an entity while
+    the events executor spins can crash the process (see :mod:`.endpoints`). An exception in a callback goes to
     ``on_error``. All calls happen on the executor's thread.
     """
 

@@ -16,7 +16,7 @@ from ...flight.gazebo import GazeboFlight, Odometry, SetPoint
 from ...ros import messages, names, qos
 from .flight_plugins import FlightNode
 
-#: The motor state is repeated after this many set-points, for a bridge that has restarted.
+#: The motor state is sent again after this many set-points, in case the bridge has restarted.
 REPEAT_MOTORS = 30
 
 

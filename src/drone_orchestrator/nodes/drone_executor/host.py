@@ -130,7 +130,7 @@ class DroneHost(Node):
             drone.tick()
 
     def _check_network(self) -> None:
-        """Start the process again if it misses a network. Safe in the air, because journals are on disk."""
+        """Restart the process if it misses a network. Safe in flight, because the journals are on disk."""
         missing = self._network.missing(usable_addresses(), time.monotonic())
         if missing:
             found = ", ".join(f"{address} on {interface}" for interface, address in missing)

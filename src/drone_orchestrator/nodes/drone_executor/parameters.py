@@ -1,4 +1,4 @@
-"""The parameters of ``drone_executor``, and the settings that they make."""
+"""The parameters of ``drone_executor``, and the settings built from them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ MAX_DRONES = 200
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings that the drones of a process share."""
+    """Settings shared by the drones of a process."""
 
     drone_class: DroneClass
     depot: GeoPoint
@@ -108,13 +108,13 @@ def configured_class(fleet: FleetSpec, name: str) -> DroneClass:
     drone_class = fleet.drone_class(name) if name else fleet.classes[0]
     if drone_class is None:
         known = ", ".join(each.name for each in fleet.classes)
-        raise ParameterError(f"parameter drone_class: {name!r} is not in the fleet configuration; known: {known}")
+        raise ParameterError(f"parameter drone_class: must be one of {known}, got {name!r}")
     return drone_class
 
 
 def checked_ids(ids: Sequence[str]) -> Sequence[str]:
     if not 1 <= len(ids) <= MAX_DRONES or len(set(ids)) != len(ids):
-        raise ParameterError(f"parameter drone_ids: 1 .. {MAX_DRONES} distinct names are required, got {list(ids)}")
+        raise ParameterError(f"parameter drone_ids: must be 1 to {MAX_DRONES} distinct ids, got {list(ids)}")
     try:
         return [names.check_drone_id(each) for each in ids]
     except names.InvalidDroneId as error:

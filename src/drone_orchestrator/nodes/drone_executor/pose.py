@@ -1,4 +1,4 @@
-"""A drone in standard ROS 2 messages: ``PoseStamped``, ``Path``, and a transform if ``tf2_msgs`` is installed."""
+"""Publishes a drone's pose as ``PoseStamped`` and ``Path``, and as a transform if ``tf2_msgs`` is installed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DronePose:
         followed = self._pose.get_subscription_count() > 0
         transformed = self._tf is not None and self._tf.get_subscription_count() > 0
         if not followed and not transformed and shown == self._shown:
-            return  # building a message costs time, and most drones of a large fleet have no subscriber
+            return  # building a message costs CPU time, and most drones of a large fleet have no subscriber
         pose = pose_of(stamp_s, sensed)
         if followed:
             self._pose.publish(pose)

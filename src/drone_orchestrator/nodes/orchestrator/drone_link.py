@@ -1,7 +1,7 @@
 """Link of an orchestrator to the drones: goals, recalls, clearance, acknowledgements.
 
-All ROS calls happen on the executor's thread. The deciding thread passes work to it through a queue and a task of the
-executor. So it never waits for DDS, and no entity is used from two threads.
+All ROS calls happen on the executor's thread. The deciding thread passes work to it through a queue and an executor
+task. So the deciding thread never waits for DDS, and no entity is used from two threads.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ...runtime.acknowledgements import Acknowledgements
 
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
-#: A standby keeps a drone's request this long (s), in case it becomes the leader. No drone waits longer for an answer.
+#: A standby keeps a drone's request this long (s), in case it becomes the leader. Drones do not wait longer than this.
 HELD_S = 1.0
 HELD_AT_MOST = 2000
-#: The most action clients to keep, those used last. The classic executor visits every entity whenever it wakes. A new
+#: Action clients kept, the most recently used ones. The classic executor visits every entity whenever it wakes. A new
 #: client must discover its drone first, which takes longer than everything else.
 CLIENTS_KEPT = 128
-#: Action clients to create in advance per tick, ten times a second.
+#: Action clients created in advance per tick. There are ten ticks a second.
 NEW_CLIENTS_PER_TICK = 2
 
 
@@ -58,12 +58,12 @@ class _PendingClearance:
 
 
 class DroneLink:
-    """Implements :class:`~drone_orchestrator.ports.Fleet`'s drone part on ROS 2.
+    """The drone part of :class:`~drone_orchestrator.ports.Fleet`, on ROS 2.
 
-    It lives as long as its node. ``begin`` and ``end`` frame the life of one replica, ``start_leading`` and
-    ``stop_leading`` its time as leader. Only the leader publishes ``leader`` and answers ``request_clearance``: if all
-    replicas answered, a standby's *not the leader* would often arrive first. A standby keeps the requests instead, in
-    case it becomes the leader within a moment.
+    It lives as long as its node. ``begin`` and ``end`` delimit the life of one replica, ``start_leading`` and
+    ``stop_leading`` its term as leader. Only the leader publishes ``leader`` and answers ``request_clearance``: if all
+    replicas answered, a standby's *not the leader* would often arrive first. A standby keeps the requests for a moment
+    instead, in case it becomes the leader.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class DroneLink:
         self._instance_id = instance_id
 
     def end(self) -> None:
-        """Stop standing by, and ignore what is heard from now on."""
+        """Stop standing by; ignore all messages from now on."""
         self.stop_leading()
         self._held.clear()
         self._work.clear()
@@ -182,7 +182,7 @@ class DroneLink:
         while self._work:
             self._work.popleft()()
         if not self._acks_published:
-            self._publish_leader()  # once for many acknowledgements
+            self._publish_leader()  # one message for many acknowledgements
 
     def _send_goal(self, pending: _PendingGoal) -> None:
         effect = pending.effect
@@ -201,7 +201,7 @@ class DroneLink:
 
     def _on_goal_answer(self, effect: SendGoal, done: Future) -> None:
         if effect.epoch != self._epoch:
-            return  # the present leader sends its own goals
+            return  # the current leader sends its own goals
         if done.cancelled() or done.exception() is not None:
             self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
@@ -209,7 +209,7 @@ class DroneLink:
         self._post(GoalAnswered(effect.drone_id, effect.order.message_id, effect.attempt, accepted))
 
     def _recall(self, pending: _PendingRecall) -> None:
-        """Cancel the goal. Its id follows from order and attempt, so it does not matter which leader sent it."""
+        """Cancel the goal, whichever leader sent it: its id is derived from order and attempt."""
         effect = pending.effect
         sent = self._client(effect.drone_id).recall(messages.goal_uuid(effect.message_id, effect.attempt))
         if not sent and _now_s() < pending.give_up_at_s:
@@ -224,8 +224,8 @@ class DroneLink:
         return client
 
     def _create_clients(self) -> None:
-        """Create clients of drones that were heard, before there is a goal to send and also while standing by, because
-        discovery takes longest. Few per tick, because each takes milliseconds of the executor's time."""
+        """Create clients for known drones before there is a goal to send, even while standing by, because discovery is
+        slow. Few per tick, because each takes milliseconds of the executor's time."""
         if not self._without_client or executors.is_classic(self._node.executor):
             return
         for drone_id in list(self._without_client)[:NEW_CLIENTS_PER_TICK]:
@@ -233,7 +233,7 @@ class DroneLink:
             self._client(drone_id)
 
     def _destroy_idle_clients(self) -> None:
-        """Destroy the clients unused for longest, except those that wait for discovery or for an answer."""
+        """Destroy the least recently used clients, except those waiting for discovery or for an answer."""
         asked = {goal.effect.drone_id for goal in self._waiting} | {each.effect.drone_id for each in self._recalls}
         spare = [d for d, client in self._clients.items() if d not in asked and not client.is_waiting]
         for drone_id in spare[: max(0, len(self._clients) - CLIENTS_KEPT)]:
@@ -313,5 +313,5 @@ class DroneLink:
 
 
 def _now_s() -> float:
-    """Return monotonic real time (s), so that housekeeping continues while simulated time stands still."""
+    """Return monotonic real time (s), so that housekeeping continues while simulated time is paused."""
     return time.monotonic()

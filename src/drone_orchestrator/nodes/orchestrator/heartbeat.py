@@ -1,8 +1,8 @@
 """The leader's heartbeat, and how standbys notice that it stops.
 
-The publisher asserts its liveliness only by publishing (``MANUAL_BY_TOPIC``), from the thread that decides. So a
-process whose loop hangs counts as dead, although its DDS threads still run. DDS detects the loss at the reader, so a
-standby whose Python is busy does not mistake that for a silent leader.
+The publisher asserts its liveliness only by publishing (``MANUAL_BY_TOPIC``), from the deciding thread. So a process
+whose loop hangs counts as dead, although its DDS threads still run. DDS detects the loss on the reader's side, so a
+standby whose Python code is busy does not mistake its own delay for a silent leader.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...telemetry.logs import STANDING_BY
 
 
 class HeartbeatLink:
-    """Heartbeats of this replica, and those of others as :class:`LeaderAlive` and :class:`LeaderSilent` for ``post``.
+    """Sends this replica's heartbeats, and posts those of others as :class:`LeaderAlive` and :class:`LeaderSilent`.
 
     It lives as long as its node, and posts from :meth:`begin` to :meth:`end`. ``send`` is for the deciding thread,
     everything else for the executor's.
@@ -57,7 +57,7 @@ class HeartbeatLink:
         )
 
     def begin(self, instance_id: str) -> None:
-        """Start listening for the replica ``instance_id``, which stands by."""
+        """Start listening on behalf of the replica ``instance_id``, which is standing by."""
         self._instance_id, self._last_epoch = instance_id, 0
 
     def end(self) -> None:
@@ -100,7 +100,7 @@ class HeartbeatLink:
         if message.instance_id == self._instance_id or not (message.epoch and self._instance_id):
             return
         if message.epoch < self._last_epoch:
-            return  # from a leader that has been replaced and does not know it yet
+            return  # from a replaced leader that has not noticed yet
         if message.epoch != self._last_epoch:
             self._log.info(STANDING_BY.format(epoch=message.epoch), extra={"epoch": message.epoch})
         self._last_epoch = message.epoch
@@ -109,5 +109,5 @@ class HeartbeatLink:
     def _on_liveliness(self, info: QoSLivelinessChangedInfo) -> None:
         before, self._alive = self._alive, info.alive_count
         if before > info.alive_count == 0 and self._last_epoch and self._instance_id:
-            # DDS counts a publisher that stopped as not alive; one that was destroyed is not counted at all.
+            # DDS counts a publisher that stopped as not alive, but does not count a destroyed one at all.
             self._post(LeaderSilent(self._last_epoch, left=info.not_alive_count_change <= 0))

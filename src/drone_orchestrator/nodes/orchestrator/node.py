@@ -1,8 +1,8 @@
-"""``orchestrator``: one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
+"""The node of one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
 
-``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing it
+``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing leadership
 deactivates it. An operator's ``deactivate`` on the leader is a planned handover: the replica resigns and does not
-campaign again until an operator's ``activate``. That transition answers failure, because the node becomes active only
+campaign again until an operator's ``activate``. That transition reports failure, because the node becomes active only
 when it wins the election.
 """
 
@@ -94,7 +94,7 @@ class OrchestratorNode(LifecycleNode):
             self._release()
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            # rclpy would turn it into a failed transition without a word.
+            # rclpy would turn it into a failed transition without logging it.
             self.failure = f"unexpected {type(error).__name__}: {error}"
             self._log.critical("cannot configure: %s", self.failure, exc_info=error)
             self._release()
@@ -117,7 +117,7 @@ class OrchestratorNode(LifecycleNode):
         self._is_active = False
         if self._epoch and self._driver is not None:
             # Only an operator deactivates a replica that still leads.
-            self._log.info("handing over as an operator asked")
+            self._log.info("handing over on an operator's request")
             self._driver.post(OperatorResign())
         self._epoch = 0
         self._heartbeat.close()
@@ -236,7 +236,7 @@ class OrchestratorNode(LifecycleNode):
         """Stop everything that ``_start`` created, leadership first."""
         self._epoch, self._is_active = 0, False
         self._telemetry.stopped_leading()
-        self._heartbeat.end()  # standbys notice at once, even if the store is unavailable
+        self._heartbeat.end()  # lets standbys notice at once, even if the store is unavailable
         if self._driver is not None:
             self._driver.stop()
             self._driver = None
@@ -250,14 +250,14 @@ class OrchestratorNode(LifecycleNode):
 
     def _tick(self) -> None:
         if self._driver is not None and self._driver.crash is not None:
-            # A defect: end the process, so that a supervisor restarts it.
+            # This is a defect: end the process, so that a supervisor restarts it.
             raise RuntimeError("a thread of the orchestrator died") from self._driver.crash
         self._link.tick()
 
     def _enter_office(self, epoch: int) -> None:
         self._epoch = epoch
         if not self._is_active and self.trigger_activate() is not TransitionCallbackReturn.SUCCESS:
-            # A leader that drones cannot reach is worse than none: end the process, so that a standby leads.
+            # A leader that drones cannot reach is worse than none: end the process, so that a standby takes over.
             raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")
 
     def _leave_office(self, epoch: int, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The parameters of ``orchestrator``, and the policies that they make."""
+"""The parameters of ``orchestrator``, and the policies built from them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ COLD_PAUSE_S = 0.5
 
 
 def election_policy(values: Mapping[str, Any]) -> ElectionPolicy:
-    """Return the policy of the election. Raises ``ValueError`` or :class:`ConfigurationError`, a one-line reason."""
+    """Return the election policy. Raises ``ValueError`` or :class:`ConfigurationError` with a one-line reason."""
     ttl_s = values["lease_ttl_s"]
     period_s, timeout_s = values["heartbeat_period_s"], values["heartbeat_timeout_s"]
     if timeout_s < 3.0 * period_s:
@@ -87,7 +87,7 @@ def election_policy(values: Mapping[str, Any]) -> ElectionPolicy:
 
 
 def policies(values: Mapping[str, Any]) -> tuple[DispatchPolicy, RetentionPolicy]:
-    """Return the policies of dispatch and retention. Raises ``ValueError`` if values contradict each other."""
+    """Return the dispatch and retention policies. Raises ``ValueError`` if values contradict each other."""
     dispatch = DispatchPolicy(
         max_attempts=values["max_attempts"],
         lost_grace_s=values["lost_grace_s"],

@@ -23,7 +23,7 @@ class HttpServer:
     """
 
     def __init__(self, app: FastAPI, listener: socket.socket, grace_s: float) -> None:
-        """``grace_s`` is the time that requests in flight have at the end."""
+        """``grace_s`` is the time allowed for requests in flight on shutdown."""
         self._app = app
         self._listener = listener
         self._closing = threading.Event()
@@ -58,12 +58,12 @@ class HttpServer:
 def listen(host: str, port: int, client_timeout_s: float) -> socket.socket:
     """Return a listening socket. Raises :class:`ConfigurationError` if the address cannot be used.
 
-    The kernel disconnects a client that accepts no data for ``client_timeout_s``, so no buffer waits for it.
+    The kernel disconnects a client that accepts no data for ``client_timeout_s``, so no buffer is held for it.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-        # Lets a restarted gateway have its port at once. A port that another process listens on stays taken.
+        # Lets a restarted gateway bind its port at once. A port that another process listens on stays taken.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(client_timeout_s * 1000))
         listener.bind(address)
@@ -74,6 +74,6 @@ def listen(host: str, port: int, client_timeout_s: float) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return host and port of ``listener`` as in a URL."""
+    """Return ``host:port`` of ``listener``, in URL syntax."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

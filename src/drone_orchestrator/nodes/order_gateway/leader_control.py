@@ -1,4 +1,4 @@
-"""Controls the orchestrators' lifecycle for the gateway, from threads other than the executor's."""
+"""Changes the orchestrators' lifecycle for the gateway, from threads other than the executor's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LifecycleControl:
         self._client = LifecycleClient(node, self._wait, ReentrantCallbackGroup())
 
     def close(self) -> None:
-        """Stop waiting for answers, because the node is not spun any more. Requests are still sent."""
+        """Stop waiting for answers, because the node no longer spins. Requests are still sent."""
         self._closing.set()
 
     def deactivate(self, holder: str) -> bool:

@@ -1,7 +1,7 @@
-"""``order_gateway``: takes orders over HTTP, over the services ``submit_order`` and ``cancel_order``, and over a topic.
+"""The node ``order_gateway``: orders over HTTP, the services ``submit_order`` and ``cancel_order``, and a topic.
 
-It writes only the inbox and needs neither a leader nor drones. Any number of gateways can run side by side. A gateway
-also starts without the store: it is then alive but not ready, and rejects orders until the store answers.
+It writes only to the inbox and needs neither a leader nor drones. Any number of gateways can run side by side. A
+gateway also starts without the store: it is then alive but not ready, and rejects orders until the store answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The services ``submit_order`` and ``cancel_order``: the answers of the intake as messages."""
+"""The services ``submit_order`` and ``cancel_order``: requests to the intake, and its answers as messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CANCEL_RESULTS = {
 
 
 class OrderServices:
-    """Callbacks of the two services. They block until the store has answered, for a bounded time."""
+    """Callbacks of the two services. They block until the store answers, for a bounded time."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake

@@ -24,7 +24,7 @@ from ...security.envelope import Envelope, Opener, Refusal, Refused
 from ...security.keys import InvalidKeys, parse_keys, read_keys
 from ...telemetry.metrics import Metrics
 
-#: ``id:hex`` pairs with commas, as an alternative to a file. A parameter would show the keys to every node.
+#: Comma-separated ``id:hex`` pairs, as an alternative to a file. A parameter would expose the keys to every node.
 KEYS_VARIABLE = "DRONE_ORCHESTRATOR_ORDER_KEYS"
 
 PARAMETERS = (
@@ -99,7 +99,7 @@ class OrderTopic:
 
 
 def make_opener(values: Mapping[str, Any]) -> Opener:
-    """Make the opener from the parameters. Raises :class:`.params.ParameterError` if the keys cannot be used."""
+    """Create the opener from the parameters. Raises :class:`.params.ParameterError` if the keys cannot be used."""
     path = values["order_keys_file"]
     try:
         keys = read_keys(path) if path else parse_keys(os.environ.get(KEYS_VARIABLE, ""), f"${KEYS_VARIABLE}")

@@ -68,7 +68,7 @@ class FleetMarkers:
         self._timer = node.create_timer(1.0 / rate_hz, self._tick)
 
     def hear_drone(self, report: DroneReport, altitude_m: float) -> None:
-        """Take in the ``report`` of a drone at ``altitude_m`` above the ground."""
+        """Record the ``report`` of a drone at ``altitude_m`` above the ground."""
         self._drones[report.drone_id] = (report, altitude_m, time.monotonic())
 
     def _tick(self) -> None:
@@ -78,7 +78,7 @@ class FleetMarkers:
             self._publish()
 
     def _follow_leader(self, view: FleetView) -> None:
-        """Follow the leader without subscribers too, so that the first one sees a new leader as new."""
+        """Follow the leader even without subscribers, so that a change of leader is drawn as new only when it is."""
         self._leader.read(view.leadership, time.monotonic())
 
     def _hear_leader(self, msg: LeaderState) -> None:
@@ -108,7 +108,7 @@ class FleetMarkers:
 
 
 def to_msg(marks: Iterable[Mark], gone: Iterable[tuple[str, int]], stamp: Time, lifetime_s: float) -> MarkerArray:
-    """Return markers for ``marks``, each with ``lifetime_s``, and the deletions of ``gone``."""
+    """Return a message with a marker per mark, each with ``lifetime_s``, and a deletion per entry of ``gone``."""
     lifetime = Duration(seconds=lifetime_s).to_msg()
     markers = [_marker(mark, stamp) for mark in marks]
     for marker in markers:

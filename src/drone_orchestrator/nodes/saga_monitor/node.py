@@ -85,7 +85,7 @@ class SagaMonitor(Node):
 
         self._table = publisher(SagaTable, names.SAGA_TABLE, qos.state())
         self._stream = publisher(SagaEventMsg, names.SAGA_EVENTS, qos.events())
-        # One writer for all lanes. They are always published together, so its last samples are one per lane.
+        # One writer for all lanes. They are always published together, so the latched samples are one per lane.
         self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
         self._heard: dict[str, diagnostics.HeardDrone] = {}
         self._probe = StoreProbe(partial(look, self._store))
@@ -101,7 +101,7 @@ class SagaMonitor(Node):
             rate_hz=self.values["marker_rate_hz"],
             clock=clock,
         )
-        self._following = threading.Event()  # a call of _follow is scheduled
+        self._following = threading.Event()  # set while a call of _follow is scheduled
         self._hear(watch)
         self._timer = self.create_timer(self.values["period_s"], self._publish)
         keep_live(self, PARAMETERS, self.values, apply=self._set_period)
@@ -137,17 +137,17 @@ class SagaMonitor(Node):
         if not self._following.is_set():
             self._following.set()
             if not executors.call_soon(self, self._follow):
-                self._following.clear()  # not spun yet: the timer calls _follow
+                self._following.clear()  # the node does not spin yet: the timer will call _follow
 
     def _follow(self) -> None:
-        """Publish what must not wait for the timer."""
+        """Publish events and level changes, which must not wait for the timer."""
         self._following.clear()
         while self._events:
             self._stream.publish(_event_msg(*self._events.popleft()))
         self._publish_pressure()
 
     def _publish_pressure(self) -> tuple[Pressure, ...]:
-        """Publish all lanes if a level has changed or the last time is long ago. Return the lanes' pressures."""
+        """Publish all lanes if a level has changed or the last publication is old. Return the lanes' pressures."""
         now_s = time.monotonic()
         pressures, freshness = self._projection.read(lambda view: self._gauge.read(now_s))
         if not freshness.loaded:

@@ -1,4 +1,4 @@
-"""Answers of the intake, the same for every door."""
+"""Answers of the intake: the same for HTTP, services and the topic."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Result(str, Enum):
     ALREADY_ACCEPTED = "already_accepted"  # the same order was committed before
     CONFLICT = "conflict"  # the id belongs to another order
     INVALID = "invalid"  # the order breaks a rule: see field, code and reason
-    LANE_FULL = "lane_full"  # nothing was written: the order's lane takes no more at the moment
+    LANE_FULL = "lane_full"  # nothing was written: the order's lane accepts no more at the moment
     STORE_UNAVAILABLE = "store_unavailable"  # may or may not have been written; the request can be repeated
-    UNREADABLE = "unreadable"  # the record stored under that id cannot be read; an operator must look at it
+    UNREADABLE = "unreadable"  # the record stored under that id cannot be read; an operator must check it
 
-    CANCEL_REQUESTED = "cancel_requested"  # the cancellation is recorded, now or before
+    CANCEL_REQUESTED = "cancel_requested"  # the cancellation is recorded, by this request or an earlier one
     ALREADY_CANCELLED = "already_cancelled"
     NOT_FOUND = "not_found"
-    TOO_LATE = "too_late"  # delivered or failed
+    TOO_LATE = "too_late"  # the order is delivered or has failed already
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Limits on the orders that a gateway lets into each lane, so that a flood for one drone class does not affect others.
 
-Each lane has two limits: on the rate of new orders (a token bucket) and on the number of waiting orders. The latter
-are counted on the gateway's projection of the store. An order that this gateway has let in, and that the projection
-does not show yet, holds a *place*, so a burst cannot exceed the limit while the projection lags behind.
+Each lane has two limits: the rate of new orders (a token bucket) and the number of waiting orders. Waiting orders are
+counted in the gateway's projection of the store. An order that this gateway has accepted, and that the projection does
+not show yet, holds a *place*. So a burst cannot exceed the limit while the projection lags behind.
 
 Gateways share no state. With several gateways, the rate of a lane is the sum of theirs, and its queue can exceed the
 limit by the orders that the other gateways accept within the lag of their projections (some milliseconds), at most by
@@ -26,7 +26,7 @@ from .token_bucket import TokenBucket
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """Room held in a lane for one order until the projection shows it.
+    """Place held in a lane for one order until the projection shows the order.
 
     Repeated requests for the same order share one place. ``lane`` is empty for an order that is counted already.
     """
@@ -74,9 +74,9 @@ class Bulkheads:
         return tuple(c.name for c in self._fleet.classes)
 
     def enter(self, order: Order) -> Place | LaneClosed:
-        """Hold a place for ``order`` and return it, for :meth:`leave`; or return the refusal.
+        """Hold a place for ``order`` and return it; give it back with :meth:`leave`. Return the refusal otherwise.
 
-        An order that is counted already is a repeat. It needs no further place, however full its lane is.
+        An order that is already counted is a repeat. It needs no further place, however full its lane is.
         """
         lane = lane_of(self._fleet, order, self._capable)
         with self._lock:
@@ -95,10 +95,10 @@ class Bulkheads:
             return place
 
     def leave(self, place: Place, *, committed: bool) -> None:
-        """End the request that holds ``place``. ``committed``: it has put the order into the store.
+        """End the request that holds ``place``. ``committed``: the request has put the order into the store.
 
-        The place of a committed order is kept until the projection shows the order. A request of unknown fate gives
-        its place up: if it was carried out after all, the projection will show it.
+        The place of a committed order is kept until the projection shows the order. A request of unknown fate gives up
+        its place: if it was carried out after all, the projection will show the order.
         """
         with self._lock:
             place.requests -= 1
@@ -109,12 +109,12 @@ class Bulkheads:
             self._buckets[place.lane].give_back()
 
     def depth(self, lane: str) -> int:
-        """Return the number of orders that wait in ``lane``, including those that hold a place."""
+        """Return the number of waiting orders in ``lane``, including those that hold a place."""
         with self._lock:
             return self._depth(lane)
 
     def load_of(self, lane: str) -> tuple[int, int]:
-        """Return how many orders wait in ``lane`` (as :meth:`depth`) and how many are in flight."""
+        """Return the numbers of orders in ``lane`` that wait (as :meth:`depth`) and that are in flight."""
         with self._lock:
             return self._depth(lane), self._ledger.in_flight(lane)
 

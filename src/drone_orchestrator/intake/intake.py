@@ -1,4 +1,4 @@
-"""The one way into the store for orders and cancellations, whichever door they come through.
+"""The only way into the store for orders and cancellations, whichever door they arrive at.
 
 Every door (``POST /orders``, the service ``submit_order``, the signed topic ``orders``) turns its request into a JSON
 document and opens a :class:`~.submission.Submission` with it. The gateway sends the submissions of many clients to the
@@ -107,11 +107,11 @@ class Intake:
         return self.count(answer, source)
 
     def find(self, id_: str) -> OrderView | None:
-        """Return the order with this message id or order id as stored now. Raises ``StoreError``."""
+        """Return the order with this message id or order id, read from the store. Raises ``StoreError``."""
         return self._calls.find(id_)
 
     def events(self, message_id: str) -> list[SagaEvent]:
-        """Return the events of an order as stored now. Raises ``StoreError``."""
+        """Return the events of an order, read from the store. Raises ``StoreError``."""
         return self._calls.events(message_id)
 
     def changes(self, after_revision: int) -> Iterable[StoreChange]:
@@ -121,8 +121,8 @@ class Intake:
     def check_store(self) -> None:
         """Raise ``StoreError`` unless the store answers.
 
-        The call counts for the breaker. Without traffic, which a gateway that is not ready does not get, it is what
-        closes an open breaker again.
+        The call goes through the breaker. A gateway that is not ready gets no traffic, so only this call can close an
+        open breaker again.
         """
         self._breaker.call(lambda: check_quorum(self._store))
 
@@ -145,7 +145,7 @@ class Intake:
             document = {**document, "message_id": message_id}
         order = self._order(document)
         if order.message_id != message_id:
-            raise InvalidOrder("message_id", "message_id and idempotency key do not agree", Code.BAD_FORMAT)
+            raise InvalidOrder("message_id", "message_id and idempotency key must be equal", Code.BAD_FORMAT)
         return Parsed(order, named=True)
 
     def _order(self, document: Mapping[str, Any]) -> Order:

@@ -1,4 +1,4 @@
-"""The intake's calls to the store: behind the circuit breaker, and repeated when their fate is unknown."""
+"""The intake's calls to the store: behind the circuit breaker, and retried if their fate is unknown."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class StoreCalls:
             answers = self._store.submit_all(orders)
             failures = [answer for answer in answers if isinstance(answer, FAILURES)]
             if failures and len(failures) == len(answers):
-                raise failures[0]  # the breaker must count it
+                raise failures[0]  # so that the breaker counts it
             return answers
 
         try:
@@ -70,12 +70,12 @@ class StoreCalls:
         return self._ask(lambda: self._store.request_cancel(request))
 
     def failed(self, error: StoreError) -> Answer:
-        """Return the answer to a request that ended in ``error``, and log what an operator must know."""
+        """Return the answer to a request that failed with ``error``. Log errors that need an operator."""
         if not isinstance(error, FAILURES):
-            log.error("asking the store again will not help: %s", error)
+            log.error("retrying will not help: %s", error)
             return Answer(Result.UNREADABLE, code="unreadable", reason=str(error))
         if isinstance(error, StoreDenied):
-            log.error("the store refuses this gateway: %s", error)
+            log.error("the store denied access to this gateway: %s", error)
         reason = "The store cannot be reached. Repeat the same request: it will not be carried out twice."
         retry_after_s = self._breaker.reset_s
         return Answer(Result.STORE_UNAVAILABLE, code="store_unavailable", reason=reason, retry_after_s=retry_after_s)

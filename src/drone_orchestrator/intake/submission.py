@@ -1,7 +1,7 @@
-"""One order on its way into the store. It is parsed and admitted once, whatever happens to it afterwards.
+"""One order on its way into the store, parsed and admitted exactly once.
 
-:meth:`.intake.Intake.open` makes a :class:`Submission`. Its ``order`` may go to the store in a group with others, and
-:meth:`Submission.answer` turns the result into the answer. If that leaves a question open, or if the order cannot go in
+:meth:`.intake.Intake.open` creates a :class:`Submission`. Its ``order`` may go to the store in a group with others, and
+:meth:`Submission.answer` turns the result into the answer. If the result is inconclusive, or if the order cannot go in
 a group, :meth:`Submission.resolve` asks the store and answers. It continues with the same order, the same message id
 and the same place in the lane: if the group was committed although no answer arrived, it finds the order there.
 """
@@ -29,12 +29,12 @@ class Parsed:
     named: bool
 
     def is_same_as(self, known: Order) -> bool:
-        """Return whether ``known`` is this order. Without a message id of the client, the order id decides."""
+        """Return whether ``known`` is this order. If the client chose no message id, the order id decides."""
         order = self.order if self.named else replace(self.order, message_id=known.message_id)
         return order.same_request(known)
 
     def conflict(self, field: str) -> Answer:
-        """Return the answer if another order has the id in ``field``."""
+        """Return the answer for an id (in ``field``) that another order uses."""
         taken = self.order.message_id if field == "message_id" else self.order.order_id
         return Answer(
             Result.CONFLICT,
@@ -42,12 +42,12 @@ class Parsed:
             order_id=self.order.order_id,
             field=field,
             code=f"{field}_taken",
-            reason=f"{field} {taken} belongs to an order with another content",
+            reason=f"{field} {taken} belongs to an order with different content",
         )
 
 
 class Submission:
-    """One request to accept an order. A context manager; its exit gives the order's place in the lane back.
+    """One request to accept an order. A context manager: its exit gives back the order's place in the lane.
 
     It may move between threads, but only one may use it at a time.
     """
@@ -72,7 +72,7 @@ class Submission:
         self._conflict = ""
         self._created = False
         self.order: Order | None = None
-        """The order, if it may go to the store in a group with others."""
+        """The order, if it can go to the store in a group with others."""
         if isinstance(parsed, Parsed) and isinstance(entry, Place) and store.healthy:
             self.order = parsed.order
 
@@ -88,7 +88,7 @@ class Submission:
     def answer(self, submitted: Submitted | None) -> Answer | None:
         """Return the answer, given what became of ``order`` in its group (``None``: not known, or not sent).
 
-        ``None`` means that only :meth:`resolve` can tell. Never blocks.
+        Returns ``None`` if only :meth:`resolve` can find out. Never blocks.
         """
         if isinstance(self._parsed, InvalidOrder):
             return self._count(invalid(self._parsed))
@@ -100,7 +100,7 @@ class Submission:
         return self._count(self._accepted(submitted, self._parsed.order))
 
     def resolve(self) -> Answer:
-        """Ask the store for whatever is still open, and return the answer. Blocks for a bounded time."""
+        """Ask the store for everything still unknown, and return the answer. Blocks for a bounded time."""
         try:
             answer = self._resolve()
         except InvalidOrder as error:
@@ -130,7 +130,7 @@ class Submission:
         return Answer(result, submitted.message_id, order.order_id)
 
     def _unserviceable(self, parsed: Parsed, error: InvalidOrder) -> Answer:
-        """Return the answer to a repeat: what was accepted stays accepted, even if the fleet can no longer serve it.
+        """Return the answer to a repeat: an accepted order stays accepted, even if the fleet can no longer serve it.
 
         Raises ``error`` for a new order.
         """
@@ -140,9 +140,9 @@ class Submission:
         return Answer(Result.ALREADY_ACCEPTED, known.order.message_id, parsed.order.order_id)
 
     def _known(self, parsed: Parsed) -> Answer | None:
-        """Return the answer if one of the order's ids is in use, by the same order or by another one.
+        """Return the answer if one of the order's ids is in use, by the same order or another one.
 
-        Only a new order is told that its lane is full.
+        Only a new order can be refused because its lane is full.
         """
         order = parsed.order
         by_message_id = [("message_id", order.message_id)] if parsed.named else []
@@ -167,7 +167,7 @@ class Submission:
         )
 
     def _conflicting(self, parsed: Parsed, field: str) -> Answer:
-        """Return the answer if an id is taken. Without a message id, the same order id and content are a repeat."""
+        """Return the answer for a taken id. Without a message id, the same order id and content are a repeat."""
         if not parsed.named and field == "order_id":
             known = self._store.find(parsed.order.order_id)
             if known is not None and parsed.is_same_as(known.order):

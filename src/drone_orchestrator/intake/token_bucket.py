@@ -6,7 +6,7 @@ from __future__ import annotations
 class TokenBucket:
     """Allows ``rate_per_s`` on average and ``burst`` at once. Not thread-safe.
 
-    It may be in debt, down to ``-burst``. A clock that goes back neither adds nor removes tokens.
+    Its balance may be negative, down to ``-burst``. A clock that goes backwards neither adds nor removes tokens.
     """
 
     __slots__ = ("_burst", "_filled_at_s", "_rate_per_s", "_tokens")
@@ -31,9 +31,9 @@ class TokenBucket:
         return wait_s
 
     def charge(self, tokens: float) -> None:
-        """Take ``tokens`` even if they are not there."""
+        """Take ``tokens``, even if that makes the balance negative."""
         self._tokens = max(-self._burst, self._tokens - tokens)
 
     def give_back(self) -> None:
-        """Return a token that was taken and not used."""
+        """Put back a token that was taken but not used."""
         self._tokens = min(self._burst, self._tokens + 1.0)

@@ -1,4 +1,4 @@
-"""The one validator of all intakes: HTTP, DDS service, signed topic and command line pass their documents to it.
+"""The only validator of orders. HTTP, DDS service, signed topic and command line all pass their documents to it.
 
 For any input, :func:`parse_order` returns an order or raises :class:`InvalidOrder`, and nothing else.
 """
@@ -23,7 +23,7 @@ MAX_CLASS_LENGTH = 32
 ORDER_ID_PATTERN = r"[A-Za-z0-9._-]+"
 CLASS_NAME_PATTERN = r"[A-Za-z][A-Za-z0-9_-]*"
 
-#: Namespace of message ids made from idempotency keys. Never change it: the same key would make another order.
+#: Namespace of message ids derived from idempotency keys. Never change it: a repeated key would create a second order.
 KEY_NAMESPACE = uuid.UUID("6f1c9a52-0d7e-5b38-9c44-2a7f3de1b605")
 
 FIELDS = frozenset(
@@ -66,8 +66,8 @@ class Code(str, Enum):
 class InvalidOrder(ValueError):
     """The document is not an order that this fleet accepts.
 
-    ``field`` is the dotted path of the culprit, such as ``destination.lat``, or ``""`` for the document itself.
-    ``code`` is for programs, ``reason`` for people. All three are safe to show and to encode, whatever the input was.
+    ``field`` is the dotted path of the invalid field, such as ``destination.lat``, or ``""`` for the document itself.
+    ``code`` is for programs, ``reason`` for people. All three are safe to display and encode, whatever the input was.
     """
 
     def __init__(self, field: str, reason: str, code: Code) -> None:
@@ -80,10 +80,10 @@ class InvalidOrder(ValueError):
 def parse_order(
     document: Mapping[str, object], *, now_s: float, new_id: str | Callable[[], str], trace_context: str = ""
 ) -> Order:
-    """Return the order that ``document`` (decoded JSON, fields as in ``POST /orders``) describes.
+    """Return the order described by ``document`` (decoded JSON, fields as in ``POST /orders``).
 
-    ``now_s`` (wall clock) becomes ``submitted_at``. ``new_id`` is the message id, or makes one, if the document has
-    none. An optional field that is ``None`` counts as absent. Raises :class:`InvalidOrder`.
+    ``now_s`` (wall clock) becomes ``submitted_at``. ``new_id`` is a message id, or a function that creates one, for a
+    document without its own. An optional field that is ``None`` counts as absent. Raises :class:`InvalidOrder`.
     """
     _check_fields(document, "", FIELDS)
     message_id = document.get("message_id")
@@ -104,7 +104,7 @@ def parse_order(
 
 
 def parse_message_id(value: object, field: str = "message_id") -> str:
-    """Return a UUID in canonical text form, in any case, as lower case. Raises :class:`InvalidOrder`."""
+    """Return ``value``, a UUID in canonical form, in lower case. Raises :class:`InvalidOrder`."""
     text = _text(value, field)
     if not is_uuid(text):
         raise InvalidOrder(field, "must be a UUID such as 123e4567-e89b-42d3-a456-426614174000", Code.BAD_FORMAT)
@@ -112,10 +112,10 @@ def parse_message_id(value: object, field: str = "message_id") -> str:
 
 
 def message_id_from_key(key: str) -> str:
-    """Return the message id of an idempotency key: always the same one for a key.
+    """Return the message id of an idempotency key. The same key always gives the same id.
 
-    A key has 1 to 128 printable characters. A key that is a UUID *is* the message id, so that an order may be repeated
-    over another intake. Raises :class:`InvalidOrder` for the field ``idempotency_key``.
+    A key has 1 to 128 printable characters. A key that is a UUID *is* the message id, so that a client can repeat an
+    order through another door. Raises :class:`InvalidOrder` for the field ``idempotency_key``.
     """
     field = "idempotency_key"
     text = _text(key, field)
@@ -124,17 +124,16 @@ def message_id_from_key(key: str) -> str:
     if len(text) > MAX_KEY_LENGTH:
         raise InvalidOrder(field, f"must have at most {MAX_KEY_LENGTH} characters", Code.TOO_LONG)
     if not text.isprintable():
-        raise InvalidOrder(field, "must have printable characters only", Code.BAD_FORMAT)
+        raise InvalidOrder(field, "must contain printable characters only", Code.BAD_FORMAT)
     return canonical_id(text) if is_uuid(text) else str(uuid.uuid5(KEY_NAMESPACE, text))
 
 
 def check_serviceable(order: Order, fleet: FleetSpec, capable: Callable[[FleetSpec, Order], bool]) -> None:
-    """Refuse an order that no drone of this fleet could ever fly. ``capable`` is the planner's. Raises
-    :class:`InvalidOrder`."""
+    """Raise :class:`InvalidOrder` if no drone of this fleet could ever fly the order. ``capable`` is the planner's."""
     classes = [c for c in fleet.classes if order.drone_class in (None, c.name)]
     if not classes:
         known = ", ".join(c.name for c in fleet.classes) or "none"
-        raise InvalidOrder("drone_class", f"this region has no such class; it has {known}", Code.UNKNOWN_CLASS)
+        raise InvalidOrder("drone_class", f"must be a class of this region: {known}", Code.UNKNOWN_CLASS)
     strongest_kg = max(c.max_payload_kg for c in classes)
     if order.package_weight_kg > strongest_kg:
         who = f"class {order.drone_class}" if order.drone_class else "the strongest class"
@@ -148,17 +147,17 @@ def check_serviceable(order: Order, fleet: FleetSpec, capable: Callable[[FleetSp
     if blocked:
         raise InvalidOrder(blocked.field, blocked.reason, Code.NO_FLY_ZONE)
     if not capable(fleet, order):
-        text = "no drone that may carry this could get there and back with a full battery and its reserve"
+        text = "no drone that can carry this could fly there and back on a full battery and keep its reserve"
         raise InvalidOrder("destination", text, Code.BEYOND_ENERGY)
 
 
 def _check_fields(document: object, field: str, known: frozenset[str]) -> None:
     if not isinstance(document, Mapping):
-        raise InvalidOrder(field, f"must be an object, not {_kind(document)}", Code.WRONG_TYPE)
+        raise InvalidOrder(field, f"must be an object, got {_kind(document)}", Code.WRONG_TYPE)
     for name in document:
         if name not in known:
             path = f"{field}.{_shown(name)}" if field else _shown(name)
-            raise InvalidOrder(path, f"unknown; known are {', '.join(sorted(known))}", Code.UNKNOWN_FIELD)
+            raise InvalidOrder(path, f"unknown field; known: {', '.join(sorted(known))}", Code.UNKNOWN_FIELD)
 
 
 def _required(document: Mapping[str, object], name: str, parent: str = "") -> object:
@@ -187,9 +186,9 @@ def _order_id(value: object) -> str:
         raise InvalidOrder("order_id", "must not be empty", Code.MISSING)
     if len(text) > MAX_ORDER_ID_LENGTH:
         raise InvalidOrder("order_id", f"must have at most {MAX_ORDER_ID_LENGTH} characters", Code.TOO_LONG)
-    # "." and ".." would vanish when a client or proxy normalises the path of a URL.
+    # "." and ".." would disappear when a client or proxy normalises the path of a URL.
     if not _ORDER_ID.fullmatch(text) or text in (".", ".."):
-        raise InvalidOrder("order_id", "may have letters, digits, '.', '_' and '-' only", Code.BAD_FORMAT)
+        raise InvalidOrder("order_id", "must contain only letters, digits, '.', '_' and '-'", Code.BAD_FORMAT)
     return text
 
 
@@ -210,7 +209,7 @@ def _priority(value: object) -> Priority:
                 return priority
         raise InvalidOrder("priority", f"must be one of {names}", Code.BAD_FORMAT)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidOrder("priority", f"must be one of {names}, or its number, not {_kind(value)}", Code.WRONG_TYPE)
+        raise InvalidOrder("priority", f"must be one of {names}, or its number, got {_kind(value)}", Code.WRONG_TYPE)
     if not Priority.LOW <= value <= Priority.URGENT:
         raise InvalidOrder("priority", f"must be {int(Priority.LOW)} to {int(Priority.URGENT)}", Code.OUT_OF_RANGE)
     return Priority(value)
@@ -228,7 +227,7 @@ def _point(value: object, field: str) -> GeoPoint:
 
 def _number(value: object, field: str, *, upto: float, least: float = -math.inf, above: float = -math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidOrder(field, f"must be a number, not {_kind(value)}", Code.WRONG_TYPE)
+        raise InvalidOrder(field, f"must be a number, got {_kind(value)}", Code.WRONG_TYPE)
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidOrder(field, "must be finite", Code.NOT_FINITE)
     # Compare before converting: an integer may be too large for a float.
@@ -239,7 +238,7 @@ def _number(value: object, field: str, *, upto: float, least: float = -math.inf,
 
 
 def _float32(value: object, field: str, *, above: float, upto: float) -> float:
-    """Return the number as messages carry it. The bounds hold for it before and after rounding."""
+    """Return the number in the precision of ROS messages. The bounds hold before and after rounding."""
     number = rounded_to_float32(_number(value, field, above=above, upto=upto))
     if not above < number <= upto:
         reason = f"must be above {above:g} and at most {upto:g} in single precision"
@@ -249,14 +248,14 @@ def _float32(value: object, field: str, *, above: float, upto: float) -> float:
 
 def _text(value: object, field: str) -> str:
     if not isinstance(value, str):
-        raise InvalidOrder(field, f"must be text, not {_kind(value)}", Code.WRONG_TYPE)
+        raise InvalidOrder(field, f"must be a string, got {_kind(value)}", Code.WRONG_TYPE)
     return value
 
 
 def _kind(value: object) -> str:
-    """Return the JSON name of a value's type. The value itself is never shown: it may be huge, deep or not
+    """Return the JSON name of a value's type. The value itself is never shown: it may be huge, deeply nested or not
     encodable."""
-    names = {dict: "an object", list: "an array", str: "text", bool: "a truth value", type(None): "null"}
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
 
 

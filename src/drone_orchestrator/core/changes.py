@@ -1,4 +1,4 @@
-"""Changes of the store that a leader can ask for, and the fates that one may have."""
+"""Changes of the store that a leader can request, and their possible fates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class MakeFirm:
-    """Make the reservation firm: put it without a lease. Conflicts unless it is unchanged since ``revision``."""
+    """Make the reservation permanent: put it without a lease. Conflicts unless it is unchanged since ``revision``."""
 
     drone_id: str
     revision: int
@@ -25,7 +25,7 @@ class MakeFirm:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Delete the reservation, unchanged since ``revision``. ``revision`` 0: it must be gone already."""
+    """Delete the reservation, unchanged since ``revision``. ``revision`` 0: it must no longer exist."""
 
     drone_id: str
     revision: int
@@ -53,7 +53,7 @@ class BreakerChange:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One saga's step as one indivisible change of the store.
+    """One step of a saga as one atomic change of the store.
 
     ``saga`` is the state after ``events``, ``expected_revision`` the mod revision of the stored saga before them (0:
     there must be none). The reservation's value follows from ``saga`` (message id, attempt, epoch).
@@ -73,9 +73,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Delete requests about an order, at least one, that need no step any more.
+    """Delete requests about an order (at least one) that need no further step.
 
-    ``unknown``: because there is no such order. Conflicts if there is one by now.
+    ``unknown``: the reason is that there is no such order. Conflicts if the order exists by now.
     """
 
     message_id: str
@@ -85,8 +85,8 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """Delete a finished, archived order: its saga, unchanged since ``saga_revision``, all its events, its order id, and
-    what the inbox still holds of it. Its ids are free again."""
+    """Delete a finished, archived order: its saga (unchanged since ``saga_revision``), its events, its order id and its
+    remaining inbox entries. Its ids can then be used again."""
 
     message_id: str
     order_id: str
@@ -101,7 +101,7 @@ class Fate(str, Enum):
     """Fate of a commit."""
 
     SUCCEEDED = "succeeded"  # durable at ``revision``
-    CONFLICT = "conflict"  # did not happen: something that it builds on has changed
+    CONFLICT = "conflict"  # did not happen: a record that it depends on has changed
     FENCED = "fenced"  # did not happen: another replica leads
-    UNKNOWN = "unknown"  # may have happened, or may still happen; the watch will tell
+    UNKNOWN = "unknown"  # may have happened, or may still happen; the watch will show it
     UNAVAILABLE = "unavailable"  # did not happen: it was never sent

@@ -1,7 +1,7 @@
-"""Bulkheads: each drone class is a lane with its own bounds, so that a flood in one leaves the others alone.
+"""Bulkheads: each drone class is a lane with its own bounds, so that a flood in one does not affect the others.
 
-An order belongs to one lane all its life. The lane is where it is counted, not which drones may fly it: the leader
-decides which drones help out in another lane.
+An order belongs to one lane for its whole life. The lane determines where the order is counted, not which drones may
+fly it: the leader decides which drones help out in another lane.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .view import FleetView
 
 
 class Occupancy(str, Enum):
-    """Place that an order takes in its lane."""
+    """Kind of place that an order occupies in its lane."""
 
-    WAITING = "waiting"  # accepted, and no drone reserved for it
-    IN_FLIGHT = "in_flight"  # from the reservation of a drone to the order's end, compensation included
+    WAITING = "waiting"  # accepted, but no drone is reserved for it
+    IN_FLIGHT = "in_flight"  # from the reservation of a drone to the end of the order, including compensation
 
 
 class Level(IntEnum):
@@ -27,13 +27,13 @@ class Level(IntEnum):
 
     UNSPECIFIED = 0
     CLEAR = 1
-    SLOW_DOWN = 2  # more than half of the bound waits
-    FULL = 3  # no order is accepted until some have left
+    SLOW_DOWN = 2  # more than half of the bound is waiting
+    FULL = 3  # no order is accepted until others have left
 
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """State of a lane for those who submit. ``bound`` limits ``waiting``; ``retry_after_s`` is 0 while it is clear."""
+    """State of a lane, for clients. ``bound`` limits ``waiting``; ``retry_after_s`` is 0 while the lane is clear."""
 
     lane: str
     level: Level
@@ -43,15 +43,15 @@ class Pressure:
     retry_after_s: float
 
 
-#: Bounds (s) of the retry interval that a full lane gives, and the window over which its queue's speed is measured (s).
+#: Bounds (s) of a full lane's retry interval, and the window (s) over which the speed of its queue is measured.
 RETRY_LEAST_S, RETRY_MOST_S = 1.0, 60.0
 DRAIN_WINDOW_S = 30.0
 
 
 def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order], bool]) -> str:
-    """Return the class whose lane ``order`` belongs to.
+    """Return the drone class whose lane ``order`` belongs to.
 
-    That is its ``drone_class`` if it names one; else the first class of the configuration that could fly it by itself
+    That is its ``drone_class`` if it names one; else the first class in the configuration that could fly it
     (``capable`` is the planner's); else the first that could lift it; else the first. Every reader with the same
     configuration gets the same answer. Raises ``ValueError`` for a fleet without classes.
     """
@@ -61,15 +61,16 @@ def lane_of(fleet: FleetSpec, order: Order, capable: Callable[[FleetSpec, Order]
         raise ValueError("a fleet without drone classes has no lanes")
     strong = [c for c in fleet.classes if order.package_weight_kg <= c.max_payload_kg]
     if len(strong) == 1:
-        return strong[0].name  # either answer: asking the planner is slow
+        return strong[0].name  # the planner could not change the answer, and asking it is slow
     able = (c for c in strong if capable(replace(fleet, classes=(c,)), order))
     return next(able, strong[0] if strong else fleet.classes[0]).name
 
 
 def unmanned(fleet: FleetSpec, living: Collection[str]) -> dict[str, str]:
-    """Return each class without a living drone, with a sentence that says which orders therefore wait.
+    """Return each class without a live drone, with a sentence about the orders that wait because of that.
 
-    ``living`` names the classes of the drones that are heard. Drones come and go: their orders are accepted, and wait.
+    ``living`` names the classes with a drone that is heard. Orders for the other classes are accepted and wait, because
+    drones come and go.
     """
     strongest_kg = max((c.max_payload_kg for c in fleet.classes if c.name in living), default=0.0)
     found = {}
@@ -84,7 +85,7 @@ def unmanned(fleet: FleetSpec, living: Collection[str]) -> dict[str, str]:
 def why_waiting(
     fleet: FleetSpec, order: Order, living: Collection[str], capable: Callable[[FleetSpec, Order], bool]
 ) -> str | None:
-    """Return why ``order`` waits for a drone that is not there; ``None`` if a class with a living drone could fly it.
+    """Return why ``order`` waits for a drone that is absent; ``None`` if a class with a live drone could fly it.
 
     ``capable`` is the planner's.
     """
@@ -98,9 +99,9 @@ def why_waiting(
 
 
 def occupancy_of(saga: Saga) -> Occupancy | None:
-    """Return the place that the saga's order takes in its lane; ``None`` if it takes none.
+    """Return the place that the saga's order occupies in its lane; ``None`` if it occupies none.
 
-    It takes none once it has ended, or while it is parked and a person decides. ``PENDING`` always waits.
+    It occupies none once it has ended, or while it is parked and a person must decide. ``PENDING`` always waits.
     """
     if saga.status is SagaStatus.PENDING:
         return Occupancy.WAITING
@@ -108,10 +109,11 @@ def occupancy_of(saga: Saga) -> Occupancy | None:
 
 
 class Ledger:
-    """Orders that wait and fly in each lane, counted at the cost of a dictionary look-up per change.
+    """Counts of waiting and flying orders per lane, at the cost of a dictionary look-up per change.
 
-    Level-triggered: it compares an order's present state with the one counted before. So a change that arrives twice,
-    late or backwards (a compensated order waits again) cannot make it wrong. It knows living orders only.
+    Level-triggered: it compares an order's current state with the one counted before. So a change that arrives twice,
+    late or backwards (a compensated order waits again) cannot make the counts wrong. It only knows orders that have not
+    ended.
     """
 
     def __init__(self, fleet: FleetSpec, capable: Callable[[FleetSpec, Order], bool]) -> None:
@@ -122,7 +124,7 @@ class Ledger:
         self._drained: dict[str, int] = {}
 
     def load(self, view: FleetView) -> None:
-        """Agree with all of ``view``, as after a snapshot. Orders that are not in it are gone."""
+        """Recount everything from ``view``, as after a snapshot. Orders that are not in it are dropped."""
         gone = [id_ for id_ in self._orders if id_ not in view.sagas and id_ not in view.inbox]
         for message_id in [*gone, *view.sagas, *view.inbox]:
             self.update(view, message_id)
@@ -134,7 +136,7 @@ class Ledger:
                 self.update(view, entry.id)
 
     def update(self, view: FleetView, message_id: str) -> None:
-        """Count one order as in ``view``: by its saga, else by its inbox entry, else (or if unreadable) as gone."""
+        """Count one order by its saga in ``view``, else by its inbox entry, else (or if unreadable) as gone."""
         saga = view.saga_of(message_id)
         if saga is not None:
             self.set(saga.order, occupancy_of(saga))
@@ -146,7 +148,7 @@ class Ledger:
             self.drop(message_id)
 
     def set(self, order: Order, occupancy: Occupancy | None) -> None:
-        """Count ``order`` as ``occupancy``; ``None``: it has ended. Its lane is determined once."""
+        """Count ``order`` as ``occupancy``; ``None``: the order has ended. The lane is determined only once."""
         if occupancy is None:
             self.drop(order.message_id)
             return
@@ -165,7 +167,7 @@ class Ledger:
             self._move(lane, before, None)
 
     def lane(self, message_id: str) -> str | None:
-        """Return the lane of a living order; ``None`` if no such order is known."""
+        """Return the lane of an order that has not ended; ``None`` if no such order is known."""
         return self._orders.get(message_id, (None, None))[0]
 
     def waiting(self, lane: str) -> int:
@@ -175,7 +177,7 @@ class Ledger:
         return self._counts.get((lane, Occupancy.IN_FLIGHT), 0)
 
     def drained(self, lane: str) -> int:
-        """Return how many orders stopped waiting since this ledger was made, less those that came back."""
+        """Return the number of orders that stopped waiting since this ledger began, minus those that came back."""
         return self._drained.get(lane, 0)
 
     def pressure(self, lane: str) -> Level:
@@ -197,21 +199,21 @@ class Ledger:
 
 
 def level_of(waiting: int, bound: int) -> Level:
-    """Return the pressure of ``waiting`` orders on a lane that lets ``bound`` wait."""
+    """Return the pressure of ``waiting`` orders on a lane with room for ``bound``."""
     if waiting >= bound:
         return Level.FULL
     return Level.SLOW_DOWN if 2 * waiting > bound else Level.CLEAR
 
 
 class Drain:
-    """Speed at which a lane's queue has been getting shorter, from occasional samples of ``drained``."""
+    """Speed at which a lane's queue drains, measured from occasional samples of ``drained``."""
 
     def __init__(self, now_s: float) -> None:
         """All times are of one monotonic clock."""
         self._samples = deque([(now_s, 0)])
 
     def note(self, drained: int, now_s: float) -> None:
-        """Note ``Ledger.drained`` of the lane, whenever it has changed. One sample per second is kept."""
+        """Record the lane's ``Ledger.drained`` after a change. One sample per second is kept."""
         samples = self._samples
         if now_s - samples[-1][0] >= 1.0:
             samples.append((now_s, drained))
@@ -219,13 +221,13 @@ class Drain:
             samples.popleft()
 
     def per_s(self, drained: int, now_s: float) -> float:
-        """Return orders per second over the window; 0 if none has left (or more came back)."""
+        """Return the orders per second over the window; 0 if none left, or more came back than left."""
         self.note(drained, now_s)
         since_s, before = self._samples[0]
         return max(0, drained - before) / max(1.0, min(now_s - since_s, DRAIN_WINDOW_S))
 
     def retry_after_s(self, waiting: int, bound: int, drained: int, now_s: float) -> float:
-        """Return when a place will be free at this speed, in seconds: 1 to 60; 60 if the queue does not move."""
+        """Return the time (s) until a place is free at this speed: 1 to 60; 60 if the queue does not move."""
         rate_per_s = self.per_s(drained, now_s)
         if rate_per_s <= 0.0:
             return RETRY_MOST_S
@@ -241,7 +243,7 @@ class PressureGauge:
         self._drains = {c.name: Drain(now_s) for c in fleet.classes}
 
     def read(self, now_s: float) -> tuple[Pressure, ...]:
-        """Return one reading per lane, in the configuration's order. Call it after each change of the ledger, too."""
+        """Return one reading per lane, in the configuration's order. Also call it after each change of the ledger."""
         return tuple(self._pressure(c.name, c.max_waiting, now_s) for c in self._fleet.classes)
 
     def _pressure(self, lane: str, bound: int, now_s: float) -> Pressure:

@@ -1,4 +1,4 @@
-"""Agreements between the core and its planners: the interface, an order's urgency, and which drones are dominated.
+"""Contract between the core and its planners: the interface, an order's urgency, and the rule for dominated drones.
 
 Implementations live in ``planning/``; a parameter chooses one.
 """
@@ -21,8 +21,8 @@ AGEING_S = 300.0
 def urgency(order: Order, age_s: float) -> float:
     """Return how urgent ``order`` is ``age_s`` after its submission; > 0 and without bound in its age.
 
-    Planning considers the most urgent orders of a lane, and serves them first. The urgency grows by the priority's
-    factor every ``AGEING_S``, as in a queue with delay-dependent priorities (Kleinrock, 1964), so nothing starves:
+    Planning considers the most urgent orders of a lane and serves them first. The urgency grows by the priority's
+    factor every ``AGEING_S``, as in a queue with delay-dependent priorities (Kleinrock, 1964), so no order starves:
 
     * An order that has waited long enough outranks every fresh one: a LOW order a fresh URGENT one after 35 minutes.
     * An URGENT order grows eight times as fast as a LOW one. It passes LOW orders of any age ``A`` after at most
@@ -32,22 +32,22 @@ def urgency(order: Order, age_s: float) -> float:
 
 
 def energy_rank(report: DroneReport) -> tuple[float, str]:
-    """Sort key of drones of one class in one place: the most energy first."""
+    """Return the sort key of drones of one class in one place: the most energy first."""
     return -report.energy_wh, report.drone_id
 
 
 def drop_dominated(ranked: Iterable[DroneReport], orders: int) -> Iterator[DroneReport]:
-    """Leave out the dominated ones of drones of one class in one place, ``ranked`` by :func:`energy_rank`.
+    """Drop dominated drones. ``ranked``: drones of one class in one place, sorted by :func:`energy_rank`.
 
-    A drone there can fly whatever another one with less energy can, in the same time. So a drone with ``orders`` others
-    before it is dominated: a plan for ``orders`` orders that uses it is no better than one without it.
+    Of two such drones, the one with more energy can fly everything that the other can, in the same time. So a drone
+    with ``orders`` others before it is dominated: a plan for ``orders`` orders is no better with it than without it.
     """
     return islice(ranked, orders)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedOrder:
-    """An order as the planner sees it; ``age_s`` since submission."""
+    """An order, as input of the planner. ``age_s`` is the time since submission."""
 
     order: Order
     age_s: float
@@ -60,7 +60,7 @@ class PlannedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The planner's choice."""
+    """A drone and the order that it should fly."""
 
     message_id: str
     drone_id: str
@@ -70,7 +70,7 @@ class Planner(Protocol):
     """Chooses which free drone flies which waiting order. Pure: same input, same answer."""
 
     def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
-        """Assign at most one order per drone and one drone per order; leave out an order no free drone can fly now."""
+        """Assign at most one order per drone and one drone per order. Omit orders that no free drone can fly now."""
 
     def capable(self, fleet: FleetSpec, order: Order) -> bool:
         """Return whether a drone of some class with a full battery could ever fly the order."""

@@ -1,6 +1,6 @@
-"""Every setting of the core, next to the check that it makes sense.
+"""All settings of the core, validated at construction.
 
-A policy that contradicts itself raises ``ValueError`` when it is made. Durations are in seconds.
+A policy that contradicts itself raises ``ValueError`` when it is created. Durations are in seconds.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from zlib import crc32
 STATE_PERIOD_S = 1.0
 #: A drone is silent if it was not heard for this long (s): three of its messages are missing.
 #:
-#: One definition for all: the leader gives a silent drone no orders and stops keeping its reservation; `/fleet` and the
-#: dashboard, `fleetctl drones`, the doctor, diagnostics and rviz show it as silent. ``DispatchPolicy.drone_silent_s``
-#: may override it for the leader alone, as the simulation does for its slower drones; no node has a parameter for it.
+#: This is the only definition: the leader gives a silent drone no orders and stops renewing its reservation; `/fleet`
+#: and the dashboard, `fleetctl drones`, the doctor, diagnostics and rviz show it as silent.
+#: ``DispatchPolicy.drone_silent_s`` may override it for the leader alone, as the simulation does for its slower drones;
+#: no node has a parameter for it.
 DRONE_SILENT_S = 3 * STATE_PERIOD_S
-#: The leader is silent to those who watch it if its state was not heard for this long (s). The election does not use
-#: this: it has heartbeats and the lease.
+#: Displays show the leader as silent if its state was not heard for this long (s). The election does not use this
+#: value: it has heartbeats and the lease.
 LEADER_SILENT_S = 3 * STATE_PERIOD_S
 
 
 def backoff_s(attempt: int, *, base_s: float, cap_s: float, seed: str) -> float:
-    """Return the delay (s) before try ``attempt`` (from 1): half fixed, half spread by ``seed``, at most ``cap_s``.
+    """Return the delay (s) before try ``attempt`` (from 1): half fixed, half random by ``seed``, at most ``cap_s``.
 
     Exponential back-off with jitter as a pure function: the same seed and attempt give the same delay.
     """
@@ -35,7 +36,8 @@ def backoff_s(attempt: int, *, base_s: float, cap_s: float, seed: str) -> float:
 class BreakerPolicy:
     """Settings of a drone's circuit breaker.
 
-    ``failures`` in a row open it: for ``open_s`` the first time, longer each time after that, up to ``open_cap_s``.
+    ``failures`` consecutive failures open it, for ``open_s`` the first time and longer each further time, up to
+    ``open_cap_s``.
     """
 
     failures: int = 3
@@ -44,7 +46,7 @@ class BreakerPolicy:
 
     def __post_init__(self) -> None:
         if self.failures < 1 or not 0.0 < self.open_s <= self.open_cap_s:
-            raise ValueError("breakers: at least 1 failure, and 0 < open_s <= open_cap_s are wanted")
+            raise ValueError("breakers: failures must be at least 1, and open_s greater than 0 and at most open_cap_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class DispatchPolicy:
     """Bounds and periods of the leader's decisions.
 
     ``plan_orders``, ``plan_drones`` and ``accept_orders`` bound what one planning round considers and accepts, per
-    lane. A lane none of whose drones was heard for ``desertion_s`` may borrow without limit.
+    lane. A lane may borrow without limit if none of its own drones was heard for ``desertion_s``.
     """
 
     max_attempts: int = 10
@@ -81,15 +83,15 @@ class DispatchPolicy:
             raise ValueError("max_attempts, max_*_tries, plan_orders, plan_drones, accept_orders must be at least 1")
         retries = (self.retry_base_s, self.goal_retry_s, self.recall_retry_s, self.commit_retry_s)
         if min(*retries, self.keep_reservation_s) <= 0.0:
-            raise ValueError("periods must be positive")
+            raise ValueError("all periods must be greater than 0")
         caps = ((self.retry_base_s, self.retry_cap_s), (self.recall_retry_s, self.recall_cap_s))
         if any(cap < base for base, cap in (*caps, (self.commit_retry_s, self.commit_cap_s))):
-            raise ValueError("retry_cap_s, recall_cap_s and commit_cap_s must not be below what they cap")
+            raise ValueError("retry_cap_s, recall_cap_s and commit_cap_s must not be below the delays that they cap")
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """Settings of the archive. ``retention_s``: how long an order stays in the store after its end."""
+    """Settings of the archive. ``retention_s``: time that an order stays in the store after its end."""
 
     retention_s: float = 24 * 3600.0
     max_under_way: int = 50
@@ -105,7 +107,7 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ElectionPolicy:
-    """Timing of the election. The relations that it checks are those that make the lease safe."""
+    """Timing of the election. The checked relations are those that make the lease safe."""
 
     lease_ttl_s: float = 5.0
     refresh_period_s: float = 1.0

@@ -1,7 +1,7 @@
-"""Why an order failed, was parked or needs another attempt: every reason that the core gives, in one place.
+"""All reasons that the core gives for a failed, parked, cancelled or repeated order.
 
-The values are stored and go over the wire; they never change. Two kinds of reasons are not listed because they are
-open sets: faults, which flight controllers name, and the texts of people who cancel an order or decide about it.
+The values are stored and go over the wire; they never change. Two kinds of reasons are open sets and not listed here:
+faults named by flight controllers, and texts of people who cancel an order or decide about it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Reason(str, Enum):
 
 
 class GoalRefusal(str, Enum):
-    """Why a drone refuses a goal or a recall. The drone's log shows it; the leader learns only that it refused."""
+    """Reason why a drone refuses a goal or a recall. The drone logs it; the leader gets only the refusal."""
 
     INVALID = "invalid"  # attempt or epoch is not positive
     STALE_EPOCH = "stale_epoch"  # the drone has heard a later leader

@@ -1,8 +1,8 @@
-"""The saga of one order as a transition table, and the fold that makes state out of events.
+"""The saga of one order as a transition table, and the fold from events to state.
 
-:data:`TRANSITIONS` is the only place that says which step may follow which. ``apply`` refuses everything else, so an
-illegal step cannot reach the store. ``next_event`` makes a saga's next event. State changes only by applying one, which
-makes a history replayable (invariant I6).
+:data:`TRANSITIONS` alone defines which step may follow which. ``apply`` refuses everything else, so an illegal step
+cannot reach the store. ``next_event`` creates a saga's next event. State changes only by applying an event, which makes
+a history replayable (invariant I6).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ TRANSITIONS: dict[tuple[SagaStatus | None, str], frozenset[SagaStatus]] = {
     (S.LOADING, FAILED): frozenset({S.FAILED}),
     (S.IN_TRANSIT, FAILED): frozenset({S.FAILED}),
     (S.COMPENSATING, FAILED): frozenset({S.FAILED}),
-    # The compensation has failed, too. A person decides: retry it, or say where the package is.
+    # The compensation has failed, too. A person decides: retry it, or state where the package is.
     (S.COMPENSATING, PARKED): frozenset({S.COMPENSATING}),
     (S.COMPENSATING, RETRIED): frozenset({S.COMPENSATING}),
     (S.COMPENSATING, RESOLVED): frozenset({S.PENDING, S.CANCELLED, S.FAILED, S.DELIVERED}),
@@ -80,7 +80,7 @@ def next_event(
     target: SagaStatus | None = None,
     not_before: float = 0.0,
 ) -> SagaEvent:
-    """Return the event that follows in ``saga``; ``drone_id`` and ``journal_id`` default to the saga's."""
+    """Return the next event of ``saga``; ``drone_id`` and ``journal_id`` default to the saga's."""
     attempt = saga.attempt + 1 if type_ == ASSIGNED else saga.attempt
     return SagaEvent(
         message_id=saga.message_id,
@@ -105,7 +105,7 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
     if event.to_status not in TRANSITIONS.get((status, event.type), ()):
         raise IllegalTransition(f"{event.message_id}: {event.type} from {_name(status)} to {event.to_status.value}")
     if event.from_status not in (None, status):
-        raise IllegalTransition(f"{event.message_id}: event {event.n} is said to follow {_name(event.from_status)}")
+        raise IllegalTransition(f"{event.message_id}: event {event.n} claims to follow {_name(event.from_status)}")
     if saga is None:
         if event.order is None or event.n != 1 or event.order.message_id != event.message_id:
             raise IllegalTransition(f"{event.message_id}: the first event must be number 1 and carry its order")
@@ -117,7 +117,7 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
     if event.type in (RETRIED, RESOLVED) and not saga.parked:
         raise IllegalTransition(f"{saga.message_id}: {event.type}, but it is not parked")
     keeps_drone = event.to_status not in (S.PENDING, S.CANCELLED)
-    # Field by field: `dataclasses.replace` takes longer than all of the above.
+    # Field by field, because `dataclasses.replace` takes longer than all of the above.
     return Saga(
         message_id=saga.message_id,
         order=saga.order,
@@ -137,7 +137,7 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
 
 
 def fold(events: Iterable[SagaEvent]) -> Saga | None:
-    """Return the state that a history leads to, ``None`` for an empty one."""
+    """Return the state after a history; ``None`` for an empty one."""
     saga: Saga | None = None
     for event in events:
         saga = apply(saga, event)

@@ -13,12 +13,12 @@ from .reasons import Reason
 
 
 class SagaStatus(str, Enum):
-    """Status of an order. The values are those that etcd, HTTP and ROS show."""
+    """Status of an order. The values are those in etcd, HTTP and ROS."""
 
     PENDING = "PENDING"  # accepted; no drone yet, or waiting for its next attempt
     ASSIGNED = "ASSIGNED"  # a drone is reserved for it
     DISPATCHED = "DISPATCHED"  # the drone has accepted the goal; the package is in the depot
-    LOADING = "LOADING"  # clearance is committed: from here the package may be on board
+    LOADING = "LOADING"  # clearance is committed: from now on the package may be on board
     IN_TRANSIT = "IN_TRANSIT"  # the drone has reported the package on board
     COMPENSATING = "COMPENSATING"  # steps are being undone, in reverse order
     DELIVERED = "DELIVERED"  # terminal
@@ -57,13 +57,13 @@ class Phase(IntEnum):
     LOADING = 4
     TO_DESTINATION = 5
     DROPPING = 6
-    RETURNING = 7  # empty, to the depot
-    BRINGING_BACK = 8  # recalled, with the package
+    RETURNING = 7  # flies back to the depot, empty
+    BRINGING_BACK = 8  # recalled; flies back with the package
     GROUNDED = 9
 
 
 class Outcome(IntEnum):
-    """Outcome of a goal, as the drone reports it. The numbers are those of ``drone_interfaces/msg/DeliveryOutcome``."""
+    """Outcome of a goal, reported by the drone. The numbers are those of ``drone_interfaces/msg/DeliveryOutcome``."""
 
     UNSPECIFIED = 0
     DELIVERED = 1
@@ -74,10 +74,10 @@ class Outcome(IntEnum):
 
 
 class BreakerState(str, Enum):
-    """State of a drone's breaker: it says whether the drone gets orders."""
+    """State of a drone's breaker, which decides whether the drone gets orders."""
 
     CLOSED = "closed"
-    OPEN = "open"  # it failed too often: none, until a pause has passed
+    OPEN = "open"  # no orders until a pause has passed: the drone failed too often
     HALF_OPEN = "half_open"  # one order at a time, until one has succeeded
 
 
@@ -118,7 +118,7 @@ class GeoPoint:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as submitted. Without ``pickup`` it is the region's depot; ``deadline_s`` counts from submission."""
+    """An order as submitted. ``pickup`` ``None``: the region's depot. ``deadline_s`` counts from submission."""
 
     message_id: str
     order_id: str
@@ -137,7 +137,7 @@ class Order:
         return None if self.deadline_s is None else self.submitted_at + self.deadline_s
 
     def same_request(self, other: Order) -> bool:
-        """Return whether both ask for the same. Time, trace, and what rounding for messages removes do not count."""
+        """Return whether both request the same delivery. Time, trace and rounding for messages are ignored."""
         return self._payload() == other._payload() or self._rounded()._payload() == other._rounded()._payload()
 
     def _rounded(self) -> Order:
@@ -220,7 +220,7 @@ class ArchivedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """``assignments/<drone_id>``: the drone is taken. Leased until clearance, firm (``leased`` false) after it."""
+    """``assignments/<drone_id>``: the drone is taken. Leased until clearance, permanent (``leased`` false) after it."""
 
     drone_id: str
     message_id: str
@@ -252,8 +252,8 @@ class OperatorCommand:
 class Breaker:
     """``breakers/<drone_id>``: the drone's recent record.
 
-    ``failures``: in a row since the last success. ``trips``: openings in a row; each lasts longer than the one before,
-    and ends at ``open_until`` (wall clock, s). A drone without a record has a closed breaker.
+    ``failures``: consecutive failures since the last success. ``trips``: consecutive openings; each lasts longer than
+    the one before, and ends at ``open_until`` (wall clock, s). A drone without a record has a closed breaker.
     """
 
     drone_id: str
@@ -275,7 +275,7 @@ class LeaderRecord:
 
 @dataclass(frozen=True, slots=True)
 class Corrupt:
-    """A value in the store that could not be decoded. It is set aside and reported; nothing is decided on it."""
+    """A value in the store that could not be decoded. It is set aside and reported; no decision uses it."""
 
     raw: bytes
     reason: str
@@ -338,8 +338,8 @@ class DroneReport:
 class DroneClass:
     """Capabilities of the drones of one class, and the bounds of its lane (:mod:`drone_orchestrator.core.lanes`).
 
-    Power draws are in W at cruise; the energy model is that of :mod:`drone_orchestrator.planning.energy`. The lane lets
-    ``max_waiting`` orders wait and ``max_in_flight`` be between assignment and end. Each gateway accepts up to
+    Power is in W at cruise; the energy model is that of :mod:`drone_orchestrator.planning.energy`. In the lane, at most
+    ``max_waiting`` orders wait and ``max_in_flight`` are between assignment and end. Each gateway accepts up to
     ``intake_rate_per_s``, and ``intake_burst`` at once. At most ``lend_fraction`` of the drones serve other lanes at a
     time.
     """
@@ -365,10 +365,9 @@ class DroneClass:
 
 @dataclass(frozen=True, slots=True)
 class NoFlyZone:
-    """Ground that drones must not fly over: a simple polygon of at least three ``corners``, in order, the last joined
-    to the first.
+    """Ground that drones must not fly over: a simple polygon of at least three ``corners``, listed in order around it.
 
-    :mod:`drone_orchestrator.core.zones` checks it and judges by it.
+    :mod:`drone_orchestrator.core.zones` validates it and checks orders against it.
     """
 
     name: str
@@ -377,7 +376,7 @@ class NoFlyZone:
 
 @dataclass(frozen=True, slots=True)
 class FleetSpec:
-    """Description of a region that decisions use: depot, service radius, drone classes, no-fly zones."""
+    """Description of a region for all decisions: depot, service radius, drone classes, no-fly zones."""
 
     region: str
     depot: GeoPoint
@@ -412,8 +411,9 @@ Value = (
 class Entry(NamedTuple):
     """One key as of ``mod_revision``. ``value`` ``None`` means that the key was deleted (or its lease expired).
 
-    ``id`` is what follows the kind in the key: ``""`` for ``leader``, ``<message_id>/<n>`` for events. The value of
-    an ``ORDER_INDEX`` entry is the message id, a ``str``. A named tuple: a busy leader makes ten thousand a second.
+    ``id`` is the part of the key after the kind: ``""`` for ``leader``, ``<message_id>/<n>`` for events. The value of
+    an ``ORDER_INDEX`` entry is the message id, a ``str``. A named tuple, because a busy leader creates ten thousand a
+    second.
     """
 
     kind: Kind
@@ -424,7 +424,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreChange:
-    """Everything that one revision of the store changed, together: half a transaction is never seen."""
+    """All keys that one revision of the store changed. A transaction is never seen in part."""
 
     revision: int
     entries: tuple[Entry, ...]
@@ -432,7 +432,7 @@ class StoreChange:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All living keys of a region at ``revision``. Events are left out (``history`` reads them)."""
+    """All existing keys of a region at ``revision``. Events are left out (``history`` reads them)."""
 
     revision: int
     entries: tuple[Entry, ...] = field(default=())
@@ -441,31 +441,31 @@ class Snapshot:
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _FLOAT32 = struct.Struct("<f")
-#: This many significant digits tell any two values of ``float32`` apart.
+#: Significant digits that distinguish any two values of ``float32``.
 _MAX_DIGITS = 9
 
 
 def is_uuid(text: str) -> bool:
-    """Return whether ``text`` is a UUID in the form with four dashes, in capitals or not."""
+    """Return whether ``text`` is a UUID in the form with four dashes, in upper or lower case."""
     return _UUID.fullmatch(text) is not None
 
 
 def canonical_id(text: str) -> str:
-    """Return a UUID in small letters, and any other text unchanged.
+    """Return a UUID in lower case, and any other text unchanged.
 
-    Clients write a UUID in capitals or not; both mean the same order. Every door (JSON body, ``Idempotency-Key``, path
-    of a URL, service, topic, ``fleetctl``) brings a message id into this form before it uses it. An order id is the
-    customer's own text and stays as it is.
+    Clients write a UUID in upper or lower case; both mean the same order. Every door (JSON body, ``Idempotency-Key``,
+    path of a URL, service, topic, ``fleetctl``) converts a message id to this form before it uses it. An order id is
+    the customer's own text and is not changed.
     """
     return text.lower() if is_uuid(text) else text
 
 
 def rounded_to_float32(value: float) -> float:
-    """Return the ``float32`` next to ``value``, as its shortest decimal: 1.2 stays 1.2.
+    """Return the ``float32`` nearest to ``value``, as its shortest decimal: 1.2 stays 1.2.
 
-    ``Order.msg`` has ``float32`` fields, while JSON, the store and the core calculate in double precision. Admission
-    rounds a number before it judges it, so that the intake, the leader and the drone all see the same value. The result
-    survives any number of conversions. A finite value beyond the range becomes infinite.
+    ``Order.msg`` has ``float32`` fields, while JSON, the store and the core use double precision. Admission rounds a
+    number before it checks it, so that the intake, the leader and the drone all see the same value. The result survives
+    any number of conversions. A finite value beyond the range becomes infinite.
     """
     on_wire = _pack(value)
     if not math.isfinite(on_wire):

@@ -1,7 +1,7 @@
-"""The projection of a region's store that every reader folds from a snapshot and the changes after it.
+"""The projection of a region's store: every reader folds it from a snapshot and the changes after it.
 
-The leader decides on it, standbys keep it warm, the monitor and the gateway show it. It is disposable: a new view of a
-snapshot is as good.
+The leader decides with it, standbys keep it up to date, the monitor and the gateway display it. It is disposable: a new
+view of a snapshot is as good.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _OF_ORDERS = (Kind.SAGA, Kind.INBOX_ORDER, Kind.INBOX_CANCEL, Kind.INBOX_COMMAND
 
 
 class Stored(Protocol[T_co]):
-    """A living, readable record: an ``Entry`` of a known kind, and therefore with a value of a known type.
+    """An existing, readable record: an ``Entry`` of a known kind, so its value has a known type.
 
-    The store decodes each kind of key to its own type, or to ``Corrupt``, which never gets into a table.
+    The store decodes each kind of key to its own type, or to ``Corrupt``, which never enters a table.
     """
 
     @property
@@ -52,7 +52,7 @@ class Stored(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """One order as a reader sees it: its saga if it has one, else the inbox entry alone."""
+    """One order: its saga if it has one, else only the inbox entry."""
 
     order: Order
     saga: Saga | None
@@ -61,7 +61,7 @@ class OrderView:
 
     @property
     def status(self) -> SagaStatus:
-        """The saga's status; an order that still waits in the inbox is pending."""
+        """The saga's status; an order that is still in the inbox is pending."""
         return self.saga.status if self.saga is not None else SagaStatus.PENDING
 
     @property
@@ -71,7 +71,7 @@ class OrderView:
 
     @property
     def updated_at(self) -> float:
-        """Time of the last change (wall clock, s); that of submission while the order waits in the inbox."""
+        """Time of the last change (wall clock, s); the submission time while the order is in the inbox."""
         return self.saga.updated_at if self.saga is not None else self.order.submitted_at
 
 
@@ -86,13 +86,13 @@ class CurrentLeader:
 
 
 class FleetView:
-    """Living records by kind, each with its mod revision. Records only ever get newer.
+    """Existing records by kind, each with its mod revision. A record is never replaced by an older one.
 
     ``revision`` is the newest revision up to which *everything* is applied. A leader may apply its commits before the
-    watch delivers them (``apply_commit``); their echo is known by its revision and changes nothing.
+    watch delivers them (``apply_commit``); their echo is recognised by its revision and changes nothing.
 
-    The tables hold what can be read. A record that cannot is in ``corrupt`` alone, by ``<kind>/<id>``, until somebody
-    repairs or removes it: nothing is decided on it.
+    The tables hold readable records. An unreadable record is only in ``corrupt``, by ``<kind>/<id>``, until an operator
+    repairs or removes it. No decision uses it.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class FleetView:
         self.sagas: dict[str, Stored[Saga]] = {}
         self.reservations: dict[str, Stored[Reservation]] = {}
         self.breakers: dict[str, Stored[Breaker]] = {}
-        self.by_drone: dict[str, dict[str, None]] = {}  # living orders that name the drone, in a fixed order
+        self.by_drone: dict[str, dict[str, None]] = {}  # active orders that name the drone, in a fixed order
         self.leader_key: Entry | None = None  # a deleted key stays visible as an entry without value
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
@@ -127,7 +127,7 @@ class FleetView:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def load(self, snapshot: Snapshot) -> None:
-        """Replace everything by ``snapshot``."""
+        """Replace everything with ``snapshot``."""
         for table in self._tables.values():
             table.clear()
         self.by_drone.clear()
@@ -140,10 +140,10 @@ class FleetView:
         self.revision = snapshot.revision
 
     def apply(self, change: StoreChange) -> list[Entry]:
-        """Apply one revision; return the entries that were news."""
+        """Apply one revision; return the entries that were new."""
         fresh = [entry for entry in change.entries if self._put(entry)]
         self.revision = max(self.revision, change.revision)
-        # A deletion is only remembered against echoes of older revisions, and those have all arrived by now.
+        # A deletion is remembered only to ignore echoes of older revisions, and those have all arrived by now.
         while self._forgettable and self._forgettable[0][0] <= self.revision:
             revision, key = self._forgettable.popleft()
             if self._deleted.get(key) == revision:
@@ -153,8 +153,8 @@ class FleetView:
     def apply_commit(self, change: Change, revision: int) -> None:
         """Apply a commit of this replica ahead of the watch.
 
-        Do nothing if the watch is past ``revision``: it has shown the commit and what came after it, such as the end of
-        the reservation's lease, and applying it again would resurrect an expired reservation.
+        Do nothing if the watch is past ``revision``: it has delivered the commit and later changes, such as the end of
+        the reservation's lease. Applying the commit again would resurrect an expired reservation.
         """
         if revision <= self.revision:
             return
@@ -176,7 +176,7 @@ class FleetView:
 
     @property
     def leadership(self) -> CurrentLeader | None:
-        """The leader by the store; ``None`` if the key is free or cannot be read."""
+        """The leader according to the store; ``None`` if the key is free or cannot be read."""
         key = self.leader_key
         if key is None or not isinstance(key.value, LeaderRecord):
             return None
@@ -189,7 +189,7 @@ class FleetView:
         return key.mod_revision if key is not None and key.value is not None else 0
 
     def orders(self) -> Iterator[OrderView]:
-        """Yield every readable order: those with a saga, then those that still wait in the inbox."""
+        """Yield every readable order: those with a saga, then those still in the inbox."""
         for id_, saga in self.sagas.items():
             yield OrderView(saga.value.order, saga.value, id_ in self.cancels, saga.mod_revision)
         for id_, order in self.inbox.items():
@@ -207,7 +207,7 @@ class FleetView:
         return OrderView(order.value, None, cancelled, order.mod_revision)
 
     def waiting(self) -> Iterator[Order]:
-        """Yield the readable orders in the inbox for which no leader has begun a saga."""
+        """Yield the readable orders in the inbox that have no saga yet."""
         return (order.value for id_, order in self.inbox.items() if not self._begun(id_))
 
     def counts(self) -> dict[SagaStatus, int]:
@@ -225,7 +225,7 @@ class FleetView:
         return list(dict.fromkeys([*self.sagas, *self.inbox, *self.cancels, *self.commands, *corrupt]))
 
     def has_order(self, message_id: str) -> bool:
-        """Return whether the store has this order, be it unreadable."""
+        """Return whether the store has this order, even an unreadable one."""
         return message_id in self.sagas or message_id in self.inbox or self.is_corrupt(message_id)
 
     def saga_of(self, message_id: str, attempt: int | None = None) -> Saga | None:
@@ -263,14 +263,14 @@ class FleetView:
         return held
 
     def revision_of(self, kind: Kind, id_: str) -> int:
-        """Return the mod revision of a living record, readable or not; 0 if there is none."""
+        """Return the mod revision of an existing record, readable or not; 0 if there is none."""
         stored = self._tables[kind].get(id_)
         if stored is None and self.corrupt:
             stored = self.corrupt.get(f"{kind.value}/{id_}")
         return stored.mod_revision if stored is not None else 0
 
     def is_corrupt(self, id_: str, kinds: tuple[Kind, ...] = (Kind.SAGA, Kind.INBOX_ORDER)) -> bool:
-        """Return whether the order of this message id (or a record of ``kinds``) cannot be read."""
+        """Return whether the order with this message id (or a record of ``kinds``) cannot be read."""
         return bool(self.corrupt) and any(f"{kind.value}/{id_}" in self.corrupt for kind in kinds)
 
     def _begun(self, message_id: str) -> bool:

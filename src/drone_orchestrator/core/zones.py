@@ -1,10 +1,11 @@
-"""No-fly zones: they must be clear of the straight ways that an order takes.
+"""No-fly zones: the straight ways of an order must not touch them.
 
-Ways and the edges of zones are straight in the plane that touches the ellipsoid at the depot, in which drones fly.
-Touching a zone counts as entering it. A zone has no upper end.
+Drones fly in the plane that touches the ellipsoid at the depot. Ways and the edges of zones are straight lines in that
+plane. Touching a zone counts as entering it. A zone has no upper limit.
 
-One order is judged here without arrays. :mod:`drone_orchestrator.planning.zones` judges drones × orders by the same
-arithmetic, operation by operation, so that an order admitted here is not refused there for the last bit of a number.
+This module checks one order without arrays. :mod:`drone_orchestrator.planning.zones` checks drones × orders with the
+same arithmetic, operation by operation, so that an order admitted here is not refused there because of a rounding
+error.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from .types import FleetSpec, GeoPoint, NoFlyZone, Order
 MAX_ZONES = 256
 MAX_CORNERS = 256
 MAX_NAME_LENGTH = 32
-#: Beyond it the tangent plane says little about the ground.
+#: Beyond this distance the tangent plane differs too much from the ground.
 MAX_CORNER_M = 1_000_000.0
-#: Nearer to a pole, east and north turn noticeably within a service area. With both bounds no area contains a pole.
+#: Nearer to a pole, east and north change noticeably within a service area. With both bounds no area contains a pole.
 MAX_DEPOT_LAT_DEG = 85.0
 #: Further out, distances in the tangent plane are off by more than 0.1 %.
 MAX_SERVICE_RADIUS_M = 500_000.0
-#: A zone that lies further from the depot than this many service radii is probably misplaced.
+#: A zone further from the depot than this many service radii is probably misplaced.
 FAR_RADII = 2.0
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -39,7 +40,8 @@ Place = tuple[float, float]
 
 
 class InvalidZone(ValueError):
-    """The zones cannot be used. The text is one line: the name of the ``zone``, if it is one alone, and the problem."""
+    """The zones cannot be used. The text is one line: the name of the ``zone``, if only one is invalid, and the
+    problem."""
 
     def __init__(self, zone: str, problem: str) -> None:
         super().__init__(f"{zone}: {problem}" if zone else problem)
@@ -49,7 +51,7 @@ class InvalidZone(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A zone in the depot's plane: a simple polygon, its corners in order, the last joined to the first."""
+    """A zone in the depot's plane: a simple polygon, its corners in order around it."""
 
     name: str
     corners: tuple[Place, ...]
@@ -57,7 +59,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """An order's way that meets a zone; changing ``field`` of the order would avoid it."""
+    """A way of an order that meets a zone; changing ``field`` of the order would avoid it."""
 
     field: str
     zone: str
@@ -69,25 +71,25 @@ class Blocked:
 
 
 class Airspace:
-    """The zones around a depot, in its plane. Raises :class:`InvalidZone`."""
+    """The zones around a depot, in the depot's plane. Raises :class:`InvalidZone`."""
 
     def __init__(self, depot: GeoPoint, zones: Sequence[NoFlyZone]) -> None:
         lat, lon = math.radians(depot.lat_deg), math.radians(depot.lon_deg)
         self._sines = math.sin(lat), math.cos(lat), math.sin(lon), math.cos(lon)
         self._origin = _ecef(depot)
         if len(zones) > MAX_ZONES:
-            raise InvalidZone("", f"{len(zones)} zones; there may be {MAX_ZONES}")
+            raise InvalidZone("", f"there must be at most {MAX_ZONES} zones, got {len(zones)}")
         self.shapes = tuple(self._shape(zone) for zone in zones)
         names = [shape.name for shape in self.shapes]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
-            raise InvalidZone(twice, "there are two of that name")
+            raise InvalidZone(twice, "two zones have this name")
         around = self.zone_at(depot)
         if around:
-            raise InvalidZone(around, "the depot lies in it, so that no drone could ever leave")
+            raise InvalidZone(around, "the depot lies in it, so no drone could ever leave")
 
     def place(self, point: GeoPoint) -> Place:
-        """Return east and north in metres, (0, 0) for the depot: ``planning.geo.enu_from_geo`` for one point, no
+        """Return east and north in metres, (0, 0) for the depot. Same as ``planning.geo.enu_from_geo``, without
         numpy."""
         sin_lat, cos_lat, sin_lon, cos_lon = self._sines
         x, y, z = (p - q for p, q in zip(_ecef(point), self._origin, strict=True))
@@ -96,7 +98,7 @@ class Airspace:
         return east, north
 
     def zone_at(self, point: GeoPoint) -> str | None:
-        """Return the name of the first zone that ``point`` is in or on."""
+        """Return the name of the first zone that contains ``point``, including its edge."""
         place = self.place(point)
         return self.zone_between(place, place)
 
@@ -107,12 +109,12 @@ class Airspace:
     def _shape(self, zone: NoFlyZone) -> Shape:
         if not _NAME.fullmatch(zone.name) or len(zone.name) > MAX_NAME_LENGTH:
             form = "a letter, then letters, digits, '_' or '-'"
-            raise InvalidZone(zone.name, f"a zone's name must be {form}, at most {MAX_NAME_LENGTH} in all")
+            raise InvalidZone(zone.name, f"a zone's name must be {form}, at most {MAX_NAME_LENGTH} characters")
         if not 3 <= len(zone.corners) <= MAX_CORNERS:
-            raise InvalidZone(zone.name, f"{len(zone.corners)} corners; there must be 3 to {MAX_CORNERS}")
+            raise InvalidZone(zone.name, f"must have 3 to {MAX_CORNERS} corners, got {len(zone.corners)}")
         corners = tuple(self.place(corner) for corner in zone.corners)
         if not all(math.dist(_ecef(corner), self._origin) <= MAX_CORNER_M for corner in zone.corners):
-            raise InvalidZone(zone.name, f"a corner is more than {MAX_CORNER_M / 1000:g} km from the depot")
+            raise InvalidZone(zone.name, f"every corner must be within {MAX_CORNER_M / 1000:g} km of the depot")
         problem = _tangle(corners)
         if problem:
             raise InvalidZone(zone.name, problem)
@@ -135,14 +137,14 @@ _last_asked: deque[tuple[tuple[NoFlyZone, ...], GeoPoint, Airspace]] = deque(max
 
 
 def far_zones(fleet: FleetSpec) -> list[tuple[str, float]]:
-    """Return name and distance (m) from the depot of every zone that lies far outside the service area."""
+    """Return the name and the distance (m) from the depot of every zone far outside the service area."""
     bound_m = FAR_RADII * fleet.service_radius_m
     away = [(shape.name, _distance_to(shape.corners)) for shape in airspace(fleet).shapes]
     return [(name, away_m) for name, away_m in away if away_m > bound_m]
 
 
 def _distance_to(corners: Sequence[Place]) -> float:
-    """Return how far the depot, which is outside, is from the polygon (m)."""
+    """Return the distance (m) from the depot, which is outside, to the polygon."""
     return min(_distance_to_edge(p, q) for p, q in _edges(corners))
 
 
@@ -157,8 +159,8 @@ def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
     """Return the first way of ``order`` that no drone may fly: depot to pickup, on to the destination, back to the
     depot.
 
-    A recalled package returns along the second, its drone along the first. ``None``: all are clear. Raises
-    :class:`InvalidZone`.
+    A recalled package returns along the second way, an empty recalled drone along the first. ``None``: all are clear.
+    Raises :class:`InvalidZone`.
     """
     if not fleet.no_fly_zones:
         return None
@@ -167,7 +169,7 @@ def blocked_way(fleet: FleetSpec, order: Order) -> Blocked | None:
 
 @lru_cache(maxsize=4096)
 def _blocked_way(space: Airspace, pickup_at: GeoPoint | None, destination_at: GeoPoint) -> Blocked | None:
-    """Asked whenever an order is reconciled, until it has a drone."""
+    """Same as :func:`blocked_way`. Cached, because it is called whenever an order without a drone is reconciled."""
     depot, destination = (0.0, 0.0), space.place(destination_at)
     pickup = depot if pickup_at is None else space.place(pickup_at)
     start_name = "pickup" if pickup_at else "depot"
@@ -199,7 +201,7 @@ def _meets(start: Place, end: Place, corners: Sequence[Place]) -> bool:
         side = turn(p, q, start)
         if _segments_meet(start, end, p, q, side):
             return True
-        # Return the winding number around the start (D. Sunday): edges that pass it upwards on its right, or downwards.
+        # Winding number around the start (D. Sunday): count the edges that pass it upwards and downwards.
         if p[1] <= start[1] < q[1] and side > 0.0:
             winding += 1
         elif q[1] <= start[1] < p[1] and side < 0.0:
@@ -208,7 +210,7 @@ def _meets(start: Place, end: Place, corners: Sequence[Place]) -> bool:
 
 
 def _segments_meet(a: Place, b: Place, p: Place, q: Place, a_side: float) -> bool:
-    """Return whether closed segments meet: each has the other's ends on both sides or on it, and their boxes meet."""
+    """Return whether two closed segments meet: each has the other's ends on both sides or on it, and the boxes meet."""
     return turn(a, b, p) * turn(a, b, q) <= 0.0 and a_side * turn(p, q, b) <= 0.0 and _boxes_meet((a, b), (p, q))
 
 
@@ -228,7 +230,7 @@ def _tangle(corners: Sequence[Place]) -> str | None:
     """Return why the polygon is not a simple one."""
     edges = _edges(corners)
     if any(p == q for p, q in edges):
-        return "two corners in a row are the same"
+        return "two consecutive corners are the same"
     for (a, b), (_, c) in zip(edges, (*edges[1:], edges[0]), strict=True):
         turns_back = (a[0] - b[0]) * (c[0] - b[0]) + (a[1] - b[1]) * (c[1] - b[1]) > 0.0
         if turn(a, b, c) == 0.0 and turns_back:

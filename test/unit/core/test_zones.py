@@ -183,19 +183,19 @@ def test_without_free_drones_there_is_nothing_to_judge() -> None:
 @pytest.mark.parametrize(
     ("bad", "text"),
     [
-        (zone((1e3, 0.0), (2e3, 0.0)), "school: 2 corners; there must be 3 to 256"),
-        (NoFlyZone("school", (at(1e3, 0.0),) * (MAX_CORNERS + 1)), "school: 257 corners"),
-        (zone((1e3, 0.0), (2e3, 0.0), (2e3, 0.0), (1e3, 1e3)), "school: two corners in a row are the same"),
-        (zone((1e3, 0.0), (2e3, 0.0), (2e3, 1e3), (1e3, 0.0)), "school: two corners in a row are the same"),
+        (zone((1e3, 0.0), (2e3, 0.0)), "school: must have 3 to 256 corners, got 2"),
+        (NoFlyZone("school", (at(1e3, 0.0),) * (MAX_CORNERS + 1)), "school: must have 3 to 256 corners, got 257"),
+        (zone((1e3, 0.0), (2e3, 0.0), (2e3, 0.0), (1e3, 1e3)), "school: two consecutive corners are the same"),
+        (zone((1e3, 0.0), (2e3, 0.0), (2e3, 1e3), (1e3, 0.0)), "school: two consecutive corners are the same"),
         (zone((1e3, 1e3), (2e3, 2e3), (2e3, 1e3), (1e3, 2e3)), "school: its edges cross or touch"),
         (zone((1e3, 1e3), (3e3, 1e3), (2e3, 2e3), (2e3, 1e3), (1.5e3, 3e3)), "school: its edges cross or touch"),
         (zone((1e3, 0.0), (2e3, 0.0), (2e3, 1e3), (2e3, 0.0)), "school: an edge runs back over the one before it"),
-        (NoFlyZone("school", (GeoPoint(-47.4, -171.5), at(1e3, 0.0), at(0, 1e3))), "more than 1000 km from the depot"),
-        (NoFlyZone("school", (GeoPoint(float("nan"), 8.5), at(1e3, 0.0), at(0, 1e3))), "more than 1000 km"),
+        (NoFlyZone("school", (GeoPoint(-47.4, -171.5), at(1e3, 0.0), at(0, 1e3))), "within 1000 km of the depot"),
+        (NoFlyZone("school", (GeoPoint(float("nan"), 8.5), at(1e3, 0.0), at(0, 1e3))), "within 1000 km"),
         (square(50.0, 50.0), "school: the depot lies in it"),
         (square(200.0, 0.0), "school: the depot lies in it"),
         (square(1e3, 0.0, name="the school"), "a zone's name must be a letter, then"),
-        (square(1e3, 0.0, name="s" * 33), "at most 32 in all"),
+        (square(1e3, 0.0, name="s" * 33), "at most 32 characters"),
     ],
 )
 def test_an_invalid_zone_is_refused(bad: NoFlyZone, text: str) -> None:
@@ -206,9 +206,9 @@ def test_an_invalid_zone_is_refused(bad: NoFlyZone, text: str) -> None:
 
 
 def test_names_and_number_of_zones_are_bounded() -> None:
-    with pytest.raises(InvalidZone, match="school: there are two of that name"):
+    with pytest.raises(InvalidZone, match="school: two zones have this name"):
         airspace(with_zones(square(1e3, 0.0), square(-1e3, 0.0)))
-    with pytest.raises(InvalidZone, match="257 zones; there may be 256"):
+    with pytest.raises(InvalidZone, match="there must be at most 256 zones, got 257"):
         airspace(with_zones(*(square(1e3, 0.0, name=f"z{i}") for i in range(MAX_ZONES + 1))))
 
 

@@ -1,4 +1,6 @@
-"""The drone: what an executor does with a goal, step by step, and what it must remember over a restart.
+"""The decisions of one drone: how it carries out a goal, and what it must remember across a restart.
 
-Events come in and effects go out (:mod:`.events`); :mod:`.machine` is the one entry, :mod:`.state` what is remembered.
+Goals, clearances and sensor readings come in as events; journal entries, flight commands and answers go out as effects
+(both in :mod:`.events`). :mod:`.machine` is the only entry point. :mod:`.state` folds the journal into the durable
+state.
 """

@@ -1,14 +1,14 @@
 """Events, effects and journal entries of one drone's machine.
 
-*Events* tell the machine what happened, *effects* tell the shell what to do, *entries* are written to the journal.
+*Events* report to the machine what happened, *effects* are commands to the shell, *entries* go into the journal.
 
 The shell's duties:
 
-* carry out effects in the order in which they come. A :class:`WriteJournal` is on disk (fsync) before the next effect
-  begins. If it cannot be written, carry out nothing more and exit;
-* answer :class:`AskClearance` with :class:`ClearanceAnswered`, or not at all: the machine asks again;
-* read the flight controller about ten times a second, and report it as :class:`FlightSensed` after the commands given
-  before have reached it.
+* Carry out effects in order. A :class:`WriteJournal` is on disk (fsync) before the next effect begins. If it cannot be
+  written, carry out nothing more and discard the machine.
+* Answer :class:`AskClearance` with :class:`ClearanceAnswered`, or not at all: the machine asks again.
+* Read the flight controller about ten times a second, and report the reading as :class:`FlightSensed` once all earlier
+  commands have reached the controller.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class GoalRequested:
 
 @dataclass(frozen=True, slots=True)
 class RecallRequested:
-    """A leader recalls the goal: close it, or bring its package back.
+    """A leader recalls the goal: the drone must close it, or bring its package back.
 
     An action's cancel carries no epoch, so the shell passes the highest one seen.
     """
@@ -55,7 +55,7 @@ class ClearanceAnswered:
 
 @dataclass(frozen=True, slots=True)
 class LeaderHeard:
-    """The leader's latched state: its epoch, and the outcomes of this drone that it has on record."""
+    """The leader's latched state: its epoch, and the outcomes of this drone that it has recorded."""
 
     epoch: int
     acknowledged: tuple[AcknowledgeOutcome, ...] = ()
@@ -63,7 +63,7 @@ class LeaderHeard:
 
 @dataclass(frozen=True, slots=True)
 class FlightSensed:
-    """Reading of the flight controller. ``fault``: machine-readable reason to stay on the ground, or ``""``."""
+    """A reading of the flight controller. ``fault``: machine-readable reason to stay on the ground, or ``""``."""
 
     at_target: bool
     payload_on_board: bool
@@ -96,7 +96,7 @@ class EpochRaised:
 
 @dataclass(frozen=True, slots=True)
 class GoalAccepted:
-    """The goal is the current one. This also raises the highest epoch to ``epoch``."""
+    """The goal becomes the current one. This also raises the highest epoch to ``epoch``."""
 
     order: Order
     attempt: int
@@ -105,7 +105,7 @@ class GoalAccepted:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """Intent to load: clearance of ``epoch`` has arrived. From here the package may be on board."""
+    """Intent to load: clearance of ``epoch`` has arrived. From now on the package may be on board."""
 
     message_id: str
     attempt: int
@@ -157,7 +157,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A leader has the outcome on record. All that is kept is that the goal is closed."""
+    """A leader has recorded the outcome. The drone only remembers that the goal is closed."""
 
     message_id: str
     attempt: int
@@ -165,14 +165,14 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """The drone takes no goal until a person lifts this."""
+    """The drone accepts no goal until a person lifts the grounding."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class GroundingLifted:
-    """A person let the drone fly again."""
+    """A person allowed the drone to fly again."""
 
 
 Entry = (
@@ -253,7 +253,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Stop and land as soon as it is safe; begin nothing."""
+    """Stop and land as soon as it is safe; begin nothing new."""
 
 
 @dataclass(frozen=True, slots=True)

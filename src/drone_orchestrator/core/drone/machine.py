@@ -1,10 +1,10 @@
-"""The machine of one drone: it decides what the drone does next, and does nothing itself.
+"""The state machine of one drone: it decides what the drone does next, and carries out nothing itself.
 
-Here are the rules that keep a package from leaving its depot twice. A drone loads only on a clearance for its current
-goal, attempt and journal, from an epoch not lower than the highest it has seen. Intent is journalled before the act. A
-closed goal is never reopened. After a restart the journal and the payload sensor together say where the package is.
+These rules keep a package from leaving its depot twice. A drone loads only on a clearance for its current goal, attempt
+and journal, from an epoch not lower than the highest it has seen. Intent is journalled before the act. A closed goal is
+never reopened. After a restart, the journal and the payload sensor together determine where the package is.
 
-:data:`STAGES` is the only place that says which phase may follow which.
+:data:`STAGES` alone defines which phase may follow which.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from .state import DurableState, Goal, apply
 
 P = Phase
 
-#: Phase -> phases that may follow it. ``UNSPECIFIED`` is before the first look at journal and sensor.
+#: Phase -> phases that may follow it. ``UNSPECIFIED`` is the phase before journal and sensor are first compared.
 STAGES: dict[Phase, frozenset[Phase]] = {
     P.UNSPECIFIED: frozenset(P) - {P.UNSPECIFIED, P.IDLE, P.AWAITING_CLEARANCE},
     P.IDLE: frozenset({P.TO_PICKUP, P.GROUNDED}),
@@ -60,11 +60,11 @@ STAGES: dict[Phase, frozenset[Phase]] = {
     P.DROPPING: frozenset({P.RETURNING, P.GROUNDED}),
     P.BRINGING_BACK: frozenset({P.RETURNING, P.GROUNDED}),
     P.RETURNING: frozenset({P.IDLE, P.TO_PICKUP, P.GROUNDED}),
-    # Lifting the grounding is a second first look.
+    # After the grounding is lifted, journal and sensor are compared again, as at the start.
     P.GROUNDED: frozenset(P) - {P.UNSPECIFIED, P.IDLE, P.AWAITING_CLEARANCE},
 }
 
-#: Payload expected in a phase. Phases in which it may change are missing.
+#: Payload expected in a phase. Phases during which it may change are left out.
 _PAYLOAD_EXPECTED: dict[Phase, bool] = {
     P.IDLE: False,
     P.TO_PICKUP: False,
@@ -73,17 +73,17 @@ _PAYLOAD_EXPECTED: dict[Phase, bool] = {
     P.TO_DESTINATION: True,
 }
 
-#: A drone with this many unacknowledged outcomes takes no more goals.
+#: A drone with this many unacknowledged outcomes accepts no more goals.
 MAX_UNACKNOWLEDGED = 64
 
 
 class IllegalStage(RuntimeError):
-    """The machine was about to make a step that :data:`STAGES` does not allow: a defect, never the fault of an
-    input."""
+    """The machine was about to make a step that :data:`STAGES` does not allow. This is a defect; no input can cause
+    it."""
 
 
 class DroneMachine:
-    """Decides for one drone. Until the first :class:`FlightSensed` it refuses every goal."""
+    """Decides for one drone. It refuses every goal until the first :class:`FlightSensed`."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class DroneMachine:
         return effects
 
     def next_deadline(self) -> float | None:
-        """Return when a :class:`DroneTick` is due at the latest (monotonic, s); ``None`` if none is."""
+        """Return the time (monotonic, s) by which a :class:`DroneTick` is due; ``None`` if none is."""
         return self._ask_at_s if self._phase is P.AWAITING_CLEARANCE else None
 
     def report(self, position: GeoPoint, energy_wh: float) -> DroneReport:
@@ -163,7 +163,7 @@ class DroneMachine:
             outcomes=self._durable.outcomes,
         )
 
-    # --- what the leader says ---------------------------------------------------------------------------------------
+    # --- events from the leader -------------------------------------------------------------------------------------
 
     def _goal_requested(self, event: GoalRequested, now: Instant) -> None:
         refusal = self._refusal(event)
@@ -182,7 +182,7 @@ class DroneMachine:
         self._fly_to_pickup()
 
     def _refusal(self, event: GoalRequested) -> GoalRefusal | None:
-        """Return why the goal is refused, ``None`` if it is not."""
+        """Return why the goal is refused; ``None`` if it is accepted."""
         order, goal, durable = event.order, self._durable.goal, self._durable
         if event.attempt < 1 or event.epoch < 1:
             return GoalRefusal.INVALID
@@ -218,7 +218,7 @@ class DroneMachine:
         else:
             self._raise_epoch(event.epoch)
             if not goal.cleared:
-                # Close it in the journal before answering: from here on no clearance counts.
+                # Close the goal in the journal before answering: from then on no clearance counts.
                 self._close(Outcome.NOT_LOADED, Reason.RECALLED, now)
                 self._effects.append(AnswerRecall(True))
                 self._fly_home()
@@ -259,7 +259,7 @@ class DroneMachine:
                 reported.discard((ack.message_id, ack.attempt, ack.outcome))
                 self._write(Acknowledged(ack.message_id, ack.attempt))
 
-    # --- what the flight controller says ----------------------------------------------------------------------------
+    # --- events from the flight controller --------------------------------------------------------------------------
 
     def _flight_sensed(self, event: FlightSensed, now: Instant) -> None:
         self._sensed = event
@@ -272,7 +272,7 @@ class DroneMachine:
             self._ground(event.fault, now)
             return
         if first_look:
-            return  # read before the commands just given: `at_target` refers to an older target
+            return  # read before the latest commands: `at_target` refers to an older target
         expected = _PAYLOAD_EXPECTED.get(self._phase)
         if expected is not None and expected != event.payload_on_board:
             self._ground(Reason.PACKAGE_MISSING if expected else Reason.PACKAGE_NOT_CLEARED, now)
@@ -295,7 +295,7 @@ class DroneMachine:
             self._close(Outcome.DELIVERED, "", now)
             self._fly_home()
         elif self._phase is P.BRINGING_BACK and not sensed.payload_on_board:
-            if self._acting or goal.unloading:  # a package put down before a restart may be sensed after it
+            if self._acting or goal.unloading:  # the sensor may notice only after a restart that the package is gone
                 self._close(Outcome.RETURNED, Reason.RECALLED, now)
                 self._fly_home()
             else:
@@ -304,7 +304,7 @@ class DroneMachine:
             self._act_at_target(goal, now)
 
     def _act_at_target(self, goal: Goal, now: Instant) -> None:
-        """Begin what the drone came for, now that it has arrived; journal the intent first."""
+        """Begin the act for which the drone flew to its target. Journal the intent first."""
         match self._phase:
             case P.TO_PICKUP:
                 self._become(P.AWAITING_CLEARANCE)
@@ -323,10 +323,10 @@ class DroneMachine:
                 self._act(Drop())
 
     def _take_stock(self, now: Instant, *, after_person: bool = False) -> None:
-        """Find out where the package is after a start, from journal and payload sensor together.
+        """Determine where the package is after a start, from journal and payload sensor together.
 
-        After a person was at the drone (``after_person``), an empty bay no longer tells what became of a package that
-        had been cleared: it may have been dropped, not loaded, or removed by hand.
+        ``after_person``: a person was at the drone. Then an empty bay no longer shows what happened to a package that
+        was cleared: it may have been dropped, not loaded, or removed by hand.
         """
         goal, loaded = self._durable.goal, self._sensed.payload_on_board
         if self._durable.grounded:
@@ -350,7 +350,7 @@ class DroneMachine:
             self._take_stock_empty(goal, now)
 
     def _take_stock_empty(self, goal: Goal, now: Instant) -> None:
-        """Decide what an empty bay means when the journal has a clearance."""
+        """Handle an empty bay when the journal has a clearance."""
         if goal.dropping:
             self._close(Outcome.DELIVERED, "", now)
             self._fly_home()
@@ -369,7 +369,7 @@ class DroneMachine:
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def _carry(self, goal: Goal) -> None:
-        """Fly on with the package on board, or back."""
+        """Continue the flight with the package on board, to the destination or back."""
         if goal.recalled:
             self._bring_back(goal)
             return
@@ -391,8 +391,8 @@ class DroneMachine:
         self._effects.append(Fly(self._depot))
 
     def _ground(self, reason: str, now: Instant) -> None:
-        """Stay on the ground. A goal without clearance ends, as its package was not loaded; any other is kept for a
-        person."""
+        """Stay on the ground. A goal without clearance ends, because its package was not loaded; any other goal is kept
+        until a person decides."""
         if self._durable.goal is not None and not self._durable.goal.cleared:
             self._close(Outcome.FAULT_BEFORE_LOADING, reason, now)
         self._write(Grounded(str(reason)))
@@ -432,6 +432,6 @@ class DroneMachine:
     def _close(self, outcome: Outcome, reason: str, now: Instant) -> None:
         goal = self._durable.goal
         assert goal is not None
-        reason = str(reason)  # plain text, as the journal and the wire have it
+        reason = str(reason)  # plain text, as in the journal and on the wire
         self._write(Closed(*goal.key, outcome, now.wall_s, reason))
         self._effects.append(GoalEnded(DeliveryOutcome(*goal.key, outcome, at=now.wall_s, reason=reason)))

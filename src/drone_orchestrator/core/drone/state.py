@@ -1,7 +1,7 @@
 """Durable state of a drone: the fold of its journal.
 
-The durable state changes only by ``apply``, so what a running machine believes is by construction what a restarted one
-reads.
+The durable state changes only through ``apply``, so a running machine and a restarted one have the same state by
+construction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .events import (
     Unloading,
 )
 
-#: Closed goals that are remembered; the oldest acknowledged ones are forgotten first.
+#: Number of closed goals remembered. The oldest acknowledged ones are forgotten first.
 MAX_CLOSED = 256
 
 
@@ -35,7 +35,7 @@ class IllegalEntry(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The current goal and how far it is journalled."""
+    """The current goal and its journalled progress."""
 
     order: Order
     attempt: int
@@ -70,7 +70,7 @@ class DurableState:
 
 
 def fold(entries: Iterable[Entry]) -> DurableState:
-    """Return the state that a journal leads to. Raises :class:`IllegalEntry`."""
+    """Return the state after all entries of a journal. Raises :class:`IllegalEntry`."""
     state = DurableState()
     for entry in entries:
         state = apply(state, entry)

@@ -1,4 +1,6 @@
-"""The leader: election, what happens to an order before and after loading, retention, breakers.
+"""The decisions of one replica: election, assignment, the steps of each order, retention, drones' breakers.
 
-Events come in (:mod:`.events`), effects go out (:mod:`.effects`); :mod:`.orchestrator` is the one entry.
+Changes of the store, drone reports and answers to earlier effects come in as events (:mod:`.events`). Commits, goals,
+clearances and lease renewals go out as effects (:mod:`.effects`). :mod:`.orchestrator` is the only entry point,
+:mod:`.dispatch` the file to read first.
 """

@@ -1,8 +1,8 @@
-"""Decisions about an order from ``LOADING`` on: only the drone that got clearance can say how it went.
+"""Decisions about an order from ``LOADING`` on: only the drone that got clearance can report the outcome.
 
-The package may have left its depot, so nothing here ever assumes that it is back. The drone says so, from the same
-journal that got clearance, or a person does. If neither can, the order is parked, or fails once the drone's grace is
-over.
+The package may have left its depot, so nothing here ever assumes that it is back. Only the drone can report that, from
+the journal that got clearance, or a person. If neither can, the order is parked, or fails once the drone's grace period
+is over.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class AfterLoading:
         self._steps = steps
 
     def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Ask for the step that follows, if any."""
+        """Request the next step, if any."""
         drone = self._state.drones.get(saga.drone_id or "")
         if saga.journal_id is None:
             return self._steps.complete_compensation(saga, now)
@@ -51,7 +51,7 @@ class AfterLoading:
             return self._silent(saga, memory, drone, now)
         memory.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
-            # This drone cannot vouch for what the lost journal recorded, but it can fly other orders.
+            # This drone cannot know what the lost journal recorded, but it can fly other orders.
             return self._park(saga, Reason.JOURNAL_LOST_WITH_PACKAGE, now, release=True)
         outcome = drone.report.outcome_of(saga)
         if outcome is not None:
@@ -73,17 +73,17 @@ class AfterLoading:
         return [] if drone.report.carries(saga) else self._goal_unknown_to_drone(saga, memory, now)
 
     def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
-        """Record how the drone says that the attempt ended."""
+        """Record the outcome of the attempt that the drone reports."""
         assert saga.drone_id is not None and saga.journal_id is not None
         if outcome.outcome is Outcome.PACKAGE_MISSING:
-            # Park first and acknowledge later: the drone's report is the only trace of the package.
+            # Park first, acknowledge later: the drone's report is the only information about the package.
             return self._park(saga, outcome.why, now, release=True)
         ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
         breaker = self._breaker(saga.drone_id, outcome.outcome, now)
         if outcome.outcome is Outcome.DELIVERED:
             step = self._steps.event(saga, sagas.DELIVERED, S.DELIVERED, now)
             return self._steps.record(step, self._steps.release(saga), then=(ack,), breaker=breaker)
-        # The package is in the depot, so nothing is left to undo: giving up and compensating share one transaction.
+        # The package is in the depot, so nothing is left to undo: abandoning and compensating share one transaction.
         if saga.status is S.COMPENSATING:
             return self._steps.complete_compensation(saga, now, then=(ack,), breaker=breaker)
         cancel = self._view.cancel_of(saga.message_id)
@@ -93,7 +93,7 @@ class AfterLoading:
         return self._steps.complete_compensation(undone, now, then=(ack,), before=(abandoned,), breaker=breaker)
 
     def _breaker(self, drone_id: str, outcome: Outcome, now: Instant) -> BreakerChange | None:
-        """Return the change of the drone's breaker; an outcome that does not reflect on the drone changes nothing."""
+        """Return the change of the drone's breaker; ``None`` for an outcome that is not the drone's fault or merit."""
         if outcome is Outcome.FAULT_BEFORE_LOADING:
             return self._steps.breaker_failed(drone_id, now)
         return self._steps.breaker_succeeded(drone_id) if outcome in (Outcome.DELIVERED, Outcome.RETURNED) else None
@@ -101,7 +101,7 @@ class AfterLoading:
     # --- out of action ------------------------------------------------------------------------------------------
 
     def _silent(self, saga: Saga, memory: OrderMemory, drone: Drone | None, now: Instant) -> list[Effect]:
-        """Wait for the silent drone that may have the package; fail the order when its grace is over."""
+        """Wait for a silent drone that may have the package; fail the order when the grace period is over."""
         memory.grounded_since_s = None
         if memory.silent_since_s is None:
             memory.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
@@ -115,7 +115,7 @@ class AfterLoading:
         return self._steps.record(step, self._steps.release(saga), then=(called,))
 
     def _grounded(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Wait until a person lets the drone fly again; park the order and raise an alert when its grace is over."""
+        """Wait until a person lets the drone fly again; park the order with an alert when the grace period is over."""
         if memory.grounded_since_s is None:
             memory.grounded_since_s = now.mono_s
         give_up_s = memory.grounded_since_s + self._state.policy.lost_grace_s
@@ -125,7 +125,7 @@ class AfterLoading:
         return []
 
     def _goal_unknown_to_drone(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Wait for a late report; park the order when the grace is over, because this should not happen.
+        """Wait for a late report; park the order when the grace period is over, because this should not happen.
 
         The drone is healthy and its journal matches, but it reports neither this goal nor its outcome.
         """
@@ -138,16 +138,16 @@ class AfterLoading:
         return []
 
     def _send_recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
-        """Recall the drone, with growing pauses, until it obeys."""
+        """Recall the drone until it obeys, with growing pauses."""
         assert saga.drone_id is not None
         if report.carries(saga) and report.phase in (Phase.BRINGING_BACK, Phase.DROPPING):
-            memory.recall = None  # it obeys, or it is too late: its outcome will tell
+            memory.recall = None  # it obeys, or it is too late: its outcome will show which
             return []
         if memory.recall is None or memory.recall.attempt != saga.attempt:
             memory.recall = Retry(saga.attempt)
         recall = memory.recall
         if now.mono_s < recall.next_try_s:
-            # Schedule on every pass: an earlier wake for another reason may have replaced this one.
+            # Schedule on every pass: an earlier wake-up for another reason may have replaced this one.
             self._steps.schedule(saga.message_id, recall.next_try_s)
             return []
         policy = self._state.policy
@@ -169,7 +169,7 @@ class AfterLoading:
         return self._steps.park(saga, reason, now, release=release, then=(called,))
 
     def _parked(self, saga: Saga, drone: Drone | None, now: Instant) -> list[Effect]:
-        """Wait for a person's decision, unless the drone itself can still say how it ended."""
+        """Wait for a person's decision, unless the drone itself can still report the outcome."""
         outcome = None if drone is None else drone.report.outcome_of(saga)
         same_journal = drone is not None and drone.report.journal_id == saga.journal_id
         if outcome is not None and same_journal and outcome.outcome is not Outcome.PACKAGE_MISSING:
@@ -194,14 +194,14 @@ class AfterLoading:
                 step = self._steps.event(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
                 memory = self._state.current_term.of(saga.message_id)
                 memory.recall = memory.grounded_since_s = memory.unknown_since_s = None
-                memory.silent_since_s = now.mono_s  # the retry gets the whole grace
+                memory.silent_since_s = now.mono_s  # the retry gets the whole grace period
                 return self._steps.record(step)
             case CommandAction.DELIVERED:
                 return self._steps.resolve(saga, S.DELIVERED, by, now)
             case CommandAction.LOST:
                 return self._steps.resolve(saga, S.FAILED, by, now)
             case CommandAction.RETURNED:
-                # The drone's last report counts, however old: a drone that has closed a goal never reopens it.
+                # The drone's last report counts however old it is: a drone never reopens a closed goal.
                 if drone is None or self._may_still_load(saga, drone.report):
                     why = (
                         "its drone was never heard"
@@ -216,8 +216,8 @@ class AfterLoading:
     def _may_still_load(saga: Saga, report: DroneReport) -> bool:
         """Return whether the drone could still use its clearance.
 
-        It cannot if it has closed the goal or lost its journal. Nor can it while it is grounded and empty, because
-        lifting the grounding then ends the goal.
+        It cannot if it has closed the goal or lost its journal. It also cannot while it is grounded and empty, because
+        lifting the grounding would end the goal.
         """
         if report.journal_id != saga.journal_id or not report.carries(saga):
             return False

@@ -1,7 +1,7 @@
-"""Decisions about an order until ``LOADING``: for certain, its package is still in the depot.
+"""Decisions about an order before ``LOADING``: its package is certainly still in the depot.
 
-So everything here may be undone without asking anybody: a silent drone loses its order, a goal is recalled and the
-order given to another drone. Only :meth:`BeforeLoading._clear` ends this half of an order's life, by committing
+So the leader may undo everything here without asking the drone: a silent drone loses its order, a goal is recalled and
+the order given to another drone. Only :meth:`BeforeLoading._clear` ends this half of an order's life: it commits
 ``LOADING`` before it answers the drone that asks to load.
 """
 
@@ -44,13 +44,13 @@ class BeforeLoading:
     # --- without a drone ----------------------------------------------------------------------------------------
 
     def reconcile_inbox(self, message_id: str, memory: OrderMemory) -> list[Effect]:
-        """Ask for the step that follows for an order without a saga."""
+        """Request the next step of an order without a saga."""
         term = self._state.current_term
         waiting = self._view.inbox.get(message_id)
         if waiting is not None:
             self._seek_drone(waiting.value, begun=False)
             return []
-        # Not in the inbox and without a saga: it ended long ago or never was. No drone may load for it.
+        # Not in the inbox and without a saga: it ended long ago or never existed. No drone may load for it.
         request, memory.clearance = memory.clearance, None
         effects: list[Effect] = []
         if request:
@@ -61,8 +61,8 @@ class BeforeLoading:
         return effects + discard
 
     def reconcile_pending(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Ask for the step that follows for a saga in ``PENDING``."""
-        memory.silent_since_s = memory.grounded_since_s = memory.unknown_since_s = None  # of the attempt that is over
+        """Request the next step of a saga in ``PENDING``."""
+        memory.silent_since_s = memory.grounded_since_s = memory.unknown_since_s = None  # of the previous attempt
         end = self._end_of_waiting(saga, now)
         if end is not None:
             return self._steps.record(end)
@@ -83,7 +83,7 @@ class BeforeLoading:
         term.plan_due = True
 
     def _end_of_waiting(self, saga: Saga, now: Instant) -> SagaEvent | None:
-        """Return the terminal event of an order that must not wait any longer, ``None`` if it may."""
+        """Return the terminal event of an order that must not wait any longer; ``None`` if it may."""
         cancel = self._view.cancel_of(saga.message_id)
         if cancel:
             return self._steps.event(saga, sagas.CANCELLED, S.CANCELLED, now, reason=cancel.reason)
@@ -105,14 +105,14 @@ class BeforeLoading:
     # --- with a drone -------------------------------------------------------------------------------------------
 
     def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Ask for the step that follows for a saga in ``ASSIGNED`` or ``DISPATCHED``."""
+        """Request the next step of a saga in ``ASSIGNED`` or ``DISPATCHED``."""
         steps, drone_id = self._steps, saga.drone_id or ""
         reservation = self._view.reservation_of(saga)
         cancel = self._view.cancel_of(saga.message_id)
         drone = self._state.drones.get(drone_id)
         silent = drone is None or self._state.is_silent(drone, now)
         if reservation is None:
-            # A drone that is heard is not to blame: the store was unreachable, or there was no leader.
+            # If the drone is heard, it is not to blame: the store was unreachable, or there was no leader.
             breaker = steps.breaker_failed(drone_id, now) if silent else None
             return steps.abandon(saga, Reason.RESERVATION_EXPIRED, S.PENDING, now, breaker)
         if cancel:
@@ -128,21 +128,21 @@ class BeforeLoading:
         if memory.clearance:
             return self._clear(saga, memory, reservation, drone, now)
         if drone is None or silent:
-            return []  # the lease of its reservation decides
+            return []  # wait: the lease of its reservation decides
         if drone.report.carries(saga):
             memory.goal = None
             if saga.status is S.ASSIGNED:
                 return steps.record(steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
             return []
         if drone.report.phase is Phase.GROUNDED:
-            # It says itself that it takes no goal: sending one is useless, and its breaker must not count it.
+            # The drone reports that it accepts no goal: sending one is useless, and its breaker must not count that.
             return steps.abandon(saga, Reason.DRONE_GROUNDED, S.PENDING, now)
         return self._send_goal(saga, memory, now)
 
     def _clear(
         self, saga: Saga, memory: OrderMemory, reservation: Stored[Reservation], drone: Drone | None, now: Instant
     ) -> list[Effect]:
-        """Commit ``LOADING`` for the drone that asks to load; the answer is released by the commit's success."""
+        """Commit ``LOADING`` for the drone that asks to load. The answer is released only if the commit succeeds."""
         epoch = self._state.current_term.epoch
         assert memory.clearance is not None
         request, memory.clearance = memory.clearance, None
@@ -151,14 +151,14 @@ class BeforeLoading:
         if (request.drone_id, request.attempt) != (saga.drone_id, saga.attempt):
             return [request.answer(Verdict.REFUSED, epoch, Reason.SUPERSEDED)]
         if drone is not None and drone.report.journal_id != request.journal_id:
-            # The request or the report comes from a lost journal. The drone's next messages will agree.
+            # The request or the report is from before the drone lost its journal. Its next messages will agree.
             return [request.answer(Verdict.ASK_AGAIN, epoch)]
         granted = request.answer(Verdict.GRANTED, epoch)
         step = self._steps.event(saga, sagas.CLEARED, S.LOADING, now, journal_id=request.journal_id)
         return self._steps.record(step, MakeFirm(request.drone_id, reservation.mod_revision), then=(granted,))
 
     def _send_goal(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Send the goal, or give the drone up once it has had all its tries."""
+        """Send the goal, or give up on the drone once all tries are used."""
         assert saga.drone_id is not None
         if memory.goal is None or memory.goal.attempt != saga.attempt:
             memory.goal = Retry(saga.attempt)
@@ -176,7 +176,7 @@ class BeforeLoading:
 
 
 def answer_settled(saga: Saga, memory: OrderMemory, epoch: int) -> AnswerClearance:
-    """Answer a request to load for an order that does not wait for clearance."""
+    """Answer a request to load if the order is not waiting for clearance."""
     assert memory.clearance is not None
     request, memory.clearance = memory.clearance, None
     same_goal = (request.drone_id, request.attempt) == (saga.drone_id, saga.attempt)

@@ -1,8 +1,8 @@
 """The circuit breaker of each drone, as data: a drone that fails repeatedly gets no orders for a while.
 
-A breaker is a record in the store. It is written in the transaction of the step that shows the failure or the success,
-so it outlives any leader and cannot disagree with the orders' histories. It has the usual three states; each opening in
-a row lasts longer.
+A breaker is a record in the store. It is written in the same transaction as the step that records the failure or
+success, so it outlives any leader and cannot disagree with the orders' histories. It has the usual three states.
+Consecutive openings last longer each time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..types import Breaker, BreakerState
 def after_failure(
     breaker: Breaker | None, drone_id: str, policy: BreakerPolicy, *, now_s: float, epoch: int
 ) -> Breaker:
-    """Return the breaker after the drone could not be given an order, or gave one up before loading."""
+    """Return the breaker after the drone did not accept an order, or lost one before loading."""
     known = breaker or Breaker(drone_id, BreakerState.CLOSED, epoch)
     failures = known.failures + 1
     if known.state is BreakerState.CLOSED and failures < policy.failures:
@@ -27,7 +27,7 @@ def after_failure(
 
 
 def pause_s(trips: int, drone_id: str, policy: BreakerPolicy) -> float:
-    """Return how long the breaker stays open after ``trips`` openings in a row (s)."""
+    """Return the time (s) that the breaker stays open after ``trips`` consecutive openings."""
     return backoff_s(trips, base_s=policy.open_s, cap_s=policy.open_cap_s, seed=drone_id)
 
 
@@ -39,7 +39,7 @@ def after_success(breaker: Breaker | None, *, epoch: int) -> Breaker | None:
 
 
 def on_trial(breaker: Breaker | None, *, epoch: int) -> Breaker | None:
-    """Return the breaker once the drone gets an order; ``None`` unless it was open."""
+    """Return the breaker when the drone gets an order; ``None`` unless it was open."""
     if breaker is None or breaker.state is not BreakerState.OPEN:
         return None
     return replace(breaker, state=BreakerState.HALF_OPEN, epoch=epoch)

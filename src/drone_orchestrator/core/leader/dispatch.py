@@ -1,15 +1,15 @@
-"""The leader's work: moving every order one committed step at a time.
+"""The leader's main loop: moves every order forward, one committed step at a time.
 
-Level-triggered: whatever happens, the dispatcher *reconciles* an order. It reads the order's committed state and what
-its drone last reported, and asks for the one transition that follows. A lost message, a conflict, a takeover or a
-restart needs no code of its own, because reconciling again is always right. An order has at most one commit in flight.
+Level-triggered: whatever happens, the dispatcher *reconciles* an order. It reads the order's committed state and its
+drone's last report, and requests the one transition that follows. A lost message, a conflict, a takeover or a restart
+needs no code of its own, because reconciling again is always right. An order has at most one commit in flight.
 
-The dispatcher holds the events and the clock. The decisions are in its parts: :mod:`.before_loading` while the package
-is in the depot for certain, :mod:`.after_loading` from ``LOADING`` on, :mod:`.planning_round` for who gets a drone. In
-all of them
+The dispatcher handles the events and the schedule. The decisions are in its parts: :mod:`.before_loading` while the
+package is certainly in the depot, :mod:`.after_loading` from ``LOADING`` on, :mod:`.planning_round` for assigning
+drones. In all of them
 
 * to *look* is to read the view or a drone's last report, and changes nothing;
-* to *record* is to ask for a step, as one commit (:mod:`.steps`);
+* to *record* is to request a step, as one commit (:mod:`.steps`);
 * to *schedule* is to have an order reconciled again at a later time;
 * to *send* is to return an effect for a drone.
 
@@ -54,8 +54,8 @@ S = SagaStatus
 
 
 class Dispatcher:
-    """Decides about all orders of a region while this replica leads. It always listens to drones, so a term starts
-    warm."""
+    """Decides about all orders of a region while this replica leads. It always follows the drones' reports, so a new
+    term starts with current data."""
 
     def __init__(self, view: FleetView, fleet: FleetSpec, planner: Planner, policy: DispatchPolicy) -> None:
         self._view = view
@@ -70,21 +70,21 @@ class Dispatcher:
     # --- terms --------------------------------------------------------------------------------------------------
 
     def view_loaded(self) -> None:
-        """Follow the view, which was replaced by a snapshot."""
+        """Catch up with the view after a snapshot replaced it."""
         self._ledger.load(self._view)
         self._roster.touch_all()
 
     def begin_term(self, epoch: int, now: Instant) -> list[Effect]:
-        """Adopt everything that is in flight, by reconciling every order as if it had just changed."""
+        """Take over everything in flight by reconciling every order as if it had just changed."""
         self._state.term = Term(epoch, now.mono_s)
         self._roster.touch_all()
         return self._reconcile_all(now)
 
     def start_over(self, now: Instant) -> list[Effect]:
-        """Continue the term on a new view.
+        """Continue the term on a new snapshot.
 
-        What this leader saw itself is kept: graces, budgets and commits in flight do not restart because the watch lost
-        its place.
+        This leader's own observations are kept: grace periods, retry budgets and commits in flight do not restart
+        because of a gap in the watch.
         """
         term = self._state.current_term
         effects: list[Effect] = []
@@ -103,9 +103,9 @@ class Dispatcher:
         return any(not self._state.is_silent(drone, now) for drone in self._state.drones.values())
 
     def adopt(self, policy: DispatchPolicy, now: Instant) -> list[Effect]:
-        """Decide by ``policy`` from now on. Orders that wait for the end of an old period are reconciled again."""
+        """Switch to ``policy``. Orders that wait for the end of an old period are reconciled again."""
         self._state.policy = policy
-        self._roster.touch_all()  # the pauses of breakers may differ
+        self._roster.touch_all()  # the pauses of breakers may have changed
         return self.start_over(now) if self._state.term is not None else []
 
     def _reconcile_all(self, now: Instant) -> list[Effect]:
@@ -117,7 +117,7 @@ class Dispatcher:
         return effects
 
     def end_term(self) -> list[Effect]:
-        """Forget what was in flight, and tell drones that wait for an answer to ask again."""
+        """Forget everything in flight, and tell waiting drones to ask again."""
         term, self._state.term = self._state.term, None
         if term is None:
             return []
@@ -155,7 +155,7 @@ class Dispatcher:
     # --- events -------------------------------------------------------------------------------------------------
 
     def entry_changed(self, entry: Entry, now: Instant) -> list[Effect]:
-        """Follow a change of one key that the watch delivered."""
+        """Follow a change of one key, delivered by the watch."""
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER):
             self._ledger.update(self._view, entry.id)
         elif entry.kind in (Kind.ASSIGNMENT, Kind.BREAKER):
@@ -195,20 +195,20 @@ class Dispatcher:
             return []
         if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= term.store_retry_at_s:
             return self._steps.record(self._steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
-        # A refusal may mean that the drone already has the goal; its next report tells. Until then it counts as a try.
+        # A refusal may mean that the drone already has the goal: its next report shows that. Until then it is a try.
         return self.reconcile(event.message_id, now)
 
     def goal_unreachable(self, event: GoalUnreachable, now: Instant) -> list[Effect]:
         return self.reconcile(event.message_id, now) if self._state.term else []
 
     def clearance_requested(self, request: ClearanceRequested, now: Instant) -> list[Effect]:
-        """Reconcile the order that a drone at its pickup asks to load. ``LOADING`` is committed before it is
-        answered."""
+        """Reconcile the order that a drone at its pickup asks to load. ``LOADING`` is committed before the drone gets
+        an answer."""
         term = self._state.term
         if term is None:
             return [request.answer(Verdict.NOT_LEADER, 0)]
         if not request.journal_id:
-            # Without the identity of a journal, no drone could later say who has the package.
+            # Without the identity of a journal, no later report could prove which drone has the package.
             return [request.answer(Verdict.REFUSED, term.epoch, Reason.NO_JOURNAL)]
         memory = term.of(request.message_id)
         effects: list[Effect] = []
@@ -218,7 +218,7 @@ class Dispatcher:
         return effects + self.reconcile(request.message_id, now)
 
     def commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
-        """Turn a decision into state; this happens nowhere else, and only if the commit succeeded."""
+        """Apply a decision to the state if its commit succeeded. This happens nowhere else."""
         term, commit = self._state.term, event.commit
         if term is None or commit.epoch != term.epoch:
             return []
@@ -251,7 +251,7 @@ class Dispatcher:
         return effects
 
     def _store_away(self, term: Term, now: Instant) -> list[Effect]:
-        """Stop asking the store until a pause has passed. The pause grows with every failure."""
+        """Send no commits until a pause has passed. The pause grows with every failure."""
         if now.mono_s < term.store_retry_at_s:
             return []
         term.store_failures += 1
@@ -272,7 +272,7 @@ class Dispatcher:
     # --- one order ----------------------------------------------------------------------------------------------
 
     def reconcile(self, message_id: str, now: Instant) -> list[Effect]:
-        """Ask for the step that follows from the committed state and the drone's last report, if any."""
+        """Request the step, if any, that follows from the committed state and the drone's last report."""
         term = self._state.term
         if term is None:
             return []
@@ -303,7 +303,7 @@ class Dispatcher:
         return effects + self._after_loading.reconcile(saga, memory, now)
 
     def _useless_requests(self, saga: Saga) -> list[Effect]:
-        """Remove requests from the inbox that cannot be read or obeyed, so that they can be made again."""
+        """Delete requests that cannot be read or carried out from the inbox, so that they can be made again."""
         view, message_id = self._view, saga.message_id
         kinds: list[Kind] = []
         if view.is_corrupt(message_id, (Kind.INBOX_CANCEL,)):
@@ -318,7 +318,7 @@ class Dispatcher:
         return [told, *self._steps.discard(message_id, tuple(kinds))]
 
     def _postpone(self, message_id: str, memory: OrderMemory, term: Term) -> list[Effect]:
-        """Schedule the order for when the store is tried again; nothing is decided before."""
+        """Schedule the order for the next try of the store; no decision is made before that."""
         self._steps.schedule(message_id, term.store_retry_at_s)
         request, memory.clearance = memory.clearance, None
         return [request.answer(Verdict.ASK_AGAIN, term.epoch)] if request else []
@@ -326,7 +326,7 @@ class Dispatcher:
     # --- one drone ----------------------------------------------------------------------------------------------
 
     def _reconcile_drone(self, drone_id: str, now: Instant) -> list[Effect]:
-        """Reconcile the order that a drone is reserved for, the one it reports, and those that name it."""
+        """Reconcile the order for which a drone is reserved, the one it reports, and those that name it."""
         names: list[str] = []
         held = self._view.reservations.get(drone_id)
         if held is not None:
@@ -340,28 +340,28 @@ class Dispatcher:
         return effects + (self._free_from_the_past(drone, now) if drone is not None else [])
 
     def _free_from_the_past(self, drone: Drone, now: Instant) -> list[Effect]:
-        """Recall an empty drone from a goal that the store has moved past: the first recall may have been lost."""
+        """Recall an empty drone from a goal that is no longer current in the store: the first recall may be lost."""
         report = drone.report
         if not report.message_id or report.package_on_board or self._state.is_silent(drone, now):
             return []
         if not self._is_past(report.message_id, report.attempt) or self._view.is_corrupt(report.message_id):
             return []
         if report.highest_epoch > self._state.current_term.epoch:
-            return []  # It already obeys a later leader and may have the goal from it: this view is outdated.
+            return []  # It already follows a later leader and may have the goal from it: this view is outdated.
         if now.mono_s < drone.recalled_at_s + self._state.policy.recall_retry_s:
             return []
         drone.recalled_at_s = now.mono_s
         return [RecallGoal(report.drone_id, report.message_id, report.attempt, self._state.current_term.epoch)]
 
     def _is_past(self, message_id: str, attempt: int) -> bool:
-        """Return whether the store has moved past this attempt at the order."""
+        """Return whether this attempt at the order is no longer current in the store."""
         saga = self._view.saga_of(message_id)
         if saga is None or saga.status.is_terminal or saga.attempt > attempt:
             return True
         return saga.attempt == attempt and saga.status is S.PENDING
 
     def _outcome_heard(self, report: DroneReport, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
-        """Acknowledge an outcome that the store has moved past; otherwise reconcile its order."""
+        """Acknowledge the outcome of an attempt that is no longer current; otherwise reconcile its order."""
         saga = self._view.saga_of(outcome.message_id)
         if not self._is_past(outcome.message_id, outcome.attempt) or self._view.is_corrupt(outcome.message_id):
             return self.reconcile(outcome.message_id, now)
@@ -376,7 +376,7 @@ class Dispatcher:
         return [*told, ack]
 
     def _kept(self, drone_id: str, now: Instant) -> None:
-        """Note that the lease of the drone's reservation was just renewed, or just granted."""
+        """Record that the lease of the drone's reservation was just renewed or granted."""
         if drone_id in self._state.drones:
             self._state.drones[drone_id].kept_at_s = now.mono_s
 

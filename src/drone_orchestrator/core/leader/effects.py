@@ -1,17 +1,17 @@
-"""Effects: everything the orchestrator's core asks its shell to do.
+"""Effects: everything that the orchestrator's core requests of its shell.
 
-There are two families. A :class:`Commit` must be made durable; everything else is sent. If something must not be sent
-before a commit is durable, it is *inside* that commit, as ``then``. The core returns it only when the shell has
-reported the commit's success, so a shell cannot get the order wrong.
+There are two families. A :class:`Commit` must be made durable; everything else is sent. An effect that must not be sent
+before a commit is durable is *inside* that commit, as ``then``. The core returns it only after the shell has reported
+the commit's success, so a shell cannot get the order wrong.
 
 The shell's duties:
 
-* carry out effects in the order in which they come;
-* answer every ``Commit`` with exactly one ``CommitDone``; report a commit whose fate is unclear as unknown, never
-  guess;
-* answer ``Archive`` with exactly one ``Archived``, and let no decision wait for it;
-* answer ``Campaign`` with ``CampaignDone``, ``RefreshLease`` with ``LeaseRefreshed`` or ``LeaseLost``;
-* sends may get lost; the core repeats what matters.
+* Carry out effects in order.
+* Answer every ``Commit`` with exactly one ``CommitDone``. Report a commit whose fate is unclear as unknown; never
+  guess.
+* Answer ``Archive`` with exactly one ``Archived``, and let no decision wait for it.
+* Answer ``Campaign`` with ``CampaignDone``, ``RefreshLease`` with ``LeaseRefreshed`` or ``LeaseLost``.
+* Sends may get lost; the core repeats those that matter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..types import AcknowledgeOutcome, LeaderRecord, Order, Saga, Verdict
 
 @dataclass(frozen=True, slots=True)
 class SendGoal:
-    """Send the order to the drone as a goal. Repeating it is harmless: its id follows from message id and attempt."""
+    """Send the order to the drone as a goal. Harmless to repeat: message id and attempt determine the goal's id."""
 
     drone_id: str
     order: Order
@@ -93,7 +93,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Make the histories of finished orders durable outside the store. Nothing depends on when."""
+    """Make the histories of finished orders durable outside the store. It may take any time."""
 
     batch_id: int
     epoch: int

@@ -1,4 +1,4 @@
-"""Leadership as a state machine: when a replica campaigns, and until when a leader may act.
+"""Leadership as a state machine: when a replica campaigns, and how long a leader may act.
 
 The shell's duties are in :mod:`.effects`. The store decides who wins; this machine decides when to try and when to
 stop. It judges its lease by the local monotonic clock alone, counted from when the last successful renewal was *sent*,
@@ -6,10 +6,10 @@ and stops a safety margin before the store could have expired it. Misjudging the
 every write is fenced.
 
 A leader's death shows in two ways: its lease expires, or its heartbeats stop. A standby that misses the heartbeats does
-not wait for the lease: it replaces exactly the leader that it suspects. It may be wrong, because it may itself be the
-one that is cut off. So it acts on a suspicion at most once per ``suspicion_pause_s``, and less often each time it was
-wrong; otherwise the lease decides. A leader that says farewell is replaced in the same way, but that is never a
-mistake.
+not wait for the lease: it replaces exactly the leader that it suspects. It may be wrong, because the standby itself may
+be the one that is cut off. So it acts on a suspicion at most once per ``suspicion_pause_s``, and less often each time
+it was wrong; otherwise the lease decides. A leader that announces its departure is replaced in the same way, but that
+is never a mistake.
 
 A standby that has not discovered any drone gives the others a head start of ``cold_pause_s``, counted from when it
 noticed that there is no leader.
@@ -28,14 +28,14 @@ from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
 class Role(str, Enum):
     """Role of this replica in the election."""
 
-    STANDBY = "standby"  # another replica leads, or the last try failed and a pause runs
+    STANDBY = "standby"  # another replica leads, or this one pauses after a failed try
     CAMPAIGNING = "campaigning"  # a try is in flight to the store
-    ELECTED = "elected"  # won; waits until its view has caught up with the election
+    ELECTED = "elected"  # won; waiting until its view has caught up with the election
     LEADER = "leader"
     RETIRED = "retired"  # an operator told it not to campaign
 
 
-#: Which role may follow which.
+#: Role -> roles that may follow it.
 TRANSITIONS: dict[Role, frozenset[Role]] = {
     Role.STANDBY: frozenset({Role.CAMPAIGNING, Role.RETIRED}),
     Role.CAMPAIGNING: frozenset({Role.STANDBY, Role.ELECTED, Role.RETIRED}),
@@ -46,7 +46,7 @@ TRANSITIONS: dict[Role, frozenset[Role]] = {
 
 
 class Election:
-    """The election within the orchestrator's core; only tests use it alone."""
+    """The election of one replica. Part of the orchestrator's core; only tests use it alone."""
 
     def __init__(self, record: LeaderRecord, policy: ElectionPolicy) -> None:
         self.role = Role.STANDBY
@@ -60,7 +60,7 @@ class Election:
         self._heartbeat_at_s = float("-inf")
         self._heartbeats = 0
         self._silent: LeaderSilent | None = None
-        self._over: LeaderSilent | None = None  # the leader that the campaign in flight is to replace
+        self._over: LeaderSilent | None = None  # the leader that the campaign in flight would replace
         self._won_by_suspicion_at_s: float | None = None
         self._may_suspect_at_s = float("-inf")
         self._wrong_suspicions = 0
@@ -86,10 +86,10 @@ class Election:
         return self._try_at_s
 
     def tick(self, leader: Entry | None, now: Instant, *, warm: bool = True) -> list[Effect]:
-        """Renew the lease, step down or campaign, whatever is due.
+        """Renew the lease, step down or campaign, if due.
 
-        ``leader`` is the leader key in the view. ``warm``: this replica could continue at once where another one
-        stopped.
+        ``leader`` is the leader key in the view. ``warm``: this replica has discovered drones, so it could take over at
+        once.
         """
         if self.role in (Role.ELECTED, Role.LEADER):
             return self._serve(leader, now)
@@ -114,11 +114,11 @@ class Election:
         return warm or now.mono_s >= self._wanted_since_s + self._policy.cold_pause_s
 
     def leader_silent(self, event: LeaderSilent) -> None:
-        """Note that the detector misses the heartbeats of an epoch; ``tick`` decides what follows."""
+        """Record that the detector misses the heartbeats of an epoch; ``tick`` decides what follows."""
         self._silent = event
 
     def leader_alive(self, epoch: int) -> None:
-        """Note that the detector hears that epoch, perhaps again."""
+        """Record that the detector hears that epoch, for the first time or again."""
         if self._silent is not None and self._silent.epoch == epoch:
             self._silent = None
 
@@ -136,13 +136,13 @@ class Election:
 
     def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         if self.role is not Role.CAMPAIGNING:
-            # Retired while the try was in flight: give back what it may have won.
+            # Retired while the try was in flight: resign if it won.
             return [Resign(event.epoch)] if event.epoch else []
         over, self._over = self._over, None
         if not event.epoch:
             self._become(Role.STANDBY)
             if over is not None:
-                return []  # another replica was faster, or the leader had just left: the view will tell
+                return []  # another replica was faster, or the leader had just left: the view will show it
             self._failures += 1
             self._try_at_s = now.mono_s + backoff_s(
                 self._failures,
@@ -177,7 +177,7 @@ class Election:
         return self.step_down("the lease could not be refreshed in time", now)
 
     def step_down(self, reason: str, now: Instant) -> list[Effect]:
-        """Stop leading; campaign again later, when the key is free."""
+        """Stop leading. Campaign again when the key is free."""
         self._judge_suspicion(now)
         effects = self._leave(reason)
         self._become(Role.STANDBY)
@@ -189,8 +189,8 @@ class Election:
         return min(self._policy.suspicion_cap_s, doubled_s)
 
     def _judge_suspicion(self, now: Instant) -> None:
-        """Count a takeover on suspicion as wrong if this replica is replaced soon: then it is the one that cannot be
-        heard."""
+        """Count a takeover on suspicion as wrong if this replica is soon replaced itself: then it is the one that is
+        cut off."""
         won_at_s, self._won_by_suspicion_at_s = self._won_by_suspicion_at_s, None
         if won_at_s is None:
             return
@@ -201,7 +201,7 @@ class Election:
             self._wrong_suspicions = 0
 
     def retire(self) -> list[Effect]:
-        """Hand over on purpose: free the key at once, and stay out until :meth:`return_to_service`."""
+        """Hand over on purpose: free the key at once, and do not campaign until :meth:`return_to_service`."""
         if self.role is Role.RETIRED:
             return []
         led = self.role in (Role.ELECTED, Role.LEADER)
@@ -219,7 +219,7 @@ class Election:
             return self.step_down(f"the leader key has moved on to revision {leader.mod_revision}", now)
         effects: list[Effect] = []
         if self.role is Role.ELECTED and leader is not None and leader.mod_revision == self.epoch:
-            # Every write of a predecessor has a lower revision than this key, so the view holds them all by now.
+            # Every write of a predecessor has a lower revision than this key, so the view has them all by now.
             self._become(Role.LEADER)
             effects.append(StartLeading(self.epoch))
         period_s = self._policy.heartbeat_period_s

@@ -1,4 +1,4 @@
-"""Events: everything the orchestrator's shell tells its core."""
+"""Events: everything that the orchestrator's shell reports to its core."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .effects import AnswerClearance, Archive, Commit
 
 @dataclass(frozen=True, slots=True)
 class ViewLoaded:
-    """A new snapshot: at the start, and when the watch could not be resumed."""
+    """A new snapshot was loaded: at the start, or when the watch could not be resumed."""
 
     snapshot: Snapshot
 
@@ -37,8 +37,8 @@ class CommitDone:
 class Archived:
     """Answer to an :class:`~drone_orchestrator.core.leader.effects.Archive`.
 
-    ``refused``: message ids that were left out, each with the reason. The others are on disk, or had left the store
-    before. ``error``: why none is.
+    ``refused``: message ids that were not archived, each with the reason. The others are on disk, or had left the store
+    before. ``error``: why nothing was archived.
     """
 
     archive: Archive
@@ -48,7 +48,7 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class CampaignDone:
-    """Answer to a ``Campaign``. ``epoch`` 0: not won, or the store is away. ``sent_mono_s``: when the lease was
+    """Answer to a ``Campaign``. ``epoch`` 0: not won, or the store is unreachable. ``sent_mono_s``: when the lease was
     requested."""
 
     epoch: int
@@ -58,7 +58,7 @@ class CampaignDone:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRefreshed:
-    """The lease was renewed. It counts from ``sent_mono_s``, when the request left, by the local monotonic clock."""
+    """The lease was renewed. It runs from ``sent_mono_s`` (local monotonic clock), when the request was sent."""
 
     epoch: int
     sent_mono_s: float
@@ -80,9 +80,9 @@ class LeaderAlive:
 
 @dataclass(frozen=True, slots=True)
 class LeaderSilent:
-    """The heartbeats of the leader of ``epoch`` have stopped: it is dead, hangs, or is cut off.
+    """The heartbeats of the leader of ``epoch`` have stopped: it died, hangs, or is cut off.
 
-    ``left``: it said farewell first. A cut cannot look like that, so this is more than a suspicion.
+    ``left``: it announced its departure first. A network cut cannot look like that, so this is not just a suspicion.
     """
 
     epoch: int
@@ -91,17 +91,17 @@ class LeaderSilent:
 
 @dataclass(frozen=True, slots=True)
 class OperatorResign:
-    """Stop leading, and do not campaign until told to."""
+    """An operator asks this replica to stop leading, and not to campaign until :class:`OperatorCampaign`."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorCampaign:
-    """Campaign again."""
+    """An operator asks this replica to campaign again."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoliciesChanged:
-    """An operator changed policies. They apply from now on, also to orders that wait already. ``None``: unchanged."""
+    """An operator changed policies. They apply at once, also to orders already waiting. ``None``: unchanged."""
 
     dispatch: DispatchPolicy | None = None
     retention: RetentionPolicy | None = None
@@ -116,7 +116,7 @@ class DroneHeard:
 
 @dataclass(frozen=True, slots=True)
 class GoalAnswered:
-    """The drone's action server answered a goal. The drone's next report says why, if it was not ``accepted``."""
+    """The drone's action server answered a goal. If it was not ``accepted``, the drone's next report shows why."""
 
     drone_id: str
     message_id: str

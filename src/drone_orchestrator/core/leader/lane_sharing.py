@@ -1,7 +1,7 @@
-"""Sharing of drones: each lane gets its own first, then what other lanes may lend. Pure.
+"""Sharing of drones between lanes: each lane uses its own first, then borrows from others. Pure.
 
-A lane is a drone class (:mod:`..lanes`). However many orders one lane has, the drones that another class keeps for
-itself stay with it, so a flood costs its own lane only.
+A lane is a drone class (:mod:`..lanes`). However many orders one lane has, it never gets the drones that another class
+keeps for itself. So a flood slows down only its own lane.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ FEWEST_ORDERS = 32
 class LaneRound:
     """One lane in one planning round.
 
-    ``free``: its own drones that could take an order now. ``orders``: the most urgent of its waiting orders, most
-    urgent first. ``room``: how many more of its orders may be in flight. ``lendable``: how many more of its drones may
-    serve other lanes. ``deserted``: none of its own drones is heard.
+    ``free``: its own drones that could take an order now. ``orders``: its most urgent waiting orders, most urgent
+    first. ``room``: number of its orders that may still be put in flight. ``lendable``: number of its drones that may
+    still be lent. ``deserted``: none of its own drones is heard.
     """
 
     drone_class: DroneClass
@@ -57,7 +57,7 @@ def _borrow(
     lent: dict[str, int],
     room: int,
 ) -> list[Pairing]:
-    """Plan drones of other classes for the orders that ``borrower`` has left, and count them in ``lent``."""
+    """Plan drones of other classes for the remaining orders of ``borrower``, and count them in ``lent``."""
     taken_drones, taken_orders = {p.drone_id for p in pairs}, {p.message_id for p in pairs}
     orders = [w for w in borrower.orders if w.order.drone_class is None and w.order.message_id not in taken_orders]
     allowance: dict[str, int] = {}
@@ -84,7 +84,7 @@ def _borrow(
 
 
 def may_carry(drone_class: DroneClass, order: Order) -> bool:
-    """Return whether class and payload fit; the planner judges the range."""
+    """Return whether class and payload fit; the planner checks the range."""
     wanted = order.drone_class in (None, drone_class.name)
     return wanted and order.package_weight_kg <= drone_class.max_payload_kg
 
@@ -92,16 +92,16 @@ def may_carry(drone_class: DroneClass, order: Order) -> bool:
 def _plan(
     fleet: FleetSpec, planner: Planner, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder], room: int
 ) -> list[Pairing]:
-    """Return at most ``room`` pairs, those of the most urgent orders.
+    """Return at most ``room`` pairs, for the most urgent orders.
 
-    Pairs are cut after planning, so that an order that no drone can fly now does not block the next.
+    Excess pairs are dropped only after planning, so an order that no drone can fly now does not block the next.
     """
     if not drones or not orders or room <= 0:
         return []
     first = orders[: max(FEWEST_ORDERS, ORDERS_A_DRONE * len(drones))]
     pairs = planner.plan(fleet, drones, first)
     if len(pairs) < min(len(drones), room) and len(first) < len(orders):
-        pairs = planner.plan(fleet, drones, orders)  # no drone can fly most of those now
+        pairs = planner.plan(fleet, drones, orders)  # no drone can fly most of the others now
     if len(pairs) <= room:
         return pairs
     rank = {waiting.order.message_id: index for index, waiting in enumerate(orders)}

@@ -21,7 +21,7 @@ class Drone:
 
 @dataclass(slots=True)
 class Retry:
-    """Tries to tell a drone something about one attempt at an order."""
+    """Tries to reach a drone about one attempt at an order."""
 
     attempt: int
     tries: int = 0
@@ -30,7 +30,7 @@ class Retry:
 
 @dataclass(slots=True)
 class OrderMemory:
-    """In-memory notes about one order: what was tried, and what it waits for."""
+    """In-memory notes about one order: tries so far, and pending waits."""
 
     busy: bool = False
     failed_commits: int = 0
@@ -76,8 +76,8 @@ class Term:
 class LeaderState:
     """State shared by the parts of a leader, besides the view.
 
-    All of them read the policy in force, and the current term, here: assigning another one changes it for all at once.
-    ``drones`` lists every drone ever heard; it is kept while this replica does not lead, so that a term starts warm.
+    All of them read the current policy and term here, so assigning a new one changes it for all at once. ``drones``
+    lists every drone ever heard. It is kept up to date while this replica does not lead, so that a term starts warm.
     """
 
     policy: DispatchPolicy
@@ -86,7 +86,7 @@ class LeaderState:
 
     @property
     def current_term(self) -> Term:
-        """The term. Asking for it while this replica does not lead is a defect."""
+        """The current term. Reading it while this replica does not lead is a defect."""
         assert self.term is not None
         return self.term
 

@@ -1,7 +1,7 @@
 """One orchestrator replica as a state machine: ``step(events, now) -> effects``, ``next_deadline()``.
 
-It joins parts that do not know each other's internals: the view (what the store says), the election (whether this
-replica leads), and the leader's work: the dispatcher moves orders, the retention retires finished ones.
+It connects parts that do not know each other's internals: the view (the contents of the store), the election (whether
+this replica leads), the dispatcher (moves orders) and the retention (retires finished ones).
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ class Orchestrator:
         return self.election.epoch
 
     def next_deadline(self) -> float | None:
-        """Return when to step next if nothing happens, by the monotonic clock; ``None``: only on an event."""
+        """Return the time (monotonic, s) of the next step if nothing happens; ``None``: step only on an event."""
         deadlines = [part.next_deadline() for part in (self.election, self.dispatcher, self.retention)]
         return min((d for d in deadlines if d is not None), default=None)
 
     def step(self, events: Iterable[Event], now: Instant) -> list[Effect]:
-        """Process ``events`` in order, then do what is due; one planning round serves them all."""
+        """Process ``events`` in order, then do everything that is due, including one planning round for all of them."""
         # A leader paused past its lease must notice before it decides again.
         effects = self._lead(self.election.expire(now), now)
         for event in events:
@@ -114,7 +114,7 @@ class Orchestrator:
         self._loaded = True
         effects = self._report_corrupt()
         if self.election.role is Role.LEADER:
-            # The watch lost its place. The new snapshot overrides everything this replica knew.
+            # The watch could not be resumed. The new snapshot overrides everything this replica knew.
             self.retention.begin_term(self.election.epoch)
             effects += self.dispatcher.start_over(now)
         return effects
@@ -136,7 +136,7 @@ class Orchestrator:
             return self.retention.commit_done(event, now)
         effects = self.dispatcher.commit_done(event, now)
         if isinstance(change, Transition):
-            self.retention.saga_changed(change.message_id)  # the watch's echo of this commit will be no news
+            self.retention.saga_changed(change.message_id)  # the view will skip the watch's echo of this commit
         return effects
 
     def _archived(self, event: Archived, now: Instant) -> list[Effect]:
@@ -187,7 +187,7 @@ class Orchestrator:
     def _tick(self, event: Tick, now: Instant) -> list[Effect]:
         return []
 
-    # Looked up by type: `singledispatchmethod` costs more than most of these methods do.
+    # A table by type, because `singledispatchmethod` costs more than most of these methods.
     _ON: ClassVar[dict[type[Event], Callable[[Orchestrator, Any, Instant], list[Effect]]]] = {
         ViewLoaded: _view_loaded,
         StoreChanged: _store_changed,

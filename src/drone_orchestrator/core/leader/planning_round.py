@@ -1,4 +1,4 @@
-"""One round of planning: pair free drones with waiting orders, and begin the sagas of orders that stay without one."""
+"""One planning round: pairs free drones with waiting orders, and begins the sagas of orders left without a drone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .steps import Steps
 
 
 class PlanningRound:
-    """The part of the leader that assigns drones. It keeps nothing between two rounds."""
+    """The part of the leader that assigns drones. It keeps no state between rounds."""
 
     def __init__(
         self, view: FleetView, state: LeaderState, steps: Steps, roster: Roster, fleet: FleetSpec, planner: Planner
@@ -28,7 +28,7 @@ class PlanningRound:
         self._planner = planner
 
     def run(self, now: Instant) -> list[Effect]:
-        """Assign drones lane by lane; orders left without a drone are accepted at least."""
+        """Assign drones lane by lane, and begin the sagas of orders left without one."""
         term = self._state.current_term
         term.plan_due, term.planned_at_s = False, now.mono_s
         lanes = self._roster.lanes(term, now)
@@ -36,8 +36,8 @@ class PlanningRound:
         effects: list[Effect] = []
         for pair in pairs:
             effects += self._assign(pair.message_id, pair.drone_id, now)
-        # A lane may have more orders than one round considers, and free drones left. It is planned again before any of
-        # its orders is accepted without a drone: that would cost a commit for nothing.
+        # A lane may have free drones left and more orders than one round considers. It is planned again before any of
+        # its orders is accepted without a drone, which would waste a commit.
         taken = {pair.drone_id for pair in pairs}
         full = [lane for lane in lanes if len(lane.orders) == self._state.policy.plan_orders] if pairs else []
         again = [lane.drone_class.name for lane in full if any(r.drone_id not in taken for r in lane.free)]
@@ -48,7 +48,7 @@ class PlanningRound:
         return effects
 
     def _assign(self, message_id: str, drone_id: str, now: Instant) -> list[Effect]:
-        """Reserve the drone for the order, whose saga begins in the same commit if need be."""
+        """Reserve the drone for the order. If the order has no saga yet, the same commit begins it."""
         saga = self._view.saga_of(message_id)
         before: tuple[SagaEvent, ...] = ()
         if saga is None:
@@ -57,7 +57,7 @@ class PlanningRound:
         step = self._steps.event(saga, sagas.ASSIGNED, SagaStatus.ASSIGNED, now, drone_id=drone_id)
         breaker: BreakerChange | None = self._steps.breaker_tried(drone_id)
         self._roster.touch(drone_id)
-        # The goal is not sent here: once the commit has succeeded the order is reconciled, and that sends it.
+        # The goal is not sent here: after the commit has succeeded, reconciling the order sends it.
         return self._steps.record(step, Reserve(drone_id), before=before, breaker=breaker, base=saga)
 
     def _accept(self, lane: str, now: Instant) -> list[Effect]:

@@ -1,11 +1,11 @@
 """Retention: finished orders leave the store, archived first and deleted afterwards, without delaying any decision.
 
-The leader retires every order that ended longer than ``retention_s`` ago, one batch at a time. The shell archives the
-histories. Only those that it reports as archived are deleted, each by a fenced commit that compares the saga's
-revision. Whatever goes wrong (a full disk, a lost answer, another leader) leaves orders in the store, to be tried
-again. If the leader dies between the two halves, an order is archived once more than needed.
+The leader retires every order that ended more than ``retention_s`` ago, one batch at a time. The shell archives the
+histories. Only orders that it reports as archived are deleted, each by a fenced commit that compares the saga's
+revision. After any failure (a full disk, a lost answer, another leader) the orders stay in the store and are tried
+again. If the leader dies between archiving and deleting, an order is archived twice.
 
-The retention is therefore also the time for which an order's id is known to be taken.
+``retention_s`` is therefore also the time during which a repeated order id is recognised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .effects import Archive, Commit, Effect, Ended, Report
 from .events import Archived, CommitDone
 from .steps import requests_about
 
-#: Check the wall clock again after this long, whatever it says: it may be set.
+#: Read the wall clock again after this long (s) at the latest, because someone may set it.
 MAX_WAIT_S = 60.0
 
 
@@ -36,7 +36,7 @@ class Retention:
         self._policy = policy or RetentionPolicy()
         self._epoch = 0
         self._ended: list[tuple[float, str, int]] = []  # a heap: when, message id, revision of the saga
-        self._known: dict[str, int] = {}  # message id -> revision of the saga, until the view shows that it has left
+        self._known: dict[str, int] = {}  # message id -> revision of the saga, until the view shows the deletion
         self._archiving: Archive | None = None
         self._deleting: dict[int, Ended] = {}  # by commit id
         self._next_id = 1
@@ -59,7 +59,7 @@ class Retention:
             self.saga_changed(message_id)
 
     def end_term(self) -> None:
-        """Forget everything. What is in flight is harmless, because it is fenced."""
+        """Forget everything. Commits in flight are harmless, because they are fenced."""
         self._epoch = self._failures = 0
         self._ended, self._known, self._archiving, self._deleting = [], {}, None, {}
         self._resume_at_s, self._tick_at_s = float("-inf"), None
@@ -74,11 +74,11 @@ class Retention:
             heapq.heappush(self._ended, (stored.value.updated_at, message_id, stored.mod_revision))
 
     def next_deadline(self) -> float | None:
-        """Return when to tick next, by the monotonic clock."""
+        """Return the time (monotonic, s) of the next tick."""
         return self._tick_at_s
 
     def tick(self, now: Instant) -> list[Effect]:
-        """Begin the next batch, if one is due and none is in flight."""
+        """Begin the next batch if one is due and none is in flight."""
         self._tick_at_s = None
         if not self._epoch or self._archiving is not None or self._deleting or not self._ended:
             return []
@@ -99,14 +99,14 @@ class Retention:
         return []
 
     def archived(self, event: Archived, now: Instant) -> list[Effect]:
-        """Delete the orders that are archived; report those that cannot be, and leave them in the store."""
+        """Delete the archived orders. Report those that could not be archived, and leave them in the store."""
         archive = self._archiving
         if archive is None or archive != event.archive:
             return []
         self._archiving = None
         if event.error:
             self._put_off(archive.orders, now)
-            # Reported once, however long it lasts.
+            # Report it once, however long it lasts.
             text = f"history cannot be archived, so it stays in the store: {event.error}"
             return [Report("error", text)] if self._failures == 1 else []
         recovered = [Report("info", "history is archived again")] if self._failures else []

@@ -1,4 +1,4 @@
-"""The roster of a planning round: free drones and waiting orders, lane by lane, within every bound."""
+"""Collects the input of a planning round: free drones and waiting orders per lane, within all bounds."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _Rank = tuple[float, str]  # energy, negative; drone id
 class Roster:
     """Lists free drones by place, and drones that serve another lane.
 
-    It reads the view and the drones' reports, and changes nothing but its notes on the pauses of breakers. It updates
-    only drones that were touched, so a planning round costs what it can decide, not what the fleet has.
+    It reads the view and the drones' reports, and changes only its notes on the pauses of breakers. It updates only
+    drones that were touched, so the cost of a planning round depends on the changes, not on the size of the fleet.
     """
 
     def __init__(self, view: FleetView, state: LeaderState, fleet: FleetSpec, ledger: Ledger) -> None:
@@ -37,19 +37,19 @@ class Roster:
         self._ledger = ledger
         self._touched: dict[str, None] = {}
         self._free: dict[str, tuple[_Place, _Rank]] = {}
-        self._places: dict[_Place, list[_Rank]] = {}  # drones that are free there, the one with the most energy first
-        self._lent: dict[str, str] = {}  # drone that serves another lane: its class
+        self._places: dict[_Place, list[_Rank]] = {}  # free drones at each place, the most energy first
+        self._lent: dict[str, str] = {}  # drone that serves another lane -> its class
         self._living: dict[str, int] = {}
         self._manned: frozenset[str] = frozenset()
         self._counted_at_s = -math.inf
         self._counted = 0
 
     def touch(self, drone_id: str) -> None:
-        """Note that the drone, its reservation or its breaker may have changed."""
+        """Mark the drone for an update: it, its reservation or its breaker may have changed."""
         self._touched[drone_id] = None
 
     def touch_all(self) -> None:
-        """Note that anything may have changed."""
+        """Mark all drones for an update."""
         known = (*self._state.drones, *self._view.reservations, *self._free, *self._lent)
         self._touched.update(dict.fromkeys(known))
 
@@ -58,7 +58,7 @@ class Roster:
         for drone_id in self._touched:
             self._update(drone_id, term)
             if drone_id in self._free:
-                # The pause of its breaker starts when the breaker is seen, not when the drone is needed.
+                # The pause of its breaker starts when the breaker is first seen, not when the drone is needed.
                 self._is_barred(self._state.drones[drone_id], now)
         self._touched.clear()
         self._count(now)
@@ -109,7 +109,7 @@ class Roster:
         return heapq.nsmallest(most, free, key=energy_rank)
 
     def _update(self, drone_id: str, term: Term) -> None:
-        """Update whether the drone is free, as far as that does not depend on the time, and whose order it serves."""
+        """Update whether the drone is free (ignoring conditions that depend on time), and whose order it serves."""
         self._lent.pop(drone_id, None)
         drone, served = self._state.drones.get(drone_id), term.reserving.get(drone_id)
         if drone is None:
@@ -126,7 +126,7 @@ class Roster:
         self._keep(drone_id, ((report.drone_class, report.position), energy_rank(report)) if free else None)
 
     def _keep(self, drone_id: str, free: tuple[_Place, _Rank] | None) -> None:
-        """Keep the drone's place and rank while it is free; ``None``: it is not."""
+        """Store the drone's place and rank while it is free; ``None``: it is not free."""
         known = self._free.get(drone_id)
         if known == free:
             return
@@ -159,7 +159,7 @@ class Roster:
             return False
         breaker = stored.value
         if drone.breaker_pause is None or drone.breaker_pause[0] != stored.mod_revision:
-            # No pause is longer than this policy's, whatever the clock of the leader that opened the breaker said.
+            # Cap the pause by this policy: the leader that opened the breaker may have had a wrong clock.
             longest_s = breakers.pause_s(breaker.trips, breaker.drone_id, self._state.policy.breaker)
             pause_s = min(max(breaker.open_until - now.wall_s, 0.0), longest_s)
             drone.breaker_pause = (stored.mod_revision, now.mono_s + pause_s)

@@ -1,7 +1,7 @@
-"""Steps that a leader can ask for: each is one transaction of saga, events, reservation and breaker.
+"""Steps that a leader can request: each is one transaction of saga, events, reservation and breaker.
 
-Nothing here decides *whether* a step is due: :mod:`.before_loading`, :mod:`.planning_round` and :mod:`.after_loading`
-do.
+:mod:`.before_loading`, :mod:`.planning_round` and :mod:`.after_loading` decide *whether* a step is due, not this
+module.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .memory import LeaderState, Retry
 
 S = SagaStatus
 
-#: Two wakes closer than this (s) count as one.
+#: Two wake-ups closer than this (s) count as one.
 SAME_TIME_S = 0.02
-#: Stale wakes that may accumulate before they are cleared.
+#: Stale wake-ups that may accumulate before they are cleared.
 SPARE_WAKES = 8
 
 
@@ -63,13 +63,13 @@ class Steps:
         )
 
     def abandoned(self, saga: Saga, reason: str, target: SagaStatus, now: Instant) -> SagaEvent:
-        """Return the event that starts the undoing: from here on the saga leads to ``target``."""
+        """Return the event that starts compensation: from then on the saga leads to ``target``."""
         return self.event(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
 
     def abandon(
         self, saga: Saga, reason: str, target: SagaStatus, now: Instant, breaker: BreakerChange | None = None
     ) -> list[Effect]:
-        """Start undoing. The recall is sent once this is recorded, and repeated only if the package may be out."""
+        """Start compensation. The recall is sent once this is recorded, and repeated only if the package may be out."""
         assert saga.drone_id is not None
         term, next_try_s = self._state.current_term, now.mono_s + self._state.policy.recall_retry_s
         recall = RecallGoal(saga.drone_id, saga.message_id, saga.attempt, term.epoch)
@@ -84,7 +84,7 @@ class Steps:
         before: tuple[SagaEvent, ...] = (),
         breaker: BreakerChange | None = None,
     ) -> list[Effect]:
-        """Record that everything is undone: release the drone, and go to the saga's target."""
+        """Record that compensation is complete: release the drone, and move to the saga's target."""
         assert saga.target is not None
         step = self.event(
             saga,
@@ -99,7 +99,7 @@ class Steps:
     def park(
         self, saga: Saga, reason: str, now: Instant, *, release: bool = False, then: tuple[Report, ...] = ()
     ) -> list[Effect]:
-        """Park the order: its compensation cannot be carried out, so a person decides. ``release``: free its drone."""
+        """Park the order: it cannot be compensated, so a person must decide. ``release``: also free its drone."""
         before: tuple[SagaEvent, ...] = ()
         if saga.status is not S.COMPENSATING:
             target = S.CANCELLED if self._view.cancel_of(saga.message_id) else S.PENDING
@@ -109,7 +109,7 @@ class Steps:
         return self.record(step, self.release(saga) if release else None, then=then, before=before)
 
     def resolve(self, saga: Saga, to: SagaStatus, reason: str, now: Instant) -> list[Effect]:
-        """Record what a person says became of a parked order's package."""
+        """Record a person's statement about the package of a parked order."""
         not_before = self._not_before(saga, now) if to is S.PENDING else 0.0
         step = self.event(saga, sagas.RESOLVED, to, now, reason=reason, not_before=not_before)
         return self.record(step, self.release(saga))
@@ -121,8 +121,8 @@ class Steps:
         )
 
     def release(self, saga: Saga) -> Release | None:
-        """Return the release of the drone; ``None`` if its reservation has expired, because it may serve another order
-        by now."""
+        """Return the release of the drone; ``None`` if its reservation has expired, because the drone may serve another
+        order by now."""
         assert saga.drone_id is not None
         entry = self._view.reservation_of(saga)
         return Release(saga.drone_id, entry.mod_revision) if entry else None
@@ -156,7 +156,7 @@ class Steps:
         breaker: BreakerChange | None = None,
         base: Saga | None = None,
     ) -> list[Effect]:
-        """Ask for ``before`` and ``event`` as one transaction, which also deletes the inbox entries they answer.
+        """Request ``before`` and ``event`` as one transaction, which also deletes the inbox entries they answer.
 
         ``base``: the saga after ``before``, if the caller knows it.
         """
@@ -167,7 +167,7 @@ class Steps:
     ) -> list[Effect]:
         """Delete requests about an order from the inbox without a step. Does nothing if there are none."""
         consume = requests_about(self._view, message_id, kinds)
-        # A cancel request can arrive before its order does (another intake, or a retry).
+        # A cancel request can arrive before its order (another intake, or a retry).
         unknown = not self._view.has_order(message_id)
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
@@ -181,7 +181,7 @@ class Steps:
         return [Commit(commit_id, term.epoch, change, then)]
 
     def schedule(self, message_id: str, at_mono_s: float) -> None:
-        """Reconcile the order at that time. An order that is scheduled for earlier needs no second wake."""
+        """Reconcile the order at that time. An order that is already scheduled earlier needs no second wake-up."""
         term = self._state.current_term
         memory = term.of(message_id)
         # Deadlines come from the wall clock, which drifts: a slightly earlier time is the same deadline.
@@ -190,7 +190,7 @@ class Steps:
         memory.wake_at_s = at_mono_s
         heapq.heappush(term.wakes, (at_mono_s, message_id))
         if len(term.wakes) > 2 * len(term.orders) + SPARE_WAKES:
-            # Orders that ended or were scheduled earlier left stale wakes behind.
+            # Orders that ended or were rescheduled have left stale wake-ups behind.
             term.wakes = [(a.wake_at_s, m) for m, a in term.orders.items() if a.wake_at_s is not None]
             heapq.heapify(term.wakes)
 
@@ -204,7 +204,7 @@ def build_transition(
 ) -> Transition:
     """Return the change of the store that appends ``events`` (at least one) to the order's saga in ``view``.
 
-    The same transaction deletes the inbox entries that they answer. ``base``: the saga after all events but the last,
+    The same transaction deletes the inbox entries that the events answer. ``base``: the saga after all but the last,
     if the caller knows it. Raises :class:`~drone_orchestrator.core.saga.IllegalTransition` if the events do not follow.
     """
     message_id = events[0].message_id

@@ -1,4 +1,4 @@
-"""Orders that wait for a drone, kept so that planning finds the most urgent ones without going through all of them.
+"""Orders that wait for a drone, stored so that planning finds the most urgent ones without scanning all of them.
 
 Among orders of one priority the oldest is always the most urgent, so each lane keeps a row per priority, by age.
 """
@@ -16,7 +16,7 @@ from ..types import Order, Priority
 
 
 class WaitingOrders:
-    """Orders by message id, each in a lane. The order of iteration depends on the calls alone."""
+    """Orders by message id, each in a lane. The iteration order depends only on the calls made."""
 
     def __init__(self) -> None:
         self._orders: dict[str, tuple[str, Order]] = {}
@@ -32,11 +32,11 @@ class WaitingOrders:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """The lanes that any order has waited in."""
+        """All lanes in which an order has ever waited."""
         return tuple(self._rows)
 
     def add(self, order: Order, lane: str, *, begun: bool) -> None:
-        """Add an order, or replace it if it waits already. ``begun``: it has a saga."""
+        """Add an order, or replace it if it already waits. ``begun``: it has a saga."""
         self.remove(order.message_id)
         self._orders[order.message_id] = (lane, order)
         self._open[lane] += order.drone_class is None
@@ -57,18 +57,18 @@ class WaitingOrders:
         return lane
 
     def any_open(self, lane: str) -> bool:
-        """Return whether an order waits in ``lane`` that drones of other classes may fly, too."""
+        """Return whether an order waits in ``lane`` that drones of other classes may also fly."""
         return self._open[lane] > 0
 
     def most_urgent(self, lane: str, most: int, wall_s: float) -> list[PlannedOrder]:
         """Return at most ``most`` orders of ``lane``, the most urgent first (:func:`~..planner.urgency`)."""
         rows = [self._planned(row, wall_s) for row in self._rows.get(lane, {}).values() if row]
-        # Most orders have the same priority, and a row by itself is sorted.
+        # Most orders have the same priority, and a single row is already sorted.
         merged = rows[0] if len(rows) == 1 else heapq.merge(*rows, key=_most_urgent_first)
         return list(islice(merged, most))
 
     def not_begun(self, lane: str, most: int) -> list[str]:
-        """Return at most ``most`` orders of ``lane`` without a saga, in the order in which they came."""
+        """Return at most ``most`` orders of ``lane`` without a saga, in order of arrival."""
         return list(islice(self._not_begun.get(lane, {}), max(most, 0)))
 
     def _planned(self, row: list[tuple[float, str]], wall_s: float) -> Iterator[PlannedOrder]:

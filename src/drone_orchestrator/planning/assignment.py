@@ -1,4 +1,4 @@
-"""The assignment problem: as many pairs as possible, and among those the cheapest."""
+"""Solves the assignment problem: as many pairs as possible, at the least total cost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .arrays import BoolArray, FloatArray, IndexArray
 
 Solver = Callable[[FloatArray], tuple[IndexArray, IndexArray]]
 
-#: Up to this many pairs the answer is optimal. On larger matrices the solver takes seconds if costs are nearly equal,
-#: as those of drones in one depot are, and would delay the leader.
+#: Up to this many pairs the answer is optimal. On larger matrices the solver takes seconds if costs are nearly equal
+#: (as for drones in one depot), which would delay the leader.
 EXACT_PAIRS = 256
 BLOCK_PAIRS = 128
 
@@ -31,7 +31,7 @@ def assign(cost: FloatArray, feasible: BoolArray, room: IndexArray | None = None
 
     The number of pairs is always the maximum. The cost is minimal if at most :data:`EXACT_PAIRS` rows or columns have a
     feasible pair, not counting rows with room for all of their columns. With more, columns choose in the order of their
-    best cost, and blocks of :data:`BLOCK_PAIRS` of them then trade rows for the least cost.
+    best cost; then blocks of :data:`BLOCK_PAIRS` columns exchange rows to reduce the cost.
     """
     each = np.ones(len(cost), dtype=np.intp) if room is None else room
     useful = feasible.sum(axis=1)
@@ -45,7 +45,7 @@ def assign(cost: FloatArray, feasible: BoolArray, room: IndexArray | None = None
 def _beside_plenty(
     cost: FloatArray, usable: BoolArray, plenty: IndexArray, scarce: IndexArray
 ) -> list[tuple[int, int]]:
-    """Give each column the best of the plentiful rows; other rows are worth only what they save compared to it.
+    """Assign each column the best of the plentiful rows, or a scarce row that is cheaper.
 
     ``scarce``: the other rows, each as often as it has room. Equal rows slow the solver down most, and most drones of a
     fleet at rest are equal.
@@ -58,7 +58,7 @@ def _beside_plenty(
         apart, worth = usable[scarce], cost[scarce]
         served = row_of != _NONE
         gain = np.where(apart & served, np.maximum(0.0, np.where(served, price, 0.0) - worth), 0.0)
-        # Serving one more column is worth more than all that could be saved on the others.
+        # Serving one more column must be worth more than any saving on the others.
         least = np.min(worth, where=apart, initial=np.inf)
         above = np.where(apart & ~served, worth - least, 0.0)
         prize = (float(gain.max()) + float(above.max()) + 1.0) * (min(apart.shape) + 1)
@@ -71,7 +71,7 @@ def _beside_plenty(
 
 
 def _one_each(cost: FloatArray, feasible: BoolArray, rows: IndexArray) -> list[tuple[int, int]]:
-    """``rows``: each as often as it has room."""
+    """Assign each row at most once. ``rows``: the original row of each, repeated as often as it has room."""
     columns = np.flatnonzero(feasible.any(axis=0))
     if rows.size == 0:
         return []
@@ -93,9 +93,10 @@ def _exact(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]
 
 
 def _one_by_one(cost: FloatArray, usable: BoolArray) -> tuple[IndexArray, IndexArray]:
-    """Assign columns one by one, the cheapest first: each gets its best free row, or one that others make room for.
+    """Assign columns one by one, the cheapest first. Each gets its best free row, or one that other columns vacate.
 
-    Columns that can be served together form a matroid, so this serves the most columns, and the first ones first.
+    Sets of columns that can be served together form a matroid, so this serves as many columns as possible, and prefers
+    earlier ones.
     """
     by_column = np.ascontiguousarray(np.where(usable, cost, np.inf).T)
     search = _Search(np.ascontiguousarray(usable.T))
@@ -147,7 +148,7 @@ class _Search:
                 self._move_along(int(free[0]), column, reached_from)
                 return
             frontier = self._column_of[reached]
-        # No later search gets further from these rows either.
+        # No later search gets any further from these rows.
         self._hopeless = ~unseen
 
     def _move_along(self, row: int, last: int, reached_from: IndexArray) -> None:

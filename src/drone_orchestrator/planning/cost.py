@@ -1,7 +1,7 @@
-"""Costs of letting a drone fly an order, and of letting an order wait.
+"""Costs of assigning an order to a drone, and of leaving an order out.
 
-The objective is weighted time to deliver. An order's weight is its :func:`~drone_orchestrator.core.planner.urgency`, by
-which it was also chosen for planning; its deadline adds pressure while it can still be met.
+The objective is the weighted delivery time. An order's weight is its :func:`~drone_orchestrator.core.planner.urgency`,
+which also decided that it is considered in this round. A deadline adds weight while it can still be met.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .feasibility import rows_by_class
 from .legs import Legs
 
 PRESSURE_S = 600.0  # a deadline with less slack than this adds weight
-LATE_S = 600.0  # missing the deadline counts as this much more time to deliver
+LATE_S = 600.0  # missing the deadline counts as this much extra delivery time
 MAX_DELIVERY_S = 1e6  # no delivery takes longer
 LEFT_OUT_FACTOR = 2.0  # an order left out counts as delivered this many times later than the slowest pair
 
@@ -32,7 +32,7 @@ def delivery_times_s(fleet: FleetSpec, drones: Sequence[DroneReport], legs: Legs
 
 
 def weights(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArray) -> FloatArray:
-    """Return the weight ``(m,)`` of each order: > 0 and without bound in its age.
+    """Return the weight ``(m,)`` of each order: > 0, and growing with its age without bound.
 
     ``times_s`` and ``feasible`` are ``(n, m)``. A deadline's pressure doubles the weight as the slack left by the
     fastest free drone goes to zero. A deadline that can no longer be met adds none, and the order ages like the others.
@@ -46,12 +46,11 @@ def weights(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolA
 
 
 def costs(orders: Sequence[PlannedOrder], times_s: FloatArray, feasible: BoolArray) -> FloatArray:
-    """Return the cost ``(n, m)`` of letting drone ``i`` fly order ``j``, relative to leaving it out; 0 where not
-    feasible.
+    """Return the cost ``(n, m)`` of assigning order ``j`` to drone ``i``, relative to leaving the order out; 0 for
+    infeasible pairs.
 
     It is ``weight * (time + lateness - left_out)``: negative for every feasible pair, and lower for heavier orders.
-    Costs are relative so that heavy orders come first: by plain weighted times, the unimportant orders would be the
-    cheapest.
+    Costs are relative so that heavy orders come first: with plain weighted times, unimportant orders would be cheapest.
     """
     left_out_s = LEFT_OUT_FACTOR * (float(np.max(times_s, where=feasible, initial=0.0)) + LATE_S)
     lateness_s = LATE_S * (times_s > _deadlines_s(orders) - _ages_s(orders))

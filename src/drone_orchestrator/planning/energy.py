@@ -1,4 +1,4 @@
-"""Duration of a flight, and its cost for the battery. Vectorised over distances and payloads, for one drone class.
+"""Duration and energy of a flight. Vectorised over distances and payloads, for one drone class.
 
 Model. Hovering takes power ∝ mass^1.5: the ideal power of an actuator disk is ``thrust^1.5 / sqrt(2 ρ A)`` (J. G.
 Leishman, *Principles of Helicopter Aerodynamics*, 2nd ed., §2.3). At delivery speeds the fall of induced power and the
@@ -21,7 +21,7 @@ from .arrays import FloatArray
 
 SECONDS_PER_HOUR = 3600.0
 
-#: A shorter leg is not flown: the drone is already there, within the noise of its position.
+#: A shorter leg is not flown: the drone is already there, within the accuracy of its position.
 MIN_LEG_M = 2.0
 
 

@@ -14,7 +14,7 @@ from .geo import distance_between_m
 from .legs import Legs
 from .zones import clear_of_zones
 
-#: An empty drone on its way home can be given its next order in the air.
+#: A drone returning empty can get its next order in flight.
 AVAILABLE_PHASES = frozenset({Phase.IDLE, Phase.RETURNING})
 
 
@@ -31,7 +31,7 @@ def feasible(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[O
 
 
 def needed_wh(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[Order], legs: Legs) -> FloatArray:
-    """Return the energy ``(n, m)`` that order ``j`` takes drone ``i``, in Wh; not a number if it may not fly it at all.
+    """Return the energy ``(n, m)`` in Wh that drone ``i`` needs for order ``j``; NaN if it may not fly it at all.
 
     It depends on class, place and phase of the drone, not on its energy.
     """
@@ -49,15 +49,15 @@ def needed_wh(fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[
 
 
 def spare_wh(fleet: FleetSpec, drones: Sequence[DroneReport]) -> FloatArray:
-    """Return the energy ``(n,)`` above the reserve of the drone's class, in Wh; not a number for an unknown class."""
+    """Return the energy ``(n,)`` in Wh above the reserve of the drone's class; NaN for an unknown class."""
     reserves_wh = {c.name: c.reserve_fraction * c.battery_wh for c in fleet.classes}
     return np.array([d.energy_wh - reserves_wh.get(d.drone_class, np.nan) for d in drones], dtype=np.float64)
 
 
 def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
-    """Return whether a drone of some class, full and at the depot, could fly ``order``.
+    """Return whether a drone of some class, fully charged and at the depot, could fly ``order``.
 
-    Asked once for every order that comes in, so it needs no arrays.
+    Called once for every incoming order, so it works without arrays.
     """
     pickup = order.pickup or fleet.depot
     there_m = distance_between_m(fleet.depot, pickup)
@@ -75,7 +75,7 @@ def feasible_with_full_battery(fleet: FleetSpec, order: Order) -> bool:
 
 
 def is_available(drone: DroneReport) -> bool:
-    """Return whether the drone may be given an order at all."""
+    """Return whether the drone may get an order at all."""
     return drone.phase in AVAILABLE_PHASES and not drone.package_on_board
 
 

@@ -3,8 +3,8 @@
 Sources: NGA.STND.0036, *World Geodetic System 1984* (ellipsoid); Navipedia, *Transformations between ECEF and ENU
 coordinates* (tangent plane); H. Moritz, *Geodetic Reference System 1980* (mean radius).
 
-The same numbers come out on every processor, because a seed of the simulation must give the same history everywhere.
-The last bit of numpy's trigonometry and vector products depends on the instruction set, so they are not used.
+Results are identical on every processor, because a seed of the simulation must give the same history everywhere. The
+last bit of numpy's trigonometry and vector products depends on the instruction set, so they are not used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WGS84_E2 = WGS84_F * (2.0 - WGS84_F)  # first eccentricity, squared
 MEAN_RADIUS_M = 6_371_008.8  # (2 a + b) / 3
 
 
-# The C library's instead of numpy's: there are few points, and pairs need no trigonometry.
+# The C library's functions instead of numpy's. That is fast enough: points are few, and pairs need no trigonometry.
 _sin, _cos, _atan2 = (np.vectorize(f, otypes=[np.float64]) for f in (math.sin, math.cos, math.atan2))
 #: Up to this half chord (a distance of 640 km) the arcsine series below is exact to the last bits.
 _SHORT = 0.05
@@ -40,8 +40,7 @@ Half = TypeVar("Half", float, FloatArray)
 
 
 class BeyondHorizon(ValueError):
-    """There is no ground below the point of the tangent plane: it is further from the origin than the Earth's
-    radius."""
+    """The point of the tangent plane has no ground below it: it is further from the origin than the Earth's radius."""
 
 
 def enu_from_geo(lat_deg: ArrayLike, lon_deg: ArrayLike, origin: GeoPoint) -> tuple[FloatArray, FloatArray]:
@@ -91,7 +90,7 @@ def distance_m(lat1_deg: ArrayLike, lon1_deg: ArrayLike, lat2_deg: ArrayLike, lo
 
 
 def units(points: Sequence[GeoPoint]) -> Unit:
-    """Return the unit vectors of points. Cached, because most drones stay where they are from one call to the next."""
+    """Return the unit vectors of points. Cached, because most drones do not move between calls."""
     table = np.array([_unit_of(point) for point in points], dtype=np.float64).reshape(-1, 3)
     return table[:, 0], table[:, 1], table[:, 2]
 

@@ -34,7 +34,7 @@ class AssignmentPlanner:
 
 
 class GreedyPlanner:
-    """The baseline: the heaviest order first takes the drone that delivers it soonest."""
+    """The baseline: in order of weight, each order takes the drone that delivers it soonest."""
 
     def plan(self, fleet: FleetSpec, drones: Sequence[DroneReport], orders: Sequence[PlannedOrder]) -> list[Pairing]:
         """See :meth:`Planner.plan`. Sorted by message id."""
@@ -82,7 +82,7 @@ def _by_ability(
     """Group identical drones (same class, place and feasible orders).
 
     Returns the groups, the place of each, and the mask ``(groups, m)`` of orders that each can fly. The least capable
-    groups of a place come first, as a tie-break: if it makes no other difference, they fly.
+    groups of a place come first, so they win ties.
     """
     alike: list[list[DroneReport]] = []
     place_of: list[int] = []

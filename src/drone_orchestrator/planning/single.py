@@ -1,7 +1,7 @@
-"""One order and the free drones, without arrays: most plans are for an order that has just come in.
+"""Plans a single order without arrays, because most plans are for one order that has just arrived.
 
-The arithmetic is that of the other modules here, operation by operation, so both ways find the same drones feasible and
-the same one soonest.
+The arithmetic is that of the other modules here, operation by operation, so both find the same drones feasible and the
+same one fastest.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from .zones import any_triangle_meets
 
 
 def soonest(fleet: FleetSpec, drones: Sequence[DroneReport], order: Order) -> DroneReport | None:
-    """Return the drone that can fly ``order`` and delivers it first, on ties the first in ``drones``; ``None`` if none
-    can."""
+    """Return the drone that delivers ``order`` first, the first of ``drones`` on ties; ``None`` if none can fly it."""
     pickup = order.pickup or fleet.depot
     loaded_m = distance_between_m(pickup, order.destination)
     back_m = distance_between_m(order.destination, fleet.depot)
@@ -48,8 +47,8 @@ def soonest(fleet: FleetSpec, drones: Sequence[DroneReport], order: Order) -> Dr
 
 
 def _way_is_clear(fleet: FleetSpec, drone: GeoPoint, pickup: GeoPoint) -> bool:
-    """Return whether the drone's way is clear (:func:`.zones.clear_of_zones`). At the depot, with its pickup there, it
-    has none."""
+    """Return whether the drone's way is clear (:func:`.zones.clear_of_zones`). A drone at the depot whose pickup is the
+    depot has no way."""
     if not fleet.no_fly_zones or drone == pickup == fleet.depot:
         return True
     space = airspace(fleet)

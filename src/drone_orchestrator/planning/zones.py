@@ -1,6 +1,6 @@
-"""No-fly zones over drones × orders: the rules of :mod:`drone_orchestrator.core.zones` for many ways at a time.
+"""No-fly zones for drones × orders: the rules of :mod:`drone_orchestrator.core.zones` for many ways at a time.
 
-The arithmetic is that of the core, operation by operation, so both judge a way alike.
+The arithmetic is that of the core, operation by operation, so both give the same result for a way.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..core.types import DroneReport, FleetSpec, GeoPoint, Order
 from ..core.zones import MAX_ZONES, Airspace, Place, Shape, airspace, blocked_way
 from .arrays import BoolArray, FloatArray, IndexArray
 
-#: Up to this many orders are judged one by one, from what the core remembers of each: faster than arrays.
+#: Up to this many orders are checked one by one with the core's cached results, which is faster than arrays.
 FEW_ORDERS = 16
 
 
@@ -23,9 +23,9 @@ def clear_of_zones(
 ) -> BoolArray:
     """Return ``mask`` ``(n, m)`` without the pairs that would fly over a zone. Pairs outside ``mask`` are not examined.
 
-    An order's own ways are straight: depot, pickup, destination, depot. A drone may be anywhere in the triangle of its
-    position, the pickup and the depot: an empty drone on its way home flies on while its next goal is sent, so it turns
-    off somewhere on that way; a recalled one turns home from somewhere on its way to the pickup. Raises
+    An order's own ways are straight: depot, pickup, destination, depot. A drone may fly anywhere in the triangle of its
+    position, the pickup and the depot. An empty drone on its way home flies on while its next goal is sent, so it turns
+    somewhere on that way. A recalled drone turns home somewhere on its way to the pickup. Raises
     :class:`drone_orchestrator.core.zones.InvalidZone`.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -52,7 +52,7 @@ def clear_of_zones(
 
 
 def _blocked(space: Airspace, pickup: FloatArray, pickup_of: IndexArray, destination: FloatArray) -> BoolArray:
-    """Return the mask ``(m,)``: one of the order's own ways meets a zone."""
+    """Return the mask ``(m,)`` of orders with a way that meets a zone."""
     depot = np.zeros(2)
     return np.asarray(
         any_way_meets(depot, pickup, space.shapes)[pickup_of]
@@ -62,7 +62,7 @@ def _blocked(space: Airspace, pickup: FloatArray, pickup_of: IndexArray, destina
 
 
 def any_way_meets(start: FloatArray, end: FloatArray, shapes: Sequence[Shape]) -> BoolArray:
-    """Return the mask ``(s,)``: the straight way from ``start`` to ``end`` enters or touches a zone.
+    """Return the mask ``(s,)`` of straight ways from ``start`` to ``end`` that enter or touch a zone.
 
     Both are ``(s, 2)``, or ``(2,)`` for one place, in metres east and north of the depot.
     """
@@ -78,10 +78,9 @@ def any_way_meets(start: FloatArray, end: FloatArray, shapes: Sequence[Shape]) -
 
 
 def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[Shape]) -> BoolArray:
-    """Return the mask ``(s,)``: a part of a zone is in the triangle of ``drone``, ``pickup`` (both ``(s, 2)``) and the
-    depot.
+    """Return the mask ``(s,)`` of triangles of ``drone``, ``pickup`` (both ``(s, 2)``) and the depot that meet a zone.
 
-    The depot is the origin. The side from the depot to the pickup is left out: it is the order's own way.
+    The depot is the origin. The side from the depot to the pickup is left out, because it is the order's own way.
     """
     depot = np.zeros_like(drone)
     low = np.minimum(np.minimum(drone, pickup), 0.0)
@@ -93,7 +92,7 @@ def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[S
         if not near.size:
             continue
         a, b, c = drone[near], pickup[near], depot[near]
-        # No side meets the zone, so it is inside the triangle as a whole or not at all: one corner tells.
+        # No side meets the zone, so it is completely inside the triangle or completely outside: test one corner.
         turns = np.stack([_turn(p, q, corners[0]) for p, q in ((a, b), (b, c), (c, a))])
         inside = (turns > 0.0).all(axis=0) | (turns < 0.0).all(axis=0)
         met[near] = inside | _ways_meet(a, b, corners) | _ways_meet(a, c, corners)
@@ -101,8 +100,8 @@ def any_triangle_meets(drone: FloatArray, pickup: FloatArray, shapes: Sequence[S
 
 
 def _ways_meet(start: FloatArray, end: FloatArray, corners: FloatArray) -> BoolArray:
-    """Return the mask ``(s,)``: the way from ``start`` to ``end`` (``(s, 2)``) meets the polygon ``corners`` ``(k,
-    2)``."""
+    """Return the mask ``(s,)`` of ways from ``start`` to ``end`` (``(s, 2)``) that meet the polygon ``corners``
+    (``(k, 2)``)."""
     a, b = start[:, None, :], end[:, None, :]  # (s, 1, 2) against edges (k, 2)
     p, q = corners, np.roll(corners, -1, axis=0)
     a_side = _turn(p, q, a)
@@ -127,7 +126,7 @@ def _turn(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
 
 
 def _near(low: FloatArray, high: FloatArray, corners: FloatArray) -> BoolArray:
-    """Return the mask ``(s,)``: the box from ``low`` to ``high`` meets that of the polygon."""
+    """Return the mask ``(s,)`` of boxes from ``low`` to ``high`` that meet the polygon's box."""
     return np.asarray((low <= corners.max(axis=0)).all(axis=1) & (corners.min(axis=0) <= high).all(axis=1))
 
 
@@ -142,12 +141,12 @@ def _places(space: Airspace, points: Sequence[GeoPoint]) -> FloatArray:
 
 @lru_cache(maxsize=4096)
 def _place(space: Airspace, point: GeoPoint) -> Place:
-    """Most drones have not moved, and most pickups are the depot."""
+    """Return ``point`` in the plane of ``space``. Cached: most drones do not move, and most pickups are the depot."""
     return space.place(point)
 
 
 def _drones_by_pickup(mask: BoolArray, pickup_of: IndexArray, pickups: int) -> BoolArray:
-    """Return the mask ``(n, pickups)``: the drone may fly an order that waits there. ``mask`` is ``(n, m)``."""
+    """Return the mask ``(n, pickups)`` of pickups with an order that the drone may fly. ``mask`` is ``(n, m)``."""
     order = np.argsort(pickup_of, kind="stable")
     starts = np.searchsorted(pickup_of[order], np.arange(pickups))
     return np.asarray(np.logical_or.reduceat(mask[:, order], starts, axis=1))

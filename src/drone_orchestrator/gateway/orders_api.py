@@ -43,7 +43,7 @@ router = APIRouter()
     responses={
         202: schemas.answer("Committed now.", schemas.ACCEPTED),
         200: schemas.answer("The same order was committed before.", schemas.ACCEPTED),
-        409: schemas.problem("The id belongs to an order with another content.", 409),
+        409: schemas.problem("The id belongs to an order with different content.", 409),
         413: schemas.problem("The body is too large.", 413),
         415: schemas.problem("The body is not declared as application/json.", 415),
         422: schemas.problem("The order breaks a rule; field says which part.", 422),

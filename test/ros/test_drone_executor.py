@@ -384,7 +384,7 @@ def test_a_process_waits_for_a_locked_journal(leader: Leader, start: Callable[..
     first = start()
     before = leader.ready()
     second = start()
-    leader.wait(lambda: "another process has this journal open" in second.log, "one clear line")
+    leader.wait(lambda: "another process has opened this journal" in second.log, "one clear line")
     assert second.popen.poll() is None
     first.kill()
     leader.states.clear()

@@ -1,5 +1,5 @@
-"""Runs the pure cores: events in, one step, effects carried out. Knows no ROS.
+"""Runs the pure cores: passes events in, steps the core, carries out the effects. Knows no ROS.
 
-``driver`` runs a leader's core and ``drone_driver`` a drone's machine. The rest is what they and the readers of a store
-stand on: workers, journals, projections of the store, and the circuit breaker in front of it.
+:mod:`.driver` runs a replica's core and :mod:`.drone_driver` a drone's state machine. The other modules support them
+and the readers of a store: workers, journals, projections of the store, and the circuit breaker in front of it.
 """

@@ -1,4 +1,4 @@
-"""Acknowledgements of drones' outcomes that a leader has to publish.
+"""Acknowledgements of drones' outcomes, which a leader publishes until the drones have received them.
 
 A drone repeats an outcome in each of its reports until the leader acknowledges it. The leader repeats the
 acknowledgement until a report of that drone no longer lists the outcome. Any message may therefore be lost.
@@ -18,7 +18,7 @@ class Acknowledgements:
         self._by_drone: dict[str, dict[tuple[str, int], AcknowledgeOutcome]] = {}
 
     def add(self, acknowledgement: AcknowledgeOutcome) -> bool:
-        """Keep ``acknowledgement``. Return ``False`` if it was known, so that there is nothing new to publish."""
+        """Store ``acknowledgement``. Return ``False`` if it was known already and there is nothing new to publish."""
         of_drone = self._by_drone.setdefault(acknowledgement.drone_id, {})
         key = (acknowledgement.message_id, acknowledgement.attempt)
         if of_drone.get(key) == acknowledgement:

@@ -1,4 +1,4 @@
-"""Copies the histories of ended orders from the store to the archive, after verifying each."""
+"""Copies the histories of finished orders from the store to the archive, after verifying each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def carry_out(effect: Archive, store: StoreReader, archive: OrderArchive) -> Arc
 
 
 def _is_there(ended: Ended, store: StoreReader) -> bool:
-    """Tell whether the order is still in the store. A deletion that was not answered may have happened."""
+    """Return whether the order is still in the store. An unanswered deletion may have succeeded."""
     view = store.find(ended.saga.message_id)
     return view is not None and view.saga is not None and view.revision == ended.revision
 

@@ -1,8 +1,8 @@
-"""Circuit breaker in front of the store, for components that can tell their clients to come back later.
+"""Circuit breaker in front of the store, for components that can ask their clients to retry later.
 
-``pybreaker`` keeps count and state. But it holds its lock during the guarded call, which would serialise all requests,
-and it times an open circuit by the wall clock, which may jump. Here the calls run concurrently and only their outcome
-goes to ``pybreaker``. The trial call that closes an open circuit is timed by the monotonic clock.
+``pybreaker`` keeps the count and the state. But it holds its lock during the guarded call, which would serialise all
+requests, and it times an open circuit by the wall clock, which may jump. So here the calls run concurrently, only their
+outcome goes to ``pybreaker``, and the monotonic clock decides when a trial call may close an open circuit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..ports import FateUnknown, StoreDenied, StoreUnavailable
 
 T = TypeVar("T")
 
-#: Errors that show a store in trouble. Any other error is the caller's own.
+#: Errors that count as failures of the store. Any other error is the caller's fault.
 FAILURES = (StoreUnavailable, FateUnknown, StoreDenied)
 
 #: Disables pybreaker's own reset, which uses the wall clock.
@@ -26,7 +26,7 @@ _NEVER_S = 10 * 365 * 86400.0
 
 
 class BreakerOpen(StoreUnavailable):
-    """The store was not called, because it failed repeatedly just before."""
+    """The store was not called, because recent calls failed repeatedly."""
 
 
 class _Listener(pybreaker.CircuitBreakerListener):
@@ -49,7 +49,7 @@ class StoreBreaker:
         name: str = "etcd",
         on_state: Callable[[str], None] = lambda state: None,
     ) -> None:
-        """``on_state`` gets the present state at once, and then every change; see :attr:`state`."""
+        """``on_state`` gets the current state at once, and then every change; see :attr:`state`."""
         self.reset_s = reset_s
         self.denied = ""  # why the store refused the latest call; empty if it did not
         self._clock = clock
@@ -83,7 +83,7 @@ class StoreBreaker:
         try:
             if self.state == pybreaker.STATE_OPEN:
                 if self._clock() - self._opened_at_s < self.reset_s:
-                    raise BreakerOpen("the store failed repeatedly; it is left alone for a while")
+                    raise BreakerOpen("the store failed repeatedly; no calls are made for a while")
                 self._breaker.half_open()
             return self._run(func)
         finally:

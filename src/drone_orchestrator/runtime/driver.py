@@ -1,4 +1,4 @@
-"""Runs an orchestrator's core: takes events, steps the core, carries out its effects.
+"""Runs an orchestrator's core: collects events, steps the core, carries out its effects.
 
 The driver decides in *turns* and never waits for the store. Commits, leases and elections are *calls*: pools of workers
 make them and post the events that they return. Commits that pile up while a transaction is in flight share the next one
@@ -107,7 +107,7 @@ class Driver:
         return self._outages.last_failed
 
     def start(self) -> None:
-        """Load the view, follow the store, and start to decide."""
+        """Load the view, follow the store, and start deciding."""
         self._workers.start(
             lambda events: self._guarded(self._turn, events), lambda: self._guarded(self.core.next_deadline)
         )
@@ -118,7 +118,7 @@ class Driver:
         self._workers.post(event)
 
     def vitals(self) -> Vitals:
-        """Return the state of this replica. Any thread may call; the fields may be one turn apart."""
+        """Return the state of this replica. Thread-safe; the fields may be one turn apart."""
         core = self.core
         queued = sum(len(commits) for commits in self._commits.values())
         return Vitals(
@@ -135,7 +135,7 @@ class Driver:
     def stop(self) -> None:
         """Stop deciding, and resign if this replica leads or has just won an election. Idempotent.
 
-        Resigns before the calls in flight return: they are fenced, and may be waiting for a store that is away.
+        Resigns before the calls in flight return: they are fenced, and may be waiting for an unreachable store.
         """
         if self._stopping:
             return
@@ -199,7 +199,7 @@ class Driver:
                 self._fleet.stop_leading(effect.epoch, effect.reason)
 
     def _guarded(self, call: Callable[..., T], *args: object) -> T | None:
-        """Make ``call``; stop the process loudly if it raises. A supervisor starts it again."""
+        """Return the result of ``call``. If it raises, stop the process loudly; a supervisor restarts it."""
         if self.crash is not None:
             return None
         try:
@@ -226,10 +226,10 @@ class Driver:
             self._run(pool, lambda: self._write(pool))
 
     def _begin_writing(self, pool: Pool) -> bool:
-        """Claim a call for the commits that wait, unless they must wait for the one in flight.
+        """Claim a call for the waiting commits, unless they must wait for the one in flight.
 
-        Concurrent groups are safe: until the core knows the fate of a step, it asks for no other that touches the same
-        order or drone. The order in which groups are committed therefore does not matter.
+        Concurrent groups are safe: until the core knows the fate of a step, it requests no other for the same order or
+        drone. So it does not matter in which order groups are committed.
         """
         writing, waiting = self._writing[pool], len(self._commits[pool])
         due = waiting > 0 and (not writing or (writing < pool.size and waiting >= self._full_group))
@@ -242,7 +242,7 @@ class Driver:
         with self._lock:
             group = [commits.popleft() for _ in range(min(len(commits), self._full_group))]
         done: list[Event] = []
-        if not self._stopping:  # else no effect could follow the commit; the successor decides again
+        if not self._stopping:  # else no effect could follow the commit; the next leader decides again
             for epoch in dict.fromkeys(commit.epoch for commit in group):
                 done += self._write_group(epoch, [commit for commit in group if commit.epoch == epoch])
         with self._lock:
@@ -281,7 +281,7 @@ class Driver:
         return [archived]
 
     def _follow(self) -> list[Event]:
-        """Load the view, then follow the watch. Retry later if the store is away."""
+        """Load the view, then follow the watch. Retry later if the store is unreachable."""
         if self._stopping:
             return []
         try:
@@ -349,8 +349,8 @@ class Driver:
         return []
 
     def _queue_keep(self, drone_id: str) -> None:
-        """Queue the renewal of a reservation. Renewals share a call: each call costs a stream, and none is urgent. They
-        do not pile up while the store is slow."""
+        """Queue the renewal of a reservation. Renewals share a call, because each call costs a stream and none is
+        urgent. They do not pile up while the store is slow."""
         with self._lock:
             begin = not self._keeping
             self._keeping[drone_id] = None

@@ -1,4 +1,4 @@
-"""Runs the machine of one drone with its journal and flight controller. Knows no ROS.
+"""Runs the state machine of one drone with its journal and flight controller. Knows no ROS.
 
 The executor (:mod:`drone_orchestrator.nodes.drone_executor`) and the simulation both use it, so the order of effects,
 above all *journal first*, is the same in both. Everything happens on the caller's thread.
@@ -32,7 +32,7 @@ from .drone_journal import DroneJournal
 
 
 class Senses(Protocol):
-    """State of a flight controller, as far as a drone needs it."""
+    """The part of a flight controller's state that a drone needs."""
 
     @property
     def position(self) -> GeoPoint: ...
@@ -51,7 +51,7 @@ class Senses(Protocol):
 
 
 class Flight(Protocol):
-    """Flight controller, as far as a drone needs it; :mod:`drone_orchestrator.flight.controller` documents it."""
+    """The part of a flight controller that a drone needs; :mod:`drone_orchestrator.flight.controller` documents it."""
 
     @property
     def state(self) -> Senses: ...
@@ -73,7 +73,7 @@ class Surroundings(Protocol):
     """Receiver of a drone's requests and news."""
 
     def ask_clearance(self, question: AskClearance) -> None:
-        """Ask the leader. The answer comes back as ``ClearanceAnswered``, or never."""
+        """Ask the leader for clearance. The answer arrives as ``ClearanceAnswered``, or never."""
 
     def goal_ended(self, outcome: DeliveryOutcome) -> None:
         """Report the result of a goal."""
@@ -129,20 +129,20 @@ class DroneDriver:
         return self.durable.goal is not None or bool(self.durable.outcomes)
 
     def tune(self, policy: DronePolicy, state_period_s: float) -> None:
-        """Change policy and period. Each applies from the next time on."""
+        """Change policy and period. Each takes effect at its next use."""
         self._machine.adopt(policy)
         self._state_period_s = state_period_s
 
     def next_deadline(self) -> float:
-        """Return when (monotonic, s) to step or publish at the latest, even if nothing happens."""
+        """Return the latest time (monotonic, s) of the next step or report, even if nothing happens."""
         wish_s = self._machine.next_deadline()
         return self._publish_at_s if wish_s is None else min(wish_s, self._publish_at_s)
 
     def step(self, event: DroneEvent) -> list[DroneEffect]:
         """Step the machine with ``event``, carry out its effects, and return them.
 
-        Raises what journal and flight controller raise. Discard the driver then, because its state may not be on disk;
-        a new driver starts from the journal.
+        Raises what journal and flight controller raise. Then discard the driver, because its state may not be on disk,
+        and start a new one from the journal.
         """
         before = self._machine.phase
         effects = self._machine.step(event, self._now())
@@ -153,13 +153,13 @@ class DroneDriver:
         return effects
 
     def sense(self, dt_s: float) -> None:
-        """Let ``dt_s`` of flight pass, and step the machine with the flight controller's state."""
+        """Advance the flight by ``dt_s``, and step the machine with the flight controller's state."""
         self._flight.step(dt_s)
         sensed = self._flight.state
         self.step(FlightSensed(sensed.at_target, sensed.payload_on_board, sensed.fault))
 
     def report(self) -> DroneReport:
-        """Return the drone's present state."""
+        """Return the drone's current state."""
         sensed = self._flight.state
         return self._machine.report(sensed.position, sensed.energy_wh)
 
@@ -169,7 +169,7 @@ class DroneDriver:
         return self._published
 
     def due_report(self) -> DroneReport | None:
-        """Return a report if it has news or the last one is old, and count it as published."""
+        """Return a report if anything has changed or the last one is old, and count it as published."""
         now_s, report = self._now().mono_s, self.report()
         if now_s < self._publish_at_s and not _differs(report, self._published):
             return None
@@ -178,7 +178,7 @@ class DroneDriver:
         return report
 
     def close(self) -> None:
-        """Close flight controller and journal, the journal also if the flight controller raises."""
+        """Close flight controller and journal. The journal is closed even if the flight controller raises."""
         try:
             self._flight.close()
         finally:
@@ -207,7 +207,7 @@ class DroneDriver:
 
 
 def _differs(report: DroneReport, last: DroneReport | None) -> bool:
-    """Tell whether there is news besides position and energy, which change all the time."""
+    """Return whether anything changed besides position and energy, which always change."""
     return last is None or (
         report.phase is not last.phase
         or report.message_id != last.message_id

@@ -13,10 +13,10 @@ from ..core.drone.state import DurableState, IllegalEntry, compact, fold
 from ..core.types import GeoPoint, Order, Outcome, Priority
 from .journal import Damage, Journal, JournalCorrupt, JournalUnusable, Record, read
 
-#: A journal with more records than this is compacted when it is opened.
+#: A journal with more records than this is compacted on opening.
 COMPACT_ABOVE_RECORDS = 20_000
 
-#: A journal that could not be written is used again once there is room for this much more.
+#: After a failed write, a journal is used again only if this much more could be written.
 HEADROOM_BYTES = 64 * 1024
 
 _ENTRY_TYPES: dict[str, type[Any]] = {entry_type.__name__: entry_type for entry_type in get_args(Entry)}
@@ -28,7 +28,7 @@ def encode(entry: Entry) -> Record:
 
 
 def decode(record: Record) -> Entry:
-    """Invert :func:`encode`. Raises :class:`JournalCorrupt` if ``record`` is no entry."""
+    """Return the entry of a record: the inverse of :func:`encode`. Raises :class:`JournalCorrupt`."""
     fields = dict(record)
     try:
         entry_type = _ENTRY_TYPES[fields.pop("entry")]
@@ -73,7 +73,7 @@ class DroneJournal:
 
     @classmethod
     def open(cls, path: Path, compact_above: int = COMPACT_ABOVE_RECORDS) -> DroneJournal:
-        """Open, repair, begin or compact the journal at ``path``. Check :attr:`damage` afterwards.
+        """Open the journal at ``path``; create, repair or compact it if needed. Check :attr:`damage` afterwards.
 
         Raises :class:`.journal.JournalLocked` and :class:`.journal.JournalUnusable`.
         """
@@ -81,10 +81,10 @@ class DroneJournal:
 
     @classmethod
     def reopen(cls, path: Path) -> DroneJournal:
-        """Open a journal of which a write has failed, as :meth:`open` does.
+        """Open a journal after a failed write, as :meth:`open` does.
 
-        All records are written anew, with room for more. Until that succeeds the journal stays closed: the disk may
-        still be full, and a record that was read back may be in memory only.
+        All records are rewritten, with room for more. Until that succeeds the journal stays closed: the disk may still
+        be full, and a record that was read back may exist only in the page cache.
         """
         journal = Journal.open(path)
         try:
@@ -103,7 +103,7 @@ class DroneJournal:
         try:
             durable = fold(decode(record) for record in journal.records)
             if len(journal.records) > compact_above:
-                with suppress(JournalUnusable):  # a long journal is as good as a compact one
+                with suppress(JournalUnusable):  # a long journal works as well as a compact one
                     journal.rewrite(encode(entry) for entry in compact(durable))
         except (JournalCorrupt, IllegalEntry) as error:
             journal.begin_anew(f"{name}: {error}")
@@ -122,7 +122,7 @@ class DroneJournal:
         return self._journal.damage
 
     def append(self, entry: Entry) -> None:
-        """Return when ``entry`` is on disk. Raises :class:`.journal.JournalWriteFailed`."""
+        """Write ``entry``, and return once it is on disk. Raises :class:`.journal.JournalWriteFailed`."""
         self._journal.append(encode(entry))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Records in files that survive the death of their writer: one line each with a CRC, and a lock for one writer.
+"""Framing of records in files that survive the death of their writer: one line each with a CRC, and a writer's lock.
 
 A line is the CRC-32 of the JSON text in eight hex digits, a space, the JSON, and a newline. A record is whole if and
 only if its line matches its CRC and contains no other newline.
@@ -22,7 +22,7 @@ class Locked(Exception):
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:
-    """Return ``record`` as one line with its newline. Raises ``ValueError`` for a number that JSON cannot express."""
+    """Return ``record`` as one line with its newline. Raises ``ValueError`` for a number that JSON cannot represent."""
     text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 

@@ -1,12 +1,12 @@
 """Append-only file that survives the death of its writer at any instant.
 
 One record per line, framed by :mod:`.framing`. The first line is the header. It holds the journal's *identity*, a UUID
-made with the file: a drone that returns with another identity has lost its memory.
+created with the file: a drone that returns with another identity has lost its memory.
 
 ``append`` returns when the record is on disk. A record is written with one call and ends with its only newline, so a
 torn write is a last line that is cut short or does not match its CRC. Opening the journal cuts it off, because its
-``append`` never returned. Any other damage means that records are gone on which somebody relies. The file is then kept
-as ``<name>.corrupt-<n>``, and a journal with a new identity begins.
+``append`` never returned. Any other damage means that records are lost on which other components rely. The file is then
+kept as ``<name>.corrupt-<n>``, and a journal with a new identity begins.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class JournalError(Exception):
 
 
 class JournalLocked(JournalError):
-    """Another process has the journal open."""
+    """Another process has opened the journal."""
 
 
 class JournalUnusable(JournalError):
@@ -125,7 +125,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path) -> Journal:
-        """Open, repair or begin the journal. It then has ``records``, and ``damage`` if something was wrong.
+        """Open the journal; create or repair it if needed. It then has ``records``, and ``damage`` if it was damaged.
 
         Raises :class:`JournalLocked` and :class:`JournalUnusable`.
         """
@@ -141,13 +141,13 @@ class Journal:
         return journal
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write ``record`` to disk. Raises :class:`JournalWriteFailed`, and from then on always."""
+        """Write ``record`` to disk. Raises :class:`JournalWriteFailed`; after that, every call does."""
         if self._fd < 0:
             raise JournalWriteFailed(f"{self.path}: the journal is closed")
         line = record_line(record)
         try:
             if os.write(self._fd, line) != len(line):
-                raise OSError(0, "the record was written in part")
+                raise OSError(0, "only part of the record was written")
             os.fsync(self._fd)
         except OSError as error:
             os.close(self._fd)
@@ -155,7 +155,7 @@ class Journal:
             raise JournalWriteFailed(f"{self.path}: {error.strerror}") from error
 
     def rewrite(self, records: Iterable[Mapping[str, Any]], headroom_bytes: int = 0) -> None:
-        """Replace all records in one step and keep the identity. After a crash the file is the old or the new one.
+        """Replace all records atomically and keep the identity. After a crash the file is the old or the new one.
 
         Raises :class:`JournalUnusable`, also if ``headroom_bytes`` more could not be written. The journal is then
         unchanged.
@@ -209,7 +209,7 @@ class Journal:
         self._begin(str(uuid.uuid4()), ())
 
     def _begin(self, identity: str, records: Iterable[Mapping[str, Any]], headroom_bytes: int = 0) -> None:
-        """Put a new file in place in one step, so that its header is never torn."""
+        """Put a new file in place atomically, so that its header is never torn."""
         temporary = self.path.with_name(f"{self.path.name}.new")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -228,7 +228,7 @@ class Journal:
         except OSError:
             os.close(fd)
             with suppress(OSError):
-                temporary.unlink()  # it would take up the room that is missing
+                temporary.unlink()  # else it would use up the little space that is left
             raise
         if self._fd >= 0:
             os.close(self._fd)
@@ -236,7 +236,7 @@ class Journal:
 
 
 def _holds_two_records(tail: bytes) -> bool:
-    """Tell whether ``tail`` is two good records with a damaged newline between: no single torn write explains that."""
+    """Return whether ``tail`` is two good records with a damaged newline between: no torn write explains that."""
     text = tail[9:].decode(errors="replace")
     try:
         _, end = json.JSONDecoder().raw_decode(text)
@@ -250,6 +250,6 @@ def _lock(path: Path) -> int:
     try:
         return lock_beside(path)
     except Locked:
-        raise JournalLocked(f"{path}: another process has this journal open") from None
+        raise JournalLocked(f"{path}: another process has opened this journal") from None
     except OSError as error:
         raise JournalUnusable(f"{path}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Log lines about calls that fail: one when a kind of call begins to fail, one when it works again."""
+"""Logs failing calls: one line when a kind of call begins to fail, one when it works again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outages:
         return next((str(error) for error in list(self._failing.values()) if isinstance(error, StoreDenied)), "")
 
     def note(self, kind: str, error: object | None) -> None:
-        """Note that a call of ``kind`` failed with ``error``, or worked (``None``). A race at worst logs it twice."""
+        """Record that a call of ``kind`` failed with ``error``, or worked (``None``). A race at worst logs it twice."""
         self.last_failed = error is not None
         if error is None:
             if kind in self._failing:

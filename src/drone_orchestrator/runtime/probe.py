@@ -1,4 +1,4 @@
-"""Asks the store whether it answers, at most once per period. The answer can take as long as the store is away."""
+"""Checks at most once per period whether the store answers. A check takes up to the store's timeouts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Probe:
 class StoreProbe:
     """Keeps the latest :class:`Probe`. Thread-safe.
 
-    Either call :meth:`recent`, which asks if the finding is too old, or :meth:`start` a thread that asks every period.
+    Either call :meth:`recent`, which checks if the result is too old, or :meth:`start` a thread that checks every
+    period.
     """
 
     def __init__(self, ask: Callable[[], Probe], period_s: float = 5.0) -> None:
@@ -61,7 +62,7 @@ class StoreProbe:
         return found
 
     def recent(self) -> Probe:
-        """Return a finding that is younger than a period. Callers that arrive meanwhile share one call."""
+        """Return a result that is younger than a period. Concurrent callers share one check."""
         with self._lock:
             if self._found is None or time.monotonic() - self._asked_at_s >= self._period_s:
                 try:
@@ -72,11 +73,11 @@ class StoreProbe:
             return self._found
 
     def start(self) -> None:
-        """Ask every period, on a thread."""
+        """Check every period, on a thread."""
         self._loop.start()
 
     def close(self) -> None:
-        """Stop after the call under way; close the store afterwards."""
+        """Stop after the current check. Close the store only after this returns."""
         self._loop.close()
 
     def _look(self) -> None:
@@ -106,7 +107,7 @@ def timed(check: Callable[[], None]) -> Probe:
 
 
 def look(store: StoreReader) -> Probe:
-    """Ask ``store`` for a consistent read and for its state. Blocks for its time-outs at worst."""
+    """Query ``store`` with a consistent read, and for its state. Blocks for its timeouts at worst."""
     found = timed(partial(check_quorum, store))
     state = store.status()
     members = state.get("endpoints", {})

@@ -34,20 +34,20 @@ class Freshness:
 
 
 class Fold(Protocol):
-    """Derived data, such as a count, kept in step with a projection's view. Called under the projection's lock: it must
-    be quick, and readers see both at the same revision."""
+    """Derived data, such as a count, kept in step with a projection's view. Called under the projection's lock, so it
+    must be quick, and readers see both at the same revision."""
 
     def load(self, view: FleetView) -> None:
-        """Start again from a view that a snapshot has replaced."""
+        """Start again from a view that was replaced by a snapshot."""
 
     def apply(self, view: FleetView, fresh: Sequence[Entry]) -> None:
         """Follow one revision that was applied to the view; ``fresh`` is what it changed."""
 
 
 class Projection:
-    """A :class:`FleetView` that follows the store. Waits, with back-off, for a store that is not there yet.
+    """A :class:`FleetView` that follows the store. If the store is unreachable, it retries with back-off.
 
-    Reading it never calls the store. It therefore keeps serving while the store is away, and says how stale it is. That
+    Reading it never calls the store. It therefore keeps serving while the store is away, and reports its age. That
     it is not stale rests on proof: the watch must show every few seconds that it is alive (see :class:`WatchHandle`).
     An exception, whether of the store, of a fold or of the ``listener``, makes it stale until it has loaded everything
     again, which it tries with back-off.
@@ -77,17 +77,17 @@ class Projection:
         self._loop = Loop("projection", self._connect, expected=(StoreError,), longest_pause_s=2.0)
 
     def start(self) -> None:
-        """Start following the store, in the background."""
+        """Start following the store in the background."""
         self._loop.start()
 
     def close(self) -> None:
-        """Stop following. What was read stays readable."""
+        """Stop following. The view stays readable."""
         self._loop.close()
         if self._watch is not None:
             self._watch.close()
 
     def wait_loaded(self, timeout_s: float) -> bool:
-        """Wait for the first snapshot. ``False`` if it was not there within ``timeout_s``."""
+        """Wait for the first snapshot. Return ``False`` if it did not arrive within ``timeout_s``."""
         return self._loaded.wait(timeout_s)
 
     def freshness(self) -> Freshness:

@@ -1,4 +1,4 @@
-"""Signals of processes that are started for a part of the work."""
+"""Signal handling for child processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Start processes in this block to keep the terminal's Ctrl-C from them: their parent ends them."""
+    """Shield processes started in this block from the terminal's Ctrl-C: their parent ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -12,13 +12,13 @@ from ..core.types import Instant
 
 
 class DriverObserver(Protocol):
-    """Counts and shows the work of a driver. Called on the driver's threads: it must be quick and must not raise."""
+    """Observer of a driver, e.g. for metrics. Called on the driver's threads: it must be quick and must not raise."""
 
     def committed(self, done: Sequence[CommitDone], began: Instant, took_s: float) -> None:
-        """Note the fates of one group of commits. Called on commit threads, but in order for the steps of one order."""
+        """Record the fates of one group of commits. Called on commit threads, in order for each saga."""
 
     def turned(self, events: int, took_s: float, late_s: float) -> None:
-        """Note a turn that took ``events`` events and began ``late_s`` after its deadline. On the deciding thread."""
+        """Record a turn of ``events`` events that began ``late_s`` after its deadline. On the deciding thread."""
 
 
     def archived(self, error: str) -> None:

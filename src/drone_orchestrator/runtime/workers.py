@@ -37,26 +37,26 @@ class Pool(Enum):
 
 
 class Workers(Protocol):
-    """Runs turns and calls. Turns never overlap; the calls of one pool begin in the order in which they were given."""
+    """Runs turns and calls. Turns never overlap. The calls of one pool begin in the order of their submission."""
 
     def start(self, turn: Callable[[Sequence[Event]], None], deadline: Callable[[], float | None]) -> None:
-        """Call ``turn`` with the posted events, and with none at ``deadline()`` (monotonic, s) at the latest."""
+        """Call ``turn`` with posted events, and at ``deadline()`` (monotonic, s) at the latest even without any."""
 
     def post(self, event: Event) -> None:
-        """Give ``event`` to the next turn. Safe to call from any thread."""
+        """Add ``event`` to the next turn. Thread-safe."""
 
     def run(self, pool: Pool, call: Call, after_s: float = 0.0) -> None:
-        """Make ``call`` in ``pool`` after at least ``after_s``, and post the events that it returns."""
+        """Run ``call`` in ``pool`` after at least ``after_s``, and post the events that it returns."""
 
     def halt(self) -> None:
-        """Take no more turns. Safe to call from any thread, and more than once."""
+        """Start no more turns. Thread-safe and idempotent."""
 
     def stop(self) -> list[Event]:
-        """Take no more turns, wait for every call, and return the events that no turn has taken."""
+        """Start no more turns, wait for every call, and return the events that no turn has processed."""
 
 
 class ThreadWorkers:
-    """Implements :class:`Workers` with one thread that takes turns, and threads that wait for the store.
+    """Implements :class:`Workers` with one thread for the turns and several that wait for the store.
 
     ``sizes`` replaces the number of threads of each pool. ``turn``, its deadline and calls must not raise: the caller
     wraps them.
@@ -64,7 +64,7 @@ class ThreadWorkers:
 
     def __init__(self, now: Callable[[], Instant], sizes: Mapping[Pool, int] | None = None) -> None:
         self._now = now
-        # queue.Queue takes microseconds to put and to get, too much for thousands of events per second.
+        # queue.Queue takes microseconds per put and get, too much for thousands of events per second.
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._sizes = dict(sizes or {pool: pool.size for pool in Pool})
         self._jobs: dict[Pool, queue.SimpleQueue[tuple[float, Call] | None]] = {
@@ -107,7 +107,7 @@ class ThreadWorkers:
             decide.join()
         for pool, size in self._sizes.items():
             for _ in range(size):
-                self._jobs[pool].put(None)  # after every call that the last turn gave
+                self._jobs[pool].put(None)  # after every call that the last turn submitted
         for thread in workers:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
@@ -129,7 +129,7 @@ class ThreadWorkers:
             turn(events)
 
     def _taken(self, bound: int) -> list[Event]:
-        """Take up to ``bound`` events that are queued now, without waiting."""
+        """Return up to ``bound`` events that are queued now, without waiting."""
         events: list[Event] = []
         while len(events) < bound:
             try:

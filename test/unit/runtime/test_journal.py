@@ -198,7 +198,7 @@ def test_two_processes_never_share_a_journal(path: Path) -> None:
         "except JournalLocked as error: print(error)\n"
     )
     other = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert other.stdout == f"{path}: another process has this journal open\n"
+    assert other.stdout == f"{path}: another process has opened this journal\n"
     journal.close()
     Journal.open(path).close()
 

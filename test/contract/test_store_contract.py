@@ -449,7 +449,7 @@ def test_a_conflicting_discard_affects_no_other_step(store, make, epoch):
 
 
 def test_a_discard_that_names_no_key_is_rejected(store, epoch):
-    with pytest.raises(ValueError, match="names no key"):
+    with pytest.raises(ValueError, match="must name at least one key"):
         store.commit(epoch, [Discard("m", ())])
 
 

@@ -1,6 +1,8 @@
-"""Durable state: keys, codec, fenced transactions, watch; etcd and an in-memory twin.
+"""Durable state of a region, in etcd or in an in-memory twin, and the archive of finished orders.
 
-``EtcdStore`` is imported on first use, so that those who only need the twin or the codec do not load gRPC.
+Orders, requests and a leader's changes come in and become fenced transactions; snapshots, changes and histories go out
+as records of :mod:`drone_orchestrator.core.types`. The protocols are in :mod:`drone_orchestrator.ports`. ``EtcdStore``
+is imported on first use, so that programs that only need the twin or the codec do not load gRPC.
 """
 
 from __future__ import annotations

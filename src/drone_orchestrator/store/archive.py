@@ -1,4 +1,4 @@
-"""The archive: append-only files with the whole history of every order that has left the store.
+"""The archive: append-only files with the complete history of every order that has left the store.
 
 Each line holds one order, framed by :mod:`drone_orchestrator.runtime.framing`. The first line of a file is its header;
 the others are numbered from 1, so that a removed line shows. Files are named ``<region>.<writer>.<number>.archive``. A
@@ -31,7 +31,7 @@ SEGMENT_BYTES = 16 * 1024**2
 
 
 class NoArchive(Exception):
-    """The file is not an archive, or not readable by this program. The message names it and the reason."""
+    """The file is not an archive, or this program cannot read it. The message names the file and the reason."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class ArchiveFile:
     """One file of an archive, opened for reading.
 
     After ``records`` is exhausted, ``torn_bytes`` is the length of an unfinished last record, and ``ends_cleanly``
-    tells whether the last whole record has its newline.
+    is true if the last complete record has its newline.
     """
 
     path: Path
@@ -62,17 +62,17 @@ class ArchiveFile:
         return cls(path, header["region"])
 
     def records(self) -> Iterator[ArchiveRecord]:
-        """Yield every order in the file, and every damage, line by line. Raises :class:`NoArchive`."""
+        """Yield every order and every damaged line in the file. Raises :class:`NoArchive`."""
         expected = 1
         for number, record in self._lines():
             source = f"{self.path}:{number}"
             if record is None:
                 expected += 1
-                yield ArchiveRecord(source, damage="the line does not fit its checksum")
+                yield ArchiveRecord(source, damage="the line does not match its checksum")
                 continue
             n = record.get("n")
             if n != expected:
-                yield ArchiveRecord(source, damage=f"record {n} stands where number {expected} should")
+                yield ArchiveRecord(source, damage=f"must be record {expected}, got record {n}")
             expected = n + 1 if isinstance(n, int) else expected + 1
             try:
                 yield ArchiveRecord(source, order=_from_record(record))
@@ -87,7 +87,7 @@ class ArchiveFile:
                     if number > 1 and line.endswith(b"\n"):
                         yield number, whole
                     elif number > 1 and (whole or parse_line(line[:-1])):
-                        # Only the newline is missing, or another byte replaces it.
+                        # Only the newline is missing or damaged.
                         self.ends_cleanly = False
                         yield number, whole
                     elif number > 1:
@@ -97,7 +97,7 @@ class ArchiveFile:
 
 
 class ArchiveWriter:
-    """Appends to the archive in ``folder``. Nothing is opened before the first order. Not thread-safe.
+    """Appends to the archive in ``folder``. Opens no file before the first order. Not thread-safe.
 
     ``writer`` is the name of the writing replica. Only one process at a time may use a name.
     """
@@ -128,7 +128,7 @@ class ArchiveWriter:
             lines = (_to_record(order, n, at) for n, order in enumerate(orders, self._records + 1))
             self._write(b"".join(map(record_line, lines)))
         except Locked as error:
-            raise ArchiveUnavailable(f"{error}: another process writes this archive") from error
+            raise ArchiveUnavailable(f"{error}: another process is writing to this archive") from error
         except OSError as error:
             raise ArchiveUnavailable(f"{error.filename or self._folder / self._stem}: {error.strerror}") from error
         self._records += len(orders)
@@ -136,7 +136,7 @@ class ArchiveWriter:
             self._close_file()
 
     def close(self) -> None:
-        """Release file and lock. Closing twice is fine."""
+        """Release file and lock. Idempotent."""
         self._close_file()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
@@ -149,13 +149,13 @@ class ArchiveWriter:
                 left = left[os.write(self._fd, left) :]
             os.fsync(self._fd)
         except OSError:
-            # An unknown part is on disk. The records are repeated in the next file, which is harmless.
+            # An unknown part is on disk. The next file repeats the records, which is harmless.
             self._close_file()
             raise
         self._size += len(data)
 
     def _open(self) -> None:
-        """Continue the last file of an earlier process, else begin the next. A file that failed is not used again."""
+        """Continue the last file of an earlier process, or begin a new one. A file that failed is not used again."""
         is_first = self._lock_fd < 0
         if is_first:
             self._lock_fd = lock_beside(self._folder / self._stem)
@@ -168,7 +168,7 @@ class ArchiveWriter:
         return self._folder / f"{self._stem}.{number:06d}{SUFFIX}"
 
     def _go_on(self, path: Path) -> bool:
-        """Open the last file and cut off a torn tail. ``False``: it is full or damaged, and left as it is."""
+        """Open the last file and cut off a torn tail. ``False``: it is full or damaged, and is not changed."""
         if path.stat().st_size >= self._segment_bytes:
             return False
         try:
@@ -199,7 +199,7 @@ class ArchiveWriter:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             if os.write(fd, header) != len(header):
-                raise OSError(0, "the header was written in part", str(temporary))
+                raise OSError(0, "only part of the header was written", str(temporary))
             os.fsync(fd)
             os.rename(temporary, path)
             sync_folder(self._folder)
@@ -218,7 +218,7 @@ def find_archives(path: Path) -> list[Path]:
     """Return the file itself, or all archive files below a folder. Raises :class:`NoArchive` if there is none."""
     found = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path] if path.exists() else []
     if not found:
-        raise NoArchive(f"{path}: no archive there")
+        raise NoArchive(f"{path}: contains no archive")
     return found
 
 

@@ -1,10 +1,10 @@
-"""Records as JSON, versioned and tolerant.
+"""Encodes records as versioned JSON, and decodes them tolerantly.
 
-Each value is an object with ``"v": 1``. Reading ignores unknown fields and defaults missing optional ones, so that an
-older and a newer program can share a store. An unreadable value becomes :class:`~drone_orchestrator.core.types.Corrupt`
-and is reported; :func:`decode` never raises.
+Each value is an object with ``"v": 1``. Decoding ignores unknown fields and fills in defaults for missing optional
+ones, so an older and a newer program can share a store. An unreadable value becomes
+:class:`~drone_orchestrator.core.types.Corrupt` and is reported; :func:`decode` never raises.
 
-Each record has one table of its fields here. To add a field, add it to the dataclass, with a default, and to its table.
+Each record has one table of its fields here. To add a field, add it to the dataclass (with a default) and to the table.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ _TABLES: dict[type, Table[Any]] = {
 
 
 def encode(value: Value) -> bytes:
-    """Return the stored form of a record. ``ValueError`` for a number that JSON does not have (NaN, infinity).
+    """Return the stored form of a record. Raises ``ValueError`` for a number that JSON does not have (NaN, infinity).
 
     A ``str`` is the message id of an order index. ``Corrupt`` is written back unchanged.
     """
@@ -167,8 +167,8 @@ def event_to_dict(event: SagaEvent) -> dict[str, Any]:
 def decode(kind: Kind, id: str, raw: bytes, leased: bool | None = None) -> Value:
     """Return the record under ``(kind, id)``, or ``Corrupt``; never raises.
 
-    ``leased`` says whether the key is on a lease now. If given, it overrides the reservation's own field: the store
-    expires the key by the lease, not by the text.
+    ``leased``: whether the key is on a lease now. If given, it overrides the reservation's own field, because the store
+    expires the key by its lease, not by its contents.
     """
     reader = _READERS.get(kind)
     if reader is None:
@@ -176,7 +176,7 @@ def decode(kind: Kind, id: str, raw: bytes, leased: bool | None = None) -> Value
     try:
         value = _read(reader, id, json_text.load_fast(raw))
     except (ValueError, RecursionError):
-        try:  # the slow parser finds out what is wrong, if anything is
+        try:  # the slow parser accepts more, or finds out what is wrong
             value = _read(reader, id, json_text.load(raw))
         except (Unreadable, json_text.NotANumber) as error:
             return Corrupt(raw, str(error))
@@ -194,32 +194,32 @@ def _read(reader: Callable[[JsonObject], tuple[Any, str | None]], id: str, docum
         raise Unreadable(f"written by a newer version (v {version}; this program reads up to {VERSION})")
     value, own_id = reader(data)
     if own_id is not None and own_id != id:
-        raise Unreadable(f"says it is {own_id!r}, but its key says {id!r}")
+        raise Unreadable(f"its id must be {id!r} as in its key, got {own_id!r}")
     record: Value = value
     return record
 
 
 def saga_from_dict(data: object) -> Saga:
-    """Read the inverse of :func:`saga_to_dict`. ``ValueError`` names the unreadable field."""
+    """Return the saga: the inverse of :func:`saga_to_dict`. Raises ``ValueError`` that names the unreadable field."""
     return _read_saga(JsonObject(data, "saga"))
 
 
 def event_from_dict(data: object) -> SagaEvent:
-    """Read the inverse of :func:`event_to_dict`. ``ValueError`` names the unreadable field."""
+    """Return the event: the inverse of :func:`event_to_dict`. Raises ``ValueError`` that names the unreadable field."""
     return _read_event(JsonObject(data, "event"))
 
 
 def _read_saga(data: JsonObject) -> Saga:
     saga = SAGA.read(data)
     if saga.order.message_id != saga.message_id:
-        raise Unreadable(f"its order is of message {saga.order.message_id!r}")
+        raise Unreadable(f"its order belongs to message {saga.order.message_id!r}")
     return saga
 
 
 def _read_event(data: JsonObject) -> SagaEvent:
     event = EVENT.read(data)
     if event.order is not None and event.order.message_id != event.message_id:
-        raise Unreadable(f"its order is of message {event.order.message_id!r}")
+        raise Unreadable(f"its order belongs to message {event.order.message_id!r}")
     return event
 
 

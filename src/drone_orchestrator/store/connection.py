@@ -1,4 +1,4 @@
-"""Connections to the members of etcd: which one to ask, for how long, and what a failure means.
+"""Connections to the members of etcd: chooses the member, bounds the time, classifies failures.
 
 Each member's channel is an ``etcd3.Endpoint``, and the stubs are those of ``etcd3.etcdrpc``. The package's
 ``MultiEndpointEtcd3Client`` is not used: it authenticates once and with one member only, judges time by the wall clock,
@@ -51,10 +51,10 @@ _CHANNEL_OPTIONS = (
 
 
 class Safety(Enum):
-    """Treatment of a request that got no answer."""
+    """Treatment of a request without an answer."""
 
     READ = "read"  # ask again; it changes nothing
-    REPEATABLE = "repeatable"  # send again; twice is as good as once
+    REPEATABLE = "repeatable"  # send again; idempotent
     ONCE = "once"  # report an unknown fate
 
 
@@ -139,12 +139,12 @@ class Connection:
         return ", ".join(member.name for member in self.members)
 
     def current(self) -> Member:
-        """Return the member to ask now."""
+        """Return the current member."""
         with self._lock:
             return self.members[self._current]
 
     def failed(self, member: Member) -> None:
-        """Ask the member after ``member``, which failed, from now on, with a new token.
+        """Switch to the next member, with a new token, because ``member`` failed.
 
         A token names a log index, and etcd waits for that index before it checks the token. After a restore from a
         backup the index is far ahead, and every call with the old token would time out.
@@ -237,16 +237,16 @@ class Connection:
             member.endpoint.close()
 
     def _prove(self, member: Member, timeout_s: float) -> None:
-        """Ask ``member`` for its status. Raises :class:`_NotProven` if it does not answer or has no leader."""
+        """Query the status of ``member``. Raises :class:`_NotProven` if it does not answer or has no leader."""
         try:
             status = member.maintenance.Status(rpc.StatusRequest(), timeout=timeout_s, metadata=self.metadata())
         except grpc.RpcError as error:
             failure, reason = self._judge(error)
             if failure is _Failure.TOKEN or failure is _Failure.FINAL:
-                return  # it answers, and will refuse the request itself, too
+                return  # it answers, and will refuse the actual request as well
             raise _NotProven(reason) from error
         if not status.leader:
-            raise _NotProven(f"{member.name} knows no leader: no quorum")
+            raise _NotProven(f"{member.name} has no leader: no quorum")
         member.proven = True
 
     def _judge(self, error: grpc.RpcError) -> tuple[_Failure, str]:
@@ -260,11 +260,11 @@ class Connection:
         if code is grpc.StatusCode.UNAUTHENTICATED or "revision of auth store is old" in text:
             return _Failure.TOKEN, reason
         if "user name is empty" in text:
-            return _Failure.TOKEN, "etcd wants a user and password"
+            return _Failure.TOKEN, "etcd requires a user and password"
         if code is grpc.StatusCode.PERMISSION_DENIED or "authentication" in text:
             return _Failure.FINAL, reason
         if code is grpc.StatusCode.UNIMPLEMENTED:
-            return _Failure.NOT_DONE, f"does not answer like etcd ({text})"
+            return _Failure.NOT_DONE, f"the answer is not etcd's ({text})"
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return _Failure.NOT_DONE, reason
         if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
@@ -302,10 +302,10 @@ def _parse(endpoint: str) -> tuple[str, int, bool]:
 def _check_security(addresses: Sequence[tuple[str, int, bool]], user: str | None, tls_file: str | None) -> None:
     plain = [f"{host}:{port}" for host, port, secure in addresses if not secure]
     if tls_file and plain:
-        raise ValueError(f"certificates are given, but {', '.join(plain)} is not https")
+        raise ValueError(f"with certificates every endpoint must be https, got {', '.join(plain)}")
     abroad = [f"{host}:{port}" for host, port, secure in addresses if not secure and host.strip("[]") not in _LOOPBACK]
     if user is not None and abroad:
-        raise ValueError(f"a password would cross the network readable: use https for {', '.join(abroad)}")
+        raise ValueError(f"the password would cross the network unencrypted: use https for {', '.join(abroad)}")
 
 
 def _credentials(ca_cert: str | None, cert: str | None, key: str | None) -> grpc.ChannelCredentials:

@@ -1,8 +1,8 @@
-"""The store on etcd, by the Python package that imports as ``etcd3`` (distribution ``cslab-etcd3``).
+"""The store on etcd, with the Python package that imports as ``etcd3`` (distribution ``cslab-etcd3``).
 
 ``etcd3`` 0.12.0 cannot be imported with a current protobuf. In ``python3-etcd3`` 0.13.0 the watch thread dies of a
 ``NameError`` when its stream breaks, and stays silent forever. ``cslab-etcd3`` 0.12.1 is the same code without either
-fault. Only its endpoints and generated stubs are used; :mod:`.connection` and :mod:`.watch` say why.
+fault. Only its endpoints and generated stubs are used; :mod:`.connection` and :mod:`.watch` explain why.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class EtcdDriver:
         return Reading(answer.header.revision, _found(answer))
 
     def scan(self, spans: Sequence[Span], revision: int = 0) -> tuple[int, list[KeyValue]]:
-        """Read page by page at one pinned revision. If that is compacted meanwhile and may move, start again."""
+        """Read page by page at one revision. If that is compacted meanwhile and was not requested, start again."""
         for _ in range(_SCAN_ATTEMPTS):
             try:
                 return self._scan_at(spans, revision)
@@ -142,7 +142,7 @@ class EtcdDriver:
 
     def status(self) -> dict[str, object]:
         """Return ``reachable``, ``endpoints`` (name: reachable), ``version``, ``db_size_bytes`` and ``alarms``
-        (such as ``NOSPACE``; none if the user may not ask)."""
+        (such as ``NOSPACE``; empty without permission)."""
         answers = {member.name: self._member_status(member) for member in self._connection.members}
         living = [answer for answer in answers.values() if answer is not None]
         return {
@@ -218,7 +218,7 @@ class EtcdStore(RegionStore):
             start = range_end(f"{ROOT}{found[-1]}/").encode()
 
     def commit_time_s(self) -> float:
-        """Measure the time (s) in which the cluster agrees and writes to disk: that of a lease, which stores no key."""
+        """Measure the time (s) of a commit with quorum and disk write, using a lease grant, which stores no key."""
         began = time.monotonic()
         request = rpc.LeaseGrantRequest(TTL=math.ceil(MIN_LEASE_S))
         lease = self._connection.call(lambda m: m.lease.LeaseGrant, request, Safety.REPEATABLE).ID
@@ -243,7 +243,7 @@ def _keep_alive(member: Member) -> Callable[..., Any]:
     return call
 
 
-# Messages are filled in place: a message that is made first and then added is copied, which takes four times as long.
+# Messages are filled in place: adding a finished message copies it, which takes four times as long.
 
 
 def _compare(request: Any, expects: Sequence[Expect]) -> None:

@@ -1,7 +1,7 @@
-"""Tables of the fields of stored records: how each is named, read and written.
+"""Tables of the fields of stored records: each field's name, reader and writer.
 
-A :class:`Table` turns a record into a JSON object and back. Each field is described once; its default is that of the
-record's dataclass, and the check that every number is finite follows from the readers.
+A :class:`Table` converts a record to a JSON object and back. Each field is described once. Its default is that of the
+record's dataclass, and the check that every number is finite is derived from the readers.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class Field:
     """One field of a record.
 
     ``name`` is its key in JSON, ``attribute`` its name in the record. ``read`` takes the JSON object, the name and the
-    default; ``None``: the record derives the value itself, and it is written only. ``write`` is an expression of the
-    value ``{0}`` and of ``names``, which gives its JSON. ``part``: the table of a nested record.
+    default; ``None``: the record derives the value itself, so it is only written. ``write`` is a Python expression for
+    the JSON value, using the value ``{0}`` and ``names``. ``part``: the table of a nested record.
     """
 
     name: str
@@ -123,7 +123,7 @@ class Field:
 
     @property
     def is_float(self) -> bool:
-        """True if the check for finite numbers has to include this field."""
+        """True if the check for finite numbers must include this field."""
         return self.read is JsonObject.number
 
 
@@ -175,9 +175,9 @@ def derived(name: str) -> Field:
 class Table(Generic[R]):
     """The fields of a record, in the order in which they are stored.
 
-    Its functions are generated from the fields, as dataclasses generate theirs, because looping over a table takes
-    three times as long, and a leader writes and reads several records for each order. ``TypeError`` if the fields and
-    those of the dataclass differ.
+    Its functions are generated from the fields, as dataclasses generate theirs. Looping over a table would take three
+    times as long, and a leader writes and reads several records for each order. Raises ``TypeError`` if the fields
+    differ from those of the dataclass.
     """
 
     write: Callable[[R], dict[str, Any]]

@@ -1,7 +1,7 @@
 """Inbox of a region: orders, cancellations, commands.
 
-Implements :class:`~drone_orchestrator.ports.StoreInbox`. Every write creates keys that must not exist yet, so
-repeating an unanswered one is harmless, and the second answer tells what became of the first.
+Implements :class:`~drone_orchestrator.ports.StoreInbox`. Every write creates keys that must not exist yet. So an
+unanswered write can be repeated safely, and the second answer shows the fate of the first.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Inbox(Reader):
         return [answers[index] for index in range(len(orders))]
 
     def _created_together(self, plans: Sequence[Plan]) -> tuple[bool, bool]:
-        """Try to create all in one transaction. Returns (created, may have been created); if not created, each order
-        is submitted by itself."""
+        """Try to create all in one transaction. Returns (created, may have been created). If not created, the caller
+        submits each order separately."""
         if len(plans) < 2:
             return False, False
         try:
@@ -92,11 +92,11 @@ class Inbox(Reader):
         return Submitted(order.message_id, created=asked_before and theirs == order)
 
     def request_cancel(self, request: CancelRequest) -> bool:
-        """Put the cancellation in the inbox. ``False``: there is one already."""
+        """See :meth:`drone_orchestrator.ports.StoreInbox.request_cancel`."""
         return self._put_request(self.keys.inbox_cancel(request.message_id), request)
 
     def request_command(self, command: OperatorCommand) -> bool:
-        """Put an operator's command in the inbox. ``False``: another one for this order is waiting."""
+        """See :meth:`drone_orchestrator.ports.StoreInbox.request_command`."""
         return self._put_request(self.keys.inbox_command(command.message_id), command)
 
     def _put_request(self, key: str, request: Value) -> bool:
@@ -105,9 +105,9 @@ class Inbox(Reader):
         return created or (asked_before and key in found and found[key].value == value)
 
     def _create(self, expects: Sequence[Expect], ops: Sequence[Op]) -> tuple[bool, Mapping[str, KeyValue], bool]:
-        """Run a create-only transaction. Returns (created, the keys found instead, was it sent more than once).
+        """Run a create-only transaction. Returns (created, existing keys found instead, sent more than once).
 
-        An unanswered request is sent again: that is harmless, and the second answer tells the fate of the first.
+        An unanswered request is sent again: that is harmless, and the second answer shows the fate of the first.
         """
         unanswered: FateUnknown | None = None
         for _ in range(_CREATE_ATTEMPTS):

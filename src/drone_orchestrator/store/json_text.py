@@ -1,8 +1,8 @@
 """JSON of stored records: by orjson if it is installed, else by Python's own module.
 
-Both write and read the same. orjson is several times as fast. Python's module handles what orjson cannot, or does
-differently: numbers outside JSON, text outside UTF-8, integers of more than 64 bits. (The two differ only in how deep a
-document may be nested, about a thousand levels, which no record reaches.)
+Both write and read the same text. orjson is several times as fast. Python's module handles the cases that orjson cannot
+handle or handles differently: numbers outside JSON, text outside UTF-8, integers of more than 64 bits. (The two differ
+only in the maximum nesting of a document, about a thousand levels, which no record reaches.)
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class NotANumber(ValueError):
 
 
 def dump(document: Mapping[str, Any], numbers: float) -> bytes:
-    """Return ``document`` without blanks, in UTF-8. Raises ``ValueError`` for a number outside JSON.
+    """Return ``document`` as compact JSON in UTF-8. Raises ``ValueError`` for a number outside JSON.
 
     ``numbers`` is the sum of all its floats, which is finite if each of them is.
     """
-    if orjson is not None and isfinite(numbers):  # orjson would write others as null
+    if orjson is not None and isfinite(numbers):  # orjson would write NaN and infinity as null
         try:
-            # A copy: the original keeps a buffer of some thousand bytes alive.
+            # A copy, because the original keeps a buffer of some thousand bytes alive.
             return bytes(memoryview(orjson.dumps(document)))
         except TypeError:
             pass
@@ -42,7 +42,7 @@ def load(raw: bytes) -> object:
 
 
 def load_fast(raw: bytes) -> object:
-    """Parse ``raw`` in a fraction of the time. Raises ``ValueError`` also for some text that :func:`load` can parse.
+    """Parse ``raw`` faster than :func:`load`. Raises ``ValueError`` even for some text that :func:`load` can parse.
 
     An integer of more than 64 bits becomes a float.
     """

@@ -1,7 +1,7 @@
 """Keys of one region: from ``(kind, id)`` to key and back.
 
-Ids are checked when a key is made. Intake validates them too, but a key with an extra slash would be another record's,
-so it is refused here in any case.
+Ids are checked whenever a key is built. The intake validates them as well, but a key with an extra slash would belong
+to another record, so such ids are always refused here.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def check_id(text: str, what: str = "id") -> str:
     if isinstance(text, str) and _is_id(text):
         return text
     if not isinstance(text, str) or not text:
-        raise InvalidId(f"{what} is empty")
+        raise InvalidId(f"{what} must not be empty")
     if len(text) > MAX_ID_CHARS:
-        raise InvalidId(f"{what} has {len(text)} characters, at most {MAX_ID_CHARS} are allowed")
-    raise InvalidId(f"{what} {text!r} has a character that is not printable ASCII, or a '/'")
+        raise InvalidId(f"{what} must have at most {MAX_ID_CHARS} characters, got {len(text)}")
+    raise InvalidId(f"{what} must be printable ASCII without '/', got {text!r}")
 
 
 def event_id(message_id: str, n: int) -> str:
     """Return ``<message_id>/<n>``, the number padded so that keys sort like numbers."""
     if not 1 <= n <= _MAX_EVENTS:
-        raise InvalidId(f"event number {n} is not in 1..{_MAX_EVENTS}")
+        raise InvalidId(f"event number must be in 1..{_MAX_EVENTS}, got {n}")
     return f"{check_id(message_id, 'message_id')}/{n:0{_EVENT_DIGITS}d}"
 
 
@@ -74,15 +74,15 @@ class Keys:
         """Return the key of one record. Raises :class:`InvalidId` for an id that does not fit the kind."""
         if kind is Kind.LEADER:
             if id_:
-                raise InvalidId(f"the leader key takes no id, not {id_!r}")
+                raise InvalidId(f"the id of the leader key must be empty, got {id_!r}")
             return self.leader
         if kind is Kind.EVENT:
             message_id, _, n = id_.rpartition("/")
             if not n.isascii() or not n.isdigit() or event_id(message_id, int(n)) != id_:
-                raise InvalidId(f"event id {id_!r} is not <message_id>/<six digits>")
+                raise InvalidId(f"event id must be <message_id>/<six digits>, got {id_!r}")
             return self._below[kind] + id_
         if kind not in _PLAIN_KINDS:
-            raise InvalidId(f"no key can be made of kind {kind.value!r}")
+            raise InvalidId(f"records of kind {kind.value!r} have no key")
         return self._below[kind] + check_id(id_)
 
     def inbox_order(self, message_id: str) -> str:
@@ -126,7 +126,7 @@ class Keys:
     def parse(self, key: str) -> tuple[Kind, str]:
         """Return kind and id of a key of this region; ``(OTHER, rest)`` for an unknown kind of key."""
         if not key.startswith(self.prefix):
-            raise InvalidId(f"key {key!r} is not below {self.prefix}")
+            raise InvalidId(f"key must start with {self.prefix}, got {key!r}")
         rest = key[len(self.prefix) :]
         # Only the id of an event has a slash.
         head, _, id_ = rest.rpartition("/")

@@ -34,7 +34,7 @@ class Expect(NamedTuple):
 
 
 class Put(NamedTuple):
-    """Write a key. ``lease`` 0: on no lease, even if it was on one before."""
+    """Write a key. ``lease`` 0: without a lease, even if it had one before."""
 
     key: str
     value: bytes
@@ -52,7 +52,7 @@ Op = Put | Delete
 
 
 class KeyValue(NamedTuple):
-    """An existing key. ``lease`` 0: on none."""
+    """An existing key. ``lease`` 0: none."""
 
     key: str
     value: bytes
@@ -126,10 +126,10 @@ class KeyValueDriver(Protocol):
         """Renew leases in one request. ``False``: expired or revoked."""
 
     def revoke_lease(self, lease: int) -> None:
-        """Revoke a lease and delete its keys. A lease that is gone already is fine."""
+        """Revoke a lease and delete its keys. Does nothing if the lease no longer exists."""
 
     def watch(self, span: Span, after_revision: int, sink: WatchSink) -> WatchHandle:
-        """Deliver changes within ``span`` to ``sink`` on a thread that resumes by itself."""
+        """Deliver changes within ``span`` to ``sink``, on a thread that resumes after interruptions."""
 
     def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
         """Yield changes within ``span`` of revisions ``(after, until]``. Raises :class:`Compacted`."""

@@ -1,8 +1,8 @@
 """etcd leases that back drone reservations.
 
-A drone's lease serves one reservation after another: granting a lease costs as much as a small transaction, and the
+A drone's lease is reused for its next reservations: granting a lease costs as much as a small transaction, and the
 order would wait for it. This is safe because a drone has at most one reservation, so an expiring lease deletes only
-that.
+that one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ..ports import FateUnknown, StoreError, StoreUnavailable
 from .kv import KeyValueDriver
 
-#: A lease is reused while at least this share of its time is left, by this client's monotonic clock.
+#: A lease is reused while at least this share of its TTL is left, by this client's monotonic clock.
 FRESH_FRACTION = 0.5
-#: A lease in use is renewed while less than this share of its time is left on top of that.
+#: A lease in use is renewed once less than this share of its TTL is left on top of that.
 AGEING_FRACTION = 0.25
 #: Maximum renewals per request: etcd renews one lease after the other within one deadline, and a follower asks its
 #: leader for each.
@@ -35,7 +35,7 @@ class DroneLeases:
         self._used: dict[str, None] = {}  # drones whose lease was used since it was granted or renewed
 
     def take(self, drones: Sequence[str]) -> dict[str, int]:
-        """Return a lease for each of ``drones`` with at least half of its time left. Grants new ones in parallel.
+        """Return a lease for each of ``drones`` with at least half of its TTL left. Grants new ones in parallel.
 
         Raises what the driver raises.
         """
@@ -56,8 +56,8 @@ class DroneLeases:
     def freshen(self) -> None:
         """Renew leases that will soon be too old to reuse, of drones that used theirs since the last call.
 
-        Their next order then need not wait for a new lease. A lease with a reservation on it is never renewed here: it
-        has to expire if the drone is not heard. Raises as :meth:`keep`.
+        Their next order then need not wait for a new lease. A lease with a reservation is never renewed here, because
+        it must expire if the drone is not heard. Raises the same errors as :meth:`keep`.
         """
         soon_s = self._clock() + AGEING_FRACTION * self._ttl_s
         ageing: dict[str, int] = {}
@@ -72,8 +72,8 @@ class DroneLeases:
     def keep(self, leases: Mapping[str, int]) -> frozenset[str]:
         """Renew leases, given by drone. Returns the drones whose lease had not expired.
 
-        A failed request does not stop the others, but two mean that the store is away. Then raises the first error,
-        after the renewals that succeeded.
+        One failed request does not stop the others, but after two the store counts as unreachable. After the renewals
+        that succeed, the first error is raised.
         """
         kept: frozenset[str] = frozenset()
         failures: list[StoreError] = []
@@ -102,18 +102,18 @@ class DroneLeases:
         return frozenset(drone for drone, lives in zip(leases, alive, strict=True) if lives)
 
     def forget(self, drones: Iterable[str]) -> None:
-        """Forget the leases of ``drones``, one of which is gone from the store, so that new ones are granted."""
+        """Forget the leases of ``drones``, so that new ones are granted: one of them no longer exists in the store."""
         with self._lock:
             for drone in drones:
                 self._own.pop(drone, None)
 
     def held_by(self, drone: str) -> int:
-        """Return the lease of the drone's reservation, 0 if none is known."""
+        """Return the lease of the drone's reservation; 0 if none is known."""
         with self._lock:
             return self._held.get(drone, (0, 0))[1]
 
     def note(self, drone: str, revision: int, lease: int) -> None:
-        """Note the ``lease`` of the drone's reservation (0: none, or gone) at ``revision``. Ignores older notes."""
+        """Record the ``lease`` of the drone's reservation (0: none) as of ``revision``. Older records are ignored."""
         with self._lock:
             if revision >= self._held.get(drone, (0, 0))[0]:
                 self._held[drone] = (revision, lease)

@@ -1,8 +1,8 @@
 """The in-memory twin of etcd: revisions, history, leases, watches, compaction, and faults on demand.
 
 :class:`MemoryBackend` is the shared "server"; each :class:`MemoryStore` is a client of it. Time is injected. With
-``threaded=False`` nothing runs by itself: :meth:`MemoryBackend.pump` expires leases and delivers watches, which a
-deterministic simulation needs.
+``threaded=False`` nothing runs in the background: :meth:`MemoryBackend.pump` expires leases and delivers watches, as a
+deterministic simulation requires.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MemoryBackend:
     # --- faults ------------------------------------------------------------------------------------------------------
 
     def set_available(self, available: bool, client: str | None = None) -> None:
-        """Cut one client (``None``: all) off from the store, or reconnect it. Watches stall meanwhile."""
+        """Disconnect one client (``None``: all) from the store, or reconnect it. Watches stall meanwhile."""
         with self.changed:
             if available:
                 self._away.discard(client)
@@ -155,7 +155,7 @@ class MemoryBackend:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def enter(self, client: str) -> None:
-        """Begin a request of ``client`` (with ``changed`` held). Raises ``StoreUnavailable`` if it is cut off."""
+        """Begin a request of ``client`` (with ``changed`` held). Raises ``StoreUnavailable`` if it is disconnected."""
         self.expire()
         if not self.reachable(client):
             raise StoreUnavailable("the in-memory store is switched off")
@@ -232,7 +232,7 @@ class MemoryBackend:
         if any((found[e.key].mod_revision if e.key in found else 0) != e.mod_revision for e in expects):
             return TxnResult(False, self._revision, found)
         if len({op.key for op in ops}) != len(ops):
-            raise ValueError("duplicate key given in transaction")  # the words of etcd
+            raise ValueError("duplicate key given in transaction")  # etcd's own text
         self._change(ops)
         return TxnResult(True, self._revision)
 

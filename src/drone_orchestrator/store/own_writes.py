@@ -1,4 +1,4 @@
-"""Records that this client wrote and whose change has not come back on its watch yet."""
+"""Records that this client wrote and that its watch has not delivered yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REMEMBERED = 8192  # records; older ones are decoded as usual
 
 
 class OwnWrites:
-    """Spares a leader the decoding of its own records: most of what it hears is what it has just written.
+    """Saves a leader from decoding its own records: most changes on its watch are its own writes.
 
     Safe to use from several threads.
     """
@@ -22,7 +22,7 @@ class OwnWrites:
         self._written: dict[str, Written] = {}  # by key
 
     def remember(self, plans: Sequence[Plan]) -> None:
-        """Note what ``plans`` are about to write."""
+        """Remember the records that ``plans`` are about to write."""
         with self._lock:
             for item in plans:
                 for written in item.written:
@@ -31,7 +31,7 @@ class OwnWrites:
                 del self._written[next(iter(self._written))]
 
     def take(self, keys: Sequence[tuple[str, KeyValue | None]]) -> dict[str, Written]:
-        """Return, and forget, the records of ``keys`` that read exactly as they were written here."""
+        """Return and forget the records of ``keys`` whose bytes are exactly those written here."""
         own: dict[str, Written] = {}
         if not self._written:
             return own

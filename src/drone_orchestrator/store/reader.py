@@ -27,7 +27,7 @@ class CorruptRecord(StoreError):
 class Reader:
     """Reads the region of ``keys`` through ``driver``. Safe to use from several threads.
 
-    ``leases`` learns from every snapshot and change which reservation hangs on which lease. Records in ``own_writes``
+    ``leases`` learns the lease of each reservation from every snapshot and change. Records in ``own_writes``
     are not decoded again when the watch delivers them.
     """
 
@@ -86,7 +86,7 @@ class Reader:
     def find(self, order_or_message_id: str) -> OrderView | None:
         """Find an order by message id, else by order id. ``revision`` is that of its saga, else of its inbox entry.
 
-        A message id may be in capitals. Raises :class:`CorruptRecord` if the order exists but cannot be read.
+        A message id may be in upper case. Raises :class:`CorruptRecord` if the order exists but cannot be read.
         """
         try:
             index = self.keys.order_index(order_or_message_id)

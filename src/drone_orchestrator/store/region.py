@@ -1,7 +1,7 @@
 """One region's store on top of a key-value driver: reader, inbox and the leader's half.
 
-Every decision is made here, once: which keys a step compares, what an unanswered request may have done, which change
-of a failed group is to blame. The drivers only carry requests.
+All logic is here: which keys a step compares, what an unanswered request may have done, which change of a failed group
+is to blame. The drivers only carry requests.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RegionStore(Inbox):
         """See :meth:`drone_orchestrator.ports.StoreLeader.campaign`. The epoch is the leader key's mod revision."""
         try:
             lease = self._driver.grant_leases(ttl_s, 1)[0]
-        except FateUnknown as error:  # at worst an unused lease is left, and expires
+        except FateUnknown as error:  # at worst an unused lease remains until it expires
             raise StoreUnavailable(f"campaign: {error}") from error
         key = self.keys.leader
         try:
@@ -70,8 +70,8 @@ class RegionStore(Inbox):
         return epoch
 
     def _won_after_all(self, lease: int) -> int:
-        """Return the epoch if the unanswered campaign was won; else revoke its lease, so it cannot win later, and
-        return 0."""
+        """Return the epoch if the unanswered campaign succeeded. Otherwise revoke its lease, so that it cannot succeed
+        later, and return 0."""
         try:
             holder = self._driver.read((self.keys.leader,)).found.get(self.keys.leader)
             if holder is None or holder.lease != lease:  # each campaign has a lease of its own
@@ -108,8 +108,8 @@ class RegionStore(Inbox):
     def commit(self, epoch: int, changes: Sequence[Change]) -> list[CommitResult]:
         """See :meth:`drone_orchestrator.ports.StoreLeader.commit`. Raises only ``StoreDenied`` and programming errors.
 
-        After a group that was fenced or not clearly answered, the remaining groups are not sent: their fate is
-        ``FENCED`` or ``UNAVAILABLE``, and the call stays short while the store is away.
+        If a group was fenced or not clearly answered, the remaining groups are not sent: their fate is ``FENCED`` or
+        ``UNAVAILABLE``, and the call stays short while the store is unreachable.
         """
         if epoch <= 0:
             raise ValueError(f"epoch must be above 0, got {epoch}")
@@ -149,7 +149,7 @@ class RegionStore(Inbox):
             batch = [plans[i] for i in pending]
             expects = [Expect(leader, epoch), *(expect for item in batch for expect in item.expects)]
             try:
-                # Conflicts are rare: only after one, ask again in the larger form that tells which keys differ.
+                # Conflicts are rare, so only after one is the larger request sent that shows which keys differ.
                 outcome = self._driver.txn(expects, [op for item in batch for op in item.ops], read=to_blame)
             except FateUnknown:
                 fates = self._resolve(epoch, batch)
@@ -180,7 +180,7 @@ class RegionStore(Inbox):
         return results
 
     def _resolve(self, epoch: int, batch: Sequence[Plan]) -> list[CommitResult]:
-        """Learn by reading what became of a transaction that was sent but not answered."""
+        """Determine the fate of an unanswered transaction by reading."""
         try:
             reading = self._driver.read((self.keys.leader, *(item.proof.key for item in batch)))
         except StoreUnavailable:
@@ -200,7 +200,7 @@ class RegionStore(Inbox):
         self._leases.freshen()
 
     def _look_up_leases(self, drone_ids: Sequence[str]) -> dict[str, int]:
-        """Read from the store which lease each drone's reservation is on; reservations without one are left out."""
+        """Read the lease of each drone's reservation from the store; reservations without one are left out."""
         leases: dict[str, int] = {}
         for start in range(0, len(drone_ids), MAX_OPERATIONS):
             keys = {self.keys.assignment(drone): drone for drone in drone_ids[start : start + MAX_OPERATIONS]}
@@ -211,7 +211,7 @@ class RegionStore(Inbox):
         return leases
 
     def _revoke(self, lease: int) -> bool:
-        """Revoke an unneeded lease. ``False``: the store is away, and the lease expires instead."""
+        """Revoke an unneeded lease. ``False``: the store is unreachable, and the lease will expire instead."""
         try:
             self._driver.revoke_lease(lease)
         except (StoreUnavailable, FateUnknown):
@@ -219,7 +219,7 @@ class RegionStore(Inbox):
         return True
 
 def _reserved(change: Change) -> str:
-    """Return the drone that ``change`` reserves on a lease, else an empty string."""
+    """Return the drone that ``change`` reserves on a lease; empty if it reserves none."""
     held = _reservation(change)
     return held.drone_id if isinstance(held, Reserve) else ""
 

@@ -1,7 +1,7 @@
-"""Transitions as compares, puts and deletes: pure, and the same for etcd and for memory.
+"""Translates changes into compares, puts and deletes. Pure, and the same for etcd and for memory.
 
-A group of changes becomes one fenced transaction: the leader key's mod revision equals the epoch, and every
-compare of every change holds. If it fails, the compared keys as found tell which change is to blame.
+A group of changes becomes one fenced transaction: it requires that the leader key's mod revision equals the epoch and
+that every compare of every change holds. If it fails, the compared keys show which change is to blame.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One change as operations. ``proof`` is the operation that shows whether it happened: a step's last event, which
-    no other writer can have put; for a discard or a retirement a deleted key. ``written``: records for views."""
+    """One change as operations. ``proof`` is the operation that shows whether the change happened: the last event of a
+    step, which no other writer can have put, or a deleted key of a discard or retirement. ``written``: records for
+    views."""
 
     expects: tuple[Expect, ...]
     ops: tuple[Op, ...]
@@ -50,15 +51,15 @@ class Plan:
         return keys
 
     def conflicts_with(self, found: Mapping[str, KeyValue]) -> bool:
-        """Return whether a compare of this plan fails on the keys as ``found``."""
+        """Return whether a compare of this plan fails for the keys in ``found``."""
         return any(_mod_revision(found, e.key) != e.mod_revision for e in self.expects)
 
 
 def plan(change: Change, keys: Keys, lease: int = 0) -> Plan:
-    """Return the operations of one change, a ``Reserve`` on ``lease``. ``ValueError`` for a change without proof."""
+    """Return the operations of one change; a ``Reserve`` uses ``lease``. Raises ``ValueError`` without a proof."""
     if isinstance(change, Discard):
         if not change.consume:
-            raise ValueError(f"discard for {change.message_id} names no key")
+            raise ValueError(f"discard for {change.message_id} must name at least one key")
         expects, deletes = _consumption(change.consume, keys)
         if change.unknown:
             absent = (keys.inbox_order(change.message_id), keys.saga(change.message_id))
@@ -71,7 +72,7 @@ def plan(change: Change, keys: Keys, lease: int = 0) -> Plan:
 
 def _plan_transition(transition: Transition, keys: Keys, lease: int) -> Plan:
     if not transition.events:
-        raise ValueError(f"transition of {transition.saga.message_id} has no event: it could not be told from none")
+        raise ValueError(f"transition of {transition.saga.message_id} must have an event, to prove that it happened")
     saga = transition.saga
     saga_put = Put(keys.saga(saga.message_id), encode(saga))
     events = [Put(keys.event(e.message_id, e.n), encode(e)) for e in transition.events]
@@ -90,12 +91,12 @@ def _plan_transition(transition: Transition, keys: Keys, lease: int) -> Plan:
     expects += compares
     ops += deletes
     if len(expects) >= MAX_OPERATIONS:
-        raise ValueError(f"transition of {saga.message_id} needs {len(expects)} compares: more than fit a transaction")
+        raise ValueError(f"transition of {saga.message_id} has too many compares for a transaction: {len(expects)}")
     return Plan(tuple(expects), tuple(ops), events[-1], tuple(written))
 
 
 def _plan_retirement(retirement: Retirement, keys: Keys) -> Plan:
-    """Delete saga, index and all events at once: the events are one range, and an ended saga gets no more."""
+    """Return the deletion of saga, index and all events. The events are one range; a finished saga gets no more."""
     saga = Delete(keys.saga(retirement.message_id))
     events = keys.events_of(retirement.message_id)
     compares, deletes = _consumption(retirement.consume, keys)
@@ -134,7 +135,7 @@ def _plan_reservation(
 def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int]]:
     """Return indices of ``plans`` in consecutive groups that fit ``limit`` and in which no key occurs twice.
 
-    The order is kept: of two changes to the same key the first is committed first.
+    The order is kept: of two changes to the same key, the first is committed first.
     """
     groups: list[list[int]] = []
     used: set[str] = set()
@@ -145,7 +146,7 @@ def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int
         if not groups or full or not used.isdisjoint(keys):
             groups.append([])
             used = set()
-            compares, changes = 1, 0  # the fence is a compare as well
+            compares, changes = 1, 0  # one compare for the fence
         groups[-1].append(index)
         used |= keys
         compares += len(item.expects)
@@ -154,10 +155,10 @@ def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int
 
 
 def fate_by_reading(item: Plan, reading: Reading, leader_key: str, epoch: int) -> CommitResult:
-    """Return the fate of a plan that was sent but not answered, from its proof and the fence as read afterwards.
+    """Return the fate of an unanswered plan, from its proof and the fence read afterwards.
 
-    A missing proof under our own fence is *unknown*: the request may still arrive. Once the fence has moved it cannot
-    succeed any more.
+    If the proof is missing and the fence still holds, the fate is *unknown*: the request may still arrive. Once the
+    fence has moved, the request can no longer succeed.
     """
     proof = reading.found.get(item.proof.key)
     if isinstance(item.proof, Delete):

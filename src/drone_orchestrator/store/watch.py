@@ -1,7 +1,7 @@
-"""A watch that cannot fall silent: streams with a liveness check, and a loop that resumes without a gap.
+"""A watch that cannot stall unnoticed: streams with a liveness check, and a loop that resumes without a gap.
 
-A quiet stream is checked by etcd's progress requests; any answer counts. The revisions in the answers are not used:
-etcd before 3.4.25 may send them ahead of pending changes.
+A quiet stream is checked with etcd's progress requests; any answer counts. The revisions in the answers are not used,
+because etcd before 3.4.25 may send them ahead of pending changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SILENCE_LIMIT_S = 7.0
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
 
-#: A member that has lost its quorum ends the stream instead of going quiet.
+#: Makes a member that has lost its quorum end the stream instead of going quiet.
 _REQUIRE_LEADER = (("hasleader", "true"),)
 _DELETE = 1  # mvccpb.Event.DELETE
 
@@ -37,9 +37,9 @@ class StreamBroken(StoreUnavailable):
 class WatchStream:
     """One watch stream after ``after_revision``, at one member. Iterate over it; any thread may close it.
 
-    Raises :class:`StreamBroken` if it ends or is silent, :class:`Compacted` if its revision is gone, and
-    :class:`StoreDenied` if the watch is not permitted. All changes of a revision arrive together: etcd splits
-    a revision only for clients that ask for fragments.
+    Raises :class:`StreamBroken` if it ends or is silent, :class:`Compacted` if its revision is compacted, and
+    :class:`StoreDenied` if the watch is not permitted. All changes of a revision arrive together: etcd splits a
+    revision only for clients that request fragments.
     """
 
     def __init__(self, connection: Connection, span: Span, after_revision: int, without: tuple[str, ...] = ()) -> None:
@@ -98,7 +98,7 @@ class WatchStream:
         self._call.cancel()
 
     def _requests(self) -> Iterator[Any]:
-        """Yield the requests. gRPC iterates on a thread of its own, which thus also serves as the stream's watchdog."""
+        """Yield the requests. gRPC iterates on a separate thread, which also serves as the stream's watchdog."""
         first, end = self._span
         # Start at the known revision and drop its changes. etcd before 3.4.36 accepts a watch from its compact revision
         # although it has forgotten the deletes in it. Started one revision earlier, such a watch is refused as
@@ -201,7 +201,7 @@ class WatchLoop:
             self._healthy = None  # a snapshot says nothing about the stream after it
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Run a step between streams, which may fail like a stream."""
+        """Run a step between streams; handle its failure like that of a stream."""
         try:
             step()
         except StoreError:

@@ -72,7 +72,7 @@ def test_archived_orders_are_read_back_equal(folder: Path) -> None:
 def test_no_file_is_created_before_the_first_order(folder: Path) -> None:
     writer(folder).close()
     assert not folder.exists()
-    with pytest.raises(NoArchive, match="no archive there"):
+    with pytest.raises(NoArchive, match="contains no archive"):
         find_archives(folder)
 
 
@@ -174,7 +174,7 @@ def test_a_removed_line_is_detected(folder: Path) -> None:
     path = write(folder, *ORDERS)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2] + lines[3:]))
-    assert damage_in(path) == ["record 3 stands where number 2 should"]
+    assert damage_in(path) == ["must be record 2, got record 3"]
 
 
 def test_an_edit_with_a_valid_checksum_does_not_replay(folder: Path) -> None:

@@ -101,7 +101,7 @@ class DroneHost(Node):
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
         found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
         self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
-        # Wall time even in simulation: drones and leaders must keep talking while the world is paused.
+        # Real time even in simulation: drones and leaders must keep communicating while the world is paused.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         # The drones take turns within a tick. Stepping all at once would block a core for the whole batch.
         self._shares = min(SHARES, len(self.drones))

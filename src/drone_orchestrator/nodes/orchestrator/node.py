@@ -76,7 +76,7 @@ class OrchestratorNode(LifecycleNode):
         self._link = DroneLink(self, self._heard, self.values["region"], self._watch)
         self._heartbeat = HeartbeatLink(self, self._heard, self.values["heartbeat_timeout_s"], self._watch)
         self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses], findings=self._make_findings())
-        # Housekeeping continues while simulated time stands still.
+        # Housekeeping continues while simulated time is paused.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._epoch = 0  # of the term that the lifecycle shows or is about to show
         self._is_active = False
@@ -290,5 +290,5 @@ def started(network: NetworkWatch | None = None) -> OrchestratorNode:
 def main() -> None:
     command_line.answer("orchestrator", ABOUT, PARAMETERS)
     network = NetworkWatch(usable_addresses(), time.monotonic())
-    # A leader of many drones has hundreds of entities.
+    # The leader of many drones has hundreds of entities.
     raise SystemExit(run_node(single_node(partial(started, network)), executor_type=executors.events))

@@ -36,7 +36,7 @@ LIFETIME_PERIODS = 6.0
 class FleetMarkers:
     """Publisher of ``fleet_markers`` at ``rate_hz``, while the topic has subscribers.
 
-    The node passes drone reports to :meth:`hear_drone`. ``is_away`` tells whether the store is unreachable.
+    The node passes drone reports to :meth:`hear_drone`. ``is_away`` returns whether the store is unreachable.
     ``clock`` compares the leader's clock with this one.
     """
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("rclpy")  # the watch is only used with ROS
 
+from drone_orchestrator.ros import interface_watch
 from drone_orchestrator.ros.interface_watch import SETTLE_S, SILENCE_S, NetworkWatch, usable_addresses
 
 LO = ("lo", "127.0.0.1")
@@ -71,3 +74,26 @@ def test_the_loopback_is_usable_and_every_address_is_ipv4() -> None:
     usable = usable_addresses()
     assert LO in usable
     assert all(address.count(".") == 3 for _, address in usable)
+
+
+class Graph:
+    """A node that has discovered this many drones."""
+
+    def __init__(self, drones: int) -> None:
+        self._drones = drones
+
+    def count_publishers(self, topic: str) -> int:
+        return self._drones
+
+
+@pytest.mark.parametrize(("drones", "says"), [(0, "10.0.0.7 on wlan0"), (3, "")])
+def test_a_process_without_drones_reports_an_interface_that_it_misses(
+    monkeypatch: pytest.MonkeyPatch, drones: int, says: str
+) -> None:
+    network = interface_watch.NetworkWatch(frozenset(), 0.0)
+    monkeypatch.setattr(interface_watch, "usable_addresses", lambda: frozenset({("wlan0", "10.0.0.7")}))
+    node: Any = Graph(drones)
+    for now_s in (10.0, 10.0 + interface_watch.SETTLE_S):
+        monkeypatch.setattr(interface_watch.time, "monotonic", lambda now_s=now_s: now_s)
+        said = interface_watch.late_interfaces(node, network)
+    assert says in said and bool(said) == bool(says)

@@ -70,7 +70,7 @@ class NothingLost:
         saga = replay.sagas.get(message_id)
         if message_id in replay.inbox or (saga is not None and not saga.status.is_terminal):
             where = saga.status.value if saga is not None else "in the inbox"
-            text = f"the wish to cancel order {message_id} was taken out of the inbox while the order was {where}"
+            text = f"the request to cancel order {message_id} was taken out of the inbox while the order was {where}"
             yield Violation(self.id, text, (revision,))
 
     def _has_saga(self, message_id: str, replay: StoreReplay) -> bool:

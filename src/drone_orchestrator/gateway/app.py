@@ -20,10 +20,10 @@ from .state import GatewayParts, GatewayState
 
 
 def create_app(parts: GatewayParts, dashboard: Path = FOLDER) -> FastAPI:
-    """Make the application. The caller starts and closes ``parts.projection``.
+    """Create the application. The caller starts and closes ``parts.projection``.
 
-    ``app.state.clients`` is the table of the rate limit. ``app.state.close()``, from any thread, ends what takes long
-    or has no end: streams of events, a handover.
+    ``app.state.clients`` is the table of the rate limit. ``app.state.close()`` (thread-safe) ends long requests: event
+    streams, a handover.
     """
     app = FastAPI(
         title="Drone orchestrator: orders",

@@ -28,7 +28,7 @@ router = APIRouter()
 @router.get(
     "/fleet",
     summary="Show the leader, the drones, the alerts and how many orders are in each state.",
-    description="The stored state, with what the drones report laid over it. Served from a copy that follows the "
+    description="The stored state, merged with the drones' own reports. Served from a copy that follows the "
     "store; stale_s is its age, heard_s the age of a drone's report.",
     responses={
         200: schemas.answer("The fleet.", schemas.FLEET),

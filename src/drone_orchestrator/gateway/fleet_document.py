@@ -99,7 +99,7 @@ class FleetDocument:
             text += f" ({freshness.trouble})" if freshness.trouble else ""
             first.append(_alert("store_unreachable", "critical", text, now_s - stale_s, "etcd"))
         if selected["leader"] is None:
-            text = "nobody leads: orders are accepted, nothing is decided"
+            text = "no replica leads: orders are accepted, nothing is decided"
             since = self._counts.leaderless_since or now_s
             first.append(_alert("no_leader", "critical", text, since, self._fleet.region))
         # While the store is away, every process reports that it does not follow it: one alert is enough.

@@ -70,7 +70,7 @@ class Handover:
                 raise Problem(503, "leader_unreachable", str(error), retry_after_s=5.0) from error
             if not stepped_down:
                 raise Problem(503, "leader_refused", f"{holder} did not step down; see its log.", retry_after_s=5.0)
-            log.info("%s was told to hand over", holder)
+            log.info("asked %s to hand over", holder)
             self._aftercare = self._look_after(holder, epoch)
             self._aftercare.start()
             handed_over = True
@@ -99,7 +99,7 @@ class Handover:
                     raise
                 log.error("%s handed over and could not be told to campaign again: %s", holder, describe(error))
             else:
-                log.info("%s handed over and was told to campaign again", holder)
+                log.info("%s handed over and campaigns again", holder)
             self._lock.release()
             return True
 

@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that all requests have in common."""
+"""The parts of the OpenAPI document that are common to all requests."""
 
 from __future__ import annotations
 

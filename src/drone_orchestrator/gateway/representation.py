@@ -1,4 +1,4 @@
-"""Orders as HTTP shows them, and the pages of a listing."""
+"""JSON representation of orders, and the pages of a listing."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def decode_cursor(text: str) -> Place:
             return at_s, message_id
     except (binascii.Error, ValueError, TypeError, RecursionError):
         pass  # reported below, like a cursor of the wrong shape
-    raise Problem(422, "bad_cursor", "the cursor is not one that a listing returned", field="cursor")
+    raise Problem(422, "bad_cursor", "must be the next_cursor of a listing", field="cursor")
 
 
 def _place(order: Order) -> Place:

@@ -1,4 +1,4 @@
-"""From the bytes of a request to a JSON object. Refuses what most JSON readers accept silently."""
+"""Parses the body of a request into a JSON object. Refuses input that most JSON readers accept silently."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _invalid("not_utf8", f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
     except UnicodeEncodeError:
-        raise _invalid("not_unicode", "a string has half of a surrogate pair") from None
+        raise _invalid("not_unicode", "a string contains half of a surrogate pair") from None
     except RecursionError:
         raise _invalid("too_deep", "the body is nested too deeply") from None
     except ValueError as error:
@@ -60,7 +60,7 @@ def _check_content_type(request: Request) -> None:
 
 
 async def _read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
-    too_large = Problem(413, "body_too_large", f"The body may have {max_bytes} bytes at most.")
+    too_large = Problem(413, "body_too_large", f"The body must have at most {max_bytes} bytes.")
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > max_bytes:
         raise too_large
@@ -79,7 +79,7 @@ async def _read_body(request: Request, max_bytes: int, timeout_s: float) -> byte
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise _invalid("duplicate_key", f"the key {_first_repeated(pairs)!a} is there twice")
+        raise _invalid("duplicate_key", f"the key {_first_repeated(pairs)!a} occurs twice")
     return document
 
 

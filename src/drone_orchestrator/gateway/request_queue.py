@@ -4,8 +4,8 @@ The store's calls block, so they run on threads, at most ``store_threads`` at a 
 already, the next one is rejected at once: an endless queue helps no client. Orders of one drone class may take three
 quarters of the queue, so that a flood of them leaves room for others.
 
-Orders whose admission raises no question share a few threads and their transactions. For the others a thread asks the
-store what the answer depends on.
+Orders that can be submitted without asking the store first share a few threads and their transactions. For each of the
+others a thread queries the store.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class RequestQueue:
             detail = f"The store cannot be reached: {error}"
             raise Problem(503, "store_unavailable", detail, retry_after_s=retry_after_s) from error
         except StoreError as error:
-            log.error("asking the store again will not help: %s", error)
+            log.error("retrying will not help: %s", error)
             raise Problem(500, "unreadable", str(error)) from error
 
     async def _submit(self, order: Order) -> Submitted | None:

@@ -388,7 +388,7 @@ _PROBLEMS: dict[int, tuple[str, str, str | None]] = {
     404: ("not_found", "there is no order order-1001", None),
     408: ("body_too_slow", "The body did not arrive in time.", None),
     409: ("order_id_taken", "order_id order-1001 belongs to an order with different content", "order_id"),
-    413: ("body_too_large", "The body may have 65536 bytes at most.", None),
+    413: ("body_too_large", "The body must have at most 65536 bytes.", None),
     415: ("not_json", "Send the order with Content-Type: application/json.", None),
     422: ("out_of_range", "must be between -90 and 90", "destination.lat"),
     429: ("rate_limited", "A client may send 500 requests per second, 1000 at once.", None),

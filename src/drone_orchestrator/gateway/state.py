@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class GatewayParts:
-    """Everything a gateway is made of. Its process makes the parts, and closes them.
+    """The parts of a gateway. Its process creates and closes them.
 
     ``feed`` and the parts of ``document`` are folds of ``projection``.
     """

@@ -87,7 +87,7 @@ class Streams:
     def response(self, after: int | None, message_id: str = "") -> StreamingResponse:
         """Return the stream from ``after`` (``None``: from now), of one order or of all. Only for the event loop."""
         if self._closing or self._open >= self._max_streams:
-            detail = "This gateway is about to end." if self._closing else f"{self._open} streams are open already."
+            detail = "This gateway is shutting down." if self._closing else f"{self._open} streams are open already."
             raise Problem(503, "too_many_streams", detail, retry_after_s=5.0)
         self._open += 1
         return _EventStream(self.text(after, message_id), self._left)
@@ -149,7 +149,7 @@ class Streams:
                 yield _reset(head, str(error)), head
                 return
             except StoreError as error:
-                log.warning("a stream ends, since the history cannot be read: %s", error)
+                log.warning("a stream ends because the history cannot be read: %s", error)
                 raise
             if self._closing:
                 return  # possibly in the middle: no id may be sent that was not reached

@@ -198,7 +198,7 @@ def test_the_drones_heard_are_compared_with_the_store(office: Office) -> None:
     well = heard(office, drone("drone_1"), instance=instance)
     assert {f.level for f in well.values()} == {OK}, well
     nobody = heard(office)["dds"]
-    assert nobody.level == ERROR and "nobody is heard in domain 7" in nobody.detail and "ROS_DOMAIN_ID" in nobody.hint
+    assert nobody.level == ERROR and "no node is heard in domain 7" in nobody.detail and "ROS_DOMAIN_ID" in nobody.hint
     other = heard(office, drone("drone_1"), instance="another")["same fleet"]
     assert other.level == WARNING and other.hint
     assert heard(office, instance=instance, region="mars")["same fleet"].level == ERROR

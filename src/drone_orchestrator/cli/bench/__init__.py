@@ -1,1 +1,4 @@
-"""``fleetctl bench``: a module per benchmark of a whole fleet, and the modules that they share."""
+"""``fleetctl bench``: one module per benchmark of a whole fleet, and the modules that they share.
+
+Options come in; measured figures go out as text, JSON or a picture, with a bound that they must meet.
+"""

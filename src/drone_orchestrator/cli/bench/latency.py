@@ -106,7 +106,7 @@ def _pipeline(options: FleetOptions, fleet: FleetSpec, out: Output) -> Iterator[
         theirs.close()
         try:
             if not ours.poll(LEADS_WITHIN_S):
-                raise Failure(f"nobody led within {LEADS_WITHIN_S:g} s")
+                raise Failure(f"no replica led within {LEADS_WITHIN_S:g} s")
             ours.recv()
             yield local
         except EOFError:

@@ -87,7 +87,7 @@ def _await_leader(observer: Observer, timeout_s: float = 30.0) -> None:
     with observer.record.changed:
         while observer.leader() is None:
             if not observer.record.changed.wait(deadline - time.monotonic()) and time.monotonic() > deadline:
-                raise Failure(f"nobody was elected within {timeout_s:g} s")
+                raise Failure(f"no leader was elected within {timeout_s:g} s")
 
 
 @contextmanager

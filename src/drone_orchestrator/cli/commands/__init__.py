@@ -1,1 +1,5 @@
-"""``fleetctl``'s commands as they are declared: names, options, help. Importing one imports nothing of what it runs."""
+"""Declarations of ``fleetctl``'s commands: names, options, help texts.
+
+Arguments come in; the function that carries out a command gets them, and is imported only when the command runs. So
+``--help`` and completion are fast.
+"""

@@ -1,1 +1,4 @@
-"""``fleetctl doctor``: checks of the machine, the store and DDS, each with what to do."""
+"""``fleetctl doctor``: checks of the machine, the store and DDS.
+
+Settings come in; findings go out, each with a level and a hint about what to do.
+"""

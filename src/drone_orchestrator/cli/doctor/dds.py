@@ -71,7 +71,7 @@ def discovery(leads: CurrentLeader | None, heard: Heard, domain: str) -> Finding
         return error(name, f"etcd says that {leads.holder} leads, but {whom} is heard in domain {domain}", hint)
     if not heard.leader_instance and not heard.drones:
         return warning(
-            name, f"nobody is heard in domain {domain}", "start orchestrators and drones, or set ROS_DOMAIN_ID"
+            name, f"no node is heard in domain {domain}", "start orchestrators and drones, or set ROS_DOMAIN_ID"
         )
     who = f"the leader and {len(heard.drones)} drones" if heard.leader_instance else f"{len(heard.drones)} drones"
     return ok(name, f"{who} heard in domain {domain}")

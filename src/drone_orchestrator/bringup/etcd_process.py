@@ -1,4 +1,4 @@
-"""A private etcd for local fleets, benchmarks and tests: free loopback ports, a temporary directory, no traces.
+"""A private etcd for local fleets, benchmarks and tests: free loopback ports, a temporary directory, nothing left over.
 
 It must not outlive the program that started it, even if that is killed. Linux can send a signal to a child whose parent
 dies (``PR_SET_PDEATHSIG``), but the child must request it itself. A ``preexec_fn`` would run Python between fork and
@@ -291,7 +291,7 @@ def _healthy(endpoint: str) -> bool:
 
 
 def _status(endpoint: str) -> dict[str, Any] | None:
-    """Return the member's view of the cluster, ``None`` if it does not answer or knows no leader."""
+    """Return the member's view of the cluster; ``None`` if it does not answer or has no leader."""
     request = urllib.request.Request(f"{endpoint}/v3/maintenance/status", data=b"{}")
     try:
         with _DIRECT.open(request, timeout=0.5) as answer:

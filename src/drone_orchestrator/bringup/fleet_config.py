@@ -33,12 +33,12 @@ def pattern(path: str | Path | None = None) -> tuple[str, ...]:
     document = _read(path)
     names = _parse(document)[1]
     if not names:
-        raise document.refuse("pattern is required to start simulated drones, and missing")
+        raise document.refuse("pattern is missing; it is required to start simulated drones")
     return names
 
 
 def cautions(fleet: FleetSpec) -> list[str]:
-    """Return a line for everything in the description that works but is probably a mistake."""
+    """Return one line for each setting that is valid but probably a mistake."""
     return [
         f"no_fly_zones.{name}: lies {away_m / 1000:.0f} km from the depot, far outside the service radius of "
         f"{fleet.service_radius_m / 1000:g} km: no order can ever meet it"
@@ -129,7 +129,7 @@ def _point(value: Value) -> GeoPoint:
 def _drone_class(name: str, value: Value) -> DroneClass:
     if not re.fullmatch(CLASS_NAME_PATTERN, name) or len(name) > MAX_CLASS_LENGTH:
         form = "a letter, then letters, digits, '_' or '-'"
-        raise value.refuse(f"the name of a class must be {form}, at most {MAX_CLASS_LENGTH} in all")
+        raise value.refuse(f"the name of a class must be {form}, at most {MAX_CLASS_LENGTH} characters")
     known = {f.name: f for f in fields(DroneClass) if f.name != "name"}
     required = [n for n, f in known.items() if f.default is MISSING]
     given = value.mapping(required, list(known))

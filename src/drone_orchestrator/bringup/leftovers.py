@@ -1,6 +1,6 @@
-"""Files and folders that this process made for a run and removes at its end.
+"""Files and folders that this process creates for a run and removes at its end.
 
-They are noted here so that a program that has to end at once can remove them, too.
+They are registered here so that a program that must end at once can also remove them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ _made: dict[Path, None] = {}
 
 
 def note(path: Path) -> Path:
-    """Note that ``path`` is to be removed, and return it."""
+    """Register ``path`` for removal, and return it."""
     _made[path] = None
     return path
 
 
 def remove(path: Path) -> None:
-    """Remove a folder with all that is in it, or a file and then its folder if that is empty.
+    """Remove a folder with its contents, or a file and then its folder if that is empty.
 
-    A path that is gone already is fine.
+    Does nothing if the path no longer exists.
     """
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
@@ -42,19 +42,19 @@ def noted() -> bool:
 
 
 def remove_all() -> None:
-    """Remove everything that is noted."""
+    """Remove everything registered."""
     for path in list(_made):
         remove(path)
 
 
 def new_folder(prefix: str = "drone_orchestrator_", where: Path | None = None) -> Path:
-    """Make a temporary folder, and note it."""
+    """Create a temporary folder and register it."""
     return note(Path(tempfile.mkdtemp(prefix=prefix, dir=where)))
 
 
 @contextmanager
 def temporary_folder(prefix: str = "drone_orchestrator_", where: Path | None = None) -> Iterator[Path]:
-    """Make a temporary folder that is removed at the end of the block."""
+    """Create a temporary folder that is removed at the end of the block."""
     folder = new_folder(prefix, where)
     try:
         yield folder

@@ -108,7 +108,7 @@ def test_zones_are_read_from_the_file(path: Path) -> None:
         ({7: SQUARE}, "no_fly_zones: a name must be a text: put 7 in quotes"),
         ({"parade": [*SQUARE, {"lat": 37.8, "lon": -122.4}]}, "no_fly_zones.parade[4].lat: unknown"),
         ({"parade": [*SQUARE, {"lat_deg": 91, "lon_deg": 0}]}, "no_fly_zones.parade[4].lat_deg: must be at least -90"),
-        ({"parade": SQUARE[:2]}, "no_fly_zones.parade: 2 corners"),
+        ({"parade": SQUARE[:2]}, "no_fly_zones.parade: must have 3 to 256 corners, got 2"),
         ({"parade": [SQUARE[i] for i in (0, 2, 1, 3)]}, "no_fly_zones.parade: its edges cross"),
         ({"the parade": SQUARE}, "no_fly_zones.the parade: a zone's name must be"),
     ],

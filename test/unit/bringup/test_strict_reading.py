@@ -162,7 +162,7 @@ def test_output_of_common_editors_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given_", "says"),
     [
-        ("", "pattern is required to start simulated drones, and missing"),
+        ("", "pattern is missing; it is required to start simulated drones"),
         ("pattern: courier", "pattern: must be a list, got the text 'courier'"),
         ("pattern: []", "pattern: must have at least 1, got 0"),
         ("pattern: [courier, hevy]", "pattern[1]: must be one of the drone_classes (courier, heavy), got 'hevy'"),

@@ -107,13 +107,13 @@ class FlightController(Protocol):
         """
 
     def load(self, payload_kg: float) -> None:
-        """Take a package of ``payload_kg`` on board; done when ``payload_on_board`` says so.
+        """Take a package of ``payload_kg`` on board; done when ``payload_on_board`` is true.
 
         Raises :class:`FlightError` in the air.
         """
 
     def drop(self) -> None:
-        """Release the package here; done when ``payload_on_board`` says so.
+        """Release the package here; done when ``payload_on_board`` is false.
 
         Raises :class:`FlightError` in the air.
         """
@@ -124,8 +124,8 @@ class FlightController(Protocol):
     def step(self, dt_s: float) -> None:
         """Advance by ``dt_s`` (0 or more) of ROS time: wall time, or simulation time if ``use_sim_time`` is set.
 
-        A controller that runs by itself only reads its sensors. Raises :class:`FlightError` if it cannot go on: the
-        executor then closes it and makes a new one on the same ``path``.
+        A controller that runs by itself only reads its sensors. Raises :class:`FlightError` if it cannot continue: the
+        executor then closes it and creates a new one on the same ``path``.
         """
 
     def remaining_s(self) -> float:

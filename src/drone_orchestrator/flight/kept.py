@@ -92,7 +92,7 @@ class KeptFile(Generic[KeptT]):
 
     def _forget(self, path: Path, damage: str) -> None:
         if not self._may_forget:
-            raise FlightError(f"{damage}; where is the drone, and is it loaded?")
+            raise FlightError(f"{damage}; check where the drone is and whether it is loaded")
         number = 1
         while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
             number += 1

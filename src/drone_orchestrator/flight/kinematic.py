@@ -132,7 +132,7 @@ class KinematicFlight:
         )
 
     def _position(self) -> GeoPoint:
-        """Return the position, computed once per place: it is read many times per step, and a drone waits long."""
+        """Return the position, computed once per place, because it is read many times per step."""
         if self._located is None or self._located[:2] != (self._east, self._north):
             lat, lon = geo_from_enu(self._east, self._north, self._depot)
             self._located = (self._east, self._north, GeoPoint(float(lat), float(lon)))

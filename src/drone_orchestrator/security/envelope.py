@@ -114,12 +114,12 @@ class Opener:
             raise Refused(Refusal.UNKNOWN_KEY, f"there is no key {envelope.key_id!r}")
         wanted = _signature(envelope, key).encode()
         if not hmac.compare_digest(wanted, envelope.signature.encode("utf-8", "surrogatepass")):
-            raise Refused(Refusal.FORGED, f"the signature is not one of key {envelope.key_id!r}")
+            raise Refused(Refusal.FORGED, f"the signature does not match key {envelope.key_id!r}")
 
     def _check_time(self, envelope: Envelope, now_s: float, signed: bool) -> None:
         at_s = envelope.timestamp_ns * 1e-9
         if not self._window.covers(at_s, now_s):
-            raise Refused(Refusal.STALE, f"signed {now_s - at_s:.1f} s ago, {self._window.span_s:g} s are allowed")
+            raise Refused(Refusal.STALE, f"signed {now_s - at_s:.1f} s ago, must be within {self._window.span_s:g} s")
         if not signed:
             return  # intake recognises the same order by its id
         if self._window.is_full(now_s):
@@ -132,7 +132,7 @@ def _check_shape(envelope: Envelope) -> None:
     names = {"message_id": envelope.message_id, "type": envelope.type, "key_id": envelope.key_id}
     for name, value in names.items():
         if len(value) > MAX_NAME_BYTES:
-            raise Refused(Refusal.OVERSIZED, f"{name} has {len(value)} characters, {MAX_NAME_BYTES} are allowed")
+            raise Refused(Refusal.OVERSIZED, f"{name} must have at most {MAX_NAME_BYTES} characters, got {len(value)}")
     if len(envelope.payload) > MAX_PAYLOAD_BYTES or _size(envelope.payload) > MAX_PAYLOAD_BYTES:
         raise Refused(Refusal.OVERSIZED, f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes")
     missing = [name for name in ("message_id", "type") if not names[name]]
@@ -164,4 +164,4 @@ def _once_each(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")

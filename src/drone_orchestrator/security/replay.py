@@ -1,4 +1,4 @@
-"""The replay window: nothing is accepted twice within it, and nothing at all outside it."""
+"""The replay window: inside it, each envelope is accepted once; outside it, none is accepted."""
 
 from __future__ import annotations
 

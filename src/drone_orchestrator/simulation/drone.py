@@ -153,12 +153,12 @@ class SimulatedDrone:
         self.told(answer)
 
     def may_load(self, message_id: str) -> bool:
-        """Tell whether the drone still has a goal for the order and is not grounded."""
+        """Return whether the drone still has a goal for the order and is not grounded."""
         goal = self.driver.durable.goal if self.driver is not None else None
         return goal is not None and goal.message_id == message_id and self.phase is not Phase.GROUNDED
 
     def knows(self, message: LeaderHeard) -> bool:
-        """Tell whether this message would change nothing, so that it need not be simulated."""
+        """Return whether this message would change nothing, so that it need not be simulated."""
         driver = self.driver
         return driver is not None and not message.acknowledged and driver.durable.highest_epoch >= message.epoch
 

@@ -248,5 +248,5 @@ def _same(first: GeoPoint, second: GeoPoint) -> bool:
 
 
 def _east_deg(first: GeoPoint, second: GeoPoint) -> float:
-    """Return how far ``second`` is east of ``first``, the shorter way round the Earth (negative: west)."""
+    """Return the degrees by which ``second`` is east of ``first``, the shorter way round (negative: west)."""
     return math.remainder(second.lon_deg - first.lon_deg, 360.0)

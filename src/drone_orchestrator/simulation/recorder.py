@@ -1,4 +1,4 @@
-"""The referee: records every change of the store as it happens and holds it against the physical truth."""
+"""The referee: records every change of the store as it happens, and compares it with the physical truth."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Recorder:
         return [stored.value for stored in self.view.sagas.values() if stored.value.parked]
 
     def is_cleared(self, message_id: str, drone_id: str) -> bool:
-        """Tell whether the drone holds a clearance, at this moment, to load the order's package."""
+        """Return whether the drone currently holds a clearance to load the order's package."""
         self.record()
         return self._cleared.get(message_id) == drone_id
 
@@ -100,7 +100,7 @@ class Recorder:
             self._environment.wrong("I3", f"order {entry.id} left the store without having been archived as it ended")
 
     def _hold_against_truth(self, entry: Entry) -> None:
-        """Report a saga that says something untrue about its package, once per order."""
+        """Report a saga that contradicts the truth about its package, once per order."""
         saga = entry.value
         if isinstance(saga, Saga) and saga.status is SagaStatus.PENDING:
             self._cleared.pop(saga.message_id, None)  # that attempt is over

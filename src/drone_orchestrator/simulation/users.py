@@ -26,7 +26,7 @@ from .scheduler import SimulatedClock
 
 OPERATOR = "operator"
 RETRY_S = 2.0
-#: How often (share) the operator ignores that a drone may still come for the package.
+#: Share of decisions in which the operator ignores that a drone may still come for the package.
 CARELESS = 0.3
 #: Interval (s) between the operator's rounds, while faults strike and after.
 ROUND_S = 10.0
@@ -129,7 +129,7 @@ class SimulatedShop:
 
 
 class SimulatedOperator:
-    """Operator who lifts the grounding of repaired drones, and decides about parked orders by where the package is."""
+    """Operator who lifts the grounding of repaired drones, and decides parked orders by where the package is."""
 
     def __init__(self, environment: Environment, recorder: Recorder, drones: Mapping[str, SimulatedDrone]) -> None:
         self._environment = environment

@@ -28,7 +28,7 @@ STANDING_BY = "standing by for the leader of epoch {epoch}"
 #: The possible fields of a record, in the order of output.
 FIELDS = ("order_id", "message_id", "drone", "attempt", "epoch", "status", "reason", "trace_id", "span_id")
 
-#: Levels of the steps that are not part of a delivery without trouble.
+#: Log levels of steps that do not occur in a delivery without trouble.
 _NOTABLE = {
     sagas.ABANDONED: logging.WARNING,
     sagas.COMPENSATED: logging.INFO,

@@ -31,7 +31,7 @@ CLOSE_S = 1.5
 
 
 class _Ids(RandomIdGenerator):
-    """Random span ids, unless a certain id is requested for the next span."""
+    """Generator of random span ids, unless a particular id is requested for the next span."""
 
     def __init__(self) -> None:
         self._wanted = threading.local()

@@ -1,4 +1,4 @@
-"""Metrics of a whole region, as the store shows it: a fold of a projection, and the gauges that it feeds."""
+"""Metrics of a whole region, derived from the store: a fold of a projection, and the gauges that it feeds."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Listener(Protocol):
     """A receiver of durable steps. Calls may come from any thread; those about one order come one after another."""
 
     def wants_all(self) -> bool:
-        """Return whether it wants the steps of deliveries without trouble, too. Called once per group."""
+        """Return whether it also wants the steps of deliveries without trouble. Called once per group."""
 
     def __call__(self, step: Committed) -> None: ...
 
@@ -137,7 +137,7 @@ class ReplicaTelemetry:
         return self._classes.get(drone_id or "", UNKNOWN_CLASS)
 
     def _reason(self, reason: str | None) -> str:
-        """Return ``reason`` as a label value; bounded, whatever names a flight stack gives its faults."""
+        """Return ``reason`` as a label value. Their number is bounded, however many faults a flight stack names."""
         text = reason or "unspecified"
         if text not in self._reasons:
             if len(self._reasons) >= MAX_REASONS or not text.replace("_", "").isalnum() or len(text) > 64:

@@ -23,7 +23,7 @@ _TO_DESTINATION = frozenset({Phase.TO_DESTINATION, Phase.DROPPING})
 
 @dataclass(frozen=True, slots=True)
 class SeenDrone:
-    """A drone in the depot's plane. ``way`` are the places it still has to reach (m); empty: none, or unknown."""
+    """A drone in the depot's plane. ``way``: the places that it still has to reach (m); empty: none, or unknown."""
 
     report: DroneReport
     place: Place
@@ -134,7 +134,7 @@ class LeaderWatch:
             self._heard_at_s = now_s
 
     def read(self, leader: CurrentLeader | None, now_s: float) -> SeenLeader:
-        """Return the leader as of now; ``leader`` is the one by the store."""
+        """Return the leader as of now; ``leader`` is the one in the store."""
         name, epoch = (leader.holder, leader.epoch) if leader is not None else ("", 0)
         if epoch > self._known[1]:
             if self._known[0]:

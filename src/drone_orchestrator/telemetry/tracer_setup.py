@@ -1,4 +1,4 @@
-"""Makes the tracer that the environment asks for. Off by default.
+"""Creates the tracer selected by the environment. Off by default.
 
 The OpenTelemetry SDK is imported only if the environment configures an exporter.
 """

@@ -5,7 +5,7 @@ works on the order can add spans. No component keeps a span open: a span is reco
 a span with children is derived from order, attempt and name (:func:`derived`). A new leader or a restarted drone
 therefore continues the same tree.
 
-:mod:`.tracer_setup` makes the tracer, :mod:`.order_traces` records the leader's spans.
+:mod:`.tracer_setup` creates the tracer, :mod:`.order_traces` records the leader's spans.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Invariant(Protocol):
 
 
 class HistoryOutOfOrder(ValueError):
-    """Revisions that do not grow: the input is not a history."""
+    """The revisions do not increase, so the input is not a history."""
 
 
 def check(
@@ -48,9 +48,9 @@ def check(
     """Check I1 … I7 at every revision of ``history``, as ``Store.history()`` yields it, and call the ``judges``.
 
     The first change may be a snapshot at which a compacted history starts. ``journals`` are those of all drones, if
-    they are at hand. ``complete`` demands that every order has ended. ``archive`` is that of the same store, the whole
-    of it: every order that left the store is looked for there. Reads history and archive once, in time linear in their
-    length, and does not keep them. Raises :class:`HistoryOutOfOrder`.
+    available. ``complete`` requires that every order has ended. ``archive`` is the complete archive of the same store:
+    it must contain every order that left the store. Reads history and archive once, in linear time, and does not keep
+    them. Raises :class:`HistoryOutOfOrder`.
     """
     found, archived = _Findings((*INVARIANTS, *(judge.id for judge in judges))), ArchiveIndex()
     for record in archive or ():

@@ -76,7 +76,7 @@ class Replayable:
         self._written[message_id] = max(n, self._written.get(message_id, 0))
 
     def _skip_archived(self, step: Step, replay: StoreReplay) -> None:
-        """Note the orders that ended before the history starts: archiving may have removed their events or saga."""
+        """Record the orders that ended before the history starts: archiving may have removed their events or saga."""
         present: dict[str, int] = {}
         last: dict[str, int] = {}
         for event in step.events:

@@ -33,6 +33,7 @@ from drone_orchestrator.ports import CommitResult, Submitted
 from drone_orchestrator.runtime.acknowledgements import Acknowledgements
 from drone_orchestrator.runtime.drone_journal import DroneJournal
 from drone_orchestrator.simulation.profile import CALM, INTENSE, Profile
+from drone_orchestrator.simulation.replica import SimulatedReplica
 from drone_orchestrator.store import region
 from drone_orchestrator.store.kv import Delete, Expect
 from drone_orchestrator.store.leases import DroneLeases
@@ -559,6 +560,28 @@ def order_id_free_at_the_end(patch: Patch) -> None:
         return replace(made, ops=(*made.ops, Delete(keys.order_index(change.saga.order_id))))
 
     patch.around(region, "plan", plan)
+
+
+# --- J2 cancel_honoured -----------------------------------------------------------------------------------------------
+
+
+@mutant("J2")
+def recalls_never_arrive(patch: Patch) -> None:
+    """No recall reaches a drone."""
+    patch.replace(SimulatedReplica, "recall", lambda replica, effect: None)
+
+
+@mutant("J2")
+def cancel_ignored_from_loading_on(patch: Patch) -> None:
+    """A leader does not look for requests to cancel once a drone is cleared to load."""
+
+    def reconcile(honest: Any, after: AfterLoading, saga: Saga, *args: Any) -> list[Effect]:
+        if saga.status is S.COMPENSATING:
+            return list(honest(after, saga, *args))
+        with mock.patch.object(FleetView, "cancel_of", lambda view, message_id: None):
+            return list(honest(after, saga, *args))
+
+    patch.around(AfterLoading, "reconcile", reconcile)
 
 
 # --- J7 goodput -------------------------------------------------------------------------------------------------------

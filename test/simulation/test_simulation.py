@@ -21,8 +21,9 @@ from drone_orchestrator.core.drone.events import Cleared, Load
 from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader.after_loading import AfterLoading
 from drone_orchestrator.core.leader.roster import Roster
+from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import Phase
-from drone_orchestrator.simulation.profile import CALM, FAULTS, INTENSE, STANDARD
+from drone_orchestrator.simulation.profile import CALM, DEFAULTS, FAULTS, INTENSE, STANDARD
 from drone_orchestrator.simulation.seeds import Summary, run_seeds
 from drone_orchestrator.simulation.world import World
 from drone_orchestrator.verification.records import JUDGES
@@ -30,6 +31,7 @@ from drone_orchestrator.verification.records import JUDGES
 SRC = Path(__file__).parents[2] / "src"
 STANDARD_SEEDS = range(0, 20)
 CALM_SEEDS = range(0, 20)
+DEFAULTS_SEEDS = range(0, 10)
 INTENSE_SEEDS = SUITE_SEEDS
 #: Keeps numpy from instruction sets that only some processors have and that can change the last bits of a result.
 PLAIN_PROCESSOR = {
@@ -82,6 +84,14 @@ def test_calm_seeds_deliver_every_order_that_has_time():
     assert not calm.failing, [(replay_command(failed), failed.problems) for failed in calm.failing]
     assert calm.ended["DELIVERED"] > 0.8 * CALM.orders * len(CALM_SEEDS)
     assert not set(calm.faults) & set(FAULTS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_seeds_with_the_budgets_of_a_shipped_leader_break_nothing():
+    results = list(run_seeds(DEFAULTS_SEEDS, DEFAULTS, os.cpu_count() or 1))
+    assert all(result.ok for result in results), [(replay_command(r), r.problems) for r in results if not r.ok]
+    assert World(0, DEFAULTS).environment.dispatch_policy() == DispatchPolicy()
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,8 @@ class SimulatedDrone:
     def phase_changed(self, before: Phase, after: Phase) -> None:
         environment = self._environment
         environment.trace(f"{self.id}: {before.name} -> {after.name}")
+        if after is Phase.DROPPING:
+            environment.packages.begin_drop(self._cargo(), environment.scheduler.now_s)
         asks = after is Phase.AWAITING_CLEARANCE and bool(self._answers)
         if asks and environment.rng.random() < environment.conditions.message_repeat:
             # The worst moment for an old answer to arrive again is while the drone waits for a new one.

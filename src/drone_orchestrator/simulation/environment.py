@@ -57,6 +57,8 @@ class Environment:
         self._store_listeners: list[Callable[[], None]] = []
 
     def dispatch_policy(self) -> DispatchPolicy:
+        if self.profile.default_budgets:
+            return DispatchPolicy()
         ttl_s = self.conditions.reservation_ttl_s
         return DispatchPolicy(
             lost_grace_s=self.profile.lost_grace_s,

@@ -35,6 +35,9 @@ class SimulatedNetwork:
         """Drop messages from ``source`` to ``target`` until :meth:`heal` was called as often as this method."""
         self._cut[source, target] = self._cut.get((source, target), 0) + 1
 
+    def is_cut(self, source: str, target: str) -> bool:
+        return (source, target) in self._cut
+
     def heal(self, source: str, target: str) -> None:
         left = self._cut.get((source, target), 0) - 1
         if left > 0:

@@ -17,13 +17,17 @@ SAME_PLACE_DEG = 1e-5
 
 @dataclass(slots=True)
 class Package:
-    """A package. ``carrier`` is the drone that has it, ``""`` if it is at its depot or was dropped."""
+    """A package. ``carrier`` is the drone that has it, ``""`` if it is at its depot or was dropped.
+
+    ``drop_began_s`` is when its drone first resolved to drop it at its destination.
+    """
 
     order: Order
     pickup: GeoPoint
     carrier: str = ""
     drops: int = 0
     at_depot: bool = True
+    drop_began_s: float | None = None
 
 
 class Packages:
@@ -64,6 +68,12 @@ class Packages:
                 self.broken.append(f"{drone_id} dropped the package of order {message_id} a second time")
         else:
             self.broken.append(f"{drone_id} dropped the package of order {message_id} at {place}: nobody lives there")
+
+    def begin_drop(self, message_id: str, now_s: float) -> None:
+        """Note that a drone is about to drop the package at its destination: from now on a recall is too late."""
+        package = self._packages[message_id]
+        if package.drop_began_s is None:
+            package.drop_began_s = now_s
 
     def fetch(self, message_id: str) -> None:
         """Bring the package back to its depot, as a person does."""

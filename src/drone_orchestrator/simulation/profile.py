@@ -59,6 +59,7 @@ class Profile:
     turn_delay_s: float = 0.1  # longest time from an event to the leader's turn that takes it
     standby_turn_delay_s: float = 0.6
     max_events: int = 400_000
+    default_budgets: bool = False  # the leader has the bounds with which it is shipped, not shorter ones
     calm_spare_s: float | None = None  # without faults, an order with this long until its deadline is delivered
 
 
@@ -85,7 +86,10 @@ INTENSE = Profile(
 #: No faults: only concurrency is left.
 CALM = Profile(name="calm", drones=4, orders=20, safety_s=300.0, fault_share=0.0, calm_spare_s=500.0)
 
-PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM)}
+#: Like ``INTENSE``, but with the budgets that a leader has by default. A lost drone takes half an hour to give up.
+DEFAULTS = replace(INTENSE, name="defaults", liveness_s=9000.0, max_events=400_000, default_budgets=True)
+
+PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM, DEFAULTS)}
 
 
 @dataclass(frozen=True, slots=True)

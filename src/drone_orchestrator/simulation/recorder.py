@@ -50,6 +50,10 @@ class Recorder:
             if self._environment.is_traced:
                 self._trace(change)
 
+    def committed_s(self, revision: int) -> float:
+        """Return when (virtual, s) the revision was made."""
+        return self._committed_s[revision - FIRST_REVISION]
+
     def compact(self) -> None:
         """Compact the store, after recording what it is about to forget."""
         self.record()
@@ -112,7 +116,7 @@ class Recorder:
             self._environment.wrong("I5", text)
 
     def _trace(self, change: StoreChange) -> None:
-        at_s = self._committed_s[change.revision - FIRST_REVISION]
+        at_s = self.committed_s(change.revision)
         for entry in change.entries:
             value = entry.value
             what = "gone" if value is None else type(value).__name__

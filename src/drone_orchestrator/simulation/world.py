@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
+from ..verification.cancel_honoured import CancelHonoured
 from ..verification.checker import Invariant, check
 from ..verification.goodput import Goodput
 from ..verification.journals import journal_history
@@ -23,10 +24,11 @@ from .recorder import Recorder
 from .replica import SimulatedReplica
 from .scheduler import OutOfBounds
 from .users import SimulatedOperator, SimulatedShop
+from .witness import Witness
 
 PATTERN = (COURIER, COURIER, HEAVY)
 
-#: Precision (s) with which leases expire.
+#: Precision (s) with which leases expire, and with which the witness sees who can be served.
 EXPIRY_PERIOD_S = 0.5
 #: The liveness phase checks this often (s) whether everything has ended.
 DONE_PERIOD_S = 5.0
@@ -68,6 +70,7 @@ class World:
         for i in range(profile.drones):
             drone_class = PATTERN[i % len(PATTERN)]
             self.drones[f"d{i + 1}"] = SimulatedDrone(environment, f"d{i + 1}", drone_class, self.replicas)
+        self.witness = Witness(environment, self.recorder, self.replicas, self.drones)
         carriers = [drone.drone_class for drone in self.drones.values()]
         self.shops = (SimulatedShop(environment, "shop1", carriers), SimulatedShop(environment, "shop2", carriers))
 
@@ -105,6 +108,7 @@ class World:
 
     def _expire(self) -> None:
         self.environment.backend.pump("")  # expires leases; there is no such client to deliver to
+        self.witness.sample()
         self.environment.scheduler.after(EXPIRY_PERIOD_S, self._expire)
 
     def _calm_down(self) -> None:
@@ -195,7 +199,8 @@ class World:
 
     def _judges(self) -> list[Invariant]:
         spare_s = self.environment.profile.calm_spare_s
-        return [Goodput(spare_s)] if spare_s is not None else []
+        calm = [Goodput(spare_s)] if spare_s is not None else []
+        return [CancelHonoured(self.witness, self.witness.within_s), *calm]
 
     def _journals(self) -> list[JournalHistory]:
         return [

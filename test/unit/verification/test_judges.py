@@ -6,6 +6,7 @@ from histories import History, order, to_loading
 
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.types import CancelRequest, Kind, SagaStatus
+from drone_orchestrator.verification.cancel_honoured import CancelHonoured
 from drone_orchestrator.verification.checker import Invariant, check
 from drone_orchestrator.verification.goodput import Goodput
 from drone_orchestrator.verification.records import CheckReport
@@ -68,3 +69,79 @@ def test_a_calm_region_that_delivers_is_not_complained_of() -> None:
     history = to_loading()
     history.deliver("m1")
     assert judged(history, Goodput(60.0)).ok
+
+
+# --- J2 cancel_honoured -----------------------------------------------------------------------------------------------
+
+
+class Witnessed:
+    """A run in which each revision takes a second. Every drone in ``reach`` could be served all the time."""
+
+    def __init__(self, *reach: str | None, drop_began_s: float | None = None) -> None:
+        self.reach = reach
+        self.began_s = drop_began_s
+
+    def committed_s(self, revision: int) -> float:
+        return float(revision)
+
+    def drop_began_s(self, message_id: str) -> float | None:
+        return self.began_s
+
+    def served_s(self, drone_id: str | None, from_s: float, until_s: float) -> float:
+        return until_s - from_s if drone_id in self.reach else 0.0
+
+
+def delivered_although_cancelled(*, after: int) -> History:
+    """The request is made at revision 7; the order is delivered ``after`` seconds later."""
+    history = to_loading()
+    history.write((Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 100.0)))
+    history.load("m1")
+    while history.revision < 6 + after:
+        history.write((Kind.OTHER, "unrelated", "x"))
+    history.deliver("m1")
+    history.write((Kind.INBOX_CANCEL, "m1", None))
+    return history
+
+
+def test_a_cancellation_in_time_that_is_not_obeyed_is_noticed() -> None:
+    report = judged(delivered_although_cancelled(after=10), CancelHonoured(Witnessed("d1"), 10.0))
+    assert [(v.invariant, v.name, v.revisions) for v in report.violations] == [("J2", "cancel_honoured", (7, 17))]
+    assert "m1 ended DELIVERED" in report.violations[0].text
+
+
+def test_a_cancellation_that_comes_too_late_need_not_be_obeyed() -> None:
+    history = delivered_although_cancelled(after=10)
+    assert objections(history, CancelHonoured(Witnessed("d1"), 10.1)) == []
+    assert objections(history, CancelHonoured(Witnessed("d1", drop_began_s=16.9), 10.0)) == []
+
+
+def test_a_cancellation_need_not_be_obeyed_by_a_drone_out_of_reach() -> None:
+    history = delivered_although_cancelled(after=10)
+    assert objections(history, CancelHonoured(Witnessed(None, "d2"), 1.0)) == []
+
+
+def test_a_cancellation_before_any_drone_is_the_leader_s_to_obey() -> None:
+    history = History()
+    history.leader()
+    history.submit(order())
+    history.write((Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 100.0)))
+    for _ in range(9):
+        history.write((Kind.OTHER, "unrelated", "x"))
+    history.accept(order())
+    history.assign("m1", "d1")
+    history.clear("m1")
+    history.deliver("m1")
+    history.write((Kind.INBOX_CANCEL, "m1", None))
+    assert objections(history, CancelHonoured(Witnessed(None), 10.0))
+    assert objections(history, CancelHonoured(Witnessed("d1"), 10.0)) == []
+
+
+def test_an_order_lost_on_its_way_back_was_cancelled_honourably() -> None:
+    history = to_loading()
+    history.write((Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 100.0)))
+    history.abandon("m1", S.CANCELLED)
+    for _ in range(20):
+        history.write((Kind.OTHER, "unrelated", "x"))
+    history.release("m1", sagas.FAILED, S.FAILED, reason="drone_lost_with_package")
+    history.write((Kind.INBOX_CANCEL, "m1", None))
+    assert objections(history, CancelHonoured(Witnessed("d1"), 5.0)) == []

@@ -78,10 +78,11 @@ class StoreDenied(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """Fate of one change. ``revision`` is set if it succeeded."""
+    """Fate of one change. ``revision`` is set if it succeeded, ``error`` if it was refused."""
 
     fate: Fate
     revision: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from drone_orchestrator.core.leader.effects import (
-    AnswerClearance,
     Archive,
     Campaign,
     Commit,
     Effect,
-    Heartbeat,
     KeepReservation,
-    RecallGoal,
     RefreshLease,
-    Report,
     Resign,
     SendGoal,
-    StartLeading,
-    StopLeading,
+    SetAside,
 )
 from drone_orchestrator.core.leader.events import (
     CampaignDone,
@@ -37,7 +32,6 @@ from drone_orchestrator.core.leader.events import (
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
 from drone_orchestrator.core.policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from drone_orchestrator.core.types import (
-    AcknowledgeOutcome,
     ArchivedOrder,
     DroneClass,
     DroneReport,
@@ -123,6 +117,8 @@ class World:
         self.election = election or ElectionPolicy()
         self.retention = retention
         self.archive = ArchiveInMemory()
+        self.takes_bad_records = False
+        self.set_aside: list[SetAside] = []
         for index in range(replicas):
             self.add_replica(f"orchestrator_{index}")
 
@@ -218,7 +214,7 @@ class World:
         match effect:
             case Commit():
                 result = store.commit(effect.epoch, [effect.change])[0]
-                inbox.append(CommitDone(effect, result.fate, result.revision))
+                inbox.append(CommitDone(effect, result.fate, result.revision, result.error))
             case Archive():
                 inbox.append(archives.carry_out(effect, store, self.archive))
             case Campaign():
@@ -241,7 +237,9 @@ class World:
                     return
             case KeepReservation():
                 store.keep_reservations([effect.drone_id])
-            case SendGoal() | RecallGoal() | AnswerClearance() | AcknowledgeOutcome() | StartLeading() | StopLeading():
-                replica.sent.append(effect)
-            case Heartbeat() | Report():
+            case SetAside():
+                if not self.takes_bad_records:
+                    raise AssertionError(f"{effect.what} is set aside") from effect.error
+                self.set_aside.append(effect)
+            case _:
                 replica.sent.append(effect)

@@ -105,3 +105,4 @@ class Fate(str, Enum):
     FENCED = "fenced"  # did not happen: another replica leads
     UNKNOWN = "unknown"  # may have happened, or may still happen; the watch will show it
     UNAVAILABLE = "unavailable"  # did not happen: it was never sent
+    REFUSED = "refused"  # can never happen: it cannot be written, whatever the store holds

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
+from .saga import contradiction
 from .types import Entry, FleetSpec, Kind, Order, Saga, SagaStatus
 from .view import FleetView
 
@@ -125,9 +126,13 @@ class Ledger:
 
     def load(self, view: FleetView) -> None:
         """Recount everything from ``view``, as after a snapshot. Orders that are not in it are dropped."""
-        gone = [id_ for id_ in self._orders if id_ not in view.sagas and id_ not in view.inbox]
-        for message_id in [*gone, *view.sagas, *view.inbox]:
+        for message_id in self.ids_of(view):
             self.update(view, message_id)
+
+    def ids_of(self, view: FleetView) -> list[str]:
+        """Return the message ids to update in order to agree with all of ``view``."""
+        gone = [id_ for id_ in self._orders if id_ not in view.sagas and id_ not in view.inbox]
+        return [*gone, *view.sagas, *view.inbox]
 
     def apply(self, view: FleetView, fresh: Iterable[Entry]) -> None:
         """Follow ``view`` after a change; ``fresh`` is what ``FleetView.apply`` returned."""
@@ -156,6 +161,8 @@ class Ledger:
         if before is occupancy:
             return
         if lane is None:
+            if contradiction(order):
+                return  # it cannot be calculated with; the leader sets it aside
             lane = lane_of(self._fleet, order, self._capable)
         self._orders[order.message_id] = (lane, occupancy)
         self._move(lane, before, occupancy)

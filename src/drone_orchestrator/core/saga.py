@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .types import Order, Saga, SagaEvent, SagaStatus
+from .types import Breaker, Order, Reservation, Saga, SagaEvent, SagaStatus, is_id
 
 S = SagaStatus
 
@@ -56,6 +56,10 @@ TRANSITIONS: dict[tuple[SagaStatus | None, str], frozenset[SagaStatus]] = {
     (S.COMPENSATING, RETRIED): frozenset({S.COMPENSATING}),
     (S.COMPENSATING, RESOLVED): frozenset({S.PENDING, S.CANCELLED, S.FAILED, S.DELIVERED}),
 }
+
+
+class Contradiction(ValueError):
+    """A stored record contradicts itself."""
 
 
 class IllegalTransition(ValueError):
@@ -142,6 +146,70 @@ def fold(events: Iterable[SagaEvent]) -> Saga | None:
     for event in events:
         saga = apply(saga, event)
     return saga
+
+
+_WITH_DRONE = frozenset({S.ASSIGNED, S.DISPATCHED, S.LOADING, S.IN_TRANSIT, S.COMPENSATING})
+_UNDONE_TO = frozenset({S.PENDING, S.CANCELLED, S.FAILED})
+#: Bounds of numbers in records, far above all that occur: messages carry an attempt as uint32, a weight as float32.
+MAX_ATTEMPT = 2**31
+MAX_COUNT = 2**62
+MAX_WEIGHT_KG = 3e38
+MAX_TIME_S = 1e11
+
+
+def contradiction(record: object) -> str:
+    """Return what contradicts itself in a stored record, so that no history leads to it; empty if nothing does.
+
+    Decisions rely on what is checked here. Such a record is as useless as one that cannot be parsed.
+    Limits of the fleet are not judged: the leader fails an order that cannot be flown.
+    """
+    if isinstance(record, Saga):
+        return _wrong_in_saga(record) or _wrong_in_order(record.order)
+    if isinstance(record, Order):
+        return _wrong_in_order(record)
+    if isinstance(record, Breaker):
+        return "" if _are_counts(record.epoch, record.failures, record.trips) else "a number is out of range"
+    if isinstance(record, Reservation):
+        return "" if _are_counts(record.epoch, record.attempt) else "a number is out of range"
+    return ""
+
+
+def _wrong_in_saga(saga: Saga) -> str:
+    status = saga.status
+    if not _are_counts(saga.epoch, saga.event_count, saga.attempt) or saga.attempt > MAX_ATTEMPT:
+        return "a number is out of range"
+    if 0 < saga.event_count <= saga.attempt:
+        return f"{saga.event_count} events cannot have led to attempt {saga.attempt}"
+    if saga.drone_id is not None and not is_id(saga.drone_id):
+        return "drone_id is no id"
+    if status in _WITH_DRONE and not (saga.drone_id and saga.attempt):
+        return f"{status.value} without a drone or an attempt"
+    if status.package_may_be_out and not saga.journal_id:
+        return f"{status.value} without the journal that was cleared to load"
+    if status is S.COMPENSATING:
+        return "" if saga.target in _UNDONE_TO else f"COMPENSATING to {_name(saga.target)}"
+    if saga.target is not None or saga.parked:
+        return f"{status.value} with a target, or parked: only COMPENSATING can be"
+    return ""
+
+
+def _wrong_in_order(order: Order) -> str:
+    if not is_id(order.order_id):
+        return "order_id is no id"
+    for point in (order.destination, order.pickup):
+        if point is not None and not (-90.0 <= point.lat_deg <= 90.0 and -180.0 <= point.lon_deg <= 180.0):
+            return "a position is not on Earth"
+    if not 0.0 <= order.package_weight_kg <= MAX_WEIGHT_KG:
+        return "package_weight_kg is out of range"
+    if not -MAX_TIME_S <= order.submitted_at <= MAX_TIME_S or not 0.0 <= (order.deadline_s or 0.0) <= MAX_TIME_S:
+        return "submitted_at or deadline_s is out of range"
+    if not (order.drone_class or "").isascii() or not order.trace_context.isascii():
+        return "drone_class or trace_context is not ASCII"
+    return ""
+
+
+def _are_counts(*numbers: int) -> bool:
+    return min(numbers) >= 0 and max(numbers) <= MAX_COUNT
 
 
 def _name(status: SagaStatus | None) -> str:

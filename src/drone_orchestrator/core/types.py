@@ -440,6 +440,7 @@ class Snapshot:
 # --- canonical forms ------------------------------------------------------------------------------------------------
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+MAX_ID_CHARS = 128
 _FLOAT32 = struct.Struct("<f")
 #: Significant digits that distinguish any two values of ``float32``.
 _MAX_DIGITS = 9
@@ -448,6 +449,11 @@ _MAX_DIGITS = 9
 def is_uuid(text: str) -> bool:
     """Return whether ``text`` is a UUID in the form with four dashes, in upper or lower case."""
     return _UUID.fullmatch(text) is not None
+
+
+def is_id(text: str) -> bool:
+    """Return whether ``text`` can be a segment of a key in the store, as ids of orders and drones are."""
+    return 0 < len(text) <= MAX_ID_CHARS and "/" not in text and text.isascii() and text.isprintable()
 
 
 def canonical_id(text: str) -> str:

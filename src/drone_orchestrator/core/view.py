@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from .changes import Change, Release, Reserve, Transition
+from .saga import contradiction
 from .types import (
     Breaker,
     CancelRequest,
@@ -261,6 +262,19 @@ class FleetView:
         if held is None or held.value.message_id != saga.message_id or held.value.attempt != saga.attempt:
             return None
         return held
+
+    def contradictions(self) -> dict[str, str]:
+        """Return what is wrong with each readable record that contradicts itself, by ``<kind>/<id>``.
+
+        The leader decides nothing on them, as on those in ``corrupt``.
+        """
+        found = {}
+        for kind, table in self._tables.items():
+            for id_, stored in table.items():
+                wrong = contradiction(stored.value)
+                if wrong:
+                    found[f"{kind.value}/{id_}"] = wrong
+        return found
 
     def revision_of(self, kind: Kind, id_: str) -> int:
         """Return the mod revision of an existing record, readable or not; 0 if there is none."""

@@ -28,6 +28,7 @@ from ..core.leader.effects import (
     Report,
     Resign,
     SendGoal,
+    SetAside,
     StartLeading,
     StopLeading,
 )
@@ -51,7 +52,7 @@ FRESHEN_AFTER_S = 1.0
 FOLLOW_RETRY_BASE_S = 0.2
 FOLLOW_RETRY_CAP_S = 5.0
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_SENT = (Fate.SUCCEEDED, Fate.CONFLICT, Fate.FENCED)
+_SENT = (Fate.SUCCEEDED, Fate.CONFLICT, Fate.FENCED, Fate.REFUSED)
 
 T = TypeVar("T")
 ForFleet = SendGoal | RecallGoal | AnswerClearance | AcknowledgeOutcome | Heartbeat | StartLeading | StopLeading
@@ -73,6 +74,7 @@ class Driver:
         clock: Clock | None = None,
         on_commit: Callable[[CommitDone, float], None] | None = None,
         on_crash: Callable[[BaseException], None] | None = None,
+        on_set_aside: Callable[[SetAside], None] | None = None,
         observer: DriverObserver | None = None,
         workers: Workers | None = None,
         archive: OrderArchive | None = None,
@@ -87,6 +89,7 @@ class Driver:
         self._clock = clock or Clock()
         self._on_commit = on_commit
         self._on_crash = on_crash
+        self._on_set_aside = on_set_aside
         self._observer = observer
         self._workers: Workers = workers or ThreadWorkers(self._clock.now)
         self._lock = threading.Lock()
@@ -130,6 +133,7 @@ class Driver:
             tuple(self._outages.failing),
             self._outages.denied,
             self._watch.silent_s() if self._watch is not None else 0.0,
+            core.dispatcher.set_aside,
         )
 
     def stop(self) -> None:
@@ -178,6 +182,10 @@ class Driver:
                 self._run(Pool.LEAD, lambda: self._resign(effect.epoch))
             case Report():
                 self._log.log(_LEVELS[effect.level], "%s", effect.text)
+            case SetAside():
+                self._log.error("%s is set aside: %r", effect.what, effect.error, exc_info=effect.error)
+                if self._on_set_aside:
+                    self._on_set_aside(effect)
             case _:
                 self._tell_fleet(effect)
 
@@ -262,7 +270,7 @@ class Driver:
                 self._queue_freshen()
         lost = next((result.fate for result in results if result.fate not in _SENT), None)
         self._outages.note("commit", lost and f"the store answers {lost.value}")
-        done = [CommitDone(commit, r.fate, r.revision) for commit, r in zip(group, results, strict=True)]
+        done = [CommitDone(commit, r.fate, r.revision, r.error) for commit, r in zip(group, results, strict=True)]
         if self._on_commit:
             for each in done:
                 self._on_commit(each, took_s)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from ..core.drone.events import AskClearance, ClearanceAnswered, LeaderHeard
-from ..core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
+from ..core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal, SetAside
 from ..core.leader.events import (
     ClearanceRequested,
     DroneHeard,
@@ -126,6 +126,7 @@ class SimulatedReplica:
             environment.logger(self.name),
             clock=self.clock,
             on_crash=self._on_crash,
+            on_set_aside=self._on_set_aside,
             workers=workers,
             archive=environment.archive,
             full_group=environment.rng.choice(FULL_GROUPS),
@@ -177,6 +178,10 @@ class SimulatedReplica:
     def _on_crash(self, error: BaseException) -> None:
         self._environment.defect(f"{self.name}: {error!r}", error)
         self.process.kill()
+
+    def _on_set_aside(self, effect: SetAside) -> None:
+        """Report a defect: no record of the simulation contradicts itself, so nothing may be set aside."""
+        self._environment.defect(f"{self.name} sets {effect.what} aside: {effect.error!r}", effect.error)
 
     # --- messages, on arrival ------------------------------------------------------------------------------------
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..core.types import Kind
+from ..core.types import MAX_ID_CHARS, Kind, is_id
 from ..ports import StoreError
 
 ROOT = "/drone_orchestrator/"
-MAX_ID_CHARS = 128
 _EVENT_DIGITS = 6
 _MAX_EVENTS = 10**_EVENT_DIGITS - 1
 _PLAIN_KINDS = (
@@ -33,7 +32,7 @@ class InvalidId(StoreError, ValueError):
 
 def check_id(text: str, what: str = "id") -> str:
     """Return ``text`` if it can be a segment of a key. Raises :class:`InvalidId` otherwise."""
-    if isinstance(text, str) and _is_id(text):
+    if isinstance(text, str) and is_id(text):
         return text
     if not isinstance(text, str) or not text:
         raise InvalidId(f"{what} must not be empty")
@@ -131,7 +130,7 @@ class Keys:
         # Only the id of an event has a slash.
         head, _, id_ = rest.rpartition("/")
         kind = _PLAIN.get(head)
-        if kind is not None and _is_id(id_):
+        if kind is not None and is_id(id_):
             return kind, id_
         if rest == Kind.LEADER.value:
             return Kind.LEADER, ""
@@ -145,8 +144,4 @@ def _is_event_id(id_: str) -> bool:
     """Return whether :meth:`Keys.of` accepts the id of an event."""
     message_id, slash, n = id_.rpartition("/")
     in_form = bool(slash) and len(n) == _EVENT_DIGITS and n.isascii() and n.isdigit() and int(n) > 0
-    return in_form and _is_id(message_id)
-
-
-def _is_id(text: str) -> bool:
-    return 0 < len(text) <= MAX_ID_CHARS and "/" not in text and text.isascii() and text.isprintable()
+    return in_form and is_id(message_id)

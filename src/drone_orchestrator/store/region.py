@@ -118,17 +118,24 @@ class RegionStore(Inbox):
             leases = self._leases.take([drone for drone in reserved if drone])
         except (StoreUnavailable, FateUnknown):
             return [CommitResult(Fate.UNAVAILABLE)] * len(changes)
-        plans = [plan(c, self.keys, leases.get(drone, 0)) for c, drone in zip(changes, reserved, strict=True)]
+        results = [CommitResult(Fate.UNAVAILABLE)] * len(changes)
+        plans: list[Plan] = []
+        places: list[int] = []  # of each plan in the results
+        for index, (change, drone) in enumerate(zip(changes, reserved, strict=True)):
+            try:
+                plans.append(plan(change, self.keys, leases.get(drone, 0)))
+                places.append(index)
+            except ValueError as error:  # what it says cannot be stored: this must not cost the others
+                results[index] = CommitResult(Fate.REFUSED, error=str(error))
         self._own_writes.remember(plans)
-        results = [CommitResult(Fate.UNAVAILABLE)] * len(plans)
         for group in grouped(plans):
             outcome = self._commit_group(epoch, [plans[i] for i in group])
             for index, result in zip(group, outcome, strict=True):
-                results[index] = result
+                results[places[index]] = result
             fates = {result.fate for result in outcome}
             if Fate.FENCED in fates:
-                last = group[-1] + 1
-                results[last:] = [CommitResult(Fate.FENCED)] * (len(plans) - last)
+                for place in places[group[-1] + 1 :]:
+                    results[place] = CommitResult(Fate.FENCED)
                 break
             if fates & {Fate.UNKNOWN, Fate.UNAVAILABLE}:
                 break
@@ -217,6 +224,7 @@ class RegionStore(Inbox):
         except (StoreUnavailable, FateUnknown):
             return False
         return True
+
 
 def _reserved(change: Change) -> str:
     """Return the drone that ``change`` reserves on a lease; empty if it reserves none."""

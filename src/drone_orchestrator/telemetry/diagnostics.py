@@ -124,12 +124,13 @@ def saga_status(view: FleetView, stuck_after_s: float, wall_s: float) -> Status:
 
 
 def record_status(view: FleetView) -> Status:
-    """Report records in the store that cannot be read."""
-    if not view.corrupt:
+    """Report records in the store that cannot be read, or that contradict themselves."""
+    names = sorted([*view.corrupt, *view.contradictions()])
+    if not names:
         return Status("records", Severity.OK, "all readable")
     hint = "repair or remove the keys, then run `fleetctl audit`"
-    values = {"keys": _some(sorted(view.corrupt))}
-    return Status("records", Severity.ERROR, f"{len(view.corrupt)} unreadable values are set aside", hint, values)
+    values = {"keys": _some(names)}
+    return Status("records", Severity.ERROR, f"{len(names)} unreadable values are set aside", hint, values)
 
 
 def lane_statuses(pressures: Iterable[Pressure]) -> list[Status]:
@@ -261,6 +262,10 @@ def replica_status(vitals: Vitals | None, now_s: float) -> Status:
     if vitals.failing:
         text = f"cannot {', '.join(vitals.failing)}"
         return Status("replica", Severity.ERROR, text, "see etcd; it continues once etcd is back", values)
+    if vitals.set_aside:
+        hint = "its log has the errors: `fleetctl events ID` shows the order, or `fleetctl drones` the drone"
+        text = f"{len(vitals.set_aside)} set aside after an error: {_some(vitals.set_aside)}"
+        return Status("replica", Severity.ERROR, text, hint, values)
     if vitals.role is Role.RETIRED:
         hint = "`ros2 lifecycle set NODE activate` lets it campaign again"
         return Status("replica", Severity.WARN, "resigned at an operator's request", hint, values)

@@ -106,6 +106,7 @@ class Metrics:
         self.turn_seconds = self._histogram(
             "turn_seconds", "One turn of the leader's loop, from its events to its effects.", TURN_BUCKETS_S
         )
+        self.set_aside = self._gauge("set_aside", "Orders and drones set aside because deciding about them raised.")
         self.turn_events = self._gauge("turn_events", "Events in the queue at the last turn.")
         self.loop_lateness_seconds = self._histogram(
             "loop_lateness_seconds", "Delay of the loop's wake-up after a deadline.", TURN_BUCKETS_S
@@ -119,7 +120,7 @@ class Metrics:
         self.orders_parked = self._gauge("orders_parked", "Orders whose compensation failed: a person must decide.")
         self.oldest_order_seconds = self._gauge("oldest_order_seconds", "Age of the oldest order that has not ended.")
         self.lane_bound = self._gauge("lane_bound", "Maximum number of orders waiting in a lane.", "drone_class")
-        self.records_corrupt = self._gauge("records_corrupt", "Values in the store that cannot be read.")
+        self.records_corrupt = self._gauge("records_corrupt", "Unreadable or contradictory values in the store.")
         self.store_stale_seconds = self._gauge("store_stale_seconds", "Time since the store was heard; 0: connected.")
 
     def _define_drones(self) -> None:

@@ -131,7 +131,7 @@ class RegionMetrics:
         metrics.orders_parked().set(sum(1 for each in active if each.parked))
         oldest_s = min((each.order.submitted_at for each in active), default=now_s)
         metrics.oldest_order_seconds().set(max(0.0, now_s - oldest_s))
-        metrics.records_corrupt().set(len(view.corrupt))
+        metrics.records_corrupt().set(len(view.corrupt) + len(view.contradictions()))
         leader = view.leadership
         metrics.leader_present().set(int(leader is not None))
         metrics.leader_epoch().set(leader.epoch if leader is not None else 0)

@@ -163,8 +163,10 @@ class ReplicaTelemetry:
             self._failover.observe(self._mono() - self._alive_at_s)
             self._alive_at_s = None
 
-    def show(self, epoch: Callable[[], int], store_fails: Callable[[], bool]) -> None:
-        """Show the known leader's epoch and whether the store answers, evaluated at each scrape."""
+    def show(self, epoch: Callable[[], int], store_fails: Callable[[], bool], set_aside: Callable[[], int]) -> None:
+        """Show the known leader's epoch, whether the store answers, and how many orders and drones are set aside,
+        evaluated at each scrape."""
+        self._metrics.set_aside().set_function(set_aside)
         self._metrics.leader_epoch().set_function(epoch)
         self._metrics.breaker_state(service="etcd").set_function(
             lambda: BREAKER_STATES["open" if store_fails() else "closed"]

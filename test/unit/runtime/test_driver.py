@@ -13,7 +13,7 @@ import pytest
 from world import DEPOT, FLEET, make_order, make_report
 
 from drone_orchestrator.core.changes import Fate, Reserve, Transition
-from drone_orchestrator.core.leader.effects import Campaign, Commit, Effect, KeepReservation, Resign
+from drone_orchestrator.core.leader.effects import Campaign, Commit, Effect, KeepReservation, Resign, SetAside
 from drone_orchestrator.core.leader.events import CampaignDone, CommitDone, DroneHeard, Event, StoreChanged, ViewLoaded
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
 from drone_orchestrator.core.saga import apply, begin
@@ -355,3 +355,23 @@ def test_the_watch_delivers_to_the_core_what_others_write(store):
     assert isinstance(change, StoreChange)
     assert [entry.kind for entry in change.entries] == [Kind.INBOX_ORDER]
     driver.stop()
+
+
+def test_what_the_core_sets_aside_is_logged_with_its_traceback_and_reported(store, caplog):
+    def fail():
+        raise ZeroDivisionError("a defect")
+
+    try:
+        fail()
+    except ZeroDivisionError as error:
+        effect = SetAside("order m1", error)
+    told: queue.Queue[SetAside] = queue.Queue()
+    core = Script(lambda event: [effect] if isinstance(event, DroneHeard) else [])
+    driver = Driver(core, store, Ground(), logging.getLogger("test.driver"), on_set_aside=told.put)
+    with caplog.at_level(logging.INFO, "test.driver"):
+        driver.start()
+        driver.post(DroneHeard(make_report()))
+        assert told.get(timeout=DEADLINE_S) is effect
+        driver.stop()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "order m1" in caplog.text and "in fail" in caplog.text

@@ -164,9 +164,10 @@ def leader(view: FleetView, *, asked_for: bool = True) -> Finding:
 
 def records(view: FleetView) -> Finding:
     """Check that all records are readable."""
-    if not view.corrupt:
+    contradictory = view.contradictions()
+    if not view.corrupt and not contradictory:
         return ok("records", f"{len(view.sagas) + len(view.inbox)} orders, all of them readable")
-    names = sorted(view.corrupt)
+    names = sorted([*view.corrupt, *(f"{name} ({why})" for name, why in contradictory.items())])
     more = f" and {len(names) - _IDS_SHOWN} more" if len(names) > _IDS_SHOWN else ""
     hint = "compare with `fleetctl events ID`, then mend or remove the keys (docs/operations.md)"
     return error("records", f"unreadable: {', '.join(names[:_IDS_SHOWN])}{more}", hint)

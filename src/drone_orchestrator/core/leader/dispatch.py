@@ -42,11 +42,12 @@ from ..types import (
 from ..view import FleetView
 from .after_loading import AfterLoading
 from .before_loading import BeforeLoading, answer_settled
-from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report
+from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report, SetAside
 from .events import ClearanceRequested, CommitDone, GoalAnswered, GoalUnreachable
 from .memory import Drone, LeaderState, OrderMemory, Term
 from .planning_round import PlanningRound
 from .roster import Roster, is_free
+from .set_aside import Aside
 from .steps import Steps
 from .waiting_orders import WaitingOrders
 
@@ -62,17 +63,28 @@ class Dispatcher:
         self._state = LeaderState(policy)
         self._ledger = Ledger(fleet, planner.capable)
         self._steps = Steps(view, self._state)
-        self._roster = Roster(view, self._state, fleet, self._ledger)
+        self._aside = Aside(view, self._state, self._steps)
+        self._roster = Roster(view, self._state, fleet, self._ledger, self._aside)
         self._before_loading = BeforeLoading(view, self._state, self._steps, fleet, planner, self._ledger)
-        self._planning_round = PlanningRound(view, self._state, self._steps, self._roster, fleet, planner)
+        self._planning_round = PlanningRound(view, self._state, self._steps, self._roster, fleet, planner, self._aside)
         self._after_loading = AfterLoading(view, self._state, self._steps)
 
     # --- terms --------------------------------------------------------------------------------------------------
 
-    def view_loaded(self) -> None:
+    def view_loaded(self, now: Instant) -> None:
         """Catch up with the view after a snapshot replaced it."""
-        self._ledger.load(self._view)
+        for message_id in self._ledger.ids_of(self._view):
+            self._count(message_id, now)
         self._roster.touch_all()
+
+    @property
+    def set_aside(self) -> tuple[str, ...]:
+        """The orders and drones about which nothing is decided, because that raised. Other threads may read it."""
+        return self._aside.names
+
+    def news_of_set_asides(self) -> list[SetAside]:
+        """Return what was set aside since the last call."""
+        return self._aside.take_news()
 
     def begin_term(self, epoch: int, now: Instant) -> list[Effect]:
         """Take over everything in flight by reconciling every order as if it had just changed."""
@@ -149,7 +161,8 @@ class Dispatcher:
                 effects += self.reconcile(message_id, now)
         replan = now.mono_s >= term.planned_at_s + self._state.policy.replan_period_s
         if term.waiting and (term.plan_due or replan) and now.mono_s >= term.store_retry_at_s:
-            effects += self._planning_round.run(now)
+            with self._aside.planning_round(now):
+                effects += self._planning_round.run(now)
         return effects
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -157,9 +170,10 @@ class Dispatcher:
     def entry_changed(self, entry: Entry, now: Instant) -> list[Effect]:
         """Follow a change of one key, delivered by the watch."""
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER):
-            self._ledger.update(self._view, entry.id)
+            self._count(entry.id, now)
         elif entry.kind in (Kind.ASSIGNMENT, Kind.BREAKER):
             self._roster.touch(entry.id)
+            self._aside.drone_changed(entry.id)
         if self._state.term is None:
             return []
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER, Kind.INBOX_CANCEL, Kind.INBOX_COMMAND):
@@ -168,7 +182,18 @@ class Dispatcher:
             self._state.term.plan_due = True
         return self._reconcile_drone(entry.id, now) if entry.kind is Kind.ASSIGNMENT else []
 
+    def _count(self, message_id: str, now: Instant) -> None:
+        """Count the order in its lane."""
+        with self._aside.order(message_id, now):
+            self._ledger.update(self._view, message_id)
+
     def drone_heard(self, report: DroneReport, now: Instant) -> list[Effect]:
+        effects: list[Effect] = []
+        with self._aside.drone(report.drone_id, now):
+            effects = self._drone_heard(report, now)
+        return effects
+
+    def _drone_heard(self, report: DroneReport, now: Instant) -> list[Effect]:
         drone = self._state.drones.get(report.drone_id)
         if drone is None:
             drone = self._state.drones[report.drone_id] = Drone(report, now.mono_s)
@@ -179,6 +204,7 @@ class Dispatcher:
             drone.report, drone.heard_at_s = report, now.mono_s
         if changed:  # most drones repeat the same state every second
             self._roster.touch(report.drone_id)
+            self._aside.drone_changed(report.drone_id)
         if self._state.term is None:
             return []
         self._state.term.plan_due = self._state.term.plan_due or news
@@ -194,7 +220,10 @@ class Dispatcher:
         if term is None or saga is None or term.of(event.message_id).busy:
             return []
         if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= term.store_retry_at_s:
-            return self._steps.record(self._steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
+            effects: list[Effect] = []
+            with self._aside.order(event.message_id, now):
+                effects = self._steps.record(self._steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
+            return effects
         # A refusal may mean that the drone already has the goal: its next report shows that. Until then it is a try.
         return self.reconcile(event.message_id, now)
 
@@ -236,9 +265,12 @@ class Dispatcher:
                 self._kept(change.reservation.drone_id, now)
             memory.failed_commits = 0
             self._view.apply_commit(change, event.revision)
-            self._ledger.update(self._view, message_id)
+            self._count(message_id, now)
             term.plan_due = True
             return [*self._store_answered(term), *commit.then, *self.reconcile(message_id, now)]
+        if event.fate is Fate.REFUSED:
+            self._aside.put("order", message_id, ValueError(event.error), now)
+            return []
         effects: list[Effect] = [
             replace(send, verdict=Verdict.ASK_AGAIN) for send in commit.then if isinstance(send, AnswerClearance)
         ]
@@ -276,6 +308,20 @@ class Dispatcher:
         term = self._state.term
         if term is None:
             return []
+        known = self._aside.knows(message_id)
+        if known and self._aside.holds(message_id, now):
+            term.waiting.remove(message_id)
+            return []
+        effects: list[Effect] = []
+        with self._aside.order(message_id, now):
+            if known:
+                self._ledger.update(self._view, message_id)
+            effects = self._next_step(message_id, now)
+        return effects
+
+    def _next_step(self, message_id: str, now: Instant) -> list[Effect]:
+        """Return the order's next step. Raises :class:`~..saga.Contradiction` if its record contradicts itself."""
+        term = self._state.current_term
         memory = term.of(message_id)
         term.waiting.remove(message_id)
         if memory.busy or self._view.is_corrupt(message_id):
@@ -283,6 +329,12 @@ class Dispatcher:
         if now.mono_s < term.store_retry_at_s:
             return self._postpone(message_id, memory, term)
         saga = self._view.saga_of(message_id)
+        record = saga if saga is not None else self._view.order_of(message_id)
+        if record is not memory.judged:
+            wrong = sagas.contradiction(record)
+            if wrong:
+                raise sagas.Contradiction(wrong)
+            memory.judged = record
         if saga is None:
             return self._before_loading.reconcile_inbox(message_id, memory)
         effects: list[Effect] = []
@@ -385,6 +437,7 @@ class Dispatcher:
         if (
             held is None
             or not held.value.leased
+            or not self._view.has_order(held.value.message_id)  # nothing else would ever release it
             or self._state.is_silent(drone, now)
             or now.mono_s < drone.kept_at_s + self._state.policy.keep_reservation_s
         ):

@@ -74,6 +74,17 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """``what`` (an order, a drone or a planning round) is set aside because deciding about it raised ``error``.
+
+    The shell reports it with its traceback, and counts it.
+    """
+
+    what: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Make ``change`` durable under the fence ``epoch``. Only its success releases ``then``."""
 
@@ -149,4 +160,16 @@ class StopLeading:
     reason: str
 
 
-Effect = Send | Commit | Archive | Campaign | Heartbeat | RefreshLease | Resign | StartLeading | StopLeading | Report
+Effect = (
+    Send
+    | Commit
+    | Archive
+    | Campaign
+    | Heartbeat
+    | RefreshLease
+    | Resign
+    | StartLeading
+    | StopLeading
+    | Report
+    | SetAside
+)

@@ -26,11 +26,12 @@ class StoreChanged:
 
 @dataclass(frozen=True, slots=True)
 class CommitDone:
-    """Answer to a :class:`~drone_orchestrator.core.leader.effects.Commit`."""
+    """Answer to a :class:`~drone_orchestrator.core.leader.effects.Commit`. ``error``: why it was refused."""
 
     commit: Commit
     fate: Fate
     revision: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

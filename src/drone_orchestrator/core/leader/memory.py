@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..policies import DispatchPolicy
-from ..types import DroneReport, Instant
+from ..types import DroneReport, Instant, Order, Saga
 from .events import ClearanceRequested
 from .waiting_orders import WaitingOrders
 
@@ -30,8 +30,12 @@ class Retry:
 
 @dataclass(slots=True)
 class OrderMemory:
-    """In-memory notes about one order: tries so far, and pending waits."""
+    """In-memory notes about one order: tries so far, and pending waits.
 
+    ``judged`` is the last record that was found free of contradictions.
+    """
+
+    judged: Saga | Order | None = None
     busy: bool = False
     failed_commits: int = 0
     goal: Retry | None = None

@@ -91,7 +91,7 @@ class Orchestrator:
             effects += self._lead(self.election.tick(self.view.leader_key, now, warm=warm), now)
             effects += self.dispatcher.tick(now)
             effects += self.retention.tick(now)
-        return effects
+        return effects + self.dispatcher.news_of_set_asides()
 
     def _lead(self, effects: list[Effect], now: Instant) -> list[Effect]:
         """Let dispatcher and retention follow the election's decision."""
@@ -110,7 +110,7 @@ class Orchestrator:
 
     def _view_loaded(self, event: ViewLoaded, now: Instant) -> list[Effect]:
         self.view.load(event.snapshot)
-        self.dispatcher.view_loaded()
+        self.dispatcher.view_loaded(now)
         self._loaded = True
         effects = self._report_corrupt()
         if self.election.role is Role.LEADER:

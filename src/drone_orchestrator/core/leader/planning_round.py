@@ -11,6 +11,7 @@ from .effects import Effect
 from .lane_sharing import allot
 from .memory import LeaderState
 from .roster import Roster
+from .set_aside import Aside, CarefulPlanner
 from .steps import Steps
 
 
@@ -18,7 +19,14 @@ class PlanningRound:
     """The part of the leader that assigns drones. It keeps no state between rounds."""
 
     def __init__(
-        self, view: FleetView, state: LeaderState, steps: Steps, roster: Roster, fleet: FleetSpec, planner: Planner
+        self,
+        view: FleetView,
+        state: LeaderState,
+        steps: Steps,
+        roster: Roster,
+        fleet: FleetSpec,
+        planner: Planner,
+        aside: Aside,
     ) -> None:
         self._view = view
         self._state = state
@@ -26,16 +34,18 @@ class PlanningRound:
         self._roster = roster
         self._fleet = fleet
         self._planner = planner
+        self._aside = aside
 
     def run(self, now: Instant) -> list[Effect]:
         """Assign drones lane by lane, and begin the sagas of orders left without one."""
         term = self._state.current_term
         term.plan_due, term.planned_at_s = False, now.mono_s
         lanes = self._roster.lanes(term, now)
-        pairs = allot(self._fleet, self._planner, lanes)
+        pairs = allot(self._fleet, CarefulPlanner(self._planner, self._aside, now), lanes)
         effects: list[Effect] = []
         for pair in pairs:
-            effects += self._assign(pair.message_id, pair.drone_id, now)
+            with self._aside.order(pair.message_id, now):
+                effects += self._assign(pair.message_id, pair.drone_id, now)
         # A lane may have free drones left and more orders than one round considers. It is planned again before any of
         # its orders is accepted without a drone, which would waste a commit.
         taken = {pair.drone_id for pair in pairs}
@@ -66,8 +76,9 @@ class PlanningRound:
         under_way = sum(1 for each in term.accepting.values() if each == lane)
         effects: list[Effect] = []
         for message_id in term.waiting.not_begun(lane, self._state.policy.accept_orders - under_way):
-            term.accepting[message_id] = lane
-            effects += self._steps.record(self._begin(message_id, now))
+            with self._aside.order(message_id, now):
+                effects += self._steps.record(self._begin(message_id, now))
+                term.accepting[message_id] = lane
         return effects
 
     def _begin(self, message_id: str, now: Instant) -> SagaEvent:

@@ -120,6 +120,8 @@ class Retention:
         ended = self._deleting.pop(event.commit.commit_id, None)
         if ended is None or event.fate is Fate.SUCCEEDED:
             return []
+        if event.fate is Fate.REFUSED:
+            return [Report("error", f"{ended.saga.message_id}: not deleted, it stays in the store: {event.error}")]
         heapq.heappush(self._ended, (ended.saga.updated_at, ended.saga.message_id, ended.revision))
         self._resume_at_s = max(self._resume_at_s, now.mono_s + self._policy.retry_base_s)
         return []

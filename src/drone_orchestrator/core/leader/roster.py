@@ -10,11 +10,13 @@ from collections.abc import Iterator
 
 from ..lanes import Ledger
 from ..planner import drop_dominated, energy_rank
+from ..saga import Contradiction, contradiction
 from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase
 from ..view import FleetView
 from . import breakers
 from .lane_sharing import LaneRound
 from .memory import Drone, LeaderState, Term
+from .set_aside import Aside
 
 #: Interval (s) between counts of live drones; not every planning round.
 CENSUS_PERIOD_S = 0.25
@@ -30,11 +32,12 @@ class Roster:
     drones that were touched, so the cost of a planning round depends on the changes, not on the size of the fleet.
     """
 
-    def __init__(self, view: FleetView, state: LeaderState, fleet: FleetSpec, ledger: Ledger) -> None:
+    def __init__(self, view: FleetView, state: LeaderState, fleet: FleetSpec, ledger: Ledger, aside: Aside) -> None:
         self._view = view
         self._state = state
         self._fleet = fleet
         self._ledger = ledger
+        self._aside = aside
         self._touched: dict[str, None] = {}
         self._free: dict[str, tuple[_Place, _Rank]] = {}
         self._places: dict[_Place, list[_Rank]] = {}  # free drones at each place, the most energy first
@@ -56,10 +59,11 @@ class Roster:
     def lanes(self, term: Term, now: Instant) -> list[LaneRound]:
         """Return the supply and demand of each lane, including commits in flight."""
         for drone_id in self._touched:
-            self._update(drone_id, term)
-            if drone_id in self._free:
-                # The pause of its breaker starts when the breaker is first seen, not when the drone is needed.
-                self._is_barred(self._state.drones[drone_id], now)
+            with self._aside.drone(drone_id, now):
+                self._update(drone_id, term)
+                if drone_id in self._free:
+                    # The pause of its breaker starts when the breaker is first seen, not when the drone is needed.
+                    self._is_barred(self._state.drones[drone_id], now)
         self._touched.clear()
         self._count(now)
         free = self._able(len(term.waiting), now)
@@ -98,7 +102,9 @@ class Roster:
         state = self._state
         for _, drone_id in row:
             drone = state.drones[drone_id]
-            if not state.is_silent(drone, now) and not self._is_barred(drone, now):
+            if self._aside.is_drone_aside(drone_id) or state.is_silent(drone, now):
+                continue
+            if not self._is_barred(drone, now):
                 yield drone.report
 
     def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:
@@ -119,10 +125,18 @@ class Roster:
         if held is not None:
             served = self._ledger.lane(held.value.message_id) or ""
         report = drone.report
+        wrong = contradiction(held.value) if held is not None else ""
+        wrong = wrong or contradiction(self._view.breaker_of(drone_id))
+        if held is not None and not self._view.has_order(held.value.message_id):
+            wrong = f"it is reserved for {held.value.message_id}, which the store does not have"
+        if wrong:
+            self._keep(drone_id, None)
+            raise Contradiction(wrong)
         if served is not None and served != report.drone_class:
             self._lent[drone_id] = report.drone_class
         taken = served is not None or self._view.is_corrupt(drone_id, (Kind.ASSIGNMENT, Kind.BREAKER))
-        free = is_free(report) and not taken and not math.isnan(report.energy_wh)
+        known = (report.energy_wh, report.position.lat_deg, report.position.lon_deg)
+        free = is_free(report) and not taken and all(map(math.isfinite, known))
         self._keep(drone_id, ((report.drone_class, report.position), energy_rank(report)) if free else None)
 
     def _keep(self, drone_id: str, free: tuple[_Place, _Rank] | None) -> None:

@@ -130,17 +130,22 @@ class Steps:
     # --- breakers -----------------------------------------------------------------------------------------------
 
     def breaker_failed(self, drone_id: str, now: Instant) -> BreakerChange:
-        known, epoch = self._view.breaker_of(drone_id), self._state.current_term.epoch
+        known, epoch = self._breaker_of(drone_id), self._state.current_term.epoch
         failed = breakers.after_failure(known, drone_id, self._state.policy.breaker, now_s=now.wall_s, epoch=epoch)
         return self._breaker_change(drone_id, failed)
 
     def breaker_succeeded(self, drone_id: str) -> BreakerChange | None:
-        after = breakers.after_success(self._view.breaker_of(drone_id), epoch=self._state.current_term.epoch)
+        after = breakers.after_success(self._breaker_of(drone_id), epoch=self._state.current_term.epoch)
         return self._breaker_change(drone_id, after) if after else None
 
     def breaker_tried(self, drone_id: str) -> BreakerChange | None:
-        after = breakers.on_trial(self._view.breaker_of(drone_id), epoch=self._state.current_term.epoch)
+        after = breakers.on_trial(self._breaker_of(drone_id), epoch=self._state.current_term.epoch)
         return self._breaker_change(drone_id, after) if after else None
+
+    def _breaker_of(self, drone_id: str) -> Breaker | None:
+        """Return the drone's breaker; ``None`` also if it contradicts itself, so that the next step replaces it."""
+        known = self._view.breaker_of(drone_id)
+        return None if sagas.contradiction(known) else known
 
     def _breaker_change(self, drone_id: str, after: Breaker) -> BreakerChange:
         return BreakerChange(after, self._view.revision_of(Kind.BREAKER, drone_id))

@@ -211,7 +211,12 @@ class DroneLink:
     def _recall(self, pending: _PendingRecall) -> None:
         """Cancel the goal, whichever leader sent it: its id is derived from order and attempt."""
         effect = pending.effect
-        sent = self._client(effect.drone_id).recall(messages.goal_uuid(effect.message_id, effect.attempt))
+        try:
+            client = self._client(effect.drone_id)
+        except names.InvalidDroneId as error:  # a record in the store says so; no drone that is heard is called that
+            self._node.get_logger().error(f"{effect.message_id} cannot be recalled: {error}")
+            return
+        sent = client.recall(messages.goal_uuid(effect.message_id, effect.attempt))
         if not sent and _now_s() < pending.give_up_at_s:
             self._recalls.append(pending)
 

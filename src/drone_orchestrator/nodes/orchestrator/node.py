@@ -67,7 +67,11 @@ class OrchestratorNode(LifecycleNode):
         self._traces = OrderTraces(self._tracer, self.get_name()) if self._tracer.enabled else None
         told = OrderLog(self._log, lambda: debugs(self.get_logger()))
         self._telemetry = ReplicaTelemetry(self._metrics, listeners=(told, self._traces) if self._traces else (told,))
-        self._telemetry.show(self._known_epoch, lambda: self._driver is not None and self._driver.store_fails)
+        self._telemetry.show(
+            self._known_epoch,
+            lambda: self._driver is not None and self._driver.store_fails,
+            lambda: len(self._driver.vitals().set_aside) if self._driver is not None else 0,
+        )
         self._endpoint = observability.serve(self._metrics, self.values)
         self._driver: Driver | None = None
         self._store: EtcdStore | None = None

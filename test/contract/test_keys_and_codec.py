@@ -212,7 +212,7 @@ def _changed(**fields):
         (_changed(v=2), "newer version"),
         (_changed(v="1"), "v is not an integer"),
         (_changed(v=True), "v is not an integer"),
-        (_changed(message_id="other"), "its key says"),
+        (_changed(message_id="other"), "as in its key"),
         (_changed(message_id=None), "message_id is missing"),
         (_changed(order_id=5), "order_id is not text"),
         (_changed(package_weight_kg="1"), "package_weight_kg is not a number"),

@@ -448,9 +448,12 @@ def test_a_conflicting_discard_affects_no_other_step(store, make, epoch):
     assert fates == [Fate.SUCCEEDED, Fate.CONFLICT, Fate.SUCCEEDED, Fate.SUCCEEDED]
 
 
-def test_a_discard_that_names_no_key_is_rejected(store, epoch):
-    with pytest.raises(ValueError, match="must name at least one key"):
-        store.commit(epoch, [Discard("m", ())])
+def test_a_change_that_cannot_be_written_is_refused_alone(store, make, epoch):
+    """Here a discard that names no key. Its neighbours are committed."""
+    innocent = [make.accepting(make.order(), epoch) for _ in range(2)]
+    first, refused, last = store.commit(epoch, [innocent[0], Discard("m", ()), innocent[1]])
+    assert (first.fate, refused.fate, last.fate) == (Fate.SUCCEEDED, Fate.REFUSED, Fate.SUCCEEDED)
+    assert "must name at least one key" in refused.error
 
 
 def test_an_empty_commit_does_nothing(store, epoch):

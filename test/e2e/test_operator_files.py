@@ -18,7 +18,7 @@ PACKAGED = default_fleet_config().read_text(encoding="utf-8")
 ZONE = PACKAGED[PACKAGED.index("  yerba_buena_island:") : PACKAGED.index("drone_classes:")]
 MISTAKES = {
     "zone twice": (PACKAGED.replace(ZONE, ZONE + ZONE), "no_fly_zones.yerba_buena_island: must be unique"),
-    "no pattern": (PACKAGED[: PACKAGED.index("pattern:")], "pattern is required"),
+    "no pattern": (PACKAGED[: PACKAGED.index("pattern:")], "pattern is missing"),
     "radius": (PACKAGED.replace("8000.0", "8_000"), "service_radius_m: YAML readers differ on 8_000"),
     "empty": ("", "must not be empty"),
 }

@@ -67,7 +67,7 @@ def discovery(leads: CurrentLeader | None, heard: Heard, domain: str) -> Finding
             "the same ROS_DOMAIN_ID, ROS_AUTOMATIC_DISCOVERY_RANGE and RMW_IMPLEMENTATION here as there; "
             "UDP 7400 and up open; multicast, or ROS_STATIC_PEERS"
         )
-        whom = "nobody" if not heard.drones else f"not {leads.holder}, though {len(heard.drones)} drones"
+        whom = "no node" if not heard.drones else f"not {leads.holder}, though {len(heard.drones)} drones"
         return error(name, f"etcd says that {leads.holder} leads, but {whom} is heard in domain {domain}", hint)
     if not heard.leader_instance and not heard.drones:
         return warning(

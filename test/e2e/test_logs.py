@@ -123,4 +123,4 @@ def test_an_unknown_format_is_refused_in_one_line() -> None:
         env={**os.environ, "DRONE_ORCHESTRATOR_LOG_FORMAT": "xml"},
     )
     assert done.returncode == 2
-    assert done.stderr == "saga_monitor: DRONE_ORCHESTRATOR_LOG_FORMAT: 'xml' is not known; use text or json\n"
+    assert done.stderr == "saga_monitor: DRONE_ORCHESTRATOR_LOG_FORMAT must be text or json, got 'xml'\n"

@@ -20,6 +20,7 @@ from ..core.leader.events import (
 )
 from ..core.leader.orchestrator import Orchestrator
 from ..core.policies import ElectionPolicy, RetentionPolicy
+from ..core.saga import Contradiction
 from ..core.types import AcknowledgeOutcome, DroneReport, LeaderRecord
 from ..planning.planner import AssignmentPlanner
 from ..runtime.acknowledgements import Acknowledgements
@@ -180,8 +181,12 @@ class SimulatedReplica:
         self.process.kill()
 
     def _on_set_aside(self, effect: SetAside) -> None:
-        """Report a defect: no record of the simulation contradicts itself, so nothing may be set aside."""
-        self._environment.defect(f"{self.name} sets {effect.what} aside: {effect.error!r}", effect.error)
+        """Report that something was set aside: a contradictory record breaks I3, any other error is a defect."""
+        text = f"{self.name} sets {effect.what} aside: {effect.error!r}"
+        if isinstance(effect.error, Contradiction):
+            self._environment.wrong("I3", text)
+        else:
+            self._environment.defect(text, effect.error)
 
     # --- messages, on arrival ------------------------------------------------------------------------------------
 

@@ -58,7 +58,8 @@ def test_the_second_interrupt_ends_a_command_that_ignores_the_first(tmp_path: Pa
     assert alive == [] == list(tmp_path.iterdir())
 
 
-def test_a_folder_is_removed_once(tmp_path: Path) -> None:
+def test_a_folder_is_removed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "_made", {})  # not what other tests of this process still use
     with leftovers.temporary_folder(where=tmp_path) as folder:
         (folder / "file").touch()
         assert leftovers.noted()

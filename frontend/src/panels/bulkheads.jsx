@@ -14,7 +14,7 @@ export function Bulkheads() {
       <Scroll label="Lanes and breakers">
         <table class="lanes">
           <caption class="unseen">Lanes</caption>
-          <thead><tr><th scope="col">Lane</th><th scope="col" class="right">Waiting</th><th scope="col" class="right">In flight</th><th scope="col">Open</th></tr></thead>
+          <thead><tr><th scope="col">Lane</th><th scope="col" class="right">Waiting</th><th scope="col" class="right">Out</th><th scope="col">Open</th></tr></thead>
           <tbody>{lanes.map((lane) => <Lane key={lane.drone_class} lane={lane} />)}</tbody>
         </table>
         <h3>Breakers</h3>

@@ -157,21 +157,24 @@ MAX_WEIGHT_KG = 3e38
 MAX_TIME_S = 1e11
 
 
-def contradiction(record: object) -> str:
+def contradiction(record: object, sound: Saga | Order | None = None) -> str:
     """Return what contradicts itself in a stored record, so that no history leads to it; empty if nothing does.
 
     Decisions rely on what is checked here. Such a record is as useless as one that cannot be parsed.
     Limits of the fleet are not judged: the leader fails an order that cannot be flown.
+    ``sound``: a record without contradictions. The order that it shares with ``record`` is not judged again.
     """
     if isinstance(record, Saga):
-        return _wrong_in_saga(record) or _wrong_in_order(record.order)
+        known = sound.order if isinstance(sound, Saga) else sound
+        return _wrong_in_saga(record) or ("" if record.order is known else _wrong_in_order(record.order))
     if isinstance(record, Order):
-        return _wrong_in_order(record)
-    if isinstance(record, Breaker):
-        return "" if _are_counts(record.epoch, record.failures, record.trips) else "a number is out of range"
+        return "" if record is sound else _wrong_in_order(record)
+    counts: tuple[int, ...] = ()
     if isinstance(record, Reservation):
-        return "" if _are_counts(record.epoch, record.attempt) else "a number is out of range"
-    return ""
+        counts = (record.epoch, record.attempt)
+    elif isinstance(record, Breaker):
+        counts = (record.epoch, record.failures, record.trips)
+    return "" if not counts or _are_counts(*counts) else "a number is out of range"
 
 
 def _wrong_in_saga(saga: Saga) -> str:

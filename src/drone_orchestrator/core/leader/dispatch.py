@@ -161,8 +161,10 @@ class Dispatcher:
                 effects += self.reconcile(message_id, now)
         replan = now.mono_s >= term.planned_at_s + self._state.policy.replan_period_s
         if term.waiting and (term.plan_due or replan) and now.mono_s >= term.store_retry_at_s:
-            with self._aside.planning_round(now):
+            try:
                 effects += self._planning_round.run(now)
+            except Exception as error:
+                self._aside.give_up_round(error)
         return effects
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -184,14 +186,17 @@ class Dispatcher:
 
     def _count(self, message_id: str, now: Instant) -> None:
         """Count the order in its lane."""
-        with self._aside.order(message_id, now):
+        try:
             self._ledger.update(self._view, message_id)
+        except Exception as error:
+            self._aside.put_order(message_id, error, now)
 
     def drone_heard(self, report: DroneReport, now: Instant) -> list[Effect]:
-        effects: list[Effect] = []
-        with self._aside.drone(report.drone_id, now):
-            effects = self._drone_heard(report, now)
-        return effects
+        try:
+            return self._drone_heard(report, now)
+        except Exception as error:
+            self._aside.put_drone(report.drone_id, error)
+            return []
 
     def _drone_heard(self, report: DroneReport, now: Instant) -> list[Effect]:
         drone = self._state.drones.get(report.drone_id)
@@ -220,10 +225,11 @@ class Dispatcher:
         if term is None or saga is None or term.of(event.message_id).busy:
             return []
         if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= term.store_retry_at_s:
-            effects: list[Effect] = []
-            with self._aside.order(event.message_id, now):
-                effects = self._steps.record(self._steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
-            return effects
+            try:
+                return self._steps.record(self._steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
+            except Exception as error:
+                self._aside.put_order(event.message_id, error, now)
+                return []
         # A refusal may mean that the drone already has the goal: its next report shows that. Until then it is a try.
         return self.reconcile(event.message_id, now)
 
@@ -265,11 +271,13 @@ class Dispatcher:
                 self._kept(change.reservation.drone_id, now)
             memory.failed_commits = 0
             self._view.apply_commit(change, event.revision)
+            if isinstance(change, Transition):
+                memory.judged = change.saga  # it follows from a record that was judged
             self._count(message_id, now)
             term.plan_due = True
             return [*self._store_answered(term), *commit.then, *self.reconcile(message_id, now)]
         if event.fate is Fate.REFUSED:
-            self._aside.put("order", message_id, ValueError(event.error), now)
+            self._aside.put_order(message_id, ValueError(event.error), now)
             return []
         effects: list[Effect] = [
             replace(send, verdict=Verdict.ASK_AGAIN) for send in commit.then if isinstance(send, AnswerClearance)
@@ -312,12 +320,13 @@ class Dispatcher:
         if known and self._aside.holds(message_id, now):
             term.waiting.remove(message_id)
             return []
-        effects: list[Effect] = []
-        with self._aside.order(message_id, now):
+        try:
             if known:
                 self._ledger.update(self._view, message_id)
-            effects = self._next_step(message_id, now)
-        return effects
+            return self._next_step(message_id, now)
+        except Exception as error:
+            self._aside.put_order(message_id, error, now)
+            return []
 
     def _next_step(self, message_id: str, now: Instant) -> list[Effect]:
         """Return the order's next step. Raises :class:`~..saga.Contradiction` if its record contradicts itself."""
@@ -331,7 +340,7 @@ class Dispatcher:
         saga = self._view.saga_of(message_id)
         record = saga if saga is not None else self._view.order_of(message_id)
         if record is not memory.judged:
-            wrong = sagas.contradiction(record)
+            wrong = sagas.contradiction(record, memory.judged)
             if wrong:
                 raise sagas.Contradiction(wrong)
             memory.judged = record

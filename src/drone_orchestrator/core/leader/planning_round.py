@@ -44,8 +44,10 @@ class PlanningRound:
         pairs = allot(self._fleet, CarefulPlanner(self._planner, self._aside, now), lanes)
         effects: list[Effect] = []
         for pair in pairs:
-            with self._aside.order(pair.message_id, now):
+            try:
                 effects += self._assign(pair.message_id, pair.drone_id, now)
+            except Exception as error:
+                self._aside.put_order(pair.message_id, error, now)
         # A lane may have free drones left and more orders than one round considers. It is planned again before any of
         # its orders is accepted without a drone, which would waste a commit.
         taken = {pair.drone_id for pair in pairs}
@@ -76,9 +78,11 @@ class PlanningRound:
         under_way = sum(1 for each in term.accepting.values() if each == lane)
         effects: list[Effect] = []
         for message_id in term.waiting.not_begun(lane, self._state.policy.accept_orders - under_way):
-            with self._aside.order(message_id, now):
+            try:
                 effects += self._steps.record(self._begin(message_id, now))
                 term.accepting[message_id] = lane
+            except Exception as error:
+                self._aside.put_order(message_id, error, now)
         return effects
 
     def _begin(self, message_id: str, now: Instant) -> SagaEvent:

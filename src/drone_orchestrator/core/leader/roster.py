@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from ..lanes import Ledger
 from ..planner import drop_dominated, energy_rank
 from ..saga import Contradiction, contradiction
-from ..types import BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase
-from ..view import FleetView
+from ..types import Breaker, BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase, Reservation
+from ..view import FleetView, Stored
 from . import breakers
 from .lane_sharing import LaneRound
 from .memory import Drone, LeaderState, Term
@@ -59,11 +59,13 @@ class Roster:
     def lanes(self, term: Term, now: Instant) -> list[LaneRound]:
         """Return the supply and demand of each lane, including commits in flight."""
         for drone_id in self._touched:
-            with self._aside.drone(drone_id, now):
+            try:
                 self._update(drone_id, term)
                 if drone_id in self._free:
                     # The pause of its breaker starts when the breaker is first seen, not when the drone is needed.
                     self._is_barred(self._state.drones[drone_id], now)
+            except Exception as error:
+                self._aside.put_drone(drone_id, error)
         self._touched.clear()
         self._count(now)
         free = self._able(len(term.waiting), now)
@@ -125,19 +127,28 @@ class Roster:
         if held is not None:
             served = self._ledger.lane(held.value.message_id) or ""
         report = drone.report
-        wrong = contradiction(held.value) if held is not None else ""
-        wrong = wrong or contradiction(self._view.breaker_of(drone_id))
-        if held is not None and not self._view.has_order(held.value.message_id):
-            wrong = f"it is reserved for {held.value.message_id}, which the store does not have"
-        if wrong:
-            self._keep(drone_id, None)
-            raise Contradiction(wrong)
+        breaker = self._view.breakers.get(drone_id)
+        if held is not None or breaker is not None:
+            wrong = self._contradiction(held, breaker)
+            if wrong:
+                self._keep(drone_id, None)
+                raise Contradiction(wrong)
         if served is not None and served != report.drone_class:
             self._lent[drone_id] = report.drone_class
         taken = served is not None or self._view.is_corrupt(drone_id, (Kind.ASSIGNMENT, Kind.BREAKER))
-        known = (report.energy_wh, report.position.lat_deg, report.position.lon_deg)
-        free = is_free(report) and not taken and all(map(math.isfinite, known))
+        # A sum is finite only if all are.
+        known = math.isfinite(report.energy_wh + report.position.lat_deg + report.position.lon_deg)
+        free = not taken and known and is_free(report)
         self._keep(drone_id, ((report.drone_class, report.position), energy_rank(report)) if free else None)
+
+    def _contradiction(self, held: Stored[Reservation] | None, breaker: Stored[Breaker] | None) -> str:
+        """Return what is wrong with a drone's reservation or breaker; empty if nothing is."""
+        wrong = contradiction(breaker.value) if breaker is not None else ""
+        if held is None or wrong:
+            return wrong
+        if not self._view.has_order(held.value.message_id):
+            return f"it is reserved for {held.value.message_id}, which the store does not have"
+        return contradiction(held.value)
 
     def _keep(self, drone_id: str, free: tuple[_Place, _Rank] | None) -> None:
         """Store the drone's place and rank while it is free; ``None``: it is not free."""

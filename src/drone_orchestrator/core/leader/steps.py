@@ -145,7 +145,7 @@ class Steps:
     def _breaker_of(self, drone_id: str) -> Breaker | None:
         """Return the drone's breaker; ``None`` also if it contradicts itself, so that the next step replaces it."""
         known = self._view.breaker_of(drone_id)
-        return None if sagas.contradiction(known) else known
+        return None if known is None or sagas.contradiction(known) else known
 
     def _breaker_change(self, drone_id: str, after: Breaker) -> BreakerChange:
         return BreakerChange(after, self._view.revision_of(Kind.BREAKER, drone_id))

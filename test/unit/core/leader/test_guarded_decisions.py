@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import pytest
 from world import FLEET, World, make_order, make_report
@@ -11,7 +12,7 @@ from world import FLEET, World, make_order, make_report
 from drone_orchestrator.core.leader.before_loading import BeforeLoading
 from drone_orchestrator.core.leader.planning_round import PlanningRound
 from drone_orchestrator.core.leader.roster import Roster
-from drone_orchestrator.core.leader.set_aside import LOOK_AGAIN_S, Aside, CarefulPlanner
+from drone_orchestrator.core.leader.set_aside import LOOK_AGAIN_S, CarefulPlanner
 from drone_orchestrator.core.planner import Pairing, PlannedOrder, Planner
 from drone_orchestrator.core.types import CancelRequest, DroneReport, FleetSpec, Instant, Order, SagaStatus
 from drone_orchestrator.planning.planner import AssignmentPlanner
@@ -163,7 +164,7 @@ def test_a_planner_that_always_raises_ends_the_round_without_pairs() -> None:
 
 def test_an_interrupt_is_no_error_of_an_order() -> None:
     world = world_with()
-    aside: Aside = world.leader.core.dispatcher._aside
-    with pytest.raises(KeyboardInterrupt), aside.order(GOOD.message_id, NOW):
-        raise KeyboardInterrupt
-    assert aside.names == ()
+    dispatcher = world.leader.core.dispatcher
+    with mock.patch.object(dispatcher, "_next_step", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        dispatcher.reconcile(GOOD.message_id, NOW)
+    assert dispatcher.set_aside == ()

@@ -97,4 +97,4 @@ def stale(freshness: Freshness) -> str:
     """Return a warning, or an empty string if the view is up to date."""
     if freshness.stale_s is None or freshness.stale_s == 0.0:
         return ""
-    return f"[bold red]etcd is away: this is how it was {freshness.stale_s:.0f} s ago[/bold red]"
+    return f"[bold red]etcd is unavailable: this is the state of {freshness.stale_s:.0f} s ago[/bold red]"

@@ -315,7 +315,7 @@ def intake_status(breaker: str, freshness: Freshness) -> Status:
     if breaker != "closed" or not freshness.loaded:
         return Status("intake", Severity.ERROR, f"refuses orders: the store's breaker is {breaker}", "see etcd", values)
     if freshness.stale_s:
-        text = f"does not follow the store for {freshness.stale_s:.0f} s: {freshness.trouble or 'it is away'}"
+        text = f"does not follow the store for {freshness.stale_s:.0f} s: {freshness.trouble or 'it is unavailable'}"
         return Status("intake", Severity.WARN, text, "see etcd; a full lane stays full meanwhile", values)
     return Status("intake", Severity.OK, "accepts orders", values=values)
 

@@ -64,7 +64,7 @@ def throughput(
         # The baseline runs first, so that it does not profit from what the other has warmed up.
         clients = clients if http else 0
         with _ThroughputBench(fleet, drones, out, grouped=False, clients=clients) as bench:
-            baseline = bench.measure(baseline_rounds, out, "one transaction a transition")
+            baseline = bench.measure(baseline_rounds, out, "one transaction per transition")
         with _ThroughputBench(fleet, drones, out, grouped=True, clients=clients) as bench:
             measured = bench.measure(rounds, out, "group commit")
             delivered_per_s = bench.whole_lives()
@@ -84,8 +84,8 @@ def throughput(
         "wal_fsyncs": fsyncs,
     }
     out.say(
-        f"{orders} orders: {measured:.0f} a second assigned, {measured / baseline:.1f} × one transaction a transition "
-        f"({baseline:.0f}); {delivered_per_s:.0f} a second through all steps; etcd synced its log {fsyncs} times"
+        f"{orders} orders: {measured:.0f} a second assigned, {measured / baseline:.1f} × one transaction per "
+        f"transition ({baseline:.0f}); {delivered_per_s:.0f} a second through all steps; etcd synced its log {fsyncs} times"
     )
     if picture_path is not None:
         charts.save(picture_path, picture(document))
@@ -99,11 +99,11 @@ def picture(document: dict[str, Any]) -> str:
     rates = {
         "assigned": document["orders_per_s"],
         "all steps to delivered": document["delivered_per_s"],
-        "one transaction a transition": document["baseline_orders_per_s"],
+        "one transaction per transition": document["baseline_orders_per_s"],
     }
     bars = charts.Bars("orders per second", tuple(rates), {"orders/s": list(rates.values())})
     way = f"by {document['http_clients']} HTTP clients" if document["http_clients"] else "at the store"
-    return charts.draw(f"Throughput, orders handed in {way}", bars)
+    return charts.draw(f"Throughput, orders submitted {way}", bars)
 
 
 def _unbounded(fleet: FleetSpec, drones: int) -> FleetSpec:

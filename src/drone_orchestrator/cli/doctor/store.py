@@ -81,7 +81,7 @@ def reachable(status: Mapping[str, Any], target: Target, *, asked_for: bool = Tr
         hint = "start the other members; without a majority etcd takes no order and no decision"
         return error(name, f"no majority: {status['detail']}", hint)
     if away:
-        return warning(name, f"{', '.join(away)} is away", "start it again before another one fails")
+        return warning(name, f"{', '.join(away)} is down", "start it again before another one fails")
     return ok(
         name, f"{target.endpoints}, version {status['version']}, region {target.region}, revision {status['revision']}"
     )
@@ -169,7 +169,7 @@ def records(view: FleetView) -> Finding:
         return ok("records", f"{len(view.sagas) + len(view.inbox)} orders, all of them readable")
     names = sorted([*view.corrupt, *(f"{name} ({why})" for name, why in contradictory.items())])
     more = f" and {len(names) - _IDS_SHOWN} more" if len(names) > _IDS_SHOWN else ""
-    hint = "compare with `fleetctl events ID`, then mend or remove the keys (docs/operations.md)"
+    hint = "compare with `fleetctl events ID`, then repair or remove the keys (docs/operations.md)"
     return error("records", f"unreadable: {', '.join(names[:_IDS_SHOWN])}{more}", hint)
 
 

@@ -85,7 +85,8 @@ def throughput(
     }
     out.say(
         f"{orders} orders: {measured:.0f} a second assigned, {measured / baseline:.1f} × one transaction per "
-        f"transition ({baseline:.0f}); {delivered_per_s:.0f} a second through all steps; etcd synced its log {fsyncs} times"
+        f"transition ({baseline:.0f}); {delivered_per_s:.0f} a second through all steps; "
+        f"etcd synced its log {fsyncs} times"
     )
     if picture_path is not None:
         charts.save(picture_path, picture(document))

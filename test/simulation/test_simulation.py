@@ -23,6 +23,9 @@ from drone_orchestrator.core.leader.after_loading import AfterLoading
 from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import Phase
+from drone_orchestrator.simulation import profile as profile_module
+from drone_orchestrator.simulation.chance import Chance
+from drone_orchestrator.simulation.faults import FaultInjector
 from drone_orchestrator.simulation.profile import CALM, DEFAULTS, FAULTS, INTENSE, STANDARD
 from drone_orchestrator.simulation.seeds import Summary, run_seeds
 from drone_orchestrator.simulation.world import World
@@ -125,6 +128,33 @@ def test_only_ended_orders_are_archived():
 def test_another_seed_gives_another_run():
     hashes = {World(seed, INTENSE).run().trace_hash for seed in (1, 2, 3)}
     assert len(hashes) == 3
+
+
+def test_a_new_kind_of_fault_changes_no_draw_of_any_other(monkeypatch):
+    """It is on, and looks for a victim by chance, but finds none. Everything else happens as without it."""
+    seeds = range(4)
+    before = [World(seed, INTENSE).run().trace_hash for seed in seeds]
+
+    def strike(injector):
+        injector._drone()
+        injector._replica()
+        strikes.append(injector._rng.random())
+        return ""
+
+    strikes: list[float] = []
+    monkeypatch.setattr(profile_module, "FAULTS", ("something_new", *FAULTS))
+    monkeypatch.setattr(FaultInjector, "_something_new", strike, raising=False)
+    assert [World(seed, INTENSE).run().trace_hash for seed in seeds] == before
+    assert len(set(strikes)) == len(strikes) > 5
+
+
+def test_streams_of_chance_differ_by_seed_and_name_and_continue():
+    chance = Chance("intense/1")
+    first = chance.of("fault", "partition").random()
+    others = [chance.of("fault").random(), chance.of("fault", "handover").random()]
+    others += [Chance("intense/2").of("fault", "partition").random(), chance.of("fault", "partition").random()]
+    assert first not in others
+    assert Chance("intense/1").of("fault", "partition").random() == first
 
 
 # --- a broken core is caught ------------------------------------------------------------------------------------------

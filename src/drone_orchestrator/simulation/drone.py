@@ -65,10 +65,11 @@ class SimulatedDrone:
         self.id = drone_id
         self.drone_class = drone_class
         self.dead = False
+        self._rng = environment.chance.of("drone", drone_id)
         self.process = Process(environment.scheduler)
         self.process.kill()
-        self.disk = Disk(drone_id, environment.rng)
-        self.clock = SimulatedClock(environment.scheduler, environment.rng.uniform(0.0, 1000.0))
+        self.disk = Disk(drone_id, environment.chance.of("disk", drone_id))
+        self.clock = SimulatedClock(environment.scheduler, self._rng.uniform(0.0, 1000.0))
         self.flight = SimulatedFlight(
             drone_id, drone_class, environment.fleet.depot, environment.scheduler, environment.packages, self._cargo
         )
@@ -98,19 +99,19 @@ class SimulatedDrone:
             state_period_s=environment.profile.state_period_s,
             now=self.clock.now,
         )
-        self._arm(environment.scheduler.now_s + TICK_S * environment.rng.random())
+        self._arm(environment.scheduler.now_s + TICK_S * self._rng.random())
 
     def kill(self) -> None:
         """Kill the program. The autopilot continues, or breaks off what it was doing."""
         self.process.kill()
         self.driver = None
-        if self._environment.rng.random() < 0.5:
+        if self._rng.random() < 0.5:
             self.flight.break_off()
 
     def crash(self) -> None:
         """Kill the program. It starts again after a while, unless the drone is dead by then."""
         self.kill()
-        self._environment.scheduler.after(self._environment.rng.uniform(0.5, RESTART_S), self._restart)
+        self._environment.scheduler.after(self._rng.uniform(0.5, RESTART_S), self._restart)
 
     def _restart(self) -> None:
         if not self.process.alive and not self.dead:
@@ -188,11 +189,11 @@ class SimulatedDrone:
         if after is Phase.DROPPING:
             environment.packages.begin_drop(self._cargo(), environment.scheduler.now_s)
         asks = after is Phase.AWAITING_CLEARANCE and bool(self._answers)
-        if asks and environment.rng.random() < environment.conditions.message_repeat:
+        if asks and self._rng.random() < environment.conditions.message_repeat:
             # The worst moment for an old answer to arrive again is while the drone waits for a new one.
             environment.faults["message_repeated"] += 1
-            old = environment.rng.choice(self._answers)
-            environment.scheduler.after(environment.rng.random() * CLEARANCE_RETRY_S, lambda: self.told(old))
+            old = self._rng.choice(self._answers)
+            environment.scheduler.after(self._rng.random() * CLEARANCE_RETRY_S, lambda: self.told(old))
 
     def notice(self, level: str, text: str) -> None:
         self._environment.trace(f"{self.id}: {level}: {text}")
@@ -214,7 +215,7 @@ class SimulatedDrone:
             self.crash()
             return []
         if driver.durable is not before or effects:
-            self._arm(self._environment.scheduler.now_s + TICK_S * self._environment.rng.random())
+            self._arm(self._environment.scheduler.now_s + TICK_S * self._rng.random())
         return effects
 
     def _arm(self, at_s: float) -> None:

@@ -7,12 +7,12 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from random import Random
 
 from ..core.policies import BreakerPolicy, DispatchPolicy
 from ..core.types import DroneClass, Entry, FleetSpec, GeoPoint
 from ..store import MemoryBackend
 from .archive import MemoryArchive
+from .chance import Chance
 from .network import SimulatedNetwork
 from .physics import Packages
 from .profile import Conditions, Profile
@@ -39,13 +39,13 @@ class Environment:
     def __init__(self, seed: int, profile: Profile, *, trace: bool = False) -> None:
         self.seed = seed
         self.profile = profile
-        self.rng = Random(f"{profile.name}/{seed}")
-        self.conditions = Conditions.draw(profile, self.rng)
+        self.chance = Chance(f"{profile.name}/{seed}")
+        self.conditions = Conditions.draw(profile, self.chance)
         self.is_calm = False
         self.faults: Counter[str] = Counter()
         self.violations: list[tuple[str, str]] = []
         self.scheduler = Scheduler(profile.max_events)
-        self.network = SimulatedNetwork(self.scheduler, self.rng, lambda: self.conditions, self.faults)
+        self.network = SimulatedNetwork(self.scheduler, self.chance, lambda: self.conditions, self.faults)
         self.fleet = FleetSpec(REGION, DEPOT, profile.service_radius_m, (COURIER, HEAVY))
         self.packages = Packages(DEPOT)
         self.backend = MemoryBackend(lambda: self.scheduler.now_s, threaded=False, on_change=self._store_changed)

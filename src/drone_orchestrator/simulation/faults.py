@@ -45,7 +45,7 @@ class FaultInjector:
             **{drone.id: drone.clock for drone in drones.values()},
             **{shop.name: shop.clock for shop in shops},
         }
-        self._rng = environment.rng
+        self._rng = environment.chance.of("fault")  # while a fault strikes: the stream of its kind
         self._stopped = False
         for kind, period_s in environment.conditions.periods_s.items():
             self._plan(kind, period_s)
@@ -55,17 +55,19 @@ class FaultInjector:
 
     def _plan(self, kind: str, period_s: float) -> None:
         strike: Callable[[], str] = getattr(self, f"_{kind}")
+        when, how = (self._environment.chance.of("fault", kind, name) for name in ("when", "how"))
 
         def act() -> None:
             if self._stopped:
                 return
+            self._rng = how
             target = strike()
             if target:
                 self._environment.faults[kind] += 1
                 self._environment.trace(f"FAULT {kind} {target}")
             self._plan(kind, period_s)
 
-        self._environment.scheduler.after(self._rng.expovariate(1.0 / period_s), act)
+        self._environment.scheduler.after(when.expovariate(1.0 / period_s), act)
 
     def _later(self, longest_s: float, action: Callable[[], object]) -> None:
         self._environment.scheduler.after(self._rng.uniform(0.1, longest_s), action)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from random import Random
 
+from .chance import Chance
 from .profile import Conditions
 from .scheduler import Action, Scheduler
 
@@ -20,10 +20,10 @@ class SimulatedNetwork:
     """Network whose present quality is ``conditions()``. It counts in ``faults`` what it does to messages."""
 
     def __init__(
-        self, scheduler: Scheduler, rng: Random, conditions: Callable[[], Conditions], faults: Counter[str]
+        self, scheduler: Scheduler, chance: Chance, conditions: Callable[[], Conditions], faults: Counter[str]
     ) -> None:
         self._scheduler = scheduler
-        self._rng = rng
+        self._chance = chance
         self._conditions = conditions
         self._faults = faults
         self._cut: dict[tuple[str, str], int] = {}
@@ -57,7 +57,7 @@ class SimulatedNetwork:
         A topic has one writer; its messages may be lost, but are not repeated. Other messages may arrive twice. Over a
         link that is cut, they may arrive when it heals, because their sender retries whatever happens meanwhile.
         """
-        conditions, rng = self._conditions(), self._rng
+        conditions, rng = self._conditions(), self._chance.of("link", source, target)
         if self._cut and (source, target) in self._cut:
             if not topic and rng.random() < HELD_SHARE:
                 self._held.setdefault((source, target), []).append(deliver)
@@ -85,6 +85,7 @@ class SimulatedNetwork:
             deliver()
 
     def _release(self, link: tuple[str, str]) -> None:
+        rng = self._chance.of("link", *link)
         for deliver in self._held.pop(link, ()):
             self._faults["message_held_up"] += 1
-            self._scheduler.after(self._rng.random(), deliver)
+            self._scheduler.after(rng.random(), deliver)

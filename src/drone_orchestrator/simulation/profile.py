@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from random import Random
+from typing import TypeVar
+
+from .chance import Chance
+
+T = TypeVar("T")
 
 #: Kinds of faults that strike at random moments, by the name under which reports count them.
 FAULTS = (
@@ -109,24 +113,28 @@ class Conditions:
     retention_s: float | None  # how long ended orders stay in the store; ``None``: forever
 
     @classmethod
-    def draw(cls, profile: Profile, rng: Random) -> Conditions:
+    def draw(cls, profile: Profile, chance: Chance) -> Conditions:
         """Draw the conditions of one seed. Some kinds stay off: constant faults hide defects that need quiet."""
-        on = [kind for kind in FAULTS if rng.random() < profile.fault_share]
+
+        def one_of(name: str, choices: Sequence[T]) -> T:
+            return chance.of("condition", name).choice(choices)
+
+        on = [kind for kind in FAULTS if chance.of("fault", kind, "on").random() < profile.fault_share]
+        shares = {kind: chance.of("fault", kind, "period").choice((0.5, 1.0, 2.0)) for kind in on}
         rough = profile.fault_share > 0.0
-        ttl_s = rng.choice((3.0, 5.0))
         return cls(
-            periods_s={kind: profile.fault_period_s * rng.choice((0.5, 1.0, 2.0)) for kind in on},
-            message_delay_s=rng.choice((0.02, 0.3, 1.5)) if rough else 0.02,
-            message_loss=rng.choice((0.0, 0.02, 0.2)) if rough else 0.0,
-            message_repeat=rng.choice((0.0, 0.1, 0.4)) if rough else 0.0,
-            store_delay_s=rng.choice((0.005, 0.05, 0.4)) if rough else 0.005,
-            watch_delay_s=rng.choice((0.01, 0.2, 1.0)) if rough else 0.01,
-            reservation_ttl_s=rng.choice((4.0, 10.0)),
-            lease_ttl_s=ttl_s,
-            heartbeats=rng.random() < 0.5,
-            compact_above=rng.choice((20, 20_000)),
+            periods_s={kind: profile.fault_period_s * share for kind, share in shares.items()},
+            message_delay_s=one_of("message_delay", (0.02, 0.3, 1.5)) if rough else 0.02,
+            message_loss=one_of("message_loss", (0.0, 0.02, 0.2)) if rough else 0.0,
+            message_repeat=one_of("message_repeat", (0.0, 0.1, 0.4)) if rough else 0.0,
+            store_delay_s=one_of("store_delay", (0.005, 0.05, 0.4)) if rough else 0.005,
+            watch_delay_s=one_of("watch_delay", (0.01, 0.2, 1.0)) if rough else 0.01,
+            reservation_ttl_s=one_of("reservation_ttl", (4.0, 10.0)),
+            lease_ttl_s=one_of("lease_ttl", (3.0, 5.0)),
+            heartbeats=one_of("heartbeats", (False, True)),
+            compact_above=one_of("compact_above", (20, 20_000)),
             # Retention is measured by the wall clock: a clock that jumps could free an id too early.
-            retention_s=rng.choice((None, RETENTION_S)) if "clock_jump" not in on else None,
+            retention_s=one_of("retention", (None, RETENTION_S)) if "clock_jump" not in on else None,
         )
 
     def calmed(self) -> Conditions:

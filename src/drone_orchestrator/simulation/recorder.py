@@ -82,7 +82,7 @@ class Recorder:
             self._cleared[entry.value.message_id] = entry.value.drone_id or ""
         elif isinstance(entry.value, Reservation) and entry.value.leased and self.expires_next_reservation:
             self.expires_next_reservation = False
-            delay_s = environment.rng.random() * EXPIRES_WITHIN_S
+            delay_s = environment.chance.of("expiring_reservation").random() * EXPIRES_WITHIN_S
             environment.scheduler.after(delay_s, partial(self._expire_reservation, entry.id))
         if entry.kind is Kind.SAGA:
             self._note_end(entry)

@@ -69,11 +69,13 @@ class SimulatedReplica:
         drones: Mapping[str, GoalTarget],
     ) -> None:
         self.name = name
+        self._rng = environment.chance.of("replica", name)
+        self._watch_rng = environment.chance.of("replica", name, "watch")
         self.process = Process(environment.scheduler)
         self.process.kill()
         self.retired = False
         self.epoch = 0  # fencing token while it leads, else 0
-        self.clock = SimulatedClock(environment.scheduler, environment.rng.uniform(0.0, 1000.0))
+        self.clock = SimulatedClock(environment.scheduler, self._rng.uniform(0.0, 1000.0))
         self._environment = environment
         self._replicas = replicas
         self._drones = drones
@@ -116,7 +118,7 @@ class SimulatedReplica:
             environment.scheduler,
             self.process,
             self.clock,
-            environment.rng,
+            environment.chance.of("replica", self.name, "workers"),
             lambda: environment.conditions,
             self._turn_delay_s,
         )
@@ -130,10 +132,10 @@ class SimulatedReplica:
             on_set_aside=self._on_set_aside,
             workers=workers,
             archive=environment.archive,
-            full_group=environment.rng.choice(FULL_GROUPS),
+            full_group=self._rng.choice(FULL_GROUPS),
         )
         self.driver.start()
-        self.process.after(PUBLISH_PERIOD_S * environment.rng.random(), self._publish_again)
+        self.process.after(PUBLISH_PERIOD_S * self._rng.random(), self._publish_again)
 
     def restart(self) -> None:
         """Start again after a crash or a stop, unless it runs already."""
@@ -169,7 +171,7 @@ class SimulatedReplica:
         """Note that the watch may have something to deliver. It arrives after a delay."""
         if self.process.alive and not self._pump_due:
             self._pump_due = True
-            delay_s = 0.001 + self._environment.rng.random() * self._environment.conditions.watch_delay_s
+            delay_s = 0.001 + self._watch_rng.random() * self._environment.conditions.watch_delay_s
             self.process.after(delay_s, self._pump)
 
     def _pump(self) -> None:

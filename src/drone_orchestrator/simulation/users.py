@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from random import Random
 
 from ..core.types import (
     CancelRequest,
@@ -47,7 +48,8 @@ class SimulatedShop:
 
     def place(self, number: int) -> None:
         """Submit a new order, and perhaps cancel it, repeat it, or reuse one of its ids by mistake."""
-        environment, rng, profile = self._environment, self._environment.rng, self._environment.profile
+        environment, profile = self._environment, self._environment.profile
+        rng = environment.chance.of("order", str(number), "afterwards")
         order = self._make(number)
         environment.packages.add(order)
         self._submit(order)
@@ -69,15 +71,16 @@ class SimulatedShop:
         return replace(order, submitted_at=self.clock.now().wall_s)
 
     def _make(self, number: int) -> Order:
-        environment, rng = self._environment, self._environment.rng
+        environment = self._environment
+        rng = environment.chance.of("order", str(number))
         wanted = rng.choice((None, None, None, *environment.fleet.classes))
         carrier = wanted or rng.choice(self._carriers)
         deadline_s = rng.uniform(30.0, 600.0) if rng.random() < environment.profile.deadline_share else None
-        pickup = self._place() if rng.random() < 0.2 else None
+        pickup = self._place(rng) if rng.random() < 0.2 else None
         return Order(
             message_id=f"m{number}",
             order_id=f"o{number}",
-            destination=self._place(),
+            destination=self._place(rng),
             package_weight_kg=rng.uniform(0.1, 1.0) ** 2 * carrier.max_payload_kg,  # most are light
             submitted_at=self.clock.now().wall_s,
             pickup=pickup,
@@ -86,9 +89,9 @@ class SimulatedShop:
             drone_class=wanted.name if wanted else None,
         )
 
-    def _place(self) -> GeoPoint:
+    def _place(self, rng: Random) -> GeoPoint:
         """Choose a place in the region, but not at the depot."""
-        environment, rng = self._environment, self._environment.rng
+        environment = self._environment
         radius_m = environment.profile.service_radius_m
         east_m, north_m = (rng.choice((-1, 1)) * rng.uniform(0.1, 0.68) * radius_m for _ in "en")
         lat_deg, lon_deg = geo_from_enu(east_m, north_m, environment.fleet.depot)
@@ -142,24 +145,28 @@ class SimulatedOperator:
     def _go_round(self) -> None:
         environment = self._environment
         for drone in self._drones.values():
-            if drone.phase is Phase.GROUNDED and (environment.is_calm or environment.rng.random() < 0.5):
+            if drone.phase is Phase.GROUNDED and (environment.is_calm or self._rng(drone.id).random() < 0.5):
                 self._look_after(drone.id)
         for saga in self._recorder.parked():
-            if environment.is_calm or environment.rng.random() < 0.5:
+            if environment.is_calm or self._rng(saga.message_id).random() < 0.5:
                 self._resolve(saga)
         environment.scheduler.after(QUICK_ROUND_S if environment.is_calm else ROUND_S, self._go_round)
+
+    def _rng(self, subject: str) -> Random:
+        """Return the stream of chance of the operator's decisions about one drone or order."""
+        return self._environment.chance.of("operator", subject)
 
     def _look_after(self, drone_id: str) -> None:
         """Repair the drone and lift its grounding. A package on board goes back to its depot, or stays on board."""
         drone = self._drones[drone_id]
         drone.flight.service()
-        if drone.flight.loaded and self._environment.rng.random() < 0.5:
+        if drone.flight.loaded and self._rng(drone_id).random() < 0.5:
             self._environment.packages.fetch(drone.flight.unload())
         self._environment.faults["operator_lift"] += 1
         drone.lift_grounding()
 
     def _resolve(self, saga: Saga) -> None:
-        environment, rng = self._environment, self._environment.rng
+        environment, rng = self._environment, self._rng(saga.message_id)
         package = environment.packages.of(saga.message_id)
         drone, carrier = self._drones[saga.drone_id or ""], self._drones.get(package.carrier)
         if package.drops:

@@ -94,14 +94,15 @@ class World:
 
     def _begin(self) -> None:
         environment = self.environment
-        scheduler, rng, profile = environment.scheduler, environment.rng, environment.profile
+        scheduler, chance, profile = environment.scheduler, environment.chance, environment.profile
         for replica in self.replicas.values():
-            scheduler.after(rng.random(), replica.start)
+            scheduler.after(chance.of("start", replica.name).random(), replica.start)
         for drone in self.drones.values():
-            scheduler.after(rng.random(), drone.start)
+            scheduler.after(chance.of("start", drone.id).random(), drone.start)
         SimulatedOperator(environment, self.recorder, self.drones)
         scheduler.after(EXPIRY_PERIOD_S, self._expire)
         for number in range(profile.orders):
+            rng = chance.of("order", str(number), "placed")
             shop = rng.choice(self.shops)
             at_s = rng.uniform(1.0, 0.8 * profile.safety_s)
             scheduler.at(at_s, partial(shop.place, number))

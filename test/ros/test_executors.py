@@ -171,7 +171,7 @@ def test_many_simultaneous_goals_are_all_executed(node: Node, kind: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_goals_under_way_cost_no_processor_time(node: Node, kind: str) -> None:
     executor, begun, results, used = make(kind), [], [], []
-    server = GoalServer(node, ExecuteDelivery, "deliver", begun.append, lambda goal_id: None)
+    server = GoalServer(node, ExecuteDelivery, "deliver", begun.append, lambda goal_id: None, lambda goal: False)
     client = ActionClient(node, ExecuteDelivery, "deliver")
     executor.add_node(node)
 

@@ -124,6 +124,7 @@ class GoalRefusal(str, Enum):
     """Reason why a drone refuses a goal or a recall. The drone logs it; the leader gets only the refusal."""
 
     INVALID = "invalid"  # attempt or epoch is not positive
+    OTHER_FLEET = "other_fleet"  # the leader is of another fleet than the drone
     STALE_EPOCH = "stale_epoch"  # the drone has heard a later leader
     CLOSED = "closed"  # this attempt, or a later one, has ended here
     BUSY = "busy"  # another order, or this one beyond its pickup

@@ -310,7 +310,11 @@ class AcknowledgeOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DroneReport:
-    """A drone's report about itself (``drone_states``)."""
+    """A drone's report about itself (``drone_states``).
+
+    ``fleet_id``: its fleet, empty until it has met its first leader. ``boot_id``: its running process. Both are empty
+    if the drone is of an older version.
+    """
 
     drone_id: str
     drone_class: str
@@ -323,6 +327,8 @@ class DroneReport:
     attempt: int = 0
     package_on_board: bool = False
     outcomes: tuple[DeliveryOutcome, ...] = ()
+    fleet_id: str = ""
+    boot_id: str = ""
 
     def carries(self, saga: Saga) -> bool:
         """Return whether the drone's current goal is the saga's current attempt."""

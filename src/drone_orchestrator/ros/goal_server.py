@@ -26,6 +26,8 @@ class GoalServer(ActionServer):
     A goal that an earlier process accepted is unknown to the server: rclpy would answer a request to cancel it with
     ``ERROR_UNKNOWN_GOAL_ID`` and call nothing. ``on_cancel_unknown`` gets such a request.
 
+    A goal that ``ignores`` is left unanswered: it is meant for another server of this name.
+
     ``options`` are those of ``ActionServer``.
     """
 
@@ -36,10 +38,12 @@ class GoalServer(ActionServer):
         name: str,
         on_begun: Callable[[ServerGoalHandle], None],
         on_cancel_unknown: CancelUnknown,
+        ignores: Callable[[Any], bool],
         **options: Any,
     ) -> None:
         self._on_begun = on_begun
         self._on_cancel_unknown = on_cancel_unknown
+        self._ignores = ignores
         super().__init__(node, action_type, name, on_begun, **options)
 
     def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Conclude | None) -> None:
@@ -47,7 +51,10 @@ class GoalServer(ActionServer):
         self._on_begun(goal_handle)
 
     async def execute(self, taken_data: dict[str, Any]) -> None:
-        """Take requests to cancel an unknown goal out of what rclpy is to answer."""
+        """Take goals to ignore, and requests to cancel an unknown goal, out of what rclpy is to answer."""
+        goal = taken_data.get("goal")
+        if goal is not None and self._ignores(goal[1].goal):
+            taken_data = {kind: taken for kind, taken in taken_data.items() if kind != "goal"}
         cancel = taken_data.get("cancel")
         if cancel is not None and self._answer_unknown(*cancel):
             taken_data = {kind: taken for kind, taken in taken_data.items() if kind != "cancel"}

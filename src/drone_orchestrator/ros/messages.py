@@ -166,12 +166,13 @@ def order_from_msg(msg: OrderMsg, message_id: str, trace_context: str = "") -> O
     )
 
 
-def goal_to_msg(order: Order, attempt: int, epoch: int, instance_id: str) -> ExecuteDelivery.Goal:
+def goal_to_msg(order: Order, attempt: int, epoch: int, instance_id: str, fleet_id: str = "") -> ExecuteDelivery.Goal:
     """Return the action goal for one attempt at an order; send it with :func:`goal_uuid`."""
     return ExecuteDelivery.Goal(
         message_id=order.message_id,
         attempt=attempt,
         epoch=epoch,
+        fleet_id=fleet_id,
         instance_id=instance_id,
         order=order_to_msg(order),
         trace_context=order.trace_context,
@@ -202,6 +203,8 @@ def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.
     return DroneState(
         stamp=time_to_msg(stamp_s),
         drone_id=report.drone_id,
+        fleet_id=report.fleet_id,
+        boot_id=report.boot_id,
         drone_class=report.drone_class,
         journal_id=report.journal_id,
         highest_epoch=report.highest_epoch,
@@ -242,6 +245,8 @@ def report_from_msg(msg: DroneState) -> DroneReport:
         attempt=msg.attempt,
         package_on_board=msg.package_on_board,
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
+        fleet_id=msg.fleet_id,
+        boot_id=msg.boot_id,
     )
 
 

@@ -85,7 +85,10 @@ class Surroundings(Protocol):
 
 
 class DroneDriver:
-    """Driver of one drone. It owns the journal and the flight controller. ``now`` reads both clocks."""
+    """Driver of one drone. It owns the journal and the flight controller.
+
+    ``boot_id`` identifies the running process, and must be new at each start. ``now`` reads both clocks.
+    """
 
     def __init__(
         self,
@@ -98,6 +101,7 @@ class DroneDriver:
         *,
         policy: DronePolicy,
         state_period_s: float,
+        boot_id: str = "",
         now: Callable[[], Instant],
     ) -> None:
         self._journal = journal
@@ -106,7 +110,13 @@ class DroneDriver:
         self._state_period_s = state_period_s
         self._now = now
         self._machine = DroneMachine(
-            drone_id, drone_class, depot, journal_id=journal.identity, durable=journal.durable, policy=policy
+            drone_id,
+            drone_class,
+            depot,
+            journal_id=journal.identity,
+            boot_id=boot_id,
+            durable=journal.durable,
+            policy=policy,
         )
         self._published: DroneReport | None = None
         self._publish_at_s = float("-inf")
@@ -216,4 +226,5 @@ def _differs(report: DroneReport, last: DroneReport | None) -> bool:
         or report.highest_epoch != last.highest_epoch
         or report.journal_id != last.journal_id
         or report.outcomes != last.outcomes
+        or report.fleet_id != last.fleet_id
     )

@@ -61,6 +61,11 @@ RECORDS_CORRUPT = FindingKind("records_corrupt", CRITICAL, "repair or remove the
 QOS_INCOMPATIBLE = FindingKind(
     "qos_incompatible", CRITICAL, "give both sides profiles that fit, see `ros2 topic info -v TOPIC` and docs/qos.md"
 )
+FOREIGN_FLEET = FindingKind(
+    "foreign_fleet",
+    WARNING,
+    "give each fleet a ROS_DOMAIN_ID or a namespace of its own; if the drone has changed fleets, set its fleet_id",
+)
 CLOCK_SKEW = FindingKind("clock_skew", WARNING, "chronyc tracking, or timedatectl set-ntp true, on both machines")
 INTERFACE_MISSING = FindingKind("interface_missing", WARNING, "restart this process, so that DDS uses the interface")
 LOOP_FAILING = FindingKind("loop_failing", WARNING, "its log has the reason; it is retried")
@@ -73,6 +78,7 @@ KINDS = (
     DRONE_OUT_OF_SERVICE,
     RECORDS_CORRUPT,
     QOS_INCOMPATIBLE,
+    FOREIGN_FLEET,
     CLOCK_SKEW,
     INTERFACE_MISSING,
     LOOP_FAILING,

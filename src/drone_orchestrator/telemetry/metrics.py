@@ -93,6 +93,9 @@ class Metrics:
         self.finding_active = self._gauge(
             "finding_active", "Things of this kind that are wrong with this process now.", "finding", "severity"
         )
+        self.foreign_messages = self._counter(
+            "foreign_messages", "Messages of other fleets, which this process ignores.", "topic"
+        )
         self.lane_rejections = self._counter("lane_rejections", "Orders refused by a full lane.", "drone_class")
         self._define_loop()
         self._define_region()

@@ -22,11 +22,13 @@ from ..types import AcknowledgeOutcome, DeliveryOutcome, GeoPoint, Order, Outcom
 
 @dataclass(frozen=True, slots=True)
 class GoalRequested:
-    """The leader of ``epoch`` sends the order as a goal."""
+    """The leader of ``epoch`` sends the order as a goal. ``fleet_id`` is its fleet, empty if it is of an older version;
+    so it is in all events from leaders."""
 
     order: Order
     attempt: int
     epoch: int
+    fleet_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class ClearanceAnswered:
     attempt: int
     journal_id: str
     reason: str = ""
+    fleet_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,14 @@ class LeaderHeard:
 
     epoch: int
     acknowledged: tuple[AcknowledgeOutcome, ...] = ()
+    fleet_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinFleet:
+    """An operator assigns the drone to a fleet, by its parameter ``fleet_id``."""
+
+    fleet_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +92,27 @@ class DroneTick:
 
 
 DroneEvent = (
-    GoalRequested | RecallRequested | ClearanceAnswered | LeaderHeard | FlightSensed | LiftGrounding | DroneTick
+    GoalRequested
+    | RecallRequested
+    | ClearanceAnswered
+    | LeaderHeard
+    | JoinFleet
+    | FlightSensed
+    | LiftGrounding
+    | DroneTick
 )
 
 # --- journal entries --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FleetJoined:
+    """The drone belongs to this fleet, and obeys its leaders alone.
+
+    A change of fleet forgets the highest epoch and the unacknowledged outcomes: they mean nothing to another store.
+    """
+
+    fleet_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +204,8 @@ class GroundingLifted:
 
 
 Entry = (
-    EpochRaised
+    FleetJoined
+    | EpochRaised
     | GoalAccepted
     | Cleared
     | Loaded

@@ -1,5 +1,8 @@
 """The state machine of one drone: it decides what the drone does next, and carries out nothing itself.
 
+A drone belongs to one fleet: it obeys only leaders of that fleet, and believes no epoch of any other. It joins the
+fleet of the first leader that it believes, unless an operator has assigned it to one.
+
 These rules keep a package from leaving its depot twice. A drone loads only on a clearance for its current goal, attempt
 and journal, from an epoch not lower than the highest it has seen. Intent is journalled before the act. A closed goal is
 never reopened. After a restart, the journal and the payload sensor together determine where the package is.
@@ -27,6 +30,7 @@ from .events import (
     Dropping,
     Entry,
     EpochRaised,
+    FleetJoined,
     FlightSensed,
     Fly,
     GoalAccepted,
@@ -35,6 +39,7 @@ from .events import (
     Grounded,
     GroundingLifted,
     Hold,
+    JoinFleet,
     LeaderHeard,
     LiftGrounding,
     Load,
@@ -92,6 +97,7 @@ class DroneMachine:
         depot: GeoPoint,
         *,
         journal_id: str,
+        boot_id: str = "",
         durable: DurableState | None = None,
         policy: DronePolicy | None = None,
     ) -> None:
@@ -99,6 +105,7 @@ class DroneMachine:
         self._class = drone_class
         self._depot = depot
         self._journal_id = journal_id
+        self._boot_id = boot_id
         self._durable = durable or DurableState()
         self._policy = policy or DronePolicy()
         self._phase = Phase.UNSPECIFIED
@@ -130,6 +137,8 @@ class DroneMachine:
                 self._clearance_answered(event, now)
             case LeaderHeard():
                 self._leader_heard(event, now)
+            case JoinFleet():
+                self._join_fleet(event)
             case FlightSensed():
                 self._flight_sensed(event, now)
             case LiftGrounding():
@@ -161,7 +170,38 @@ class DroneMachine:
             attempt=goal.attempt if goal else 0,
             package_on_board=self._sensed.payload_on_board,
             outcomes=self._durable.outcomes,
+            fleet_id=self._durable.fleet_id,
+            boot_id=self._boot_id,
         )
+
+    # --- the fleet --------------------------------------------------------------------------------------------------
+
+    def is_foreign(self, fleet_id: str) -> bool:
+        """Return whether a leader with ``fleet_id`` must be ignored.
+
+        A drone that belongs to a fleet ignores a leader without a fleet, too: it could be that of any older version.
+        """
+        return self._durable.fleet_id not in ("", fleet_id)
+
+    def _join_fleet(self, event: JoinFleet) -> None:
+        """Join the fleet that an operator names. A drone with a goal stays with the fleet that sent it."""
+        own = self._durable.fleet_id
+        if not self.is_foreign(event.fleet_id):
+            self._join(event.fleet_id)
+        elif self._durable.goal is not None:
+            text = f"stays in fleet {own} until its order has ended; restart it then to join fleet {event.fleet_id}"
+            self._effects.append(Notice("error", f"{self.drone_id} {text}"))
+        else:
+            lost = ", ".join(f"{o.message_id} ({o.outcome.name})" for o in self._durable.outcomes)
+            text = f"leaves fleet {own} and joins fleet {event.fleet_id}"
+            text += f"; the old fleet will not learn the outcome of {lost}" if lost else ""
+            self._effects.append(Notice("warning", f"{self.drone_id} {text}"))
+            self._write(FleetJoined(event.fleet_id))
+
+    def _join(self, fleet_id: str) -> None:
+        """Join the fleet unless the drone belongs to one. The caller has checked that the leader is to be believed."""
+        if fleet_id and not self._durable.fleet_id:
+            self._write(FleetJoined(fleet_id))
 
     # --- events from the leader -------------------------------------------------------------------------------------
 
@@ -170,6 +210,7 @@ class DroneMachine:
         if refusal is not None:
             self._effects.append(AnswerGoal(False, refusal.value))
             return
+        self._join(event.fleet_id)
         goal = self._durable.goal
         if goal is not None and goal.key == (event.order.message_id, event.attempt):
             self._raise_epoch(event.epoch)
@@ -186,6 +227,8 @@ class DroneMachine:
         order, goal, durable = event.order, self._durable.goal, self._durable
         if event.attempt < 1 or event.epoch < 1:
             return GoalRefusal.INVALID
+        if self.is_foreign(event.fleet_id):
+            return GoalRefusal.OTHER_FLEET
         if event.epoch < durable.highest_epoch:
             return GoalRefusal.STALE_EPOCH
         if event.attempt <= durable.closed_attempt(order.message_id):
@@ -235,7 +278,7 @@ class DroneMachine:
             return
         if (event.message_id, event.attempt, event.journal_id) != (*goal.key, self._journal_id):
             return
-        if event.epoch < self._durable.highest_epoch or event.epoch <= 0:
+        if event.epoch < self._durable.highest_epoch or event.epoch <= 0 or self.is_foreign(event.fleet_id):
             return
         if event.verdict is Verdict.GRANTED:
             self._write(Cleared(*goal.key, event.epoch))
@@ -247,8 +290,9 @@ class DroneMachine:
             self._fly_home()
 
     def _leader_heard(self, event: LeaderHeard, now: Instant) -> None:
-        if event.epoch < self._durable.highest_epoch:
+        if event.epoch < self._durable.highest_epoch or self.is_foreign(event.fleet_id):
             return
+        self._join(event.fleet_id)
         if event.epoch > self._durable.highest_epoch:
             self._raise_epoch(event.epoch)
             self._ask_at_s = now.mono_s  # a new leader: requests to the old one may never be answered

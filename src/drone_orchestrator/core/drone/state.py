@@ -17,6 +17,7 @@ from .events import (
     Dropping,
     Entry,
     EpochRaised,
+    FleetJoined,
     GoalAccepted,
     Grounded,
     GroundingLifted,
@@ -56,13 +57,17 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class DurableState:
-    """Fold of the journal. ``closed`` maps message ids to their highest closed attempt, the oldest first."""
+    """Fold of the journal. ``closed`` maps message ids to their highest closed attempt, the oldest first.
+
+    ``fleet_id``: the fleet that the drone belongs to; empty until it has met its first leader.
+    """
 
     highest_epoch: int = 0
     goal: Goal | None = None
     outcomes: tuple[DeliveryOutcome, ...] = ()
     closed: tuple[tuple[str, int], ...] = ()
     grounded: str = ""
+    fleet_id: str = ""
 
     def closed_attempt(self, message_id: str) -> int:
         """Return the highest closed attempt at the order; 0 if there is none."""
@@ -79,7 +84,9 @@ def fold(entries: Iterable[Entry]) -> DurableState:
 
 def compact(state: DurableState) -> list[Entry]:
     """Return the shortest journal that folds to ``state``."""
-    entries: list[Entry] = [EpochRaised(state.highest_epoch)] if state.highest_epoch else []
+    entries: list[Entry] = [FleetJoined(state.fleet_id)] if state.fleet_id else []
+    if state.highest_epoch:
+        entries.append(EpochRaised(state.highest_epoch))
     entries += [Acknowledged(message_id, attempt) for message_id, attempt in state.closed]
     entries += [Closed(o.message_id, o.attempt, o.outcome, o.at, o.reason) for o in state.outcomes]
     goal = state.goal
@@ -104,6 +111,8 @@ def compact(state: DurableState) -> list[Entry]:
 def apply(state: DurableState, entry: Entry) -> DurableState:
     """Return ``state`` after ``entry``. Raises :class:`IllegalEntry` if it does not follow."""
     match entry:
+        case FleetJoined():
+            return _join(state, entry)
         case EpochRaised(epoch):
             return replace(state, highest_epoch=max(state.highest_epoch, epoch))
         case GoalAccepted(order, attempt, epoch):
@@ -123,6 +132,14 @@ def apply(state: DurableState, entry: Entry) -> DurableState:
             return replace(state, grounded="")
         case _:
             return _progress(state, entry)
+
+
+def _join(state: DurableState, entry: FleetJoined) -> DurableState:
+    if state.fleet_id in ("", entry.fleet_id):
+        return replace(state, fleet_id=entry.fleet_id)
+    if state.goal is not None:
+        raise IllegalEntry(f"{entry}: the drone has a goal of fleet {state.fleet_id}")
+    return replace(state, fleet_id=entry.fleet_id, highest_epoch=0, outcomes=())
 
 
 def _progress(state: DurableState, entry: Cleared | Loaded | Dropping | Recalled | Unloading) -> DurableState:

@@ -183,6 +183,7 @@ class DroneExecutor(FlightNode):
                 on_cancel_unknown=lambda goal_id: self._contained(
                     lambda shell: shell.cancel_of_unknown_requested(goal_id), None
                 ),
+                ignores=lambda goal: self._contained(lambda shell: shell.is_meant_for_another(goal), False),
             )
         return self._endpoints
 
@@ -212,6 +213,11 @@ class DroneExecutor(FlightNode):
     def highest_epoch(self) -> int:
         """Highest epoch seen; 0 if none was seen or the drone is not configured."""
         return self._shell.highest_epoch if self._shell is not None else 0
+
+    @property
+    def fleet_id(self) -> str:
+        """The fleet that the drone belongs to; empty if it belongs to none or is not configured."""
+        return self._shell.fleet_id if self._shell is not None else ""
 
     @property
     def is_active(self) -> bool:

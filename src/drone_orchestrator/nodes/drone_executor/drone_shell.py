@@ -22,6 +22,7 @@ from ...core.drone.events import (
     DroneEffect,
     DroneEvent,
     GoalRequested,
+    JoinFleet,
     LeaderHeard,
     RecallRequested,
 )
@@ -96,6 +97,7 @@ class DroneShell:
         self._resume_at_s = 0.0
         self._stepped_at_s = self._seconds()
         self._telemetry_due_s = self._feedback_due_s = 0.0
+        self._join_fleet()
 
     def _begin(self, journal: DroneJournal) -> DroneDriver:
         """Return a driver that continues from ``journal``."""
@@ -109,6 +111,7 @@ class DroneShell:
             self,
             policy=DronePolicy(clearance_retry_s=settings.clearance_retry_s),
             state_period_s=settings.state_period_s,
+            boot_id=settings.boot_id,
             now=_now,
         )
         self._report_damage(journal)
@@ -120,6 +123,10 @@ class DroneShell:
             driver.durable.highest_epoch,
         )
         return driver
+
+    def _join_fleet(self) -> None:
+        if self._settings.fleet_id:
+            self.step(JoinFleet(self._settings.fleet_id))
 
     # --- a journal that cannot be written -----------------------------------------------------------------------------
 
@@ -153,6 +160,7 @@ class DroneShell:
         self._journal, self._suspended, self._asked = journal, "", None
         self._log.warning("the journal can be written again: accepting commands")
         self._driver = self._begin(journal)
+        self._join_fleet()
         for outcome in self._driver.durable.outcomes:
             self._finish(outcome)  # its record is the one that failed to be written
 
@@ -163,6 +171,11 @@ class DroneShell:
     @property
     def highest_epoch(self) -> int:
         return self._driver.durable.highest_epoch
+
+    @property
+    def fleet_id(self) -> str:
+        """The fleet that the drone belongs to; empty if it has not met its first leader."""
+        return self._driver.durable.fleet_id
 
     def tune(self, settings: Settings) -> None:
         self._settings = settings
@@ -235,6 +248,18 @@ class DroneShell:
             self._in_service = False
             self._publish_state(replace(self._driver.report(), phase=Phase.GROUNDED))
 
+    def is_meant_for_another(self, goal: ExecuteDelivery.Goal) -> bool:
+        """Return whether the goal is meant for a drone of that name in another fleet.
+
+        It gets no answer: the sender would take a refusal for the answer of its own drone.
+        """
+        if not goal.fleet_id or goal.fleet_id == self.fleet_id or not self.fleet_id:
+            return False
+        text = f"its leader {goal.instance_id} is of fleet {goal.fleet_id}, this drone of fleet {self.fleet_id}"
+        fields = {"message_id": goal.message_id, "attempt": goal.attempt, "epoch": goal.epoch}
+        self._log.warning(f"goal {goal.message_id}/{goal.attempt} ignored: {text}", extra=fields)
+        return True
+
     def goal_requested(self, goal: ExecuteDelivery.Goal) -> GoalResponse:
         try:
             order = messages.order_from_msg(goal.order, goal.message_id, trace_context=goal.trace_context)
@@ -245,7 +270,7 @@ class DroneShell:
         if not self._is_active():
             self._log.info(f"goal {goal.message_id}/{goal.attempt} refused: not active", extra=fields)
             return GoalResponse.REJECT
-        answers = self.step(GoalRequested(order, goal.attempt, goal.epoch))
+        answers = self.step(GoalRequested(order, goal.attempt, goal.epoch, goal.fleet_id))
         answer = next((each for each in answers if isinstance(each, AnswerGoal)), AnswerGoal(False, "journal_unusable"))
         verb = "accepted" if answer.accepted else "refused"
         said = f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip()
@@ -312,7 +337,13 @@ class DroneShell:
             return
         self.step(
             ClearanceAnswered(
-                verdict, answer.epoch, answer.message_id, answer.attempt, answer.journal_id, answer.reason
+                verdict,
+                answer.epoch,
+                answer.message_id,
+                answer.attempt,
+                answer.journal_id,
+                answer.reason,
+                answer.fleet_id,
             )
         )
 
@@ -359,6 +390,7 @@ class DroneShell:
             self._asked = None
         request = RequestClearance.Request(
             drone_id=self._drone_id,
+            fleet_id=self.fleet_id,
             message_id=question.message_id,
             attempt=question.attempt,
             journal_id=question.journal_id,

@@ -39,6 +39,7 @@ class DroneEndpoints:
         on_begun: Callable[[ServerGoalHandle], None],
         on_cancel: Callable[[ServerGoalHandle], CancelResponse],
         on_cancel_unknown: CancelUnknown,
+        ignores: Callable[[Any], bool],
     ) -> None:
         self._node = node
         profile, topic = qos.state(), names.DRONE_STATES
@@ -52,6 +53,7 @@ class DroneEndpoints:
             names.drone_action(drone_id),
             on_begun,
             on_cancel_unknown,
+            ignores,
             goal_callback=on_goal,
             cancel_callback=on_cancel,
             result_timeout=RESULT_TIMEOUT_S,

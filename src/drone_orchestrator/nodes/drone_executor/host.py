@@ -10,6 +10,7 @@ number of its entities.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -35,6 +36,7 @@ from ...telemetry.diagnostics import Status
 from ...telemetry.drone_metrics import HostTelemetry
 from ...telemetry.findings import Findings
 from ...telemetry.metrics import Metrics
+from ...telemetry.strangers import Strangers
 from .drone_node import DroneExecutor
 from .flight_plugins import load_flight
 from .parameters import (
@@ -72,8 +74,10 @@ class DroneHost(Node):
         self._tracer = observability.tracer("drone_executor", self.get_fully_qualified_name(), region)
         self._telemetry = HostTelemetry(metrics, drone_class, self._tracer, TICK_S)
 
+        boot_id = uuid.uuid4().hex
+
         def settings() -> Settings:
-            return drone_settings(values, drone_class, fleet.depot, make_flight, self._telemetry)
+            return drone_settings(values, drone_class, fleet.depot, boot_id, make_flight, self._telemetry)
 
         ids = checked_ids(values["drone_ids"])
         self._endpoint = observability.serve(metrics, values)
@@ -95,10 +99,12 @@ class DroneHost(Node):
         )
         self._leader_heard_at_s: float | None = None
         self._answered_at_s = float("-inf")
+        self._strangers = Strangers(metrics)
         found = Findings(self.get_name(), region, metrics)
         found.watch(findings.JOURNAL_UNWRITABLE, self._suspended, is_logged=True)
         found.watch(findings.DRONE_OUT_OF_SERVICE, self._out_of_service, is_logged=True)
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
+        found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
         self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
         # Real time even in simulation: drones and leaders must keep communicating while the world is paused.
@@ -161,11 +167,28 @@ class DroneHost(Node):
             self._answered_at_s = time.monotonic()
 
     def _leader_heard(self, message: LeaderState) -> None:
-        self._leader_heard_at_s = time.monotonic()
-        self._network.heard(self._leader_heard_at_s)
-        if message.epoch == 0 or (self._region and message.region != self._region):
+        self._network.heard(time.monotonic())
+        fleet_id = message.fleet_id
+        if self._region and message.region != self._region:
+            self._strangers.hear(_name(message), fleet_id, f"region {self._region}", topic=names.LEADER)
             return
+        foreign = {drone.fleet_id for drone in self.drones} - {"", fleet_id}
+        for own in foreign:
+            self._strangers.hear(_name(message), fleet_id, f"fleet {own}", topic=names.LEADER)
+        followers = [drone for drone in self.drones if drone.fleet_id not in foreign] if foreign else self.drones
+        if not followers or message.epoch == 0:
+            return
+        self._leader_heard_at_s = time.monotonic()
         self._telemetry.leader_heard(message.epoch)
+        acks = self._acknowledgements(message)
+        # A leader publishes on every acknowledgement, so most messages concern one drone or none.
+        for drone in followers:
+            mine = acks.get(drone.drone_id, ())
+            if mine or drone.highest_epoch < message.epoch or drone.fleet_id != fleet_id:
+                drone.leader_heard(LeaderHeard(message.epoch, tuple(mine), fleet_id))
+
+    def _acknowledgements(self, message: LeaderState) -> dict[str, list[AcknowledgeOutcome]]:
+        """Return the valid acknowledgements of the message by drone."""
         acks: dict[str, list[AcknowledgeOutcome]] = {}
         for each in message.acknowledged:
             try:
@@ -175,11 +198,12 @@ class DroneHost(Node):
                 continue
             if ack is not None:
                 acks.setdefault(ack.drone_id, []).append(ack)
-        # A leader publishes on every acknowledgement, so most messages concern one drone or none.
-        for drone in self.drones:
-            mine = acks.get(drone.drone_id, ())
-            if mine or drone.highest_epoch < message.epoch:
-                drone.leader_heard(LeaderHeard(message.epoch, tuple(mine)))
+        return acks
+
+
+def _name(message: LeaderState) -> str:
+    """Return the name of the leader for people."""
+    return f"leader {message.holder or message.instance_id} of region {message.region}"
 
 
 def main() -> int:

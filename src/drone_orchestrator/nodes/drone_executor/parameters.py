@@ -25,6 +25,12 @@ PARAMETERS = (
     Param("data_dir", "", "Folder of journals and flight states. Empty: $ROS_HOME/drone_orchestrator."),
     FLEET_CONFIG,
     Param("region", "", "Listen to leaders of this region only. Empty: to any leader in the namespace."),
+    Param(
+        "fleet_id",
+        "",
+        "Fleet that these drones belong to, as `fleetctl doctor` shows it. It replaces the fleet in their journals. "
+        "Empty: the fleet in the journal, else that of the first leader heard.",
+    ),
     Param("flight", "kinematic", "Flight stack: kinematic, gazebo, or one that another package registers."),
     Param("time_scale", 1.0, "Speed-up factor of simulated flight.", lo=0.001, hi=1000.0),
     Param(
@@ -62,10 +68,12 @@ MAX_DRONES = 200
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings shared by the drones of a process."""
+    """Settings shared by the drones of a process. ``boot_id`` identifies the process, and is new at each start."""
 
     drone_class: DroneClass
     depot: GeoPoint
+    fleet_id: str
+    boot_id: str
     data_dir: Path
     make_flight: FlightFactory
     time_scale: float
@@ -80,12 +88,15 @@ def drone_settings(
     values: Mapping[str, Any],
     drone_class: DroneClass,
     depot: GeoPoint,
+    boot_id: str,
     make_flight: FlightFactory,
     telemetry: HostTelemetry,
 ) -> Settings:
     return Settings(
         drone_class=drone_class,
         depot=depot,
+        fleet_id=values["fleet_id"],
+        boot_id=boot_id,
         data_dir=Path(values["data_dir"]) if values["data_dir"] else default_data_dir(),
         make_flight=make_flight,
         time_scale=values["time_scale"],

@@ -74,6 +74,12 @@ class Reason(str, Enum):
         "`lost_grace_s`.",
     )
 
+    NO_PROGRESS_WITH_PACKAGE = (
+        "no_progress_with_package",
+        Consequence.PARKS,
+        "The drone is heard and has the goal, but has stayed in one phase of it for longer than any flight takes.",
+    )
+
     RESERVATION_EXPIRED = (
         "reservation_expired",
         Consequence.RETRIES,
@@ -83,6 +89,11 @@ class Reason(str, Enum):
         "goal_not_accepted",
         Consequence.RETRIES,
         "The drone did not accept `max_goal_tries` goals.",
+    )
+    NO_PROGRESS = (
+        "no_progress",
+        Consequence.RETRIES,
+        "The drone is heard and has the goal, but did not get on with it. It was recalled before it had the package.",
     )
     DRONE_GROUNDED = "drone_grounded", Consequence.RETRIES, "The drone was grounded before it was cleared to load."
     PACKAGE_NOT_CLEARED = (

@@ -25,6 +25,7 @@ from ..types import (
     SagaStatus,
 )
 from ..view import FleetView
+from .bounds import Stays
 from .effects import Effect, RecallGoal, Report
 from .memory import Drone, LeaderState, OrderMemory, Retry
 from .steps import Steps
@@ -35,10 +36,11 @@ S = SagaStatus
 class AfterLoading:
     """The half of the leader that handles orders in ``LOADING``, ``IN_TRANSIT`` and ``COMPENSATING``."""
 
-    def __init__(self, view: FleetView, state: LeaderState, steps: Steps) -> None:
+    def __init__(self, view: FleetView, state: LeaderState, steps: Steps, stays: Stays) -> None:
         self._view = view
         self._state = state
         self._steps = steps
+        self._stays = stays
 
     def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Request the next step, if any."""
@@ -70,7 +72,9 @@ class AfterLoading:
             return self._steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         if saga.status is S.LOADING and drone.report.package_on_board and drone.report.carries(saga):
             return self._steps.record(self._steps.event(saga, sagas.LOADED, S.IN_TRANSIT, now))
-        return [] if drone.report.carries(saga) else self._goal_unknown_to_drone(saga, memory, now)
+        if not drone.report.carries(saga):
+            return self._goal_unknown_to_drone(saga, memory, now)
+        return self._get_on(saga, memory, drone.report, now)
 
     def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
         """Record the outcome of the attempt that the drone reports."""
@@ -137,12 +141,24 @@ class AfterLoading:
         self._steps.schedule(saga.message_id, give_up_s)
         return []
 
+    def _get_on(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
+        """Let the drone go on, unless it has stayed in one phase for too long.
+
+        Then it is recalled while it loads: it may still close the goal without the package. With the package on board,
+        a person decides, and the drone may still deliver.
+        """
+        if not self._stays.is_over(saga, memory, report, now):
+            return []
+        if saga.status is S.LOADING:
+            return self._steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now)
+        return self._park(saga, Reason.NO_PROGRESS_WITH_PACKAGE, now)
+
     def _send_recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
         """Recall the drone until it obeys, with growing pauses."""
         assert saga.drone_id is not None
         if report.carries(saga) and report.phase in (Phase.BRINGING_BACK, Phase.DROPPING):
             memory.recall = None  # it obeys, or it is too late: its outcome will show which
-            return []
+            return self._get_on(saga, memory, report, now)
         if memory.recall is None or memory.recall.attempt != saga.attempt:
             memory.recall = Retry(saga.attempt)
         recall = memory.recall

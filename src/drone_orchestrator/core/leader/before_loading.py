@@ -15,6 +15,7 @@ from ..reasons import Reason
 from ..types import FleetSpec, Instant, Order, Outcome, Phase, Reservation, Saga, SagaEvent, SagaStatus, Verdict
 from ..view import FleetView, Stored
 from ..zones import blocked_way
+from .bounds import Stays
 from .effects import AnswerClearance, Effect, SendGoal
 from .memory import Drone, LeaderState, OrderMemory, Retry
 from .steps import Steps
@@ -33,6 +34,7 @@ class BeforeLoading:
         fleet: FleetSpec,
         planner: Planner,
         ledger: Ledger,
+        stays: Stays,
     ) -> None:
         self._view = view
         self._state = state
@@ -40,6 +42,7 @@ class BeforeLoading:
         self._fleet = fleet
         self._planner = planner
         self._ledger = ledger
+        self._stays = stays
 
     # --- without a drone ----------------------------------------------------------------------------------------
 
@@ -133,6 +136,9 @@ class BeforeLoading:
             memory.goal = None
             if saga.status is S.ASSIGNED:
                 return steps.record(steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
+            if self._stays.is_over(saga, memory, drone.report, now):
+                # Its breaker does not count that: its requests may be what does not arrive.
+                return steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now)
             return []
         if drone.report.phase is Phase.GROUNDED:
             # The drone reports that it accepts no goal: sending one is useless, and its breaker must not count that.

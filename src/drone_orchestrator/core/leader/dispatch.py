@@ -42,6 +42,7 @@ from ..types import (
 from ..view import FleetView
 from .after_loading import AfterLoading
 from .before_loading import BeforeLoading, answer_settled
+from .bounds import Stays
 from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report, SetAside
 from .events import ClearanceRequested, CommitDone, GoalAnswered, GoalUnreachable
 from .memory import Drone, LeaderState, OrderMemory, Term
@@ -65,9 +66,10 @@ class Dispatcher:
         self._steps = Steps(view, self._state)
         self._aside = Aside(view, self._state, self._steps)
         self._roster = Roster(view, self._state, fleet, self._ledger, self._aside)
-        self._before_loading = BeforeLoading(view, self._state, self._steps, fleet, planner, self._ledger)
+        stays = Stays(self._state, fleet)
+        self._before_loading = BeforeLoading(view, self._state, self._steps, fleet, planner, self._ledger, stays)
         self._planning_round = PlanningRound(view, self._state, self._steps, self._roster, fleet, planner, self._aside)
-        self._after_loading = AfterLoading(view, self._state, self._steps)
+        self._after_loading = AfterLoading(view, self._state, self._steps, stays)
 
     # --- terms --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..policies import DispatchPolicy
-from ..types import DroneReport, Instant, Order, Saga
+from ..types import DroneReport, Instant, Order, Phase, Saga
 from .events import ClearanceRequested
 from .waiting_orders import WaitingOrders
 
@@ -29,6 +29,19 @@ class Retry:
 
 
 @dataclass(slots=True)
+class Stay:
+    """Time that a drone has spent in one phase of its goal while the order made no step (monotonic, s).
+
+    ``event_count`` is that of the order's saga.
+    """
+
+    event_count: int
+    phase: Phase
+    counted_at_s: float
+    lasted_s: float = 0.0
+
+
+@dataclass(slots=True)
 class OrderMemory:
     """In-memory notes about one order: tries so far, and pending waits.
 
@@ -44,6 +57,7 @@ class OrderMemory:
     grounded_since_s: float | None = None
     silent_since_s: float | None = None
     unknown_since_s: float | None = None
+    stay: Stay | None = None
     pause: tuple[int, float] | None = None  # number of the event it follows, end by the monotonic clock
     wake_at_s: float | None = None
 

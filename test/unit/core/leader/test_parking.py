@@ -21,9 +21,10 @@ from scenes import (
     say,
     sound,
 )
-from world import World, make_order, make_report
+from world import COURIER, FLEET, World, make_order, make_report
 
 from drone_orchestrator.core.changes import Fate
+from drone_orchestrator.core.leader.bounds import longest_stay_s
 from drone_orchestrator.core.leader.effects import Commit, RecallGoal
 from drone_orchestrator.core.leader.events import CommitDone
 from drone_orchestrator.core.policies import DispatchPolicy
@@ -78,12 +79,19 @@ def unknown_to_its_drone(world: World, order: Order) -> None:
     world.pass_time(GRACE_S + 2.0, hear=[make_report()])
 
 
+def stuck(world: World, order: Order) -> None:
+    fly(world, order)
+    longest_s = longest_stay_s(FLEET, COURIER, Phase.TO_DESTINATION)
+    world.pass_time(longest_s + 5.0, hear=[flying(order)], step_s=2.0)
+
+
 REASONS: dict[str, Callable[[World, Order], None]] = {
     Reason.DRONE_GROUNDED_WITH_PACKAGE.value: grounded,
     Reason.JOURNAL_LOST_WITH_PACKAGE.value: journal_lost,
     Reason.PACKAGE_MISSING.value: package_missing,
     Reason.RECALL_NOT_OBEYED.value: disobedient,
     Reason.GOAL_UNKNOWN_TO_DRONE.value: unknown_to_its_drone,
+    Reason.NO_PROGRESS_WITH_PACKAGE.value: stuck,
 }
 
 
@@ -130,7 +138,7 @@ def test_a_drone_that_cannot_help_any_further_is_free_for_other_orders(reason: s
     sound(world)
 
 
-@pytest.mark.parametrize("reason", ["drone_grounded_with_package", "recall_not_obeyed"])
+@pytest.mark.parametrize("reason", ["drone_grounded_with_package", "recall_not_obeyed", "no_progress_with_package"])
 def test_a_drone_that_may_have_the_package_stays_reserved(reason: str) -> None:
     world = make_world()
     parked(world, reason)
@@ -170,6 +178,7 @@ LAST_WORD = {
     "package_missing": lambda order: done(order, Outcome.PACKAGE_MISSING),
     "recall_not_obeyed": lambda order: carrying(order, phase=Phase.GROUNDED),
     "drone_knows_nothing_of_it": lambda order: make_report(),
+    "no_progress_with_package": lambda order: carrying(order, phase=Phase.GROUNDED),
 }
 
 

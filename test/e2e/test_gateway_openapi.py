@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+pytest.importorskip("schemathesis")
+
 import schemathesis
 from gateway_process import REGION, GatewayProcess, order_document
 from hypothesis import HealthCheck, Phase, given, seed, settings

@@ -10,6 +10,9 @@ import pytest
 from fleets import FLEET, at, drone, wanted
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
+pytest.importorskip("shapely")
+
 from shapely.geometry import LineString, Point, Polygon
 
 from drone_orchestrator.core.types import DroneReport, GeoPoint, NoFlyZone, Order, Phase

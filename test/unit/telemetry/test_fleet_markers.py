@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from fleets import DEPOT, FLEET, LIGHT, at, drone, wanted
+
+pytest.importorskip("shapely")
+
 from shapely.geometry import Polygon
 from shapely.ops import unary_union
 

@@ -44,6 +44,7 @@ from .core.types import (
     ArchivedOrder,
     CancelRequest,
     Corrupt,
+    FleetIdentity,
     Instant,
     Kind,
     LeaderRecord,
@@ -192,11 +193,19 @@ class StoreInbox(StoreReader, Protocol):
 class StoreLeader(StoreReader, Protocol):
     """Reads, campaigns for leadership, and commits changes while leading."""
 
-    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0) -> int:
+    def campaign(
+        self,
+        record: LeaderRecord,
+        ttl_s: float,
+        over_epoch: int = 0,
+        fleet: FleetIdentity | None = None,
+        fleet_revision: int = 0,
+    ) -> int:
         """Put the leader key on a fresh lease of ``ttl_s``. Returns the epoch, or 0 if another replica holds the key.
 
-        ``over_epoch`` 0: expects no leader key; else replaces the leader of exactly that epoch. After
-        :class:`FateUnknown` this replica may lead without knowing it, until the lease expires.
+        ``over_epoch`` 0: expects no leader key; else replaces the leader of exactly that epoch. ``fleet``: also expects
+        the key ``fleet`` to be unchanged since ``fleet_revision``, where 0 creates it. After :class:`FateUnknown` this
+        replica may lead without knowing it, until the lease expires.
         """
 
     def refresh_lease(self, epoch: int) -> bool:

@@ -15,6 +15,7 @@ from drone_orchestrator.core.types import (
     CancelRequest,
     CommandAction,
     Corrupt,
+    FleetIdentity,
     GeoPoint,
     Kind,
     LeaderRecord,
@@ -26,6 +27,7 @@ from drone_orchestrator.core.types import (
     SagaEvent,
     SagaStatus,
 )
+from drone_orchestrator.core.view import GENERATIONS
 from drone_orchestrator.store.codec import decode, encode, order_to_dict, saga_to_dict
 from drone_orchestrator.store.keys import InvalidId, Keys, event_id
 
@@ -89,7 +91,7 @@ def test_keys_are_those_of_the_contract():
     assert keys.of(Kind.BREAKER, "b") == prefix + "breakers/b"
 
 
-@given(st.sampled_from([k for k in Kind if k not in (Kind.LEADER, Kind.EVENT, Kind.OTHER)]), ids)
+@given(st.sampled_from([k for k in Kind if k not in (Kind.LEADER, Kind.FLEET, Kind.EVENT, Kind.OTHER)]), ids)
 def test_a_key_parses_to_its_kind_and_id(kind, id_):
     keys = Keys("r")
     assert keys.parse(keys.of(kind, id_)) == (kind, id_)
@@ -166,6 +168,8 @@ def test_events_survive_a_round_trip(event):
         (Kind.ASSIGNMENT, "d", Reservation("d", "m", 2, 7, leased=True)),
         (Kind.INBOX_CANCEL, "m", CancelRequest("m", 5.0, "because")),
         (Kind.LEADER, "", LeaderRecord("a", "i", 5.0)),
+        (Kind.LEADER, "", LeaderRecord("a", "i", 5.0, generation=3)),
+        (Kind.FLEET, "", FleetIdentity("7e4c8f5e-0d7e-4b38-9c44-2a7f3de1b605", generation=3)),
         (Kind.ORDER_INDEX, "o", "m"),
     ],
 )
@@ -173,6 +177,21 @@ def test_the_other_records_survive_a_round_trip(kind, id_, value):
     raw = encode(value)
     assert json.loads(raw)["v"] == 1
     assert decode(kind, id_, raw) == value
+
+
+@pytest.mark.parametrize("generation", [-1, GENERATIONS])
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [(Kind.LEADER, {"holder": "a", "instance_id": "i", "since": 5.0}), (Kind.FLEET, {"fleet_id": "f"})],
+)
+def test_a_generation_that_no_epoch_can_hold_is_unreadable(kind, rest, generation):
+    value = decode(kind, "", json.dumps({"v": 1, **rest, "generation": generation}).encode())
+    assert isinstance(value, Corrupt)
+    assert "generation" in value.reason
+
+
+def test_the_leader_key_of_the_first_generation_is_written_as_before_there_were_generations():
+    assert json.loads(encode(LeaderRecord("a", "i", 5.0))) == {"v": 1, "holder": "a", "instance_id": "i", "since": 5.0}
 
 
 ORDER = Order("m", "o", GeoPoint(1.0, 2.0), 1.5, 10.0, priority=Priority.URGENT)

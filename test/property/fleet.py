@@ -181,9 +181,10 @@ class Fleet(World):
                     replica.store.keep_reservations([drone_id])
                 except StoreError:
                     return
-            case Campaign(record, ttl_s, over_epoch):
+            case Campaign(record, ttl_s, over_epoch, fleet, at):
                 try:
-                    replica.inbox.append(CampaignDone(replica.store.campaign(record, ttl_s, over_epoch), self.mono_s))
+                    epoch = replica.store.campaign(record, ttl_s, over_epoch, fleet, at)
+                    replica.inbox.append(CampaignDone(epoch, self.mono_s))
                 except StoreError as error:
                     replica.inbox.append(CampaignDone(0, self.mono_s, str(error)))
             case Commit():

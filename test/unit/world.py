@@ -219,9 +219,9 @@ class World:
                 inbox.append(archives.carry_out(effect, store, self.archive))
             case Campaign():
                 try:
-                    inbox.append(
-                        CampaignDone(store.campaign(effect.record, effect.ttl_s, effect.over_epoch), self.mono_s)
-                    )
+                    fleet = (effect.fleet, effect.fleet_revision)
+                    epoch = store.campaign(effect.record, effect.ttl_s, effect.over_epoch, *fleet)
+                    inbox.append(CampaignDone(epoch, self.mono_s))
                 except StoreError as error:
                     inbox.append(CampaignDone(0, self.mono_s, str(error)))
             case RefreshLease():

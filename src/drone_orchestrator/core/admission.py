@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeVar
 
-from .types import FleetSpec, GeoPoint, Order, Priority, canonical_id, is_uuid, rounded_to_float32
+from .types import FleetSpec, GeoPoint, Order, Priority, rounded_to_float32
 from .zones import blocked_way
 
+MAX_ID_CHARS = 128
 MAX_WEIGHT_KG = 1000.0
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 MAX_ORDER_ID_LENGTH = 64
@@ -22,6 +23,8 @@ MAX_KEY_LENGTH = 128
 MAX_CLASS_LENGTH = 32
 ORDER_ID_PATTERN = r"[A-Za-z0-9._-]+"
 CLASS_NAME_PATTERN = r"[A-Za-z][A-Za-z0-9_-]*"
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 #: Namespace of message ids derived from idempotency keys. Never change it: a repeated key would create a second order.
 KEY_NAMESPACE = uuid.UUID("6f1c9a52-0d7e-5b38-9c44-2a7f3de1b605")
@@ -101,6 +104,26 @@ def parse_order(
         drone_class=_optional(document, "drone_class", _class_name),
         trace_context=trace_context,
     )
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether ``text`` is a UUID in the form with four dashes, in upper or lower case."""
+    return _UUID.fullmatch(text) is not None
+
+
+def is_id(text: str) -> bool:
+    """Return whether ``text`` can be a segment of a key in the store, as ids of orders and drones are."""
+    return 0 < len(text) <= MAX_ID_CHARS and "/" not in text and text.isascii() and text.isprintable()
+
+
+def canonical_id(text: str) -> str:
+    """Return a UUID in lower case, and any other text unchanged.
+
+    Clients write a UUID in upper or lower case; both mean the same order. Every door (JSON body, ``Idempotency-Key``,
+    path of a URL, service, topic, ``fleetctl``) converts a message id to this form before it uses it. An order id is
+    the customer's own text and is not changed.
+    """
+    return text.lower() if is_uuid(text) else text
 
 
 def parse_message_id(value: object, field: str = "message_id") -> str:

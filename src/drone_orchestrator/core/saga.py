@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .types import Breaker, Order, Reservation, Saga, SagaEvent, SagaStatus, is_id
+from .admission import is_id
+from .types import Breaker, Order, Reservation, Saga, SagaEvent, SagaStatus
 
 S = SagaStatus
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import struct
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
@@ -266,11 +265,24 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class LeaderRecord:
-    """The value of the leader key. The epoch is not in it: it is the key's mod revision."""
+    """The value of the leader key. Its epoch is ``epoch_of(generation, mod revision of the key)``."""
 
     holder: str  # name of the orchestrator, e.g. "orchestrator_a"
     instance_id: str  # unique per process start
     since: float  # wall clock, s
+    generation: int = 0  # of the fleet when it was elected
+
+
+@dataclass(frozen=True, slots=True)
+class FleetIdentity:
+    """The value of the key ``fleet``, which the first leader creates: the identity of the fleet and of its store.
+
+    ``fleet_id`` is a UUID and never changes. ``generation`` is 0 until a backup is restored, and grows with each
+    restore: a leader's epoch is ``epoch_of(generation, mod revision of its key)``.
+    """
+
+    fleet_id: str
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,6 +413,7 @@ class Kind(str, Enum):
     INBOX_CANCEL = "inbox/cancels"
     INBOX_COMMAND = "inbox/commands"
     LEADER = "leader"
+    FLEET = "fleet"
     SAGA = "sagas"
     ORDER_INDEX = "orders"
     ASSIGNMENT = "assignments"
@@ -409,17 +422,16 @@ class Kind(str, Enum):
     OTHER = "other"
 
 
-Value = (
-    Order | CancelRequest | OperatorCommand | LeaderRecord | Saga | Reservation | SagaEvent | Breaker | str | Corrupt
-)
+_Request = Order | CancelRequest | OperatorCommand
+Value = _Request | LeaderRecord | FleetIdentity | Saga | Reservation | SagaEvent | Breaker | str | Corrupt
 
 
 class Entry(NamedTuple):
     """One key as of ``mod_revision``. ``value`` ``None`` means that the key was deleted (or its lease expired).
 
-    ``id`` is the part of the key after the kind: ``""`` for ``leader``, ``<message_id>/<n>`` for events. The value of
-    an ``ORDER_INDEX`` entry is the message id, a ``str``. A named tuple, because a busy leader creates ten thousand a
-    second.
+    ``id`` is the part of the key after the kind: ``""`` for ``leader`` and ``fleet``, ``<message_id>/<n>`` for events.
+    The value of an ``ORDER_INDEX`` entry is the message id, a ``str``. A named tuple, because a busy leader creates ten
+    thousand a second.
     """
 
     kind: Kind
@@ -445,31 +457,9 @@ class Snapshot:
 
 # --- canonical forms ------------------------------------------------------------------------------------------------
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-MAX_ID_CHARS = 128
 _FLOAT32 = struct.Struct("<f")
 #: Significant digits that distinguish any two values of ``float32``.
 _MAX_DIGITS = 9
-
-
-def is_uuid(text: str) -> bool:
-    """Return whether ``text`` is a UUID in the form with four dashes, in upper or lower case."""
-    return _UUID.fullmatch(text) is not None
-
-
-def is_id(text: str) -> bool:
-    """Return whether ``text`` can be a segment of a key in the store, as ids of orders and drones are."""
-    return 0 < len(text) <= MAX_ID_CHARS and "/" not in text and text.isascii() and text.isprintable()
-
-
-def canonical_id(text: str) -> str:
-    """Return a UUID in lower case, and any other text unchanged.
-
-    Clients write a UUID in upper or lower case; both mean the same order. Every door (JSON body, ``Idempotency-Key``,
-    path of a URL, service, topic, ``fleetctl``) converts a message id to this form before it uses it. An order id is
-    the customer's own text and is not changed.
-    """
-    return text.lower() if is_uuid(text) else text
 
 
 def rounded_to_float32(value: float) -> float:

@@ -18,6 +18,7 @@ from .types import (
     CancelRequest,
     Corrupt,
     Entry,
+    FleetIdentity,
     Kind,
     LeaderRecord,
     OperatorCommand,
@@ -31,8 +32,22 @@ from .types import (
 
 T_co = TypeVar("T_co", covariant=True)
 
+#: Bits of an epoch that hold a revision of the store. The generation is above them.
+REVISION_BITS = 44
+GENERATIONS = 1 << 20  # so that an epoch fits a uint64
+
 #: The kinds of records that name an order by its message id.
 _OF_ORDERS = (Kind.SAGA, Kind.INBOX_ORDER, Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
+
+
+def epoch_of(generation: int, revision: int) -> int:
+    """Return the epoch of a leader key with this mod revision: ``generation << 44 | revision``."""
+    return generation << REVISION_BITS | revision
+
+
+def split_epoch(epoch: int) -> tuple[int, int]:
+    """Return generation and revision of an epoch. The store's fence compares the revision alone."""
+    return epoch >> REVISION_BITS, epoch & ((1 << REVISION_BITS) - 1)
 
 
 class Stored(Protocol[T_co]):
@@ -78,12 +93,20 @@ class OrderView:
 
 @dataclass(frozen=True, slots=True)
 class CurrentLeader:
-    """The replica that holds the leader key. ``epoch`` is the key's mod revision, ``since`` wall clock in s."""
+    """The replica that holds the leader key. ``since`` is wall clock in s."""
 
     holder: str
     epoch: int
     instance_id: str
     since: float
+
+
+def epoch_in(key: Entry | None) -> int:
+    """Return the epoch of a leader key; of an unreadable one, the mod revision; 0 if it is free."""
+    if key is None or key.value is None:
+        return 0
+    generation = key.value.generation if isinstance(key.value, LeaderRecord) else 0
+    return epoch_of(generation, key.mod_revision)
 
 
 class FleetView:
@@ -106,6 +129,7 @@ class FleetView:
         self.breakers: dict[str, Stored[Breaker]] = {}
         self.by_drone: dict[str, dict[str, None]] = {}  # active orders that name the drone, in a fixed order
         self.leader_key: Entry | None = None  # a deleted key stays visible as an entry without value
+        self.fleet_key: Entry | None = None  # as the leader key
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
         self._forgettable: deque[tuple[int, tuple[Kind, str]]] = deque()  # deletions, nearly by revision
@@ -135,7 +159,7 @@ class FleetView:
         self.corrupt.clear()
         self._deleted.clear()
         self._forgettable.clear()
-        self.leader_key = None
+        self.leader_key = self.fleet_key = None
         for entry in snapshot.entries:
             self._put(entry)
         self.revision = snapshot.revision
@@ -181,13 +205,18 @@ class FleetView:
         key = self.leader_key
         if key is None or not isinstance(key.value, LeaderRecord):
             return None
-        return CurrentLeader(key.value.holder, key.mod_revision, key.value.instance_id, key.value.since)
+        return CurrentLeader(key.value.holder, epoch_in(key), key.value.instance_id, key.value.since)
 
     @property
     def leader_epoch(self) -> int:
-        """The mod revision of the leader key, readable or not; 0 if it is free."""
-        key = self.leader_key
-        return key.mod_revision if key is not None and key.value is not None else 0
+        """The epoch of the leader key; of an unreadable one, the mod revision; 0 if it is free."""
+        return epoch_in(self.leader_key)
+
+    @property
+    def fleet(self) -> FleetIdentity | None:
+        """The identity of the fleet; ``None`` before its first leader, or if the key cannot be read."""
+        key = self.fleet_key
+        return key.value if key is not None and isinstance(key.value, FleetIdentity) else None
 
     def orders(self) -> Iterator[OrderView]:
         """Yield every readable order: those with a saga, then those still in the inbox."""
@@ -303,6 +332,8 @@ class FleetView:
                 return False
             self.leader_key = entry
             return True
+        if kind is Kind.FLEET:
+            return self._put_fleet(entry)
         table = self._tables.get(kind)
         if table is None:
             return kind is Kind.EVENT
@@ -325,4 +356,13 @@ class FleetView:
             self.corrupt[f"{kind.value}/{id_}"] = entry
         else:
             table[id_] = entry
+        return True
+
+    def _put_fleet(self, entry: Entry) -> bool:
+        if self.fleet_key is not None and entry.mod_revision <= self.fleet_key.mod_revision:
+            return False
+        self.fleet_key = entry
+        self.corrupt.pop(f"{Kind.FLEET.value}/", None)
+        if isinstance(entry.value, Corrupt):
+            self.corrupt[f"{Kind.FLEET.value}/"] = entry
         return True

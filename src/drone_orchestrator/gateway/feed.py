@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.types import Entry, Kind, LeaderRecord, Saga, SagaEvent
-from ..core.view import FleetView
+from ..core.view import FleetView, epoch_in
 
 #: Maximum number of events in the ring.
 RING_EVENTS = 8192
@@ -141,7 +141,7 @@ def saga_event_json(event: SagaEvent, order_id: str | None, revision: int | None
 def _leader(entry: Entry) -> dict[str, Any]:
     if not isinstance(entry.value, LeaderRecord):
         return {"holder": None}
-    return {"holder": entry.value.holder, "epoch": entry.mod_revision, "since": entry.value.since}
+    return {"holder": entry.value.holder, "epoch": epoch_in(entry), "since": entry.value.since}
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from ..core.types import canonical_id
+from ..core.admission import canonical_id
 from ..telemetry.metrics import CONTENT_TYPE
 from . import docs_page, schemas
 from .handover import check_operator

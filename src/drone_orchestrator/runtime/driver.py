@@ -328,7 +328,9 @@ class Driver:
         if self._stopping:
             return []
         try:
-            epoch = self._store.campaign(effect.record, effect.ttl_s, effect.over_epoch)
+            epoch = self._store.campaign(
+                effect.record, effect.ttl_s, effect.over_epoch, effect.fleet, effect.fleet_revision
+            )
         except StoreError as error:
             self._outages.note("campaign", error)
             return [CampaignDone(0, sent)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.types import (
     Breaker,
@@ -19,6 +19,7 @@ from ..core.types import (
     CancelRequest,
     CommandAction,
     Corrupt,
+    FleetIdentity,
     GeoPoint,
     Kind,
     LeaderRecord,
@@ -29,11 +30,27 @@ from ..core.types import (
     SagaEvent,
     Value,
 )
+from ..core.view import GENERATIONS
 from . import json_text
-from .fields import JsonObject, Table, Unreadable, derived, flag, integer, number, one_of, part, priority, status, text
+from .fields import (
+    JsonObject,
+    Table,
+    Unreadable,
+    derived,
+    flag,
+    integer,
+    number,
+    one_of,
+    part,
+    priority,
+    sparse,
+    status,
+    text,
+)
 from .keys import InvalidId, event_id
 
 VERSION = 1
+AnyGeneration = TypeVar("AnyGeneration", LeaderRecord, FleetIdentity)
 
 POINT = Table(GeoPoint, number("lat", "lat_deg"), number("lon", "lon_deg"))
 
@@ -116,7 +133,10 @@ BREAKER = Table(
 )
 
 #: The leader key.
-LEADER = Table(LeaderRecord, text("holder"), text("instance_id"), number("since"))
+LEADER = Table(LeaderRecord, text("holder"), text("instance_id"), number("since"), sparse(integer("generation")))
+
+#: The key ``fleet``.
+FLEET = Table(FleetIdentity, text("fleet_id"), integer("generation"))
 
 _TABLES: dict[type, Table[Any]] = {
     Order: ORDER,
@@ -127,6 +147,7 @@ _TABLES: dict[type, Table[Any]] = {
     OperatorCommand: COMMAND,
     Breaker: BREAKER,
     LeaderRecord: LEADER,
+    FleetIdentity: FLEET,
 }
 
 
@@ -239,6 +260,12 @@ def _with_drone_id(table: Table[Any]) -> Callable[[JsonObject], tuple[Any, str |
     return reader
 
 
+def _with_generation(record: AnyGeneration) -> AnyGeneration:
+    if not 0 <= record.generation < GENERATIONS:
+        raise Unreadable(f"generation must be in 0..{GENERATIONS - 1}, got {record.generation}")
+    return record
+
+
 def _event_reader(data: JsonObject) -> tuple[SagaEvent, str]:
     event = _read_event(data)
     try:
@@ -256,6 +283,7 @@ _READERS: dict[Kind, Callable[[JsonObject], tuple[Any, str | None]]] = {
     Kind.EVENT: _event_reader,
     Kind.ASSIGNMENT: _with_drone_id(RESERVATION),
     Kind.BREAKER: _with_drone_id(BREAKER),
-    Kind.LEADER: lambda data: (LEADER.read(data), None),
+    Kind.LEADER: lambda data: (_with_generation(LEADER.read(data)), None),
+    Kind.FLEET: lambda data: (_with_generation(FLEET.read(data)), None),
     Kind.ORDER_INDEX: lambda data: (data.text("message_id"), None),
 }

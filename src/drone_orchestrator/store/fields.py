@@ -120,6 +120,7 @@ class Field:
     write: str = "{0}"
     names: Mapping[str, object] = field(default_factory=dict)
     part: Table[Any] | None = None
+    sparse: bool = False  # not written while it is zero or empty
 
     @property
     def is_float(self) -> bool:
@@ -140,6 +141,11 @@ def number(name: str, attribute: str = "") -> Field:
 def integer(name: str) -> Field:
     """Describe a field that holds an integer."""
     return Field(name, name, JsonObject.integer)
+
+
+def sparse(described: Field) -> Field:
+    """Describe a field that is left out while it is zero or empty, as records were written before it existed."""
+    return dataclasses.replace(described, sparse=True)
 
 
 def flag(name: str) -> Field:
@@ -200,7 +206,8 @@ class Table(Generic[R]):
             value, optional = f"r.{f.attribute}", arguments.get(f.attribute) is None
             scope.update(f.names)
             if f.part is None:
-                written.append(f"{f.name!r}: {f.write.format(value)}")
+                item = f"{f.name!r}: {f.write.format(value)}"
+                written.append(f"**({{{item}}} if {value} else {{}})" if f.sparse else item)
                 if f.is_float:
                     floats.append(f"({value} or 0.0)" if optional else value)
                 continue

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..core.types import MAX_ID_CHARS, Kind, is_id
+from ..core.admission import MAX_ID_CHARS, is_id
+from ..core.types import Kind
 from ..ports import StoreError
 
 ROOT = "/drone_orchestrator/"
@@ -23,6 +24,8 @@ _PLAIN_KINDS = (
     Kind.ASSIGNMENT,
     Kind.BREAKER,
 )
+_SINGLE_KINDS = (Kind.LEADER, Kind.FLEET)
+_SINGLE = {kind.value: kind for kind in _SINGLE_KINDS}
 _PLAIN = {kind.value: kind for kind in _PLAIN_KINDS}
 
 
@@ -69,12 +72,16 @@ class Keys:
     def leader(self) -> str:
         return f"{self.prefix}{Kind.LEADER.value}"
 
+    @property
+    def fleet(self) -> str:
+        return f"{self.prefix}{Kind.FLEET.value}"
+
     def of(self, kind: Kind, id_: str) -> str:
         """Return the key of one record. Raises :class:`InvalidId` for an id that does not fit the kind."""
-        if kind is Kind.LEADER:
+        if kind in _SINGLE_KINDS:
             if id_:
-                raise InvalidId(f"the id of the leader key must be empty, got {id_!r}")
-            return self.leader
+                raise InvalidId(f"the id of the key {kind.value!r} must be empty, got {id_!r}")
+            return self.prefix + kind.value
         if kind is Kind.EVENT:
             message_id, _, n = id_.rpartition("/")
             if not n.isascii() or not n.isdigit() or event_id(message_id, int(n)) != id_:
@@ -132,8 +139,8 @@ class Keys:
         kind = _PLAIN.get(head)
         if kind is not None and is_id(id_):
             return kind, id_
-        if rest == Kind.LEADER.value:
-            return Kind.LEADER, ""
+        if rest in _SINGLE:
+            return _SINGLE[rest], ""
         id_ = key[len(self._below[Kind.EVENT]) :]
         if key.startswith(self._below[Kind.EVENT]) and _is_event_id(id_):
             return Kind.EVENT, id_

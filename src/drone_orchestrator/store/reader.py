@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..core.types import Corrupt, Entry, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange, canonical_id
+from ..core.admission import canonical_id
+from ..core.types import Corrupt, Entry, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
 from ..core.view import OrderView
 from ..ports import HistoryGone, StoreError, StoreUnavailable, WatchHandle
 from .codec import decode

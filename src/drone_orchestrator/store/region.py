@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from ..core.changes import Change, Fate, ReservationChange, Reserve, Transition
-from ..core.types import LeaderRecord
+from ..core.types import FleetIdentity, LeaderRecord
+from ..core.view import epoch_of, split_epoch
 from ..ports import CommitResult, FateUnknown, StoreError, StoreUnavailable
 from .codec import encode
 from .inbox import Inbox
@@ -47,31 +48,44 @@ class RegionStore(Inbox):
 
     # --- leadership --------------------------------------------------------------------------------------------------
 
-    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0) -> int:
-        """See :meth:`drone_orchestrator.ports.StoreLeader.campaign`. The epoch is the leader key's mod revision."""
+    def campaign(
+        self,
+        record: LeaderRecord,
+        ttl_s: float,
+        over_epoch: int = 0,
+        fleet: FleetIdentity | None = None,
+        fleet_revision: int = 0,
+    ) -> int:
+        """See :meth:`drone_orchestrator.ports.StoreLeader.campaign`. The epoch holds the leader key's mod revision."""
         try:
             lease = self._driver.grant_leases(ttl_s, 1)[0]
         except FateUnknown as error:  # at worst an unused lease remains until it expires
             raise StoreUnavailable(f"campaign: {error}") from error
         key = self.keys.leader
+        expects, ops = [Expect(key, _revision(over_epoch))], [Put(key, encode(record), lease)]
+        if fleet is not None:
+            expects.append(Expect(self.keys.fleet, fleet_revision))
+            if not fleet_revision:
+                ops.append(Put(self.keys.fleet, encode(fleet)))
         try:
-            result = self._driver.txn((Expect(key, over_epoch),), (Put(key, encode(record), lease),))
+            result = self._driver.txn(expects, ops)
         except FateUnknown:
-            epoch = self._won_after_all(lease)
+            revision = self._won_after_all(lease)
         except (StoreUnavailable, LeaseGone) as error:
             raise StoreUnavailable(f"campaign: {error}") from error
         else:
-            epoch = result.revision if result.succeeded else 0
-            if not epoch:
+            revision = result.revision if result.succeeded else 0
+            if not revision:
                 self._revoke(lease)
+        epoch = epoch_of(record.generation, revision) if revision else 0
         if epoch:
             with self._lock:
                 self._leader_lease = (epoch, lease)
         return epoch
 
     def _won_after_all(self, lease: int) -> int:
-        """Return the epoch if the unanswered campaign succeeded. Otherwise revoke its lease, so that it cannot succeed
-        later, and return 0."""
+        """Return the leader key's revision if the unanswered campaign succeeded. Otherwise return 0, and revoke its
+        lease, so that it cannot succeed later."""
         try:
             holder = self._driver.read((self.keys.leader,)).found.get(self.keys.leader)
             if holder is None or holder.lease != lease:  # each campaign has a lease of its own
@@ -92,7 +106,7 @@ class RegionStore(Inbox):
         Tried once: if the store does not answer, the lease expires.
         """
         key = self.keys.leader
-        self._driver.txn((Expect(key, epoch),), (Delete(key),))
+        self._driver.txn((Expect(key, _revision(epoch)),), (Delete(key),))
         lease = self._lease_of(epoch)
         if lease:
             with self._lock:
@@ -129,7 +143,7 @@ class RegionStore(Inbox):
                 results[index] = CommitResult(Fate.REFUSED, error=str(error))
         self._own_writes.remember(plans)
         for group in grouped(plans):
-            outcome = self._commit_group(epoch, [plans[i] for i in group])
+            outcome = self._commit_group(_revision(epoch), [plans[i] for i in group])
             for index, result in zip(group, outcome, strict=True):
                 results[places[index]] = result
             fates = {result.fate for result in outcome}
@@ -146,20 +160,21 @@ class RegionStore(Inbox):
                 self._leases.note(held.drone_id, result.revision, lease)
         return results
 
-    def _commit_group(self, epoch: int, plans: Sequence[Plan]) -> list[CommitResult]:
-        """Commit one fenced transaction. If it conflicts, leave out the changes to blame and retry the others."""
+    def _commit_group(self, fence: int, plans: Sequence[Plan]) -> list[CommitResult]:
+        """Commit one transaction under ``fence``, the leader key's revision. If it conflicts, leave out the changes to
+        blame and retry the others."""
         leader = self.keys.leader
         results = [CommitResult(Fate.CONFLICT)] * len(plans)
         pending = list(range(len(plans)))
         to_blame = False
         while pending:
             batch = [plans[i] for i in pending]
-            expects = [Expect(leader, epoch), *(expect for item in batch for expect in item.expects)]
+            expects = [Expect(leader, fence), *(expect for item in batch for expect in item.expects)]
             try:
                 # Conflicts are rare, so only after one is the larger request sent that shows which keys differ.
                 outcome = self._driver.txn(expects, [op for item in batch for op in item.ops], read=to_blame)
             except FateUnknown:
-                fates = self._resolve(epoch, batch)
+                fates = self._resolve(fence, batch)
             except LeaseGone:
                 leased = [op.key for item in batch for op in item.ops if isinstance(op, Put) and op.lease]
                 self._leases.forget(self.keys.parse(key)[1] for key in leased)
@@ -173,7 +188,7 @@ class RegionStore(Inbox):
                 elif not to_blame:
                     to_blame = True
                     continue
-                elif holder is None or holder.mod_revision != epoch:
+                elif holder is None or holder.mod_revision != fence:
                     fates = [CommitResult(Fate.FENCED)] * len(batch)
                 else:
                     innocent = [i for i in pending if not plans[i].conflicts_with(outcome.found)]
@@ -186,13 +201,13 @@ class RegionStore(Inbox):
             break
         return results
 
-    def _resolve(self, epoch: int, batch: Sequence[Plan]) -> list[CommitResult]:
+    def _resolve(self, fence: int, batch: Sequence[Plan]) -> list[CommitResult]:
         """Determine the fate of an unanswered transaction by reading."""
         try:
             reading = self._driver.read((self.keys.leader, *(item.proof.key for item in batch)))
         except StoreUnavailable:
             return [CommitResult(Fate.UNKNOWN)] * len(batch)
-        return [fate_by_reading(item, reading, self.keys.leader, epoch) for item in batch]
+        return [fate_by_reading(item, reading, self.keys.leader, fence) for item in batch]
 
     # --- reservations ------------------------------------------------------------------------------------------------
 
@@ -224,6 +239,11 @@ class RegionStore(Inbox):
         except (StoreUnavailable, FateUnknown):
             return False
         return True
+
+
+def _revision(epoch: int) -> int:
+    """Return the leader key's mod revision in an epoch: the fence."""
+    return split_epoch(epoch)[1]
 
 
 def _reserved(change: Change) -> str:

@@ -1,7 +1,7 @@
 """Translates changes into compares, puts and deletes. Pure, and the same for etcd and for memory.
 
-A group of changes becomes one fenced transaction: it requires that the leader key's mod revision equals the epoch and
-that every compare of every change holds. If it fails, the compared keys show which change is to blame.
+A group of changes becomes one fenced transaction: it requires that the leader key's mod revision is that of the epoch
+and that every compare of every change holds. If it fails, the compared keys show which change is to blame.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def grouped(plans: Sequence[Plan], limit: int = MAX_OPERATIONS) -> list[list[int
     return groups
 
 
-def fate_by_reading(item: Plan, reading: Reading, leader_key: str, epoch: int) -> CommitResult:
+def fate_by_reading(item: Plan, reading: Reading, leader_key: str, fence: int) -> CommitResult:
     """Return the fate of an unanswered plan, from its proof and the fence read afterwards.
 
     If the proof is missing and the fence still holds, the fate is *unknown*: the request may still arrive. Once the
@@ -166,7 +166,7 @@ def fate_by_reading(item: Plan, reading: Reading, leader_key: str, epoch: int) -
             return CommitResult(Fate.SUCCEEDED, reading.revision)
     elif proof is not None and proof.value == item.proof.value:
         return CommitResult(Fate.SUCCEEDED, proof.mod_revision)
-    if _mod_revision(reading.found, leader_key) != epoch:
+    if _mod_revision(reading.found, leader_key) != fence:
         return CommitResult(Fate.FENCED)
     if isinstance(item.proof, Put) and proof is not None:
         return CommitResult(Fate.CONFLICT)

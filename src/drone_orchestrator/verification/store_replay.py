@@ -9,6 +9,7 @@ from ..core.types import (
     CancelRequest,
     Corrupt,
     Entry,
+    FleetIdentity,
     Kind,
     LeaderRecord,
     Order,
@@ -18,11 +19,13 @@ from ..core.types import (
     StoreChange,
     Value,
 )
+from ..core.view import epoch_in
 
 _TYPE_OF: dict[Kind, type] = {
     Kind.INBOX_ORDER: Order,
     Kind.INBOX_CANCEL: CancelRequest,
     Kind.LEADER: LeaderRecord,
+    Kind.FLEET: FleetIdentity,
     Kind.SAGA: Saga,
     Kind.ORDER_INDEX: str,
     Kind.ASSIGNMENT: Reservation,
@@ -122,7 +125,7 @@ class StoreReplay:
             if isinstance(value, str):
                 self.index[key] = value
         elif kind is Kind.LEADER:
-            self.leader_epoch = 0 if value is None else entry.mod_revision
+            self.leader_epoch = epoch_in(entry)
         return Change(kind, key, before, value, entry.mod_revision)
 
     def _note_saga(self, key: str, before: Value | None, after: Value | None) -> None:

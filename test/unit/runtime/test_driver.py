@@ -94,9 +94,9 @@ class Held(MemoryStore):
         self.entered.set()
         assert self.gate.wait(DEADLINE_S)
 
-    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0) -> int:
+    def campaign(self, record: LeaderRecord, ttl_s: float, over_epoch: int = 0, *fleet: Any) -> int:
         self.wait()
-        return super().campaign(record, ttl_s, over_epoch)
+        return super().campaign(record, ttl_s, over_epoch, *fleet)
 
     def resign(self, epoch: int) -> None:
         super().resign(epoch)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ...bringup.local_fleet import LocalFleet
 from ...core.types import Entry, Kind, LeaderRecord, Saga, SagaEvent, SagaStatus, StoreChange
-from ...core.view import CurrentLeader, FleetView
+from ...core.view import CurrentLeader, FleetView, epoch_in
 from ...runtime.projection import Projection
 from ...store import EtcdStore
 from ...verification.records import CheckReport
@@ -65,7 +65,7 @@ class RunRecord:
             if entry.value.type == "assigned":
                 self.assigned.append((now, entry.value.epoch))
         elif entry.kind is Kind.LEADER and isinstance(entry.value, LeaderRecord):
-            self.leaders.append((now, entry.value.holder, entry.mod_revision))
+            self.leaders.append((now, entry.value.holder, epoch_in(entry)))
 
     def failovers(self, lease_ttl_s: float) -> list[dict[str, Any]]:
         """Return, for each leader that was hit, the times to the next leader and to its first assignment (s).

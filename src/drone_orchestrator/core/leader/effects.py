@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..changes import Change
-from ..types import AcknowledgeOutcome, LeaderRecord, Order, Saga, Verdict
+from ..types import AcknowledgeOutcome, FleetIdentity, LeaderRecord, Order, Saga, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +115,15 @@ class Archive:
 class Campaign:
     """Try to put the leader key under a lease of ``ttl_s``.
 
-    ``over_epoch`` 0 creates the key; otherwise the suspected leader of exactly that epoch is replaced.
+    ``over_epoch`` 0 creates the key; otherwise the suspected leader of exactly that epoch is replaced. It succeeds only
+    if the key ``fleet`` is unchanged since ``fleet_revision``; 0 creates that, too, with the value ``fleet``.
     """
 
     record: LeaderRecord
     ttl_s: float
     over_epoch: int = 0
+    fleet: FleetIdentity | None = None
+    fleet_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,17 @@ noticed that there is no leader.
 
 from __future__ import annotations
 
+import uuid
 from enum import Enum
 
 from ..policies import ElectionPolicy, backoff_s
-from ..types import Entry, Instant, LeaderRecord
+from ..types import Entry, FleetIdentity, Instant, LeaderRecord
+from ..view import epoch_in
 from .effects import Campaign, Effect, Heartbeat, RefreshLease, Report, Resign, StartLeading, StopLeading
 from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
+
+#: Namespace of fleet ids, which follow from the replica that wins the first election of a region.
+FLEET_NAMESPACE = uuid.UUID("0f0c5a7e-6a0a-5f0e-9b53-3d6c1f1f7c11")
 
 
 class Role(str, Enum):
@@ -85,11 +90,13 @@ class Election:
             return self._may_suspect_at_s if self._try_at_s is None else min(self._try_at_s, self._may_suspect_at_s)
         return self._try_at_s
 
-    def tick(self, leader: Entry | None, now: Instant, *, warm: bool = True) -> list[Effect]:
+    def tick(
+        self, leader: Entry | None, now: Instant, *, fleet: Entry | None = None, warm: bool = True
+    ) -> list[Effect]:
         """Renew the lease, step down or campaign, if due.
 
-        ``leader`` is the leader key in the view. ``warm``: this replica has discovered drones, so it could take over at
-        once.
+        ``leader`` and ``fleet`` are these keys in the view. ``warm``: this replica has discovered drones, so it could
+        take over at once.
         """
         if self.role in (Role.ELECTED, Role.LEADER):
             return self._serve(leader, now)
@@ -98,15 +105,15 @@ class Election:
         if leader is None or leader.value is None:
             self._silent = None
             due = self._try_at_s is None or now.mono_s >= self._try_at_s
-            return self._campaign(None, now) if due and self._has_let_others_try(warm, now) else []
+            return self._campaign(None, fleet, now) if due and self._has_let_others_try(warm, now) else []
         self._try_at_s, self._failures = None, 0
         silent, self._silent = self._silent, None
-        if silent is None or silent.epoch != leader.mod_revision:
+        if silent is None or silent.epoch != epoch_in(leader):
             self._wanted_since_s = None
             return []
         self._silent = silent
         due = silent.left or now.mono_s >= self._may_suspect_at_s
-        return self._campaign(silent, now) if due and self._has_let_others_try(warm, now) else []
+        return self._campaign(silent, fleet, now) if due and self._has_let_others_try(warm, now) else []
 
     def _has_let_others_try(self, warm: bool, now: Instant) -> bool:
         if self._wanted_since_s is None:
@@ -122,17 +129,25 @@ class Election:
         if self._silent is not None and self._silent.epoch == epoch:
             self._silent = None
 
-    def _campaign(self, over: LeaderSilent | None, now: Instant) -> list[Effect]:
+    def _campaign(self, over: LeaderSilent | None, fleet: Entry | None, now: Instant) -> list[Effect]:
+        known = fleet.value if fleet is not None and fleet.value is not None else self._new_fleet(now)
+        if not isinstance(known, FleetIdentity):
+            return []  # unreadable, which is reported: without the generation no epoch can be told
         self._become(Role.CAMPAIGNING)
         self._try_at_s = self._silent = self._wanted_since_s = None
         self._over = over
-        record = LeaderRecord(self._record.holder, self._record.instance_id, now.wall_s)
-        campaign = Campaign(record, self._policy.lease_ttl_s, over.epoch if over else 0)
+        record = LeaderRecord(self._record.holder, self._record.instance_id, now.wall_s, known.generation)
+        at = fleet.mod_revision if fleet is not None and fleet.value is not None else 0
+        campaign = Campaign(record, self._policy.lease_ttl_s, over.epoch if over else 0, known, at)
         if over is None:
             return [campaign]
         if over.left:
             return [Report("info", f"the leader of epoch {over.epoch} has left: taking over"), campaign]
         return [Report("warning", f"the leader of epoch {over.epoch} is silent: taking over"), campaign]
+
+    def _new_fleet(self, now: Instant) -> FleetIdentity:
+        """Return the identity of a region that never had a leader."""
+        return FleetIdentity(str(uuid.uuid5(FLEET_NAMESPACE, f"{self._record.instance_id} {now.wall_s!r}")))
 
     def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         if self.role is not Role.CAMPAIGNING:
@@ -215,10 +230,10 @@ class Election:
             self._try_at_s = self._wanted_since_s = None
 
     def _serve(self, leader: Entry | None, now: Instant) -> list[Effect]:
-        if leader is not None and leader.mod_revision > self.epoch:
-            return self.step_down(f"the leader key has moved on to revision {leader.mod_revision}", now)
+        if epoch_in(leader) > self.epoch:
+            return self.step_down(f"the leader key has moved on to epoch {epoch_in(leader)}", now)
         effects: list[Effect] = []
-        if self.role is Role.ELECTED and leader is not None and leader.mod_revision == self.epoch:
+        if self.role is Role.ELECTED and epoch_in(leader) == self.epoch:
             # Every write of a predecessor has a lower revision than this key, so the view has them all by now.
             self._become(Role.LEADER)
             effects.append(StartLeading(self.epoch))

@@ -88,7 +88,8 @@ class Orchestrator:
             effects += self._ON[type(event)](self, event, now)
         if self._loaded:
             warm = self.election.role is not Role.STANDBY or self.dispatcher.hears_drones(now)
-            effects += self._lead(self.election.tick(self.view.leader_key, now, warm=warm), now)
+            fleet = self.view.fleet_key
+            effects += self._lead(self.election.tick(self.view.leader_key, now, fleet=fleet, warm=warm), now)
             effects += self.dispatcher.tick(now)
             effects += self.retention.tick(now)
         return effects + self.dispatcher.news_of_set_asides()

@@ -14,7 +14,7 @@ from typing import Any
 from drone_interfaces.msg import OrderRequest
 from rclpy.node import Node
 
-from ...core.types import canonical_id
+from ...core.admission import canonical_id
 from ...intake.answers import Answer, Result
 from ...intake.intake import Intake
 from ...ros import names, qos

@@ -66,10 +66,10 @@ def end(world: World, *numbers: int) -> list[Order]:
 
 
 def keys(world: World) -> list[str]:
-    """Return every existing key except the leader's, including events."""
+    """Return every existing key except the leader's and the fleet's, including events."""
     prefix = world.intake.keys.prefix
     living = world.backend.scan(((prefix, prefix[:-1] + "0"),), 0)[1]
-    return [kv.key.removeprefix(prefix) for kv in living if not kv.key.endswith("/leader")]
+    return [kv.key.removeprefix(prefix) for kv in living if not kv.key.endswith(("/leader", "/fleet"))]
 
 
 def one_ended(policy: RetentionPolicy) -> tuple[Retention, Saga]:
@@ -330,7 +330,7 @@ def test_a_new_leader_retires_orders_that_ended_under_others() -> None:
     until_retired(world)
     assert keys(world) == []
     kinds = [entry.kind for entry in world.intake.snapshot().entries]
-    assert kinds == [Kind.LEADER]
+    assert kinds == [Kind.FLEET, Kind.LEADER]
 
 
 # --- the driver's worker pool -----------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """The small file in which a flight controller keeps its state across restarts of its process.
 
-It is a convenience: a file that cannot be written never stops a drone. Two things keep it safe to believe:
+It is a convenience: a file that cannot be written never stops a drone. Three things keep it safe to believe:
 
 * A change of payload counts only once it is on disk: a controller calls :meth:`KeptFile.save` with ``durable`` first,
   and reports the change only if that succeeded.
-* A durable state is also kept as ``<name>.durable``. It takes over if the file itself is damaged: the frequent saves
-  in between are not synced, so a power loss may leave the file empty or torn.
+* A durable state is also kept as ``<name>.durable``. It takes over if the file itself is damaged or missing: the
+  frequent saves in between are not synced, so a power loss may leave the file empty or torn.
+* A state that an earlier process left is made durable before it is used: that process may have died before its sync.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ..runtime.framing import sync_folder
+from ..runtime.framing import sync_folder, sync_found
 from .controller import FlightError, Log
 
 #: Time (s) between two writes of the file, besides the durable ones; also between two attempts at a durable one.
@@ -51,14 +52,17 @@ class KeptFile(Generic[KeptT]):
         """
         if self._path is None:
             return None
+        durable_path = self._durable_path(self._path)
         try:
             return self._parse(self._path)
         except FileNotFoundError:
-            return None
+            if not durable_path.exists():
+                return None
+            damage = f"{self._path}: the file is missing"
         except (OSError, ValueError, TypeError) as error:
             damage = f"{self._path}: not a flight state ({error})"
         try:
-            kept = self._parse(self._durable_path(self._path))
+            kept = self._parse(durable_path)
         except (OSError, ValueError, TypeError):
             self._forget(self._path, damage)
             return None
@@ -103,6 +107,7 @@ class KeptFile(Generic[KeptT]):
             self._log.warning(f"{damage}, and cannot be renamed ({error.strerror}); the drone starts anew at the depot")
 
     def _parse(self, path: Path) -> KeptT:
+        sync_found(path)
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known: dict[str, Any] = {}
         for field in fields(self._kind):  # type: ignore[arg-type]

@@ -6,11 +6,13 @@ only if its line matches its CRC and contains no other newline.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def lock_beside(path: Path) -> int:
 
     The lock is a separate file because the guarded file may be replaced. Raises :class:`Locked` and ``OSError``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     fd = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,6 +53,36 @@ def lock_beside(path: Path) -> int:
         os.close(fd)
         raise Locked(str(path)) from None
     return fd
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder and those above it, so that a power loss cannot take them with all that is written in them."""
+    if folder.is_dir():
+        return
+    if folder != folder.parent:
+        make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir()
+        sync_folder(folder.parent)
+
+
+def sync_found(path: Path, last_line: tuple[int, bytes] | None = None) -> None:
+    """Make a file that an earlier process left durable, so that its contents can be relied on.
+
+    A process that was killed before its sync may have left them in the page cache only. They can be read until the
+    power fails, and vanish after others have acted on them. ``last_line`` is the offset and the bytes of the last
+    record: it is written again, because after a *failed* sync the kernel may count a page as written that is not.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC if last_line is None else os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if last_line is not None:
+            at, line = last_line
+            if os.pwrite(fd, line, at) != len(line):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

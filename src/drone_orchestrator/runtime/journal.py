@@ -3,10 +3,11 @@
 One record per line, framed by :mod:`.framing`. The first line is the header. It holds the journal's *identity*, a UUID
 created with the file: a drone that returns with another identity has lost its memory.
 
-``append`` returns when the record is on disk. A record is written with one call and ends with its only newline, so a
-torn write is a last line that is cut short or does not match its CRC. Opening the journal cuts it off, because its
-``append`` never returned. Any other damage means that records are lost on which other components rely. The file is then
-kept as ``<name>.corrupt-<n>``, and a journal with a new identity begins.
+``append`` returns when the record is on disk. Opening returns when all records are: a process that was killed before
+its sync leaves a record that can be read, but that a power loss still takes. A record is written with one call and ends
+with its only newline, so a torn write is a last line that is cut short or does not match its CRC. Opening the journal
+cuts it off, because its ``append`` never returned. Any other damage means that records are lost on which other
+components rely. The file is then kept as ``<name>.corrupt-<n>``, and a journal with a new identity begins.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .framing import Locked, Record, lock_beside, parse_line, record_line, sync_folder
+from .framing import Locked, Record, lock_beside, parse_line, record_line, sync_folder, sync_found
 
 FORMAT = "drone_orchestrator.journal"
 VERSION = 1
@@ -62,12 +63,14 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Contents of a journal. ``good_bytes`` is the length of its undamaged beginning."""
+    """Contents of a journal. ``good_bytes`` is the length of its undamaged beginning, ``last_line`` its last line and
+    the offset of that."""
 
     identity: str
     records: tuple[Record, ...]
     good_bytes: int
     torn_bytes: int = 0
+    last_line: tuple[int, bytes] = (0, b"")
 
 
 def read(path: Path) -> Contents:
@@ -104,7 +107,8 @@ def parse(data: bytes, name: str) -> Contents:
     if header.get("version") != VERSION:
         raise JournalUnusable(f"{name}: written in format {header.get('version')}, this program knows {VERSION}")
     good_bytes = len(data) - len(tail)
-    return Contents(header["identity"], tuple(records), good_bytes, torn_bytes=len(tail))
+    last = lines[-1] + b"\n"
+    return Contents(header["identity"], tuple(records), good_bytes, len(tail), (good_bytes - len(last), last))
 
 
 def header_line(identity: str) -> bytes:
@@ -190,11 +194,12 @@ class Journal:
         except JournalCorrupt as error:
             self._keep_aside(str(error))
             return
-        self.identity, self.records = contents.identity, contents.records
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         if contents.torn_bytes:
             os.ftruncate(self._fd, contents.good_bytes)
-            os.fsync(self._fd)
+        sync_found(self.path, contents.last_line)
+        self.identity, self.records = contents.identity, contents.records
+        if contents.torn_bytes:
             self.damage = Damage(
                 f"{self.path}: cut off {contents.torn_bytes} bytes of a record that was never finished"
             )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..core.types import ArchivedOrder
 from ..ports import ArchiveUnavailable
-from ..runtime.framing import Locked, Record, lock_beside, parse_line, record_line, sync_folder
+from ..runtime.framing import Locked, Record, lock_beside, parse_line, record_line, sync_folder, sync_found
 from ..verification.archives import ArchiveRecord
 from .codec import event_from_dict, event_to_dict, saga_from_dict, saga_to_dict
 from .keys import check_id
@@ -183,7 +183,7 @@ class ArchiveWriter:
             self._size = os.fstat(fd).st_size - file.torn_bytes
             if file.torn_bytes:
                 os.ftruncate(fd, self._size)
-                os.fsync(fd)
+            sync_found(path)
         except OSError:
             os.close(fd)
             raise

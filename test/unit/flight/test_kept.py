@@ -148,3 +148,40 @@ def test_a_frequent_save_does_not_change_the_durable_state(path: Path) -> None:
     flight.step(10.0)
     assert path.read_text() != before
     assert durable.read_text() == before
+
+
+# --- a process that died before its sync -----------------------------------------------------------------------------
+
+
+def test_a_state_that_was_not_synced_is_on_disk_before_it_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(path)
+    calls: list[str] = []
+    fsync, parse = os.fsync, json.loads
+
+    def record(fd: int) -> None:
+        calls.append("folder" if Path(f"/proc/self/fd/{fd}").is_dir() else "file")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", record)
+    monkeypatch.setattr(kept.json, "loads", lambda text: calls.append("read") or parse(text))
+    KinematicFlight(COURIER, DEPOT, path)
+    assert calls[:3] == ["file", "folder", "read"]
+
+
+@pytest.mark.parametrize("may_forget", [True, False])
+def test_a_missing_file_never_hides_a_package(path: Path, may_forget: bool) -> None:
+    """A power loss may take the name of a file whose folder was not synced."""
+    loaded(path)
+    path.unlink()
+    assert KinematicFlight(COURIER, DEPOT, path, may_forget=may_forget).state.payload_on_board
+
+
+def test_a_file_that_cannot_be_synced_is_not_believed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(path)
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(FlightError, match="Input/output error"):
+        KinematicFlight(COURIER, DEPOT, path)

@@ -118,6 +118,85 @@ def test_an_append_is_on_disk_when_it_returns(path: Path, monkeypatch: pytest.Mo
     journal.close()
 
 
+class TestTrustAfterACrash:
+    """A process died between writing a record and syncing it: the record is in the page cache only."""
+
+    class Platter:
+        """Contents of files and names of folders as of their last sync: what a power loss leaves."""
+
+        def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+            self.files: dict[int, bytes] = {}
+            self.folders: dict[int, set[str]] = {}
+            self._fsync = os.fsync
+            monkeypatch.setattr(os, "fsync", self.fsync)
+
+        def fsync(self, fd: int) -> None:
+            self._fsync(fd)
+            name = Path(os.readlink(f"/proc/self/fd/{fd}"))
+            inode = os.fstat(fd).st_ino
+            if name.is_dir():
+                self.folders[inode] = {entry.name for entry in name.iterdir()}
+            else:
+                self.files[inode] = name.read_bytes()
+
+        def has(self, path: Path) -> bool:
+            """Return whether the file as it is, and its name, would survive."""
+            return self.files.get(path.stat().st_ino) == path.read_bytes() and path.name in self.folders.get(
+                path.parent.stat().st_ino, ()
+            )
+
+    @pytest.fixture
+    def platter(self, monkeypatch: pytest.MonkeyPatch) -> Platter:
+        return self.Platter(monkeypatch)
+
+    @pytest.mark.parametrize("tail", [b"", b"0000"])
+    def test_a_record_that_was_not_synced_is_on_disk_before_it_counts(
+        self, path: Path, platter: Platter, tail: bytes
+    ) -> None:
+        written(path)
+        with path.open("ab") as out:
+            out.write(record_line({"n": 4}) + tail)
+        platter.files.clear()
+        platter.folders.clear()
+        journal = Journal.open(path)
+        assert journal.records[-1] == {"n": 4}
+        assert platter.has(path)
+        journal.close()
+
+    def test_a_journal_that_cannot_be_synced_is_not_used(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        written(path)
+
+        def broken(fd: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(JournalUnusable, match="Input/output error"):
+            Journal.open(path)
+
+    def test_the_last_record_is_written_again_because_a_failed_sync_may_have_dropped_it(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a failed sync the kernel counts a page as clean: another sync alone would write nothing."""
+        before = written(path)
+        calls: list[tuple[str, object]] = []
+        pwrite, fsync = os.pwrite, os.fsync
+        monkeypatch.setattr(
+            os, "pwrite", lambda fd, data, at: calls.append(("write", (at, data))) or pwrite(fd, data, at)
+        )
+        monkeypatch.setattr(os, "fsync", lambda fd: calls.append(("sync", None)) or fsync(fd))
+        Journal.open(path).close()
+        last = record_line(RECORDS[-1])
+        assert calls[:2] == [("write", (len(before) - len(last), last)), ("sync", None)]
+        assert path.read_bytes() == before
+
+    def test_the_folders_of_a_new_journal_are_on_disk(self, tmp_path: Path, platter: Platter) -> None:
+        path = tmp_path / "new" / "drones" / "d1.journal"
+        Journal.open(path).close()
+        assert platter.has(path)
+        assert "drones" in platter.folders[path.parent.parent.stat().st_ino]
+        assert "new" in platter.folders[tmp_path.stat().st_ino]
+
+
 def test_a_torn_last_record_is_cut_off_wherever_it_was_torn(path: Path) -> None:
     whole = written(path)
     start_of_last = whole.rindex(b"\n", 0, len(whole) - 1) + 1

@@ -62,6 +62,11 @@ class Reason(str, Enum):
         Consequence.PARKS,
         "A person let the drone fly again, and its bay is empty. The drone cannot know where the package is.",
     )
+    OUTCOME_CONTRADICTED = (
+        "outcome_contradicted",
+        Consequence.PARKS,
+        "The drone reports that it does not have the package, but its payload sensor shows one, or showed it before.",
+    )
     RECALL_NOT_OBEYED = (
         "recall_not_obeyed",
         Consequence.PARKS,

@@ -28,6 +28,7 @@ from ..view import FleetView
 from .bounds import Stays
 from .effects import Effect, RecallGoal, Report
 from .memory import Drone, LeaderState, OrderMemory, Retry
+from .payload_sensor import is_contradicted, shows_package_of
 from .steps import Steps
 
 S = SagaStatus
@@ -45,19 +46,19 @@ class AfterLoading:
     def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Request the next step, if any."""
         drone = self._state.drones.get(saga.drone_id or "")
-        if saga.journal_id is None:
-            return self._steps.complete_compensation(saga, now)
         if saga.parked:
             return self._parked(saga, drone, now)
+        if saga.journal_id is None:
+            return self._steps.complete_compensation(saga, now)
         if drone is None or self._state.is_silent(drone, now):
             return self._silent(saga, memory, drone, now)
         memory.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
             # This drone cannot know what the lost journal recorded, but it can fly other orders.
-            return self._park(saga, Reason.JOURNAL_LOST_WITH_PACKAGE, now, release=True)
+            return self._steps.park(saga, Reason.JOURNAL_LOST_WITH_PACKAGE, now, release=True)
         outcome = drone.report.outcome_of(saga)
         if outcome is not None:
-            return self._settle(saga, outcome, now)
+            return self._settle(saga, drone.report, outcome, now)
         if drone.report.phase is Phase.GROUNDED:
             return self._grounded(saga, memory, now)
         memory.grounded_since_s = None
@@ -76,12 +77,14 @@ class AfterLoading:
             return self._goal_unknown_to_drone(saga, memory, now)
         return self._get_on(saga, memory, drone.report, now)
 
-    def _settle(self, saga: Saga, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
+    def _settle(self, saga: Saga, report: DroneReport, outcome: DeliveryOutcome, now: Instant) -> list[Effect]:
         """Record the outcome of the attempt that the drone reports."""
         assert saga.drone_id is not None and saga.journal_id is not None
         if outcome.outcome is Outcome.PACKAGE_MISSING:
             # Park first, acknowledge later: the drone's report is the only information about the package.
-            return self._park(saga, outcome.why, now, release=True)
+            return self._steps.park(saga, outcome.why, now, release=True)
+        if is_contradicted(saga, report, outcome):
+            return self._steps.park(saga, Reason.OUTCOME_CONTRADICTED, now, release=True)
         ack = AcknowledgeOutcome(saga.drone_id, saga.journal_id, saga.message_id, saga.attempt, outcome.outcome)
         breaker = self._breaker(saga.drone_id, outcome.outcome, now)
         if outcome.outcome is Outcome.DELIVERED:
@@ -124,7 +127,7 @@ class AfterLoading:
             memory.grounded_since_s = now.mono_s
         give_up_s = memory.grounded_since_s + self._state.policy.lost_grace_s
         if now.mono_s >= give_up_s:
-            return self._park(saga, Reason.DRONE_GROUNDED_WITH_PACKAGE, now)
+            return self._steps.park(saga, Reason.DRONE_GROUNDED_WITH_PACKAGE, now)
         self._steps.schedule(saga.message_id, give_up_s)
         return []
 
@@ -137,7 +140,7 @@ class AfterLoading:
             memory.unknown_since_s = now.mono_s
         give_up_s = memory.unknown_since_s + self._state.policy.lost_grace_s
         if now.mono_s >= give_up_s:
-            return self._park(saga, Reason.GOAL_UNKNOWN_TO_DRONE, now)
+            return self._steps.park(saga, Reason.GOAL_UNKNOWN_TO_DRONE, now)
         self._steps.schedule(saga.message_id, give_up_s)
         return []
 
@@ -151,7 +154,7 @@ class AfterLoading:
             return []
         if saga.status is S.LOADING:
             return self._steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now)
-        return self._park(saga, Reason.NO_PROGRESS_WITH_PACKAGE, now)
+        return self._steps.park(saga, Reason.NO_PROGRESS_WITH_PACKAGE, now)
 
     def _send_recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:
         """Recall the drone until it obeys, with growing pauses."""
@@ -168,7 +171,7 @@ class AfterLoading:
             return []
         policy = self._state.policy
         if recall.tries >= policy.max_recall_tries:
-            return self._park(saga, Reason.RECALL_NOT_OBEYED, now)
+            return self._steps.park(saga, Reason.RECALL_NOT_OBEYED, now)
         recall.tries += 1
         recall.next_try_s = now.mono_s + backoff_s(
             recall.tries, base_s=policy.recall_retry_s, cap_s=policy.recall_cap_s, seed=saga.message_id
@@ -178,23 +181,18 @@ class AfterLoading:
 
     # --- parked -------------------------------------------------------------------------------------------------
 
-    def _park(self, saga: Saga, reason: str, now: Instant, *, release: bool = False) -> list[Effect]:
-        called = Report(
-            "error", f"{saga.order_id} is parked ({reason}), last with {saga.drone_id}: a person must decide"
-        )
-        return self._steps.park(saga, reason, now, release=release, then=(called,))
-
     def _parked(self, saga: Saga, drone: Drone | None, now: Instant) -> list[Effect]:
         """Wait for a person's decision, unless the drone itself can still report the outcome."""
         outcome = None if drone is None else drone.report.outcome_of(saga)
-        same_journal = drone is not None and drone.report.journal_id == saga.journal_id
-        if outcome is not None and same_journal and outcome.outcome is not Outcome.PACKAGE_MISSING:
-            return self._settle(saga, outcome, now)
+        same_journal = drone is not None and saga.journal_id in (None, drone.report.journal_id)
+        # Once word and sensor have contradicted each other, agreement later proves nothing: a person may have unloaded.
+        counts = same_journal and saga.reason != Reason.OUTCOME_CONTRADICTED
+        if drone and outcome and counts and outcome.outcome is not Outcome.PACKAGE_MISSING:
+            return self._settle(saga, drone.report, outcome, now)
         useless = outcome is not None or not same_journal
         if drone is not None and useless and self._view.reservation_of(saga) is not None:
-            return self._steps.park(
-                saga, saga.reason or sagas.PARKED, now, release=True
-            )  # the drone may fly other orders
+            # The drone may fly other orders.
+            return self._steps.park(saga, saga.reason or sagas.PARKED, now, release=True)
         effects: list[Effect] = []
         if outcome is not None and same_journal and drone is not None:
             key = (saga.message_id, saga.attempt)
@@ -212,21 +210,29 @@ class AfterLoading:
                 memory.recall = memory.grounded_since_s = memory.unknown_since_s = None
                 memory.silent_since_s = now.mono_s  # the retry gets the whole grace period
                 return self._steps.record(step)
-            case CommandAction.DELIVERED:
-                return self._steps.resolve(saga, S.DELIVERED, by, now)
             case CommandAction.LOST:
                 return self._steps.resolve(saga, S.FAILED, by, now)
-            case CommandAction.RETURNED:
-                # The drone's last report counts however old it is: a drone never reopens a closed goal.
-                if drone is None or self._may_still_load(saga, drone.report):
-                    why = (
-                        "its drone was never heard"
-                        if drone is None
-                        else f"{saga.drone_id} has it, or may still load it"
+            case CommandAction.DELIVERED | CommandAction.RETURNED:
+                doubt = self._doubt(saga, command.action, drone, now)
+                if doubt:
+                    told = Report(
+                        "warning",
+                        f"{saga.order_id} is not taken as {command.action.value}: {doubt}; see to the drone first",
                     )
-                    told = Report("warning", f"{saga.order_id} is not taken as returned: {why}; see to the drone first")
                     return [told, *self._steps.discard(saga.message_id, (Kind.INBOX_COMMAND,))]
-                return self._steps.resolve(saga, saga.target, by, now)
+                is_back = command.action is CommandAction.RETURNED
+                return self._steps.resolve(saga, saga.target if is_back else S.DELIVERED, by, now)
+
+    def _doubt(self, saga: Saga, action: CommandAction, drone: Drone | None, now: Instant) -> str:
+        """Return what contradicts a person's statement that the package has left the drone; ``""`` if nothing does."""
+        if drone is None:
+            return "" if action is CommandAction.DELIVERED else "its drone was never heard"
+        # The drone's last report counts however old it is: a drone never reopens a closed goal.
+        if action is CommandAction.RETURNED and self._may_still_load(saga, drone.report):
+            return f"{saga.drone_id} has it, or may still load it"
+        if not self._state.is_silent(drone, now) and shows_package_of(saga, drone.report):
+            return f"the payload sensor of {saga.drone_id} shows a package"
+        return ""
 
     @staticmethod
     def _may_still_load(saga: Saga, report: DroneReport) -> bool:

@@ -12,12 +12,26 @@ from ..changes import MakeFirm
 from ..lanes import Ledger
 from ..planner import Planner
 from ..reasons import Reason
-from ..types import FleetSpec, Instant, Order, Outcome, Phase, Reservation, Saga, SagaEvent, SagaStatus, Verdict
+from ..types import (
+    DroneReport,
+    FleetSpec,
+    Instant,
+    Order,
+    Outcome,
+    Phase,
+    Reservation,
+    Saga,
+    SagaEvent,
+    SagaStatus,
+    Verdict,
+)
 from ..view import FleetView, Stored
 from ..zones import blocked_way
 from .bounds import Stays
 from .effects import AnswerClearance, Effect, SendGoal
+from .events import ClearanceRequested
 from .memory import Drone, LeaderState, OrderMemory, Retry
+from .payload_sensor import is_contradicted
 from .steps import Steps
 
 S = SagaStatus
@@ -121,7 +135,10 @@ class BeforeLoading:
         if cancel:
             return steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         outcome = None if drone is None else drone.report.outcome_of(saga)
-        if outcome is not None and outcome.outcome in (Outcome.NOT_LOADED, Outcome.FAULT_BEFORE_LOADING):
+        if drone and outcome is not None and outcome.outcome in (Outcome.NOT_LOADED, Outcome.FAULT_BEFORE_LOADING):
+            if is_contradicted(saga, drone.report, outcome):
+                # The drone was not cleared, but a person may have loaded it by hand.
+                return steps.park(saga, Reason.OUTCOME_CONTRADICTED, now, release=True)
             failed = outcome.outcome is Outcome.FAULT_BEFORE_LOADING
             breaker = steps.breaker_failed(drone_id, now) if failed else None
             return steps.abandon(saga, outcome.why, S.PENDING, now, breaker)
@@ -156,8 +173,8 @@ class BeforeLoading:
             return [request.answer(Verdict.ASK_AGAIN, epoch)]  # the drone knows a newer attempt than this leader
         if (request.drone_id, request.attempt) != (saga.drone_id, saga.attempt):
             return [request.answer(Verdict.REFUSED, epoch, Reason.SUPERSEDED)]
-        if drone is not None and drone.report.journal_id != request.journal_id:
-            # The request or the report is from before the drone lost its journal. Its next messages will agree.
+        if drone is not None and _contradicts(drone.report, request):
+            # One of both is old, for example from before the drone lost its journal. Its next messages will agree.
             return [request.answer(Verdict.ASK_AGAIN, epoch)]
         granted = request.answer(Verdict.GRANTED, epoch)
         step = self._steps.event(saga, sagas.CLEARED, S.LOADING, now, journal_id=request.journal_id)
@@ -193,6 +210,11 @@ def answer_settled(saga: Saga, memory: OrderMemory, epoch: int) -> AnswerClearan
     if (same_goal and saga.status is S.IN_TRANSIT) or request.attempt > saga.attempt:
         return request.answer(Verdict.ASK_AGAIN, epoch)
     return request.answer(Verdict.REFUSED, epoch, Reason.SUPERSEDED)
+
+
+def _contradicts(report: DroneReport, request: ClearanceRequested) -> bool:
+    """Return whether a drone that reports this cannot be waiting, empty, to load for this request."""
+    return report.journal_id != request.journal_id or report.package_on_board or report.phase is Phase.GROUNDED
 
 
 def _is_late(order: Order, now: Instant) -> bool:

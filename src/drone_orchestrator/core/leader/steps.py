@@ -96,10 +96,10 @@ class Steps:
         )
         return self.record(step, self.release(saga), then=then, before=before, breaker=breaker)
 
-    def park(
-        self, saga: Saga, reason: str, now: Instant, *, release: bool = False, then: tuple[Report, ...] = ()
-    ) -> list[Effect]:
+    def park(self, saga: Saga, reason: str, now: Instant, *, release: bool = False) -> list[Effect]:
         """Park the order: it cannot be compensated, so a person must decide. ``release``: also free its drone."""
+        text = f"{saga.order_id} is parked ({reason}), last with {saga.drone_id}: a person must decide"
+        then = () if saga.parked and saga.reason == reason else (Report("error", text),)
         before: tuple[SagaEvent, ...] = ()
         if saga.status is not S.COMPENSATING:
             target = S.CANCELLED if self._view.cancel_of(saga.message_id) else S.PENDING

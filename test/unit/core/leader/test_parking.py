@@ -85,6 +85,11 @@ def stuck(world: World, order: Order) -> None:
     world.pass_time(longest_s + 5.0, hear=[flying(order)], step_s=2.0)
 
 
+def contradicted_by_its_sensor(world: World, order: Order) -> None:
+    fly(world, order)
+    say(world, done(order, Outcome.RETURNED, package_on_board=True))
+
+
 REASONS: dict[str, Callable[[World, Order], None]] = {
     Reason.DRONE_GROUNDED_WITH_PACKAGE.value: grounded,
     Reason.JOURNAL_LOST_WITH_PACKAGE.value: journal_lost,
@@ -92,6 +97,7 @@ REASONS: dict[str, Callable[[World, Order], None]] = {
     Reason.RECALL_NOT_OBEYED.value: disobedient,
     Reason.GOAL_UNKNOWN_TO_DRONE.value: unknown_to_its_drone,
     Reason.NO_PROGRESS_WITH_PACKAGE.value: stuck,
+    Reason.OUTCOME_CONTRADICTED.value: contradicted_by_its_sensor,
 }
 
 
@@ -179,6 +185,7 @@ LAST_WORD = {
     "recall_not_obeyed": lambda order: carrying(order, phase=Phase.GROUNDED),
     "drone_knows_nothing_of_it": lambda order: make_report(),
     "no_progress_with_package": lambda order: carrying(order, phase=Phase.GROUNDED),
+    "outcome_contradicted": lambda order: done(order, Outcome.RETURNED),
 }
 
 
@@ -331,8 +338,8 @@ def test_a_parked_order_that_is_cancelled_ends_cancelled_when_its_package_is_bac
 # --- recovery without an operator -----------------------------------------------------------------------------------
 
 
-#: A missing package closes the goal in the journal: there will be no other outcome.
-@pytest.mark.parametrize("reason", sorted(REASONS.keys() - {"package_missing"}))
+#: A missing package closes the goal in the journal: there will be no other outcome. A contradicted one counts no more.
+@pytest.mark.parametrize("reason", sorted(REASONS.keys() - {"package_missing", "outcome_contradicted"}))
 @pytest.mark.parametrize(
     ("outcome", "ends"),
     [(Outcome.DELIVERED, "delivered"), (Outcome.RETURNED, "target"), (Outcome.NOT_LOADED, "target")],

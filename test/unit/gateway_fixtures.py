@@ -32,8 +32,10 @@ from drone_orchestrator.gateway.handover import LeaderUnreachable
 from drone_orchestrator.gateway.live_drones import LiveDrones
 from drone_orchestrator.gateway.settings import GatewaySettings
 from drone_orchestrator.gateway.state import GatewayParts
+from drone_orchestrator.gateway.waiting import WaitingReasons
 from drone_orchestrator.intake.bulkheads import Bulkheads
 from drone_orchestrator.intake.intake import Intake
+from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.runtime.breaker import StoreBreaker
 from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store.memory import MemoryBackend, MemoryStore
@@ -132,7 +134,15 @@ class Gateway:
         findings = (self.findings, self.heard_findings)
         document = FleetDocument(fleet, self.counts, self.bulkheads, self.breaker, self.live, findings, self.wall)
         parts = GatewayParts(
-            self.intake, self.projection, fleet, self.metrics, settings, document, self.feed, self.control
+            self.intake,
+            self.projection,
+            fleet,
+            self.metrics,
+            settings,
+            document,
+            self.feed,
+            self.control,
+            WaitingReasons(fleet, AssignmentPlanner(), self.live, self.wall),
         )
         self.app = create_app(parts, dashboard)
         self.http = TestClient(self.app, raise_server_exceptions=False)

@@ -71,18 +71,25 @@ async def submit(request: Request) -> Response:
 @router.get(
     "/orders/{id}",
     summary="Show one order as stored now.",
+    description="While it waits for a drone, waiting says since when and why. The reasons come from the drones that "
+    "this gateway hears, and from its copy of the store.",
     responses={
-        200: schemas.answer("The order.", schemas.ORDER),
+        200: schemas.answer("The order.", schemas.SHOWN_ORDER),
         404: schemas.problem("There is no such order.", 404),
         503: schemas.problem("The store is unavailable.", 503),
     },
 )
 async def show(request: Request, id: str) -> Response:
     gateway = state_of(request)
-    view = await gateway.queue.on_thread(lambda: gateway.intake.find(id))
-    if view is None:
+
+    def read() -> dict[str, Any] | None:
+        view = gateway.intake.find(id)
+        return None if view is None else {**representation.order_json(view), "waiting": gateway.waiting(view)}
+
+    body = await gateway.queue.on_thread(read)
+    if body is None:
         raise _not_found(id)
-    return JSONResponse(representation.order_json(view))
+    return JSONResponse(body)
 
 
 @router.get(

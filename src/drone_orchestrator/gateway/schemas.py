@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core import admission
 from ..core.types import Phase, Priority, SagaStatus
+from ..planning.waiting import WaitingCode
 from ..telemetry.findings import KINDS as FINDING_KINDS
 from .problems import CONTENT_TYPE
 
@@ -119,6 +120,32 @@ ORDER: Schema = {
         "updated_at": 1767225600.25,
         "cancel_requested": False,
     },
+}
+
+SHOWN_ORDER: Schema = {
+    **ORDER,
+    "properties": {
+        **ORDER["properties"],
+        "waiting": {
+            "type": ["object", "null"],
+            "description": "Why it has no drone yet, the reasons of the whole fleet first; null if it waits for none.",
+            "properties": {
+                "since": _TIME,
+                "reasons": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "code": {"type": "string", "enum": [code.value for code in WaitingCode]},
+                            "drone_id": {"type": ["string", "null"]},
+                            "detail": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        },
+    },
+    "example": {**ORDER["example"], "waiting": None},
 }
 
 CANCELLATION: Schema = {

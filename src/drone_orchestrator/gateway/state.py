@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from ..core.types import FleetSpec
-from ..core.view import FleetView
+from ..core.view import FleetView, OrderView
 from ..intake.intake import Intake
 from ..runtime.probe import StoreProbe, timed
 from ..runtime.projection import Freshness, Projection
@@ -24,6 +24,7 @@ from .problems import Problem
 from .request_queue import RequestQueue
 from .settings import GatewaySettings
 from .streams import Streams
+from .waiting import WaitingReasons
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class GatewayParts:
     document: FleetDocument
     feed: Feed
     control: LeaderControl
+    waiting: WaitingReasons
 
 
 class GatewayState:
@@ -91,6 +93,11 @@ class GatewayState:
         if not freshness.loaded:
             raise Problem(503, "not_loaded", "The store was not reached yet.", retry_after_s=1.0)
         return selected, freshness
+
+    def waiting(self, order: OrderView) -> dict[str, Any] | None:
+        """Return the field ``waiting`` of an order; ``None`` if it waits for no drone, or the store was never read."""
+        found, freshness = self.parts.projection.read(lambda view: self.parts.waiting.of(order, view))
+        return found if freshness.loaded else None
 
     def fleet_body(self) -> dict[str, Any]:
         """Return the body of ``GET /fleet``. Raises :class:`Problem` if the store was never reached."""

@@ -66,6 +66,7 @@ FOREIGN_FLEET = FindingKind(
     WARNING,
     "give each fleet a ROS_DOMAIN_ID or a namespace of its own; if the drone has changed fleets, set its fleet_id",
 )
+ORDERS_WAIT = FindingKind("orders_wait", WARNING, "`fleetctl order show ID` and GET /orders/ID say what is missing")
 CLOCK_SKEW = FindingKind("clock_skew", WARNING, "chronyc tracking, or timedatectl set-ntp true, on both machines")
 INTERFACE_MISSING = FindingKind("interface_missing", WARNING, "restart this process, so that DDS uses the interface")
 LOOP_FAILING = FindingKind("loop_failing", WARNING, "its log has the reason; it is retried")
@@ -79,6 +80,7 @@ KINDS = (
     RECORDS_CORRUPT,
     QOS_INCOMPATIBLE,
     FOREIGN_FLEET,
+    ORDERS_WAIT,
     CLOCK_SKEW,
     INTERFACE_MISSING,
     LOOP_FAILING,

@@ -285,3 +285,23 @@ def test_the_steps_of_an_order_are_found_by_either_id(gateway: Gateway) -> None:
         assert (step["order_id"], step["sequence"], step["to_status"]) == ("lunch", 1, "PENDING")
         assert step["message_id"] == saga.message_id
     assert gateway.http.get("/orders/nothing/events").json()["code"] == "not_found"
+
+
+# --- why an order waits ----------------------------------------------------------------------------------------------
+
+
+def test_an_order_without_a_drone_shows_since_when_and_why_it_waits(gateway: Gateway) -> None:
+    leader = Leader(gateway)
+    message_id = accepted(gateway)
+    gateway.wait_shown()
+    gateway.live.hear(heard(phase=Phase.GROUNDED))
+
+    shown = gateway.http.get(f"/orders/{message_id}").json()["waiting"]
+
+    assert shown["since"] == gateway.wall.now_s
+    detail = "is grounded until a person has seen to it"
+    assert shown["reasons"] == [{"code": "drone_grounded", "drone_id": "drone_1", "detail": detail}]
+
+    leader.step(leader.take_up(message_id), ASSIGNED, S.ASSIGNED, drone_id="drone_1")
+    gateway.wait_shown()
+    assert gateway.http.get(f"/orders/{message_id}").json()["waiting"] is None

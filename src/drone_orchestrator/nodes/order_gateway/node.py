@@ -24,6 +24,7 @@ from ...gateway.live_drones import LiveDrones
 from ...gateway.settings import GatewaySettings
 from ...gateway.state import GatewayParts
 from ...gateway.tracing import TraceRequests
+from ...gateway.waiting import WaitingReasons
 from ...intake.bulkheads import Bulkheads
 from ...intake.intake import Intake
 from ...ros import command_line, executors, names, observability
@@ -79,7 +80,8 @@ class OrderGateway(Node):
         keep_live(
             self, PARAMETERS, values, apply=lambda new: breaker.tune(new["breaker_failures"], new["breaker_reset_s"])
         )
-        capable = load_planner(values["planner"]).capable
+        planner = load_planner(values["planner"])
+        capable = planner.capable
         bulkheads = Bulkheads(fleet, capable)
         self._tracer = observability.tracer("order_gateway", self.get_fully_qualified_name(), values["region"])
         self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads, tracer=self._tracer)
@@ -89,8 +91,9 @@ class OrderGateway(Node):
         self._control = LifecycleControl(self)
         found, heard = Findings(self.get_name(), values["region"], metrics), HeardFindings()
         document = FleetDocument(fleet, counts, bulkheads, breaker, live, (found, heard))
+        reasons = WaitingReasons(fleet, planner, live)
         parts = GatewayParts(
-            self._intake, self._projection, fleet, metrics, _settings(values), document, feed, self._control
+            self._intake, self._projection, fleet, metrics, _settings(values), document, feed, self._control, reasons
         )
         app = create_app(parts)
         if self._tracer.enabled:

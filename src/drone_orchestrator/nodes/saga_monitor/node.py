@@ -23,6 +23,7 @@ from ...bringup import fleet_config
 from ...core.lanes import Ledger, Level, Pressure, PressureGauge
 from ...core.types import Saga, SagaEvent, SagaStatus, StoreChange
 from ...core.view import FleetView
+from ...planning.waiting import KnownDrone
 from ...ros import command_line, executors, messages, names, observability, qos
 from ...ros.diagnostics import Reporter
 from ...ros.interface_watch import NetworkWatch, late_interfaces, usable_addresses
@@ -39,6 +40,7 @@ from ...telemetry.diagnostics import Status
 from ...telemetry.findings import Findings, LeaderClock
 from ...telemetry.metrics import Metrics
 from ...telemetry.region_metrics import OrderCounts, RegionMetrics
+from ...telemetry.waiting_orders import lasting_waits
 from .fleet_markers import FleetMarkers
 from .parameters import ABOUT, PARAMETERS
 
@@ -61,7 +63,8 @@ class SagaMonitor(Node):
             self._store = EtcdStore(self.values["etcd_endpoints"].split(","), self.values["region"])
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
-        ledger = Ledger(fleet, load_planner(self.values["planner"]).capable)
+        self._planner = load_planner(self.values["planner"])
+        ledger = Ledger(fleet, self._planner.capable)
         self._gauge = PressureGauge(fleet, ledger, time.monotonic())
         self._levels: tuple[Level, ...] = ()  # as last published
         self._pressed_at_s = 0.0
@@ -184,10 +187,17 @@ class SagaMonitor(Node):
         findings.watch_probe(found, lambda: self._probe.latest)
         found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
+        found.watch(findings.ORDERS_WAIT, self._waiting)
         found.watch(findings.CLOCK_SKEW, findings.about_self(clock.text))
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
         found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, network)))
         found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
+        return found
+
+    def _waiting(self) -> Mapping[str, str]:
+        now_s, wall_s = time.monotonic(), time.time()
+        drones = [KnownDrone(heard.report, now_s - heard.at_s) for heard in self._heard.values()]
+        found, _ = self._projection.read(lambda view: lasting_waits(view, self._fleet, self._planner, drones, wall_s))
         return found
 
     def _corrupt(self) -> list[str]:

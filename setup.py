@@ -52,10 +52,10 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            f"orchestrator = {NAME}.nodes.orchestrator.node:main",
-            f"drone_executor = {NAME}.nodes.drone_executor.host:main",
-            f"saga_monitor = {NAME}.nodes.saga_monitor.node:main",
-            f"order_gateway = {NAME}.nodes.order_gateway.node:main",
+            f"orchestrator = {NAME}.nodes.programs:orchestrator",
+            f"drone_executor = {NAME}.nodes.programs:drone_executor",
+            f"saga_monitor = {NAME}.nodes.programs:saga_monitor",
+            f"order_gateway = {NAME}.nodes.programs:order_gateway",
             f"fleetctl = {NAME}.cli.main:main",
         ],
         # A planner of another package becomes selectable by naming itself here.

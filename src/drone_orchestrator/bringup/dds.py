@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..ros.environment import PROFILE_VARIABLES
 from .paths import share_dir
-
-#: Fast DDS 2 reads the first, Fast DDS 3 the second.
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def loopback() -> dict[str, str]:

@@ -6,6 +6,7 @@ killed, the next reader ignores and removes its file.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -49,14 +50,24 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 
 def _folder() -> Path:
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(base) / f"drone_orchestrator-{os.getuid()}"
+    """Return the folder of this user's fleets. ``sudo`` and ``su`` keep the ``XDG_RUNTIME_DIR`` of another user."""
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(base if base and _is_mine(Path(base)) else tempfile.gettempdir()) / f"drone_orchestrator-{os.getuid()}"
+
+
+def _is_mine(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def register(fleet: RunningFleet) -> Path:
-    """Register ``fleet``, and return the path for :func:`unregister`."""
+    """Register ``fleet``, and return the path for :func:`unregister`. Raises ``OSError``."""
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_mine(folder):
+        raise PermissionError(errno.EPERM, "this folder must belong to the user", str(folder))
     path = folder / f"{fleet.pid}.json"
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(asdict(fleet)), encoding="utf-8")
@@ -72,7 +83,8 @@ def unregister(path: Path) -> None:
 def running() -> list[RunningFleet]:
     """Return the local fleets of this user, the newest first."""
     out: list[RunningFleet] = []
-    for path in _folder().glob("*.json"):
+    folder = _folder()
+    for path in folder.glob("*.json") if _is_mine(folder) else ():
         if not _is_alive(path.stem):
             path.unlink(missing_ok=True)
             continue

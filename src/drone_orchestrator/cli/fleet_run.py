@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from ..bringup import running_fleets
+from ..bringup import dds, running_fleets
 from ..bringup.local_fleet import FleetError, LocalFleet, Wiring
 from ..bringup.plan import FleetOptions
 from ..ports import StoreError
@@ -45,7 +45,7 @@ def running(
     def exited(name: str, code: int) -> None:
         out.say(f"[yellow]{name} ended ({cause(code)}); starting it again[/yellow]")
 
-    require_ros_environment({**os.environ, "ROS_DOMAIN_ID": ""})  # the fleet gets a domain of its own
+    require_ros_environment({**os.environ, **dds.loopback(), "ROS_DOMAIN_ID": ""})  # the fleet has its own
     path = None
     try:
         with LocalFleet(options, wiring=wiring, on_exit=on_exit or exited) as fleet:

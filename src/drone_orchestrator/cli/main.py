@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import __version__
+from ..runtime import streams
 from . import interrupts
 from .commands.command_group import CommandGroup
 from .output import Failure
@@ -67,6 +68,7 @@ _dead_threads: list[str] = []
 
 def main() -> None:
     """Entry point; turns every way to fail into its exit code and one line."""
+    streams.open_missing()
     _never_trace()
     interrupts.install()
     try:

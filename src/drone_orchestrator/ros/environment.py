@@ -7,6 +7,7 @@ the process, and an unknown RMW implementation ends it with an exit code of its 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,10 @@ from pathlib import Path
 #: Highest domain. DDS derives its ports from the domain, and those of 233 would exceed 65535.
 MAX_DOMAIN = 232
 DEFAULT_RMW = "rmw_fastrtps_cpp"
+#: With fewer descriptors than this, DDS and the store end a node at a random place of its start.
+MIN_DESCRIPTORS = 128
+#: Fast DDS 2 reads the first, Fast DDS 3 the second.
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _PROBE = "import sys, rclpy; rclpy.init(args=sys.argv); rclpy.try_shutdown()"
 _PROBE_TIMEOUT_S = 20.0
 
@@ -24,9 +29,17 @@ class UnusableEnvironment(Exception):
     """ROS cannot start with these variables. The message is one line that names the variable and a valid value."""
 
 
-def check(environment: Mapping[str, str], *, logs: bool = True) -> None:
-    """Raise :class:`UnusableEnvironment` if ROS cannot start. ``logs``: the program writes ROS log files."""
-    for judge in (judge_domain, judge_rmw, *((judge_log_folder,) if logs else ())):
+def check(environment: Mapping[str, str], *, runs: bool = True, logs: bool = True) -> None:
+    """Raise :class:`UnusableEnvironment` if ROS cannot start.
+
+    ``runs``: the program runs nodes, instead of only importing ROS. ``logs``: the nodes write log files.
+    """
+    judges = [judge_rmw]
+    if runs:
+        judges += [judge_domain, judge_profile, judge_limits]
+    if runs and logs:
+        judges.append(judge_log_folder)
+    for judge in judges:
         problem = judge(environment)
         if problem:
             raise UnusableEnvironment(problem)
@@ -49,6 +62,26 @@ def judge_rmw(environment: Mapping[str, str]) -> str:
     if name in installed or (not installed and (name == DEFAULT_RMW or _starts(name))):
         return ""
     return f"RMW_IMPLEMENTATION={name} is not installed; use {_any_of(installed or {DEFAULT_RMW})}, or unset it"
+
+
+def judge_profile(environment: Mapping[str, str]) -> str:
+    """Return why a DDS profile named by the environment cannot be used, or an empty string.
+
+    Fast DDS logs an error for such a file and continues without it, on other interfaces than the user asked for.
+    """
+    for variable in PROFILE_VARIABLES:
+        path = environment.get(variable, "")
+        if path and not os.access(path, os.R_OK):
+            return f"{variable}={path} cannot be read: correct it, or unset it"
+    return ""
+
+
+def judge_limits(environment: Mapping[str, str]) -> str:
+    """Return which limit of this process is too low for a node, or an empty string. ``environment`` is not used."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft != resource.RLIM_INFINITY and soft < MIN_DESCRIPTORS:
+        return f"at most {soft} files may be open, a node needs {MIN_DESCRIPTORS}: ulimit -n 4096"
+    return ""
 
 
 def judge_log_folder(environment: Mapping[str, str]) -> str:

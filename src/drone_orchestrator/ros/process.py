@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -115,17 +117,16 @@ def _run(
 ) -> int:
     application: Application | None = None
     try:
-        try:
-            prepare_console()
-        except LogFormatError as error:
-            raise ConfigurationError(str(error)) from error
-        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+        _initialise(args)
         try:
             executor = executor_type()
         except executors.UnknownExecutor as error:
             raise ConfigurationError(str(error)) from error
         with _signals_end(executor, stopped), _deaths_end(executor):
-            application = start()
+            try:
+                application = start()
+            except NameValidationException as error:  # of a remapping, or of a parameter that becomes a name
+                raise ConfigurationError(_one_line(error)) from error
             for node in application.nodes:
                 executor.add_node(node)
             gc_tuning.calm()
@@ -145,6 +146,22 @@ def _run(
         if application is not None:
             application.close()
         rclpy.try_shutdown()
+
+
+def _initialise(args: Sequence[str] | None) -> None:
+    """Initialise ROS. Raises :class:`ConfigurationError` for arguments that it cannot use."""
+    try:
+        prepare_console()
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    except LogFormatError as error:
+        raise ConfigurationError(str(error)) from error
+    except RuntimeError as error:  # the base of what rclpy raises for rcl's errors
+        raise ConfigurationError(f"ROS does not start: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """Return the text of an error of ROS without its places in ROS's sources."""
+    return " ".join(re.sub(r",? at \S+:\d+", "", str(error)).split())
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from drone_orchestrator.bringup import dds
+from drone_orchestrator.ros.environment import PROFILE_VARIABLES
 
 
 def test_fast_dds_gets_a_profile_with_loopback_udp_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,7 +15,7 @@ def test_fast_dds_gets_a_profile_with_loopback_udp_and_nothing_else(monkeypatch:
     environment = dds.loopback()
     # LOCALHOST would enable shared memory again, despite the profile.
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SYSTEM_DEFAULT"
-    files = {environment[variable] for variable in dds.PROFILE_VARIABLES}
+    files = {environment[variable] for variable in PROFILE_VARIABLES}
     root = ElementTree.parse(files.pop()).getroot()
     assert not files
     name = "{http://www.eprosima.com}"

@@ -88,6 +88,7 @@ def test_an_invalid_fleet_description_is_reported(tmp_path: Path) -> None:
         ({"ROS_DOMAIN_ID": "one"}, ERROR, "one"),
         ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "off"}, ERROR, "cannot discover each other"),
         ({"ROS_LOCALHOST_ONLY": "1"}, WARNING, "other machines"),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "/nowhere.xml"}, ERROR, "/nowhere.xml cannot be read"),
     ],
 )
 def test_an_environment_without_discovery_is_reported(environment: dict[str, str], level: str, says: str) -> None:

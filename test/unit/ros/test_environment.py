@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.ros.environment import UnusableEnvironment, check, log_folder
+from drone_orchestrator.ros.environment import PROFILE_VARIABLES, UnusableEnvironment, check, log_folder
 
 
 @pytest.fixture
@@ -70,6 +71,21 @@ def test_a_log_folder_that_cannot_be_written_is_refused(
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "log")  # root may write everywhere
     with pytest.raises(UnusableEnvironment, match="cannot write its logs"):
         check({**usable, "ROS_LOG_DIR": str(tmp_path / "log")})
+
+
+def test_a_dds_profile_that_cannot_be_read_is_refused(usable: dict[str, str], tmp_path: Path) -> None:
+    """Fast DDS would go on without it, on other interfaces than the profile names."""
+    for variable in PROFILE_VARIABLES:
+        check({**usable, variable: str(tmp_path)})
+        with pytest.raises(UnusableEnvironment, match=f"{variable}=/nowhere.xml cannot be read"):
+            check({**usable, variable: "/nowhere.xml"})
+
+
+def test_too_few_open_files_are_refused(usable: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 4096))
+    with pytest.raises(UnusableEnvironment, match=r"at most 64 files may be open, .* ulimit -n 4096"):
+        check(usable)
+    check(usable, runs=False)  # --help needs none
 
 
 @pytest.mark.parametrize(

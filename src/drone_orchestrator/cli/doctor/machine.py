@@ -18,7 +18,7 @@ from ... import __version__
 from ...bringup import fleet_config, paths, running_fleets
 from ...bringup.etcd_process import EtcdNotStarted, find_etcd
 from ...bringup.operator_files import FileRefused
-from ...ros.environment import judge_log_folder, judge_rmw, log_folder
+from ...ros.environment import judge_log_folder, judge_profile, judge_rmw, log_folder
 from .finding import OK, Finding, error, ok, warning
 
 MIN_FREE_BYTES = 1 << 30
@@ -126,6 +126,9 @@ def ros_domain(environment: Mapping[str, str], fleets: Iterable[running_fleets.R
     name, domain = "dds domain", environment.get("ROS_DOMAIN_ID", "0") or "0"
     if not domain.isdecimal() or int(domain) > MAX_DOMAIN:
         return error(name, f"ROS_DOMAIN_ID={domain}", f"export ROS_DOMAIN_ID= a number from 0 to {MAX_DOMAIN}")
+    problem = judge_profile(environment)
+    if problem:
+        return error(name, problem, "no node starts; give the whole path of the profile")
     reach = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
     if reach.upper() == "OFF":
         hint = "unset ROS_AUTOMATIC_DISCOVERY_RANGE, or SUBNET; on one machine LOCALHOST"

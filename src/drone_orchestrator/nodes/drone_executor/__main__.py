@@ -1,6 +1,6 @@
 """``python -m drone_orchestrator.nodes.drone_executor``."""
 
-from .host import main
+from ..programs import drone_executor
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    drone_executor()

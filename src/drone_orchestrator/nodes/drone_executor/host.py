@@ -22,6 +22,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 
+from ...bringup.named_files import described_fleet
 from ...core.drone.events import LeaderHeard
 from ...core.types import AcknowledgeOutcome
 from ...ros import command_line, executors, messages, names, observability, qos
@@ -45,8 +46,8 @@ from .parameters import (
     TICK_S,
     Settings,
     checked_ids,
+    checked_region,
     configured_class,
-    configured_fleet,
     drone_settings,
 )
 
@@ -65,8 +66,8 @@ class DroneHost(Node):
         self._network = network
         values = declare(self, PARAMETERS)
         bridge("drone_orchestrator", self.get_logger())
-        self._region = values["region"]
-        fleet = configured_fleet(values["fleet_config"])
+        self._region = checked_region(values["region"])
+        fleet = described_fleet(values["fleet_config"])
         drone_class = configured_class(fleet, values["drone_class"])
         make_flight = load_flight(values["flight"])
         region = self._region or fleet.region
@@ -207,7 +208,7 @@ def _name(message: LeaderState) -> str:
 
 
 def main() -> int:
-    """Entry point; the exit code is that of :func:`.process.run_node`."""
+    """Run the program; return its exit code, see :func:`~drone_orchestrator.ros.process.run_node`."""
     command_line.answer("drone_executor", ABOUT, PARAMETERS)
     at_start = usable_addresses()
     return run_node(

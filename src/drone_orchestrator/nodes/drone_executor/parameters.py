@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...bringup.fleet_config import load as load_fleet
-from ...bringup.operator_files import FileRefused
-from ...bringup.paths import default_data_dir
+from ...bringup.named_files import data_folder
 from ...core.policies import STATE_PERIOD_S
-from ...core.types import DroneClass, FleetSpec, GeoPoint
+from ...core.types import DroneClass, FleetSpec, GeoPoint, is_id
 from ...ros import names, observability
 from ...ros.common_parameters import FLEET_CONFIG
 from ...ros.params import LOG_LEVEL, Param, ParameterError
@@ -97,7 +95,7 @@ def drone_settings(
         depot=depot,
         fleet_id=values["fleet_id"],
         boot_id=boot_id,
-        data_dir=Path(values["data_dir"]) if values["data_dir"] else default_data_dir(),
+        data_dir=data_folder("data_dir", values["data_dir"]),
         make_flight=make_flight,
         time_scale=values["time_scale"],
         telemetry_period_s=1.0 / values["telemetry_rate_hz"],
@@ -108,19 +106,19 @@ def drone_settings(
     )
 
 
-def configured_fleet(path: str) -> FleetSpec:
-    try:
-        return load_fleet(path or None)
-    except (FileRefused, FileNotFoundError) as error:
-        raise ParameterError(f"parameter fleet_config: {error}") from error
-
-
 def configured_class(fleet: FleetSpec, name: str) -> DroneClass:
     drone_class = fleet.drone_class(name) if name else fleet.classes[0]
     if drone_class is None:
         known = ", ".join(each.name for each in fleet.classes)
         raise ParameterError(f"parameter drone_class: must be one of {known}, got {name!r}")
     return drone_class
+
+
+def checked_region(region: str) -> str:
+    """Return ``region``. Raises :class:`ParameterError` if no leader can have this one."""
+    if region and not is_id(region):
+        raise ParameterError(f"parameter region: must be printable ASCII without '/', got {region!r}")
+    return region
 
 
 def checked_ids(ids: Sequence[str]) -> Sequence[str]:

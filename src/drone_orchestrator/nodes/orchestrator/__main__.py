@@ -1,6 +1,6 @@
 """``python -m drone_orchestrator.nodes.orchestrator``."""
 
-from .node import main
+from ..programs import orchestrator
 
 if __name__ == "__main__":
-    main()
+    orchestrator()

@@ -13,14 +13,13 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from ...bringup import fleet_config
-from ...bringup.paths import default_data_dir
+from ...bringup.named_files import data_folder, described_fleet
 from ...bringup.plan import ARCHIVE_FOLDER
 from ...core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
 from ...core.leader.events import DroneHeard, Event, LeaderAlive, OperatorCampaign, OperatorResign, PoliciesChanged
@@ -170,7 +169,7 @@ class OrchestratorNode(LifecycleNode):
         election = election_policy(values)
         dispatch, retention = policies(values)
         record = LeaderRecord(self.get_name(), uuid.uuid4().hex, 0.0)
-        fleet = fleet_config.load(values["fleet_config"])
+        fleet = described_fleet(values["fleet_config"])
         for caution in fleet_config.cautions(fleet):
             self.get_logger().warning(caution)
         core = Orchestrator(
@@ -187,7 +186,7 @@ class OrchestratorNode(LifecycleNode):
             reservation_ttl_s=values["reservation_ttl_s"],
             timeout_s=min(values["store_timeout_s"], election.lease_ttl_s / 2.0),
         )
-        archive_dir = Path(values["archive_dir"]) if values["archive_dir"] else default_data_dir() / ARCHIVE_FOLDER
+        archive_dir = data_folder("archive_dir", values["archive_dir"], ARCHIVE_FOLDER)
         self._archive = ArchiveWriter(archive_dir, values["region"], self.get_fully_qualified_name())
         self._driver = Driver(core, self._store, self, self._log, archive=self._archive, observer=self._telemetry)
         self._hears_drones = False
@@ -291,8 +290,9 @@ def started(network: NetworkWatch | None = None) -> OrchestratorNode:
     return node
 
 
-def main() -> None:
+def main() -> int:
+    """Run the program; return its exit code, see :func:`~drone_orchestrator.ros.process.run_node`."""
     command_line.answer("orchestrator", ABOUT, PARAMETERS)
     network = NetworkWatch(usable_addresses(), time.monotonic())
     # The leader of many drones has hundreds of entities.
-    raise SystemExit(run_node(single_node(partial(started, network)), executor_type=executors.events))
+    return run_node(single_node(partial(started, network)), executor_type=executors.events)

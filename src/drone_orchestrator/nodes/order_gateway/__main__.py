@@ -1,6 +1,6 @@
 """``python -m drone_orchestrator.nodes.order_gateway``."""
 
-from .node import main
+from ..programs import order_gateway
 
 if __name__ == "__main__":
-    main()
+    order_gateway()

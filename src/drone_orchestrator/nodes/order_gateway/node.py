@@ -16,6 +16,7 @@ from drone_interfaces.srv import CancelOrder, SubmitOrder
 from rclpy.node import Node
 
 from ...bringup import fleet_config
+from ...bringup.named_files import described_fleet
 from ...gateway.app import create_app
 from ...gateway.feed import Feed
 from ...gateway.fleet_counts import FleetCounts
@@ -62,7 +63,7 @@ class OrderGateway(Node):
         bridge("asyncio", self.get_logger())  # tasks and callbacks of the HTTP server's event loop that raised
         opener = order_topic.make_opener(values)
         try:
-            fleet = replace(fleet_config.load(values["fleet_config"]), region=values["region"])
+            fleet = replace(described_fleet(values["fleet_config"]), region=values["region"])
             listener = listen(values["http_host"], values["http_port"], values["client_timeout_s"])
             self._store = EtcdStore(
                 values["etcd_endpoints"].split(","), values["region"], timeout_s=values["store_timeout_s"]
@@ -141,7 +142,8 @@ def _settings(values: Mapping[str, Any]) -> GatewaySettings:
     )
 
 
-def main() -> None:
+def main() -> int:
+    """Run the program; return its exit code, see :func:`~drone_orchestrator.ros.process.run_node`."""
     command_line.answer("order_gateway", ABOUT, PARAMETERS)
     network = NetworkWatch(usable_addresses(), time.monotonic())
-    raise SystemExit(run_node(single_node(partial(OrderGateway, network)), executor_type=executors.events))
+    return run_node(single_node(partial(OrderGateway, network)), executor_type=executors.events)

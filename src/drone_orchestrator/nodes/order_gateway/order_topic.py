@@ -14,6 +14,7 @@ from typing import Any
 from drone_interfaces.msg import OrderRequest
 from rclpy.node import Node
 
+from ...bringup.named_files import named_file
 from ...core.admission import canonical_id
 from ...intake.answers import Answer, Result
 from ...intake.intake import Intake
@@ -102,7 +103,10 @@ def make_opener(values: Mapping[str, Any]) -> Opener:
     """Create the opener from the parameters. Raises :class:`.params.ParameterError` if the keys cannot be used."""
     path = values["order_keys_file"]
     try:
-        keys = read_keys(path) if path else parse_keys(os.environ.get(KEYS_VARIABLE, ""), f"${KEYS_VARIABLE}")
+        if path:
+            keys = read_keys(named_file("order_keys_file", path))
+        else:
+            keys = parse_keys(os.environ.get(KEYS_VARIABLE, ""), f"${KEYS_VARIABLE}")
     except InvalidKeys as error:
         raise ParameterError(f"parameter order_keys_file: {error}") from error
     return Opener(keys, window_s=values["replay_window_s"], allow_unsigned=values["allow_unsigned_orders"])

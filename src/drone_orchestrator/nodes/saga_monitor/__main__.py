@@ -1,6 +1,6 @@
 """``python -m drone_orchestrator.nodes.saga_monitor``."""
 
-from .node import main
+from ..programs import saga_monitor
 
 if __name__ == "__main__":
-    main()
+    saga_monitor()

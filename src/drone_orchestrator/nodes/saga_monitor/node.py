@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 
-from ...bringup import fleet_config
+from ...bringup.named_files import described_fleet
 from ...core.lanes import Ledger, Level, Pressure, PressureGauge
 from ...core.types import Saga, SagaEvent, SagaStatus, StoreChange
 from ...core.view import FleetView
@@ -59,7 +59,7 @@ class SagaMonitor(Node):
         self._events: collections.deque[tuple[SagaEvent, int]] = collections.deque(maxlen=EVENT_BACKLOG)
         self._shown_revision = -1
         try:
-            fleet = replace(fleet_config.load(self.values["fleet_config"]), region=self.values["region"])
+            fleet = replace(described_fleet(self.values["fleet_config"]), region=self.values["region"])
             self._store = EtcdStore(self.values["etcd_endpoints"].split(","), self.values["region"])
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
@@ -145,9 +145,21 @@ class SagaMonitor(Node):
     def _follow(self) -> None:
         """Publish events and level changes, which must not wait for the timer."""
         self._following.clear()
-        while self._events:
-            self._stream.publish(_event_msg(*self._events.popleft()))
+        waiting = [self._events.popleft() for _ in range(len(self._events))]
+        orders = self._order_ids({event.message_id for event, _ in waiting}) if waiting else {}
+        for event, revision in waiting:
+            self._stream.publish(_event_msg(event, revision, orders.get(event.message_id, "")))
         self._publish_pressure()
+
+    def _order_ids(self, message_ids: set[str]) -> dict[str, str]:
+        """Return the customers' ids of those orders that are in the store."""
+
+        def look(view: FleetView) -> dict[str, str]:
+            sagas = ((each, view.sagas.get(each)) for each in message_ids)
+            return {each: stored.value.order_id for each, stored in sagas if stored is not None}
+
+        found, _ = self._projection.read(look)
+        return found
 
     def _publish_pressure(self) -> tuple[Pressure, ...]:
         """Publish all lanes if a level has changed or the last publication is old. Return the lanes' pressures."""
@@ -251,9 +263,10 @@ def _summary(saga: Saga) -> SagaSummary:
     )
 
 
-def _event_msg(event: SagaEvent, revision: int) -> SagaEventMsg:
+def _event_msg(event: SagaEvent, revision: int, order_id: str) -> SagaEventMsg:
     return SagaEventMsg(
         message_id=event.message_id,
+        order_id=event.order.order_id if event.order is not None else order_id,
         sequence=event.n,
         type=event.type,
         from_status=event.from_status.value if event.from_status else "",
@@ -267,7 +280,8 @@ def _event_msg(event: SagaEvent, revision: int) -> SagaEventMsg:
     )
 
 
-def main() -> None:
+def main() -> int:
+    """Run the program; return its exit code, see :func:`~drone_orchestrator.ros.process.run_node`."""
     command_line.answer("saga_monitor", ABOUT, PARAMETERS)
     network = NetworkWatch(usable_addresses(), time.monotonic())
-    raise SystemExit(run_node(single_node(partial(SagaMonitor, network)), executor_type=executors.events))
+    return run_node(single_node(partial(SagaMonitor, network)), executor_type=executors.events)

@@ -21,6 +21,9 @@ from rclpy.parameter import Parameter
 
 from .process import ConfigurationError
 
+#: Shown instead of the value of a secret parameter.
+SECRET = "(set, not shown)"
+
 ParamValue = bool | int | float | str | Sequence[str]
 
 _TYPES: tuple[tuple[type, Parameter.Type], ...] = (
@@ -44,7 +47,8 @@ class Param:
     """One parameter. Its type is that of ``default`` (``bool``, ``int``, ``float``, ``str``, ``tuple`` of ``str``).
 
     ``text`` is what a user reads: sentences, without the unit. ``lo`` and ``hi`` are the bounds, both included.
-    A parameter that is not ``read_only`` is live: the node must apply changes, see :func:`keep_live`.
+    A parameter that is not ``read_only`` is live: the node must apply changes, see :func:`keep_live`. The value of a
+    ``secret`` one is not shown to other programs: everybody in the DDS domain can read a node's parameters.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Param:
     hi: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = True
+    secret: bool = False
 
     @property
     def ros_type(self) -> Parameter.Type:
@@ -120,7 +125,7 @@ def declare(node: Node, table: Iterable[Param]) -> dict[str, Any]:
         if value == ():
             overrides.pop(param.name, None)  # rclpy reads [] as an array of bytes, so "not set" stands for empty
         else:
-            initial = list(value) if isinstance(value, tuple) else value
+            initial = list(value) if isinstance(value, tuple) else SECRET if param.secret and value else value
             overrides[param.name] = Parameter(param.name, param.ros_type, initial)
         node.declare_parameter(param.name, param.ros_type, param.descriptor())
         values[param.name] = value

@@ -35,7 +35,9 @@ PARAMETERS = (
     Param(
         "operator_token",
         "",
-        "Token that permits handing over the leadership. Empty: permitted from the gateway's own machine only.",
+        "Token that permits handing over the leadership. Its value is not shown. "
+        "Empty: permitted from the gateway's own machine only.",
+        secret=True,
     ),
     Param("max_streams", 64, "Most concurrent clients of GET /events.", lo=1, hi=10000),
     Param(

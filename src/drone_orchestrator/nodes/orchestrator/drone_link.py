@@ -276,6 +276,7 @@ class DroneLink:
             LeaderState(
                 stamp=self._node.get_clock().now().to_msg(),
                 instance_id=self._instance_id,
+                holder=self._node.get_name(),
                 epoch=self._epoch,
                 region=self._region,
                 acknowledged=[messages.ack_to_msg(ack) for ack in self._acks.all()],

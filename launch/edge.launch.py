@@ -20,4 +20,4 @@ def bring_up(context: LaunchContext, values: Values) -> list[LaunchDescriptionEn
     region = {**values, "namespace": values["namespace"] or values["region"]}
     replica = [include("orchestrators", region), until_up("orchestrator", region)]
     windows = [include(each, region) for each in ("monitor", "gateway") if flag(region, each)]
-    return in_order(*(replica if flag(region, "orchestrator") else []), *windows)
+    return in_order(context, *(replica if flag(region, "orchestrator") else []), *windows)

@@ -19,6 +19,7 @@ def bring_up(context: LaunchContext, values: Values) -> list[LaunchDescriptionEn
     fleet = own_etcd(context, own_data(context, values))
     services = [include(each, fleet) for each in ("monitor", "gateway") if flag(fleet, each)]
     return in_order(
+        context,
         include("drones", fleet),
         until_up("drones", fleet),
         include("orchestrators", fleet),

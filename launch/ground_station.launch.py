@@ -18,4 +18,4 @@ def generate_launch_description() -> LaunchDescription:
 def bring_up(context: LaunchContext, values: Values) -> list[LaunchDescriptionEntity]:
     replica = [include("orchestrators", values), until_up("orchestrator", values)]
     windows = [include(each, values) for each in ("monitor", "gateway", "rviz") if flag(values, each)]
-    return in_order(*(replica if flag(values, "orchestrator") else []), *windows)
+    return in_order(context, *(replica if flag(values, "orchestrator") else []), *windows)

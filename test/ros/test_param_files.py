@@ -12,7 +12,7 @@ import yaml
 from rclpy.context import Context
 
 from drone_orchestrator.bringup.local_fleet import DomainReservation
-from drone_orchestrator.bringup.plan import FleetOptions, for_every, processes
+from drone_orchestrator.bringup.plan import FleetOptions, in_sections, processes
 from drone_orchestrator.ros.params import declare
 
 pytestmark = pytest.mark.ros
@@ -66,4 +66,4 @@ def test_the_plan_overrides_a_file(section: str, context: Context, tmp_path: Pat
 @pytest.mark.parametrize("name", NODES)
 def test_values_for_every_node_of_a_kind_are_found(name: str) -> None:
     document = yaml.safe_load((CONFIG / f"{name}.param.yaml").read_text(encoding="utf-8"))
-    assert for_every(str(CONFIG / f"{name}.param.yaml"), name) == document[f"/**/{name}"]["ros__parameters"]
+    assert in_sections(str(CONFIG / f"{name}.param.yaml"), f"/**/{name}") == document[f"/**/{name}"]["ros__parameters"]

@@ -11,10 +11,12 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from . import fleet_config
+from . import fleet_config, paths
 from .plan import FleetOptions
 
 _BOOLEAN = ("true", "false")
+#: Arguments that name a file or a folder. No shell replaces the tilde in ``data_dir:=~/drones``.
+_PATHS = ("params_file", "fleet_config", "data_dir", "world", "models", "rviz_config")
 
 
 class ArgumentError(ValueError):
@@ -35,6 +37,23 @@ class Argument:
     environment: str = ""
 
     @property
+    def accepted(self) -> tuple[str, ...]:
+        """The choices in every spelling that other launch files and people pass on, such as Python's ``True``."""
+        others = (spell(choice) for choice in self.choices for spell in (str.capitalize, str.upper))
+        return tuple(dict.fromkeys((*self.choices, *others)))
+
+    def read(self, text: str) -> str:
+        """Return ``text`` as the rest of the fleet takes it. Raises :class:`ArgumentError`."""
+        if self.choices:
+            return text.lower()
+        if self.name not in _PATHS:
+            return text
+        try:
+            return str(paths.expanded(text)) if text else ""
+        except FileNotFoundError as error:
+            raise ArgumentError(f"{self.name}: {error}") from error
+
+    @property
     def value(self) -> str | None:
         """Default from the environment, else the declared one."""
         return os.environ.get(self.environment) or self.default if self.environment else self.default
@@ -42,12 +61,17 @@ class Argument:
 
 def host_replica(host: str | None = None) -> str:
     """Return the node name of the only replica on ``host`` (default: this machine)."""
-    name = re.sub(r"[^a-z0-9]+", "_", (host or socket.gethostname()).lower()).strip("_")
-    return f"orchestrator_{name or 'here'}"
+    return f"orchestrator_{host_token(host)}"
+
+
+def host_token(host: str | None = None) -> str:
+    """Return the name of ``host`` (default: this machine) as it can be a part of node names."""
+    return re.sub(r"[^a-z0-9]+", "_", (host or socket.gethostname()).lower()).strip("_") or "here"
 
 
 _ALL = (
     Argument("namespace", "", "ROS namespace of the fleet."),
+    Argument("host", host_token(), "End of the node names of monitor and gateway: other machines may run theirs."),
     Argument("use_sim_time", "false", "Follow /clock instead of the machine's clock.", _BOOLEAN),
     Argument("log_level", "info", "Least severe level that is logged.", ("debug", "info", "warn", "error", "fatal")),
     Argument("params_file", "", "Parameters of the nodes (YAML, see config/*.param.yaml). Empty: their defaults."),
@@ -74,7 +98,11 @@ _ALL = (
         "fleet_config", "", "Path of the fleet configuration (YAML, see config/fleet.yaml). Empty: the packaged one."
     ),
     Argument("drones", "6", "Number of simulated drones, named drone_1, drone_2, …."),
-    Argument("drones_per_process", "2", "Drones of one class that share a process."),
+    Argument(
+        "drones_per_process",
+        "0",
+        "Drones of one class that share a process. 0: 2, in a fleet of more than 16 a few more.",
+    ),
     Argument("drone_id", None, "Id of the drone: lower-case letters, digits, single underscores."),
     Argument("drone_class", "", "Class of the drone in fleet_config. Empty: the first class there."),
     Argument("flight", "kinematic", "Flight stack: an entry point of the group drone_orchestrator.flight."),
@@ -110,16 +138,16 @@ _DRONES = ("drones", "drones_per_process", "flight", "time_scale", "data_dir")
 _REPLICAS = ("lease_ttl_s", "reservation_ttl_s", "data_dir")
 _HTTP = ("http_host", "http_port")
 _RVIZ = ("rviz", "rviz_config")
-_GROUND = (*_STORE, "replica", *_REPLICAS, "orchestrator", "monitor", "gateway", *_HTTP)
-_FLEET = (*_STORE, *_DRONES, "replicas", *_REPLICAS, "monitor", "gateway", *_HTTP)
+_GROUND = (*_STORE, "host", "replica", *_REPLICAS, "orchestrator", "monitor", "gateway", *_HTTP)
+_FLEET = (*_STORE, "host", *_DRONES, "replicas", *_REPLICAS, "monitor", "gateway", *_HTTP)
 
 #: The arguments of each launch file, by its name without ``.launch.py``.
 FILES: Mapping[str, tuple[str, ...]] = {
     # building blocks
     "drones": (*_COMMON, "region", "fleet_config", *_DRONES),
     "orchestrators": (*_STORE, "replicas", "replica", *_REPLICAS),
-    "monitor": _STORE,
-    "gateway": (*_STORE, *_HTTP),
+    "monitor": (*_STORE, "host"),
+    "gateway": (*_STORE, "host", *_HTTP),
     "rviz": ("namespace", "use_sim_time", "log_level", "rviz_config"),
     # what people start
     "fleet": _FLEET,
@@ -132,9 +160,13 @@ FILES: Mapping[str, tuple[str, ...]] = {
 
 _OWN_ETCD = "Endpoints of etcd, HOST:PORT, separated by commas. Empty: start an etcd for this fleet."
 _OWN_DATA = "Folder of journals and archive. Empty: a temporary folder, removed when the fleet stops."
+_WHOLE = ("", "End of the node names of monitor and gateway. Empty: none, the whole fleet is on this machine.")
 _BY_HOST = "Node name of the orchestrator. Must be unique in the fleet."
 #: Arguments with another ``(default, description)`` in one file.
 _DIFFERENT: Mapping[tuple[str, str], tuple[str | None, str]] = {
+    ("fleet", "host"): _WHOLE,
+    ("simulation", "host"): _WHOLE,
+    ("gazebo", "host"): _WHOLE,
     ("fleet", "etcd_endpoints"): ("", _OWN_ETCD),
     ("gazebo", "etcd_endpoints"): ("", _OWN_ETCD),
     ("gazebo", "data_dir"): ("", _OWN_DATA),

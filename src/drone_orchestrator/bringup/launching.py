@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
@@ -21,6 +24,10 @@ from launch.actions import (
     LogInfo,
     OpaqueCoroutine,
     OpaqueFunction,
+    PopEnvironment,
+    PopLaunchConfigurations,
+    PushEnvironment,
+    PushLaunchConfigurations,
     RegisterEventHandler,
     SetEnvironmentVariable,
 )
@@ -31,12 +38,13 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.ros_adapters import get_ros_node
+from launch_ros.ros_adapters import ROSAdapter
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 from lifecycle_msgs.srv import GetState
 
 from . import launch_arguments
 from .etcd_process import EtcdProcess
-from .launch_arguments import flag, fleet_options
+from .launch_arguments import ArgumentError, flag, fleet_options
 from .paths import share_dir
 from .plan import READY_STATES, REFUSED, STOP_ORDER, FleetOptions, ProcessSpec, etcd_settings, processes
 
@@ -56,7 +64,11 @@ def description(file: str, steps: Steps) -> LaunchDescription:
     """Return the launch description of ``file``: its arguments, and the actions that ``steps`` makes of them."""
 
     def perform(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-        return steps(context, {each.name: _value(context, each.name) for each in launch_arguments.of(file)})
+        leave_interrupts_to_launch(context)
+        values = {each.name: _value(context, each) for each in launch_arguments.of(file)}
+        if flag(values, "rviz"):
+            require_rviz()  # before any drone starts
+        return steps(context, values)
 
     return LaunchDescription([*_declarations(file), OpaqueFunction(function=perform)])
 
@@ -69,23 +81,62 @@ def include(file: str, values: Mapping[str, str], **others: str) -> LaunchDescri
     return IncludeLaunchDescription(source, launch_arguments=taken.items())
 
 
-def in_order(*steps: LaunchDescriptionEntity) -> list[LaunchDescriptionEntity]:
-    """Return ``steps`` in sequence: the steps after an :func:`until_up` start when it is done."""
+def in_order(context: LaunchContext, *steps: LaunchDescriptionEntity) -> list[LaunchDescriptionEntity]:
+    """Return ``steps`` in sequence: the steps after an :func:`until_up` start when it is done.
+
+    They start with the launch configurations and the environment of now, even if the group of actions that includes
+    this fleet has ended meanwhile, and with it the namespace, remappings and variables that it set.
+    """
     for index, step in enumerate(steps):
-        if isinstance(step, OpaqueCoroutine):
-            rest = in_order(*steps[index + 1 :])
+        if isinstance(step, UntilUp):
+            rest = in_order(context, *steps[index + 1 :])
             if not rest:
                 return list(steps[:index])  # nothing waits for it
-            done = OnExecutionComplete(target_action=step, on_completion=rest)
+            done = OnExecutionComplete(target_action=step, on_completion=_as_now(context, rest))
             return [*steps[:index], RegisterEventHandler(done), step]
     return list(steps)
 
 
+def _as_now(context: LaunchContext, steps: Sequence[LaunchDescriptionEntity]) -> list[LaunchDescriptionEntity]:
+    """Return ``steps`` within a scope of the present launch configurations and environment."""
+    configurations, environment = dict(context.launch_configurations), dict(context.environment)
+
+    def restore(context: LaunchContext) -> None:
+        for found, wanted in ((context.launch_configurations, configurations), (context.environment, environment)):
+            found.clear()
+            found.update(wanted)
+
+    return [
+        PushLaunchConfigurations(),
+        PushEnvironment(),
+        OpaqueFunction(function=restore),
+        *steps,
+        PopEnvironment(),
+        PopLaunchConfigurations(),
+    ]
+
+
+class UntilUp(OpaqueCoroutine):
+    """Action that is done when every lifecycle node of a role is up, or after ``READY_TIMEOUT_S``."""
+
+    def __init__(self, role: str, options: FleetOptions) -> None:
+        self._specs = _of_role(role, options)
+        self._asked: dict[str, Any] = {"wanted": READY_STATES[role]}
+        super().__init__(coroutine=_until_up, kwargs=self._asked)
+
+    def execute(self, context: LaunchContext) -> list[LaunchDescriptionEntity] | None:
+        # Here, not in the coroutine: that runs after the group of actions around it has ended.
+        self._asked["names"] = [
+            f"{_namespace(context, spec).rstrip('/')}/{node}" for spec in self._specs for node in spec.lifecycle_nodes
+        ]
+        self._asked["node"] = _ros_node(context)
+        found: list[LaunchDescriptionEntity] | None = super().execute(context)
+        return found
+
+
 def until_up(role: str, values: Values) -> LaunchDescriptionEntity:
     """Wait until every lifecycle node of ``role`` is up, at most ``READY_TIMEOUT_S``."""
-    options = fleet_options(values)
-    names = [f"{_prefix(spec)}/{node}" for spec in _of_role(role, options) for node in spec.lifecycle_nodes]
-    return OpaqueCoroutine(coroutine=_until_up, kwargs={"names": names, "wanted": READY_STATES[role]})
+    return UntilUp(role, fleet_options(values))
 
 
 def nodes(role: str, values: Values) -> list[LaunchDescriptionEntity]:
@@ -129,8 +180,17 @@ def own_data(context: LaunchContext, values: Values) -> Values:
     return {**values, "data_dir": folder.name}
 
 
+def require_rviz() -> None:
+    """Raise :class:`ArgumentError` if rviz is not installed. It is not needed where nobody looks."""
+    try:
+        get_package_prefix("rviz2")
+    except LookupError as error:
+        raise ArgumentError("rviz2 is not installed: apt install ros-$ROS_DISTRO-rviz2") from error
+
+
 def rviz(values: Values) -> list[LaunchDescriptionEntity]:
-    """Return rviz for the fleet of ``values``."""
+    """Return rviz for the fleet of ``values``. Raises :class:`ArgumentError` if it is not installed."""
+    require_rviz()
     config = values["rviz_config"] or str(share_dir() / "config" / "rviz" / "fleet.rviz")
     return [
         LogInfo(msg=f"rviz shows {config}"),
@@ -189,7 +249,7 @@ def _node(spec: ProcessSpec, respawn: bool, use_sim_time: bool) -> FleetProcess:
         executable=spec.executable,
         exec_name=spec.name,
         # With a name, these parameters override any section of a file. It renames the process's first node only.
-        name=spec.node_name or spec.executable,
+        name=spec.node_name,
         namespace=spec.namespace,
         parameters=[*parameters, dict(spec.parameters)],
         ros_arguments=["--log-level", spec.log_level],
@@ -218,13 +278,34 @@ def _on_exit(event: ProcessExited, context: LaunchContext) -> None:
         raise SettingsRefused(f"{event.action.spec.name} refused its settings; see its last line")
 
 
+# --- interrupts -------------------------------------------------------------------------------------------------------
+
+
+def leave_interrupts_to_launch(context: LaunchContext) -> None:
+    """Let an interrupt do nothing but wake launch, from now until every process of the fleet has ended.
+
+    Launch keeps Python's handler beside its own. A second Ctrl-C raises ``KeyboardInterrupt`` there while launch
+    handles the shutdown, and the handlers that have not run yet never do: the processes behind them are not told to
+    end, and launch waits for them forever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # ignored in a script's background, or somebody else's
+    signal.signal(signal.SIGINT, _wake_launch)
+    at_the_end(context, lambda: None, then=partial(signal.signal, signal.SIGINT, signal.default_int_handler))
+
+
+def _wake_launch(number: int, frame: object) -> None:
+    """Do nothing. Python has written to launch's wake-up descriptor already."""
+
+
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
-async def _until_up(context: LaunchContext, names: Sequence[str], wanted: Sequence[str]) -> None:
+async def _until_up(context: LaunchContext, names: Sequence[str], wanted: Sequence[str], node: Any) -> None:
     if context.is_shutdown:
         return
-    node = get_ros_node(context)
     clients = {name: node.create_client(GetState, f"{name}/get_state") for name in names}
     deadline_s = context.asyncio_loop.time() + READY_TIMEOUT_S
     missing = list(names)
@@ -285,12 +366,13 @@ def _supervision_ended(context: LaunchContext, supervision: asyncio.Task[None]) 
         context.emit_event_sync(Shutdown(reason=reason))
 
 
-def at_the_end(context: LaunchContext, finish: Callable[[], object]) -> None:
-    """Call ``finish`` once launch shuts down and every process of the fleet has ended."""
+def at_the_end(context: LaunchContext, finish: Callable[[], object], then: Callable[[], object] = lambda: None) -> None:
+    """Call ``finish`` once launch shuts down and every process of the fleet has ended, ``then`` on launch's thread."""
 
     async def last() -> None:
         await asyncio.gather(*(each.get_asyncio_future() for each in _fleet(context) if not each.is_over))
         await context.asyncio_loop.run_in_executor(None, finish)
+        then()
 
     def begin(event: object, context: LaunchContext) -> None:
         context.add_completion_future(context.asyncio_loop.create_task(last()))
@@ -300,23 +382,40 @@ def at_the_end(context: LaunchContext, finish: Callable[[], object]) -> None:
 
 def _fleet(context: LaunchContext) -> list[FleetProcess]:
     """Return the processes that this launch has started, in this order."""
-    if not hasattr(context.locals, "drone_orchestrator_fleet"):
-        context.extend_globals({"drone_orchestrator_fleet": []})
-    found: list[FleetProcess] = context.locals.drone_orchestrator_fleet
+    found: list[FleetProcess] = _global(context, "drone_orchestrator_fleet", list)
     return found
+
+
+def _global(context: LaunchContext, name: str, make: Callable[[], Any]) -> Any:
+    """Return the value ``name`` of this launch, made at its first use."""
+    if not hasattr(context.locals, name):
+        context.extend_globals({name: make()})
+    return getattr(context.locals, name)
 
 
 def _of_role(role: str, options: FleetOptions) -> list[ProcessSpec]:
     return [spec for spec in processes(options) if spec.role == role]
 
 
-def _prefix(spec: ProcessSpec) -> str:
-    return f"/{spec.namespace}" if spec.namespace else ""
+def _namespace(context: LaunchContext, spec: ProcessSpec) -> str:
+    """Return the namespace that the process gets here, as launch's own ``Node`` composes it."""
+    pushed = context.launch_configurations.get("ros_namespace")
+    found: str = make_namespace_absolute(prefix_namespace(pushed, spec.namespace))
+    return found
 
 
-def _value(context: LaunchContext, name: str) -> str:
-    value: str = LaunchConfiguration(name).perform(context)
-    return value
+def _ros_node(context: LaunchContext) -> Any:
+    """Return a node in the DDS domain of the present environment. Launch's own node may be in another one."""
+    domain = context.environment.get("ROS_DOMAIN_ID", "")
+    adapters: dict[str, ROSAdapter] = _global(context, "drone_orchestrator_adapters", dict)
+    if domain not in adapters:
+        adapters[domain] = ROSAdapter()
+        context.register_event_handler(OnShutdown(on_shutdown=lambda *_: adapters.pop(domain).shutdown()))
+    return adapters[domain].ros_node
+
+
+def _value(context: LaunchContext, argument: launch_arguments.Argument) -> str:
+    return argument.read(LaunchConfiguration(argument.name).perform(context))
 
 
 def _declarations(file: str) -> list[DeclareLaunchArgument]:
@@ -325,7 +424,7 @@ def _declarations(file: str) -> list[DeclareLaunchArgument]:
             each.name,
             default_value=each.value,
             description=each.description,
-            choices=list(each.choices) or None,
+            choices=list(each.accepted) or None,
         )
         for each in launch_arguments.of(file)
     ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypedDict
 
+from ..core.types import is_id
 from .fleet_config import load, pattern
 from .operator_files import FileRefused, Value, read_yaml
 
@@ -16,6 +19,9 @@ ARCHIVE_FOLDER = "archive"
 STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
 #: Lifecycle states in which the nodes of a role are up. A standby is as ready as the leader.
 READY_STATES = {"drones": ("active",), "orchestrator": ("inactive", "active")}
+#: Drones that share a process of a small fleet, and processes among which those of one class are divided at most.
+_LEAST_SHARED, _SHARES = 2, 8
+_NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 #: Exit code of a process that refused its settings. A restart would not help.
 REFUSED = 2
 
@@ -36,8 +42,10 @@ class FleetOptions:
 
     ``etcd_members`` and ``etcd_compaction`` (the history to keep, in etcd's notation; empty: all) are for an etcd that
     the run starts, see :func:`etcd_settings`. ``replica_names`` replaces ``replicas``, and ``drone_ids`` (all of
-    ``drone_class``) replaces ``drones``. ``params_file`` holds parameters in ROS's format by node name; its section
-    ``/**/orchestrator`` applies to every replica. Settings here that differ from their defaults override the file.
+    ``drone_class``) replaces ``drones``. ``drones_per_process`` 0 stands for :func:`fitting_drones_per_process`. With a
+    ``host``, the nodes of monitor and gateway are named after it, because other machines of the fleet may run theirs.
+    ``params_file`` holds parameters in ROS's format by node name; a section with the name of a program, such as
+    ``/**/orchestrator``, applies to each of its nodes. Settings here that differ from their defaults override the file.
     """
 
     drones: int = 6
@@ -47,6 +55,7 @@ class FleetOptions:
     fleet_config: str = ""
     data_dir: str = ""
     namespace: str = ""
+    host: str = ""
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     rate_limit_per_s: float = 500.0
@@ -57,7 +66,7 @@ class FleetOptions:
     max_attempts: int = 10
     etcd_members: int = 1
     etcd_compaction: str = ETCD_HISTORY
-    drones_per_process: int = 2
+    drones_per_process: int = 0
     drone_ids: tuple[str, ...] = ()
     drone_class: str = ""
     flight: str = "kinematic"
@@ -76,13 +85,20 @@ class FleetOptions:
             raise ValueError(f"replicas must be between 0 and 9, got {self.replicas}")
         if self.etcd_members not in (1, 3, 5):
             raise ValueError(f"etcd_members must be 1, 3 or 5, got {self.etcd_members}")
-        if self.drones_per_process < 1:
-            raise ValueError(f"drones_per_process must be at least 1, got {self.drones_per_process}")
+        if self.drones_per_process < 0:
+            raise ValueError(f"drones_per_process must be at least 1, or 0, got {self.drones_per_process}")
+        if self.namespace.strip("/") and not _NAMESPACE.fullmatch(self.namespace.strip("/")):
+            raise ValueError(
+                "namespace must be words of letters, digits and underscores, none of which begins with a digit, "
+                f"separated by slashes, got {self.namespace!r} (edge.launch.py takes the region if it is empty)"
+            )
+        if not is_id(self.region):
+            raise ValueError(f"region must be printable ASCII without '/', got {self.region!r}")
         if not 0 <= self.metrics_port <= 64_000:
             raise ValueError(f"metrics_port must be between 0 (off) and 64000, got {self.metrics_port}")
         if not self.time_scale > 0.0:
             raise ValueError(f"time_scale must be a positive number, got {self.time_scale:g}")
-        for_every(self.params_file, "")
+        in_sections(self.params_file)
 
     def changed(self, *names: str) -> dict[str, Parameter]:
         """Return the settings among ``names`` that differ from their defaults, as parameters of the same names.
@@ -105,7 +121,7 @@ class ProcessSpec:
     role: str
     executable: str
     parameters: dict[str, Parameter] = field(default_factory=dict)
-    node_name: str | None = None
+    node_name: str = ""
     namespace: str = ""
     respawn_delay_s: float = 1.0
     log_level: str = "info"
@@ -130,13 +146,13 @@ def processes(options: FleetOptions) -> list[ProcessSpec]:
     """Return the processes of a fleet in the order in which they start. They stop in reverse."""
     out = [*_drone_hosts(options), *_replicas(options)]
     if options.monitor:
-        out.append(_spec(options, "saga_monitor", "monitor", "saga_monitor", _common(options)))
+        out.append(_window(options, "saga_monitor", "monitor", _common(options)))
     if options.metrics_port:
         for port, spec in enumerate(out, options.metrics_port):
             spec.parameters["metrics_port"] = port
     if options.gateway:
         http = options.changed("http_host", "http_port", "rate_limit_per_s")
-        out.append(_spec(options, "order_gateway", "gateway", "order_gateway", {**_common(options), **http}))
+        out.append(_window(options, "order_gateway", "gateway", {**_common(options), **http}))
     return out
 
 
@@ -165,31 +181,61 @@ def _replicas(options: FleetOptions) -> list[ProcessSpec]:
         bounds["archive_dir"] = str(Path(options.data_dir) / ARCHIVE_FOLDER)
     names = options.replica_names or tuple(f"orchestrator_{chr(ord('a') + i)}" for i in range(options.replicas))
     for name in names:
-        parameters = {**for_every(options.params_file, "orchestrator"), **_common(options), **bounds}
+        parameters = {**_common(options), **bounds}
         spec = _spec(options, name, "orchestrator", "orchestrator", parameters, node_name=name, lifecycle_nodes=(name,))
         out.append(spec)
     return out
 
 
-def for_every(params_file: str, node: str) -> dict[str, Parameter]:
-    """Return the parameters in the section ``/**/<node>`` of ``params_file`` (empty: none).
+def _window(options: FleetOptions, executable: str, role: str, parameters: dict[str, Parameter]) -> ProcessSpec:
+    """Return monitor or gateway. Every machine may run one."""
+    name = f"{executable}_{options.host}" if options.host else executable
+    return _spec(options, executable, role, executable, parameters, node_name=name)
+
+
+def in_sections(params_file: str, *names: str) -> dict[str, Parameter]:
+    """Return the parameters in the sections ``names`` of ``params_file`` (empty: none); the later ones win.
 
     Raises :class:`ValueError` for a file that cannot be used.
     """
     if not params_file:
         return {}
     try:
-        return _section(read_yaml(Path(params_file)), f"/**/{node}")
+        document = read_yaml(Path(params_file))
+        sections = document.mapping()
+        return {key: value for name in names for key, value in _section(sections, name).items()}
     except FileRefused as error:
         raise ValueError(f"params_file: {error}") from error
 
 
-def _section(document: Value, name: str) -> dict[str, Parameter]:
-    section = document.mapping().get(name)
+def _sections(namespace: str, executable: str, node_name: str) -> list[str]:
+    """Return the sections of a parameters file that are for a node, the more special ones last.
+
+    ROS applies those with the node's own name. The plan applies those of the program, too, because it names the nodes.
+    """
+    here = f"/{namespace}" if namespace else ""
+    return [
+        section
+        for name in dict.fromkeys((executable, node_name))
+        for section in dict.fromkeys((f"/**/{name}", name, f"{here}/{name}"))
+    ]
+
+
+def _section(sections: Mapping[str, Value], name: str) -> dict[str, Parameter]:
+    section = sections.get(name)
     if section is None:
         return {}
     parameters = section.mapping(("ros__parameters",), ())["ros__parameters"]
-    return {key: _parameter(value) for key, value in parameters.mapping().items()}
+    return dict(_parameters("", parameters.mapping()))
+
+
+def _parameters(prefix: str, values: Mapping[str, Value]) -> Iterator[tuple[str, Parameter]]:
+    """Yield names and values. A mapping stands for names with dots, which only those of QoS overrides have."""
+    for name, value in values.items():
+        if isinstance(value.content, dict) and (prefix or name == "qos_overrides"):
+            yield from _parameters(f"{prefix}{name}.", value.content)
+        else:
+            yield f"{prefix}{name}", _parameter(value)
 
 
 def _parameter(value: Value) -> Parameter:
@@ -209,6 +255,7 @@ def heaviest_kg(options: FleetOptions) -> float:
 
 def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
     """Return the processes of the drones. Drones of one class share processes, ``drones_per_process`` each."""
+    share = options.drones_per_process or fitting_drones_per_process(options.drones)
     by_class: dict[str, list[str]] = {}
     if options.drone_ids:
         by_class[options.drone_class] = list(options.drone_ids)
@@ -218,8 +265,8 @@ def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
             by_class.setdefault(classes[index % len(classes)], []).append(f"drone_{index + 1}")
     out: list[ProcessSpec] = []
     for drone_class, ids in by_class.items():
-        for start in range(0, len(ids), options.drones_per_process):
-            mine = ids[start : start + options.drones_per_process]
+        for start in range(0, len(ids), share):
+            mine = ids[start : start + share]
             parameters: dict[str, Parameter] = {
                 "drone_ids": mine,
                 "drone_class": drone_class,
@@ -227,8 +274,22 @@ def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
                 **options.changed("data_dir", "flight", "time_scale", "fleet_config", "use_sim_time"),
             }
             name = mine[0] if len(options.drone_ids) == 1 else f"drones_{len(out) + 1}"
-            out.append(_spec(options, name, "drones", "drone_executor", parameters, lifecycle_nodes=tuple(mine)))
+            # Drone ids are unique in a fleet, so this name is, too, whichever machine runs the process.
+            node = f"drone_executor_{mine[0]}"
+            spec = _spec(
+                options, name, "drones", "drone_executor", parameters, node_name=node, lifecycle_nodes=tuple(mine)
+            )
+            out.append(spec)
     return out
+
+
+def fitting_drones_per_process(drones: int) -> int:
+    """Return how many of ``drones`` share a process.
+
+    The start of a process costs as much CPU time as a hundred drones in it, so that their number, not that of the
+    drones, decides when a fleet is up. But the fewer processes, the more drones one crash takes down for a moment.
+    """
+    return max(_LEAST_SHARED, -(-drones // _SHARES))
 
 
 def _spec(
@@ -238,19 +299,22 @@ def _spec(
     executable: str,
     parameters: dict[str, Parameter],
     *,
-    node_name: str | None = None,
+    node_name: str,
     lifecycle_nodes: tuple[str, ...] = (),
 ) -> ProcessSpec:
+    namespace = options.namespace.strip("/")
+    given = in_sections(options.params_file, *_sections(namespace, executable, node_name))
     return ProcessSpec(
         name,
         role,
         executable,
-        parameters,
+        {**given, **parameters},
         node_name,
-        options.namespace.strip("/"),
+        namespace,
         log_level=options.log_level,
         params_file=options.params_file,
-        lifecycle_nodes=lifecycle_nodes,
+        # Without autostart nothing is up until a lifecycle manager says so.
+        lifecycle_nodes=() if given.get("autostart") is False else lifecycle_nodes,
     )
 
 

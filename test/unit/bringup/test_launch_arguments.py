@@ -13,7 +13,13 @@ import yaml
 
 from drone_orchestrator.bringup import launch_arguments
 from drone_orchestrator.bringup.launch_arguments import ArgumentError, fleet_options
-from drone_orchestrator.bringup.plan import READY_STATES, STOP_ORDER, FleetOptions, processes
+from drone_orchestrator.bringup.plan import (
+    READY_STATES,
+    STOP_ORDER,
+    FleetOptions,
+    fitting_drones_per_process,
+    processes,
+)
 from drone_orchestrator.ros import names
 
 LAUNCH = Path(__file__).resolve().parents[3] / "launch"
@@ -85,12 +91,34 @@ def test_a_value_comes_from_the_environment_first(monkeypatch: pytest.MonkeyPatc
         ({"use_sim_time": "perhaps"}, "use_sim_time must be true or false"),
         ({"params_file": "/nowhere.yaml"}, "params_file: /nowhere.yaml: No such file"),
         ({"fleet_config": "/nowhere.yaml"}, "/nowhere.yaml: No such file"),
+        ({"namespace": "2024"}, "namespace must be words of letters, .* got '2024'"),
+        ({"region": "a/b"}, "region must be printable ASCII without '/', got 'a/b'"),
     ],
 )
 def test_an_invalid_value_is_refused_in_one_line(given: dict[str, str], named: str) -> None:
     with pytest.raises(ArgumentError, match=named) as refused:
         fleet_options(defaults("fleet", **given))
     assert "\n" not in str(refused.value)
+
+
+def test_a_switch_is_taken_as_other_launch_files_pass_it_on() -> None:
+    for file in OURS:
+        for argument in launch_arguments.of(file):
+            if argument.choices == ("true", "false"):
+                assert {"True", "False"} <= set(argument.accepted)
+                assert argument.read("True") == "true"
+    level = launch_arguments.ARGUMENTS["log_level"]
+    assert "INFO" in level.accepted and level.read("INFO") == "info"
+    assert fleet_options(defaults("fleet", use_sim_time="True")).use_sim_time
+
+
+@pytest.mark.parametrize("name", ["params_file", "fleet_config", "data_dir", "world", "models", "rviz_config"])
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert launch_arguments.ARGUMENTS[name].read("~/there") == "/home/somebody/there"
+    assert launch_arguments.ARGUMENTS[name].read("") == ""
+    with pytest.raises(ArgumentError, match=f"{name}: ~nobody_of_this_name/there: there is no such home folder"):
+        launch_arguments.ARGUMENTS[name].read("~nobody_of_this_name/there")
 
 
 def test_a_file_without_parameters_is_refused(tmp_path: Path) -> None:
@@ -128,6 +156,64 @@ def test_a_parameter_file_sets_what_no_argument_sets(tmp_path: Path) -> None:
         assert (spec.parameters["lease_ttl_s"], spec.parameters["max_attempts"]) == (3.0, 5)
         assert spec.parameters["region"] == "here"
         assert ["--params-file", str(path)] == spec.arguments()[-2 * len(spec.parameters) - 2 :][:2]
+
+
+@pytest.mark.parametrize("section", ["drone_executor", "/**/drone_executor", "/north/drone_executor"])
+def test_a_section_of_a_program_applies_to_its_nodes_and_one_of_a_node_comes_first(
+    section: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    document = {
+        "drone_executor_drone_3": {"ros__parameters": {"telemetry_rate_hz": 4.0}},
+        section: {"ros__parameters": {"telemetry_rate_hz": 3.0, "autostart": False}},
+        "somebody_else": {"ros__parameters": {"telemetry_rate_hz": 9.0}},
+    }
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    ids = ("drone_1", "drone_2", "drone_3", "drone_4")
+    options = FleetOptions(params_file=str(path), drone_ids=ids, drones_per_process=2, namespace="/north")
+    first, second = (each for each in processes(options) if each.role == "drones")
+    assert [first.node_name, second.node_name] == ["drone_executor_drone_1", "drone_executor_drone_3"]
+    assert [each.parameters["telemetry_rate_hz"] for each in (first, second)] == [3.0, 4.0]
+    # A lifecycle manager starts them, so that no step of a launch may wait for them.
+    assert first.lifecycle_nodes == second.lifecycle_nodes == ()
+
+
+def test_overrides_of_qos_may_be_nested_as_ros_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    override = {"/drone_states": {"subscription": {"depth": 5}}}
+    path.write_text(
+        yaml.safe_dump({"saga_monitor": {"ros__parameters": {"qos_overrides": override}}}), encoding="utf-8"
+    )
+    [monitor] = [each for each in processes(FleetOptions(params_file=str(path))) if each.role == "monitor"]
+    assert monitor.parameters["qos_overrides./drone_states.subscription.depth"] == 5
+
+
+@pytest.mark.parametrize("file", ["ground_station", "edge", "monitor", "gateway", "fleet"])
+def test_node_names_are_unique_in_a_fleet(file: str) -> None:
+    """Two processes of one name answer ``ros2 param`` in turn, and hide each other's diagnostics."""
+    given = {"region": "bay"} if file == "edge" else {}
+    values = {each.name: each.value or "" for each in launch_arguments.of(file)} | given
+    here, there = (
+        [spec.node_name for spec in processes(fleet_options(values | {"host": host, "replica": f"on_{host}"}))]
+        for host in ("one", "two")
+    )
+    assert len(set(here)) == len(here)
+    if file != "fleet":
+        assert not {name for name in here if "drone_executor" not in name} & set(there)
+    else:
+        specs = processes(fleet_options(values))
+        assert [each.node_name for each in specs if each.role in ("monitor", "gateway")] == [
+            "saga_monitor",
+            "order_gateway",
+        ]
+
+
+@pytest.mark.parametrize(("drones", "shared"), [(1, 2), (6, 2), (16, 2), (24, 3), (100, 13), (200, 25)])
+def test_a_large_fleet_has_few_processes(drones: int, shared: int) -> None:
+    assert fitting_drones_per_process(drones) == shared
+    hosts = [each for each in processes(FleetOptions(drones=drones)) if each.role == "drones"]
+    assert sum(len(each.lifecycle_nodes) for each in hosts) == drones
+    assert len(hosts) <= 8 + 3  # the last one of each class may have room
 
 
 def test_the_default_settings_are_the_nodes_own_defaults() -> None:

@@ -78,7 +78,6 @@ def chaos(
             max_attempts=MAX_ATTEMPTS,
             etcd_members=int(etcd_members),
             etcd_compaction="",  # the audit at the end reads the whole history
-            drones_per_process=max(2, -(-drones // 8)),
         )
         folder.mkdir(parents=True, exist_ok=True)
     except ValueError as error:

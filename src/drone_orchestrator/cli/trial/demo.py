@@ -55,7 +55,6 @@ def demo(
             lease_ttl_s=3.0,
             reservation_ttl_s=3.0,
             etcd_compaction="",  # the audit at the end reads the whole history
-            drones_per_process=max(2, -(-drones // 8)),
         )
         folder.mkdir(parents=True, exist_ok=True)
     except ValueError as error:

@@ -125,6 +125,8 @@ class UntilUp(OpaqueCoroutine):
         super().__init__(coroutine=_until_up, kwargs=self._asked)
 
     def execute(self, context: LaunchContext) -> list[LaunchDescriptionEntity] | None:
+        if context.is_shutdown:
+            return None  # the step before was cut short; a new node would never be shut down
         # Here, not in the coroutine: that runs after the group of actions around it has ended.
         self._asked["names"] = [
             f"{_namespace(context, spec).rstrip('/')}/{node}" for spec in self._specs for node in spec.lifecycle_nodes

@@ -46,10 +46,14 @@ def _run(program: str, module: str) -> NoReturn:
     except environment.UnusableEnvironment as error:
         _refuse(program, str(error))
     try:
-        found = importlib.import_module(f"{__package__}.{program}.{module}")
-    except ImportError as error:
-        _refuse(program, f"{error}: source ROS 2 and this workspace in this terminal (fleetctl doctor)")
-    raise SystemExit(found.main())
+        try:
+            found = importlib.import_module(f"{__package__}.{program}.{module}")
+        except ImportError as error:
+            _refuse(program, f"{error}: source ROS 2 and this workspace in this terminal (fleetctl doctor)")
+        code = found.main()
+    except KeyboardInterrupt:  # it came before the program handles signals itself
+        code = 0
+    raise SystemExit(code)
 
 
 def _refuse(program: str, problem: str) -> NoReturn:

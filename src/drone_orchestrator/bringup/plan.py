@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypedDict
 
-from ..core.types import is_id
+from ..core.admission import is_id
 from .fleet_config import load, pattern
 from .operator_files import FileRefused, Value, read_yaml
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...bringup.named_files import data_folder
+from ...core.admission import is_id
 from ...core.policies import STATE_PERIOD_S
-from ...core.types import DroneClass, FleetSpec, GeoPoint, is_id
+from ...core.types import DroneClass, FleetSpec, GeoPoint
 from ...ros import names, observability
 from ...ros.common_parameters import FLEET_CONFIG
 from ...ros.params import LOG_LEVEL, Param, ParameterError

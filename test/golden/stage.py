@@ -30,6 +30,7 @@ from drone_orchestrator.core.leader.effects import (
 from drone_orchestrator.core.leader.events import (
     ClearanceRequested,
     CommitDone,
+    DroneHeard,
     GoalAnswered,
     OperatorCampaign,
     OperatorResign,
@@ -99,6 +100,7 @@ class Stage(World):
         self.lines: list[tuple[float, str]] = []
         self.shown: dict[str, str] = {}
         self.paused: list[Replica] = []
+        self.deaf: set[str] = set()
         self._asked = 0
         super().__init__(0, policy)
         for name in "abcdef"[:replicas]:
@@ -167,6 +169,11 @@ class Stage(World):
             text += "" if done.fate is Fate.SUCCEEDED else f"  ({done.fate.value})"
         if text:
             self._show(replica, text)
+
+    def hear(self, *reports: DroneReport) -> None:
+        for replica in self.replicas:
+            if replica.name not in self.deaf:
+                replica.inbox += [DroneHeard(report) for report in reports]
 
     # --- commands: customers and operators ----------------------------------------------------------------------
 
@@ -243,6 +250,10 @@ class Stage(World):
         replica = self._named(name)
         self.replicas.remove(replica)
         self.paused.append(replica)
+
+    def do_deafen(self, name: str) -> None:
+        """Keep all reports of drones from the replica, as a cut link does."""
+        self.deaf.add(self._named(name).name)
 
     def do_go_on(self, name: str) -> None:
         replica = self._named(name)

@@ -46,13 +46,14 @@ class AfterLoading:
     def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Request the next step, if any."""
         drone = self._state.drones.get(saga.drone_id or "")
+        if memory.seen is None or memory.seen[0] != saga.event_count:
+            memory.seen = (saga.event_count, now.mono_s)
         if saga.parked:
             return self._parked(saga, drone, now)
         if saga.journal_id is None:
             return self._steps.complete_compensation(saga, now)
         if drone is None or self._state.is_silent(drone, now):
             return self._silent(saga, memory, drone, now)
-        memory.silent_since_s = None
         if drone.report.journal_id != saga.journal_id:
             # This drone cannot know what the lost journal recorded, but it can fly other orders.
             return self._steps.park(saga, Reason.JOURNAL_LOST_WITH_PACKAGE, now, release=True)
@@ -108,11 +109,15 @@ class AfterLoading:
     # --- out of action ------------------------------------------------------------------------------------------
 
     def _silent(self, saga: Saga, memory: OrderMemory, drone: Drone | None, now: Instant) -> list[Effect]:
-        """Wait for a silent drone that may have the package; fail the order when the grace period is over."""
-        memory.grounded_since_s = None
-        if memory.silent_since_s is None:
-            memory.silent_since_s = now.mono_s if drone is None else drone.heard_at_s
-        give_up_s = memory.silent_since_s + self._state.policy.lost_grace_s
+        """Wait for a silent drone that may have the package; fail the order when the grace period is over.
+
+        Only this leader's own waiting counts, for this step of the order. Before its term another leader may have heard
+        the drone, and a step proves that the drone, or a person, was heard.
+        """
+        memory.grounded_since_s = memory.unknown_since_s = None
+        assert memory.seen is not None
+        waiting_since_s = memory.seen[1] if drone is None else max(memory.seen[1], drone.heard_at_s)
+        give_up_s = waiting_since_s + self._state.policy.lost_grace_s
         if now.mono_s < give_up_s:
             self._steps.schedule(saga.message_id, give_up_s)
             return []
@@ -123,6 +128,7 @@ class AfterLoading:
 
     def _grounded(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Wait until a person lets the drone fly again; park the order with an alert when the grace period is over."""
+        memory.unknown_since_s = None
         if memory.grounded_since_s is None:
             memory.grounded_since_s = now.mono_s
         give_up_s = memory.grounded_since_s + self._state.policy.lost_grace_s
@@ -208,7 +214,6 @@ class AfterLoading:
                 step = self._steps.event(saga, sagas.RETRIED, S.COMPENSATING, now, reason=by, target=saga.target)
                 memory = self._state.current_term.of(saga.message_id)
                 memory.recall = memory.grounded_since_s = memory.unknown_since_s = None
-                memory.silent_since_s = now.mono_s  # the retry gets the whole grace period
                 return self._steps.record(step)
             case CommandAction.LOST:
                 return self._steps.resolve(saga, S.FAILED, by, now)

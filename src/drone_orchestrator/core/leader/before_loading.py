@@ -79,7 +79,7 @@ class BeforeLoading:
 
     def reconcile_pending(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Request the next step of a saga in ``PENDING``."""
-        memory.silent_since_s = memory.grounded_since_s = memory.unknown_since_s = None  # of the previous attempt
+        memory.grounded_since_s = memory.unknown_since_s = None  # of the previous attempt
         end = self._end_of_waiting(saga, now)
         if end is not None:
             return self._steps.record(end)

@@ -45,7 +45,8 @@ class Stay:
 class OrderMemory:
     """In-memory notes about one order: tries so far, and pending waits.
 
-    ``judged`` is the last record that was found free of contradictions.
+    ``judged`` is the last record that was found free of contradictions. ``seen`` has the number of the order's newest
+    event, and when (monotonic, s) this leader first examined the order after it; see :mod:`.after_loading`.
     """
 
     judged: Saga | Order | None = None
@@ -55,7 +56,7 @@ class OrderMemory:
     recall: Retry | None = None
     clearance: ClearanceRequested | None = None
     grounded_since_s: float | None = None
-    silent_since_s: float | None = None
+    seen: tuple[int, float] | None = None
     unknown_since_s: float | None = None
     stay: Stay | None = None
     pause: tuple[int, float] | None = None  # number of the event it follows, end by the monotonic clock

@@ -10,6 +10,7 @@ from scenes import (
     cancel,
     carrying,
     command,
+    dispatch,
     drone,
     fly,
     flying,
@@ -18,9 +19,9 @@ from scenes import (
     nothing_is_left,
     say,
 )
-from world import World, make_order
+from world import World, make_order, make_report
 
-from drone_orchestrator.core.leader.events import ViewLoaded
+from drone_orchestrator.core.leader.events import DroneHeard, ViewLoaded
 from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import CommandAction, DeliveryOutcome, Outcome, Phase, SagaStatus
 
@@ -57,6 +58,47 @@ def test_the_grace_of_a_silent_drone_outlasts_reloads() -> None:
         world.pass_time(10)
         reload(world)
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "drone_lost_with_package")
+
+
+def test_a_new_leader_waits_the_whole_grace_itself() -> None:
+    """Another leader may have heard the drone while this replica, as a standby, did not."""
+    world = World(dispatch=DispatchPolicy(lost_grace_s=GRACE_S))
+    order = fly(world, make_order())
+    standby = world.add_replica("standby")
+    for _ in range(round(2 * GRACE_S)):
+        world.replicas[0].inbox.append(DroneHeard(flying(order)))
+        world.advance(1.0)
+    world.crash(world.leader)
+    world.pass_time(8)
+    assert world.leader is standby
+    world.pass_time(GRACE_S - 4)
+    assert world.saga(order).status is S.IN_TRANSIT
+    world.pass_time(8)
+    assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "drone_lost_with_package")
+
+
+def test_a_request_for_clearance_proves_that_the_drone_is_there() -> None:
+    """The drone's reports have been lost for longer than the grace when it asks to load."""
+    world = World(dispatch=DispatchPolicy(lost_grace_s=5.0))
+    order = dispatch(world, make_order())
+    world.pass_time(8)
+    world.ask_clearance(1, "drone_1", order, 1)
+    world.pass_time(4)
+    assert world.saga(order).status is S.LOADING
+    world.pass_time(2)
+    assert world.saga(order).reason == "drone_lost_with_package"
+
+
+def test_time_out_of_reach_is_no_time_in_which_the_drone_knew_nothing() -> None:
+    world = World(dispatch=DispatchPolicy(lost_grace_s=GRACE_S))
+    order = fly(world, make_order())
+    stranger = make_report("drone_1", journal_id="journal-of-drone_1")
+    world.pass_time(2, hear=[stranger])
+    world.pass_time(GRACE_S - 4)
+    world.pass_time(6, hear=[stranger])
+    assert not world.saga(order).parked
+    world.pass_time(GRACE_S, hear=[stranger])
+    assert (world.saga(order).parked, world.saga(order).reason) == (True, "drone_knows_nothing_of_it")
 
 
 def test_the_grace_of_a_grounded_drone_outlasts_reloads() -> None:

@@ -562,6 +562,20 @@ def order_id_free_at_the_end(patch: Patch) -> None:
     patch.around(region, "plan", plan)
 
 
+# --- J1 justified_end -------------------------------------------------------------------------------------------------
+
+
+@mutant("J1")
+def silence_before_the_term_counts(patch: Patch) -> None:
+    """A new leader counts the time in which it did not hear a drone as a standby, although its predecessor did."""
+
+    def silent(honest: Any, after: AfterLoading, saga: Saga, memory: Any, *args: Any) -> list[Effect]:
+        memory.seen = (saga.event_count, float("-inf"))
+        return list(honest(after, saga, memory, *args))
+
+    patch.around(AfterLoading, "_silent", silent)
+
+
 # --- J2 cancel_honoured -----------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,7 @@
-"""``fleetctl audit``: checks I1 to I7 on the store's whole history, on the drones' journals and on archived orders."""
+"""``fleetctl audit``: checks the store's whole history, the drones' journals and archived orders.
+
+It checks I1 to I7, and calls the judges that need nothing but the history.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from ..store.archive import SUFFIX, ArchiveFile, NoArchive, find_archives
 from ..verification.archives import ArchiveRecord
 from ..verification.checker import check
 from ..verification.journals import journal_history
-from ..verification.records import INVARIANTS, CheckReport, JournalHistory
+from ..verification.justified_end import JustifiedEnd
+from ..verification.records import INVARIANTS, JUDGES, CheckReport, JournalHistory
 from .context import Target, open_store
 from .output import Failure, Output
 
@@ -80,15 +84,17 @@ def audit_store(
     history = iter(store.history())
     # The history ends at its first read: what left the store before that is in the archive, which is read later.
     begun = list(islice(history, 1))
-    return check(chain(begun, history), journals, complete=complete, archive=archive)
+    judges = (JustifiedEnd(),)
+    return check(chain(begun, history), journals, complete=complete, archive=archive, judges=judges)
 
 
 def print_report(out: Output, report: CheckReport) -> None:
-    """Print one line per invariant, then the evidence of each violation."""
+    """Print one line per invariant and judge, then the evidence of each violation."""
     table = Table("", "invariant", "violations", box=None)
-    for key, count in report.invariants.items():
+    names = INVARIANTS | JUDGES
+    for key, count in (*report.invariants.items(), *report.judges.items()):
         mark = "[green]✓" if count == 0 else "[red]✗"
-        table.add_row(mark, f"{key} {INVARIANTS[key]}", str(count))
+        table.add_row(mark, f"{key} {names[key]}", str(count))
     out.console.print(table)
     for violation in report.violations:
         where = f" (revisions {', '.join(map(str, violation.revisions))})" if violation.revisions else ""
@@ -145,6 +151,7 @@ def _document(report: CheckReport, journals: int, unreadable: list[str], archive
         "archived_twice": report.repeats,
         "archive_files": archive.files if archive else 0,
         "invariants": report.invariants,
+        "judges": report.judges,
         "violations": [
             {"invariant": v.invariant, "name": v.name, "text": v.text, "revisions": list(v.revisions)}
             for v in report.violations

@@ -33,7 +33,8 @@ class Environment:
     """Surroundings of one run. With ``trace`` the events are kept as ``lines``, else they are only hashed.
 
     ``conditions`` says how bad things are now. ``is_calm`` is true in the liveness phase, when nothing fails any more.
-    ``faults`` counts the faults that struck, and ``violations`` has each broken invariant with what broke it.
+    ``faults`` counts the faults that struck, and ``struck_s`` says when. ``violations`` has each broken invariant with
+    what broke it.
     """
 
     def __init__(self, seed: int, profile: Profile, *, trace: bool = False) -> None:
@@ -43,6 +44,7 @@ class Environment:
         self.conditions = Conditions.draw(profile, self.chance)
         self.is_calm = False
         self.faults: Counter[str] = Counter()
+        self.struck_s: list[float] = []
         self.violations: list[tuple[str, str]] = []
         self.scheduler = Scheduler(profile.max_events)
         self.network = SimulatedNetwork(self.scheduler, self.chance, lambda: self.conditions, self.faults)
@@ -112,6 +114,14 @@ class Environment:
         else:
             logger.setLevel(logging.CRITICAL + 1)
         return logger
+
+    # --- faults -------------------------------------------------------------------------------------------------------
+
+    def strike(self, kind: str, victim: str) -> None:
+        """Count and trace a fault that has struck."""
+        self.faults[kind] += 1
+        self.struck_s.append(self.scheduler.now_s)
+        self.trace(f"FAULT {kind} {victim}")
 
     # --- violations ---------------------------------------------------------------------------------------------------
 

@@ -63,8 +63,7 @@ class FaultInjector:
             self._rng = how
             target = strike()
             if target:
-                self._environment.faults[kind] += 1
-                self._environment.trace(f"FAULT {kind} {target}")
+                self._environment.strike(kind, target)
             self._plan(kind, period_s)
 
         self._environment.scheduler.after(when.expovariate(1.0 / period_s), act)

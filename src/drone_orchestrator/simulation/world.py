@@ -15,6 +15,7 @@ from ..verification.cancel_honoured import CancelHonoured
 from ..verification.checker import Invariant, check
 from ..verification.goodput import Goodput
 from ..verification.journals import journal_history
+from ..verification.justified_end import JustifiedEnd
 from ..verification.records import INVARIANTS, JUDGES, JournalHistory
 from .drone import SimulatedDrone
 from .environment import COURIER, HEAVY, Environment
@@ -201,7 +202,7 @@ class World:
     def _judges(self) -> list[Invariant]:
         spare_s = self.environment.profile.calm_spare_s
         calm = [Goodput(spare_s)] if spare_s is not None else []
-        return [CancelHonoured(self.witness, self.witness.within_s), *calm]
+        return [JustifiedEnd(self.witness), CancelHonoured(self.witness, self.witness.within_s), *calm]
 
     def _journals(self) -> list[JournalHistory]:
         return [

@@ -19,6 +19,7 @@ INVARIANTS = {
 #: Judges of service by id, with the names that reports print. Invariants say what must never happen to an order; judges
 #: say what must be done for it.
 JUDGES = {
+    "J1": "justified_end",
     "J2": "cancel_honoured",
     "J7": "goodput",
 }

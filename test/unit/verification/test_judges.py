@@ -5,10 +5,11 @@ from __future__ import annotations
 from histories import History, order, to_loading
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.types import CancelRequest, Kind, SagaStatus
+from drone_orchestrator.core.types import CancelRequest, Kind, Order, SagaStatus
 from drone_orchestrator.verification.cancel_honoured import CancelHonoured
 from drone_orchestrator.verification.checker import Invariant, check
 from drone_orchestrator.verification.goodput import Goodput
+from drone_orchestrator.verification.justified_end import JustifiedEnd
 from drone_orchestrator.verification.records import CheckReport
 
 S = SagaStatus
@@ -69,6 +70,114 @@ def test_a_calm_region_that_delivers_is_not_complained_of() -> None:
     history = to_loading()
     history.deliver("m1")
     assert judged(history, Goodput(60.0)).ok
+
+
+# --- J1 justified_end -------------------------------------------------------------------------------------------------
+
+
+class EndWitnessed:
+    """A run of which everything can be said. By default nothing failed in it, and everything was possible."""
+
+    lost_grace_s = 30.0
+    max_attempts = 2
+
+    def __init__(self, *, late: bool = True, flown: bool = False, heard: bool = False, troubled: bool = True) -> None:
+        self.late, self.flown, self.heard, self.troubled = late, flown, heard, troubled
+
+    def is_past_deadline(self, order: Order, revision: int) -> bool:
+        return self.late
+
+    def can_be_flown(self, order: Order) -> bool:
+        return self.flown
+
+    def was_heard(self, drone_id: str, revision: int) -> bool:
+        return self.heard
+
+    def was_troubled(self, first: int, last: int) -> bool:
+        return self.troubled
+
+
+def lost(reason: str = "drone_lost_with_package") -> History:
+    history = to_loading()
+    history.release("m1", sagas.FAILED, S.FAILED, reason=reason)
+    return history
+
+
+def test_an_order_whose_drone_could_be_heard_was_not_lost() -> None:
+    report = judged(lost(), JustifiedEnd(EndWitnessed(heard=True)))
+    assert [(v.invariant, v.name, v.revisions) for v in report.violations] == [("J1", "justified_end", (7,))]
+    assert "d1 could be heard within the grace of 30 s" in report.violations[0].text
+    assert objections(lost(), JustifiedEnd(EndWitnessed(heard=False))) == []
+
+
+def test_an_order_fails_for_known_reasons_only() -> None:
+    assert objections(lost("the_weather"), JustifiedEnd())
+    assert objections(lost(), JustifiedEnd()) == []
+
+
+def test_an_order_fails_by_its_deadline_only_once_that_has_passed() -> None:
+    """The order was submitted at 100 s, and is failed at 103 s by the leader's clock."""
+    past, future = failed_at_first_sight(3.0, "deadline_exceeded"), failed_at_first_sight(3.1, "deadline_exceeded")
+    assert objections(past, JustifiedEnd()) == []
+    assert objections(past, JustifiedEnd(EndWitnessed(late=False)))
+    assert objections(future, JustifiedEnd(EndWitnessed(late=True)))
+    assert objections(failed_at_first_sight(None, "deadline_exceeded"), JustifiedEnd())
+
+
+def test_an_order_that_the_fleet_can_fly_does_not_fail_for_want_of_a_drone() -> None:
+    for reason in ("no_capable_drone", "no_fly_zone"):
+        assert objections(failed_at_first_sight(None, reason), JustifiedEnd(EndWitnessed(flown=True)))
+        assert objections(failed_at_first_sight(None, reason), JustifiedEnd(EndWitnessed(flown=False))) == []
+
+
+def undone(*, times: int) -> History:
+    history = History()
+    history.leader()
+    history.submit(order())
+    history.accept(order())
+    for _ in range(times):
+        history.assign("m1", "d1")
+        history.abandon("m1")
+        history.compensate("m1")
+    history.transition(history.event("m1", sagas.FAILED, S.FAILED, reason="attempts_exhausted"))
+    return history
+
+
+def test_attempts_are_exhausted_when_all_were_made_and_something_undid_each() -> None:
+    assert objections(undone(times=2), JustifiedEnd(EndWitnessed())) == []
+    assert objections(undone(times=1), JustifiedEnd(EndWitnessed()))
+    assert objections(undone(times=2), JustifiedEnd(EndWitnessed(troubled=False)))
+    assert objections(undone(times=0), JustifiedEnd())
+
+
+def test_an_order_that_is_undone_in_order_to_fail_is_judged_by_that_decision() -> None:
+    """The deadline, at 108 s, has passed when the compensation is complete, but not when it began."""
+
+    def given_up(deadline_s: float) -> History:
+        history = History()
+        history.leader()
+        wanted = order(deadline_s=deadline_s)
+        history.submit(wanted)
+        history.accept(wanted)
+        history.assign("m1", "d1")
+        reason = "deadline_exceeded"
+        given_up = history.event("m1", sagas.ABANDONED, S.COMPENSATING, target=S.FAILED, reason=reason)
+        history.transition(given_up)
+        for _ in range(9):
+            history.write((Kind.OTHER, "unrelated", "x"))
+        history.release("m1", sagas.COMPENSATED, S.FAILED, reason=reason)
+        return history
+
+    assert objections(given_up(8.0), JustifiedEnd())
+    assert objections(given_up(4.0), JustifiedEnd()) == []
+
+
+def test_a_person_may_end_an_order() -> None:
+    history = to_loading()
+    history.abandon("m1")
+    history.transition(history.event("m1", sagas.PARKED, S.COMPENSATING, target=S.PENDING, reason="package_missing"))
+    history.release("m1", sagas.RESOLVED, S.FAILED, reason="lost by ops")
+    assert objections(history, JustifiedEnd(EndWitnessed(heard=True, late=False, flown=True))) == []
 
 
 # --- J2 cancel_honoured -----------------------------------------------------------------------------------------------

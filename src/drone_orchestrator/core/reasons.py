@@ -100,6 +100,11 @@ class Reason(str, Enum):
         Consequence.RETRIES,
         "The drone is heard and has the goal, but did not get on with it. It was recalled before it had the package.",
     )
+    DRONE_TWICE = (
+        "drone_twice",
+        Consequence.RETRIES,
+        "Two processes speak for the drone, before it was cleared to load: a cloned disk, or one id given twice.",
+    )
     DRONE_GROUNDED = "drone_grounded", Consequence.RETRIES, "The drone was grounded before it was cleared to load."
     PACKAGE_NOT_CLEARED = (
         "package_not_cleared",

@@ -134,6 +134,7 @@ class Driver:
             self._outages.denied,
             self._watch.silent_s() if self._watch is not None else 0.0,
             core.dispatcher.set_aside,
+            core.dispatcher.doubled(self._clock.now().mono_s),
         )
 
     def stop(self) -> None:

@@ -32,7 +32,8 @@ class Vitals:
     ``queued`` counts the commits that wait, ``committed_at_s`` is the monotonic time of the last one that succeeded,
     and ``failing`` names the kinds of calls that failed when they were last tried. ``denied`` is the store's refusal of
     one of them, and ``silent_s`` the time since the watch last proved that it is alive. ``set_aside`` names the
-    orders and drones about which nothing is decided, because that raised an error.
+    orders and drones about which nothing is decided, because that raised an error. ``doubled`` names the drones for
+    which two processes speak.
     """
 
     role: Role
@@ -44,3 +45,4 @@ class Vitals:
     denied: str = ""
     silent_s: float = 0.0
     set_aside: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()

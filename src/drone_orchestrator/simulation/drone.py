@@ -65,6 +65,7 @@ class SimulatedDrone:
         self.id = drone_id
         self.drone_class = drone_class
         self.dead = False
+        self._boots = 0
         self._rng = environment.chance.of("drone", drone_id)
         self.process = Process(environment.scheduler)
         self.process.kill()
@@ -83,6 +84,7 @@ class SimulatedDrone:
 
     def start(self) -> None:
         environment = self._environment
+        self._boots += 1
         self.process = Process(environment.scheduler)
         self._armed_s = float("inf")
         journal = DroneJournal.recover(MemoryJournal(self.disk), self.id, environment.conditions.compact_above)
@@ -97,6 +99,7 @@ class SimulatedDrone:
             self,
             policy=DronePolicy(CLEARANCE_RETRY_S),
             state_period_s=environment.profile.state_period_s,
+            boot_id=f"{self.id}-{self._boots}",
             now=self.clock.now,
         )
         self._arm(environment.scheduler.now_s + TICK_S * self._rng.random())

@@ -61,6 +61,9 @@ RECORDS_CORRUPT = FindingKind("records_corrupt", CRITICAL, "repair or remove the
 QOS_INCOMPATIBLE = FindingKind(
     "qos_incompatible", CRITICAL, "give both sides profiles that fit, see `ros2 topic info -v TOPIC` and docs/qos.md"
 )
+DRONE_HEARD_TWICE = FindingKind(
+    "drone_heard_twice", CRITICAL, "stop one of the two processes, and give it an id and a journal of its own"
+)
 FOREIGN_FLEET = FindingKind(
     "foreign_fleet",
     WARNING,
@@ -77,6 +80,7 @@ KINDS = (
     STORE_NOT_FOLLOWED,
     JOURNAL_UNWRITABLE,
     DRONE_OUT_OF_SERVICE,
+    DRONE_HEARD_TWICE,
     RECORDS_CORRUPT,
     QOS_INCOMPATIBLE,
     FOREIGN_FLEET,

@@ -144,6 +144,8 @@ class BeforeLoading:
             return steps.abandon(saga, outcome.why, S.PENDING, now, breaker)
         if _is_late(saga.order, now):
             return steps.abandon(saga, Reason.DEADLINE_EXCEEDED, S.FAILED, now)
+        if drone is not None and drone.boots is not None and drone.boots.are_two(now.mono_s):
+            return steps.abandon(saga, Reason.DRONE_TWICE, S.PENDING, now)
         self._schedule_deadline(saga.order, now)
         if memory.clearance:
             return self._clear(saga, memory, reservation, drone, now)
@@ -160,7 +162,8 @@ class BeforeLoading:
         if drone.report.phase is Phase.GROUNDED:
             # The drone reports that it accepts no goal: sending one is useless, and its breaker must not count that.
             return steps.abandon(saga, Reason.DRONE_GROUNDED, S.PENDING, now)
-        return self._send_goal(saga, memory, now)
+        sent = self._send_goal(saga, memory, now)
+        return [each for each in sent if not isinstance(each, SendGoal)] if drone.is_doubtful(now) else sent
 
     def _clear(
         self, saga: Saga, memory: OrderMemory, reservation: Stored[Reservation], drone: Drone | None, now: Instant
@@ -173,6 +176,8 @@ class BeforeLoading:
             return [request.answer(Verdict.ASK_AGAIN, epoch)]  # the drone knows a newer attempt than this leader
         if (request.drone_id, request.attempt) != (saga.drone_id, saga.attempt):
             return [request.answer(Verdict.REFUSED, epoch, Reason.SUPERSEDED)]
+        if drone is not None and drone.is_doubtful(now):
+            return [request.answer(Verdict.ASK_AGAIN, epoch)]
         if drone is not None and _contradicts(drone.report, request):
             # One of both is old, for example from before the drone lost its journal. Its next messages will agree.
             return [request.answer(Verdict.ASK_AGAIN, epoch)]

@@ -42,6 +42,7 @@ from ..types import (
 from ..view import FleetView
 from .after_loading import AfterLoading
 from .before_loading import BeforeLoading, answer_settled
+from .boots import Boots
 from .bounds import Stays
 from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report, SetAside
 from .events import ClearanceRequested, CommitDone, GoalAnswered, GoalUnreachable
@@ -83,6 +84,11 @@ class Dispatcher:
     def set_aside(self) -> tuple[str, ...]:
         """The orders and drones about which nothing is decided, because that raised. Other threads may read it."""
         return self._aside.names
+
+    def doubled(self, now_s: float) -> tuple[str, ...]:
+        """Return the ids for which two drones speak. Any thread may call it; ``now_s`` is monotonic."""
+        drones = list(self._state.drones.items())
+        return tuple(id_ for id_, drone in drones if drone.boots is not None and drone.boots.are_two(now_s))
 
     def news_of_set_asides(self) -> list[SetAside]:
         """Return what was set aside since the last call."""
@@ -208,6 +214,9 @@ class Dispatcher:
         else:
             news = self._state.is_silent(drone, now) or is_free(report) != is_free(drone.report)
             changed = report != drone.report
+            if changed and report.boot_id != drone.report.boot_id:
+                drone.boots = drone.boots or Boots(drone.report.boot_id)
+                drone.boots.changed(report.boot_id, now.mono_s)
             drone.report, drone.heard_at_s = report, now.mono_s
         if changed:  # most drones repeat the same state every second
             self._roster.touch(report.drone_id)
@@ -247,6 +256,9 @@ class Dispatcher:
         if not request.journal_id:
             # Without the identity of a journal, no later report could prove which drone has the package.
             return [request.answer(Verdict.REFUSED, term.epoch, Reason.NO_JOURNAL)]
+        drone = self._state.drones.get(request.drone_id)
+        if drone is not None and drone.is_doubtful(now):
+            return [request.answer(Verdict.ASK_AGAIN, term.epoch)]  # both might load
         memory = term.of(request.message_id)
         effects: list[Effect] = []
         if memory.clearance:

@@ -6,17 +6,25 @@ from dataclasses import dataclass, field
 
 from ..policies import DispatchPolicy
 from ..types import DroneReport, Instant, Order, Phase, Saga
+from .boots import Boots
 from .events import ClearanceRequested
 from .waiting_orders import WaitingOrders
 
 
 @dataclass(slots=True)
 class Drone:
+    """A drone as heard. ``boots`` is ``None`` while it has reported one boot id only."""
+
     report: DroneReport
     heard_at_s: float
     kept_at_s: float = float("-inf")
     recalled_at_s: float = float("-inf")
     breaker_pause: tuple[int, float] | None = None  # revision of the breaker, end by the monotonic clock
+    boots: Boots | None = None
+
+    def is_doubtful(self, now: Instant) -> bool:
+        """Return whether two processes may speak for this drone, so that nothing is to be given to it."""
+        return self.boots is not None and self.boots.is_doubtful(now.mono_s)
 
 
 @dataclass(slots=True)

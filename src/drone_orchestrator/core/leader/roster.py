@@ -106,7 +106,7 @@ class Roster:
             drone = state.drones[drone_id]
             if self._aside.is_drone_aside(drone_id) or state.is_silent(drone, now):
                 continue
-            if not self._is_barred(drone, now):
+            if not self._is_barred(drone, now) and not drone.is_doubtful(now):
                 yield drone.report
 
     def _fittest(self, free: list[DroneReport]) -> list[DroneReport]:

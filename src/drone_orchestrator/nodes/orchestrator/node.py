@@ -49,6 +49,9 @@ from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
 from .parameters import ABOUT, PARAMETERS, election_policy, policies
 
+#: Text of the finding ``drone_heard_twice``.
+TWICE = "two processes speak for this drone: it gets no orders, and may not load"
+
 
 class OrchestratorNode(LifecycleNode):
     """The ROS side of one replica; everything that decides is in :mod:`drone_orchestrator.core`."""
@@ -203,6 +206,7 @@ class OrchestratorNode(LifecycleNode):
         archive = findings.about_self(lambda: self._telemetry.archive_trouble)
         found.watch(findings.ARCHIVE_UNWRITABLE, archive, is_logged=True)
         found.watch(findings.STORE_DENIED, findings.about_self(lambda: now.denied if (now := vitals()) else ""))
+        found.watch(findings.DRONE_HEARD_TWICE, lambda: dict.fromkeys(now.doubled, TWICE) if (now := vitals()) else {})
         silent = findings.silent_watch(lambda: now.silent_s if (now := vitals()) else 0.0)
         found.watch(findings.STORE_NOT_FOLLOWED, silent)
         found.watch(findings.QOS_INCOMPATIBLE, self._watch.unfit)

@@ -31,9 +31,13 @@ def made() -> Iterator[set[str]]:
 
 
 def mapped(pid: int) -> set[str]:
-    """Return the names in shared memory that the process uses, whatever others on this machine have there."""
+    """Return the names of the DDS segments that the process uses, whatever others on this machine have there.
+
+    A process also maps what belongs to others: tracing (LTTng) shares a file between all users.
+    """
     words = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
-    return {Path(each[5]).name for each in words if len(each) > 5 and each[5].startswith(f"{SHM}/")}
+    names = {Path(each[5]).name for each in words if len(each) > 5 and each[5].startswith(f"{SHM}/")}
+    return {name for name in names if name.startswith(("fastrtps_", "fastdds_", "sem.fast"))}
 
 
 def test_only_the_segments_of_a_killed_process_count_as_left(made: set[str], domain: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drone_orchestrator.core.leader.led_time import LedTime
 from drone_orchestrator.core.types import (
     Breaker,
     BreakerState,
@@ -91,7 +92,25 @@ def test_keys_are_those_of_the_contract():
     assert keys.of(Kind.BREAKER, "b") == prefix + "breakers/b"
 
 
-@given(st.sampled_from([k for k in Kind if k not in (Kind.LEADER, Kind.FLEET, Kind.EVENT, Kind.OTHER)]), ids)
+def test_notes_of_a_later_version_are_left_alone():
+    keys = Keys("r")
+    assert keys.parse(keys.of(Kind.NOTE, "led_time")) == (Kind.NOTE, "led_time")
+    assert keys.parse(f"{keys.prefix}notes/later") == (Kind.OTHER, "notes/later")
+    with pytest.raises(InvalidId, match="have no key"):
+        keys.of(Kind.NOTE, "later")
+
+
+@pytest.mark.parametrize(
+    "marks", [[[1]], [1], {}, [[2, 1.0], [1, 2.0]], [[1, 2.0], [2, 1.0]], [[True, 1.0]], [[1, "1"]]]
+)
+def test_unreadable_marks_of_time_are_corrupt(marks):
+    note = LedTime(7, ((3, 1.0), (5, 2.5)))
+    assert decode(Kind.NOTE, "led_time", encode(note)) == note
+    raw = json.dumps({"v": 1, "epoch": 7, "marks": marks}).encode()
+    assert isinstance(decode(Kind.NOTE, "led_time", raw), Corrupt)
+
+
+@given(st.sampled_from([k for k in Kind if k not in (Kind.LEADER, Kind.FLEET, Kind.EVENT, Kind.NOTE, Kind.OTHER)]), ids)
 def test_a_key_parses_to_its_kind_and_id(kind, id_):
     keys = Keys("r")
     assert keys.parse(keys.of(kind, id_)) == (kind, id_)

@@ -50,4 +50,4 @@ def test_a_recorded_history_is_read_folded_and_written_back_unchanged(path: Path
 def test_the_recorded_histories_have_every_type_of_event_and_kind_of_key() -> None:
     entries = [entry for path in HISTORIES for change in changes_of(path) for entry in change.entries]
     assert {e.value.type for e in entries if isinstance(e.value, SagaEvent)} == {type_ for _, type_ in TRANSITIONS}
-    assert {entry.kind for entry in entries} == set(Kind) - {Kind.OTHER}
+    assert {entry.kind for entry in entries} == set(Kind) - {Kind.OTHER, Kind.NOTE}

@@ -7,12 +7,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from drone_orchestrator.core.leader.led_time import NOTE, LedTime
 from drone_orchestrator.core.saga import TRANSITIONS
 from drone_orchestrator.core.types import (
     Breaker,
     BreakerState,
     CancelRequest,
     CommandAction,
+    FleetIdentity,
     GeoPoint,
     Kind,
     LeaderRecord,
@@ -25,6 +27,7 @@ from drone_orchestrator.core.types import (
     SagaStatus,
     Value,
 )
+from drone_orchestrator.core.view import GENERATIONS
 
 EVENT_TYPES = sorted({type_ for _, type_ in TRANSITIONS})
 
@@ -110,6 +113,13 @@ breakers = st.builds(
 )
 
 
+led_times = st.builds(
+    lambda epoch, marks: LedTime(epoch, tuple(zip(*map(sorted, (marks.keys(), marks.values())), strict=True))),
+    counts,
+    st.dictionaries(counts, st.floats(0.0, 1e12), max_size=5),
+)
+
+
 #: The records of each kind, and the id in their key.
 RECORDS: dict[Kind, tuple[st.SearchStrategy[Any], Callable[[Any], str]]] = {
     Kind.INBOX_ORDER: (orders(), lambda order: order.message_id),
@@ -123,7 +133,9 @@ RECORDS: dict[Kind, tuple[st.SearchStrategy[Any], Callable[[Any], str]]] = {
     Kind.ASSIGNMENT: (st.builds(Reservation, ids, ids, counts, counts, st.booleans()), lambda held: held.drone_id),
     Kind.BREAKER: (breakers, lambda breaker: breaker.drone_id),
     Kind.LEADER: (st.builds(LeaderRecord, texts, texts, numbers), lambda _: ""),
+    Kind.FLEET: (st.builds(FleetIdentity, texts, st.integers(0, GENERATIONS - 1)), lambda _: ""),
     Kind.ORDER_INDEX: (ids, lambda _: "ORD-1"),
+    Kind.NOTE: (led_times, lambda _: NOTE),
 }
 
 

@@ -6,6 +6,7 @@ out and what should result. If a second guard stands behind the first, it names 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from drone_orchestrator.core.leader.dispatch import Dispatcher
 from drone_orchestrator.core.leader.effects import AnswerClearance, Archive, Commit, Effect, Send
 from drone_orchestrator.core.leader.election import Election
 from drone_orchestrator.core.leader.events import Archived
+from drone_orchestrator.core.leader.led_time import LedClock
 from drone_orchestrator.core.leader.retention import Retention
 from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.leader.steps import Steps
@@ -276,15 +278,11 @@ def ended_order_changed_again(patch: Patch) -> None:
 def retired_before_the_end(patch: Patch) -> None:
     """The retention retires every order that is old enough, even if it has not ended."""
 
-    def saga_changed(honest: Any, retention: Retention, message_id: str) -> None:
+    def saga_changed(honest: Any, retention: Retention, message_id: str, now: Any) -> None:
+        honest(retention, message_id, now)
         entry = retention._view.sagas.get(message_id)
-        if entry is not None and isinstance(entry.value, Saga):
-            ended = replace(entry.value, status=S.FAILED, updated_at=entry.value.created_at - 1e6)
-            retention._view.sagas[message_id] = entry._replace(value=ended)
-            honest(retention, message_id)
-            retention._view.sagas[message_id] = entry
-        else:
-            honest(retention, message_id)
+        if retention._epoch and entry is not None and not entry.value.status.is_terminal:
+            heapq.heappush(retention._ended, (-1e9, message_id, entry.mod_revision))
 
     patch.around(Retention, "saga_changed", saga_changed)
 
@@ -560,6 +558,12 @@ def order_id_free_at_the_end(patch: Patch) -> None:
         return replace(made, ops=(*made.ops, Delete(keys.order_index(change.saga.order_id))))
 
     patch.around(region, "plan", plan)
+
+
+@mutant("I7")
+def age_by_the_wall_clock(patch: Patch) -> None:
+    """The leader measures how long ago an order ended by its wall clock."""
+    patch.replace(LedClock, "total_s", lambda clock, now: now.wall_s)
 
 
 # --- J1 justified_end -------------------------------------------------------------------------------------------------

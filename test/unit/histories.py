@@ -74,8 +74,8 @@ class History:
         fields.setdefault("epoch", self.epoch)
         return sagas.next_event(self.sagas[message_id], type_, to, now_s=100.0 + self.revision, **fields)
 
-    def accept(self, wanted: Order) -> None:
-        first = sagas.begin(wanted, now_s=100.0 + self.revision, epoch=self.epoch)
+    def accept(self, wanted: Order, at: float | None = None) -> None:
+        first = sagas.begin(wanted, now_s=100.0 + self.revision if at is None else at, epoch=self.epoch)
         self.transition(first, (Kind.INBOX_ORDER, wanted.message_id, None))
 
     def reservation(self, message_id: str, drone_id: str, *, leased: bool, attempt: int | None = None) -> Reservation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from .types import Breaker, Kind, Saga, SagaEvent
+from .types import Breaker, Kind, LeaderNote, Saga, SagaEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,17 @@ class Retirement:
     consume: tuple[Consume, ...] = ()
 
 
-Change = Transition | Discard | Retirement
+@dataclass(frozen=True, slots=True)
+class WriteNote:
+    """Put a note of the leader, unchanged since ``revision`` (0: there must be none)."""
+
+    id: str
+    note: LeaderNote
+    revision: int
+
+
+OrderChange = Transition | Discard | Retirement
+Change = OrderChange | WriteNote
 
 
 class Fate(str, Enum):

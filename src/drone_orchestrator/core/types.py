@@ -210,11 +210,14 @@ class SagaEvent:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedOrder:
-    """A finished order as it was in the store: its saga at ``revision`` and all its events, oldest first."""
+    """A finished order as it was in the store: its saga at ``revision`` and all its events, oldest first. It had ended
+    at least ``age_s`` ago, and was to stay for ``retention_s``; 0: not recorded."""
 
     saga: Saga
     events: tuple[SagaEvent, ...]
     revision: int
+    age_s: float = 0.0
+    retention_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +286,13 @@ class FleetIdentity:
 
     fleet_id: str
     generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderNote:
+    """``notes/<id>``: base of what a leader writes down for its successors. ``epoch`` is the writer's."""
+
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,11 +429,13 @@ class Kind(str, Enum):
     ASSIGNMENT = "assignments"
     EVENT = "events"
     BREAKER = "breakers"
+    NOTE = "notes"
     OTHER = "other"
 
 
 _Request = Order | CancelRequest | OperatorCommand
-Value = _Request | LeaderRecord | FleetIdentity | Saga | Reservation | SagaEvent | Breaker | str | Corrupt
+_Lead = LeaderRecord | LeaderNote | FleetIdentity
+Value = _Request | _Lead | Saga | Reservation | SagaEvent | Breaker | str | Corrupt
 
 
 class Entry(NamedTuple):

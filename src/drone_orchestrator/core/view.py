@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from .changes import Change, Release, Reserve, Transition
+from .changes import Change, Release, Reserve, Transition, WriteNote
 from .saga import contradiction
 from .types import (
     Breaker,
@@ -20,6 +20,7 @@ from .types import (
     Entry,
     FleetIdentity,
     Kind,
+    LeaderNote,
     LeaderRecord,
     OperatorCommand,
     Order,
@@ -127,6 +128,7 @@ class FleetView:
         self.sagas: dict[str, Stored[Saga]] = {}
         self.reservations: dict[str, Stored[Reservation]] = {}
         self.breakers: dict[str, Stored[Breaker]] = {}
+        self.notes: dict[str, Stored[LeaderNote]] = {}
         self.by_drone: dict[str, dict[str, None]] = {}  # active orders that name the drone, in a fixed order
         self.leader_key: Entry | None = None  # a deleted key stays visible as an entry without value
         self.fleet_key: Entry | None = None  # as the leader key
@@ -138,6 +140,7 @@ class FleetView:
             Kind.INBOX_CANCEL: self.cancels,
             Kind.INBOX_COMMAND: self.commands,
             Kind.BREAKER: self.breakers,
+            Kind.NOTE: self.notes,
             Kind.SAGA: self.sagas,
             Kind.ASSIGNMENT: self.reservations,
         }
@@ -182,6 +185,9 @@ class FleetView:
         the reservation's lease. Applying the commit again would resurrect an expired reservation.
         """
         if revision <= self.revision:
+            return
+        if isinstance(change, WriteNote):
+            self._put(Entry(Kind.NOTE, change.id, change.note, revision))
             return
         for used in change.consume:
             self._put(Entry(used.kind, used.id, None, revision))

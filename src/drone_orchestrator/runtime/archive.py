@@ -52,4 +52,4 @@ def _verified(ended: Ended, history: Sequence[SagaEvent | Corrupt]) -> ArchivedO
         raise BrokenHistory(f"its events do not follow: {error}") from error
     if folded != ended.saga:
         raise BrokenHistory(f"its {len(events)} events do not lead to its saga")
-    return ArchivedOrder(ended.saga, events, ended.revision)
+    return ArchivedOrder(ended.saga, events, ended.revision, ended.age_s, ended.retention_s)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ..core.changes import Change, Fate, Reserve, Retirement, Transition
+from ..core.changes import Change, Fate, Reserve, Retirement, Transition, WriteNote
 from ..core.leader.effects import (
     AnswerClearance,
     Archive,
@@ -135,6 +135,7 @@ class Driver:
             self._watch.silent_s() if self._watch is not None else 0.0,
             core.dispatcher.set_aside,
             core.dispatcher.doubled(self._clock.now().mono_s),
+            core.dispatcher.wall_clock.trouble(self._clock.now()),
         )
 
     def stop(self) -> None:
@@ -227,7 +228,7 @@ class Driver:
     # --- calls: they may block, and return the events to post -----------------------------------------------------
 
     def _queue_commit(self, commit: Commit) -> None:
-        pool = Pool.RETIRE if isinstance(commit.change, Retirement) else Pool.COMMIT
+        pool = Pool.RETIRE if isinstance(commit.change, (Retirement, WriteNote)) else Pool.COMMIT
         with self._lock:
             self._commits[pool].append(commit)
             begin = self._begin_writing(pool)

@@ -33,7 +33,7 @@ class Vitals:
     and ``failing`` names the kinds of calls that failed when they were last tried. ``denied`` is the store's refusal of
     one of them, and ``silent_s`` the time since the watch last proved that it is alive. ``set_aside`` names the
     orders and drones about which nothing is decided, because that raised an error. ``doubled`` names the drones for
-    which two processes speak.
+    which two processes speak. ``clock_trouble``: what is wrong with the wall clock.
     """
 
     role: Role
@@ -46,3 +46,4 @@ class Vitals:
     silent_s: float = 0.0
     set_aside: tuple[str, ...] = ()
     doubled: tuple[str, ...] = ()
+    clock_trouble: str = ""

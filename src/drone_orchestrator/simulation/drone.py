@@ -44,7 +44,7 @@ class LeaderCandidate(Protocol):
     process: Process
     epoch: int
 
-    def drone_heard(self, report: DroneReport) -> None: ...
+    def drone_heard(self, report: DroneReport, stamp_s: float) -> None: ...
 
     def clearance_asked(self, drone_id: str, question: AskClearance) -> None: ...
 
@@ -252,5 +252,5 @@ class SimulatedDrone:
     def _publish(self, report: DroneReport) -> None:
         for replica in self._replicas.values():
             if replica.process.alive:
-                hear = partial(replica.drone_heard, report)
+                hear = partial(replica.drone_heard, report, self.clock.now().wall_s)
                 self._environment.network.send(self.id, replica.name, hear, topic="state")

@@ -133,8 +133,7 @@ class Conditions:
             lease_ttl_s=one_of("lease_ttl", (3.0, 5.0)),
             heartbeats=one_of("heartbeats", (False, True)),
             compact_above=one_of("compact_above", (20, 20_000)),
-            # Retention is measured by the wall clock: a clock that jumps could free an id too early.
-            retention_s=one_of("retention", (None, RETENTION_S)) if "clock_jump" not in on else None,
+            retention_s=one_of("retention", (None, RETENTION_S)),
         )
 
     def calmed(self) -> Conditions:

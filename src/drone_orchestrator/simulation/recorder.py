@@ -27,6 +27,7 @@ class Recorder:
         self.history: list[StoreChange] = []
         self.view = FleetView()
         self.ended: dict[str, Saga] = {}
+        self._ended_s: dict[str, float] = {}
         self.expires_next_reservation = False
         self._environment = environment
         self._store = CachedStore(environment.backend, REGION, "recorder", decoded=environment.decoded)
@@ -98,7 +99,13 @@ class Recorder:
         if isinstance(entry.value, Saga):
             if entry.value.status.is_terminal:
                 self.ended[entry.id] = entry.value
+                self._ended_s[entry.id] = self.committed_s(entry.mod_revision)
             return
+        kept_s = self.committed_s(entry.mod_revision) - self._ended_s.get(entry.id, 0.0)
+        owed_s = self._environment.conditions.retention_s or 0.0
+        if kept_s < owed_s:
+            text = f"order {entry.id} gave its ids back {kept_s:.1f} s after its end, not {owed_s:g} s"
+            self._environment.wrong("I7", text)
         archived = self._environment.archive.orders.get(entry.id)
         if archived is None or archived.saga != self.ended.get(entry.id):
             self._environment.wrong("I3", f"order {entry.id} left the store without having been archived as it ended")

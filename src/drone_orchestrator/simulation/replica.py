@@ -10,6 +10,7 @@ from ..core.drone.events import AskClearance, ClearanceAnswered, LeaderHeard
 from ..core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal, SetAside
 from ..core.leader.events import (
     ClearanceRequested,
+    ClockHeard,
     DroneHeard,
     GoalAnswered,
     GoalUnreachable,
@@ -192,12 +193,13 @@ class SimulatedReplica:
 
     # --- messages, on arrival ------------------------------------------------------------------------------------
 
-    def drone_heard(self, report: DroneReport) -> None:
-        self.process.do(lambda: self._drone_heard(report))
+    def drone_heard(self, report: DroneReport, stamp_s: float) -> None:
+        self.process.do(lambda: self._drone_heard(report, stamp_s))
 
-    def _drone_heard(self, report: DroneReport) -> None:
+    def _drone_heard(self, report: DroneReport, stamp_s: float) -> None:
         self._acks.heard(report)
         self.driver.post(DroneHeard(report))
+        self.driver.post(ClockHeard(report.drone_id, stamp_s))
 
     def clearance_asked(self, drone_id: str, question: AskClearance) -> None:
         self.process.do(lambda: self._clearance_asked(drone_id, question))

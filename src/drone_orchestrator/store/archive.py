@@ -232,6 +232,8 @@ def _to_record(order: ArchivedOrder, n: int, at: float) -> Record:
         "n": n,
         "archived_at": at,
         "revision": order.revision,
+        "age_s": round(order.age_s, 3),
+        "retention_s": order.retention_s,
         "saga": saga_to_dict(order.saga),
         "events": [event_to_dict(event) for event in order.events],
     }
@@ -241,4 +243,10 @@ def _from_record(record: Record) -> ArchivedOrder:
     revision, events = record.get("revision"), record.get("events")
     if not isinstance(revision, int) or isinstance(revision, bool) or not isinstance(events, list):
         raise ValueError("revision or events are missing")
-    return ArchivedOrder(saga_from_dict(record.get("saga")), tuple(map(event_from_dict, events)), revision)
+    saga = saga_from_dict(record.get("saga"))
+    age_s, retention_s = _seconds(record.get("age_s")), _seconds(record.get("retention_s"))
+    return ArchivedOrder(saga, tuple(map(event_from_dict, events)), revision, age_s, retention_s)
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from ..core.leader import led_time
+from ..core.leader.led_time import LedTime
 from ..core.types import (
     Breaker,
     BreakerState,
@@ -39,6 +41,7 @@ from .fields import (
     derived,
     flag,
     integer,
+    marks,
     number,
     one_of,
     part,
@@ -138,6 +141,9 @@ LEADER = Table(LeaderRecord, text("holder"), text("instance_id"), number("since"
 #: The key ``fleet``.
 FLEET = Table(FleetIdentity, text("fleet_id"), integer("generation"))
 
+#: ``notes/led_time``.
+LED_TIME = Table(LedTime, integer("epoch"), marks("marks"))
+
 _TABLES: dict[type, Table[Any]] = {
     Order: ORDER,
     Saga: SAGA,
@@ -148,6 +154,7 @@ _TABLES: dict[type, Table[Any]] = {
     Breaker: BREAKER,
     LeaderRecord: LEADER,
     FleetIdentity: FLEET,
+    LedTime: LED_TIME,
 }
 
 
@@ -191,7 +198,7 @@ def decode(kind: Kind, id: str, raw: bytes, leased: bool | None = None) -> Value
     ``leased``: whether the key is on a lease now. If given, it overrides the reservation's own field, because the store
     expires the key by its lease, not by its contents.
     """
-    reader = _READERS.get(kind)
+    reader = _NOTES.get(id) if kind is Kind.NOTE else _READERS.get(kind)
     if reader is None:
         return Corrupt(raw, "unknown kind of key")
     try:
@@ -286,4 +293,8 @@ _READERS: dict[Kind, Callable[[JsonObject], tuple[Any, str | None]]] = {
     Kind.LEADER: lambda data: (_with_generation(LEADER.read(data)), None),
     Kind.FLEET: lambda data: (_with_generation(FLEET.read(data)), None),
     Kind.ORDER_INDEX: lambda data: (data.text("message_id"), None),
+}
+
+_NOTES: dict[str, Callable[[JsonObject], tuple[Any, str | None]]] = {
+    led_time.NOTE: lambda data: (LED_TIME.read(data), None),
 }

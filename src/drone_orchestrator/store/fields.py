@@ -98,6 +98,21 @@ class JsonObject:
         except ValueError:
             self._wrong(name, f"one of {', '.join(str(choice.value) for choice in choices)}")
 
+    def marks(self, name: str, default: Any = REQUIRED) -> Any:
+        """Return a list of pairs of an integer and a finite number, each growing, as a tuple."""
+        value = self._data.get(name)
+        if value is None:
+            return self._default(name, default)
+        found: list[tuple[int, float]] = []
+        for pair in value if isinstance(value, list) else self._wrong(name, "a list"):
+            if not isinstance(pair, list) or [type(each) for each in pair] != [int, float]:
+                self._wrong(name, "a list of pairs of an integer and a float")
+            revision, time_s = pair
+            if not math.isfinite(time_s) or (found and (revision <= found[-1][0] or time_s < found[-1][1])):
+                self._wrong(name, "a list of growing numbers")
+            found.append((revision, time_s))
+        return tuple(found)
+
     def part(self, table: Table[Any], name: str, default: Any = REQUIRED) -> Any:
         value = self._data.get(name)
         if value is None:
@@ -166,6 +181,11 @@ def priority(name: str) -> Field:
 def one_of(name: str, choices: type[Enum]) -> Field:
     """Describe a field that holds the value of one of ``choices``."""
     return Field(name, name, lambda data, key, default: data.one_of(choices, key, default), "{0}.value")
+
+
+def marks(name: str) -> Field:
+    """Describe a field that holds pairs of a revision and a time."""
+    return Field(name, name, JsonObject.marks, "[list(mark) for mark in {0}]")
 
 
 def part(name: str, table: Table[Any]) -> Field:

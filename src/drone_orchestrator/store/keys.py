@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..core.admission import MAX_ID_CHARS, is_id
+from ..core.leader import led_time
 from ..core.types import Kind
 from ..ports import StoreError
 
@@ -23,10 +24,13 @@ _PLAIN_KINDS = (
     Kind.ORDER_INDEX,
     Kind.ASSIGNMENT,
     Kind.BREAKER,
+    Kind.NOTE,
 )
 _SINGLE_KINDS = (Kind.LEADER, Kind.FLEET)
 _SINGLE = {kind.value: kind for kind in _SINGLE_KINDS}
 _PLAIN = {kind.value: kind for kind in _PLAIN_KINDS}
+#: Ids of the notes that this program knows. Others, of a later version, are left alone.
+_NOTES = frozenset({led_time.NOTE})
 
 
 class InvalidId(StoreError, ValueError):
@@ -87,8 +91,8 @@ class Keys:
             if not n.isascii() or not n.isdigit() or event_id(message_id, int(n)) != id_:
                 raise InvalidId(f"event id must be <message_id>/<six digits>, got {id_!r}")
             return self._below[kind] + id_
-        if kind not in _PLAIN_KINDS:
-            raise InvalidId(f"records of kind {kind.value!r} have no key")
+        if kind not in _PLAIN_KINDS or (kind is Kind.NOTE and id_ not in _NOTES):
+            raise InvalidId(f"records of kind {kind.value!r} with id {id_!r} have no key")
         return self._below[kind] + check_id(id_)
 
     def inbox_order(self, message_id: str) -> str:
@@ -137,7 +141,7 @@ class Keys:
         # Only the id of an event has a slash.
         head, _, id_ = rest.rpartition("/")
         kind = _PLAIN.get(head)
-        if kind is not None and is_id(id_):
+        if kind is not None and is_id(id_) and (kind is not Kind.NOTE or id_ in _NOTES):
             return kind, id_
         if rest in _SINGLE:
             return _SINGLE[rest], ""

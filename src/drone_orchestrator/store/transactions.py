@@ -10,7 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..core.changes import Change, Consume, Discard, Fate, Release, ReservationChange, Reserve, Retirement, Transition
+from ..core.changes import (
+    Change,
+    Consume,
+    Discard,
+    Fate,
+    Release,
+    ReservationChange,
+    Reserve,
+    Retirement,
+    Transition,
+    WriteNote,
+)
 from ..core.types import Kind, Reservation, Saga, Value
 from ..ports import CommitResult
 from .codec import encode
@@ -35,8 +46,8 @@ class Written(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One change as operations. ``proof`` is the operation that shows whether the change happened: the last event of a
-    step, which no other writer can have put, or a deleted key of a discard or retirement. ``written``: records for
-    views."""
+    step, which no other writer can have put, a deleted key of a discard or retirement, or a note. ``written``: records
+    for views."""
 
     expects: tuple[Expect, ...]
     ops: tuple[Op, ...]
@@ -67,6 +78,9 @@ def plan(change: Change, keys: Keys, lease: int = 0) -> Plan:
         return Plan(expects, deletes, deletes[-1])
     if isinstance(change, Retirement):
         return _plan_retirement(change, keys)
+    if isinstance(change, WriteNote):
+        note = Put(keys.of(Kind.NOTE, change.id), encode(change.note))
+        return Plan((Expect(note.key, change.revision),), (note,), note)
     return _plan_transition(change, keys, lease)
 
 

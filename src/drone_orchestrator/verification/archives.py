@@ -34,6 +34,18 @@ class _Life:
     content: bytes
     first_epoch: int
     last_epoch: int
+    created_at: float
+    submitted_at: float
+    ended_at: float
+    retention_s: float
+
+    def is_too_soon(self, created_at: float, submitted_at: float) -> bool:
+        """Return whether another order with this id came before the retention of this one was over.
+
+        Clocks of intakes and those of leaders must both say so: one wrong clock proves nothing.
+        """
+        by_leaders, by_intakes = created_at - self.ended_at, submitted_at - self.submitted_at
+        return max(by_leaders, by_intakes) < self.retention_s
 
 
 class ArchiveIndex:
@@ -57,7 +69,8 @@ class ArchiveIndex:
         for invariant, text in _faults(order):
             yield Violation(invariant, f"{record.source}: order {saga.message_id} {text}", (order.revision,))
         epochs = [event.epoch for event in order.events] or [saga.epoch]
-        life = _Life(record.source, _digest(saga), _digest((saga, order.events)), epochs[0], epochs[-1])
+        times = (saga.created_at, saga.order.submitted_at, saga.updated_at, order.retention_s)
+        life = _Life(record.source, _digest(saga), _digest((saga, order.events)), epochs[0], epochs[-1], *times)
         lives = self._lives.setdefault(saga.message_id, {})
         known = lives.setdefault(order.revision, life)
         if known is life:
@@ -80,6 +93,15 @@ class ArchiveIndex:
                 if second.first_epoch < first.last_epoch:
                     text = f"order {message_id} is archived as two that overlap, in {first.source} and {second.source}"
                     yield Violation("I7", text, (earlier, later))
+                if first.is_too_soon(second.created_at, second.submitted_at):
+                    text = f"order {message_id} of {first.source} gave its id back too early, to {second.source}"
+                    yield Violation("I7", text, (earlier, later))
+
+    def too_soon(self, saga: Saga, revision: int) -> str:
+        """Return the source of an order that gave its id back to this one too early, ``""`` if there is none."""
+        lives = self._lives.get(saga.message_id, {}).items()
+        early = (life for ended, life in lives if ended < revision and saga.created_at >= life.created_at)
+        return next((e.source for e in early if e.is_too_soon(saga.created_at, saga.order.submitted_at)), "")
 
     def holds(self, message_id: str, revision: int) -> bool:
         """Return True if the order whose saga ended at ``revision`` is archived."""
@@ -126,6 +148,10 @@ class Retired:
                 if source:
                     text = f"order {change.id} is another in the store than in {source}"
                     yield Violation("I7", text, (change.mod_revision,))
+                source = self._archive.too_soon(saga, change.mod_revision) if change.before is None else ""
+                if source:
+                    text = f"order {change.id} of {source} gave its id back too early"
+                    yield Violation("I7", text, (change.mod_revision,))
         for saga in step.retired:
             ended_at = self._ended_at.pop(saga.message_id)
             if not self._archive.holds(saga.message_id, ended_at):
@@ -157,6 +183,9 @@ def _faults(order: ArchivedOrder) -> Iterator[tuple[str, str]]:
     for earlier, later in pairwise(order.events):
         if later.epoch < earlier.epoch:
             yield "I4", f"has event {later.n} of epoch {later.epoch} after one of epoch {earlier.epoch}"
+    if order.age_s < order.retention_s:
+        kept, owed = f"{order.age_s:.0f} s after its end", f"{order.retention_s:.0f} s"
+        yield "I7", f"gave its id back {kept}, and was to keep it for {owed}"
     if order.events and order.events[-1].epoch >= order.revision:
         yield "I4", f"ended at revision {order.revision}, before its leader's epoch {order.events[-1].epoch} began"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ..core.types import Breaker, Kind, Reservation, Saga, SagaEvent
+from ..core.types import Breaker, Kind, LeaderNote, Reservation, Saga, SagaEvent
 from .records import JournalHistory, Violation
 from .store_replay import Change, Step, StoreReplay
 
@@ -29,7 +29,7 @@ class Fenced:
             return
         leader = f"epoch {step.leader_epoch} was in office" if step.leader_epoch else "nobody was in office"
         for change in step.changes:
-            if isinstance(change.after, (Saga, SagaEvent, Reservation, Breaker)):
+            if isinstance(change.after, (Saga, SagaEvent, Reservation, Breaker, LeaderNote)):
                 if change.after.epoch != step.leader_epoch:
                     text = f"{change.kind.value}/{change.id} was written by epoch {change.after.epoch}, but {leader}"
                     yield Violation(self.id, text, (step.revision,))

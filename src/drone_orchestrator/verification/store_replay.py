@@ -11,6 +11,7 @@ from ..core.types import (
     Entry,
     FleetIdentity,
     Kind,
+    LeaderNote,
     LeaderRecord,
     Order,
     Reservation,
@@ -31,6 +32,7 @@ _TYPE_OF: dict[Kind, type] = {
     Kind.ASSIGNMENT: Reservation,
     Kind.EVENT: SagaEvent,
     Kind.BREAKER: Breaker,
+    Kind.NOTE: LeaderNote,
 }
 
 

@@ -152,6 +152,22 @@ def test_sizes_are_bounded_in_bytes() -> None:
         assert refusal(replace(signed(), **{name: "x" * 129})) is Refusal.OVERSIZED
 
 
+@pytest.mark.parametrize("jump_s", [31.0, 3600.0])
+def test_a_clock_that_jumps_and_comes_back_lets_no_replay_through(jump_s: float) -> None:
+    window = ReplayWindow(30.0)
+    assert window.covers(NOW_S, NOW_S) and window.first_time("a", NOW_S, NOW_S)
+    assert not window.covers(NOW_S, NOW_S + jump_s)
+    assert not window.covers(NOW_S, NOW_S + 1.0)
+    assert window.covers(NOW_S + 0.5, NOW_S + 1.0) and window.first_time("b", NOW_S + 0.5, NOW_S + 1.0)
+
+
+def test_a_clock_that_is_set_back_lets_no_forgotten_envelope_through() -> None:
+    window = ReplayWindow(30.0)
+    for at_s in (NOW_S, NOW_S + 100.0):
+        assert window.covers(at_s, at_s) and window.first_time(f"{at_s}", at_s, at_s)
+    assert not window.covers(NOW_S, NOW_S + 5.0)
+
+
 def test_a_full_replay_memory_refuses_rather_than_forgets() -> None:
     window = ReplayWindow(30.0, max_remembered=2)
     assert window.first_time("a", NOW_S, NOW_S) and window.first_time("b", NOW_S + 1.0, NOW_S)

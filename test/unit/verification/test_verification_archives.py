@@ -230,3 +230,39 @@ def test_i5_successive_orders_with_the_same_id_do_not_conflict() -> None:
     assert broken(audit(history, first, journals=journals)) == {}
     late = check(history.compacted(), journals, complete=True, archive=records(first))
     assert broken(late) == {}
+
+
+# --- ids given back too early -----------------------------------------------------------------------------------------
+
+
+def reused(*, retention_s: float, later_s: float, again: bool = True) -> tuple[History, ArchivedOrder]:
+    """Return a history in which an id is used again ``later_s`` after its first submission, and its first order."""
+    history = delivered()
+    first = replace(history.retire("m1"), age_s=retention_s, retention_s=retention_s)
+    if again:
+        later = replace(order(), submitted_at=order().submitted_at + later_s)
+        history.submit(later)
+        history.accept(later, at=first.saga.updated_at + later_s)
+    return history, first
+
+
+@pytest.mark.parametrize(("later_s", "wrong"), [(5.0, {"I7": 1}), (86_500.0, {})])
+def test_an_id_that_is_used_again_within_the_retention_was_given_back_too_early(
+    later_s: float, wrong: dict[str, int]
+) -> None:
+    history, first = reused(retention_s=86_400.0, later_s=later_s)
+    report = audit(history, first)
+    assert broken(report) == wrong
+    assert ("gave its id back too early" in said(report)) is bool(wrong)
+
+
+def test_archives_that_do_not_record_the_retention_are_not_judged_by_it() -> None:
+    history, first = reused(retention_s=0.0, later_s=5.0)
+    assert broken(audit(history, first)) == {}
+
+
+def test_an_order_that_left_before_its_retention_was_over_is_reported_at_once() -> None:
+    history, first = reused(retention_s=86_400.0, later_s=0.0, again=False)
+    report = audit(history, replace(first, age_s=12.0))
+    assert broken(report) == {"I7": 1}
+    assert "gave its id back 12 s after its end, and was to keep it for 86400 s" in said(report)

@@ -28,6 +28,7 @@ from ..types import (
 from ..view import FleetView, Stored
 from ..zones import blocked_way
 from .bounds import Stays
+from .deadlines import Deadlines
 from .effects import AnswerClearance, Effect, SendGoal
 from .events import ClearanceRequested
 from .memory import Drone, LeaderState, OrderMemory, Retry
@@ -49,6 +50,7 @@ class BeforeLoading:
         planner: Planner,
         ledger: Ledger,
         stays: Stays,
+        deadlines: Deadlines,
     ) -> None:
         self._view = view
         self._state = state
@@ -57,6 +59,7 @@ class BeforeLoading:
         self._planner = planner
         self._ledger = ledger
         self._stays = stays
+        self._deadlines = deadlines
 
     # --- without a drone ----------------------------------------------------------------------------------------
 
@@ -91,7 +94,7 @@ class BeforeLoading:
             self._steps.schedule(saga.message_id, memory.pause[1])
             return []
         self._seek_drone(saga.order, begun=True)
-        self._schedule_deadline(saga.order, now)
+        self._schedule_deadline(saga, now)
         return []
 
     def _seek_drone(self, order: Order, *, begun: bool) -> None:
@@ -105,7 +108,7 @@ class BeforeLoading:
         if cancel:
             return self._steps.event(saga, sagas.CANCELLED, S.CANCELLED, now, reason=cancel.reason)
         reason = None
-        if _is_late(saga.order, now):
+        if self._is_late(saga, now):
             reason = Reason.DEADLINE_EXCEEDED
         elif saga.attempt >= self._state.policy.max_attempts:
             reason = Reason.ATTEMPTS_EXHAUSTED
@@ -113,11 +116,15 @@ class BeforeLoading:
             reason = Reason.NO_FLY_ZONE if blocked_way(self._fleet, saga.order) else Reason.NO_CAPABLE_DRONE
         return self._steps.event(saga, sagas.FAILED, S.FAILED, now, reason=reason) if reason else None
 
-    def _schedule_deadline(self, order: Order, now: Instant) -> None:
-        deadline_at = order.deadline_at
-        if deadline_at is not None:
-            wait_s = max(deadline_at - now.wall_s, self._state.policy.commit_retry_s)
-            self._steps.schedule(order.message_id, now.mono_s + wait_s)
+    def _is_late(self, saga: Saga, now: Instant) -> bool:
+        left_s = self._deadlines.left_s(saga.order, saga, now)
+        return left_s is not None and left_s <= 0.0
+
+    def _schedule_deadline(self, saga: Saga, now: Instant) -> None:
+        left_s = self._deadlines.look_again_s(saga.order, saga, now)
+        if left_s is not None:
+            wait_s = max(left_s, self._state.policy.commit_retry_s)
+            self._steps.schedule(saga.message_id, now.mono_s + wait_s)
 
     # --- with a drone -------------------------------------------------------------------------------------------
 
@@ -142,11 +149,11 @@ class BeforeLoading:
             failed = outcome.outcome is Outcome.FAULT_BEFORE_LOADING
             breaker = steps.breaker_failed(drone_id, now) if failed else None
             return steps.abandon(saga, outcome.why, S.PENDING, now, breaker)
-        if _is_late(saga.order, now):
+        if self._is_late(saga, now):
             return steps.abandon(saga, Reason.DEADLINE_EXCEEDED, S.FAILED, now)
         if drone is not None and drone.boots is not None and drone.boots.are_two(now.mono_s):
             return steps.abandon(saga, Reason.DRONE_TWICE, S.PENDING, now)
-        self._schedule_deadline(saga.order, now)
+        self._schedule_deadline(saga, now)
         if memory.clearance:
             return self._clear(saga, memory, reservation, drone, now)
         if drone is None or silent:
@@ -220,8 +227,3 @@ def answer_settled(saga: Saga, memory: OrderMemory, epoch: int) -> AnswerClearan
 def _contradicts(report: DroneReport, request: ClearanceRequested) -> bool:
     """Return whether a drone that reports this cannot be waiting, empty, to load for this request."""
     return report.journal_id != request.journal_id or report.package_on_board or report.phase is Phase.GROUNDED
-
-
-def _is_late(order: Order, now: Instant) -> bool:
-    deadline_at = order.deadline_at
-    return deadline_at is not None and now.wall_s >= deadline_at

@@ -22,7 +22,7 @@ import heapq
 from dataclasses import replace
 
 from .. import saga as sagas
-from ..changes import Fate, Reserve, Transition
+from ..changes import Fate, Reserve, Transition, WriteNote
 from ..lanes import Ledger
 from ..planner import Planner
 from ..policies import DispatchPolicy, backoff_s
@@ -44,6 +44,7 @@ from .after_loading import AfterLoading
 from .before_loading import BeforeLoading, answer_settled
 from .boots import Boots
 from .bounds import Stays
+from .deadlines import Deadlines
 from .effects import AnswerClearance, Effect, KeepReservation, RecallGoal, Report, SetAside
 from .events import ClearanceRequested, CommitDone, GoalAnswered, GoalUnreachable
 from .memory import Drone, LeaderState, OrderMemory, Term
@@ -52,6 +53,7 @@ from .roster import Roster, is_free
 from .set_aside import Aside
 from .steps import Steps
 from .waiting_orders import WaitingOrders
+from .wall_clock import WallClock
 
 S = SagaStatus
 
@@ -68,7 +70,11 @@ class Dispatcher:
         self._aside = Aside(view, self._state, self._steps)
         self._roster = Roster(view, self._state, fleet, self._ledger, self._aside)
         stays = Stays(self._state, fleet)
-        self._before_loading = BeforeLoading(view, self._state, self._steps, fleet, planner, self._ledger, stays)
+        self.wall_clock = WallClock()
+        self._deadlines = Deadlines(view, self.wall_clock)
+        self._before_loading = BeforeLoading(
+            view, self._state, self._steps, fleet, planner, self._ledger, stays, self._deadlines
+        )
         self._planning_round = PlanningRound(view, self._state, self._steps, self._roster, fleet, planner, self._aside)
         self._after_loading = AfterLoading(view, self._state, self._steps, stays)
 
@@ -78,6 +84,7 @@ class Dispatcher:
         """Catch up with the view after a snapshot replaced it."""
         for message_id in self._ledger.ids_of(self._view):
             self._count(message_id, now)
+        self._deadlines.loaded(now)
         self._roster.touch_all()
 
     @property
@@ -181,6 +188,8 @@ class Dispatcher:
         """Follow a change of one key, delivered by the watch."""
         if entry.kind in (Kind.SAGA, Kind.INBOX_ORDER):
             self._count(entry.id, now)
+            if entry.kind is Kind.INBOX_ORDER:
+                self._deadlines.arrived(entry.id, now)
         elif entry.kind in (Kind.ASSIGNMENT, Kind.BREAKER):
             self._roster.touch(entry.id)
             self._aside.drone_changed(entry.id)
@@ -271,7 +280,9 @@ class Dispatcher:
         term, commit = self._state.term, event.commit
         if term is None or commit.epoch != term.epoch:
             return []
-        change, message_id = commit.change, commit.change.message_id
+        change = commit.change
+        assert not isinstance(change, WriteNote)
+        message_id = change.message_id
         memory = term.of(message_id)
         memory.busy = False
         term.accepting.pop(message_id, None)

@@ -96,10 +96,15 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A terminal saga as stored at ``revision``."""
+    """A terminal saga as stored at ``revision``.
+
+    ``age_s``: time with a leader since then, at least. ``retention_s``: how long it had to stay.
+    """
 
     saga: Saga
     revision: int
+    age_s: float = 0.0
+    retention_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

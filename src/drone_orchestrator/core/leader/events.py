@@ -116,6 +116,14 @@ class DroneHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockHeard:
+    """A message of another machine arrived, stamped ``stamp_s`` by its wall clock. Now and then for each is enough."""
+
+    source: str
+    stamp_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class GoalAnswered:
     """The drone's action server answered a goal. If it was not ``accepted``, the drone's next report shows why."""
 
@@ -171,6 +179,7 @@ Event = (
     | OperatorCampaign
     | PoliciesChanged
     | DroneHeard
+    | ClockHeard
     | GoalAnswered
     | GoalUnreachable
     | ClearanceRequested

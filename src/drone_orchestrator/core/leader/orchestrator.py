@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from ..changes import Fate, Retirement, Transition
+from ..changes import Fate, Retirement, Transition, WriteNote
 from ..planner import Planner
 from ..policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ..types import FleetSpec, Instant, Kind, LeaderRecord
@@ -21,6 +21,7 @@ from .events import (
     Archived,
     CampaignDone,
     ClearanceRequested,
+    ClockHeard,
     CommitDone,
     DroneHeard,
     Event,
@@ -100,7 +101,7 @@ class Orchestrator:
         for effect in effects:
             out.append(effect)
             if isinstance(effect, StartLeading):
-                self.retention.begin_term(effect.epoch)
+                self.retention.begin_term(effect.epoch, now)
                 out += self.dispatcher.begin_term(effect.epoch, now)
         if self.election.role is not Role.LEADER:
             self.retention.end_term()
@@ -116,7 +117,7 @@ class Orchestrator:
         effects = self._report_corrupt()
         if self.election.role is Role.LEADER:
             # The watch could not be resumed. The new snapshot overrides everything this replica knew.
-            self.retention.begin_term(self.election.epoch)
+            self.retention.begin_term(self.election.epoch, now)
             effects += self.dispatcher.start_over(now)
         return effects
 
@@ -126,18 +127,18 @@ class Orchestrator:
         for entry in fresh:
             effects += self.dispatcher.entry_changed(entry, now)
             if entry.kind is Kind.SAGA:
-                self.retention.saga_changed(entry.id)
+                self.retention.saga_changed(entry.id, now)
         return effects
 
     def _commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
         if event.fate is Fate.FENCED and event.commit.epoch == self.election.epoch:
             return self._lead(self.election.step_down("a write was fenced: somebody else leads", now), now)
         change = event.commit.change
-        if isinstance(change, Retirement):
+        if isinstance(change, (Retirement, WriteNote)):
             return self.retention.commit_done(event, now)
         effects = self.dispatcher.commit_done(event, now)
         if isinstance(change, Transition):
-            self.retention.saga_changed(change.message_id)  # the view will skip the watch's echo of this commit
+            self.retention.saga_changed(change.message_id, now)  # the view will skip the watch's echo of this commit
         return effects
 
     def _archived(self, event: Archived, now: Instant) -> list[Effect]:
@@ -176,6 +177,10 @@ class Orchestrator:
     def _drone_heard(self, event: DroneHeard, now: Instant) -> list[Effect]:
         return self.dispatcher.drone_heard(event.report, now)
 
+    def _clock_heard(self, event: ClockHeard, now: Instant) -> list[Effect]:
+        self.dispatcher.wall_clock.heard(event.source, event.stamp_s, now)
+        return []
+
     def _goal_answered(self, event: GoalAnswered, now: Instant) -> list[Effect]:
         return self.dispatcher.goal_answered(event, now)
 
@@ -203,6 +208,7 @@ class Orchestrator:
         OperatorCampaign: _operator_campaign,
         PoliciesChanged: _policies_changed,
         DroneHeard: _drone_heard,
+        ClockHeard: _clock_heard,
         GoalAnswered: _goal_answered,
         GoalUnreachable: _goal_unreachable,
         ClearanceRequested: _clearance_requested,

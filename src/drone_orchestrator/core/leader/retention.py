@@ -5,7 +5,9 @@ histories. Only orders that it reports as archived are deleted, each by a fenced
 revision. After any failure (a full disk, a lost answer, another leader) the orders stay in the store and are tried
 again. If the leader dies between archiving and deleting, an order is archived twice.
 
-``retention_s`` is therefore also the time during which a repeated order id is recognised.
+``retention_s`` is therefore also the time during which a repeated order id is recognised. How long ago an order ended
+follows from the revision at which it ended (:mod:`.led_time`), not from any wall clock: a clock that is set, or that
+was wrong when the order ended, makes no leader forget an order early.
 """
 
 from __future__ import annotations
@@ -18,10 +20,8 @@ from ..types import Instant
 from ..view import FleetView
 from .effects import Archive, Commit, Effect, Ended, Report
 from .events import Archived, CommitDone
+from .led_time import LedClock
 from .steps import requests_about
-
-#: Read the wall clock again after this long (s) at the latest, because someone may set it.
-MAX_WAIT_S = 60.0
 
 
 class Retention:
@@ -35,7 +35,8 @@ class Retention:
         self._keeps_all = policy is None
         self._policy = policy or RetentionPolicy()
         self._epoch = 0
-        self._ended: list[tuple[float, str, int]] = []  # a heap: when, message id, revision of the saga
+        self._clock = LedClock(view)
+        self._ended: list[tuple[float, str, int]] = []  # a heap: led time of the end, message id, revision of the saga
         self._known: dict[str, int] = {}  # message id -> revision of the saga, until the view shows the deletion
         self._archiving: Archive | None = None
         self._deleting: dict[int, Ended] = {}  # by commit id
@@ -49,36 +50,49 @@ class Retention:
         if self._keeps_all:
             raise ValueError("this orchestrator keeps all orders: it has no retention to change")
         self._policy = policy
+        self._clock.keep(policy.retention_s)
 
-    def begin_term(self, epoch: int) -> None:
-        self.end_term()
+    def begin_term(self, epoch: int, now: Instant) -> None:
+        self._forget_all()
         if self._keeps_all:
             return
         self._epoch = epoch
+        self._clock.begin_term(epoch, self._policy.retention_s, now)
         for message_id in self._view.sagas:
-            self.saga_changed(message_id)
+            self.saga_changed(message_id, now)
 
     def end_term(self) -> None:
         """Forget everything. Commits in flight are harmless, because they are fenced."""
+        self._forget_all()
+        self._clock.end_term()
+
+    def _forget_all(self) -> None:
         self._epoch = self._failures = 0
         self._ended, self._known, self._archiving, self._deleting = [], {}, None, {}
         self._resume_at_s, self._tick_at_s = float("-inf"), None
 
-    def saga_changed(self, message_id: str) -> None:
+    def saga_changed(self, message_id: str, now: Instant) -> None:
         """Follow a possible change of the order's saga."""
         stored = self._view.sagas.get(message_id)
         if not self._epoch or stored is None:
             self._known.pop(message_id, None)
         elif stored.value.status.is_terminal and self._known.get(message_id) != stored.mod_revision:
             self._known[message_id] = stored.mod_revision
-            heapq.heappush(self._ended, (stored.value.updated_at, message_id, stored.mod_revision))
+            ended_s = self._clock.total_at(stored.mod_revision, now)
+            heapq.heappush(self._ended, (ended_s, message_id, stored.mod_revision))
 
     def next_deadline(self) -> float | None:
         """Return the time (monotonic, s) of the next tick."""
-        return self._tick_at_s
+        deadlines = (self._tick_at_s, self._clock.next_deadline())
+        return min((each for each in deadlines if each is not None), default=None)
 
     def tick(self, now: Instant) -> list[Effect]:
-        """Begin the next batch if one is due and none is in flight."""
+        """Write down the time if that is due, and begin the next batch if one is due and none is in flight."""
+        due = self._clock.next_deadline()
+        mark = self._clock.tick(self._new_id(), now) if due is not None and now.mono_s >= due else []
+        return mark + self._next_batch(now)
+
+    def _next_batch(self, now: Instant) -> list[Effect]:
         self._tick_at_s = None
         if not self._epoch or self._archiving is not None or self._deleting or not self._ended:
             return []
@@ -87,15 +101,16 @@ class Retention:
             return []
         batch: list[Ended] = []
         while self._ended and len(batch) < self._policy.max_under_way and self._due_in_s(now) <= 0.0:
-            _, message_id, revision = heapq.heappop(self._ended)
+            ended_s, message_id, revision = heapq.heappop(self._ended)
             stored = self._view.sagas.get(message_id)
             if stored is not None and stored.mod_revision == revision:
-                batch.append(Ended(stored.value, revision))
+                age_s = self._clock.total_s(now) - ended_s
+                batch.append(Ended(stored.value, revision, age_s, self._policy.retention_s))
         if batch:
             self._archiving = Archive(self._new_id(), self._epoch, tuple(batch))
             return [self._archiving]
         if self._ended:
-            self._tick_at_s = now.mono_s + min(self._due_in_s(now), MAX_WAIT_S)
+            self._tick_at_s = now.mono_s + self._due_in_s(now)
         return []
 
     def archived(self, event: Archived, now: Instant) -> list[Effect]:
@@ -117,12 +132,13 @@ class Retention:
 
     def commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
         """Retry deletions that failed. The watch removes deleted orders from the view."""
+        self._clock.commit_done(event, now)
         ended = self._deleting.pop(event.commit.commit_id, None)
         if ended is None or event.fate is Fate.SUCCEEDED:
             return []
         if event.fate is Fate.REFUSED:
             return [Report("error", f"{ended.saga.message_id}: not deleted, it stays in the store: {event.error}")]
-        heapq.heappush(self._ended, (ended.saga.updated_at, ended.saga.message_id, ended.revision))
+        self._again(ended, now)
         self._resume_at_s = max(self._resume_at_s, now.mono_s + self._policy.retry_base_s)
         return []
 
@@ -139,10 +155,14 @@ class Retention:
         pause_s = backoff_s(self._failures, base_s=policy.retry_base_s, cap_s=policy.retry_cap_s, seed="archive")
         self._resume_at_s = now.mono_s + pause_s
         for ended in orders:
-            heapq.heappush(self._ended, (ended.saga.updated_at, ended.saga.message_id, ended.revision))
+            self._again(ended, now)
+
+    def _again(self, ended: Ended, now: Instant) -> None:
+        ended_s = self._clock.total_s(now) - ended.age_s  # older by now, which does no harm
+        heapq.heappush(self._ended, (ended_s, ended.saga.message_id, ended.revision))
 
     def _due_in_s(self, now: Instant) -> float:
-        return self._ended[0][0] + self._policy.retention_s - now.wall_s
+        return self._ended[0][0] + self._policy.retention_s - self._clock.total_s(now)
 
     def _new_id(self) -> int:
         self._next_id += 1

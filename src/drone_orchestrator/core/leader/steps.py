@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 
 from .. import saga as sagas
-from ..changes import BreakerChange, Change, Consume, Discard, Release, ReservationChange, Reserve, Transition
+from ..changes import BreakerChange, Consume, Discard, OrderChange, Release, ReservationChange, Reserve, Transition
 from ..policies import backoff_s
 from ..types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
 from ..view import FleetView
@@ -176,7 +176,7 @@ class Steps:
         unknown = not self._view.has_order(message_id)
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
-    def _ask(self, change: Change, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
+    def _ask(self, change: OrderChange, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
         term = self._state.current_term
         term.of(change.message_id).busy = True
         lane = term.waiting.remove(change.message_id)

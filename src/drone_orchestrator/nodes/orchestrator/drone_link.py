@@ -18,7 +18,7 @@ from rclpy.publisher import Publisher
 from rclpy.task import Future
 
 from ...core.leader.effects import AnswerClearance, RecallGoal, SendGoal
-from ...core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered, GoalUnreachable
+from ...core.leader.events import ClearanceRequested, ClockHeard, DroneHeard, Event, GoalAnswered, GoalUnreachable
 from ...core.policies import STATE_PERIOD_S
 from ...core.types import AcknowledgeOutcome, Verdict
 from ...ros import executors, messages, names, qos
@@ -37,6 +37,8 @@ HELD_AT_MOST = 2000
 CLIENTS_KEPT = 128
 #: Action clients created in advance per tick. There are ten ticks a second.
 NEW_CLIENTS_PER_TICK = 2
+#: The core hears each drone's wall clock this often (s).
+CLOCK_PERIOD_S = 10.0
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class DroneLink:
         self._held: collections.deque[_PendingClearance] = collections.deque(maxlen=HELD_AT_MOST)
         self._next_request_id = 1
         self._without_client: dict[str, None] = {}
+        self._clock_heard_at_s: dict[str, float] = {}
         self._acks = Acknowledgements()
         self._acks_published = True
         self._leader_pub: Publisher | None = None
@@ -262,6 +265,10 @@ class DroneLink:
             self._without_client[report.drone_id] = None
         self._acks.heard(report)
         self._post(DroneHeard(report))
+        if _now_s() >= self._clock_heard_at_s.get(report.drone_id, 0.0) + CLOCK_PERIOD_S:
+            self._clock_heard_at_s[report.drone_id] = _now_s()
+            if msg.stamp.sec:
+                self._post(ClockHeard(report.drone_id, messages.time_from_msg(msg.stamp)))
 
     def _acknowledge(self, effect: AcknowledgeOutcome) -> None:
         if self._acks.add(effect):

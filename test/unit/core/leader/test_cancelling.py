@@ -202,8 +202,8 @@ def test_a_deadline_that_passes_before_loading_ends_the_order_and_frees_the_dron
 
 def test_clearance_requested_after_the_deadline_is_refused() -> None:
     world = World()
-    order = dispatch(world, make_order(deadline_s=5.0))
-    world.wall_offset_s = 60.0  # the clock is set forward before the order is looked at again
+    order = dispatch(world, make_order(deadline_s=3.0))
+    world.mono_s += 3.5  # it passes before the order is looked at again
     world.ask_clearance(1, "drone_1", order, 1)
     assert [a.verdict for a in world.leader.take(AnswerClearance)] == [Verdict.REFUSED]
     assert (world.saga(order).status, world.saga(order).reason) == (S.FAILED, "deadline_exceeded")

@@ -11,8 +11,9 @@ import pytest
 from world import FLEET, ArchiveInMemory, Replica, World, make_order, make_report
 
 from drone_orchestrator.core.changes import Fate, Retirement
-from drone_orchestrator.core.leader.effects import Archive, Commit, Ended, Report
+from drone_orchestrator.core.leader.effects import Archive, Commit, Effect, Ended, Report
 from drone_orchestrator.core.leader.events import Archived, CommitDone, DroneHeard
+from drone_orchestrator.core.leader.led_time import LedTime
 from drone_orchestrator.core.leader.orchestrator import Orchestrator
 from drone_orchestrator.core.leader.retention import Retention
 from drone_orchestrator.core.policies import RetentionPolicy
@@ -66,10 +67,11 @@ def end(world: World, *numbers: int) -> list[Order]:
 
 
 def keys(world: World) -> list[str]:
-    """Return every existing key except the leader's and the fleet's, including events."""
+    """Return every existing key except those of leader and fleet, including events."""
     prefix = world.intake.keys.prefix
     living = world.backend.scan(((prefix, prefix[:-1] + "0"),), 0)[1]
-    return [kv.key.removeprefix(prefix) for kv in living if not kv.key.endswith(("/leader", "/fleet"))]
+    found = [kv.key.removeprefix(prefix) for kv in living]
+    return [key for key in found if key not in ("leader", "fleet") and not key.startswith("notes/")]
 
 
 def one_ended(policy: RetentionPolicy) -> tuple[Retention, Saga]:
@@ -77,8 +79,14 @@ def one_ended(policy: RetentionPolicy) -> tuple[Retention, Saga]:
     saga = Saga("m1", make_order(1), S.CANCELLED, created_at=1000.0, updated_at=1000.0)
     view = FleetView.of(Snapshot(5, (Entry(Kind.SAGA, saga.message_id, saga, 5),)))
     retention = Retention(view, policy)
-    retention.begin_term(3)
+    retention.begin_term(3, Instant(0.0, 1000.0))
     return retention, saga
+
+
+def batch(effects: list[Effect]) -> Archive:
+    """Return the only batch to archive among ``effects``."""
+    [archive] = [effect for effect in effects if isinstance(effect, Archive)]
+    return archive
 
 
 def reports(replica: Replica) -> list[str]:
@@ -113,12 +121,12 @@ def test_an_order_leaves_nothing_behind_when_its_retention_ends(world: World) ->
     assert (archived.saga, list(archived.events)) == (saga, events)
 
 
-def test_the_next_deadline_is_the_end_of_a_retention(world: World) -> None:
-    end(world, 1)
-    retention = world.leader.core.retention
-    assert retention.next_deadline() == pytest.approx(world.mono_s + RETENTION_S)
-    until_retired(world)
-    assert retention.next_deadline() is None
+def test_the_next_deadline_is_the_end_of_a_retention() -> None:
+    retention, _ = one_ended(RetentionPolicy(3600.0))
+    [mark] = retention.tick(Instant(0.0, 1000.0))
+    assert isinstance(mark, Commit) and retention.next_deadline() == 3600.0
+    retention.commit_done(CommitDone(mark, Fate.UNAVAILABLE), Instant(1.0, 1001.0))
+    assert retention.next_deadline() == 61.0
 
 
 def test_an_open_order_stays_however_old_it_is(world: World) -> None:
@@ -136,13 +144,62 @@ def test_without_a_policy_orders_stay_forever() -> None:
     assert world.saga(order).status is S.CANCELLED
 
 
-def test_a_clock_set_forward_is_noticed_within_a_minute() -> None:
-    retention, saga = one_ended(RetentionPolicy(24 * 3600.0))
-    assert retention.tick(Instant(0.0, 1000.0)) == []
-    assert retention.next_deadline() == 60.0
-    [archive] = retention.tick(Instant(60.0, 1000.0 + 25 * 3600.0))
-    assert isinstance(archive, Archive)
-    assert [ended.saga for ended in archive.orders] == [saga]
+@pytest.mark.parametrize("wall_s", [-2 * 86_400.0, 2 * 86_400.0])
+def test_a_wall_clock_that_is_set_changes_no_retention(world: World, wall_s: float) -> None:
+    [order] = end(world, 1)
+    world.wall_offset_s = wall_s
+    wait(world, RETENTION_S - 1.0)
+    assert world.saga(order).status is S.CANCELLED
+    assert not world.intake.submit(order).created
+    wait(world, 2.0)
+    assert keys(world) == []
+
+
+@pytest.mark.parametrize("wall_s", [-2 * 86_400.0, 2 * 86_400.0])
+def test_a_successor_with_another_wall_clock_forgets_no_order_early(wall_s: float) -> None:
+    world = World(replicas=2, retention=RetentionPolicy(RETENTION_S))
+    world.wall_offset_s = wall_s  # the clock that stamps the end
+    [order] = end(world, 1)
+    wait(world, 12.0)
+    world.wall_offset_s = 0.0
+    world.crash(world.leader)
+    wait(world, 7.0)
+    assert world.saga(order).status is S.CANCELLED
+    wait(world, RETENTION_S)
+    assert keys(world) == []
+
+
+def test_the_time_with_a_leader_outlives_every_replica() -> None:
+    world = World(retention=RetentionPolicy(RETENTION_S))
+    [order] = end(world, 1)
+    wait(world, RETENTION_S - 5.0)
+    world.crash(world.leader)
+    world.pass_time(100.0, step_s=1.0)  # time without a leader does not count
+    world.add_replica("later")
+    world.run()
+    assert world.saga(order).status is S.CANCELLED
+    wait(world, 8.0)
+    assert keys(world) == []
+
+
+def test_time_that_no_leader_wrote_down_counts_as_less() -> None:
+    note = LedTime(3, ((10, 100.0), (20, 160.0)))
+    assert (note.total_s, note.at(5), note.at(10), note.at(11), note.at(21)) == (160.0, 100.0, 100.0, 160.0, None)
+
+
+def test_marks_are_thinned_out_and_never_make_an_order_older() -> None:
+    note = LedTime(1)
+    totals: dict[int, float] = {}
+    for minute in range(3 * 24 * 60):
+        totals[10 * minute] = 60.0 * minute
+        note = note.marked(1, 10 * minute, 60.0 * minute, 24 * 3600.0)
+    assert len(note.marks) < 200
+    for revision, true_s in totals.items():
+        then_s = note.at(revision)
+        assert then_s is not None and then_s >= true_s
+        age_s = note.total_s - true_s
+        if age_s < 24 * 3600.0:
+            assert then_s - true_s <= 60.0 + age_s / 8.0
 
 
 def test_inbox_entries_of_an_order_are_removed_with_it(world: World) -> None:
@@ -193,8 +250,7 @@ def test_a_failing_archive_is_retried_with_growing_pauses(world: World) -> None:
     retention, now = world.leader.core.retention, world.now
     pauses = []
     for _ in range(12):
-        [archive] = retention.tick(now)
-        assert isinstance(archive, Archive)
+        archive = batch(retention.tick(now))
         retention.archived(Archived(archive, error="disk full"), now)
         assert retention.tick(now) == []
         deadline = retention.next_deadline()
@@ -209,8 +265,7 @@ def test_decisions_continue_while_the_archive_hangs(world: World) -> None:
     end(world, 1)
     leader = world.leader
     until_due(world)
-    [effect] = leader.core.retention.tick(world.now)  # dropped: it is never answered
-    assert isinstance(effect, Archive)
+    batch(leader.core.retention.tick(world.now))  # dropped: it is never answered
     world.hear(make_report())
     world.intake.submit(make_order(2))
     world.run()
@@ -266,8 +321,7 @@ def test_a_deposed_leader_deletes_nothing(world: World) -> None:
     [order] = end(world, 1)
     leader, stale = world.leader, world.leader.core.epoch
     until_due(world)
-    [archive] = leader.core.retention.tick(world.now)
-    assert isinstance(archive, Archive)
+    archive = batch(leader.core.retention.tick(world.now))
     [commit] = leader.core.retention.archived(Archived(archive), world.now)
     assert isinstance(commit, Commit) and isinstance(commit.change, Retirement)
     world.intake.resign(stale)
@@ -292,22 +346,21 @@ def test_an_answer_from_an_earlier_term_is_ignored(world: World) -> None:
     end(world, 1)
     retention = world.leader.core.retention
     until_due(world)
-    [archive] = retention.tick(world.now)
-    assert isinstance(archive, Archive)
-    retention.begin_term(archive.epoch)
+    archive = batch(retention.tick(world.now))
+    retention.begin_term(archive.epoch, world.now)
     assert retention.archived(Archived(archive), world.now) == []
 
 
 def test_an_order_is_retired_once_however_late_the_view_follows() -> None:
     retention, saga = one_ended(RetentionPolicy(RETENTION_S))
-    retention.saga_changed(saga.message_id)  # both its own commit and the watch's echo report it
-    now = Instant(0.0, 1000.0 + 2 * RETENTION_S)
-    [archive] = retention.tick(now)
-    assert isinstance(archive, Archive) and len(archive.orders) == 1
+    retention.saga_changed(saga.message_id, Instant(0.0, 1000.0))  # both its own commit and the watch's echo report it
+    now = Instant(2 * RETENTION_S, 1000.0)
+    archive = batch(retention.tick(now))
+    assert len(archive.orders) == 1
     [commit] = retention.archived(Archived(archive), now)
     assert isinstance(commit, Commit)
     assert retention.commit_done(CommitDone(commit, Fate.SUCCEEDED, 9), now) == []
-    retention.saga_changed(saga.message_id)
+    retention.saga_changed(saga.message_id, Instant(0.0, 1000.0))
     assert retention.tick(now) == []
     assert retention.next_deadline() is None
 
@@ -330,7 +383,7 @@ def test_a_new_leader_retires_orders_that_ended_under_others() -> None:
     until_retired(world)
     assert keys(world) == []
     kinds = [entry.kind for entry in world.intake.snapshot().entries]
-    assert kinds == [Kind.FLEET, Kind.LEADER]
+    assert kinds == [Kind.FLEET, Kind.LEADER, Kind.NOTE]
 
 
 # --- the driver's worker pool -----------------------------------------------------------------------------------------

@@ -17,10 +17,14 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class MakeFirm:
-    """Make the reservation permanent: put it without a lease. Conflicts unless it is unchanged since ``revision``."""
+    """Make the reservation permanent: put it without a lease. Conflicts unless it is unchanged since ``revision``.
+
+    ``unknown``: that of the reservation.
+    """
 
     drone_id: str
     revision: int
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)

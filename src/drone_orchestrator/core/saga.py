@@ -138,6 +138,7 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
         not_before=event.not_before,
         event_count=event.n,
         parked=event.type == PARKED,
+        unknown=saga.unknown,
     )
 
 

@@ -1,4 +1,7 @@
-"""Vocabulary of the core: orders, drones, sagas, store records. Immutable values, units last in names."""
+"""Vocabulary of the core: orders, drones, sagas, store records. Immutable values, units last in names.
+
+``unknown`` of a stored record holds the fields that a newer version wrote, as JSON. They are written back unread.
+"""
 
 from __future__ import annotations
 
@@ -129,6 +132,7 @@ class Order:
     deadline_s: float | None = None
     drone_class: str | None = None
     trace_context: str = ""
+    unknown: str = field(default="", compare=False, repr=False)
 
     @property
     def deadline_at(self) -> float | None:
@@ -179,6 +183,7 @@ class Saga:
     not_before: float = 0.0
     event_count: int = 0
     parked: bool = False
+    unknown: str = field(default="", compare=False, repr=False)
 
     @property
     def order_id(self) -> str:
@@ -206,6 +211,7 @@ class SagaEvent:
     target: SagaStatus | None = None
     not_before: float = 0.0
     order: Order | None = None
+    unknown: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +235,7 @@ class Reservation:
     attempt: int
     epoch: int
     leased: bool
+    unknown: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +271,7 @@ class Breaker:
     failures: int = 0
     trips: int = 0
     open_until: float = 0.0
+    unknown: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,8 @@ class FleetView:
         if isinstance(held, Release):
             self._put(Entry(Kind.ASSIGNMENT, held.drone_id, None, revision))
         elif held is not None:
-            value = Reservation(held.drone_id, saga.message_id, saga.attempt, saga.epoch, isinstance(held, Reserve))
+            leased, unknown = (True, "") if isinstance(held, Reserve) else (False, held.unknown)
+            value = Reservation(held.drone_id, saga.message_id, saga.attempt, saga.epoch, leased, unknown)
             self._put(Entry(Kind.ASSIGNMENT, held.drone_id, value, revision))
         if breaker is not None:
             self._put(Entry(Kind.BREAKER, breaker.breaker.drone_id, breaker.breaker, revision))

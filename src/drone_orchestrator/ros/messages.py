@@ -190,12 +190,18 @@ def outcome_to_msg(outcome: DeliveryOutcome) -> DeliveryOutcomeMsg:
 
 
 def outcome_from_msg(msg: DeliveryOutcomeMsg) -> DeliveryOutcome | None:
-    """Return the outcome, ``None`` if the message is marked to be ignored."""
-    if not msg.message_id or not msg.attempt or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
+    """Return the outcome, ``None`` if the message is marked to be ignored, or has an outcome of a newer version."""
+    known = msg.outcome in Outcome.__members__.values()
+    if not msg.message_id or not msg.attempt or not known or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
         return None
     return DeliveryOutcome(
-        msg.message_id, msg.attempt, _outcome(msg.outcome), at=time_from_msg(msg.at), reason=msg.reason
+        msg.message_id, msg.attempt, Outcome(msg.outcome), at=time_from_msg(msg.at), reason=msg.reason
     )
+
+
+def phase_from_msg(number: int) -> Phase:
+    """Return the phase; ``UNSPECIFIED`` for one of a newer version."""
+    return Phase(number) if number in Phase.__members__.values() else Phase.UNSPECIFIED
 
 
 def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.nan) -> DroneState:
@@ -221,24 +227,22 @@ def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.
 def report_from_msg(msg: DroneState) -> DroneReport:
     """Return the drone's report. Raises :class:`InvalidMessage` if the message cannot be used.
 
-    Unknown energy (NaN) counts as an empty battery, so that the drone gets no orders.
+    A phase or an outcome of a newer version leaves the drone known: in an unspecified phase it gets no goals, and an
+    outcome that is not understood is neither recorded nor acknowledged, so that a newer leader still finds it. Unknown
+    energy (NaN) counts as an empty battery, so that the drone gets no orders.
     """
     if not msg.drone_id or not msg.journal_id:
         raise InvalidMessage("journal_id" if msg.drone_id else "drone_id", "is empty")
     position = position_from_msg(msg.position)
     if position is None:
         raise InvalidMessage("position", "is not set: the drone has no position fix")
-    try:
-        phase = Phase(msg.phase)
-    except ValueError:
-        raise InvalidMessage("phase", f"unknown phase {msg.phase}") from None
     outcomes = (outcome_from_msg(outcome) for outcome in msg.outcomes)
     return DroneReport(
         drone_id=msg.drone_id,
         drone_class=msg.drone_class,
         journal_id=msg.journal_id,
         highest_epoch=msg.highest_epoch,
-        phase=phase,
+        phase=phase_from_msg(msg.phase),
         position=position,
         energy_wh=0.0 if math.isnan(msg.energy_wh) else msg.energy_wh,
         message_id=msg.message_id or None,
@@ -261,11 +265,12 @@ def ack_to_msg(ack: AcknowledgeOutcome) -> OutcomeAck:
 
 
 def ack_from_msg(msg: OutcomeAck) -> AcknowledgeOutcome | None:
-    """Return the acknowledgement, ``None`` if the message is marked to be ignored."""
+    """Return the acknowledgement, ``None`` if the message is marked to be ignored, or is of no outcome known here."""
     named = msg.drone_id and msg.journal_id and msg.message_id and msg.attempt
-    if not named or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
+    known = msg.outcome in Outcome.__members__.values()
+    if not named or not known or msg.outcome == DeliveryOutcomeMsg.UNSPECIFIED:
         return None
-    return AcknowledgeOutcome(msg.drone_id, msg.journal_id, msg.message_id, msg.attempt, _outcome(msg.outcome))
+    return AcknowledgeOutcome(msg.drone_id, msg.journal_id, msg.message_id, msg.attempt, Outcome(msg.outcome))
 
 
 def clearance_to_msg(answer: AnswerClearance) -> RequestClearance.Response:
@@ -285,16 +290,5 @@ def _point(msg: GeoPosition) -> dict[str, float]:
 
 
 def _priority(value: int) -> Priority:
-    if value == OrderMsg.UNSPECIFIED:
-        return Priority.NORMAL
-    try:
-        return Priority(value)
-    except ValueError:
-        raise InvalidMessage("priority", f"unknown priority {value}") from None
-
-
-def _outcome(value: int) -> Outcome:
-    try:
-        return Outcome(value)
-    except ValueError:
-        raise InvalidMessage("outcome", f"unknown outcome {value}") from None
+    """Return the priority; ``NORMAL`` if it is unset or of a newer version, because a drone does not act on it."""
+    return Priority(value) if value in Priority.__members__.values() else Priority.NORMAL

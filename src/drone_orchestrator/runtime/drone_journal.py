@@ -1,10 +1,16 @@
-"""Journal of one drone: entries of :mod:`drone_orchestrator.core.drone.events` in a file of :mod:`.journal`."""
+"""Journal of one drone: entries of :mod:`drone_orchestrator.core.drone.events` in a file of :mod:`.journal`.
+
+A newer version may have written it. This version skips fields and entries that it does not know, and never rewrites a
+journal that has any: after an upgrade they are all there. An entry whose writer marked it with a true :data:`CRITICAL`
+must not be skipped. The drone then stays out of service, and its journal as it is, until the program that wrote it, or
+a later one, opens it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
@@ -19,33 +25,62 @@ COMPACT_ABOVE_RECORDS = 20_000
 #: After a failed write, a journal is used again only if this much more could be written.
 HEADROOM_BYTES = 64 * 1024
 
+#: Field of an entry that a version which does not know it must not skip. No entry of this version has it.
+CRITICAL = "critical"
+
 _ENTRY_TYPES: dict[str, type[Any]] = {entry_type.__name__: entry_type for entry_type in get_args(Entry)}
+_NAMES = {kind: frozenset(field.name for field in fields(kind)) for kind in (*_ENTRY_TYPES.values(), Order, GeoPoint)}
 
 
 def encode(entry: Entry) -> Record:
     """Return ``entry`` as a JSON object, with its type under ``entry``."""
-    return {"entry": type(entry).__name__, **asdict(entry)}
+    record = {"entry": type(entry).__name__, **asdict(entry)}
+    if isinstance(entry, GoalAccepted):
+        del record["order"]["unknown"]  # what the store keeps for newer versions does not travel to drones
+    return record
 
 
-def decode(record: Record) -> Entry:
-    """Return the entry of a record: the inverse of :func:`encode`. Raises :class:`JournalCorrupt`."""
-    fields = dict(record)
+def decode(record: Record) -> Entry | None:
+    """Return the entry of a record: the inverse of :func:`encode`. ``None`` if this version does not know its type.
+
+    Raises :class:`JournalCorrupt`, and :class:`JournalUnusable` for an unknown entry that must not be skipped.
+    """
+    name = record.get("entry")
+    entry_type = _ENTRY_TYPES.get(name) if isinstance(name, str) else None
+    if record.get(CRITICAL) and (entry_type is None or CRITICAL not in _NAMES[entry_type]):
+        raise JournalUnusable(f"entry {name!r} was written by a newer version, which does not allow to skip it")
+    if entry_type is None:
+        if not isinstance(name, str):
+            raise JournalCorrupt(f"not a journal entry: {record}")
+        return None
     try:
-        entry_type = _ENTRY_TYPES[fields.pop("entry")]
+        known = _known(record, entry_type)
         if entry_type is GoalAccepted:
-            fields["order"] = _order(fields["order"])
+            known["order"] = _order(known["order"])
         elif entry_type is Closed:
-            fields["outcome"] = Outcome(fields["outcome"])
-        entry: Entry = entry_type(**fields)
-    except (KeyError, TypeError, ValueError) as error:
+            known["outcome"] = _outcome(known["outcome"])
+        entry: Entry = entry_type(**known)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise JournalCorrupt(f"not a journal entry ({error}): {record}") from error
     return entry
+
+
+def is_understood(record: Record) -> bool:
+    """Return whether this version knows everything in ``record``, so that rewriting it would lose nothing."""
+    entry = decode(record)
+    return entry is not None and _covers(encode(entry), record)
+
+
+def _covers(known: Any, record: Any) -> bool:
+    if isinstance(known, dict) and isinstance(record, dict):
+        return all(name in known and _covers(known[name], value) for name, value in record.items())
+    return bool(known == record)
 
 
 def read_entries(path: Path) -> tuple[str, list[Entry]]:
     """Read identity and entries of a journal that may be in use, for audits. Raises what :func:`.journal.read` does."""
     contents = read(path)
-    return contents.identity, [decode(record) for record in contents.records]
+    return contents.identity, [entry for record in contents.records if (entry := decode(record)) is not None]
 
 
 class OpenJournal(Protocol):
@@ -98,14 +133,17 @@ class DroneJournal:
     def recover(cls, journal: OpenJournal, name: str, compact_above: int = COMPACT_ABOVE_RECORDS) -> DroneJournal:
         """Fold the records of ``journal``, and compact it. An empty journal replaces one with impossible records.
 
-        Raises :class:`.journal.JournalUnusable`.
+        Raises :class:`.journal.JournalUnusable`, also if a newer version's records do not make sense to this one.
         """
         try:
-            durable = fold(decode(record) for record in journal.records)
-            if len(journal.records) > compact_above:
+            durable = fold(entry for record in journal.records if (entry := decode(record)) is not None)
+            if len(journal.records) > compact_above and all(map(is_understood, journal.records)):
                 with suppress(JournalUnusable):  # a long journal works as well as a compact one
                     journal.rewrite(encode(entry) for entry in compact(durable))
         except (JournalCorrupt, IllegalEntry) as error:
+            if _is_of_newer_version(journal.records):
+                journal.close()
+                raise JournalUnusable(f"{name}: written by a newer version, not usable by this one: {error}") from error
             journal.begin_anew(f"{name}: {error}")
             durable = DurableState()
         except BaseException:
@@ -130,13 +168,41 @@ class DroneJournal:
         self._journal.close()
 
 
-def _order(fields: dict[str, Any]) -> Order:
-    pickup = fields["pickup"]
+def _is_of_newer_version(records: Iterable[Record]) -> bool:
+    """Return whether a record has a type or a field that this version does not know."""
+    for record in records:
+        entry_type = _ENTRY_TYPES.get(str(record.get("entry")))
+        if entry_type is None or not _NAMES[entry_type].issuperset(record.keys() - {"entry"}):
+            return True
+    return False
+
+
+def _known(record: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name in _NAMES[kind]}
+
+
+def _order(record: Mapping[str, Any]) -> Order:
+    pickup = record["pickup"]
     return Order(
         **{
-            **fields,
-            "destination": GeoPoint(**fields["destination"]),
-            "pickup": GeoPoint(**pickup) if pickup else None,
-            "priority": Priority(fields["priority"]),
+            **_known(record, Order),
+            "destination": _point(record["destination"]),
+            "pickup": _point(pickup) if pickup else None,
+            "priority": _priority(record["priority"]),
+            "unknown": "",
         }
     )
+
+
+def _point(record: Mapping[str, Any]) -> GeoPoint:
+    return GeoPoint(**_known(record, GeoPoint))
+
+
+def _priority(number: int) -> Priority:
+    """Return the priority; ``NORMAL`` for one of a newer version, because a drone does not act on it."""
+    return Priority(number) if number in Priority.__members__.values() else Priority.NORMAL
+
+
+def _outcome(number: int) -> Outcome:
+    """Return the outcome; ``UNSPECIFIED``, which is never reported, for one of a newer version."""
+    return Outcome(number) if number in Outcome.__members__.values() else Outcome.UNSPECIFIED

@@ -18,7 +18,7 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class Contents:
     good_bytes: int
     torn_bytes: int = 0
     last_line: tuple[int, bytes] = (0, b"")
+    header: Record = field(default_factory=dict)
 
 
 def read(path: Path) -> Contents:
@@ -108,12 +109,12 @@ def parse(data: bytes, name: str) -> Contents:
         raise JournalUnusable(f"{name}: written in format {header.get('version')}, this program knows {VERSION}")
     good_bytes = len(data) - len(tail)
     last = lines[-1] + b"\n"
-    return Contents(header["identity"], tuple(records), good_bytes, len(tail), (good_bytes - len(last), last))
+    return Contents(header["identity"], tuple(records), good_bytes, len(tail), (good_bytes - len(last), last), header)
 
 
-def header_line(identity: str) -> bytes:
-    """Return the first line of a journal."""
-    return record_line({"format": FORMAT, "version": VERSION, "identity": identity})
+def header_line(identity: str, found: Mapping[str, Any] | None = None) -> bytes:
+    """Return the first line of a journal. ``found``: the header so far, which may have fields of a newer version."""
+    return record_line({**(found or {}), "format": FORMAT, "version": VERSION, "identity": identity})
 
 
 class Journal:
@@ -124,6 +125,7 @@ class Journal:
         self.identity = ""
         self.records: tuple[Record, ...] = ()
         self.damage: Damage | None = None
+        self._header: Record = {}
         self._lock_fd = lock_fd
         self._fd = -1
 
@@ -198,7 +200,7 @@ class Journal:
         if contents.torn_bytes:
             os.ftruncate(self._fd, contents.good_bytes)
         sync_found(self.path, contents.last_line)
-        self.identity, self.records = contents.identity, contents.records
+        self.identity, self.records, self._header = contents.identity, contents.records, contents.header
         if contents.torn_bytes:
             self.damage = Damage(
                 f"{self.path}: cut off {contents.torn_bytes} bytes of a record that was never finished"
@@ -209,7 +211,7 @@ class Journal:
         while (kept_as := self.path.with_name(f"{self.path.name}.corrupt-{number}")).exists():
             number += 1
         os.rename(self.path, kept_as)
-        self.records = ()
+        self.records, self._header = (), {}
         self.damage = Damage(reason, kept_as)
         self._begin(str(uuid.uuid4()), ())
 
@@ -219,7 +221,7 @@ class Journal:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             with os.fdopen(os.dup(fd), "wb") as out:
-                out.write(header_line(identity))
+                out.write(header_line(identity, self._header))
                 out.writelines(record_line(record) for record in records)
             if headroom_bytes:
                 good_bytes = os.fstat(fd).st_size

@@ -37,7 +37,9 @@ class Disk:
         kept = self._rng.randint(0, len(line)) if self.tear_next else len(line)
         self.data += line[:kept]
         if kept == len(line):
-            self.written[identity].append(decode(dict(record)))
+            entry = decode(dict(record))
+            assert entry is not None, "this version writes only what it knows"
+            self.written[identity].append(entry)
         if self.tear_next:
             self.tear_next = False
             raise Died

@@ -1,7 +1,7 @@
 """Encodes records as versioned JSON, and decodes them tolerantly.
 
-Each value is an object with ``"v": 1``. Decoding ignores unknown fields and fills in defaults for missing optional
-ones, so an older and a newer program can share a store. An unreadable value becomes
+Each value is an object with ``"v": 1``. Decoding keeps unknown fields unread, so that they are written back, and fills
+in defaults for missing optional ones: an older and a newer program can share a store. An unreadable value becomes
 :class:`~drone_orchestrator.core.types.Corrupt` and is reported; :func:`decode` never raises.
 
 Each record has one table of its fields here. To add a field, add it to the dataclass (with a default) and to the table.

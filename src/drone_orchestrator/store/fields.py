@@ -2,11 +2,15 @@
 
 A :class:`Table` converts a record to a JSON object and back. Each field is described once. Its default is that of the
 record's dataclass, and the check that every number is finite is derived from the readers.
+
+A record with an attribute ``unknown`` keeps the fields that this version does not know, also those of its parts, and
+writes them back. So an older program can carry on a newer one's order without taking anything away from it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +18,16 @@ from enum import Enum
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from ..core.types import Priority, SagaStatus
+from . import json_text
 
 E = TypeVar("E", bound=Enum)
 R = TypeVar("R")
 
 REQUIRED: Any = object()
+#: The attribute in which a record keeps the fields that this version does not know.
+UNKNOWN_ATTRIBUTE = "unknown"
+#: The field of every stored value that is no attribute of its record.
+VERSION_FIELD = "v"
 _STATUSES = {status.value: status for status in SagaStatus}
 _PRIORITIES = dict(Priority.__members__)
 _PRIORITY_NAMES = {priority: name.lower() for name, priority in _PRIORITIES.items()}
@@ -34,7 +43,7 @@ class JsonObject:
     def __init__(self, data: object, where: str = "") -> None:
         if not isinstance(data, dict):
             raise Unreadable(f"{where or 'value'} is not an object")
-        self._data: Mapping[str, object] = data
+        self.fields: Mapping[str, Any] = data
         self._where = f"{where}." if where else ""
 
     def _default(self, name: str, default: Any) -> Any:
@@ -46,13 +55,13 @@ class JsonObject:
         raise Unreadable(f"{self._where}{name} is not {wanted}")
 
     def text(self, name: str, default: Any = REQUIRED) -> Any:
-        value = self._data.get(name)
+        value = self.fields.get(name)
         if isinstance(value, str):
             return value
         return self._default(name, default) if value is None else self._wrong(name, "text")
 
     def number(self, name: str, default: Any = REQUIRED) -> Any:
-        value = self._data.get(name)
+        value = self.fields.get(name)
         if value.__class__ is float and math.isfinite(value):
             return value
         if value is None:
@@ -66,7 +75,7 @@ class JsonObject:
         return number if math.isfinite(number) else self._wrong(name, "a finite number")
 
     def integer(self, name: str, default: Any = REQUIRED) -> Any:
-        value = self._data.get(name)
+        value = self.fields.get(name)
         if value is None:
             return self._default(name, default)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -74,7 +83,7 @@ class JsonObject:
         return value
 
     def flag(self, name: str, default: Any = REQUIRED) -> Any:
-        value = self._data.get(name)
+        value = self.fields.get(name)
         if value is None:
             return self._default(name, default)
         return value if isinstance(value, bool) else self._wrong(name, "true or false")
@@ -114,7 +123,7 @@ class JsonObject:
         return tuple(found)
 
     def part(self, table: Table[Any], name: str, default: Any = REQUIRED) -> Any:
-        value = self._data.get(name)
+        value = self.fields.get(name)
         if value is None:
             return self._default(name, default)
         return table.read(JsonObject(value, f"{self._where}{name}"))
@@ -213,15 +222,22 @@ class Table(Generic[R]):
     read: Callable[[JsonObject], R]
     """Return the record in a JSON object. Raises :class:`Unreadable`."""
 
+    keeps_unknown: bool
+    """``True`` if the record keeps the fields that this version does not know."""
+
     def __init__(self, record: type[R], *fields: Field) -> None:
         self.record, self.fields = record, fields
+        #: Parts whose records have nowhere to keep unknown fields, so this record keeps theirs.
+        self._plain_parts = [(f.name, f.part) for f in fields if f.part is not None and not f.part.keeps_unknown]
+        self.names = frozenset({VERSION_FIELD, *(f.name for f in fields)})
         arguments = {argument.name: argument.default for argument in dataclasses.fields(cast(Any, record))}
+        self.keeps_unknown = arguments.pop(UNKNOWN_ATTRIBUTE, None) is not None
         stored = {f.attribute for f in fields if f.read is not None}
         if stored != set(arguments):
             raise TypeError(f"{record.__name__}: only table or only record has {sorted(stored ^ set(arguments))}")
         written: list[str] = []
         floats: list[str] = []
-        scope: dict[str, object] = {"record": record}
+        scope: dict[str, object] = {"record": record, "unknown": self._unknown, "with_unknown": _with_unknown}
         for f in fields:
             value, optional = f"r.{f.attribute}", arguments.get(f.attribute) is None
             scope.update(f.names)
@@ -241,6 +257,40 @@ class Table(Generic[R]):
             scope[f"read_{name}"] = by_attribute[name].read
             scope[f"default_{name}"] = REQUIRED if default is dataclasses.MISSING else default
             read.append(f"read_{name}(data, {by_attribute[name].name!r}, default_{name})")
-        self.write = eval(f"lambda r: {{{', '.join(written)}}}", scope)
+        document = f"{{{', '.join(written)}}}"
+        if self.keeps_unknown:
+            document = f"with_unknown({document}, r.unknown) if r.unknown else {document}"
+            read.append("unknown=unknown(data)")
+        self.write = eval(f"lambda r: {document}", scope)
         self.sum_of_floats = eval(f"lambda r: {' + '.join(floats) or '0.0'}", scope)
         self.read = eval(f"lambda data: record({', '.join(read)})", scope)
+
+    def _unknown(self, data: JsonObject) -> str:
+        """Return the fields that this version does not know, as JSON; ``""`` if there are none, as nearly always."""
+        document = data.fields
+        known = self.names.issuperset(document)
+        for name, part in self._plain_parts:
+            inner = document.get(name)
+            known = known and (inner is None or part.names.issuperset(inner))
+        if known:
+            return ""
+        return json_text.dump(self._only_unknown(document), math.nan).decode("ascii")
+
+    def _only_unknown(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: value for name, value in document.items() if name not in self.names}
+        for name, part in self._plain_parts:
+            inner = part._only_unknown(document.get(name) or {})
+            if inner:
+                found[name] = inner
+        return found
+
+
+def _with_unknown(document: dict[str, Any], unknown: str) -> dict[str, Any]:
+    """Add the fields that a newer version wrote. Known fields keep their values."""
+    for name, value in json.loads(unknown).items():
+        known = document.get(name)
+        if name not in document:
+            document[name] = value
+        elif isinstance(known, dict) and isinstance(value, dict):
+            document[name] = {**value, **known}
+    return document

@@ -139,7 +139,8 @@ def _plan_reservation(
             ops.append(Delete(key))
         return
     reserves = isinstance(change, Reserve)
-    value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, leased=reserves)
+    unknown = "" if isinstance(change, Reserve) else change.unknown
+    value = Reservation(change.drone_id, saga.message_id, saga.attempt, saga.epoch, reserves, unknown)
     put = Put(key, encode(value), lease if reserves else 0)
     expects.append(Expect(key, 0 if isinstance(change, Reserve) else change.revision))
     ops.append(put)

@@ -324,11 +324,16 @@ def test_every_entry_round_trips(entry: Entry) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"entry": "Unheard"}, {"entry": "Loaded"}, {"entry": "EpochRaised", "x": 1}], ids=str
+    "record", [{}, {"entry": 5}, {"entry": "Loaded"}, {"entry": "EpochRaised", "x": 1}], ids=str
 )
 def test_an_invalid_entry_is_corrupt(record: dict[str, object]) -> None:
     with pytest.raises(JournalCorrupt):
         decode(record)
+
+
+def test_an_entry_of_a_newer_version_is_skipped() -> None:
+    assert decode({"entry": "Unheard"}) is None
+    assert decode({"entry": "EpochRaised", "epoch": 3, "by": "a newer program"}) == EpochRaised(3)
 
 
 def test_a_reopened_journal_folds_to_the_same_state(path: Path) -> None:

@@ -166,8 +166,9 @@ class BeforeLoading:
                 # Its breaker does not count that: its requests may be what does not arrive.
                 return steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now)
             return []
-        if drone.report.phase is Phase.GROUNDED:
-            # The drone reports that it accepts no goal: sending one is useless, and its breaker must not count that.
+        if drone.report.phase in (Phase.GROUNDED, Phase.UNSPECIFIED):
+            # The drone reports that it accepts no goal, or a phase of a newer version. Sending one is useless, and its
+            # breaker must not count that.
             return steps.abandon(saga, Reason.DRONE_GROUNDED, S.PENDING, now)
         sent = self._send_goal(saga, memory, now)
         return [each for each in sent if not isinstance(each, SendGoal)] if drone.is_doubtful(now) else sent
@@ -190,7 +191,8 @@ class BeforeLoading:
             return [request.answer(Verdict.ASK_AGAIN, epoch)]
         granted = request.answer(Verdict.GRANTED, epoch)
         step = self._steps.event(saga, sagas.CLEARED, S.LOADING, now, journal_id=request.journal_id)
-        return self._steps.record(step, MakeFirm(request.drone_id, reservation.mod_revision), then=(granted,))
+        firm = MakeFirm(request.drone_id, reservation.mod_revision, reservation.value.unknown)
+        return self._steps.record(step, firm, then=(granted,))
 
     def _send_goal(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Send the goal, or give up on the drone once all tries are used."""

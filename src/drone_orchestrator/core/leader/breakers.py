@@ -23,7 +23,9 @@ def after_failure(
         return replace(known, epoch=epoch, failures=failures)
     trips = known.trips + 1
     open_until = now_s + pause_s(trips, drone_id, policy)
-    return Breaker(drone_id, BreakerState.OPEN, epoch, failures, trips, open_until)
+    return replace(
+        known, state=BreakerState.OPEN, epoch=epoch, failures=failures, trips=trips, open_until=open_until
+    )
 
 
 def pause_s(trips: int, drone_id: str, policy: BreakerPolicy) -> float:
@@ -35,7 +37,7 @@ def after_success(breaker: Breaker | None, *, epoch: int) -> Breaker | None:
     """Return the breaker after the drone completed an order; ``None`` if it does not change."""
     if breaker is None or (breaker.state is BreakerState.CLOSED and not breaker.failures):
         return None
-    return Breaker(breaker.drone_id, BreakerState.CLOSED, epoch)
+    return replace(breaker, state=BreakerState.CLOSED, epoch=epoch, failures=0, trips=0, open_until=0.0)
 
 
 def on_trial(breaker: Breaker | None, *, epoch: int) -> Breaker | None:

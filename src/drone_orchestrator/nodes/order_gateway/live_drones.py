@@ -8,7 +8,7 @@ from functools import partial
 from drone_interfaces.msg import DroneState
 from rclpy.node import Node
 
-from ...core.types import GeoPoint, Phase
+from ...core.types import GeoPoint
 from ...gateway.live_drones import LiveDrone, LiveDrones
 from ...ros import messages, names, qos
 from ...ros.qos_watch import QosWatch
@@ -44,11 +44,10 @@ def live_from_msg(msg: DroneState) -> LiveDrone | None:
         position = messages.position_from_msg(msg.position)
     except messages.InvalidMessage:
         pass
-    known = msg.phase in {int(phase) for phase in Phase}
     return LiveDrone(
         drone_id=msg.drone_id,
         drone_class=msg.drone_class,
-        phase=Phase(msg.phase) if known else Phase.UNSPECIFIED,
+        phase=messages.phase_from_msg(msg.phase),
         position=position,
         altitude_m=_finite(msg.position.altitude_m) if position else None,
         energy_wh=_finite(msg.energy_wh),

@@ -1,7 +1,4 @@
-"""Vocabulary of the core: orders, drones, sagas, store records. Immutable values, units last in names.
-
-``unknown`` of a stored record holds the fields that a newer version wrote, as JSON. They are written back unread.
-"""
+"""Vocabulary of the core: orders, drones, sagas, store records. Immutable values, units last in names."""
 
 from __future__ import annotations
 
@@ -478,8 +475,6 @@ class Snapshot:
 # --- canonical forms ------------------------------------------------------------------------------------------------
 
 _FLOAT32 = struct.Struct("<f")
-#: Significant digits that distinguish any two values of ``float32``.
-_MAX_DIGITS = 9
 
 
 def rounded_to_float32(value: float) -> float:
@@ -492,11 +487,11 @@ def rounded_to_float32(value: float) -> float:
     on_wire = _pack(value)
     if not math.isfinite(on_wire):
         return on_wire
-    for digits in range(1, _MAX_DIGITS + 1):
+    for digits in range(1, 10):  # nine digits distinguish any two values of float32
         decimal = float(f"{on_wire:.{digits}g}")
         if _pack(decimal) == on_wire:
             return decimal
-    raise AssertionError(f"{value!r} has no decimal of {_MAX_DIGITS} digits")
+    raise AssertionError(f"{value!r} has no decimal of 9 digits")
 
 
 def _pack(value: float) -> float:

@@ -479,8 +479,8 @@ _FLOAT32 = struct.Struct("<f")
 def rounded_to_float32(value: float) -> float:
     """Return the ``float32`` nearest to ``value``, as its shortest decimal: 1.2 stays 1.2.
 
-    Admission rounds a number before it checks it, so that the leader and the drone see the same value, although messages
-    have ``float32`` fields. A finite value beyond the range becomes infinite.
+    Admission rounds a number before it checks it, so that the leader and the drone see the same value: messages have
+    ``float32`` fields. A finite value beyond the range becomes infinite.
     """
     on_wire = _pack(value)
     if not math.isfinite(on_wire):

@@ -29,6 +29,8 @@ from drone_orchestrator.runtime.projection import Projection
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.findings import LeaderClock
 from drone_orchestrator.telemetry.markers import Form, Mark
+from drone_orchestrator.telemetry.metrics import Metrics
+from drone_orchestrator.telemetry.strangers import Strangers
 
 pytestmark = pytest.mark.ros
 FLEET = fleet_config.load()
@@ -105,7 +107,14 @@ def texts(array: MarkerArray, namespace: str) -> list[str]:
 def test_the_fleet_is_drawn_for_a_subscriber(stage: Stage, projection: Projection) -> None:
     watch = QosWatch(stage.shown)
     markers = FleetMarkers(
-        stage.shown, FLEET, projection, watch, is_away=lambda freshness: False, rate_hz=5.0, clock=LeaderClock()
+        stage.shown,
+        FLEET,
+        projection,
+        watch,
+        is_away=lambda freshness: False,
+        rate_hz=5.0,
+        clock=LeaderClock(),
+        strangers=Strangers(Metrics("saga_monitor", FLEET.region)),
     )
     states = stage.looking.create_publisher(DroneState, names.DRONE_STATES, qos.state())
     leader = stage.looking.create_publisher(LeaderState, names.LEADER, qos.state())

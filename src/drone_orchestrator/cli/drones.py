@@ -124,7 +124,7 @@ def drones(
             ear.wait_for(frozenset(names), wait_s)
         else:
             ear.wait_quiet(wait_s)
-        heard = ear.drones()
+        heard = ear.drones(view.fleet)
     rows = drone_rows(view, heard, names)
     if names and not any(row["heard"] or row["message_id"] for row in rows):
         raise Failure(f"{', '.join(names)}: not heard within {wait_s:g} s, and not in the store")
@@ -136,14 +136,14 @@ def _drones_live(out: Output, follower: Follower, ear: FleetListener, names: tup
     told: dict[str, str] = {}
 
     def draw() -> RenderableType:
-        (rows, orders), freshness = follower.look(lambda v: (drone_rows(v, ear.drones(), names), order_names(v)))
+        (rows, orders), freshness = follower.look(lambda v: (drone_rows(v, ear.drones(v.fleet), names), order_names(v)))
         busy = sum(1 for row in rows if row["message_id"])
         foot = stale(freshness) or f"[dim]{len(rows)} drones, {busy} with an order · Ctrl-C ends it[/dim]"
         return Group(drones_table(rows, orders) if rows else "no drone is heard yet", "", foot)
 
     def lines() -> list[str]:
         news = []
-        for row in follower.look(lambda v: drone_rows(v, ear.drones(), names))[0]:
+        for row in follower.look(lambda v: drone_rows(v, ear.drones(v.fleet), names))[0]:
             word = f"{row['phase'] if row['heard'] else 'not heard'} {row['message_id'] or ''}".rstrip()
             if told.get(row["drone_id"]) != word:
                 told[row["drone_id"]] = word

@@ -73,7 +73,7 @@ class _Screen:
         return [f"{time.strftime('%H:%M:%S')}  {line}"]
 
     def _picture(self, view: FleetView) -> dict[str, Any]:
-        rows = drone_rows(view, self._ear.drones())
+        rows = drone_rows(view, self._ear.drones(view.fleet))
         return {
             "leader": leader_document(view),
             "drones": rows,

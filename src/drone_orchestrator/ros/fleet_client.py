@@ -17,8 +17,9 @@ from rclpy.node import Node
 from rclpy.task import Future
 from rclpy.validate_namespace import validate_namespace
 
-from ..core.types import DroneReport
+from ..core.types import DroneReport, FleetIdentity
 from ..telemetry.findings import HeardFindings, OpenFinding
+from ..telemetry.strangers import is_foreign
 from . import messages, names, qos
 from .finding_listener import findings_in, is_of, process_of
 from .lifecycle_client import LifecycleClient
@@ -137,6 +138,7 @@ class HeardLeader:
     """Latest ``LeaderState``. ``skew_s``: the leader's clock minus this machine's, transport time included."""
 
     instance_id: str
+    fleet_id: str
     epoch: int
     region: str
     skew_s: float
@@ -145,12 +147,13 @@ class HeardLeader:
 class FleetListener:
     """Listener for drones, the leader and diagnostics, on its own thread.
 
-    A context manager; its data stays readable afterwards.
+    A context manager; its data stays readable afterwards. Each method leaves out drones and leaders of other fleets,
+    but not those without a fleet. :meth:`strangers` lists what is left out.
     """
 
     def __init__(self, namespace: str = "/") -> None:
-        self._drones: dict[str, tuple[DroneReport, float]] = {}
-        self._leader: tuple[HeardLeader, float] | None = None
+        self._drones: dict[tuple[str, str], tuple[DroneReport, float]] = {}  # by fleet and id
+        self._leaders: dict[str, tuple[HeardLeader, float]] = {}  # by fleet
         self._findings = HeardFindings()
         self._processes: set[str] = set()
         self._space = namespace.strip("/")
@@ -167,16 +170,32 @@ class FleetListener:
         self._closing.set()
         self._thread.join()
 
-    def drones(self) -> dict[str, tuple[DroneReport, float]]:
-        """Return each drone's latest report and its age (s)."""
+    def drones(self, fleet: FleetIdentity | None) -> dict[str, tuple[DroneReport, float]]:
+        """Return the latest report of each drone of ``fleet`` and its age (s). ``None``: of any fleet."""
         now_s = time.monotonic()
         with self._heard:
-            return {name: (report, now_s - at_s) for name, (report, at_s) in self._drones.items()}
+            heard = sorted(self._drones.items(), key=lambda each: each[1][1])  # when a drone joins, its latest counts
+        return {id_: (report, now_s - at_s) for (its, id_), (report, at_s) in heard if not is_foreign(its, _id(fleet))}
 
-    def leader(self) -> tuple[HeardLeader, float] | None:
-        """Return the leader's latest state and its age (s)."""
+    def leader(self, fleet: FleetIdentity | None) -> tuple[HeardLeader, float] | None:
+        """Return the latest state of the leader of ``fleet`` and its age (s). ``None``: of any fleet."""
         with self._heard:
-            return None if self._leader is None else (self._leader[0], time.monotonic() - self._leader[1])
+            heard = [each for its, each in self._leaders.items() if not is_foreign(its, _id(fleet))]
+        if not heard:
+            return None
+        leader, at_s = max(heard, key=lambda each: each[1])
+        return leader, time.monotonic() - at_s
+
+    def strangers(self, fleet: FleetIdentity | None) -> dict[str, list[str]]:
+        """Return the senders of each other fleet than ``fleet``, for people."""
+        with self._heard:
+            heard = [(its, f"leader {each[0].instance_id}") for its, each in self._leaders.items()]
+            heard += [(its, f"drone {id_}") for its, id_ in self._drones]
+        found: dict[str, list[str]] = {}
+        for its, sender in sorted(heard):
+            if is_foreign(its, _id(fleet)):
+                found.setdefault(its, []).append(sender)
+        return found
 
     def findings(self) -> list[tuple[str, OpenFinding]]:
         """Return each process with what it reports to be wrong, of any region."""
@@ -190,7 +209,7 @@ class FleetListener:
     def wait_for(self, drone_ids: frozenset[str], timeout_s: float) -> bool:
         """Return whether all of these drones report within ``timeout_s``."""
         with self._heard:
-            return self._heard.wait_for(lambda: drone_ids <= self._drones.keys(), timeout_s)
+            return self._heard.wait_for(lambda: drone_ids <= {id_ for _, id_ in self._drones}, timeout_s)
 
     def wait_quiet(self, timeout_s: float, quiet_s: float = 1.0) -> None:
         """Listen for ``timeout_s``, and longer while another drone or the leader appears within each ``quiet_s``."""
@@ -203,7 +222,7 @@ class FleetListener:
                 self._heard.wait_for(partial(self._more_than, known), remaining_s)
 
     def _voices(self) -> int:
-        return len(self._drones) + (self._leader is not None) + len(self._processes)
+        return len(self._drones) + len(self._leaders) + len(self._processes)
 
     def _more_than(self, known: int) -> bool:
         return self._voices() > known
@@ -214,13 +233,14 @@ class FleetListener:
         except ValueError:
             return  # the drone cannot be shown; the orchestrator logs the reason
         with self._heard:
-            self._drones[report.drone_id] = (report, time.monotonic())
+            self._drones[report.fleet_id, report.drone_id] = (report, time.monotonic())
             self._heard.notify_all()
 
     def _on_leader(self, msg: LeaderState) -> None:
         skew_s = messages.time_from_msg(msg.stamp) - time.time()
+        leader = HeardLeader(msg.instance_id, msg.fleet_id, msg.epoch, msg.region, skew_s)
         with self._heard:
-            self._leader = (HeardLeader(msg.instance_id, msg.epoch, msg.region, skew_s), time.monotonic())
+            self._leaders[msg.fleet_id] = (leader, time.monotonic())
             self._heard.notify_all()
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
@@ -239,3 +259,7 @@ class FleetListener:
             session.node.create_subscription(LeaderState, names.LEADER, self._on_leader, qos.state())
             while not self._closing.is_set():
                 session.executor.spin_once(timeout_sec=0.1)
+
+
+def _id(fleet: FleetIdentity | None) -> str:
+    return fleet.fleet_id if fleet is not None else ""

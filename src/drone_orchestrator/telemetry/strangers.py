@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from ..core.types import FleetIdentity
 from .diagnostics import MOST_NAMES
 from .metrics import Metrics
 
@@ -31,10 +32,23 @@ class Strangers:
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock`` is monotonic, in s."""
+        self.fleet_id = ""  #: the fleet of this process; empty until it is known
         self._metrics = metrics
         self._clock = clock
         self._lock = threading.Lock()
         self._heard: dict[tuple[str, str], tuple[str, float]] = {}
+
+    def follow(self, fleet: FleetIdentity | None) -> None:
+        """Follow the identity in the store. Once known, it stays known while the store is away."""
+        if fleet is not None:
+            self.fleet_id = fleet.fleet_id
+
+    def ignores(self, kind: str, name: str, fleet_id: str, *, topic: str) -> bool:
+        """Return whether a message of ``kind`` ``name`` is to be ignored, and note it if so."""
+        if not is_foreign(fleet_id, self.fleet_id):
+            return False
+        self.hear(f"{kind} {name}", fleet_id, f"fleet {self.fleet_id}", topic=topic)
+        return True
 
     def hear(self, sender: str, fleet_id: str, own: str, *, topic: str) -> None:
         """Note that a message of ``sender`` in ``fleet_id`` was ignored, because ``own`` counts here.

@@ -86,11 +86,12 @@ def _listen(target: Target, view: FleetView, namespace: str, listen_s: float) ->
     try:
         with hearing(target, namespace) as ear:
             ear.wait_quiet(listen_s)
-            drones, said = ear.drones(), ear.leader()
+            drones, said = ear.drones(view.fleet), ear.leader(view.fleet)
+            strangers = ear.strangers(view.fleet)
             processes, findings = ear.processes(), ear.findings()
     except Failure as problem:
         return [warning("dds", problem.format_message(), "see the check `ros`")]
-    heard = Heard(drones, processes=processes, findings=findings)
+    heard = Heard(drones, processes=processes, findings=findings, strangers=strangers)
     if said is not None:
         heard = replace(
             heard, leader_instance=said[0].instance_id, leader_region=said[0].region, leader_skew_s=said[0].skew_s

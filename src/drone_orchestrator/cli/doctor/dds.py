@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...core.lanes import unmanned
 from ...core.policies import DRONE_SILENT_S
@@ -20,6 +20,8 @@ _SHOWN = 4
 class Heard:
     """Drones with the age (s) of their last report; instance, region and clock skew of the leader, if heard.
 
+    ``strangers`` are the senders of each other fleet.
+
     ``processes`` are those whose diagnostics were heard, ``findings`` what they report to be wrong.
     """
 
@@ -29,6 +31,7 @@ class Heard:
     leader_skew_s: float = 0.0
     processes: frozenset[str] = frozenset()
     findings: Sequence[tuple[str, OpenFinding]] = ()
+    strangers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def check_dds(
@@ -39,8 +42,9 @@ def check_dds(
     found = [discovery(leads, heard, domain), drones(view, heard)]
     if fleet is not None and heard.drones:
         found.append(classes(fleet, heard))
+    if heard.leader_instance or heard.strangers:
+        found.append(same_fleet(view, heard, region))
     if heard.leader_instance:
-        found.append(same_fleet(leads, heard, region))
         found.append(epochs(leads.epoch if leads is not None else 0, heard))
         found.append(skew("leader clock", heard.leader_skew_s, "the leader's clock"))
     return [*found, *reported(heard)]
@@ -77,15 +81,20 @@ def discovery(leads: CurrentLeader | None, heard: Heard, domain: str) -> Finding
     return ok(name, f"{who} heard in domain {domain}")
 
 
-def same_fleet(leads: CurrentLeader | None, heard: Heard, region: str) -> Finding:
-    """Check that the leader heard is the stored one, not that of another fleet in the same domain."""
+def same_fleet(view: FleetView, heard: Heard, region: str) -> Finding:
+    """Check that the leader heard is the stored one, and that no other fleet is heard in the same domain."""
     hint = "give each fleet a ROS_DOMAIN_ID or a namespace of its own"
+    leads, own = view.leadership, f"fleet {view.fleet.fleet_id}" if view.fleet is not None else "a fleet without id"
+    if heard.strangers:
+        fleet_id, senders = next(iter(sorted(heard.strangers.items())))
+        text = f"fleet {fleet_id} is heard here, too, and ignored by {own}: {', '.join(senders[:_SHOWN])}"
+        return warning("same fleet", text, f"{hint}; a drone that changes fleets needs its parameter fleet_id")
     if heard.leader_region != region:
         return error("same fleet", f"the leader heard here works for region {heard.leader_region}", hint)
     if leads is None or leads.instance_id != heard.leader_instance:
         text = f"the leader heard here ({heard.leader_instance}) is not the one in this etcd"
         return warning("same fleet", text, f"after a failover, run doctor again; otherwise {hint}")
-    return ok("same fleet", "the leader heard is the one in etcd")
+    return ok("same fleet", f"the leader heard is the one in etcd, of {own}")
 
 
 def epochs(epoch: int, heard: Heard) -> Finding:

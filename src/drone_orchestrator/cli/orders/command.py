@@ -111,7 +111,7 @@ def _why_waiting(target: Target, view: OrderView) -> str | None:
         fleet = fleet_config.load(target.fleet_config)
         with hearing(target, "/") as ear:
             ear.wait_quiet(_LISTEN_S)
-            drones = ear.drones()
+            drones = ear.drones(None)
     except (FileRefused, FileNotFoundError, Failure):
         return None
     if not drones or fleet.region != target.region:

@@ -26,6 +26,7 @@ from ...ros.deferred_service import DeferredService, Reply
 from ...ros.goal_client import GoalClient
 from ...ros.qos_watch import QosWatch
 from ...runtime.acknowledgements import Acknowledgements
+from ...telemetry.strangers import Strangers
 
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
@@ -65,7 +66,7 @@ class DroneLink:
     It lives as long as its node. ``begin`` and ``end`` delimit the life of one replica, ``start_leading`` and
     ``stop_leading`` its term as leader. Only the leader publishes ``leader`` and answers ``request_clearance``: if all
     replicas answered, a standby's *not the leader* would often arrive first. A standby keeps the requests for a moment
-    instead, in case it becomes the leader.
+    instead, in case it becomes the leader. ``strangers`` knows the fleet; drones of other fleets are ignored.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class DroneLink:
         post: Callable[[Event], None],
         region: str,
         watch: QosWatch,
+        strangers: Strangers,
     ) -> None:
         self._node = node
         self._post = post
         self._instance_id = ""
         self._region = region
+        self._strangers = strangers
         self._epoch = 0
         self._work: collections.deque[Callable[[], None]] = collections.deque()
         self._clients: dict[str, GoalClient] = {}
@@ -198,7 +201,8 @@ class DroneLink:
             else:
                 self._post(GoalUnreachable(effect.drone_id, effect.order.message_id, effect.attempt))
             return
-        goal = messages.goal_to_msg(effect.order, effect.attempt, effect.epoch, self._instance_id)
+        order, fleet_id = effect.order, self._strangers.fleet_id
+        goal = messages.goal_to_msg(order, effect.attempt, effect.epoch, self._instance_id, fleet_id)
         sent = client.send(goal, messages.goal_uuid(effect.order.message_id, effect.attempt))
         sent.add_done_callback(lambda done: self._on_goal_answer(effect, done))
 
@@ -255,6 +259,8 @@ class DroneLink:
     def _on_state(self, msg: DroneState) -> None:
         if not self._instance_id:
             return
+        if self._strangers.ignores("drone", msg.drone_id, msg.fleet_id, topic=names.DRONE_STATES):
+            return
         try:
             report = messages.report_from_msg(msg)
             names.check_drone_id(report.drone_id)
@@ -284,6 +290,7 @@ class DroneLink:
                 stamp=self._node.get_clock().now().to_msg(),
                 instance_id=self._instance_id,
                 holder=self._node.get_name(),
+                fleet_id=self._strangers.fleet_id,
                 epoch=self._epoch,
                 region=self._region,
                 acknowledged=[messages.ack_to_msg(ack) for ack in self._acks.all()],
@@ -291,6 +298,10 @@ class DroneLink:
         )
 
     def _on_clearance_request(self, reply: Reply) -> None:
+        request = reply.request
+        # No answer at all: the drone would take it for the answer of its own leader.
+        if self._strangers.ignores("drone", request.drone_id, request.fleet_id, topic=names.REQUEST_CLEARANCE):
+            return
         if self._epoch:
             self._ask(reply)
         elif self._instance_id:
@@ -321,7 +332,7 @@ class DroneLink:
             return
         request = pending.reply.request
         answer.message_id, answer.attempt = request.message_id, request.attempt
-        answer.journal_id = request.journal_id
+        answer.journal_id, answer.fleet_id = request.journal_id, self._strangers.fleet_id
         pending.reply.send(answer)
 
 

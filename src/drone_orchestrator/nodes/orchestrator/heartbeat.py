@@ -8,6 +8,7 @@ standby whose Python code is busy does not mistake its own delay for a silent le
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from ...ros import names, qos
 from ...ros.log_bridge import bridge
 from ...ros.qos_watch import QosWatch
 from ...telemetry.logs import STANDING_BY
+from ...telemetry.strangers import Strangers
 
 
 class HeartbeatLink:
@@ -36,6 +38,7 @@ class HeartbeatLink:
         post: Callable[[Event], None],
         timeout_s: float,
         watch: QosWatch,
+        strangers: Strangers,
     ) -> None:
         self._node = node
         self._log = bridge(f"drone_orchestrator.{node.get_name()}.heartbeat", node.get_logger())
@@ -47,6 +50,8 @@ class HeartbeatLink:
         self._last_epoch = 0
         self._alive = 0
         self._watch = watch
+        self._strangers = strangers
+        self._heard_at_s = self._doubted_at_s = float("-inf")
         profile = qos.heartbeat(timeout_s)
         node.create_subscription(
             LeaderHeartbeat,
@@ -89,6 +94,7 @@ class HeartbeatLink:
         message = LeaderHeartbeat(
             stamp=self._node.get_clock().now().to_msg(),
             instance_id=self._instance_id,
+            fleet_id=self._strangers.fleet_id,
             epoch=effect.epoch,
             sequence=effect.sequence,
         )
@@ -99,8 +105,11 @@ class HeartbeatLink:
     def _on_heartbeat(self, message: LeaderHeartbeat) -> None:
         if message.instance_id == self._instance_id or not (message.epoch and self._instance_id):
             return
+        if self._strangers.ignores("leader", message.instance_id, message.fleet_id, topic=names.LEADER_HEARTBEAT):
+            return
         if message.epoch < self._last_epoch:
             return  # from a replaced leader that has not noticed yet
+        self._heard_at_s = time.monotonic()
         if message.epoch != self._last_epoch:
             self._log.info(STANDING_BY.format(epoch=message.epoch), extra={"epoch": message.epoch})
         self._last_epoch = message.epoch
@@ -111,3 +120,18 @@ class HeartbeatLink:
         if before > info.alive_count == 0 and self._last_epoch and self._instance_id:
             # DDS counts a publisher that stopped as not alive, but does not count a destroyed one at all.
             self._post(LeaderSilent(self._last_epoch, left=info.not_alive_count_change <= 0))
+        elif before > info.alive_count:
+            self._doubted_at_s = time.monotonic()  # a leader of another fleet is still alive: which one left?
+
+    def tick(self) -> None:
+        """Report the leader as silent if one of several leaders left, and it is not heard any more.
+
+        DDS counts the heartbeats of all fleets in the domain, and does not say whose have stopped. Call it about ten
+        times a second.
+        """
+        doubted_at_s, now_s = self._doubted_at_s, time.monotonic()
+        if now_s < doubted_at_s + self._timeout_s:
+            return
+        self._doubted_at_s = float("inf")
+        if self._heard_at_s < doubted_at_s < float("inf") and self._last_epoch and self._instance_id:
+            self._post(LeaderSilent(self._last_epoch))

@@ -45,6 +45,7 @@ from ...telemetry.logs import HEARS_DRONES, OrderLog
 from ...telemetry.metrics import Metrics
 from ...telemetry.order_traces import OrderTraces
 from ...telemetry.replica_metrics import ReplicaTelemetry, TimedPlanner
+from ...telemetry.strangers import Strangers
 from .drone_link import DroneLink
 from .heartbeat import HeartbeatLink
 from .parameters import ABOUT, PARAMETERS, election_policy, policies
@@ -79,8 +80,11 @@ class OrchestratorNode(LifecycleNode):
         self._store: EtcdStore | None = None
         self._archive: ArchiveWriter | None = None
         self._watch = QosWatch(self)
-        self._link = DroneLink(self, self._heard, self.values["region"], self._watch)
-        self._heartbeat = HeartbeatLink(self, self._heard, self.values["heartbeat_timeout_s"], self._watch)
+        self._strangers = Strangers(self._metrics)
+        self._link = DroneLink(self, self._heard, self.values["region"], self._watch, self._strangers)
+        self._heartbeat = HeartbeatLink(
+            self, self._heard, self.values["heartbeat_timeout_s"], self._watch, self._strangers
+        )
         self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses], findings=self._make_findings())
         # Housekeeping continues while simulated time is paused.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -210,6 +214,7 @@ class OrchestratorNode(LifecycleNode):
         silent = findings.silent_watch(lambda: now.silent_s if (now := vitals()) else 0.0)
         found.watch(findings.STORE_NOT_FOLLOWED, silent)
         found.watch(findings.CLOCK_SKEW, findings.about_self(lambda: now.clock_trouble if (now := vitals()) else ""))
+        found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         found.watch(findings.QOS_INCOMPATIBLE, self._watch.unfit)
         found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, self._network)))
         found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
@@ -260,10 +265,16 @@ class OrchestratorNode(LifecycleNode):
         if self._driver is not None and self._driver.crash is not None:
             # This is a defect: end the process, so that a supervisor restarts it.
             raise RuntimeError("a thread of the orchestrator died") from self._driver.crash
+        self._recognise_fleet()
         self._link.tick()
+        self._heartbeat.tick()
+
+    def _recognise_fleet(self) -> None:
+        self._strangers.follow(self._driver.core.view.fleet if self._driver is not None else None)
 
     def _enter_office(self, epoch: int) -> None:
         self._epoch = epoch
+        self._recognise_fleet()
         if not self._is_active and self.trigger_activate() is not TransitionCallbackReturn.SUCCESS:
             # A leader that drones cannot reach is worse than none: end the process, so that a standby takes over.
             raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")

@@ -12,21 +12,27 @@ from ...core.types import GeoPoint
 from ...gateway.live_drones import LiveDrone, LiveDrones
 from ...ros import messages, names, qos
 from ...ros.qos_watch import QosWatch
+from ...telemetry.strangers import Strangers
 
 
-def listen_to_drones(node: Node, drones: LiveDrones, watch: QosWatch) -> None:
-    """Subscribe to drone states and record each in ``drones``, starting with the latest one of each drone."""
+def listen_to_drones(node: Node, drones: LiveDrones, watch: QosWatch, strangers: Strangers) -> None:
+    """Subscribe to drone states and record each in ``drones``, starting with the latest one of each drone.
+
+    Drones that ``strangers`` ignores are left out.
+    """
     profile = qos.drone_states()
     node.create_subscription(
         DroneState,
         names.DRONE_STATES,
-        partial(_hear, drones),
+        partial(_hear, drones, strangers),
         profile,
         **watch.subscribing(names.DRONE_STATES, profile),
     )
 
 
-def _hear(drones: LiveDrones, msg: DroneState) -> None:
+def _hear(drones: LiveDrones, strangers: Strangers, msg: DroneState) -> None:
+    if strangers.ignores("drone", msg.drone_id, msg.fleet_id, topic=names.DRONE_STATES):
+        return
     drone = live_from_msg(msg)
     if drone is not None:
         drones.hear(drone)

@@ -44,6 +44,7 @@ from ...telemetry import findings
 from ...telemetry.diagnostics import Status, intake_status
 from ...telemetry.findings import Findings, HeardFindings
 from ...telemetry.metrics import Metrics
+from ...telemetry.strangers import Strangers
 from . import order_topic
 from .http_server import HttpServer, address_of, listen
 from .leader_control import LifecycleControl
@@ -100,7 +101,8 @@ class OrderGateway(Node):
         if self._tracer.enabled:
             app.add_middleware(TraceRequests, tracer=self._tracer)
         watch = QosWatch(self)
-        listen_to_drones(self, live, watch)
+        self._strangers = Strangers(metrics)
+        listen_to_drones(self, live, watch, self._strangers)
         listen_to_findings(self, heard, values["region"])
         self._http = HttpServer(app, listener, values["shutdown_grace_s"])
         services = OrderServices(self._intake)
@@ -110,6 +112,7 @@ class OrderGateway(Node):
         findings.watch_breaker(found, breaker)
         found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
+        found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
         found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, network)))
         self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
@@ -120,7 +123,8 @@ class OrderGateway(Node):
         return keys
 
     def _statuses(self) -> list[Status]:
-        _, freshness = self._projection.read(lambda view: None)
+        fleet, freshness = self._projection.read(lambda view: view.fleet)
+        self._strangers.follow(fleet)
         return [intake_status(self._intake.breaker.state, freshness)]
 
     def destroy_node(self) -> None:

@@ -26,6 +26,7 @@ from ...runtime.projection import Freshness, Projection
 from ...telemetry.findings import LeaderClock
 from ...telemetry.markers import Color, Mark, Stage, draw
 from ...telemetry.scene import FleetScene, LeaderWatch, look, seen_drone
+from ...telemetry.strangers import Strangers
 
 #: A drone not heard for this long (s) is not drawn.
 FORGOTTEN_S = 120.0
@@ -37,7 +38,7 @@ class FleetMarkers:
     """Publisher of ``fleet_markers`` at ``rate_hz``, while the topic has subscribers.
 
     The node passes drone reports to :meth:`hear_drone`. ``is_away`` returns whether the store is unreachable.
-    ``clock`` compares the leader's clock with this one.
+    ``clock`` compares the leader's clock with this one. Leaders that ``strangers`` ignores are not followed.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class FleetMarkers:
         is_away: Callable[[Freshness], bool],
         rate_hz: float,
         clock: LeaderClock,
+        strangers: Strangers,
     ) -> None:
         self._clock = clock
+        self._strangers = strangers
         self._node = node
         self._fleet = fleet
         self._space = airspace(fleet)
@@ -82,6 +85,9 @@ class FleetMarkers:
         self._leader.read(view.leadership, time.monotonic())
 
     def _hear_leader(self, msg: LeaderState) -> None:
+        sender = msg.holder or msg.instance_id
+        if self._strangers.ignores("leader", sender, msg.fleet_id, topic=names.LEADER):
+            return
         if msg.instance_id and msg.region in ("", self._fleet.region):
             self._leader.heard(msg.epoch, time.monotonic())
             # Both sides use ROS's clock: with simulated time there is no skew to find.

@@ -40,6 +40,7 @@ from ...telemetry.diagnostics import Status
 from ...telemetry.findings import Findings, LeaderClock
 from ...telemetry.metrics import Metrics
 from ...telemetry.region_metrics import OrderCounts, RegionMetrics
+from ...telemetry.strangers import Strangers
 from ...telemetry.waiting_orders import lasting_waits
 from .fleet_markers import FleetMarkers
 from .parameters import ABOUT, PARAMETERS
@@ -92,6 +93,7 @@ class SagaMonitor(Node):
         self._back_pressure = publisher(BackPressure, names.BACK_PRESSURE, qos.state(len(fleet.classes)))
         self._heard: dict[str, diagnostics.HeardDrone] = {}
         self._probe = StoreProbe(partial(look, self._store))
+        self._strangers = Strangers(metrics)
         clock = LeaderClock()
         found = self._make_findings(metrics, watch, clock, network)
         self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses], findings=found)
@@ -103,6 +105,7 @@ class SagaMonitor(Node):
             is_away=self._is_stale,
             rate_hz=self.values["marker_rate_hz"],
             clock=clock,
+            strangers=self._strangers,
         )
         self._following = threading.Event()  # set while a call of _follow is scheduled
         self._hear(watch)
@@ -201,6 +204,7 @@ class SagaMonitor(Node):
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
         found.watch(findings.ORDERS_WAIT, self._waiting)
         found.watch(findings.CLOCK_SKEW, findings.about_self(clock.text))
+        found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
         found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, network)))
         found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
@@ -221,6 +225,7 @@ class SagaMonitor(Node):
         now_s, wall_s = time.monotonic(), time.time()
 
         def look(view: FleetView) -> list[Status]:
+            self._strangers.follow(view.fleet)
             return [
                 diagnostics.leader_status(view),
                 diagnostics.saga_status(view, self.values["stuck_after_s"], wall_s),
@@ -237,6 +242,8 @@ class SagaMonitor(Node):
         return [store, *found, *diagnostics.lane_statuses(pressures)]
 
     def _on_state(self, message: DroneState) -> None:
+        if self._strangers.ignores("drone", message.drone_id, message.fleet_id, topic=names.DRONE_STATES):
+            return
         try:
             report = messages.report_from_msg(message)
             names.check_drone_id(report.drone_id)

@@ -109,7 +109,7 @@ class JsonObject:
 
     def marks(self, name: str, default: Any = REQUIRED) -> Any:
         """Return a list of pairs of an integer and a finite number, each growing, as a tuple."""
-        value = self._data.get(name)
+        value = self.fields.get(name)
         if value is None:
             return self._default(name, default)
         found: list[tuple[int, float]] = []

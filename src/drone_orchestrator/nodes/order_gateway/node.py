@@ -109,14 +109,19 @@ class OrderGateway(Node):
         self.create_service(SubmitOrder, names.SUBMIT_ORDER, services.submit)
         self.create_service(CancelOrder, names.CANCEL_ORDER, services.cancel)
         order_topic.OrderTopic(self, opener, self._intake, metrics, watch)
+        self._watch_for_findings(found, breaker, watch, network)
+        self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
+        log.info("accepting orders at http://%s", address_of(listener))
+
+    def _watch_for_findings(
+        self, found: Findings, breaker: StoreBreaker, watch: QosWatch, network: NetworkWatch | None
+    ) -> None:
         findings.watch_breaker(found, breaker)
         found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
         found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
         found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, network)))
-        self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
-        log.info("accepting orders at http://%s", address_of(listener))
 
     def _corrupt(self) -> list[str]:
         keys, _ = self._projection.read(lambda view: sorted(view.corrupt))

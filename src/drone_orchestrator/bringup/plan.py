@@ -286,8 +286,8 @@ def _drone_hosts(options: FleetOptions) -> list[ProcessSpec]:
 def fitting_drones_per_process(drones: int) -> int:
     """Return how many of ``drones`` share a process.
 
-    The start of a process costs as much CPU time as a hundred drones in it, so that their number, not that of the
-    drones, decides when a fleet is up. But the fewer processes, the more drones one crash takes down for a moment.
+    The start of a process takes as much CPU time as that of about forty drones in it, so that the number of processes
+    decides when a fleet is up. But the fewer there are, the more drones one crash takes down for a moment.
     """
     return max(_LEAST_SHARED, -(-drones // _SHARES))
 

@@ -132,7 +132,7 @@ def one_line(said: str, program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("odd", "other"), [(odd, OTHERS[index % len(OTHERS)]) for index, odd in enumerate(ODD)], ids=lambda each: str(each)
+    ("odd", "other"), [(odd, OTHERS[index % len(OTHERS)]) for index, odd in enumerate(ODD)], ids=str
 )
 def test_fleetctl_works_or_says_one_line(odd: Odd, other: tuple[str, ...], domain: int, tmp_path: Path) -> None:
     """Run the doctor, which looks at everything, and one of the other commands, in turn."""

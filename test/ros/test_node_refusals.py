@@ -83,6 +83,31 @@ def test_a_setting_that_cannot_be_used_is_named_and_ends_the_process(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("executable", "arguments", "says"),
+    [
+        ("orchestrator", ["-r", "__node:=orchestrator-a"], "__node:=orchestrator-a"),
+        ("drone_executor", ["--params-file", "/nowhere.yaml"], "/nowhere.yaml"),
+        ("saga_monitor", ["--params-file", "{file}"], "{file}"),
+        ("order_gateway", ["-r", "just_a_name"], "just_a_name"),
+        ("orchestrator", ["-r", "__ns:=/2024"], "__ns:=/2024"),
+        ("drone_executor", ["--enclave", "not absolute"], "Enclave name is not valid"),
+    ],
+)
+def test_what_ros_refuses_of_the_command_line_is_named_in_the_last_line(
+    environment: dict[str, str], executable: str, arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    """Exit code 2, so that no supervisor tries it again and again."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("orchestrator:\n  ros__parameters:\n    - a list\n", encoding="utf-8")
+    wanted = [*command(executable), *(each.format(file=file) for each in arguments)]
+    done = subprocess.run(wanted, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 2, done.stderr
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith(f"{executable}: ROS does not start: ") and says.format(file=file) in last
+    assert "Traceback" not in done.stderr
+
+
 class Running:
     """A node process whose output can be waited for."""
 

@@ -38,6 +38,7 @@ from visualization_msgs.msg import MarkerArray
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.bringup.local_fleet import DomainReservation
+from drone_orchestrator.ros.params import SECRET
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
@@ -70,7 +71,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             NodeProcess(domain, "drone_executor", **drones),
             NodeProcess(domain, "orchestrator", archive_dir=data, **store) as orchestrator,
             NodeProcess(domain, "saga_monitor", **store),
-            NodeProcess(domain, "order_gateway", http_port=0, allow_unsigned_orders=True, **store),
+            NodeProcess(
+                domain, "order_gateway", http_port=0, allow_unsigned_orders=True, operator_token="s3cret", **store
+            ),
         ):
             orchestrator.wait_line("leading with epoch")
             yield domain
@@ -118,8 +121,19 @@ def test_an_order_is_submitted_and_delivered(client: Client) -> None:
     message_id = str(uuid.uuid4())
     assert client.submit(order("by-service"), message_id).result in TAKEN
     client.wait_status(message_id, "DELIVERED")
+    assert {e.order_id for e in client.heard["saga_events"] if e.message_id == message_id} == {"by-service"}
     tables = client.heard["saga_table"]
     client.wait("the table", lambda: any(r.message_id == message_id and r.drone_id for r in tables[-1].sagas))
+
+
+def test_the_leader_says_its_name(client: Client) -> None:
+    client.wait("the leader", lambda: client.heard["leader"])
+    assert client.heard["leader"][-1].holder == "orchestrator"
+
+
+def test_parameters_can_be_read_except_the_token(client: Client) -> None:
+    assert client.get_parameter("order_gateway", "operator_token") == SECRET
+    assert client.get_parameter("order_gateway", "http_host") == "127.0.0.1"
 
 
 def test_an_order_is_published_and_cancelled(client: Client) -> None:

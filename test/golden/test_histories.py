@@ -13,6 +13,7 @@ from drone_orchestrator.store.codec import decode, encode
 from drone_orchestrator.store.keys import Keys
 from drone_orchestrator.verification.checker import check
 from drone_orchestrator.verification.justified_end import JustifiedEnd
+from drone_orchestrator.verification.park_with_cause import ParkWithCause
 
 HISTORIES = sorted((Path(__file__).resolve().parent / "histories").glob("*.json"))
 
@@ -44,7 +45,7 @@ def test_a_recorded_history_is_read_folded_and_written_back_unchanged(path: Path
         for entry in change.entries:
             if isinstance(entry.value, Saga):
                 assert fold(events[entry.id]) == entry.value
-    assert check(changes, complete=True, judges=(JustifiedEnd(),)).violations == ()
+    assert check(changes, complete=True, judges=(JustifiedEnd(), ParkWithCause())).violations == ()
 
 
 def test_the_recorded_histories_have_every_type_of_event_and_kind_of_key() -> None:

@@ -580,6 +580,21 @@ def silence_before_the_term_counts(patch: Patch) -> None:
     patch.around(AfterLoading, "_silent", silent)
 
 
+# --- J5 park_with_cause -----------------------------------------------------------------------------------------------
+
+
+@mutant("J5")
+def parked_when_cleared(patch: Patch) -> None:
+    """Every order is parked as soon as its drone is cleared to load."""
+
+    def reconcile(honest: Any, after: AfterLoading, saga: Saga, memory: Any, now: Any) -> list[Effect]:
+        if saga.status is S.LOADING:
+            return list(after._steps.park(saga, "drone_grounded_with_package", now))
+        return list(honest(after, saga, memory, now))
+
+    patch.around(AfterLoading, "reconcile", reconcile)
+
+
 # --- J2 cancel_honoured -----------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from ..verification.archives import ArchiveRecord
 from ..verification.checker import check
 from ..verification.journals import journal_history
 from ..verification.justified_end import JustifiedEnd
+from ..verification.park_with_cause import ParkWithCause
 from ..verification.records import INVARIANTS, JUDGES, CheckReport, JournalHistory
 from .context import Target, open_store
 from .output import Failure, Output
@@ -84,7 +85,7 @@ def audit_store(
     history = iter(store.history())
     # The history ends at its first read: what left the store before that is in the archive, which is read later.
     begun = list(islice(history, 1))
-    judges = (JustifiedEnd(),)
+    judges = (JustifiedEnd(), ParkWithCause())
     return check(chain(begun, history), journals, complete=complete, archive=archive, judges=judges)
 
 

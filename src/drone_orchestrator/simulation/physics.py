@@ -19,11 +19,13 @@ SAME_PLACE_DEG = 1e-5
 class Package:
     """A package. ``carrier`` is the drone that has it, ``""`` if it is at its depot or was dropped.
 
-    ``drop_began_s`` is when its drone first resolved to drop it at its destination.
+    Its customer ordered it at ``placed_s``. ``drop_began_s`` is when its drone first resolved to drop it at its
+    destination.
     """
 
     order: Order
     pickup: GeoPoint
+    placed_s: float
     carrier: str = ""
     drops: int = 0
     at_depot: bool = True
@@ -40,8 +42,8 @@ class Packages:
         #: Tells from (message id, drone id) whether the store has cleared the drone to load; see the recorder.
         self.may_take: Callable[[str, str], bool] = lambda message_id, drone_id: False
 
-    def add(self, order: Order) -> None:
-        self._packages[order.message_id] = Package(order, order.pickup or self._depot)
+    def add(self, order: Order, now_s: float) -> None:
+        self._packages[order.message_id] = Package(order, order.pickup or self._depot, now_s)
 
     def of(self, message_id: str) -> Package:
         return self._packages[message_id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from ..core.saga import CLEARED
@@ -20,6 +21,7 @@ class Recorder:
     """Complete history of the store. It reads the store as no program could: outages and compaction do not touch it.
 
     ``history`` has all changes so far, ``view`` is the state after them, and ``ended`` has the orders that have ended.
+    It calls ``on_parked`` at the moment when a saga is parked, with the revision.
     While ``expires_next_reservation`` is set, the next leased reservation loses its lease shortly after it is made.
     """
 
@@ -36,6 +38,7 @@ class Recorder:
         self._committed_s: list[float] = []  # when each revision was made, from the first on
         self._cleared: dict[str, str] = {}  # order -> drone that holds a clearance
         self._untrue: set[str] = set()  # orders that have contradicted the truth already
+        self.on_parked: Callable[[Saga, int], None] = lambda saga, revision: None
         environment.on_store_change(self._store_changed)
         environment.packages.may_take = self.is_cleared
 
@@ -86,6 +89,8 @@ class Recorder:
             delay_s = environment.chance.of("expiring_reservation").random() * EXPIRES_WITHIN_S
             environment.scheduler.after(delay_s, partial(self._expire_reservation, entry.id))
         if entry.kind is Kind.SAGA:
+            if isinstance(entry.value, Saga) and entry.value.parked:
+                self.on_parked(entry.value, entry.mod_revision)
             self._note_end(entry)
             self._hold_against_truth(entry)
 

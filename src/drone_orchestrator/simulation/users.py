@@ -51,7 +51,7 @@ class SimulatedShop:
         environment, profile = self._environment, self._environment.profile
         rng = environment.chance.of("order", str(number), "afterwards")
         order = self._make(number)
-        environment.packages.add(order)
+        environment.packages.add(order, environment.scheduler.now_s)
         self._submit(order)
         if rng.random() < profile.cancel_share:
             environment.scheduler.after(rng.uniform(0.0, 150.0), lambda: self._cancel(order))
@@ -64,7 +64,7 @@ class SimulatedShop:
             environment.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(other, expect="message_id"))
         if rng.random() < profile.conflict_share:
             namesake = replace(order, message_id=f"{order.message_id}-b")
-            environment.packages.add(namesake)  # needed if the order is wrongly accepted
+            environment.packages.add(namesake, environment.scheduler.now_s)  # needed if the order is wrongly accepted
             environment.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(namesake, expect="order_id"))
 
     def _repeated(self, order: Order) -> Order:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping
 
-from ..core.types import Order, Phase
+from ..core.leader.wall_clock import TOLERANCE_S
+from ..core.types import Order, Phase, Saga
 from ..planning.planner import AssignmentPlanner
 from .drone import SimulatedDrone
 from .environment import Environment
 from .profile import Conditions, Profile
 from .recorder import Recorder
 from .replica import SimulatedReplica
-from .scheduler import WALL_START_S
 
 #: Stands for the drone of an order that has none.
 NO_DRONE = ""
@@ -21,6 +22,8 @@ NO_DRONE = ""
 AT_BEST_S = 5.0
 #: The same, for each chance of a message to be lost: several recalls in a row may be.
 REPEATING_S = {0.0: 0.0, 0.02: 4.0, 0.2: 15.0}
+#: Interval (s) between samples, and precision with which leases expire.
+SAMPLING_PERIOD_S = 0.5
 #: Longest time (s) for which a fault can trouble an attempt after it struck.
 TROUBLES_FOR_S = 60.0
 
@@ -35,8 +38,9 @@ def within_s(conditions: Conditions, profile: Profile) -> float:
 
 
 class Witness:
-    """Implements :class:`~drone_orchestrator.verification.cancel_honoured.ServiceWitness` and
-    :class:`~drone_orchestrator.verification.justified_end.EndWitness`.
+    """Implements :class:`~drone_orchestrator.verification.cancel_honoured.ServiceWitness`,
+    :class:`~drone_orchestrator.verification.justified_end.EndWitness` and
+    :class:`~drone_orchestrator.verification.park_with_cause.ParkWitness`.
 
     Call ``sample`` at a regular interval.
     """
@@ -59,13 +63,17 @@ class Witness:
         self._planner = AssignmentPlanner()
         self._served: dict[str, Stretches] = {id_: [] for id_ in (NO_DRONE, *drones)}
         self._heard: dict[str, Stretches] = {id_: [] for id_ in drones}
+        self._grounded_s: dict[str, list[float]] = {id_: [] for id_ in drones}  # samples
+        self._parkings: dict[tuple[str, int], tuple[str, bool]] = {}  # newest journal; is the package on board?
+        recorder.on_parked = self._note_parking
         self._sampled_s = 0.0
-        self._ahead_s = 0.0  # the most by which the clock of a replica has been fast
 
     def sample(self) -> None:
         """Note which drones the leader can hear and serve now."""
         now_s, leader = self._environment.scheduler.now_s, self._leader()
-        self._ahead_s = max(self._ahead_s, *(replica.clock.wall_error_s for replica in self._replicas.values()))
+        for drone in self._drones.values():
+            if drone.phase is Phase.GROUNDED:
+                self._grounded_s[drone.id].append(now_s)
         if leader is not None:
             self._note(self._served[NO_DRONE], leader.epoch, now_s)
             for drone in self._drones.values():
@@ -80,6 +88,11 @@ class Witness:
             stretches[-1] = (epoch, stretches[-1][1], now_s)
         else:
             stretches.append((epoch, now_s, now_s))
+
+    def _note_parking(self, saga: Saga, revision: int) -> None:
+        drone = self._drones[saga.drone_id or ""]
+        on_board = self._environment.packages.of(saga.message_id).carrier == drone.id
+        self._parkings[saga.message_id, revision] = (next(reversed(drone.disk.written)), on_board)
 
     def _leader(self) -> SimulatedReplica | None:
         """Return the leader if it runs and reaches the store."""
@@ -107,9 +120,17 @@ class Witness:
 
     # --- EndWitness ---------------------------------------------------------------------------------------------------
 
-    def is_past_deadline(self, order: Order, revision: int) -> bool:
-        deadline_at = order.deadline_at
-        return deadline_at is not None and WALL_START_S + self.committed_s(revision) + self._ahead_s >= deadline_at
+    def may_be_late(self, order: Order, revision: int) -> bool:
+        return self._late_s(order, revision) >= -TOLERANCE_S
+
+    def must_be_late(self, order: Order, revision: int) -> bool:
+        return not self._environment.struck_s and self._late_s(order, revision) > self.within_s
+
+    def _late_s(self, order: Order, revision: int) -> float:
+        """Return for how long the deadline has passed, by the true time."""
+        if order.deadline_s is None:
+            return -math.inf
+        return self.committed_s(revision) - self._environment.packages.of(order.message_id).placed_s - order.deadline_s
 
     def can_be_flown(self, order: Order) -> bool:
         return bool(self._planner.capable(self._environment.fleet, order))
@@ -124,6 +145,22 @@ class Witness:
         struck_s, from_s = self._environment.struck_s, self.committed_s(first) - TROUBLES_FOR_S
         at = bisect_left(struck_s, from_s)
         return at < len(struck_s) and struck_s[at] <= self.committed_s(last)
+
+
+    # --- ParkWitness --------------------------------------------------------------------------------------------------
+
+    def was_grounded(self, drone_id: str, revision: int) -> bool:
+        """Half of the grace is enough: reports may be lost, and its program may have restarted meanwhile."""
+        until_s = self.committed_s(revision)
+        from_s = until_s - self.lost_grace_s - self.within_s
+        samples = sum(from_s <= at_s <= until_s for at_s in self._grounded_s[drone_id])
+        return samples * SAMPLING_PERIOD_S >= self.lost_grace_s / 2.0
+
+    def newest_journal(self, message_id: str, revision: int) -> str:
+        return self._parkings[message_id, revision][0]
+
+    def was_on_board(self, message_id: str, revision: int) -> bool:
+        return self._parkings[message_id, revision][1]
 
 
 def _longest_s(stretches: Stretches, from_s: float, until_s: float) -> float:

@@ -16,6 +16,7 @@ from ..verification.checker import Invariant, check
 from ..verification.goodput import Goodput
 from ..verification.journals import journal_history
 from ..verification.justified_end import JustifiedEnd
+from ..verification.park_with_cause import ParkWithCause
 from ..verification.records import INVARIANTS, JUDGES, JournalHistory
 from .drone import SimulatedDrone
 from .environment import COURIER, HEAVY, Environment
@@ -25,12 +26,10 @@ from .recorder import Recorder
 from .replica import SimulatedReplica
 from .scheduler import OutOfBounds
 from .users import SimulatedOperator, SimulatedShop
-from .witness import Witness
+from .witness import SAMPLING_PERIOD_S, Witness
 
 PATTERN = (COURIER, COURIER, HEAVY)
 
-#: Precision (s) with which leases expire, and with which the witness sees who can be served.
-EXPIRY_PERIOD_S = 0.5
 #: The liveness phase checks this often (s) whether everything has ended.
 DONE_PERIOD_S = 5.0
 #: The most problems that a result lists.
@@ -101,7 +100,7 @@ class World:
         for drone in self.drones.values():
             scheduler.after(chance.of("start", drone.id).random(), drone.start)
         SimulatedOperator(environment, self.recorder, self.drones)
-        scheduler.after(EXPIRY_PERIOD_S, self._expire)
+        scheduler.after(SAMPLING_PERIOD_S, self._expire)
         for number in range(profile.orders):
             rng = chance.of("order", str(number), "placed")
             shop = rng.choice(self.shops)
@@ -111,7 +110,7 @@ class World:
     def _expire(self) -> None:
         self.environment.backend.pump("")  # expires leases; there is no such client to deliver to
         self.witness.sample()
-        self.environment.scheduler.after(EXPIRY_PERIOD_S, self._expire)
+        self.environment.scheduler.after(SAMPLING_PERIOD_S, self._expire)
 
     def _calm_down(self) -> None:
         """Begin the liveness phase: undo every fault, and start everything again that is not dead for good."""
@@ -202,7 +201,9 @@ class World:
     def _judges(self) -> list[Invariant]:
         spare_s = self.environment.profile.calm_spare_s
         calm = [Goodput(spare_s)] if spare_s is not None else []
-        return [JustifiedEnd(self.witness), CancelHonoured(self.witness, self.witness.within_s), *calm]
+        witness = self.witness
+        cancels = CancelHonoured(witness, witness.within_s)
+        return [JustifiedEnd(witness), cancels, ParkWithCause(witness), *calm]
 
     def _journals(self) -> list[JournalHistory]:
         return [

@@ -1,7 +1,7 @@
-"""J1: an order ends FAILED only for a reason that is true.
+"""J1: an order ends FAILED only for a reason that is true, and one whose deadline has passed is not flown any more.
 
-The history itself shows whether a deadline had passed by the leader's clock, and how many attempts there were. A
-witness knows the rest: what time it really was, whether the drone could be heard, and what troubled the attempts.
+The history itself shows whether an order has a deadline, and how many attempts there were. A witness knows the rest:
+what time it really was, whether the drone could be heard, and what troubled the attempts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from ..core.reasons import Reason
-from ..core.saga import ABANDONED, ASSIGNED, RESOLVED
+from ..core.saga import ABANDONED, ASSIGNED, CLEARED, RESOLVED
 from ..core.types import Order, SagaEvent, SagaStatus
 from .records import JournalHistory, Violation
 from .store_replay import Step, StoreReplay
@@ -24,8 +24,11 @@ class EndWitness(Protocol):
     lost_grace_s: float
     max_attempts: int
 
-    def is_past_deadline(self, order: Order, revision: int) -> bool:
-        """Return whether the deadline had passed at that revision, as far as the leaders' clocks can be trusted."""
+    def may_be_late(self, order: Order, revision: int) -> bool:
+        """Return whether the deadline had passed at that revision by the true time, give or take a tolerance."""
+
+    def must_be_late(self, order: Order, revision: int) -> bool:
+        """Return whether every leader had to know at that revision that the deadline had passed."""
 
     def can_be_flown(self, order: Order) -> bool:
         """Return whether a class of the newest fleet description can fly the order."""
@@ -52,7 +55,9 @@ class JustifiedEnd:
             return
         for event in step.events:
             message_id = event.message_id
-            if event.type == ASSIGNED:
+            if event.type == CLEARED:
+                yield from self._cleared(event, step.revision, replay)
+            elif event.type == ASSIGNED:
                 self._attempts.setdefault(message_id, []).append([step.revision])
             elif event.type == ABANDONED:
                 if message_id in self._attempts:
@@ -65,6 +70,12 @@ class JustifiedEnd:
     def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """Yield nothing: every end is judged when it is recorded."""
         yield from ()
+
+    def _cleared(self, event: SagaEvent, revision: int, replay: StoreReplay) -> Iterator[Violation]:
+        saga = replay.sagas.get(event.message_id)
+        if self._witness and saga is not None and self._witness.must_be_late(saga.order, revision):
+            text = f"order {event.message_id} was cleared to load, although its deadline had passed"
+            yield Violation(self.id, text, (revision,))
 
     def _ended(self, event: SagaEvent, revision: int, replay: StoreReplay) -> Iterator[Violation]:
         decided = revision, event
@@ -87,7 +98,7 @@ class JustifiedEnd:
             case Reason.DEADLINE_EXCEEDED:
                 if order.deadline_at is None:
                     return "it has no deadline"
-                if event.at < order.deadline_at or (witness and not witness.is_past_deadline(order, revision)):
+                if witness and not witness.may_be_late(order, revision):
                     return "its deadline had not passed"
             case Reason.ATTEMPTS_EXHAUSTED:
                 if event.attempt < (witness.max_attempts if witness else 1):

@@ -21,6 +21,7 @@ INVARIANTS = {
 JUDGES = {
     "J1": "justified_end",
     "J2": "cancel_honoured",
+    "J5": "park_with_cause",
     "J7": "goodput",
 }
 

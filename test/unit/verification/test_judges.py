@@ -10,6 +10,7 @@ from drone_orchestrator.verification.cancel_honoured import CancelHonoured
 from drone_orchestrator.verification.checker import Invariant, check
 from drone_orchestrator.verification.goodput import Goodput
 from drone_orchestrator.verification.justified_end import JustifiedEnd
+from drone_orchestrator.verification.park_with_cause import ParkWithCause
 from drone_orchestrator.verification.records import CheckReport
 
 S = SagaStatus
@@ -84,8 +85,11 @@ class EndWitnessed:
     def __init__(self, *, late: bool = True, flown: bool = False, heard: bool = False, troubled: bool = True) -> None:
         self.late, self.flown, self.heard, self.troubled = late, flown, heard, troubled
 
-    def is_past_deadline(self, order: Order, revision: int) -> bool:
+    def may_be_late(self, order: Order, revision: int) -> bool:
         return self.late
+
+    def must_be_late(self, order: Order, revision: int) -> bool:
+        return False
 
     def can_be_flown(self, order: Order) -> bool:
         return self.flown
@@ -116,11 +120,10 @@ def test_an_order_fails_for_known_reasons_only() -> None:
 
 
 def test_an_order_fails_by_its_deadline_only_once_that_has_passed() -> None:
-    """The order was submitted at 100 s, and is failed at 103 s by the leader's clock."""
-    past, future = failed_at_first_sight(3.0, "deadline_exceeded"), failed_at_first_sight(3.1, "deadline_exceeded")
-    assert objections(past, JustifiedEnd()) == []
-    assert objections(past, JustifiedEnd(EndWitnessed(late=False)))
-    assert objections(future, JustifiedEnd(EndWitnessed(late=True)))
+    history = failed_at_first_sight(3.0, "deadline_exceeded")
+    assert objections(history, JustifiedEnd()) == []
+    assert objections(history, JustifiedEnd(EndWitnessed(late=True))) == []
+    assert objections(history, JustifiedEnd(EndWitnessed(late=False)))
     assert objections(failed_at_first_sight(None, "deadline_exceeded"), JustifiedEnd())
 
 
@@ -151,12 +154,20 @@ def test_attempts_are_exhausted_when_all_were_made_and_something_undid_each() ->
 
 
 def test_an_order_that_is_undone_in_order_to_fail_is_judged_by_that_decision() -> None:
-    """The deadline, at 108 s, has passed when the compensation is complete, but not when it began."""
+    """The deadline passes between that decision and the end of the compensation."""
 
-    def given_up(deadline_s: float) -> History:
+    class PassesAt(EndWitnessed):
+        def __init__(self, revision: int) -> None:
+            super().__init__()
+            self.revision = revision
+
+        def may_be_late(self, order: Order, revision: int) -> bool:
+            return revision >= self.revision
+
+    def given_up() -> History:
         history = History()
         history.leader()
-        wanted = order(deadline_s=deadline_s)
+        wanted = order(deadline_s=5.0)
         history.submit(wanted)
         history.accept(wanted)
         history.assign("m1", "d1")
@@ -168,8 +179,20 @@ def test_an_order_that_is_undone_in_order_to_fail_is_judged_by_that_decision() -
         history.release("m1", sagas.COMPENSATED, S.FAILED, reason=reason)
         return history
 
-    assert objections(given_up(8.0), JustifiedEnd())
-    assert objections(given_up(4.0), JustifiedEnd()) == []
+    assert objections(given_up(), JustifiedEnd(PassesAt(6)))
+    assert objections(given_up(), JustifiedEnd(PassesAt(5))) == []
+
+
+def test_an_order_whose_deadline_has_passed_is_not_loaded() -> None:
+    class TooLate(EndWitnessed):
+        def must_be_late(self, order: Order, revision: int) -> bool:
+            return True
+
+    history = to_loading()
+    history.deliver("m1")
+    text = "order m1 was cleared to load, although its deadline had passed"
+    assert objections(history, JustifiedEnd(TooLate())) == [text]
+    assert objections(history, JustifiedEnd(EndWitnessed())) == []
 
 
 def test_a_person_may_end_an_order() -> None:
@@ -178,6 +201,72 @@ def test_a_person_may_end_an_order() -> None:
     history.transition(history.event("m1", sagas.PARKED, S.COMPENSATING, target=S.PENDING, reason="package_missing"))
     history.release("m1", sagas.RESOLVED, S.FAILED, reason="lost by ops")
     assert objections(history, JustifiedEnd(EndWitnessed(heard=True, late=False, flown=True))) == []
+
+
+# --- J5 park_with_cause -----------------------------------------------------------------------------------------------
+
+
+class ParkWitnessed:
+    """A run in which the drone has its journal and nothing failed, unless said otherwise."""
+
+    def __init__(
+        self, *, grounded: bool = False, journal: str = "j1", on_board: bool = True, troubled: bool = False
+    ) -> None:
+        self.grounded, self.journal, self.on_board, self.troubled = grounded, journal, on_board, troubled
+
+    def was_grounded(self, drone_id: str, revision: int) -> bool:
+        return self.grounded
+
+    def newest_journal(self, message_id: str, revision: int) -> str:
+        return self.journal
+
+    def was_on_board(self, message_id: str, revision: int) -> bool:
+        return self.on_board
+
+    def was_troubled(self, first: int, last: int) -> bool:
+        return self.troubled
+
+
+def parked(*reasons: str) -> History:
+    """The order is parked for each reason in turn, and then resolved by a person."""
+    history = to_loading()
+    history.abandon("m1")
+    for reason in reasons:
+        history.transition(history.event("m1", sagas.PARKED, S.COMPENSATING, target=S.PENDING, reason=reason))
+    history.release("m1", sagas.RESOLVED, S.FAILED, reason="lost by ops")
+    return history
+
+
+def test_a_drone_that_was_not_grounded_parks_no_order_as_grounded() -> None:
+    history = parked("drone_grounded_with_package")
+    report = judged(history, ParkWithCause(ParkWitnessed()))
+    assert [(v.invariant, v.name, v.revisions) for v in report.violations] == [("J5", "park_with_cause", (8,))]
+    assert "d1 has not been grounded that long" in report.violations[0].text
+    assert objections(history, ParkWithCause(ParkWitnessed(grounded=True))) == []
+
+
+def test_a_lost_journal_parks_an_order_only_if_the_drone_has_another() -> None:
+    history = parked("journal_lost_with_package")
+    assert objections(history, ParkWithCause(ParkWitnessed(journal="j1")))
+    assert objections(history, ParkWithCause(ParkWitnessed(journal="j2"))) == []
+
+
+def test_a_package_on_board_is_not_missing() -> None:
+    history = parked("package_missing")
+    assert objections(history, ParkWithCause(ParkWitnessed(on_board=True)))
+    assert objections(history, ParkWithCause(ParkWitnessed(on_board=False))) == []
+
+
+def test_a_drone_disobeys_or_forgets_only_when_something_has_failed() -> None:
+    for reason in ("recall_not_obeyed", "drone_knows_nothing_of_it", "no_progress_with_package"):
+        assert objections(parked(reason), ParkWithCause(ParkWitnessed()))
+        assert objections(parked(reason), ParkWithCause(ParkWitnessed(troubled=True))) == []
+
+
+def test_an_order_is_parked_for_known_reasons_only_and_judged_once() -> None:
+    assert objections(parked("the_weather"), ParkWithCause())
+    assert objections(parked("package_missing"), ParkWithCause()) == []
+    assert len(objections(parked("package_missing", "package_missing"), ParkWithCause(ParkWitnessed()))) == 1
 
 
 # --- J2 cancel_honoured -----------------------------------------------------------------------------------------------

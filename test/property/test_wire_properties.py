@@ -22,8 +22,9 @@ from drone_orchestrator.core.admission import (
     InvalidOrder,
     check_serviceable,
     parse_order,
+    rounded_to_float32,
 )
-from drone_orchestrator.core.types import Order, rounded_to_float32
+from drone_orchestrator.core.types import Order
 from drone_orchestrator.ros import messages
 
 NEW_ID = "123e4567-e89b-42d3-a456-426614174000"

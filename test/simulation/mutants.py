@@ -39,7 +39,7 @@ from drone_orchestrator.simulation.replica import SimulatedReplica
 from drone_orchestrator.store import region
 from drone_orchestrator.store.kv import Delete, Expect
 from drone_orchestrator.store.leases import DroneLeases
-from drone_orchestrator.store.memory import MemoryBackend
+from drone_orchestrator.store.memory_backend import MemoryBackend
 from drone_orchestrator.store.region import RegionStore
 from drone_orchestrator.store.transactions import Plan
 

@@ -38,7 +38,7 @@ from drone_orchestrator.intake.intake import Intake
 from drone_orchestrator.planning.planner import AssignmentPlanner
 from drone_orchestrator.runtime.breaker import StoreBreaker
 from drone_orchestrator.runtime.projection import Projection
-from drone_orchestrator.store.memory import MemoryBackend, MemoryStore
+from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.telemetry.findings import Findings, HeardFindings
 from drone_orchestrator.telemetry.metrics import Metrics
 

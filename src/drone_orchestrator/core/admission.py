@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import TypeVar
 
-from .types import FleetSpec, GeoPoint, Order, Priority, rounded_to_float32
+from .types import FleetSpec, GeoPoint, Order, Priority
 from .zones import blocked_way
 
 MAX_ID_CHARS = 128
@@ -24,6 +26,7 @@ MAX_CLASS_LENGTH = 32
 ORDER_ID_PATTERN = r"[A-Za-z0-9._-]+"
 CLASS_NAME_PATTERN = r"[A-Za-z][A-Za-z0-9_-]*"
 
+_FLOAT32 = struct.Struct("<f")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 #: Namespace of message ids derived from idempotency keys. Never change it: a repeated key would create a second order.
@@ -124,6 +127,52 @@ def canonical_id(text: str) -> str:
     the customer's own text and is not changed.
     """
     return text.lower() if is_uuid(text) else text
+
+
+def same_request(first: Order, second: Order) -> bool:
+    """Return whether both request the same delivery. Time, trace and rounding for messages are ignored."""
+    return _payload(first) == _payload(second) or _payload(_rounded(first)) == _payload(_rounded(second))
+
+
+def _rounded(order: Order) -> Order:
+    deadline_s = None if order.deadline_s is None else rounded_to_float32(order.deadline_s)
+    return replace(order, package_weight_kg=rounded_to_float32(order.package_weight_kg), deadline_s=deadline_s)
+
+
+def _payload(order: Order) -> tuple[object, ...]:
+    return (
+        order.message_id,
+        order.order_id,
+        order.destination,
+        order.package_weight_kg,
+        order.pickup,
+        order.priority,
+        order.deadline_s,
+        order.drone_class,
+    )
+
+
+def rounded_to_float32(value: float) -> float:
+    """Return the ``float32`` nearest to ``value``, as its shortest decimal: 1.2 stays 1.2.
+
+    Admission rounds a number before it checks it, so that the leader and the drone see the same value, although
+    messages have ``float32`` fields. A finite value beyond the range becomes infinite.
+    """
+    on_wire = _pack(value)
+    if not math.isfinite(on_wire):
+        return on_wire
+    for digits in range(1, 10):  # nine digits distinguish any two values of float32
+        decimal = float(f"{on_wire:.{digits}g}")
+        if _pack(decimal) == on_wire:
+            return decimal
+    raise AssertionError(f"{value!r} has no decimal of 9 digits")
+
+
+def _pack(value: float) -> float:
+    try:
+        return float(_FLOAT32.unpack(_FLOAT32.pack(value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def parse_message_id(value: object, field: str = "message_id") -> str:

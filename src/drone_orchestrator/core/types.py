@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -136,26 +134,6 @@ class Order:
         """Wall clock time, in s, after which the order is useless; ``None`` without a deadline."""
         return None if self.deadline_s is None else self.submitted_at + self.deadline_s
 
-    def same_request(self, other: Order) -> bool:
-        """Return whether both request the same delivery. Time, trace and rounding for messages are ignored."""
-        return self._payload() == other._payload() or self._rounded()._payload() == other._rounded()._payload()
-
-    def _rounded(self) -> Order:
-        deadline_s = None if self.deadline_s is None else rounded_to_float32(self.deadline_s)
-        return replace(self, package_weight_kg=rounded_to_float32(self.package_weight_kg), deadline_s=deadline_s)
-
-    def _payload(self) -> tuple[object, ...]:
-        return (
-            self.message_id,
-            self.order_id,
-            self.destination,
-            self.package_weight_kg,
-            self.pickup,
-            self.priority,
-            self.deadline_s,
-            self.drone_class,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Saga:
@@ -286,11 +264,15 @@ class FleetIdentity:
     """The value of the key ``fleet``, which the first leader creates: the identity of the fleet and of its store.
 
     ``fleet_id`` is a UUID and never changes. ``generation`` is 0 until a backup is restored, and grows with each
-    restore: a leader's epoch is ``epoch_of(generation, mod revision of its key)``.
+    restore: a leader's epoch is ``epoch_of(generation, mod revision of its key)``. ``held`` says why no leader may
+    command, until a person lifts it. ``log_lead``: lead of the store's log when it was accepted, 0 at most.
     """
 
     fleet_id: str
     generation: int = 0
+    held: str = ""
+    log_lead: int = 0
+    unknown: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,33 +449,13 @@ class StoreChange:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All existing keys of a region at ``revision``. Events are left out (``history`` reads them)."""
+    """All existing keys of a region at ``revision``. Events are left out (``history`` reads them).
+
+    ``breach`` says why the store is not the one it was before; empty if nothing shows that. ``log_lead``: see
+    :class:`FleetIdentity`.
+    """
 
     revision: int
     entries: tuple[Entry, ...] = field(default=())
-
-# --- canonical forms ------------------------------------------------------------------------------------------------
-_FLOAT32 = struct.Struct("<f")
-
-
-def rounded_to_float32(value: float) -> float:
-    """Return the ``float32`` nearest to ``value``, as its shortest decimal: 1.2 stays 1.2.
-
-    Admission rounds a number before it checks it, so that the leader and the drone see the same value: messages have
-    ``float32`` fields. A finite value beyond the range becomes infinite.
-    """
-    on_wire = _pack(value)
-    if not math.isfinite(on_wire):
-        return on_wire
-    for digits in range(1, 10):  # nine digits distinguish any two values of float32
-        decimal = float(f"{on_wire:.{digits}g}")
-        if _pack(decimal) == on_wire:
-            return decimal
-    raise AssertionError(f"{value!r} has no decimal of 9 digits")
-
-
-def _pack(value: float) -> float:
-    try:
-        return float(_FLOAT32.unpack(_FLOAT32.pack(value))[0])
-    except OverflowError:
-        return math.copysign(math.inf, value)
+    breach: str = ""
+    log_lead: int = 0

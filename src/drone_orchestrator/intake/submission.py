@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-from ..core.admission import InvalidOrder
+from ..core.admission import InvalidOrder, same_request
 from ..core.types import Order
 from ..ports import StoreError, Submitted
 from ..telemetry import tracing
@@ -31,7 +31,7 @@ class Parsed:
     def is_same_as(self, known: Order) -> bool:
         """Return whether ``known`` is this order. If the client chose no message id, the order id decides."""
         order = self.order if self.named else replace(self.order, message_id=known.message_id)
-        return order.same_request(known)
+        return same_request(order, known)
 
     def conflict(self, field: str) -> Answer:
         """Return the answer for an id (in ``field``) that another order uses."""

@@ -18,6 +18,7 @@ from drone_interfaces.msg import Order as OrderMsg
 from drone_interfaces.srv import RequestClearance
 from unique_identifier_msgs.msg import UUID
 
+from ..core.admission import rounded_to_float32
 from ..core.lanes import Pressure
 from ..core.leader.effects import AnswerClearance
 from ..core.types import (
@@ -29,7 +30,6 @@ from ..core.types import (
     Outcome,
     Phase,
     Priority,
-    rounded_to_float32,
 )
 
 #: Namespace of goal ids. It must never change: drones recognise a repeated goal by its id.

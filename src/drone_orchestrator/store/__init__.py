@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import codec, keys
-from .memory import MemoryBackend, MemoryStore
+from .memory import MemoryStore
+from .memory_backend import MemoryBackend
 from .reader import CorruptRecord
 from .region import RegionStore
 

@@ -139,7 +139,13 @@ BREAKER = Table(
 LEADER = Table(LeaderRecord, text("holder"), text("instance_id"), number("since"), sparse(integer("generation")))
 
 #: The key ``fleet``.
-FLEET = Table(FleetIdentity, text("fleet_id"), integer("generation"))
+FLEET = Table(
+    FleetIdentity,
+    text("fleet_id"),
+    integer("generation"),
+    sparse(text("held")),
+    sparse(integer("log_lead")),
+)
 
 #: ``notes/led_time``.
 LED_TIME = Table(LedTime, integer("epoch"), marks("marks"))

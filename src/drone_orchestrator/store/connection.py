@@ -7,7 +7,8 @@ has no deadline on streams, and cannot tell a request that was never sent from o
 Three rules:
 
 * A request that must not be sent twice (``ONCE``) goes only to a member that has answered before on this connection;
-  any other member is asked for its status first. Therefore "cannot connect" is known to have changed nothing.
+  any other member is asked for its status first. Therefore "cannot connect" is known to have changed nothing. It must
+  also have the history that this client's watches have read (``check_history``): nothing is written to another store.
 * A repeatable request that fails is repeated at the next member.
 * An expired token is renewed and the request sent again: etcd refuses a bad token before it acts.
 """
@@ -27,7 +28,7 @@ import grpc
 from etcd3 import etcdrpc as rpc
 
 from ..ports import FateUnknown, StoreDenied, StoreError, StoreUnavailable
-from .kv import Compacted, LeaseGone
+from .kv import AnotherStore, Compacted, LeaseGone
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MAX_TOKENS_PER_CALL = 2
@@ -121,6 +122,7 @@ class Connection:
         self._lock = threading.Lock()
         self._auth_lock = threading.Lock()
         self._current = 0
+        self.check_history: Callable[[Callable[[Any], Any]], None] = lambda ask: None
         addresses = [_parse(endpoint) for endpoint in ([endpoints] if isinstance(endpoints, str) else endpoints)]
         if not addresses:
             raise ValueError("no etcd endpoint is given")
@@ -237,7 +239,8 @@ class Connection:
             member.endpoint.close()
 
     def _prove(self, member: Member, timeout_s: float) -> None:
-        """Query the status of ``member``. Raises :class:`_NotProven` if it does not answer or has no leader."""
+        """Query status and history of ``member``. Raises :class:`_NotProven` if it does not answer, has no leader or
+        another history."""
         try:
             status = member.maintenance.Status(rpc.StatusRequest(), timeout=timeout_s, metadata=self.metadata())
         except grpc.RpcError as error:
@@ -247,6 +250,17 @@ class Connection:
             raise _NotProven(reason) from error
         if not status.leader:
             raise _NotProven(f"{member.name} has no leader: no quorum")
+
+        def ask(request: Any) -> Any:
+            try:
+                return member.kv.Range(request, timeout=timeout_s, metadata=self.metadata())
+            except grpc.RpcError as error:
+                raise _NotProven(self._judge(error)[1]) from error
+
+        try:
+            self.check_history(ask)
+        except StoreError as error:
+            raise _NotProven(str(error)) from error
         member.proven = True
 
     def _judge(self, error: grpc.RpcError) -> tuple[_Failure, str]:
@@ -255,6 +269,8 @@ class Connection:
         reason = f"{code.name.lower().replace('_', ' ')}: {text}"
         if code is grpc.StatusCode.OUT_OF_RANGE and "compacted" in text:
             raise Compacted(0) from error
+        if code is grpc.StatusCode.OUT_OF_RANGE and "future" in text:
+            raise AnotherStore("its history ends before a revision that was read") from error
         if code is grpc.StatusCode.NOT_FOUND and "lease" in text:
             raise LeaseGone(text) from error
         if code is grpc.StatusCode.UNAUTHENTICATED or "revision of auth store is old" in text:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,21 @@ from etcd3 import etcdrpc as rpc
 from ..ports import StoreError, StoreUnavailable
 from .connection import Connection, Member, Safety
 from .keys import ROOT, range_end
-from .kv import Compacted, Expect, KeyValue, LeaseGone, Op, Put, RawChange, Reading, Span, TxnResult, WatchSink
+from .kv import (
+    AnotherStore,
+    Compacted,
+    Expect,
+    KeyValue,
+    Landmark,
+    LeaseGone,
+    Op,
+    Put,
+    RawChange,
+    Reading,
+    Span,
+    TxnResult,
+    WatchSink,
+)
 from .region import MIN_LEASE_S, RegionStore
 from .watch import WatchLoop, WatchStream, key_value
 
@@ -38,6 +53,7 @@ class EtcdDriver:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._watches: list[WatchLoop] = []
+        connection.check_history = self._check_history
 
     def read(self, keys: Sequence[str]) -> Reading:
         request = rpc.TxnRequest(success=[_get(key) for key in keys])
@@ -111,10 +127,30 @@ class EtcdDriver:
         except LeaseGone:
             return
 
-    def watch(self, span: Span, after_revision: int, sink: WatchSink) -> WatchLoop:
-        loop = WatchLoop(self._connection, span, after_revision, sink)
+    def watch(self, span: Span, place: Landmark, sink: WatchSink) -> WatchLoop:
+        loop = WatchLoop(self._connection, span, place, sink, partial(_prove, self._ask_range))
         self._watches.append(loop)
         return loop
+
+    def log_lead(self) -> int | None:
+        """Return raft's index minus the revision. The member reads its revision first, so the lead is never too low."""
+        try:
+            status = self._connection.call(lambda m: m.maintenance.Status, rpc.StatusRequest(), Safety.READ)
+        except StoreError:
+            return None
+        return int(status.raftIndex) - int(status.header.revision) if status.raftIndex else None
+
+    def _ask_range(self, request: Any) -> Any:
+        return self._connection.call(lambda m: m.kv.Range, request, Safety.READ)
+
+    def _check_history(self, ask: Callable[[Any], Any]) -> None:
+        """Check that a member has the history that the watches have read. If it has not, or cannot tell, they ask."""
+        for loop in list(self._watches):
+            try:
+                _prove(ask, loop.place)
+            except (AnotherStore, Compacted):
+                loop.doubt()
+                raise
 
     def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
         """Watch *all* keys and filter: every revision changes some key, so ``until_revision`` always arrives.
@@ -265,6 +301,26 @@ def _change(request: Any, ops: Sequence[Op]) -> None:
             delete.key = op.key.encode()
             if op.end:
                 delete.range_end = op.end.encode()
+
+
+def _prove(ask: Callable[[Any], Any], place: Landmark) -> None:
+    """Ask the store whether ``place`` is in its history. Raises :class:`AnotherStore` if not, and :class:`Compacted` if
+    it cannot tell."""
+    newest = place.newest
+    key = newest.key if newest is not None else ROOT
+    revision = newest.mod_revision if newest is not None else place.revision
+    compacted: Compacted | None = None
+    try:
+        answer = ask(rpc.RangeRequest(key=key.encode(), revision=revision))
+    except Compacted as error:
+        # An unchanged record is as good: nothing was read after it.
+        answer, compacted = ask(rpc.RangeRequest(key=key.encode())), error
+    if answer.header.revision < place.revision:
+        raise AnotherStore(f"its revision went back from {place.revision} to {answer.header.revision}")
+    if not place.is_in(key_value(answer.kvs[0]) if answer.kvs else None):
+        if compacted is not None:
+            raise compacted
+        raise AnotherStore(f"{key} at revision {revision} is not what was read there")
 
 
 def _get(key: str) -> Any:

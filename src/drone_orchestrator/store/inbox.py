@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..core.admission import same_request
 from ..core.types import CancelRequest, OperatorCommand, Order, Saga, Value
 from ..ports import FateUnknown, StoreDenied, StoreError, StoreUnavailable, Submitted
 from .codec import encode
@@ -86,7 +87,7 @@ class Inbox(Reader):
             return Submitted(order.message_id, created=False, conflict="order_id")
         value = self._decode(stored)
         theirs = value.order if isinstance(value, Saga) else value
-        if not isinstance(theirs, Order) or not theirs.same_request(order):
+        if not isinstance(theirs, Order) or not same_request(theirs, order):
             return Submitted(order.message_id, created=False, conflict="message_id")
         # Identical down to its submission time, after an unanswered request: this call created it.
         return Submitted(order.message_id, created=asked_before and theirs == order)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ..ports import StoreError, WatchHandle
+from ..ports import StoreError, StoreUnavailable, WatchHandle
 
 
 class Compacted(StoreError):
@@ -24,6 +24,10 @@ class Compacted(StoreError):
 
 class LeaseGone(StoreError):
     """A put named an expired lease. The transaction changed nothing."""
+
+
+class AnotherStore(StoreUnavailable):
+    """The store is not the one that was read before: it was emptied, rebuilt or restored. Nothing was changed."""
 
 
 class Expect(NamedTuple):
@@ -85,15 +89,36 @@ class RawChange:
     keys: tuple[tuple[str, KeyValue | None], ...]
 
 
+class Landmark(NamedTuple):
+    """A place in a store's history: a revision, and the newest record that was read up to it.
+
+    The record is the evidence that a store has this place in its history. Another store does not have the same bytes at
+    the same revision, even if its revision was raised beyond.
+    """
+
+    revision: int
+    newest: KeyValue | None = None
+
+    def after(self, change: RawChange) -> Landmark:
+        """Return the place after ``change``."""
+        put = next((kv for _, kv in change.keys if kv is not None), self.newest)
+        return Landmark(change.revision, put)
+
+    def is_in(self, found: KeyValue | None) -> bool:
+        """Return whether ``found`` is the newest record of this place."""
+        return self.newest is None or (found is not None and found[:3] == self.newest[:3])
+
+
 @dataclass(frozen=True, slots=True)
 class WatchSink:
-    """Callbacks of a watch. ``on_compacted`` reads and delivers a snapshot and returns its revision.
+    """Callbacks of a watch. ``on_compacted`` reads and delivers a snapshot and returns its place; its argument says why
+    the store is another one than before, and is empty if it is not known to be.
 
     Keys with a prefix in ``without`` are left out of changes; their revisions are still delivered.
     """
 
     on_change: Callable[[RawChange], None]
-    on_compacted: Callable[[], int]
+    on_compacted: Callable[[str], Landmark]
     on_health: Callable[[bool], None]
     without: tuple[str, ...] = ()
 
@@ -128,8 +153,18 @@ class KeyValueDriver(Protocol):
     def revoke_lease(self, lease: int) -> None:
         """Revoke a lease and delete its keys. Does nothing if the lease no longer exists."""
 
-    def watch(self, span: Span, after_revision: int, sink: WatchSink) -> WatchHandle:
-        """Deliver changes within ``span`` to ``sink``, on a thread that resumes after interruptions."""
+    def watch(self, span: Span, place: Landmark, sink: WatchSink) -> WatchHandle:
+        """Deliver changes within ``span`` after ``place`` to ``sink``, on a thread that resumes after interruptions.
+
+        It resumes only if the store proves that it has the place in its history. If not, the sink starts over.
+        """
+
+    def log_lead(self) -> int | None:
+        """Return how far the store's log is ahead of its revision; ``None`` if that is not known.
+
+        Every revision takes an entry of the log, so the lead never shrinks while a store lives. A restored store has
+        the old revision and a new log: its lead is lower, usually below 0.
+        """
 
     def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
         """Yield changes within ``span`` of revisions ``(after, until]``. Raises :class:`Compacted`."""

@@ -118,6 +118,11 @@ class DroneLeases:
             if revision >= self._held.get(drone, (0, 0))[0]:
                 self._held[drone] = (revision, lease)
 
+    def clear(self) -> None:
+        """Forget everything: the store is another one."""
+        with self._lock:
+            self._held, self._own, self._used = {}, {}, {}
+
     def load(self, revision: int, held: dict[str, tuple[int, int]]) -> None:
         """Load all reservations as of ``revision``: mod revision and lease by drone."""
         with self._lock:

@@ -30,6 +30,11 @@ class OwnWrites:
             while len(self._written) > _REMEMBERED:
                 del self._written[next(iter(self._written))]
 
+    def clear(self) -> None:
+        """Forget everything: the store is another one."""
+        with self._lock:
+            self._written.clear()
+
     def take(self, keys: Sequence[tuple[str, KeyValue | None]]) -> dict[str, Written]:
         """Return and forget the records of ``keys`` whose bytes are exactly those written here."""
         own: dict[str, Written] = {}

@@ -7,18 +7,20 @@ format.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..core.admission import canonical_id
-from ..core.types import Corrupt, Entry, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
+from ..core.types import Corrupt, Entry, FleetIdentity, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
 from ..core.view import OrderView
 from ..ports import HistoryGone, StoreError, StoreUnavailable, WatchHandle
 from .codec import decode
 from .keys import InvalidId, Keys, range_end
-from .kv import Compacted, KeyValue, KeyValueDriver, RawChange, WatchSink
+from .kv import Compacted, KeyValue, KeyValueDriver, Landmark, RawChange, WatchSink
 from .leases import DroneLeases
 from .own_writes import OwnWrites
 
 _HISTORY_ATTEMPTS = 3
+RESTORED = "the store was restored from a backup"
 
 
 class CorruptRecord(StoreError):
@@ -37,9 +39,14 @@ class Reader:
         self._driver = driver
         self._leases = leases
         self._own_writes = own_writes
+        self._place = Landmark(0)  # of the latest snapshot
 
     def snapshot(self) -> Snapshot:
-        """Read all keys except events, at one revision."""
+        """Read all keys except events, at one revision, and compare the store with its identity."""
+        snapshot, self._place = self._snapshot()
+        return snapshot
+
+    def _snapshot(self) -> tuple[Snapshot, Landmark]:
         revision, found = self._driver.scan(self.keys.all_but_events())
         entries = tuple(self._entry(kv.key, kv, kv.mod_revision) for kv in found)
         leases = {
@@ -48,7 +55,12 @@ class Reader:
             if entry.kind is Kind.ASSIGNMENT
         }
         self._leases.load(revision, leases)
-        return Snapshot(revision, entries)
+        place = Landmark(revision, max(found, key=lambda kv: kv.mod_revision, default=None))
+        fleet = next((e.value for e in entries if isinstance(e.value, FleetIdentity)), None)
+        lead = self._driver.log_lead()
+        lead = min(lead, 0) if lead is not None else 0
+        breach = RESTORED if fleet is not None and lead < fleet.log_lead else ""
+        return Snapshot(revision, entries, breach, lead), place
 
     def watch(
         self,
@@ -71,10 +83,13 @@ class Reader:
             self._learn_leases(raw)
             on_change(self._change(raw))
 
-        def start_over() -> int:
-            fresh = self.snapshot()
-            on_snapshot(fresh)
-            return fresh.revision
+        def start_over(breach: str) -> Landmark:
+            if breach:
+                self._leases.clear()
+                self._own_writes.clear()
+            fresh, place = self._snapshot()
+            on_snapshot(replace(fresh, breach=breach) if breach else fresh)
+            return place
 
         without = () if with_events else (self.keys.below(Kind.EVENT), self.keys.below(Kind.ORDER_INDEX))
         sink = WatchSink(deliver, start_over, on_health or (lambda healthy: None), without)
@@ -82,7 +97,8 @@ class Reader:
         if only is not None:
             below = self.keys.below(only)
             span = (below, range_end(below))
-        return self._driver.watch(span, after_revision, sink)
+        place = self._place
+        return self._driver.watch(span, place if place.revision == after_revision else Landmark(after_revision), sink)
 
     def find(self, order_or_message_id: str) -> OrderView | None:
         """Find an order by message id, else by order id. ``revision`` is that of its saga, else of its inbox entry.

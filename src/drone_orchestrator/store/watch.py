@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,7 +19,7 @@ from etcd3 import etcdrpc as rpc
 from ..ports import StoreDenied, StoreError, StoreUnavailable
 from ..runtime.loops import Loop
 from .connection import Connection, Member
-from .kv import Compacted, KeyValue, RawChange, Span, WatchSink
+from .kv import AnotherStore, Compacted, KeyValue, Landmark, RawChange, Span, WatchSink
 
 PROGRESS_INTERVAL_S = 2.0
 SILENCE_LIMIT_S = 7.0
@@ -125,17 +126,22 @@ class WatchStream:
 
 
 class WatchLoop:
-    """A thread that delivers the changes of ``span`` after a revision to a sink, until closed.
+    """A thread that delivers the changes of ``span`` after a place to a sink, until closed.
 
     After every interruption it resumes at the next member from the next revision, with exponential back-off and jitter.
-    After any other exception, as of a callback, it starts over with a snapshot: an unknown part of a change was taken.
+    First ``prove`` asks the store whether it has the place in its history. It raises :class:`AnotherStore` if not, and
+    :class:`Compacted` if the store cannot tell; then the watch starts over with a snapshot. It also does so after any
+    other exception, as of a callback: an unknown part of a change was taken.
     """
 
-    def __init__(self, connection: Connection, span: Span, after_revision: int, sink: WatchSink) -> None:
+    def __init__(
+        self, connection: Connection, span: Span, place: Landmark, sink: WatchSink, prove: Callable[[Landmark], None]
+    ) -> None:
+        self.place = place  # other threads may read it
         self._connection = connection
         self._span = span
-        self._after = after_revision
         self._sink = sink
+        self._prove = prove
         self._lock = threading.Lock()
         self._stream: WatchStream | None = None
         self._healthy: bool | None = None
@@ -151,10 +157,14 @@ class WatchLoop:
     def close(self) -> None:
         """Stop; no callback runs after this returns (unless it is called from one)."""
         self._loop.stop()
+        self.doubt()
+        self._loop.close()
+
+    def doubt(self) -> None:
+        """End the stream, so that the watch asks for proof that it still follows the same store."""
         with self._lock:
             if self._stream is not None:
                 self._stream.close()
-        self._loop.close()
 
     def _step(self) -> None:
         """Follow one stream. Raises what the callbacks raise."""
@@ -163,9 +173,13 @@ class WatchLoop:
             self._start_over()
             self._loop.works()
         try:
+            self._prove(self.place)
             self._follow()
         except Compacted:
             self._guarded(self._start_over)
+        except AnotherStore as error:
+            self._tell(False)
+            self._guarded(partial(self._start_over, str(error)))
         except StoreDenied:
             # An expired token looks like a missing permission: renew it, then try again.
             self._guarded(self._connection.renew_token)
@@ -175,7 +189,7 @@ class WatchLoop:
 
     def _follow(self) -> None:
         """Read one stream until it breaks."""
-        stream = WatchStream(self._connection, self._span, self._after, self._sink.without)
+        stream = WatchStream(self._connection, self._span, self.place.revision, self._sink.without)
         with self._lock:
             self._stream = stream
             if self._loop.closing:  # close() came before this stream existed
@@ -186,7 +200,7 @@ class WatchLoop:
                     return
                 self._connection_works()
                 if change is not None:
-                    self._after = change.revision
+                    self.place = self.place.after(change)
                     self._sink.on_change(change)
                 self._alive_mono_s = time.monotonic()
         except StreamBroken:
@@ -195,9 +209,9 @@ class WatchLoop:
         finally:
             stream.close()
 
-    def _start_over(self) -> None:
+    def _start_over(self, breach: str = "") -> None:
         if not self._loop.closing:
-            self._after = self._sink.on_compacted()
+            self.place = self._sink.on_compacted(breach)
             self._healthy = None  # a snapshot says nothing about the stream after it
 
     def _guarded(self, step: Callable[[], None]) -> None:

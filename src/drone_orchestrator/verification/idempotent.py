@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..core.admission import same_request
 from ..core.types import Kind, Order, Saga
 from .records import JournalHistory, Violation
 from .store_replay import Step, StoreReplay
@@ -62,7 +63,7 @@ class Idempotent:
             text = f"the order under {message_id} says that it is {order.message_id}"
             yield Violation(self.id, text, (revision,))
         first, at = self._order_of.setdefault(message_id, (order, revision))
-        if first is not order and not first.same_request(order):
+        if first is not order and not same_request(first, order):
             yield Violation(self.id, f"message {message_id} was taken with two different orders", (at, revision))
         yield from self._named(order.order_id, message_id, revision)
 

@@ -16,6 +16,7 @@ from drone_orchestrator.core.admission import (
     check_serviceable,
     message_id_from_key,
     parse_order,
+    same_request,
 )
 from drone_orchestrator.core.types import FleetSpec, GeoPoint, Order, Priority
 from drone_orchestrator.planning.geo import distance_between_m
@@ -110,9 +111,9 @@ def test_numbers_are_rounded_to_what_messages_can_carry() -> None:
 def test_an_order_accepted_before_rounding_existed_is_the_same_order() -> None:
     order = parse(package_weight_kg=2.26796185, deadline_s=600.00001)
     older = replace(order, package_weight_kg=2.26796185, deadline_s=600.00001)
-    assert order.same_request(older) and older.same_request(order)
-    assert not order.same_request(replace(older, package_weight_kg=2.26797))
-    assert not order.same_request(replace(older, deadline_s=None))
+    assert same_request(order, older) and same_request(older, order)
+    assert not same_request(order, replace(older, package_weight_kg=2.26797))
+    assert not same_request(order, replace(older, deadline_s=None))
 
 
 # --- refused orders ---------------------------------------------------------------------------------------------------

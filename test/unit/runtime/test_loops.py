@@ -31,7 +31,7 @@ from drone_orchestrator.runtime.probe import Probe, StoreProbe, look
 from drone_orchestrator.runtime.projection import PROOF_WITHIN_S, Projection
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 from drone_orchestrator.store import watch as etcd_watch
-from drone_orchestrator.store.kv import KeyValue, RawChange, WatchSink
+from drone_orchestrator.store.kv import KeyValue, Landmark, RawChange, WatchSink
 from drone_orchestrator.telemetry.endpoint import MetricsEndpoint
 
 DEADLINE_S = 60.0
@@ -305,12 +305,12 @@ def test_an_etcd_watch_restarts_after_an_exception_in_its_callback(
     health: list[bool] = []
     on_change = Faulty(ZeroDivisionError("a defect"), then=lambda change: taken.append(change.revision))
 
-    def start_over() -> int:
+    def start_over(breach: str) -> Landmark:
         taken.append("snapshot at 2")
-        return 2
+        return Landmark(2)
 
     sink = WatchSink(on_change, start_over, health.append)
-    watch = etcd_watch.WatchLoop(Connection(), ("a", "b"), 0, sink)  # type: ignore[arg-type]
+    watch = etcd_watch.WatchLoop(Connection(), ("a", "b"), Landmark(0), sink, lambda place: None)  # type: ignore[arg-type]
     wait_until(lambda: taken == ["snapshot at 2", 3])
     wait_until(lambda: health == [True, False, True])
     wait_until(lambda: watch.silent_s() < 0.5)

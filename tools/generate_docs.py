@@ -19,7 +19,7 @@ from drone_orchestrator.core.admission import Code
 from drone_orchestrator.core.drone import machine
 from drone_orchestrator.core.leader import breakers, election
 from drone_orchestrator.core.policies import BreakerPolicy
-from drone_orchestrator.core.reasons import Consequence, Reason
+from drone_orchestrator.core.reasons import Consequence, GoalRefusal, Reason, RefusalCause
 from drone_orchestrator.core.types import Breaker, BreakerState
 from drone_orchestrator.ros import qos
 from drone_orchestrator.ros.params import Param
@@ -92,6 +92,23 @@ _CONSEQUENCES = {
     Consequence.CANCELS: ("The order is cancelled", "It ends as `CANCELLED`."),
 }
 
+_REFUSALS = """## A drone refuses a goal
+
+The drone reports cause and reason in `DroneState.refusals`. The attempt is undone with that reason. What follows
+depends on the cause:
+
+- DRONE counts for the drone's breaker and for the order's `max_attempts`.
+- ORDER counts for `max_attempts`. The order goes to another class that can take it. If there is none, and another drone
+  of the class agrees, it ends as `FAILED` with the drone's reason.
+- LEADER and BUSY count for nothing. The drone gets no orders for 4 s, and longer each time, up to a minute.
+- CONFIGURATION counts for nothing. The order goes to another class, or is tried again once a minute. The finding
+  `configuration_differs` names the class.
+
+A drone of an older version gives no reason. After `max_goal_tries` refusals the attempt is undone as
+`goal_not_accepted`, and counts for the drone's breaker. If most drones leave a leader's goals unanswered, that counts
+for nothing: the leader is to blame.
+"""
+
 
 def reasons() -> str:
     """Return the page of reasons, from the core's list of them."""
@@ -100,6 +117,10 @@ def reasons() -> str:
         lines += [f"## {title}\n", f"{text}\n", "| reason | meaning |", "|---|---|"]
         lines += [f"| `{reason}` | {_cell(reason.meaning)} |" for reason in Reason.that(consequence)]
         lines.append("")
+    lines += [_REFUSALS, "| cause | reason | meaning |", "|---|---|---|"]
+    for cause in RefusalCause:
+        lines += [f"| {cause.name} | `{each}` | {_cell(each.meaning)} |" for each in GoalRefusal.of(cause)]
+    lines.append("")
     return "\n".join(lines)
 
 

@@ -54,10 +54,12 @@ class DispatchPolicy:
     """Bounds and periods of the leader's decisions.
 
     ``plan_orders``, ``plan_drones`` and ``accept_orders`` bound what one planning round considers and accepts, per
-    lane. A lane may borrow without limit if none of its own drones was heard for ``desertion_s``.
+    lane. A lane may borrow without limit if none of its own drones was heard for ``desertion_s``. At most
+    ``max_excused`` attempts at an order that failed through the system's fault do not count as ``max_attempts``.
     """
 
     max_attempts: int = 10
+    max_excused: int = 100
     retry_base_s: float = 0.2
     retry_cap_s: float = 10.0
     goal_retry_s: float = 1.0
@@ -78,9 +80,11 @@ class DispatchPolicy:
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
     def __post_init__(self) -> None:
-        tries = (self.max_attempts, self.max_goal_tries, self.max_recall_tries)
+        tries = (self.max_attempts, self.max_excused, self.max_goal_tries, self.max_recall_tries)
         if min(*tries, self.plan_orders, self.plan_drones, self.accept_orders) < 1:
-            raise ValueError("max_attempts, max_*_tries, plan_orders, plan_drones, accept_orders must be at least 1")
+            raise ValueError(
+                "max_attempts, max_excused, max_*_tries, plan_orders, plan_drones, accept_orders must be at least 1"
+            )
         retries = (self.retry_base_s, self.goal_retry_s, self.recall_retry_s, self.commit_retry_s)
         if min(*retries, self.keep_reservation_s) <= 0.0:
             raise ValueError("all periods must be greater than 0")

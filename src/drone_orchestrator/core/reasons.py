@@ -1,4 +1,4 @@
-"""All reasons that the core gives for a failed, parked, cancelled or repeated order.
+"""All reasons that the core gives for a failed, parked, cancelled or repeated order, and for a refused goal.
 
 The values are stored and go over the wire; they never change. Two kinds of reasons are open sets and not listed here:
 faults named by flight controllers, and texts of people who cancel an order or decide about it.
@@ -6,7 +6,8 @@ faults named by flight controllers, and texts of people who cancel an order or d
 
 from __future__ import annotations
 
-from enum import Enum
+from dataclasses import dataclass
+from enum import Enum, IntEnum
 
 
 class Consequence(str, Enum):
@@ -141,21 +142,78 @@ class Reason(str, Enum):
         return tuple(reason for reason in cls if reason.consequence is consequence)
 
 
-class GoalRefusal(str, Enum):
-    """Reason why a drone refuses a goal or a recall. The drone logs it; the leader gets only the refusal."""
+class RefusalCause(IntEnum):
+    """Cause of a refused goal: where the fault lies. The numbers are those of ``drone_interfaces/msg/GoalRefusal``."""
 
-    INVALID = "invalid"  # attempt or epoch is not positive
-    OTHER_FLEET = "other_fleet"  # the leader is of another fleet than the drone
+    UNSPECIFIED = 0  # unknown: counted against nothing
+    ORDER = 1  # no drone of this class will take the order
+    LEADER = 2  # the leader that sent the goal is outdated, or commands another fleet
+    CONFIGURATION = 3  # leader and drone disagree about the drone's class
+    DRONE = 4  # only this one counts against the drone's breaker
+    BUSY = 5  # the drone is well, but takes no goal at the moment
+
+
+class GoalRefusal(str, Enum):
+    """Reason why a drone refuses a goal, with its cause and its meaning. The drone's state reports it to the leader."""
+
+    cause: RefusalCause
+    meaning: str
+
+    def __new__(cls, value: str, cause: RefusalCause, meaning: str) -> GoalRefusal:
+        refusal = str.__new__(cls, value)
+        refusal._value_ = value
+        refusal.cause = cause
+        refusal.meaning = meaning
+        return refusal
+
+    def __str__(self) -> str:
+        return str(self._value_)
+
+    INVALID_ORDER = "invalid_order", RefusalCause.ORDER, "No drone can fly the order as it arrived."
+    TOO_HEAVY = (
+        "too_heavy",
+        RefusalCause.CONFIGURATION,
+        "The package is too heavy for the drone's class as the drone knows it.",
+    )
+    INVALID = "invalid", RefusalCause.LEADER, "The goal's attempt or epoch is not positive."
+    OTHER_FLEET = "other_fleet", RefusalCause.LEADER, "The leader is of another fleet than the drone."
+    STALE_EPOCH = "stale_epoch", RefusalCause.LEADER, "The drone has heard a leader with a higher epoch."
+    CLOSED = "closed", RefusalCause.LEADER, "This attempt, or a later one, has ended at the drone."
+    SUPERSEDED = "superseded", RefusalCause.LEADER, "The drone flies a later attempt at the order."
+    TOO_MANY_OUTCOMES = (
+        "too_many_unacknowledged_outcomes",
+        RefusalCause.LEADER,
+        "No leader has acknowledged the drone's last 64 outcomes.",
+    )
+    BUSY = "busy", RefusalCause.BUSY, "The drone has another order, or this one beyond its pickup."
+    STARTING = "starting", RefusalCause.BUSY, "The drone has not compared its journal with its payload sensor yet."
+    NOT_ACTIVE = "not_active", RefusalCause.BUSY, "An operator has taken the drone out of service."
+    GROUNDED = "grounded", RefusalCause.DRONE, "The drone is grounded."
+    JOURNAL_UNUSABLE = "journal_unusable", RefusalCause.DRONE, "The drone's journal cannot be written."
+
+    @classmethod
+    def of(cls, cause: RefusalCause) -> tuple[GoalRefusal, ...]:
+        """Return the refusals that have this cause, in the order of this list."""
+        return tuple(refusal for refusal in cls if refusal.cause is cause)
+
+
+class RecallRefusal(str, Enum):
+    """Reason why a drone does not obey a recall. The drone logs it; the leader gets only the refusal."""
+
     STALE_EPOCH = "stale_epoch"  # the drone has heard a later leader
-    CLOSED = "closed"  # this attempt, or a later one, has ended here
-    BUSY = "busy"  # another order, or this one beyond its pickup
-    SUPERSEDED = "superseded"  # the drone flies a later attempt
-    GROUNDED = "grounded"
-    STARTING = "starting"  # journal and payload sensor have not been compared yet
-    TOO_HEAVY = "too_heavy"
-    TOO_MANY_OUTCOMES = "too_many_unacknowledged_outcomes"
     NOT_THE_CURRENT_GOAL = "not_the_current_goal"
     TOO_LATE = "too_late"  # the package is being dropped, or is gone
 
     def __str__(self) -> str:
         return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedGoal:
+    """A goal that a drone refused: one attempt at an order, sent by the leader of ``epoch``."""
+
+    message_id: str
+    attempt: int
+    epoch: int
+    cause: RefusalCause
+    reason: str

@@ -84,8 +84,12 @@ def next_event(
     journal_id: str | None = None,
     target: SagaStatus | None = None,
     not_before: float = 0.0,
+    excuse: bool = False,
 ) -> SagaEvent:
-    """Return the next event of ``saga``; ``drone_id`` and ``journal_id`` default to the saga's."""
+    """Return the next event of ``saga``; ``drone_id`` and ``journal_id`` default to the saga's.
+
+    ``excuse``: the attempt ends with this event, and does not count.
+    """
     attempt = saga.attempt + 1 if type_ == ASSIGNED else saga.attempt
     return SagaEvent(
         message_id=saga.message_id,
@@ -101,6 +105,7 @@ def next_event(
         journal_id=journal_id or saga.journal_id,
         target=target,
         not_before=not_before,
+        excused=saga.excused + excuse,
     )
 
 
@@ -138,6 +143,7 @@ def apply(saga: Saga | None, event: SagaEvent) -> Saga:
         not_before=event.not_before,
         event_count=event.n,
         parked=event.type == PARKED,
+        excused=event.excused,
         unknown=saga.unknown,
     )
 
@@ -183,6 +189,8 @@ def _wrong_in_saga(saga: Saga) -> str:
     status = saga.status
     if not _are_counts(saga.epoch, saga.event_count, saga.attempt) or saga.attempt > MAX_ATTEMPT:
         return "a number is out of range"
+    if not 0 <= saga.excused <= saga.attempt:
+        return f"{saga.excused} of {saga.attempt} attempts cannot be excused"
     if 0 < saga.event_count <= saga.attempt:
         return f"{saga.event_count} events cannot have led to attempt {saga.attempt}"
     if saga.drone_id is not None and not is_id(saga.drone_id):

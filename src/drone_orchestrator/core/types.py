@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
-from .reasons import Reason
+from .reasons import Reason, RefusedGoal
 
 
 class SagaStatus(str, Enum):
@@ -141,7 +141,7 @@ class Saga:
 
     ``target``, while ``COMPENSATING``, is the status it leads to. ``parked``: the compensation itself has failed, and a
     person must decide (:class:`OperatorCommand`). ``not_before`` (wall clock, s) ends the back-off of a ``PENDING``
-    saga. ``journal_id`` names the drone's journal that got clearance.
+    saga. ``journal_id`` names the drone's journal that got clearance. ``excused`` attempts do not count.
     """
 
     message_id: str
@@ -158,6 +158,7 @@ class Saga:
     not_before: float = 0.0
     event_count: int = 0
     parked: bool = False
+    excused: int = 0
     unknown: str = field(default="", compare=False, repr=False)
 
     @property
@@ -169,7 +170,7 @@ class Saga:
 class SagaEvent:
     """One immutable step in an order's life, stored as ``events/<message_id>/<n>`` with the state it led to.
 
-    ``type`` is a trigger of :data:`drone_orchestrator.core.saga.TRANSITIONS`; ``order`` is set on the first event only.
+    ``type`` is a trigger of :data:`~.saga.TRANSITIONS`; ``order`` is on the first event only, ``excused`` the saga's.
     """
 
     message_id: str
@@ -186,6 +187,7 @@ class SagaEvent:
     target: SagaStatus | None = None
     not_before: float = 0.0
     order: Order | None = None
+    excused: int = 0
     unknown: str = field(default="", compare=False, repr=False)
 
 
@@ -338,6 +340,7 @@ class DroneReport:
     outcomes: tuple[DeliveryOutcome, ...] = ()
     fleet_id: str = ""
     boot_id: str = ""
+    refusals: tuple[RefusedGoal, ...] = ()
 
     def carries(self, saga: Saga) -> bool:
         """Return whether the drone's current goal is the saga's current attempt."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from drone_interfaces.action import ExecuteDelivery
 from drone_interfaces.msg import BackPressure, DroneState, GeoPosition, OutcomeAck
 from drone_interfaces.msg import DeliveryOutcome as DeliveryOutcomeMsg
+from drone_interfaces.msg import GoalRefusal as GoalRefusalMsg
 from drone_interfaces.msg import Order as OrderMsg
 from drone_interfaces.srv import RequestClearance
 from unique_identifier_msgs.msg import UUID
@@ -21,6 +23,7 @@ from unique_identifier_msgs.msg import UUID
 from ..core.admission import rounded_to_float32
 from ..core.lanes import Pressure
 from ..core.leader.effects import AnswerClearance
+from ..core.reasons import RefusalCause, RefusedGoal
 from ..core.types import (
     AcknowledgeOutcome,
     DeliveryOutcome,
@@ -34,6 +37,9 @@ from ..core.types import (
 
 #: Namespace of goal ids. It must never change: drones recognise a repeated goal by its id.
 _GOAL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:drone_orchestrator:goal")
+
+#: A drone's reason for a refusal is kept with the order; a longer one is cut.
+MAX_REASON_CHARS = 64
 
 #: Names of a point's fields in a document, and in ``GeoPosition.msg``.
 _POINT_FIELDS = {"lat": "latitude_deg", "lon": "longitude_deg"}
@@ -204,6 +210,32 @@ def phase_from_msg(number: int) -> Phase:
     return Phase(number) if number in Phase.__members__.values() else Phase.UNSPECIFIED
 
 
+def refusal_to_msg(refused: RefusedGoal) -> GoalRefusalMsg:
+    return GoalRefusalMsg(
+        message_id=refused.message_id,
+        attempt=refused.attempt,
+        epoch=refused.epoch,
+        cause=int(refused.cause),
+        reason=refused.reason,
+    )
+
+
+def refusals_from_msg(msgs: Sequence[GoalRefusalMsg]) -> tuple[RefusedGoal, ...]:
+    """Return the refusals that name a goal. A cause that this version does not know counts as unspecified."""
+    causes = RefusalCause._value2member_map_
+    return tuple(
+        RefusedGoal(
+            msg.message_id,
+            msg.attempt,
+            msg.epoch,
+            RefusalCause(msg.cause) if msg.cause in causes else RefusalCause.UNSPECIFIED,
+            msg.reason[:MAX_REASON_CHARS],
+        )
+        for msg in msgs
+        if msg.message_id and msg.attempt
+    )
+
+
 def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.nan) -> DroneState:
     """Convert the drone's latched state. ``stamp_s`` is the drone's clock time, for display only."""
     return DroneState(
@@ -221,6 +253,7 @@ def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.
         position=position_to_msg(report.position, altitude_m),
         energy_wh=report.energy_wh,
         outcomes=[outcome_to_msg(outcome) for outcome in report.outcomes],
+        refusals=[refusal_to_msg(refused) for refused in report.refusals],
     )
 
 
@@ -251,6 +284,7 @@ def report_from_msg(msg: DroneState) -> DroneReport:
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         fleet_id=msg.fleet_id,
         boot_id=msg.boot_id,
+        refusals=refusals_from_msg(msg.refusals) if msg.refusals else (),
     )
 
 

@@ -136,6 +136,7 @@ class Driver:
             core.dispatcher.set_aside,
             core.dispatcher.doubled(self._clock.now().mono_s),
             core.dispatcher.wall_clock.trouble(self._clock.now()),
+            core.dispatcher.troubles(self._clock.now().mono_s) if core.epoch else {},
         )
 
     def stop(self) -> None:

@@ -227,4 +227,5 @@ def _differs(report: DroneReport, last: DroneReport | None) -> bool:
         or report.journal_id != last.journal_id
         or report.outcomes != last.outcomes
         or report.fleet_id != last.fleet_id
+        or report.refusals != last.refusals
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..core.leader.election import Role
@@ -33,7 +33,8 @@ class Vitals:
     and ``failing`` names the kinds of calls that failed when they were last tried. ``denied`` is the store's refusal of
     one of them, and ``silent_s`` the time since the watch last proved that it is alive. ``set_aside`` names the
     orders and drones about which nothing is decided, because that raised an error. ``doubled`` names the drones for
-    which two processes speak. ``clock_trouble``: what is wrong with the wall clock.
+    which two processes speak. ``clock_trouble``: what is wrong with the wall clock. ``troubles`` tells what goes wrong
+    between a leader and its drones, by kind and subject.
     """
 
     role: Role
@@ -47,3 +48,4 @@ class Vitals:
     set_aside: tuple[str, ...] = ()
     doubled: tuple[str, ...] = ()
     clock_trouble: str = ""
+    troubles: Mapping[tuple[str, str], str] = field(default_factory=dict)

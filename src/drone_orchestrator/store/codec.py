@@ -90,6 +90,7 @@ SAGA = Table(
     number("not_before"),
     integer("event_count"),
     flag("parked"),
+    sparse(integer("excused")),
 )
 
 #: ``events/<message_id>/<n>``.
@@ -109,6 +110,7 @@ EVENT = Table(
     status("target"),
     number("not_before"),
     part("order", ORDER),
+    sparse(integer("excused")),
 )
 
 #: ``assignments/<drone_id>``.

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from prometheus_client import Gauge, Histogram
 
+from ..core.reasons import GoalRefusal
 from ..core.types import DeliveryOutcome, DroneClass, Order, Outcome, Phase
 from . import tracing
 from .metrics import Metrics
@@ -131,6 +132,10 @@ class FlightTelemetry:
         known = self._goal
         if known is None or (known.order.message_id, known.attempt) != (order.message_id, attempt):
             self._goal = _Goal(order, attempt, epoch, self._host.wall(), resumed=False)
+
+    def goal_refused(self, refusal: GoalRefusal) -> None:
+        """Record a refused goal."""
+        self._host.metrics.goals_refused(cause=refusal.cause.name.lower(), reason=refusal.value).inc()
 
     def phase_changed(self, phase: Phase) -> None:
         """Record a change of phase."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from ..core.leader.blame import CONFIGURATION, REFUSED, UNHEARD
 from ..runtime.breaker import StoreBreaker
 from ..runtime.probe import Probe
 from ..runtime.projection import PROOF_WITHIN_S, Freshness
@@ -70,6 +71,19 @@ FOREIGN_FLEET = FindingKind(
     "give each fleet a ROS_DOMAIN_ID or a namespace of its own; if the drone has changed fleets, set its fleet_id",
 )
 ORDERS_WAIT = FindingKind("orders_wait", WARNING, "`fleetctl order show ID` and GET /orders/ID say what is missing")
+LEADER_UNHEARD = FindingKind(
+    "leader_unheard",
+    CRITICAL,
+    "see the network between this process and the drones; if another replica hears them, `fleetctl leader --handover`",
+)
+CONFIGURATION_DIFFERS = FindingKind(
+    "configuration_differs",
+    CRITICAL,
+    "give orchestrators and drones the same fleet description, and restart those that have another one",
+)
+GOALS_REFUSED = FindingKind(
+    "goals_refused", WARNING, "docs/reasons.md explains the reason; the drone gets fewer orders until it accepts one"
+)
 CLOCK_SKEW = FindingKind("clock_skew", WARNING, "chronyc tracking, or timedatectl set-ntp true, on both machines")
 INTERFACE_MISSING = FindingKind("interface_missing", WARNING, "restart this process, so that DDS uses the interface")
 LOOP_FAILING = FindingKind("loop_failing", WARNING, "its log has the reason; it is retried")
@@ -85,6 +99,9 @@ KINDS = (
     QOS_INCOMPATIBLE,
     FOREIGN_FLEET,
     ORDERS_WAIT,
+    LEADER_UNHEARD,
+    CONFIGURATION_DIFFERS,
+    GOALS_REFUSED,
     CLOCK_SKEW,
     INTERFACE_MISSING,
     LOOP_FAILING,
@@ -234,6 +251,17 @@ def silent_watch(silent_s: Callable[[], float]) -> Source:
         return f"the watch has shown no sign of life for {quiet_s:.0f} s" if quiet_s > PROOF_WITHIN_S else ""
 
     return about_self(text)
+
+
+def watch_drones(findings: Findings, troubles: Callable[[], Mapping[tuple[str, str], str]]) -> None:
+    """Add what goes wrong between a leader and its drones to ``findings``."""
+
+    def of(kind: str) -> Source:
+        return lambda: {subject: text for (each, subject), text in troubles().items() if each == kind}
+
+    findings.watch(LEADER_UNHEARD, of(UNHEARD))
+    findings.watch(CONFIGURATION_DIFFERS, of(CONFIGURATION))
+    findings.watch(GOALS_REFUSED, of(REFUSED))
 
 
 def corrupt(keys: Callable[[], Sequence[str]]) -> Source:

@@ -137,6 +137,9 @@ class Metrics:
             "phase",
         )
         self.drone_outcomes = self._counter("drone_outcomes", "Finished goals by outcome.", "outcome")
+        self.goals_refused = self._counter(
+            "drone_goals_refused", "Goals that drones refused, by cause and reason.", "cause", "reason"
+        )
         self.leader_silence_seconds = self._gauge(
             "leader_silence_seconds", "Time since this process heard a leader, which reports at least once a second."
         )

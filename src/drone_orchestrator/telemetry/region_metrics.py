@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ..core.lanes import Ledger
-from ..core.reasons import Consequence, Reason
+from ..core.reasons import Consequence, GoalRefusal, Reason, RefusalCause
 from ..core.types import BreakerState, CommandAction, Entry, FleetSpec, Kind, SagaStatus
 from ..core.view import FleetView, OrderView
 from ..runtime.projection import Projection
@@ -23,7 +23,11 @@ _STATES = {
 LOST = CommandAction.LOST.value
 OTHER = "other"
 #: Series of these exist from the start, at 0, so that an alert sees the first failure.
-FAILURE_REASONS = (*(reason.value for reason in Reason.that(Consequence.FAILS)), LOST)
+FAILURE_REASONS = (
+    *(reason.value for reason in Reason.that(Consequence.FAILS)),
+    *(refusal.value for refusal in GoalRefusal.of(RefusalCause.ORDER)),
+    LOST,
+)
 
 
 def failure_reason(reason: str | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drone_orchestrator.core.reasons import Consequence, GoalRefusal, Reason
+from drone_orchestrator.core.reasons import Consequence, GoalRefusal, Reason, RecallRefusal, RefusalCause
 from drone_orchestrator.core.types import DeliveryOutcome, Outcome
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +44,8 @@ def test_every_reason_has_a_consequence() -> None:
 
 
 def test_the_runbook_covers_every_reason_to_fail() -> None:
-    assert _table("runbooks.md", "SagaFailed") == [*Reason.that(Consequence.FAILS), "lost by …"]
+    of_orders = GoalRefusal.of(RefusalCause.ORDER)
+    assert _table("runbooks.md", "SagaFailed") == [*Reason.that(Consequence.FAILS), *of_orders, "lost by …"]
 
 
 def test_the_operations_page_covers_every_reason_to_park() -> None:
@@ -60,6 +61,19 @@ def test_every_reason_and_refusal_is_used() -> None:
     }
     assert [r for r in Reason if ("Reason", r.name) not in named and r not in OF_OUTCOMES] == []
     assert [r for r in GoalRefusal if ("GoalRefusal", r.name) not in named] == []
+    assert [r for r in RecallRefusal if ("RecallRefusal", r.name) not in named] == []
+
+
+@pytest.mark.parametrize("refusal", GoalRefusal)
+def test_every_refusal_has_a_cause_and_a_meaning(refusal: GoalRefusal) -> None:
+    assert refusal.cause is not RefusalCause.UNSPECIFIED
+    row = f"| `{refusal}` | {refusal.meaning} |"
+    assert row in (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+
+
+def test_causes_have_the_numbers_of_the_message() -> None:
+    text = (ROOT / "src" / "drone_interfaces" / "msg" / "GoalRefusal.msg").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^uint8 (\w+)=(\d+)", text, re.MULTILINE)) == {c.name: str(int(c)) for c in RefusalCause}
 
 
 def test_the_core_refers_to_reasons_by_name() -> None:

@@ -201,7 +201,7 @@ def test_every_reason_to_fail_has_a_series_from_the_start(metrics: Metrics) -> N
     held.view.load(Snapshot(1, ()))
     shown.refresh()
     series = {name: value for name, value in samples(metrics).items() if name.startswith("saga_failed{")}
-    reasons = {*(reason.value for reason in Reason.that(Consequence.FAILS)), "lost", "other"}
+    reasons = {*(reason.value for reason in Reason.that(Consequence.FAILS)), "invalid_order", "lost", "other"}
     assert series == {f"saga_failed{{reason={reason}}}": 0 for reason in reasons}
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..reasons import GoalRefusal
 from ..types import AcknowledgeOutcome, DeliveryOutcome, GeoPoint, Order, Outcome, Verdict
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -29,6 +30,17 @@ class GoalRequested:
     attempt: int
     epoch: int
     fleet_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GoalImpossible:
+    """The leader of ``epoch`` sent a goal that the shell cannot pass on as :class:`GoalRequested`, because of
+    ``refusal``."""
+
+    message_id: str
+    attempt: int
+    epoch: int
+    refusal: GoalRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,7 @@ class DroneTick:
 
 DroneEvent = (
     GoalRequested
+    | GoalImpossible
     | RecallRequested
     | ClearanceAnswered
     | LeaderHeard
@@ -230,7 +243,10 @@ class WriteJournal:
 
 @dataclass(frozen=True, slots=True)
 class AnswerGoal:
-    """Answer the goal request; ``reason`` is for logs."""
+    """Answer the goal request.
+
+    ``reason`` is for logs; of a refusal it is a ``GoalRefusal``, which the leader gets with the drone's state.
+    """
 
     accepted: bool
     reason: str = ""

@@ -13,7 +13,7 @@ never reopened. After a restart, the journal and the payload sensor together det
 from __future__ import annotations
 
 from ..policies import DronePolicy
-from ..reasons import GoalRefusal, Reason
+from ..reasons import GoalRefusal, Reason, RecallRefusal
 from ..types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Outcome, Phase, Verdict
 from .events import (
     Acknowledged,
@@ -35,6 +35,7 @@ from .events import (
     Fly,
     GoalAccepted,
     GoalEnded,
+    GoalImpossible,
     GoalRequested,
     Grounded,
     GroundingLifted,
@@ -50,6 +51,7 @@ from .events import (
     Unloading,
     WriteJournal,
 )
+from .refusals import Refusals, refusal_of
 from .state import DurableState, Goal, apply
 
 P = Phase
@@ -77,9 +79,6 @@ _PAYLOAD_EXPECTED: dict[Phase, bool] = {
     P.RETURNING: False,
     P.TO_DESTINATION: True,
 }
-
-#: A drone with this many unacknowledged outcomes accepts no more goals.
-MAX_UNACKNOWLEDGED = 64
 
 
 class IllegalStage(RuntimeError):
@@ -112,6 +111,7 @@ class DroneMachine:
         self._sensed = FlightSensed(at_target=False, payload_on_board=False)
         self._acting = False  # the act of LOADING, DROPPING or BRINGING_BACK has been commanded
         self._ask_at_s = 0.0
+        self._refusals = Refusals()
         self._effects: list[DroneEffect] = []
 
     def adopt(self, policy: DronePolicy) -> None:
@@ -131,6 +131,8 @@ class DroneMachine:
         match event:
             case GoalRequested():
                 self._goal_requested(event, now)
+            case GoalImpossible(message_id, attempt, epoch, refusal):
+                self._refuse(message_id, attempt, epoch, refusal)
             case RecallRequested():
                 self._recall_requested(event, now)
             case ClearanceAnswered():
@@ -172,6 +174,7 @@ class DroneMachine:
             outcomes=self._durable.outcomes,
             fleet_id=self._durable.fleet_id,
             boot_id=self._boot_id,
+            refusals=self._refusals.recent,
         )
 
     # --- the fleet --------------------------------------------------------------------------------------------------
@@ -206,13 +209,15 @@ class DroneMachine:
     # --- events from the leader -------------------------------------------------------------------------------------
 
     def _goal_requested(self, event: GoalRequested, now: Instant) -> None:
-        refusal = self._refusal(event)
+        key = (event.order.message_id, event.attempt)
+        refusal = refusal_of(event, self._durable, self._phase, self._class)
         if refusal is not None:
-            self._effects.append(AnswerGoal(False, refusal.value))
+            self._refuse(*key, event.epoch, refusal)
             return
         self._join(event.fleet_id)
+        self._refusals.forget(*key)
         goal = self._durable.goal
-        if goal is not None and goal.key == (event.order.message_id, event.attempt):
+        if goal is not None and goal.key == key:
             self._raise_epoch(event.epoch)
             self._effects.append(AnswerGoal(True, "repeated"))
             return
@@ -222,42 +227,18 @@ class DroneMachine:
         self._effects.append(AnswerGoal(True))
         self._fly_to_pickup()
 
-    def _refusal(self, event: GoalRequested) -> GoalRefusal | None:
-        """Return why the goal is refused; ``None`` if it is accepted."""
-        order, goal, durable = event.order, self._durable.goal, self._durable
-        if event.attempt < 1 or event.epoch < 1:
-            return GoalRefusal.INVALID
-        if self.is_foreign(event.fleet_id):
-            return GoalRefusal.OTHER_FLEET
-        if event.epoch < durable.highest_epoch:
-            return GoalRefusal.STALE_EPOCH
-        if event.attempt <= durable.closed_attempt(order.message_id):
-            return GoalRefusal.CLOSED
-        if goal is not None:
-            if goal.message_id != order.message_id:
-                return GoalRefusal.BUSY
-            if goal.attempt == event.attempt:
-                return None
-            if event.attempt < goal.attempt:
-                return GoalRefusal.SUPERSEDED
-            if self._phase not in (P.TO_PICKUP, P.AWAITING_CLEARANCE):
-                return GoalRefusal.BUSY
-        elif self._phase not in (P.IDLE, P.RETURNING):
-            return GoalRefusal.GROUNDED if self._phase is P.GROUNDED else GoalRefusal.STARTING
-        if not 0 < order.package_weight_kg <= self._class.max_payload_kg:
-            return GoalRefusal.TOO_HEAVY
-        if len(durable.outcomes) >= MAX_UNACKNOWLEDGED:
-            return GoalRefusal.TOO_MANY_OUTCOMES
-        return None
+    def _refuse(self, message_id: str, attempt: int, epoch: int, refusal: GoalRefusal) -> None:
+        self._refusals.add(message_id, attempt, epoch, refusal)
+        self._effects.append(AnswerGoal(False, refusal))
 
     def _recall_requested(self, event: RecallRequested, now: Instant) -> None:
         goal = self._durable.goal
         if event.epoch < self._durable.highest_epoch:
-            self._effects.append(AnswerRecall(False, GoalRefusal.STALE_EPOCH.value))
+            self._effects.append(AnswerRecall(False, RecallRefusal.STALE_EPOCH.value))
         elif goal is None or goal.key != (event.message_id, event.attempt) or self._phase is P.UNSPECIFIED:
-            self._effects.append(AnswerRecall(False, GoalRefusal.NOT_THE_CURRENT_GOAL.value))
+            self._effects.append(AnswerRecall(False, RecallRefusal.NOT_THE_CURRENT_GOAL.value))
         elif goal.dropping:
-            self._effects.append(AnswerRecall(False, GoalRefusal.TOO_LATE.value))
+            self._effects.append(AnswerRecall(False, RecallRefusal.TOO_LATE.value))
         else:
             self._raise_epoch(event.epoch)
             if not goal.cleared:

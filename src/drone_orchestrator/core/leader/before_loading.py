@@ -7,11 +7,15 @@ the order given to another drone. Only :meth:`BeforeLoading._clear` ends this ha
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
 from .. import saga as sagas
 from ..changes import MakeFirm
 from ..lanes import Ledger
 from ..planner import Planner
-from ..reasons import Reason
+from ..reasons import Reason, RefusalCause, RefusedGoal
 from ..types import (
     DroneReport,
     FleetSpec,
@@ -27,6 +31,7 @@ from ..types import (
 )
 from ..view import FleetView, Stored
 from ..zones import blocked_way
+from .blame import Blame, Culprit
 from .bounds import Stays
 from .deadlines import Deadlines
 from .effects import AnswerClearance, Effect, SendGoal
@@ -46,6 +51,7 @@ class BeforeLoading:
         view: FleetView,
         state: LeaderState,
         steps: Steps,
+        blame: Blame,
         fleet: FleetSpec,
         planner: Planner,
         ledger: Ledger,
@@ -55,6 +61,7 @@ class BeforeLoading:
         self._view = view
         self._state = state
         self._steps = steps
+        self._blame = blame
         self._fleet = fleet
         self._planner = planner
         self._ledger = ledger
@@ -83,7 +90,7 @@ class BeforeLoading:
     def reconcile_pending(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
         """Request the next step of a saga in ``PENDING``."""
         memory.grounded_since_s = memory.unknown_since_s = None  # of the previous attempt
-        end = self._end_of_waiting(saga, now)
+        end = self._end_of_waiting(saga, memory, now)
         if end is not None:
             return self._steps.record(end)
         if memory.pause is None or memory.pause[0] != saga.event_count:
@@ -93,25 +100,61 @@ class BeforeLoading:
         if now.mono_s < memory.pause[1]:
             self._steps.schedule(saga.message_id, memory.pause[1])
             return []
-        self._seek_drone(saga.order, begun=True)
         self._schedule_deadline(saga, now)
+        if memory.refused_by:
+            self._seek_elsewhere(saga.order, memory, now)
+        else:
+            self._seek_drone(saga.order, begun=True)
         return []
 
-    def _seek_drone(self, order: Order, *, begun: bool) -> None:
+    def _seek_drone(self, order: Order, *, begun: bool, lane: str = "") -> None:
         term = self._state.current_term
-        term.waiting.add(order, self._ledger.lane(order.message_id) or "", begun=begun)
+        term.waiting.add(order, lane or self._ledger.lane(order.message_id) or "", begun=begun)
         term.plan_due = True
 
-    def _end_of_waiting(self, saga: Saga, now: Instant) -> SagaEvent | None:
+    def _seek_elsewhere(self, order: Order, memory: OrderMemory, now: Instant) -> None:
+        """Seek a drone of a class that has not refused the order, or wait until one may be asked again."""
+        refused = memory.refused_by
+        asked = [name for name, each in refused.items() if now.mono_s < each.until_s]
+        if not asked:
+            self._seek_drone(order, begun=True)
+            return
+        again_s = min(refused[name].until_s for name in asked)
+        if math.isfinite(again_s):
+            self._steps.schedule(order.message_id, again_s)
+        other = next((name for name in self._capable(order) if name not in asked), None)
+        if other is not None:
+            # Planning sees an order for this class alone; the order on record stays as it is.
+            self._seek_drone(replace(order, drone_class=other), begun=True, lane=other)
+
+    def _capable(self, order: Order) -> Iterator[str]:
+        """Yield the classes that could fly the order."""
+        for each in self._fleet.classes:
+            wanted = order.drone_class in (None, each.name)
+            if wanted and self._planner.capable(self._fleet, replace(order, drone_class=each.name)):
+                yield each.name
+
+    def _refused_by_all(self, saga: Saga, memory: OrderMemory) -> str:
+        """Return the reason of the drones if every class that could fly the order finds fault with it, else nothing."""
+        refused = memory.refused_by
+        final = {name for name, each in refused.items() if each.is_final and each.until_s == math.inf}
+        if not final or any(name not in final for name in self._capable(saga.order)):
+            return ""
+        return refused[min(final)].reason
+
+    def _end_of_waiting(self, saga: Saga, memory: OrderMemory, now: Instant) -> SagaEvent | None:
         """Return the terminal event of an order that must not wait any longer; ``None`` if it may."""
         cancel = self._view.cancel_of(saga.message_id)
         if cancel:
             return self._steps.event(saga, sagas.CANCELLED, S.CANCELLED, now, reason=cancel.reason)
-        reason = None
+        reason: str | None = self._refused_by_all(saga, memory) if memory.refused_by else None
         if self._is_late(saga, now):
             reason = Reason.DEADLINE_EXCEEDED
-        elif saga.attempt >= self._state.policy.max_attempts:
-            reason = Reason.ATTEMPTS_EXHAUSTED
+        elif reason:
+            pass
+        elif saga.attempt - saga.excused >= self._state.policy.max_attempts:
+            by = next((each for each in memory.refused_by.values() if each.is_final), None)
+            reason = Reason.ATTEMPTS_EXHAUSTED if by is None else by.reason
         elif not self._planner.capable(self._fleet, saga.order):
             reason = Reason.NO_FLY_ZONE if blocked_way(self._fleet, saga.order) else Reason.NO_CAPABLE_DRONE
         return self._steps.event(saga, sagas.FAILED, S.FAILED, now, reason=reason) if reason else None
@@ -136,9 +179,7 @@ class BeforeLoading:
         drone = self._state.drones.get(drone_id)
         silent = drone is None or self._state.is_silent(drone, now)
         if reservation is None:
-            # If the drone is heard, it is not to blame: the store was unreachable, or there was no leader.
-            breaker = steps.breaker_failed(drone_id, now) if silent else None
-            return steps.abandon(saga, Reason.RESERVATION_EXPIRED, S.PENDING, now, breaker)
+            return steps.abandon(saga, Reason.RESERVATION_EXPIRED, S.PENDING, now, self._blame.silent(drone_id, now))
         if cancel:
             return steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         outcome = None if drone is None else drone.report.outcome_of(saga)
@@ -146,21 +187,26 @@ class BeforeLoading:
             if is_contradicted(saga, drone.report, outcome):
                 # The drone was not cleared, but a person may have loaded it by hand.
                 return steps.park(saga, Reason.OUTCOME_CONTRADICTED, now, release=True)
-            failed = outcome.outcome is Outcome.FAULT_BEFORE_LOADING
-            breaker = steps.breaker_failed(drone_id, now) if failed else None
-            return steps.abandon(saga, outcome.why, S.PENDING, now, breaker)
+            culprit = Culprit.DRONE if outcome.outcome is Outcome.FAULT_BEFORE_LOADING else Culprit.ORDER
+            return steps.abandon(saga, outcome.why, S.PENDING, now, culprit)
         if self._is_late(saga, now):
             return steps.abandon(saga, Reason.DEADLINE_EXCEEDED, S.FAILED, now)
         if drone is not None and drone.boots is not None and drone.boots.are_two(now.mono_s):
-            return steps.abandon(saga, Reason.DRONE_TWICE, S.PENDING, now)
+            return steps.abandon(saga, Reason.DRONE_TWICE, S.PENDING, now, Culprit.SYSTEM)
         self._schedule_deadline(saga, now)
         if memory.clearance:
             return self._clear(saga, memory, reservation, drone, now)
         if drone is None or silent:
             return []  # wait: the lease of its reservation decides
+        return self._command(saga, memory, drone, now)
+
+    def _command(self, saga: Saga, memory: OrderMemory, drone: Drone, now: Instant) -> list[Effect]:
+        """Follow what the drone reports about its goal; send it the goal if it does not have it."""
+        steps = self._steps
         if drone.report.carries(saga):
             memory.goal = None
             if saga.status is S.ASSIGNED:
+                self._blame.answered(drone.report.drone_id, now)
                 return steps.record(steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
             if self._stays.is_over(saga, memory, drone.report, now):
                 # Its breaker does not count that: its requests may be what does not arrive.
@@ -169,9 +215,21 @@ class BeforeLoading:
         if drone.report.phase in (Phase.GROUNDED, Phase.UNSPECIFIED):
             # The drone reports that it accepts no goal, or a phase of a newer version. Sending one is useless, and its
             # breaker must not count that.
-            return steps.abandon(saga, Reason.DRONE_GROUNDED, S.PENDING, now)
-        sent = self._send_goal(saga, memory, now)
-        return [each for each in sent if not isinstance(each, SendGoal)] if drone.is_doubtful(now) else sent
+            return steps.abandon(saga, Reason.DRONE_GROUNDED, S.PENDING, now, Culprit.SYSTEM)
+        refused = self._blame.refusal_of(saga, drone.report) if drone.report.refusals else None
+        if refused is not None and refused.cause is not RefusalCause.BUSY:
+            return self._refused(saga, memory, drone, refused, now)
+        if drone.is_doubtful(now):
+            self._steps.schedule(saga.message_id, now.mono_s + self._state.policy.goal_retry_s)
+            return []  # not a try: nothing is sent
+        return self._send_goal(saga, memory, drone, refused, now)
+
+    def _refused(
+        self, saga: Saga, memory: OrderMemory, drone: Drone, refused: RefusedGoal, now: Instant
+    ) -> list[Effect]:
+        """Give up on the drone, for the reason that it gives."""
+        culprit = self._blame.refused(refused, drone, memory, now)
+        return self._steps.abandon(saga, refused.reason or Reason.GOAL_NOT_ACCEPTED, S.PENDING, now, culprit)
 
     def _clear(
         self, saga: Saga, memory: OrderMemory, reservation: Stored[Reservation], drone: Drone | None, now: Instant
@@ -194,18 +252,23 @@ class BeforeLoading:
         firm = MakeFirm(request.drone_id, reservation.mod_revision, reservation.value.unknown)
         return self._steps.record(step, firm, then=(granted,))
 
-    def _send_goal(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
-        """Send the goal, or give up on the drone once all tries are used."""
+    def _send_goal(
+        self, saga: Saga, memory: OrderMemory, drone: Drone, refused: RefusedGoal | None, now: Instant
+    ) -> list[Effect]:
+        """Send the goal, or give up on the drone once all tries are used. ``refused``: it is busy."""
         assert saga.drone_id is not None
         if memory.goal is None or memory.goal.attempt != saga.attempt:
-            memory.goal = Retry(saga.attempt)
+            memory.goal = Retry(saga.attempt, began_s=now.mono_s)
         goal = memory.goal
         if now.mono_s < goal.next_try_s:
             self._steps.schedule(saga.message_id, goal.next_try_s)
             return []
         if goal.tries >= self._state.policy.max_goal_tries:
-            breaker = self._steps.breaker_failed(saga.drone_id, now)
-            return self._steps.abandon(saga, Reason.GOAL_NOT_ACCEPTED, S.PENDING, now, breaker)
+            if refused is not None:
+                return self._refused(saga, memory, drone, refused, now)
+            # A drone that refuses without a reason is of an older version.
+            culprit = Culprit.DRONE if goal.answered else self._blame.unanswered(saga.drone_id, goal.began_s, now)
+            return self._steps.abandon(saga, Reason.GOAL_NOT_ACCEPTED, S.PENDING, now, culprit)
         goal.tries += 1
         goal.next_try_s = now.mono_s + self._state.policy.goal_retry_s
         self._steps.schedule(saga.message_id, goal.next_try_s)

@@ -42,6 +42,7 @@ from ..types import (
 from ..view import FleetView
 from .after_loading import AfterLoading
 from .before_loading import BeforeLoading, answer_settled
+from .blame import Blame
 from .boots import Boots
 from .bounds import Stays
 from .deadlines import Deadlines
@@ -66,6 +67,7 @@ class Dispatcher:
         self._view = view
         self._state = LeaderState(policy)
         self._ledger = Ledger(fleet, planner.capable)
+        self._blame = Blame(self._state)
         self._steps = Steps(view, self._state)
         self._aside = Aside(view, self._state, self._steps)
         self._roster = Roster(view, self._state, fleet, self._ledger, self._aside)
@@ -73,7 +75,7 @@ class Dispatcher:
         self.wall_clock = WallClock()
         self._deadlines = Deadlines(view, self.wall_clock)
         self._before_loading = BeforeLoading(
-            view, self._state, self._steps, fleet, planner, self._ledger, stays, self._deadlines
+            view, self._state, self._steps, self._blame, fleet, planner, self._ledger, stays, self._deadlines
         )
         self._planning_round = PlanningRound(view, self._state, self._steps, self._roster, fleet, planner, self._aside)
         self._after_loading = AfterLoading(view, self._state, self._steps, stays)
@@ -82,6 +84,7 @@ class Dispatcher:
 
     def view_loaded(self, now: Instant) -> None:
         """Catch up with the view after a snapshot replaced it."""
+        self._state.listens_since_s = min(self._state.listens_since_s, now.mono_s)
         for message_id in self._ledger.ids_of(self._view):
             self._count(message_id, now)
         self._deadlines.loaded(now)
@@ -96,6 +99,10 @@ class Dispatcher:
         """Return the ids for which two drones speak. Any thread may call it; ``now_s`` is monotonic."""
         drones = list(self._state.drones.items())
         return tuple(id_ for id_, drone in drones if drone.boots is not None and drone.boots.are_two(now_s))
+
+    def troubles(self, now_s: float) -> dict[tuple[str, str], str]:
+        """Return what goes wrong between this leader and its drones, by kind and subject. Other threads may call it."""
+        return self._blame.troubles(now_s)
 
     def news_of_set_asides(self) -> list[SetAside]:
         """Return what was set aside since the last call."""
@@ -242,7 +249,15 @@ class Dispatcher:
     def goal_answered(self, event: GoalAnswered, now: Instant) -> list[Effect]:
         saga = self._view.saga_of(event.message_id, event.attempt)
         term = self._state.term
-        if term is None or saga is None or term.of(event.message_id).busy:
+        if term is None:
+            return []
+        self._blame.answered(event.drone_id, now, accepted=event.accepted)
+        if saga is None:
+            return []
+        memory = term.of(event.message_id)
+        if memory.goal is not None and not event.accepted and memory.goal.attempt == event.attempt:
+            memory.goal.answered = True
+        if memory.busy:
             return []
         if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= term.store_retry_at_s:
             try:
@@ -250,7 +265,7 @@ class Dispatcher:
             except Exception as error:
                 self._aside.put_order(event.message_id, error, now)
                 return []
-        # A refusal may mean that the drone already has the goal: its next report shows that. Until then it is a try.
+        # The drone's report shows why it refuses the goal, or that it already has it. Until it comes, this is a try.
         return self.reconcile(event.message_id, now)
 
     def goal_unreachable(self, event: GoalUnreachable, now: Instant) -> list[Effect]:

@@ -29,11 +29,43 @@ class Drone:
 
 @dataclass(slots=True)
 class Retry:
-    """Tries to reach a drone about one attempt at an order."""
+    """Tries to reach a drone about one attempt at an order, since ``began_s``. ``answered``: it said no at least once.
+    """
 
     attempt: int
     tries: int = 0
     next_try_s: float = float("-inf")
+    began_s: float = float("-inf")
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A drone that gets no orders until ``until_s``, for the ``times``-th time in a row."""
+
+    times: int
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A text about trouble for people, and when it happened last."""
+
+    text: str
+    at_s: float
+
+
+@dataclass(slots=True)
+class ClassRefusal:
+    """Refusal of one order by the drones of a class: they are not asked until ``until_s``.
+
+    ``drones``: those that find fault with the order itself (``is_final``).
+    """
+
+    drones: dict[str, None] = field(default_factory=dict)
+    reason: str = ""
+    until_s: float = float("-inf")
+    is_final: bool = False
 
 
 @dataclass(slots=True)
@@ -55,6 +87,7 @@ class OrderMemory:
 
     ``judged`` is the last record that was found free of contradictions. ``seen`` has the number of the order's newest
     event, and when (monotonic, s) this leader first examined the order after it; see :mod:`.after_loading`.
+    ``refused_by`` has the classes that refused it.
     """
 
     judged: Saga | Order | None = None
@@ -69,6 +102,7 @@ class OrderMemory:
     stay: Stay | None = None
     pause: tuple[int, float] | None = None  # number of the event it follows, end by the monotonic clock
     wake_at_s: float | None = None
+    refused_by: dict[str, ClassRefusal] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -76,7 +110,8 @@ class Term:
     """State of one term as leader.
 
     ``waiting``: orders that need a drone. ``accepting`` and ``reserving``: orders and drones of commits in flight, each
-    with the lane of its order. Dictionaries stand in for sets because they iterate in insertion order.
+    with the lane of its order. Dictionaries stand in for sets because they iterate in insertion order. ``answered`` and
+    ``unanswered``: when each drone last answered a goal, and when it last left all tries unanswered.
     """
 
     epoch: int
@@ -91,6 +126,9 @@ class Term:
     store_failures: int = 0
     store_retry_at_s: float = float("-inf")
     told_late: dict[tuple[str, int], None] = field(default_factory=dict)
+    answered: dict[str, float] = field(default_factory=dict)
+    unanswered: dict[str, float] = field(default_factory=dict)
+    benched: dict[str, Bench] = field(default_factory=dict)
 
     def of(self, message_id: str) -> OrderMemory:
         memory = self.orders.get(message_id)
@@ -105,11 +143,13 @@ class LeaderState:
 
     All of them read the current policy and term here, so assigning a new one changes it for all at once. ``drones``
     lists every drone ever heard. It is kept up to date while this replica does not lead, so that a term starts warm.
+    ``listens_since_s``: when this replica first followed the store, and so the drones.
     """
 
     policy: DispatchPolicy
     term: Term | None = None
     drones: dict[str, Drone] = field(default_factory=dict)
+    listens_since_s: float = float("inf")
 
     @property
     def current_term(self) -> Term:

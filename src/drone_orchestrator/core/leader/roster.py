@@ -15,9 +15,10 @@ from ..types import Breaker, BreakerState, DroneReport, FleetSpec, GeoPoint, Ins
 from ..view import FleetView, Stored
 from . import breakers
 from .lane_sharing import LaneRound
-from .memory import Drone, LeaderState, Term
+from .memory import Bench, Drone, LeaderState, Term
 from .set_aside import Aside
 
+NOT_BENCHED = Bench(0, -math.inf)
 #: Interval (s) between counts of live drones; not every planning round.
 CENSUS_PERIOD_S = 0.25
 
@@ -178,7 +179,10 @@ class Roster:
         self._living = Counter(d.report.drone_class for d in drones.values() if not is_silent(d, now))
 
     def _is_barred(self, drone: Drone, now: Instant) -> bool:
-        """Return whether the drone's breaker is open and its pause not over, by the monotonic clock."""
+        """Return whether the drone is benched, or its breaker open and the pause not over, by the monotonic clock."""
+        benched = self._state.current_term.benched
+        if benched and now.mono_s < benched.get(drone.report.drone_id, NOT_BENCHED).until_s:
+            return True
         stored = self._view.breakers.get(drone.report.drone_id)
         if stored is None or stored.value.state is not BreakerState.OPEN:
             return False

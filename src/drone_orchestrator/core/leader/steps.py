@@ -14,6 +14,7 @@ from ..policies import backoff_s
 from ..types import Breaker, Instant, Kind, Saga, SagaEvent, SagaStatus
 from ..view import FleetView
 from . import breakers
+from .blame import Culprit
 from .effects import Commit, Effect, RecallGoal, Report, Send
 from .memory import LeaderState, Retry
 
@@ -47,6 +48,7 @@ class Steps:
         journal_id: str | None = None,
         target: SagaStatus | None = None,
         not_before: float = 0.0,
+        excuse: bool = False,
     ) -> SagaEvent:
         """Return the saga's next event. Nothing is recorded yet."""
         return sagas.next_event(
@@ -60,21 +62,30 @@ class Steps:
             journal_id=journal_id,
             target=target,
             not_before=not_before,
+            excuse=excuse,
         )
 
-    def abandoned(self, saga: Saga, reason: str, target: SagaStatus, now: Instant) -> SagaEvent:
+    def abandoned(
+        self, saga: Saga, reason: str, target: SagaStatus, now: Instant, *, excuse: bool = False
+    ) -> SagaEvent:
         """Return the event that starts compensation: from then on the saga leads to ``target``."""
-        return self.event(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target)
+        return self.event(saga, sagas.ABANDONED, S.COMPENSATING, now, reason=reason, target=target, excuse=excuse)
 
     def abandon(
-        self, saga: Saga, reason: str, target: SagaStatus, now: Instant, breaker: BreakerChange | None = None
+        self, saga: Saga, reason: str, target: SagaStatus, now: Instant, culprit: Culprit = Culprit.ORDER
     ) -> list[Effect]:
-        """Start compensation. The recall is sent once this is recorded, and repeated only if the package may be out."""
+        """Start compensation. The recall is sent once this is recorded, and repeated only if the package may be out.
+
+        ``culprit`` decides whether the attempt counts, and whether it counts as a failure of the drone's breaker.
+        """
         assert saga.drone_id is not None
+        excuse = culprit is Culprit.SYSTEM and saga.excused < self._state.policy.max_excused
+        breaker = self.breaker_failed(saga.drone_id, now) if culprit is Culprit.DRONE else None
         term, next_try_s = self._state.current_term, now.mono_s + self._state.policy.recall_retry_s
         recall = RecallGoal(saga.drone_id, saga.message_id, saga.attempt, term.epoch)
         term.of(saga.message_id).recall = Retry(saga.attempt, 1, next_try_s)
-        return self.record(self.abandoned(saga, reason, target, now), then=(recall,), breaker=breaker)
+        step = self.abandoned(saga, reason, target, now, excuse=excuse)
+        return self.record(step, then=(recall,), breaker=breaker)
 
     def complete_compensation(
         self,

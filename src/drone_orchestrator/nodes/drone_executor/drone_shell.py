@@ -21,12 +21,14 @@ from ...core.drone.events import (
     ClearanceAnswered,
     DroneEffect,
     DroneEvent,
+    GoalImpossible,
     GoalRequested,
     JoinFleet,
     LeaderHeard,
     RecallRequested,
 )
 from ...core.policies import DronePolicy
+from ...core.reasons import GoalRefusal
 from ...core.types import DeliveryOutcome, DroneReport, Instant, Outcome, Phase, Verdict
 from ...flight.controller import FlightController, FlightSetup, FlightState
 from ...ros import messages
@@ -261,24 +263,35 @@ class DroneShell:
         return True
 
     def goal_requested(self, goal: ExecuteDelivery.Goal) -> GoalResponse:
+        event = self._goal_event(goal)
+        answers = self.step(event)
+        unusable = AnswerGoal(False, GoalRefusal.JOURNAL_UNUSABLE)
+        answer = next((each for each in answers if isinstance(each, AnswerGoal)), unusable)
+        verb = "accepted" if answer.accepted else "refused"
+        said = f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip()
+        fields = {"message_id": goal.message_id, "attempt": goal.attempt, "epoch": goal.epoch}
+        if isinstance(event, GoalRequested):
+            fields = order_fields(event.order, goal.attempt, goal.epoch)
+        self._log.info(said, extra=fields)
+        if not answer.accepted or not isinstance(event, GoalRequested):
+            if isinstance(answer.reason, GoalRefusal):
+                self._watched.goal_refused(answer.reason)
+            self.speak()  # the leader gets the reason with the drone's state
+            return GoalResponse.REJECT
+        self._watched.goal_accepted(event.order, goal.attempt, goal.epoch)
+        return GoalResponse.ACCEPT
+
+    def _goal_event(self, goal: ExecuteDelivery.Goal) -> GoalRequested | GoalImpossible:
+        """Return the goal as an event for the drone's state machine."""
+        key = (goal.message_id, goal.attempt, goal.epoch)
         try:
             order = messages.order_from_msg(goal.order, goal.message_id, trace_context=goal.trace_context)
         except messages.InvalidMessage as error:
-            self._log.error(f"goal of {goal.instance_id} refused: {error}")
-            return GoalResponse.REJECT
-        fields = order_fields(order, goal.attempt, goal.epoch)
+            self._log.error(f"goal of {goal.instance_id} cannot be flown: {error}")
+            return GoalImpossible(*key, GoalRefusal.INVALID_ORDER)
         if not self._is_active():
-            self._log.info(f"goal {goal.message_id}/{goal.attempt} refused: not active", extra=fields)
-            return GoalResponse.REJECT
-        answers = self.step(GoalRequested(order, goal.attempt, goal.epoch, goal.fleet_id))
-        answer = next((each for each in answers if isinstance(each, AnswerGoal)), AnswerGoal(False, "journal_unusable"))
-        verb = "accepted" if answer.accepted else "refused"
-        said = f"goal {goal.message_id}/{goal.attempt} of epoch {goal.epoch} {verb} {answer.reason}".rstrip()
-        self._log.info(said, extra=fields)
-        if not answer.accepted:
-            return GoalResponse.REJECT
-        self._watched.goal_accepted(order, goal.attempt, goal.epoch)
-        return GoalResponse.ACCEPT
+            return GoalImpossible(*key, GoalRefusal.NOT_ACTIVE)
+        return GoalRequested(order, goal.attempt, goal.epoch, goal.fleet_id)
 
     def cancel_requested(self, handle: ServerGoalHandle) -> CancelResponse:
         return self._recall(handle.request.message_id, handle.request.attempt)

@@ -215,6 +215,7 @@ class OrchestratorNode(LifecycleNode):
         found.watch(findings.STORE_NOT_FOLLOWED, silent)
         found.watch(findings.CLOCK_SKEW, findings.about_self(lambda: now.clock_trouble if (now := vitals()) else ""))
         found.watch(findings.FOREIGN_FLEET, self._strangers.found)
+        findings.watch_drones(found, lambda: now.troubles if (now := vitals()) else {})
         found.watch(findings.QOS_INCOMPATIBLE, self._watch.unfit)
         found.watch(findings.INTERFACE_MISSING, findings.about_self(partial(late_interfaces, self, self._network)))
         found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))

@@ -22,6 +22,7 @@ from drone_orchestrator.core.drone.events import (
     FlightSensed,
     Fly,
     GoalEnded,
+    GoalImpossible,
     GoalRequested,
     Hold,
     LeaderHeard,
@@ -31,9 +32,11 @@ from drone_orchestrator.core.drone.events import (
     RecallRequested,
     WriteJournal,
 )
-from drone_orchestrator.core.drone.machine import MAX_UNACKNOWLEDGED, STAGES, DroneMachine, IllegalStage
+from drone_orchestrator.core.drone.machine import STAGES, DroneMachine, IllegalStage
+from drone_orchestrator.core.drone.refusals import MAX_REFUSALS, MAX_UNACKNOWLEDGED
 from drone_orchestrator.core.drone.state import DurableState, fold
 from drone_orchestrator.core.policies import DronePolicy
+from drone_orchestrator.core.reasons import GoalRefusal
 from drone_orchestrator.core.types import (
     AcknowledgeOutcome,
     DeliveryOutcome,
@@ -661,3 +664,46 @@ def test_nothing_happens_on_the_way_home_until_arrival(drone: Drone) -> None:
 def test_a_policy_without_a_retry_interval_is_refused() -> None:
     with pytest.raises(ValueError, match="clearance_retry_s"):
         DronePolicy(clearance_retry_s=0.0)
+
+
+# --- reported refusals ------------------------------------------------------------------------------------------------
+
+
+def refusals(drone: Drone) -> list[tuple[str, int, int, str, str]]:
+    found = drone.machine.report(DEPOT, 500.0).refusals
+    return [(r.message_id, r.attempt, r.epoch, r.cause.name, r.reason) for r in found]
+
+
+def test_a_refusal_is_reported_with_its_cause_until_the_goal_is_accepted(drone: Drone) -> None:
+    drone.goal()
+    assert refusals(drone) == [("m1", 1, 5, "BUSY", "starting")]
+    drone.to_idle()
+    drone.goal("m2", weight_kg=3.1)
+    drone.goal("m3", weight_kg=0.0)
+    assert refusals(drone)[1:] == [
+        ("m2", 1, 5, "CONFIGURATION", "too_heavy"),
+        ("m3", 1, 5, "ORDER", "invalid_order"),
+    ]
+    assert drone.goal().accepted
+    assert [each[0] for each in refusals(drone)] == ["m2", "m3"]
+
+
+def test_a_repeated_refusal_is_reported_once_with_the_latest_epoch(drone: Drone) -> None:
+    for epoch in (5, 5, 6):
+        drone.goal(epoch=epoch)
+    assert refusals(drone) == [("m1", 1, 6, "BUSY", "starting")]
+
+
+def test_only_the_latest_refusals_are_reported_and_none_after_a_restart(drone: Drone) -> None:
+    for number in range(2 * MAX_REFUSALS):
+        drone.goal(f"x{number}")
+    assert [each[0] for each in refusals(drone)] == [f"x{n}" for n in range(MAX_REFUSALS, 2 * MAX_REFUSALS)]
+    drone.restart()
+    assert refusals(drone) == []
+
+
+def test_what_the_shell_finds_wrong_with_a_goal_is_reported_like_a_refusal_of_the_machine(drone: Drone) -> None:
+    drone.to_idle()
+    effects = drone.tell(GoalImpossible("m1", 2, 5, GoalRefusal.NOT_ACTIVE))
+    assert AnswerGoal(False, "not_active") in effects
+    assert refusals(drone) == [("m1", 2, 5, "BUSY", "not_active")]

@@ -10,6 +10,7 @@ from drone_orchestrator.core.leader.effects import (
     Campaign,
     Commit,
     Effect,
+    FollowAgain,
     KeepReservation,
     RefreshLease,
     Resign,
@@ -44,7 +45,7 @@ from drone_orchestrator.core.types import (
     Saga,
 )
 from drone_orchestrator.planning.planner import AssignmentPlanner
-from drone_orchestrator.ports import ArchiveUnavailable, StoreError
+from drone_orchestrator.ports import ArchiveUnavailable, StoreError, WatchHandle
 from drone_orchestrator.runtime import archive as archives
 from drone_orchestrator.store import MemoryBackend, MemoryStore
 
@@ -71,6 +72,7 @@ class Replica:
     core: Orchestrator
     store: MemoryStore
     inbox: list[Event] = field(default_factory=list)
+    watch: WatchHandle | None = None
     sent: list[Effect] = field(default_factory=list)
     alive: bool = True
 
@@ -118,6 +120,7 @@ class World:
         self.retention = retention
         self.archive = ArchiveInMemory()
         self.takes_bad_records = False
+        self.watches_can_be_made = True
         self.set_aside: list[SetAside] = []
         for index in range(replicas):
             self.add_replica(f"orchestrator_{index}")
@@ -138,15 +141,21 @@ class World:
             retention=self.retention,
         )
         replica = Replica(name, core, store)
-        snapshot = store.snapshot()
+        self.follow(replica)
+        self.replicas.append(replica)
+        return replica
+
+    def follow(self, replica: Replica) -> None:
+        """Let the replica follow the store from a snapshot, with a new watch."""
+        if replica.watch is not None:
+            replica.watch.close()
+        snapshot = replica.store.snapshot()
         replica.inbox.append(ViewLoaded(snapshot))
-        store.watch(
+        replica.watch = replica.store.watch(
             snapshot.revision,
             lambda change: replica.inbox.append(StoreChanged(change)),
             lambda fresh: replica.inbox.append(ViewLoaded(fresh)),
         )
-        self.replicas.append(replica)
-        return replica
 
     @property
     def leader(self) -> Replica:
@@ -217,6 +226,23 @@ class World:
                 inbox.append(CommitDone(effect, result.fate, result.revision, result.error))
             case Archive():
                 inbox.append(archives.carry_out(effect, store, self.archive))
+            case Campaign() | RefreshLease() | Resign():
+                self._elect(replica, effect)
+            case FollowAgain():
+                if self.watches_can_be_made:
+                    self.follow(replica)
+            case KeepReservation():
+                store.keep_reservations([effect.drone_id])
+            case SetAside():
+                if not self.takes_bad_records:
+                    raise AssertionError(f"{effect.what} is set aside") from effect.error
+                self.set_aside.append(effect)
+            case _:
+                replica.sent.append(effect)
+
+    def _elect(self, replica: Replica, effect: Campaign | RefreshLease | Resign) -> None:
+        store, inbox = replica.store, replica.inbox
+        match effect:
             case Campaign():
                 try:
                     fleet = (effect.fleet, effect.fleet_revision)
@@ -229,17 +255,11 @@ class World:
                     alive = store.refresh_lease(effect.epoch)
                 except StoreError:
                     return
-                inbox.append(LeaseRefreshed(effect.epoch, self.mono_s) if alive else LeaseLost(effect.epoch))
+                silent_s = replica.watch.silent_s() if replica.watch is not None else 0.0
+                refreshed = LeaseRefreshed(effect.epoch, self.mono_s, silent_s)
+                inbox.append(refreshed if alive else LeaseLost(effect.epoch))
             case Resign():
                 try:
                     store.resign(effect.epoch)
                 except StoreError:
                     return
-            case KeepReservation():
-                store.keep_reservations([effect.drone_id])
-            case SetAside():
-                if not self.takes_bad_records:
-                    raise AssertionError(f"{effect.what} is set aside") from effect.error
-                self.set_aside.append(effect)
-            case _:
-                replica.sent.append(effect)

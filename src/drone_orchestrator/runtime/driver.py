@@ -21,6 +21,7 @@ from ..core.leader.effects import (
     Campaign,
     Commit,
     Effect,
+    FollowAgain,
     Heartbeat,
     KeepReservation,
     RecallGoal,
@@ -183,6 +184,8 @@ class Driver:
                 self._run(Pool.LEAD, lambda: self._refresh(effect))
             case Resign():
                 self._run(Pool.LEAD, lambda: self._resign(effect.epoch))
+            case FollowAgain():
+                self._run(Pool.FOLLOW, self._follow_again)
             case Report():
                 self._log.log(_LEVELS[effect.level], "%s", effect.text)
             case SetAside():
@@ -320,6 +323,13 @@ class Driver:
         )
         return []
 
+    def _follow_again(self) -> list[Event]:
+        """Replace a watch that is dead."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+        return self._follow()
+
     def _store_changed(self, change: StoreChange) -> None:
         self.post(StoreChanged(change))
 
@@ -350,7 +360,8 @@ class Driver:
             self._outages.note("renew the leader's lease", error)
             return []
         self._outages.note("renew the leader's lease", None)
-        return [LeaseRefreshed(effect.epoch, sent) if alive else LeaseLost(effect.epoch)]
+        silent_s = self._watch.silent_s() if self._watch is not None else 0.0
+        return [LeaseRefreshed(effect.epoch, sent, silent_s) if alive else LeaseLost(effect.epoch)]
 
     def _resign(self, epoch: int) -> list[Event]:
         try:

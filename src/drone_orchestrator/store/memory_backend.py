@@ -122,6 +122,19 @@ class MemoryBackend:
                     watch.broken = True
             self.changed.notify_all()
 
+    def kill_watches(self, client: str) -> None:
+        """Let the watches of a client deliver nothing more, as if their thread had died; its calls still work."""
+        with self.changed:
+            for watch in self._watches:
+                watch.dead = watch.dead or watch.client == client
+
+    def revive_watches(self) -> None:
+        """Let all watches deliver again, from where they stopped."""
+        with self.changed:
+            for watch in self._watches:
+                watch.dead = False
+            self.changed.notify_all()
+
     def compact(self, revision: int | None = None) -> None:
         """Compact the history up to ``revision`` (``None``: now). The state at that revision stays."""
         with self.changed:
@@ -251,6 +264,9 @@ class MemoryBackend:
         with self.changed:
             self._watches.append(watch)
 
+    def has_watch(self, watch: MemoryWatch) -> bool:
+        return watch in self._watches
+
     def remove_watch(self, watch: MemoryWatch) -> None:
         with self.changed:
             if watch in self._watches:
@@ -324,6 +340,8 @@ class MemoryWatch:
     def __init__(self, backend: MemoryBackend, client: str, span: Span, place: Landmark, sink: WatchSink) -> None:
         self.client = client
         self.broken = False
+        self.dead = False
+        self._dead_since_s: float | None = None
         self._backend = backend
         self._span = span
         self._place = place
@@ -338,8 +356,15 @@ class MemoryWatch:
 
     def silent_s(self) -> float:
         """See :meth:`drone_orchestrator.ports.WatchHandle.silent_s`."""
-        since_s = self._busy_since_s
-        return 0.0 if since_s is None else time.monotonic() - since_s
+        if self._backend.threaded:
+            since_s = self._busy_since_s
+            return 0.0 if since_s is None else time.monotonic() - since_s
+        if not self.dead and self._backend.has_watch(self):
+            self._dead_since_s = None
+            return 0.0
+        if self._dead_since_s is None:
+            self._dead_since_s = self._backend.now()
+        return self._backend.now() - self._dead_since_s
 
     def close(self) -> None:
         """Stop; no callback runs after this returns (unless it is called from one)."""
@@ -378,7 +403,7 @@ class MemoryWatch:
     def _next(self) -> Callable[[], object] | None:
         """Return the next delivery, or ``None``. It is chosen under the lock and carried out without it."""
         with self._backend.changed:
-            if self._closed:
+            if self._closed or self.dead:
                 return None
             if self.broken or not self._backend.reachable(self.client):
                 if self._healthy is not False:

@@ -35,7 +35,6 @@ from ..types import (
     FleetSpec,
     Instant,
     Kind,
-    Saga,
     SagaStatus,
     Verdict,
 )
@@ -53,6 +52,7 @@ from .planning_round import PlanningRound
 from .roster import Roster, is_free
 from .set_aside import Aside
 from .steps import Steps
+from .usefulness import LeaderSenses
 from .waiting_orders import WaitingOrders
 from .wall_clock import WallClock
 
@@ -135,6 +135,10 @@ class Dispatcher:
     def hears_drones(self, now: Instant) -> bool:
         """Return whether any drone was heard recently."""
         return any(not self._state.is_silent(drone, now) for drone in self._state.drones.values())
+
+    def senses(self, is_in_office: bool, now: Instant) -> LeaderSenses:
+        """Return what a judgement about this replica rests on."""
+        return LeaderSenses.of(self._view, self._state, is_in_office, now)
 
     def adopt(self, policy: DispatchPolicy, now: Instant) -> list[Effect]:
         """Switch to ``policy``. Orders that wait for the end of an old period are reconciled again."""
@@ -322,6 +326,8 @@ class Dispatcher:
         effects: list[Effect] = [
             replace(send, verdict=Verdict.ASK_AGAIN) for send in commit.then if isinstance(send, AnswerClearance)
         ]
+        if event.fate in (Fate.UNAVAILABLE, Fate.UNKNOWN):
+            term.commits_fail_s = (term.commits_fail_s[0] if term.commits_fail_s else now.mono_s, now.mono_s)
         if event.fate is Fate.UNAVAILABLE:
             effects += self._store_away(term, now)
         elif event.fate is Fate.CONFLICT:
@@ -341,7 +347,7 @@ class Dispatcher:
 
     @staticmethod
     def _store_answered(term: Term) -> list[Effect]:
-        was_away, term.store_failures = term.store_failures > 0, 0
+        was_away, term.store_failures, term.commits_fail_s = term.store_failures > 0, 0, None
         term.store_retry_at_s = float("-inf")
         return [Report("info", "the store takes commits again")] if was_away else []
 
@@ -394,7 +400,7 @@ class Dispatcher:
             if not discard:
                 term.orders.pop(message_id, None)
             return effects + discard
-        useless = self._useless_requests(saga)
+        useless = self._steps.discard_useless(saga)
         if useless:
             return effects + useless
         if saga.status is S.PENDING:
@@ -402,21 +408,6 @@ class Dispatcher:
         if saga.status in (S.ASSIGNED, S.DISPATCHED):
             return effects + self._before_loading.reconcile(saga, memory, now)
         return effects + self._after_loading.reconcile(saga, memory, now)
-
-    def _useless_requests(self, saga: Saga) -> list[Effect]:
-        """Delete requests that cannot be read or carried out from the inbox, so that they can be made again."""
-        view, message_id = self._view, saga.message_id
-        kinds: list[Kind] = []
-        if view.is_corrupt(message_id, (Kind.INBOX_CANCEL,)):
-            kinds.append(Kind.INBOX_CANCEL)
-        if view.is_corrupt(message_id, (Kind.INBOX_COMMAND,)) or (message_id in view.commands and not saga.parked):
-            kinds.append(Kind.INBOX_COMMAND)
-        if not kinds:
-            return []
-        names = " and ".join(kind.value for kind in kinds)
-        why = "it cannot be read, or the order is not parked"
-        told = Report("warning", f"{saga.order_id}: what lay in {names} is set aside: {why}")
-        return [told, *self._steps.discard(message_id, tuple(kinds))]
 
     def _postpone(self, message_id: str, memory: OrderMemory, term: Term) -> list[Effect]:
         """Schedule the order for the next try of the store; no decision is made before that."""

@@ -168,6 +168,11 @@ class StopLeading:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class FollowAgain:
+    """Close the watch of the store, and follow it anew from a snapshot: the watch is dead."""
+
+
 Effect = (
     Send
     | Commit
@@ -178,6 +183,7 @@ Effect = (
     | Resign
     | StartLeading
     | StopLeading
+    | FollowAgain
     | Report
     | SetAside
 )

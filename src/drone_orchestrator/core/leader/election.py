@@ -69,7 +69,8 @@ class Election:
         self._won_by_suspicion_at_s: float | None = None
         self._may_suspect_at_s = float("-inf")
         self._wrong_suspicions = 0
-        self._wanted_since_s: float | None = None  # when a cold standby noticed that there is no leader
+        self._wanted_since_s: float | None = None  # when a standby that lets others try noticed that there is no leader
+        self._head_start_s = 0.0
 
     @property
     def record(self) -> LeaderRecord:
@@ -85,27 +86,35 @@ class Election:
         if self.role is not Role.STANDBY:
             return None
         if self._wanted_since_s is not None:
-            return self._wanted_since_s + self._policy.cold_pause_s
+            due_s = self._wanted_since_s + self._head_start_s
+            return due_s if due_s < float("inf") else None
         if self._silent:
             return self._may_suspect_at_s if self._try_at_s is None else min(self._try_at_s, self._may_suspect_at_s)
         return self._try_at_s
 
     def tick(
-        self, leader: Entry | None, now: Instant, *, fleet: Entry | None = None, warm: bool = True
+        self,
+        leader: Entry | None,
+        now: Instant,
+        *,
+        fleet: Entry | None = None,
+        warm: bool = True,
+        head_start_s: float = 0.0,
     ) -> list[Effect]:
         """Renew the lease, step down or campaign, if due.
 
         ``leader`` and ``fleet`` are these keys in the view. ``warm``: this replica has discovered drones, so it could
-        take over at once.
+        take over at once. ``head_start_s``: time (s) that others get to try first in any case.
         """
         if self.role in (Role.ELECTED, Role.LEADER):
             return self._serve(leader, now)
         if self.role is not Role.STANDBY:
             return []
+        self._head_start_s = max(head_start_s, 0.0 if warm else self._policy.cold_pause_s)
         if leader is None or leader.value is None:
             self._silent = None
             due = self._try_at_s is None or now.mono_s >= self._try_at_s
-            return self._campaign(None, fleet, now) if due and self._has_let_others_try(warm, now) else []
+            return self._campaign(None, fleet, now) if due and self._has_let_others_try(now) else []
         self._try_at_s, self._failures = None, 0
         silent, self._silent = self._silent, None
         if silent is None or silent.epoch != epoch_in(leader):
@@ -113,12 +122,12 @@ class Election:
             return []
         self._silent = silent
         due = silent.left or now.mono_s >= self._may_suspect_at_s
-        return self._campaign(silent, fleet, now) if due and self._has_let_others_try(warm, now) else []
+        return self._campaign(silent, fleet, now) if due and self._has_let_others_try(now) else []
 
-    def _has_let_others_try(self, warm: bool, now: Instant) -> bool:
+    def _has_let_others_try(self, now: Instant) -> bool:
         if self._wanted_since_s is None:
             self._wanted_since_s = now.mono_s
-        return warm or now.mono_s >= self._wanted_since_s + self._policy.cold_pause_s
+        return now.mono_s >= self._wanted_since_s + self._head_start_s
 
     def leader_silent(self, event: LeaderSilent) -> None:
         """Record that the detector misses the heartbeats of an epoch; ``tick`` decides what follows."""

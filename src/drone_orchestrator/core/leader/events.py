@@ -59,10 +59,14 @@ class CampaignDone:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRefreshed:
-    """The lease was renewed. It runs from ``sent_mono_s`` (local monotonic clock), when the request was sent."""
+    """The lease was renewed. It runs from ``sent_mono_s`` (local monotonic clock), when the request was sent.
+
+    ``watch_silent_s``: how long ago (s) the watch last proved that it is alive.
+    """
 
     epoch: int
     sent_mono_s: float
+    watch_silent_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class Term:
     planned_at_s: float = float("-inf")
     store_failures: int = 0
     store_retry_at_s: float = float("-inf")
+    commits_fail_s: tuple[float, float] | None = None  # first and last failure since a commit has succeeded
     told_late: dict[tuple[str, int], None] = field(default_factory=dict)
     answered: dict[str, float] = field(default_factory=dict)
     unanswered: dict[str, float] = field(default_factory=dict)

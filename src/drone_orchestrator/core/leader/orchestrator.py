@@ -15,7 +15,7 @@ from ..policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ..types import FleetSpec, Instant, Kind, LeaderRecord
 from ..view import FleetView
 from .dispatch import Dispatcher
-from .effects import Effect, Report, StartLeading
+from .effects import Effect, FollowAgain, Report, StartLeading
 from .election import Election, Role
 from .events import (
     Archived,
@@ -39,6 +39,7 @@ from .events import (
     ViewLoaded,
 )
 from .retention import Retention
+from .usefulness import JUDGE_PERIOD_S, Ailment, LeaderSenses, Usefulness
 
 
 class Orchestrator:
@@ -62,6 +63,8 @@ class Orchestrator:
         self.election = Election(record, election or ElectionPolicy())
         self.dispatcher = Dispatcher(self.view, fleet, planner, dispatch or DispatchPolicy())
         self.retention = Retention(self.view, retention)
+        self.usefulness = Usefulness()
+        self._judge_at_s = float("-inf")
         self._loaded = False
         self._reported: set[tuple[str, int]] = set()
         if not campaigns:
@@ -88,9 +91,14 @@ class Orchestrator:
         for event in events:
             effects += self._ON[type(event)](self, event, now)
         if self._loaded:
+            effects += self._judge(now)
             warm = self.election.role is not Role.STANDBY or self.dispatcher.hears_drones(now)
-            fleet = self.view.fleet_key
-            effects += self._lead(self.election.tick(self.view.leader_key, now, fleet=fleet, warm=warm), now)
+            fleet, others_first_s = self.view.fleet_key, 0.0
+            if self.usefulness.ailing is not None:
+                others_first_s = self.usefulness.head_start_s(self._senses(now), now)
+            leader = self.view.leader_key
+            ticked = self.election.tick(leader, now, fleet=fleet, warm=warm, head_start_s=others_first_s)
+            effects += self._lead(ticked, now)
             effects += self.dispatcher.tick(now)
             effects += self.retention.tick(now)
         return effects + self.dispatcher.news_of_set_asides()
@@ -107,6 +115,23 @@ class Orchestrator:
             self.retention.end_term()
             out += self.dispatcher.end_term()
         return out
+
+    def _judge(self, now: Instant) -> list[Effect]:
+        """Give up the office if this replica does no good in it."""
+        if self.election.role not in (Role.ELECTED, Role.LEADER) or now.mono_s < self._judge_at_s:
+            return []
+        self._judge_at_s = now.mono_s + JUDGE_PERIOD_S
+        wrong, resigns = self.usefulness.judge(self._senses(now), now)
+        if not wrong:
+            return []
+        if not resigns:
+            return [Report("error", f"{wrong}; it stays in office, since others were no better a moment ago")]
+        effects: list[Effect] = [Report("error", f"{wrong}: resigning, so that another replica may try")]
+        effects += self._lead(self.election.step_down(wrong, now), now)
+        return [*effects, FollowAgain()] if self.usefulness.ailing is Ailment.BLIND else effects
+
+    def _senses(self, now: Instant) -> LeaderSenses:
+        return self.dispatcher.senses(self.election.role is Role.LEADER, now)
 
     # --- one method per kind of event ---------------------------------------------------------------------------
 
@@ -133,6 +158,8 @@ class Orchestrator:
     def _commit_done(self, event: CommitDone, now: Instant) -> list[Effect]:
         if event.fate is Fate.FENCED and event.commit.epoch == self.election.epoch:
             return self._lead(self.election.step_down("a write was fenced: somebody else leads", now), now)
+        if event.fate is Fate.SUCCEEDED:
+            self.usefulness.committed(event.revision, self.view.revision, now)
         change = event.commit.change
         if isinstance(change, (Retirement, WriteNote)):
             return self.retention.commit_done(event, now)
@@ -145,10 +172,14 @@ class Orchestrator:
         return self.retention.archived(event, now)
 
     def _campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
-        return self.election.campaign_done(event, now)
+        effects = self.election.campaign_done(event, now)
+        if self.election.role is Role.ELECTED:
+            self.usefulness.begin(now)
+        return effects
 
     def _lease_refreshed(self, event: LeaseRefreshed, now: Instant) -> list[Effect]:
         self.election.lease_refreshed(event)
+        self.usefulness.watch_silent(event.watch_silent_s)
         return []
 
     def _lease_lost(self, event: LeaseLost, now: Instant) -> list[Effect]:

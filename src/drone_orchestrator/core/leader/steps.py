@@ -187,6 +187,21 @@ class Steps:
         unknown = not self._view.has_order(message_id)
         return self._ask(Discard(message_id, consume, unknown)) if consume else []
 
+    def discard_useless(self, saga: Saga) -> list[Effect]:
+        """Delete requests that cannot be read or carried out from the inbox, so that they can be made again."""
+        view, message_id = self._view, saga.message_id
+        kinds: list[Kind] = []
+        if view.is_corrupt(message_id, (Kind.INBOX_CANCEL,)):
+            kinds.append(Kind.INBOX_CANCEL)
+        if view.is_corrupt(message_id, (Kind.INBOX_COMMAND,)) or (message_id in view.commands and not saga.parked):
+            kinds.append(Kind.INBOX_COMMAND)
+        if not kinds:
+            return []
+        names = " and ".join(kind.value for kind in kinds)
+        why = "it cannot be read, or the order is not parked"
+        told = Report("warning", f"{saga.order_id}: what lay in {names} is set aside: {why}")
+        return [told, *self.discard(message_id, tuple(kinds))]
+
     def _ask(self, change: OrderChange, then: tuple[Send | Report, ...] = ()) -> list[Effect]:
         term = self._state.current_term
         term.of(change.message_id).busy = True

@@ -162,7 +162,7 @@ def test_a_drone_that_gets_on_is_left_alone() -> None:
 
 
 def _silence(world: World) -> None:
-    world.pass_time(300.0)
+    world.pass_time(15.0)
 
 
 def _store_outage(world: World) -> None:

@@ -386,7 +386,7 @@ def test_orders_for_another_class_do_not_crowd_out_those_that_could_fly(world, m
 
 @pytest.mark.parametrize("silent_after_s", [0.0, 0.5, 1.0, 2.0, 2.5, 2.9])
 def test_a_drone_that_dies_during_its_recall_does_not_leave_the_order_hanging(silent_after_s):
-    world = World(dispatch=DispatchPolicy(lost_grace_s=60.0))
+    world = World(dispatch=DispatchPolicy(lost_grace_s=40.0))
     order = make_order()
     load(world, order)
     world.hear(flying(order))

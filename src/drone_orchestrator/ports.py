@@ -225,6 +225,10 @@ class StoreLeader(StoreReader, Protocol):
     def keep_reservations(self, drone_ids: Sequence[str]) -> frozenset[str]:
         """Renew reservation leases. Returns the drones whose lease was renewed; the rest hold none."""
 
+    def compact(self, revision: int) -> None:
+        """Forget the history before ``revision``. Does nothing if that is forgotten already. Raises
+        :class:`StoreError`."""
+
     def freshen_leases(self) -> None:
         """Renew idle leases of busy drones, so that their next reservations need no new ones.
 

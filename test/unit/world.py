@@ -9,6 +9,7 @@ from drone_orchestrator.core.leader.effects import (
     Archive,
     Campaign,
     Commit,
+    Compact,
     Effect,
     FollowAgain,
     KeepReservation,
@@ -224,6 +225,8 @@ class World:
             case Commit():
                 result = store.commit(effect.epoch, [effect.change])[0]
                 inbox.append(CommitDone(effect, result.fate, result.revision, result.error))
+            case Compact():
+                store.compact(effect.revision)
             case Archive():
                 inbox.append(archives.carry_out(effect, store, self.archive))
             case Campaign() | RefreshLease() | Resign():

@@ -95,16 +95,18 @@ class DispatchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """Settings of the archive. ``retention_s``: time that an order stays in the store after its end."""
+    """Settings of the archive. ``retention_s``: time that an order stays in the store after its end, unless the store
+    fills up; then it stays for ``least_retention_s``."""
 
     retention_s: float = 24 * 3600.0
+    least_retention_s: float = 600.0
     max_under_way: int = 50
     retry_base_s: float = 1.0
     retry_cap_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.retention_s > 0.0 or self.max_under_way < 1:
-            raise ValueError("retention_s must be positive, and max_under_way at least 1")
+        if min(self.retention_s, self.least_retention_s) <= 0.0 or self.max_under_way < 1:
+            raise ValueError("retention_s and least_retention_s must be positive, and max_under_way at least 1")
         if not 0.0 < self.retry_base_s <= self.retry_cap_s:
             raise ValueError("retry_base_s must be positive, and retry_cap_s not below it")
 

@@ -26,7 +26,7 @@ from ..telemetry.metrics import Metrics
 from .answers import Answer, Result
 from .bulkheads import Bulkheads, LaneClosed, Place
 from .store_calls import StoreCalls
-from .submission import Parsed, Submission
+from .submission import NoRoom, Parsed, Submission
 
 
 class Intake:
@@ -48,10 +48,12 @@ class Intake:
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         retry_for_s: float = 3.0,
         tracer: tracing.Tracer | None = None,
+        refusal: Callable[[], str] = str,
     ) -> None:
         """``clock`` gives wall time in seconds. ``retry_for_s`` bounds the attempts at a call whose fate is unknown.
 
-        ``tracer`` begins the trace of an order that arrives without one, as over DDS.
+        ``tracer`` begins the trace of an order that arrives without one, as over DDS. ``refusal`` returns why no new
+        order is accepted; empty if any is.
         """
         self._store = store
         self._fleet = fleet
@@ -62,6 +64,7 @@ class Intake:
         self._calls = StoreCalls(store, breaker, retry_for_s)
         self._clock = clock
         self._new_id = new_id
+        self._refusal = refusal
         self._tracer: tracing.Tracer = tracer or tracing.NoTracer()
         for lane in bulkheads.lanes:
             metrics.lane_rejections(drone_class=lane)
@@ -77,7 +80,7 @@ class Intake:
         ``key`` is the client's idempotency key, ``source`` the value of the metric's label.
         """
         parsed: Parsed | InvalidOrder
-        entry: Place | LaneClosed | InvalidOrder
+        entry: Place | LaneClosed | NoRoom | InvalidOrder
         try:
             parsed = self._parse(document, key)
         except InvalidOrder as error:
@@ -151,13 +154,14 @@ class Intake:
     def _order(self, document: Mapping[str, Any]) -> Order:
         return parse_order(document, now_s=self._clock(), new_id=self._new_id, trace_context=tracing.current())
 
-    def _admit(self, order: Order) -> Place | LaneClosed | InvalidOrder:
+    def _admit(self, order: Order) -> Place | LaneClosed | NoRoom | InvalidOrder:
         try:
             with tracing.step("admission"):
                 check_serviceable(order, self._fleet, self._capable)
         except InvalidOrder as error:
             return error
-        return self._bulkheads.enter(order)
+        refusal = self._refusal()
+        return NoRoom(refusal) if refusal else self._bulkheads.enter(order)
 
     def _cancel(self, id_: str, reason: str) -> Answer:
         view = self.find(id_)

@@ -20,6 +20,9 @@ from .answers import Answer, Result, invalid
 from .bulkheads import Bulkheads, LaneClosed, Place
 from .store_calls import StoreCalls
 
+#: Ended orders leave a store that fills up within this time (s), or not at all.
+FULL_RETRY_S = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -46,6 +49,13 @@ class Parsed:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """Refusal of every new order, because the store fills up. ``reason`` is for people."""
+
+    reason: str
+
+
 class Submission:
     """One request to accept an order. A context manager: its exit gives back the order's place in the lane.
 
@@ -59,7 +69,7 @@ class Submission:
         metrics: Metrics,
         source: str,
         parsed: Parsed | InvalidOrder,
-        entry: Place | LaneClosed | InvalidOrder,
+        entry: Place | LaneClosed | NoRoom | InvalidOrder,
     ) -> None:
         """``parsed`` is the order, or the rule that the document breaks. ``entry`` is the order's place in its lane, or
         the reason why it has none; it may still be a repeat of an order that was accepted earlier."""
@@ -116,6 +126,8 @@ class Submission:
             return self._unserviceable(self._parsed, self._entry)
         if isinstance(self._entry, LaneClosed):
             return self._known(self._parsed) or self._turned_away(self._parsed.order, self._entry)
+        if isinstance(self._entry, NoRoom):
+            return self._known(self._parsed) or _no_room(self._parsed.order, self._entry)
         if not self._conflict:
             with tracing.step("store commit"):
                 submitted = self._store.submit(self._parsed.order)
@@ -177,3 +189,13 @@ class Submission:
     def _count(self, answer: Answer) -> Answer:
         self._metrics.requests(source=self._source, result=answer.result.value).inc()
         return answer
+
+
+def _no_room(order: Order, refused: NoRoom) -> Answer:
+    return Answer(
+        Result.STORE_UNAVAILABLE,
+        order_id=order.order_id,
+        code="store_full",
+        reason=f"{refused.reason}; nothing was written, repeat the same request later",
+        retry_after_s=FULL_RETRY_S,
+    )

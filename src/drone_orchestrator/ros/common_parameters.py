@@ -21,3 +21,12 @@ PLANNER = Param(
     f"an entry point of the group {PLANNER_GROUP}.",
 )
 STORE_TIMEOUT_S = Param("store_timeout_s", 2.0, "Timeout of one call to the store.", unit="s", lo=0.1, hi=30.0)
+STORE_QUOTA_MIB = Param(
+    "store_quota_mib",
+    2048,
+    "Quota of etcd's database, as --quota-backend-bytes says. From 60 % on ended orders leave early, from 80 % on no "
+    "new order is accepted.",
+    unit="MiB",
+    lo=1,
+    hi=1_048_576,
+)

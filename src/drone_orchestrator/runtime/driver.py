@@ -20,6 +20,7 @@ from ..core.leader.effects import (
     Archive,
     Campaign,
     Commit,
+    Compact,
     Effect,
     FollowAgain,
     Heartbeat,
@@ -176,6 +177,8 @@ class Driver:
                 self._queue_commit(effect)
             case Archive():
                 self._run(Pool.RETIRE, lambda: self._archive_orders(effect))
+            case Compact():
+                self._run(Pool.RETIRE, lambda: self._compact(effect.revision))
             case KeepReservation():
                 self._queue_keep(effect.drone_id)
             case Campaign():
@@ -293,6 +296,16 @@ class Driver:
         if self._observer:
             self._observer.archived(archived.error)
         return [archived]
+
+    def _compact(self, revision: int) -> list[Event]:
+        if not self._stopping:
+            try:
+                self._store.compact(revision)
+            except StoreError as error:
+                self._outages.note("compact the store", error)
+            else:
+                self._outages.note("compact the store", None)
+        return []
 
     def _follow(self) -> list[Event]:
         """Load the view, then follow the watch. Retry later if the store is unreachable."""

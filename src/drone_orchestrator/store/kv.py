@@ -169,8 +169,12 @@ class KeyValueDriver(Protocol):
     def history(self, span: Span, after_revision: int, until_revision: int) -> Iterator[RawChange]:
         """Yield changes within ``span`` of revisions ``(after, until]``. Raises :class:`Compacted`."""
 
+    def compact(self, revision: int) -> None:
+        """Forget the history before ``revision``; do nothing if that is forgotten already."""
+
     def status(self) -> dict[str, object]:
-        """Return the driver's status, for people and health checks."""
+        """Return the driver's status, for people and health checks: ``db_in_use_bytes`` is the used part of
+        ``db_size_bytes``."""
 
     def close(self) -> None:
         """Close connections and stop threads."""

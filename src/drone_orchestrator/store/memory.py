@@ -77,7 +77,14 @@ class MemoryDriver:
     def status(self) -> dict[str, object]:
         with self._backend.changed:
             reachable = self._backend.reachable(self._client)
-        return {"reachable": reachable, "endpoints": {"memory": reachable}, "version": "memory", "db_size_bytes": 0}
+            used = self._backend.used_bytes
+            alarms = ["NOSPACE"] if self._backend.is_full else []
+        sizes = {"db_size_bytes": used, "db_in_use_bytes": used, "alarms": alarms}
+        return {"reachable": reachable, "endpoints": {"memory": reachable}, "version": "memory", **sizes}
+
+    def compact(self, revision: int) -> None:
+        self._backend.enter(self._client)
+        self._backend.compact(revision)
 
     def close(self) -> None:
         for watch in self._watches:

@@ -32,6 +32,9 @@ from .kv import (
 )
 from .region import MIN_LEASE_S
 
+#: What one revision of a key takes in etcd beside key and value, about.
+BYTES_PER_REVISION = 100
+
 
 @dataclass(slots=True)
 class _Lease:
@@ -70,6 +73,10 @@ class MemoryBackend:
         self._faults: list[tuple[str | None, bool]] = []
         self._late: list[tuple[tuple[Expect, ...], tuple[Op, ...]]] = []
         self._watches: list[MemoryWatch] = []
+        #: Like etcd, a store beyond its quota (bytes, by default none) takes no puts and grants no leases any more.
+        self.quota_bytes: int | None = None
+        self.used_bytes = 0
+        self.is_full = False
 
     def now(self) -> float:
         """Return monotonic time (s)."""
@@ -139,11 +146,13 @@ class MemoryBackend:
         """Compact the history up to ``revision`` (``None``: now). The state at that revision stays."""
         with self.changed:
             self.expire()
-            self._compacted = self._revision if revision is None else revision
+            self._compacted = self._revision if revision is None else max(revision, self._compacted)
             for change in self._changes:
                 if change.revision <= self._compacted:
                     _replay(self._base, change)
             self._changes = [c for c in self._changes if c.revision > self._compacted]
+            kept = [item for change in self._changes for item in change.keys]
+            self.used_bytes = sum(_size_of(key, kv) for key, kv in (*self._base.items(), *kept))
 
     def restore(self, revision: int, raised_by: int = 0) -> None:
         """Replace the store by its backup of ``revision`` (1: by an empty one), with its revision raised afterwards."""
@@ -226,6 +235,8 @@ class MemoryBackend:
         return self._changes[max(0, revision + 1 - first) :]
 
     def txn(self, client: str, expects: Sequence[Expect], ops: Sequence[Op]) -> TxnResult:
+        if any(isinstance(op, Put) for op in ops):
+            self._make_room()
         if not all(self._leased(op) for op in ops):
             raise LeaseGone("the transaction names a lease that does not exist")
         for fault in self._faults:
@@ -238,7 +249,14 @@ class MemoryBackend:
                 raise FateUnknown("the answer was lost on purpose")
         return self._apply(expects, ops)
 
+    def _make_room(self) -> None:
+        """Raise the alarm if the quota is used up. Only :attr:`is_full` set to false ends it, as in etcd."""
+        self.is_full = self.is_full or (self.quota_bytes is not None and self.used_bytes >= self.quota_bytes)
+        if self.is_full:
+            raise StoreUnavailable("etcdserver: mvcc: database space exceeded")
+
     def grant(self, ttl_s: float) -> int:
+        self._make_room()
         self._last_lease += 1
         ttl_s = max(ttl_s, MIN_LEASE_S)
         self._leases[self._last_lease] = _Lease(ttl_s, self._clock() + ttl_s)
@@ -301,6 +319,7 @@ class MemoryBackend:
         if keys:
             self._revision = revision
             self._changes.append(RawChange(revision, tuple(keys)))
+            self.used_bytes += sum(_size_of(key, kv) for key, kv in keys)
             self._on_change()
             self.changed.notify_all()
 
@@ -441,6 +460,11 @@ class MemoryWatch:
     def _deliver(self, change: RawChange) -> None:
         self._place = self._place.after(change)
         self._sink.on_change(change)
+
+
+def _size_of(key: str, kv: KeyValue | None) -> int:
+    """Return about how many bytes one revision of a key takes in etcd."""
+    return BYTES_PER_REVISION + len(key) + (len(kv.value) if kv is not None else 0)
 
 
 def _replay(state: dict[str, KeyValue], change: RawChange) -> None:

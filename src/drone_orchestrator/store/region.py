@@ -221,6 +221,10 @@ class RegionStore(Inbox):
         """See :meth:`drone_orchestrator.ports.StoreLeader.freshen_leases`."""
         self._leases.freshen()
 
+    def compact(self, revision: int) -> None:
+        """See :meth:`drone_orchestrator.ports.StoreLeader.compact`."""
+        self._driver.compact(revision)
+
     def _look_up_leases(self, drone_ids: Sequence[str]) -> dict[str, int]:
         """Read the lease of each drone's reservation from the store; reservations without one are left out."""
         leases: dict[str, int] = {}

@@ -49,6 +49,9 @@ ARCHIVE_UNWRITABLE = FindingKind(
 )
 STORE_DENIED = FindingKind("store_denied", CRITICAL, "give this process's etcd user the role of its kind")
 STORE_FULL = FindingKind("store_full", CRITICAL, "compact and defragment etcd, then `etcdctl alarm disarm`")
+STORE_FILLING = FindingKind(
+    "store_filling", WARNING, "shorten retention_s, or raise etcd's quota and store_quota_mib; see docs/operations.md"
+)
 STORE_NOT_FOLLOWED = FindingKind(
     "store_not_followed", CRITICAL, "see etcd and the network to it; if both are well, restart this process"
 )
@@ -91,6 +94,7 @@ KINDS = (
     ARCHIVE_UNWRITABLE,
     STORE_DENIED,
     STORE_FULL,
+    STORE_FILLING,
     STORE_NOT_FOLLOWED,
     JOURNAL_UNWRITABLE,
     DRONE_OUT_OF_SERVICE,

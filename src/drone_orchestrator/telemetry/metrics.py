@@ -109,6 +109,8 @@ class Metrics:
         self.turn_seconds = self._histogram(
             "turn_seconds", "One turn of the leader's loop, from its events to its effects.", TURN_BUCKETS_S
         )
+        self.store_used_bytes = self._gauge("store_used_bytes", "Bytes that the store uses of its quota.")
+        self.store_quota_bytes = self._gauge("store_quota_bytes", "Quota of the store, as this process was told.")
         self.set_aside = self._gauge("set_aside", "Orders and drones set aside because deciding about them raised.")
         self.turn_events = self._gauge("turn_events", "Events in the queue at the last turn.")
         self.loop_lateness_seconds = self._histogram(

@@ -93,3 +93,20 @@ def test_an_unknown_fate_of_a_cancel_request_is_retried(gateway: Gateway, monkey
 
     assert (answer.result, answer.repeated) == (Result.CANCEL_REQUESTED, False)
     assert gateway.intake.cancel(document["order_id"], "http").repeated is True
+
+
+def test_a_store_that_is_nearly_full_takes_no_new_order_but_knows_the_old_ones(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = order_document()
+    assert gateway.intake.accept(known, "dds").result is Result.ACCEPTED
+    asked = failing(gateway, monkeypatch)
+    monkeypatch.setattr(gateway.intake, "_refusal", lambda: "the store is nearly full (83%)")
+
+    assert gateway.intake.accept(known, "dds").result is Result.ALREADY_ACCEPTED
+    answer = gateway.intake.accept(order_document(), "dds")
+
+    assert (answer.result, answer.code) == (Result.STORE_UNAVAILABLE, "store_full")
+    assert answer.reason == "the store is nearly full (83%); nothing was written, repeat the same request later"
+    assert answer.retry_after_s > 0.0 and asked == []
+    assert gateway.intake.cancel(known["order_id"], "dds").result is Result.CANCEL_REQUESTED

@@ -89,7 +89,7 @@ def reachable(status: Mapping[str, Any], target: Target, *, asked_for: bool = Tr
 
 def space(status: Mapping[str, Any]) -> Finding:
     """Check that etcd accepts writes and has space left."""
-    name, used = "etcd space", int(status["db_size_bytes"])
+    name, used = "etcd space", int(status.get("db_in_use_bytes") or status["db_size_bytes"])
     hint = "compact, defragment, then `etcdctl alarm disarm`; run etcd with --auto-compaction-retention=1h"
     if status["alarms"]:
         return error(name, f"alarm {', '.join(status['alarms'])}, {used >> 20} MiB used: etcd takes no writes", hint)

@@ -117,6 +117,13 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
+class Compact:
+    """Let the store forget its history before ``revision``. It may fail: it is repeated as long as it is needed."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """Try to put the leader key under a lease of ``ttl_s``.
 
@@ -177,6 +184,7 @@ Effect = (
     Send
     | Commit
     | Archive
+    | Compact
     | Campaign
     | Heartbeat
     | RefreshLease

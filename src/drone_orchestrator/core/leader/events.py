@@ -165,6 +165,13 @@ class ClearanceRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class SpaceSeen:
+    """The store uses this share of its quota; 1.0 if it takes no writes."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed, and nothing else happened."""
 
@@ -187,5 +194,6 @@ Event = (
     | GoalAnswered
     | GoalUnreachable
     | ClearanceRequested
+    | SpaceSeen
     | Tick
 )

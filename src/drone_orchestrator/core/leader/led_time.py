@@ -40,6 +40,10 @@ class LedTime(LeaderNote):
         index = bisect_left(self.marks, (revision, float("-inf")))
         return self.marks[index][1] if index < len(self.marks) else None
 
+    def revision_at(self, total_s: float) -> int:
+        """Return the revision of the newest mark that is not newer than ``total_s``; 0 if there is none."""
+        return max((revision for revision, at_s in self.marks if at_s <= total_s), default=0)
+
     def marked(self, epoch: int, revision: int, total_s: float, keep_s: float) -> LedTime:
         """Return the note with one more mark. Of those older than ``keep_s``, only the newest is kept."""
         kept: list[tuple[int, float]] = [(revision, total_s)]
@@ -85,6 +89,10 @@ class LedClock:
         """Return the total when the store had ``revision``, or a later one: a lower bound on the age since then."""
         then_s, now_s = self._known().at(revision), self.total_s(now)
         return now_s if then_s is None else min(then_s, now_s)
+
+    def revision_before(self, age_s: float, now: Instant) -> int:
+        """Return a revision that is at least ``age_s`` old, or 0."""
+        return self._known().revision_at(self.total_s(now) - age_s)
 
     def next_deadline(self) -> float | None:
         """Return the time (monotonic, s) of the next note."""

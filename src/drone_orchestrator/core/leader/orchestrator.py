@@ -34,6 +34,7 @@ from .events import (
     OperatorCampaign,
     OperatorResign,
     PoliciesChanged,
+    SpaceSeen,
     StoreChanged,
     Tick,
     ViewLoaded,
@@ -221,6 +222,9 @@ class Orchestrator:
     def _clearance_requested(self, event: ClearanceRequested, now: Instant) -> list[Effect]:
         return self.dispatcher.clearance_requested(event, now)
 
+    def _space_seen(self, event: SpaceSeen, now: Instant) -> list[Effect]:
+        return self.retention.space_seen(event.share)
+
     def _tick(self, event: Tick, now: Instant) -> list[Effect]:
         return []
 
@@ -243,6 +247,7 @@ class Orchestrator:
         GoalAnswered: _goal_answered,
         GoalUnreachable: _goal_unreachable,
         ClearanceRequested: _clearance_requested,
+        SpaceSeen: _space_seen,
         Tick: _tick,
     }
 

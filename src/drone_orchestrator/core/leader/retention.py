@@ -18,10 +18,15 @@ from ..changes import Fate, Retirement
 from ..policies import RetentionPolicy, backoff_s
 from ..types import Instant
 from ..view import FleetView
-from .effects import Archive, Commit, Effect, Ended, Report
+from .effects import Archive, Commit, Compact, Effect, Ended, Report
 from .events import Archived, CommitDone
 from .led_time import LedClock
 from .steps import requests_about
+
+#: Share of the store's quota from which ended orders leave early, and below which they stay for their time again.
+FILLING, CALM = 0.6, 0.5
+#: History that stays in the store while it fills up (s), and the time between two compactions.
+HISTORY_S, COMPACT_PERIOD_S = 600.0, 60.0
 
 
 class Retention:
@@ -44,6 +49,27 @@ class Retention:
         self._failures = 0
         self._resume_at_s = float("-inf")
         self._tick_at_s: float | None = None
+        self._filling = False
+        self._compact_at_s = float("-inf")
+
+    @property
+    def retention_s(self) -> float:
+        """Time (s) for which ended orders stay now."""
+        policy = self._policy
+        return min(policy.retention_s, policy.least_retention_s) if self._filling else policy.retention_s
+
+    def space_seen(self, share: float) -> list[Effect]:
+        """Retire orders early while the store fills up."""
+        filling = share >= (CALM if self._filling else FILLING)
+        if filling == self._filling or self._keeps_all:
+            return []
+        self._filling = filling
+        if not self._epoch:
+            return []
+        if filling:
+            text = f"the store fills up ({share:.0%} of its quota): ended orders leave after {self.retention_s:g} s"
+            return [Report("warning", text)]
+        return [Report("info", f"the store has room again: ended orders stay for {self.retention_s:g} s")]
 
     def adopt(self, policy: RetentionPolicy) -> None:
         """Use ``policy`` from the next tick on. Raises ``ValueError`` if this replica retires nothing."""
@@ -90,7 +116,15 @@ class Retention:
         """Write down the time if that is due, and begin the next batch if one is due and none is in flight."""
         due = self._clock.next_deadline()
         mark = self._clock.tick(self._new_id(), now) if due is not None and now.mono_s >= due else []
-        return mark + self._next_batch(now)
+        return mark + self._compaction(now) + self._next_batch(now)
+
+    def _compaction(self, now: Instant) -> list[Effect]:
+        """Let old history go while the store fills up. Without that, deleted orders still take room."""
+        if not self._filling or not self._epoch or now.mono_s < self._compact_at_s:
+            return []
+        self._compact_at_s = now.mono_s + COMPACT_PERIOD_S
+        revision = self._clock.revision_before(HISTORY_S, now)
+        return [Compact(revision)] if revision else []
 
     def _next_batch(self, now: Instant) -> list[Effect]:
         self._tick_at_s = None
@@ -105,7 +139,7 @@ class Retention:
             stored = self._view.sagas.get(message_id)
             if stored is not None and stored.mod_revision == revision:
                 age_s = self._clock.total_s(now) - ended_s
-                batch.append(Ended(stored.value, revision, age_s, self._policy.retention_s))
+                batch.append(Ended(stored.value, revision, age_s, self.retention_s))
         if batch:
             self._archiving = Archive(self._new_id(), self._epoch, tuple(batch))
             return [self._archiving]
@@ -162,7 +196,7 @@ class Retention:
         heapq.heappush(self._ended, (ended_s, ended.saga.message_id, ended.revision))
 
     def _due_in_s(self, now: Instant) -> float:
-        return self._ended[0][0] + self._policy.retention_s - self._clock.total_s(now)
+        return self._ended[0][0] + self.retention_s - self._clock.total_s(now)
 
     def _new_id(self) -> int:
         self._next_id += 1

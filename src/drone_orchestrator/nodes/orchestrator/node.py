@@ -22,7 +22,15 @@ from ...bringup import fleet_config
 from ...bringup.named_files import data_folder, described_fleet
 from ...bringup.plan import ARCHIVE_FOLDER
 from ...core.leader.effects import AnswerClearance, Heartbeat, RecallGoal, SendGoal
-from ...core.leader.events import DroneHeard, Event, LeaderAlive, OperatorCampaign, OperatorResign, PoliciesChanged
+from ...core.leader.events import (
+    DroneHeard,
+    Event,
+    LeaderAlive,
+    OperatorCampaign,
+    OperatorResign,
+    PoliciesChanged,
+    SpaceSeen,
+)
 from ...core.leader.orchestrator import Orchestrator
 from ...core.types import AcknowledgeOutcome, LeaderRecord
 from ...ros import command_line, executors, observability
@@ -35,6 +43,7 @@ from ...ros.planner_plugins import load_planner
 from ...ros.process import ConfigurationError, run_node, single_node
 from ...ros.qos_watch import QosWatch
 from ...runtime.driver import Driver
+from ...runtime.space import Space, StoreSpace
 from ...runtime.vitals import Vitals
 from ...store import EtcdStore
 from ...store.archive import ArchiveWriter
@@ -79,6 +88,7 @@ class OrchestratorNode(LifecycleNode):
         self._driver: Driver | None = None
         self._store: EtcdStore | None = None
         self._archive: ArchiveWriter | None = None
+        self._space: StoreSpace | None = None
         self._watch = QosWatch(self)
         self._strangers = Strangers(self._metrics)
         self._link = DroneLink(self, self._heard, self.values["region"], self._watch, self._strangers)
@@ -200,6 +210,14 @@ class OrchestratorNode(LifecycleNode):
         self._link.begin(record.instance_id)
         self._heartbeat.begin(record.instance_id)
         self._driver.start()
+        self._space = StoreSpace(self._store, values["store_quota_mib"] << 20, self._measured)
+        self._space.start()
+
+    def _measured(self, space: Space) -> None:
+        self._metrics.store_used_bytes().set(space.used_bytes)
+        self._metrics.store_quota_bytes().set(space.quota_bytes)
+        if self._driver is not None:
+            self._driver.post(SpaceSeen(space.share))
 
     def _make_findings(self) -> Findings:
         def vitals() -> Vitals | None:
@@ -209,6 +227,9 @@ class OrchestratorNode(LifecycleNode):
         # The core logs it, once, when it begins.
         archive = findings.about_self(lambda: self._telemetry.archive_trouble)
         found.watch(findings.ARCHIVE_UNWRITABLE, archive, is_logged=True)
+        # The leader's core logs what it does about it.
+        filling = findings.about_self(lambda: self._space.filling() if self._space is not None else "")
+        found.watch(findings.STORE_FILLING, filling)
         found.watch(findings.STORE_DENIED, findings.about_self(lambda: now.denied if (now := vitals()) else ""))
         found.watch(findings.DRONE_HEARD_TWICE, lambda: dict.fromkeys(now.doubled, TWICE) if (now := vitals()) else {})
         silent = findings.silent_watch(lambda: now.silent_s if (now := vitals()) else 0.0)
@@ -250,6 +271,9 @@ class OrchestratorNode(LifecycleNode):
         """Stop everything that ``_start`` created, leadership first."""
         self._epoch, self._is_active = 0, False
         self._telemetry.stopped_leading()
+        if self._space is not None:
+            self._space.close()
+            self._space = None
         self._heartbeat.end()  # lets standbys notice at once, even if the store is unavailable
         if self._driver is not None:
             self._driver.stop()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ...ros import observability
-from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGION, STORE_TIMEOUT_S
+from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGION, STORE_QUOTA_MIB, STORE_TIMEOUT_S
 from ...ros.params import LOG_LEVEL, Param
 from ...ros.process import ConfigurationError
 
@@ -62,6 +62,7 @@ PARAMETERS = (
     ),
     Param("archive_dir", "", "Folder of the archive. Empty: $ROS_HOME/drone_orchestrator/archive."),
     STORE_TIMEOUT_S,
+    STORE_QUOTA_MIB,
     Param("autostart", True, "Configure at start. Otherwise a lifecycle manager must configure the node."),
     LOG_LEVEL,
     *observability.PARAMETERS,

@@ -39,6 +39,7 @@ from ...ros.process import ConfigurationError, run_node, single_node
 from ...ros.qos_watch import QosWatch
 from ...runtime.breaker import StoreBreaker
 from ...runtime.projection import Projection
+from ...runtime.space import StoreSpace
 from ...store import EtcdStore
 from ...telemetry import findings
 from ...telemetry.diagnostics import Status, intake_status
@@ -86,10 +87,14 @@ class OrderGateway(Node):
         capable = planner.capable
         bulkheads = Bulkheads(fleet, capable)
         self._tracer = observability.tracer("order_gateway", self.get_fully_qualified_name(), values["region"])
-        self._intake = Intake(self._store, fleet, capable, metrics, breaker, bulkheads, tracer=self._tracer)
+        self._space = StoreSpace(self._store, values["store_quota_mib"] << 20)
+        self._intake = Intake(
+            self._store, fleet, capable, metrics, breaker, bulkheads, tracer=self._tracer, refusal=self._space.refusal
+        )
         live, counts, feed = LiveDrones(), FleetCounts(), Feed()
         self._projection = Projection(self._store, folds=(bulkheads, counts, feed))
         self._projection.start()
+        self._space.start()
         self._control = LifecycleControl(self)
         found, heard = Findings(self.get_name(), values["region"], metrics), HeardFindings()
         document = FleetDocument(fleet, counts, bulkheads, breaker, live, (found, heard))
@@ -117,6 +122,7 @@ class OrderGateway(Node):
         self, found: Findings, breaker: StoreBreaker, watch: QosWatch, network: NetworkWatch | None
     ) -> None:
         findings.watch_breaker(found, breaker)
+        found.watch(findings.STORE_FILLING, findings.about_self(self._space.filling))
         found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
         found.watch(findings.FOREIGN_FLEET, self._strangers.found)
@@ -136,6 +142,7 @@ class OrderGateway(Node):
         self._control.close()
         self._http.close()
         self._projection.close()
+        self._space.close()
         self._store.close()
         self._tracer.close()
         super().destroy_node()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGION, STORE_TIMEOUT_S
+from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGION, STORE_QUOTA_MIB, STORE_TIMEOUT_S
 from ...ros.params import LOG_LEVEL, Param
 from . import order_topic
 
@@ -15,6 +15,7 @@ PARAMETERS = (
     Param("http_host", "127.0.0.1", "Address to listen on. 0.0.0.0: every network."),
     Param("http_port", 8080, "Port to listen on. 0: any free port; the log names it.", lo=0, hi=65535),
     STORE_TIMEOUT_S,
+    STORE_QUOTA_MIB,
     Param("breaker_failures", 5, "Consecutive failed calls that open the breaker.", lo=1, hi=1000, read_only=False),
     Param(
         "breaker_reset_s",

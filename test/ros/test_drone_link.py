@@ -20,19 +20,22 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from drone_orchestrator.core.leader.effects import AnswerClearance, RecallGoal, SendGoal
-from drone_orchestrator.core.leader.events import ClearanceRequested, Event, GoalAnswered
+from drone_orchestrator.core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered
 from drone_orchestrator.core.types import Verdict
 from drone_orchestrator.nodes.orchestrator import drone_link
 from drone_orchestrator.nodes.orchestrator.drone_link import HELD_S, DroneLink
 from drone_orchestrator.ros import messages, names, qos
 from drone_orchestrator.ros.deferred_service import Reply
 from drone_orchestrator.ros.qos_watch import QosWatch
+from drone_orchestrator.telemetry.metrics import Metrics
+from drone_orchestrator.telemetry.strangers import Strangers
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from world import make_order, make_report
 
 pytestmark = pytest.mark.ros
 DRONE = "drone_1"
+FLEET_ID = "our-fleet"
 EPOCH = 7
 DEADLINE_S = 90.0
 
@@ -63,7 +66,9 @@ class Air:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._executor.add_node(self._drone)
-        self.link = Link(self._node, self.events.append, "sf", QosWatch(self._node))
+        self.strangers = Strangers(Metrics("orchestrator", "sf"))
+        self.strangers.fleet_id = FLEET_ID
+        self.link = Link(self._node, self.events.append, "sf", QosWatch(self._node), self.strangers)
         self.link.begin("instance")
         if leads:
             self.link.start_leading(EPOCH)
@@ -87,17 +92,19 @@ class Air:
         await self._landed
         return ExecuteDelivery.Result()
 
-    def say_state(self) -> None:
+    def say_state(self, fleet_id: str = "") -> None:
         """Publish the drone's state once; late joiners get it, too."""
         self._state = self._drone.create_publisher(DroneState, names.DRONE_STATES, qos.state())
-        self._state.publish(messages.report_to_msg(make_report(DRONE), time.time()))
+        self._state.publish(messages.report_to_msg(make_report(DRONE, fleet_id=fleet_id), time.time()))
 
-    def ask_clearance(self, message_id: str) -> Future:
+    def ask_clearance(self, message_id: str, fleet_id: str = "") -> Future:
         """Request clearance as a drone does. Returns the future answer."""
         if self._asking is None:
             self._asking = self._drone.create_client(RequestClearance, names.REQUEST_CLEARANCE)
             self.spin_until(self._asking.service_is_ready)
-        question = RequestClearance.Request(drone_id=DRONE, message_id=message_id, attempt=1, journal_id="j")
+        question = RequestClearance.Request(
+            drone_id=DRONE, fleet_id=fleet_id, message_id=message_id, attempt=1, journal_id="j"
+        )
         return self._asking.call_async(question)
 
     def asked(self) -> list[ClearanceRequested]:
@@ -161,6 +168,23 @@ def test_a_request_for_clearance_is_answered_once_the_core_has_decided(air):
     air.link.answer_clearance(AnswerClearance(asked.request_id, Verdict.GRANTED, EPOCH, "m1", 1, "j"))
     air.spin_until(answer.done)
     assert (answer.result().verdict, answer.result().message_id) == (int(Verdict.GRANTED), "m1")
+
+
+def test_a_drone_of_another_fleet_is_ignored_and_gets_no_answer(air: Air) -> None:
+    """A refusal would reach the drone before the answer of its own leader."""
+    air.say_state("their-fleet")
+    air.spin_until(lambda: bool(air.strangers.found()))
+    assert "drone drone_1" in air.strangers.found()["their-fleet"]
+    foreign = air.ask_clearance("m1", "their-fleet")
+    air.spin_until(lambda: air.link.heard == 1)
+    own = air.ask_clearance("m2", FLEET_ID)
+    air.spin_until(lambda: bool(air.asked()))
+    assert [event.message_id for event in air.asked()] == ["m2"]
+    assert not any(isinstance(event, DroneHeard) for event in air.events)
+    air.link.stop_leading()
+    air.spin_until(own.done)
+    assert own.result().fleet_id == FLEET_ID
+    assert not foreign.done()
 
 
 def test_a_leader_that_steps_down_answers_open_requests_for_clearance(air):

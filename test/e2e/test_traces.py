@@ -190,8 +190,8 @@ def is_ready(fleet: LocalFleet) -> bool:
 
 
 def test_no_process_loads_the_sdk_if_traces_are_off() -> None:
-    nodes = ("orchestrator", "drone_executor", "saga_monitor", "order_gateway")
-    imports = "; ".join(f"import drone_orchestrator.nodes.{name}.__main__" for name in nodes)
+    nodes = ("orchestrator.node", "drone_executor.host", "saga_monitor.node", "order_gateway.node")
+    imports = "; ".join(f"import drone_orchestrator.nodes.{name}" for name in nodes)
     check = (
         f"{imports}; import sys; from drone_orchestrator.telemetry import tracer_setup; "
         "assert not tracer_setup.from_environment('s', 'i', 'r').enabled; "

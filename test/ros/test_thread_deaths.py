@@ -41,7 +41,7 @@ if ":" in name:
     raise_once(name)
 else:
     threading.Thread(target=strike, daemon=True).start()
-raise SystemExit(importlib.import_module(f"drone_orchestrator.nodes.{program}.__main__").main())
+getattr(importlib.import_module("drone_orchestrator.nodes.programs"), program)()
 """
 
 

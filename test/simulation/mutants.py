@@ -29,12 +29,13 @@ from drone_orchestrator.core.leader.led_time import LedClock
 from drone_orchestrator.core.leader.retention import Retention
 from drone_orchestrator.core.leader.roster import Roster
 from drone_orchestrator.core.leader.steps import Steps
+from drone_orchestrator.core.leader.usefulness import LeaderSenses, Usefulness
 from drone_orchestrator.core.types import AcknowledgeOutcome, Kind, Outcome, Phase, Saga, SagaEvent, SagaStatus, Verdict
 from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.ports import CommitResult, Submitted
 from drone_orchestrator.runtime.acknowledgements import Acknowledgements
 from drone_orchestrator.runtime.drone_journal import DroneJournal
-from drone_orchestrator.simulation.profile import CALM, INTENSE, Profile
+from drone_orchestrator.simulation.profile import CALM, INTENSE, OFFICE, Profile
 from drone_orchestrator.simulation.replica import SimulatedReplica
 from drone_orchestrator.store import region
 from drone_orchestrator.store.kv import Delete, Expect
@@ -628,3 +629,23 @@ def fails_at_first_sight(patch: Patch) -> None:
         return before._steps.event(saga, sagas.FAILED, S.FAILED, now, reason="no_capable_drone")
 
     patch.around(BeforeLoading, "_end_of_waiting", end)
+
+
+# --- J8 office_held_usefully ------------------------------------------------------------------------------------------
+
+
+@mutant("J8", OFFICE)
+def useless_leader_stays(patch: Patch) -> None:
+    """A leader holds the office as long as its lease is renewed, whatever it perceives."""
+    patch.replace(Usefulness, "judge", lambda usefulness, senses, now: ("", False))
+
+
+@mutant("J8", OFFICE)
+def deaf_leader_stays(patch: Patch) -> None:
+    """A leader that hears no drone takes that for the drones' fault, and holds the office."""
+    diagnose = Usefulness._diagnose
+
+    def hears(usefulness: Usefulness, senses: LeaderSenses, now: Any) -> Any:
+        return diagnose(usefulness, replace(senses, hears=True), now)
+
+    patch.replace(Usefulness, "_diagnose", hears)

@@ -15,6 +15,9 @@ from .users import OPERATOR, SimulatedShop
 
 T = TypeVar("T")
 
+#: Longest time (s) for which a replica hears no drone.
+DEAF_FOR_S = 300.0
+
 #: How far a wall clock may be set (s), either way.
 CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
 #: A delayed request reaches the store within this time (s): no network keeps one for minutes.
@@ -115,6 +118,31 @@ class FaultInjector:
         leader.hand_over()
         self._later(30.0, lambda: process.do(leader.campaign_again))
         return leader.name
+
+    def _watch_dead(self) -> str:
+        """Let a replica's watch deliver nothing more, while its calls still work."""
+        replica = self._replica()
+        if replica is None:
+            return ""
+        self._environment.backend.kill_watches(replica.name)
+        self._later(60.0, self._revive_watches)
+        return replica.name
+
+    def _revive_watches(self) -> None:
+        self._environment.backend.revive_watches()
+        for replica in self._replicas.values():
+            replica.store_changed()
+
+    def _replica_deaf(self) -> str:
+        """Let a replica hear no drone, while the drones and the other replicas hear it."""
+        replica = self._replica()
+        if replica is None:
+            return ""
+        pairs = [(drone_id, replica.name) for drone_id in self._drones]
+        for pair in pairs:
+            self._environment.network.cut(*pair)
+        self._later(DEAF_FOR_S, lambda: self._heal(pairs))
+        return replica.name
 
     # --- network ------------------------------------------------------------------------------------------------------
 

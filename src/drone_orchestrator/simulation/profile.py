@@ -36,6 +36,9 @@ FAULTS = (
     "archive_full",
 )
 
+#: Kinds that make a leader useless. They take minutes to show, so they have a profile of their own.
+LEADER_FAULTS = ("watch_dead", "replica_deaf")
+
 #: Longer than any shop takes to repeat an order (s).
 RETENTION_S = 250.0
 
@@ -64,6 +67,7 @@ class Profile:
     standby_turn_delay_s: float = 0.6
     max_events: int = 400_000
     default_budgets: bool = False  # the leader has the bounds with which it is shipped, not shorter ones
+    leader_faults: bool = False  # the kinds of ``LEADER_FAULTS`` are on in every seed
     calm_spare_s: float | None = None  # without faults, an order with this long until its deadline is delivered
 
 
@@ -93,7 +97,12 @@ CALM = Profile(name="calm", drones=4, orders=20, safety_s=300.0, fault_share=0.0
 #: Like ``INTENSE``, but with the budgets that a leader has by default. A lost drone takes half an hour to give up.
 DEFAULTS = replace(INTENSE, name="defaults", liveness_s=9000.0, max_events=400_000, default_budgets=True)
 
-PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM, DEFAULTS)}
+#: Nothing fails but what a leader perceives: its watch, and its hearing.
+OFFICE = Profile(
+    name="office", drones=4, orders=30, safety_s=900.0, fault_period_s=300.0, fault_share=0.0, leader_faults=True
+)
+
+PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM, DEFAULTS, OFFICE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,7 @@ class Conditions:
             return chance.of("condition", name).choice(choices)
 
         on = [kind for kind in FAULTS if chance.of("fault", kind, "on").random() < profile.fault_share]
+        on += LEADER_FAULTS if profile.leader_faults else ()
         shares = {kind: chance.of("fault", kind, "period").choice((0.5, 1.0, 2.0)) for kind in on}
         rough = profile.fault_share > 0.0
         return cls(

@@ -16,11 +16,13 @@ from ..verification.checker import Invariant, check
 from ..verification.goodput import Goodput
 from ..verification.journals import journal_history
 from ..verification.justified_end import JustifiedEnd
+from ..verification.office_held_usefully import OfficeHeldUsefully
 from ..verification.park_with_cause import ParkWithCause
 from ..verification.records import INVARIANTS, JUDGES, JournalHistory
 from .drone import SimulatedDrone
 from .environment import COURIER, HEAVY, Environment
 from .faults import FaultInjector
+from .office import OfficeLog
 from .profile import Profile
 from .recorder import Recorder
 from .replica import SimulatedReplica
@@ -71,6 +73,7 @@ class World:
             drone_class = PATTERN[i % len(PATTERN)]
             self.drones[f"d{i + 1}"] = SimulatedDrone(environment, f"d{i + 1}", drone_class, self.replicas)
         self.witness = Witness(environment, self.recorder, self.replicas, self.drones)
+        self.office = OfficeLog(environment, self.recorder, self.replicas, self.drones)
         carriers = [drone.drone_class for drone in self.drones.values()]
         self.shops = (SimulatedShop(environment, "shop1", carriers), SimulatedShop(environment, "shop2", carriers))
 
@@ -110,6 +113,7 @@ class World:
     def _expire(self) -> None:
         self.environment.backend.pump("")  # expires leases; there is no such client to deliver to
         self.witness.sample()
+        self.office.sample()
         self.environment.scheduler.after(SAMPLING_PERIOD_S, self._expire)
 
     def _calm_down(self) -> None:
@@ -121,6 +125,7 @@ class World:
         environment.network.heal_all()
         environment.archive.full = False
         environment.backend.forget_faults()
+        environment.backend.revive_watches()
         environment.backend.deliver_late()
         for replica in self.replicas.values():
             if not replica.process.alive:
@@ -203,7 +208,8 @@ class World:
         calm = [Goodput(spare_s)] if spare_s is not None else []
         witness = self.witness
         cancels = CancelHonoured(witness, witness.within_s)
-        return [JustifiedEnd(witness), cancels, ParkWithCause(witness), *calm]
+        office = OfficeHeldUsefully(self.office, witness.within_s)
+        return [JustifiedEnd(witness), cancels, ParkWithCause(witness), *calm, office]
 
     def _journals(self) -> list[JournalHistory]:
         return [

@@ -135,6 +135,11 @@ class MemoryBackend:
             for watch in self._watches:
                 watch.dead = watch.dead or watch.client == client
 
+    def is_blind(self, client: str) -> bool:
+        """Return whether all watches of the client are dead."""
+        watches = [watch.dead for watch in self._watches if watch.client == client]
+        return bool(watches) and all(watches)
+
     def revive_watches(self) -> None:
         """Let all watches deliver again, from where they stopped."""
         with self.changed:

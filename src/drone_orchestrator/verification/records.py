@@ -23,6 +23,7 @@ JUDGES = {
     "J2": "cancel_honoured",
     "J5": "park_with_cause",
     "J7": "goodput",
+    "J8": "office_held_usefully",
 }
 
 

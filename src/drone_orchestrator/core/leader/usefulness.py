@@ -7,7 +7,7 @@ A lease shows that a process runs, and no more. A leader is useless while it
 * is *powerless*: the store renews its lease, but takes none of its commits.
 
 It then resigns, and gives the others a head start whenever the office is free, until it is cured. Another replica may
-be no better: the drones may be switched off, the store may be full. So a leader resigns for such a reason less often
+be no better: the drones may be switched off, the store may be full. So a deaf or powerless leader resigns less often
 each time, and holds the office in between: it says what is wrong.
 """
 
@@ -123,6 +123,9 @@ class Usefulness:
             return "", False
         ailment, text = found
         self._well_since_s = now.mono_s
+        if ailment is Ailment.BLIND:  # it cannot return before it is cured, so no pause is needed
+            self.ailing, self._resigned_at = ailment, (senses.revision, now.mono_s)
+            return text, True
         if now.mono_s < self._may_resign_at_s:
             news = text if self._told is not ailment else ""
             self._told = ailment

@@ -31,10 +31,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from drone_orchestrator.bringup.local_fleet import dies_with_parent
-from drone_orchestrator.core.drone.events import EpochRaised
+from drone_orchestrator.core.drone.events import EpochRaised, Grounded
 from drone_orchestrator.core.types import AcknowledgeOutcome, DroneReport, GeoPoint, Order, Outcome, Phase, Verdict
 from drone_orchestrator.ros import messages, names, qos
 from drone_orchestrator.runtime.drone_journal import DroneJournal, read_entries
+from drone_orchestrator.runtime.out_of_service import OutOfServiceMark
 
 pytestmark = pytest.mark.ros
 
@@ -434,7 +435,7 @@ def test_an_inactive_drone_takes_no_goal_until_it_is_activated_again(
     assert leader.send(order("taken")).accepted
 
 
-def test_a_drone_deactivated_in_flight_comes_home_before_it_reports_that_it_takes_no_goal(
+def test_a_drone_taken_out_in_flight_finishes_its_order_and_says_from_then_on_that_it_takes_none(
     leader: Leader, start: Callable[..., Process]
 ) -> None:
     start()
@@ -445,8 +446,71 @@ def test_a_drone_deactivated_in_flight_comes_home_before_it_reports_that_it_take
     assert leader.result(handle).result.outcome == Outcome.DELIVERED
     heard = leader.wait(lambda: leader.states[-1].outcomes and leader.states[-1], "outcome in the state")
     leader.announce(5, [AcknowledgeOutcome(DRONE, heard.journal_id, "m1", 1, Outcome.DELIVERED)])
+    assert (heard.phase, heard.grounded_reason) == (Phase.GROUNDED, "out_of_service")
+    assert not leader.send(order("refused")).accepted
+    # On its way home a leader would take it for free.
+    assert Phase.RETURNING not in {state.phase for state in leader.states}
+
+
+def test_a_drone_that_was_taken_out_stays_out_when_its_process_restarts(
+    leader: Leader, start: Callable[..., Process]
+) -> None:
+    process = start()
+    leader.ready()
+    assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
     leader.wait_phase(Phase.GROUNDED)
-    assert Phase.RETURNING in {state.phase for state in leader.states}
+    process.kill()
+    leader.connect()
+    process = start()
+    state = leader.ready()
+    assert (state.phase, state.grounded_reason) == (Phase.GROUNDED, "out_of_service"), process.log
+    assert not leader.send(order("refused")).accepted
+    assert "stays out of service" in process.log
+    assert leader.lifecycle(Transition.TRANSITION_ACTIVATE)
+    leader.wait_phase(Phase.IDLE)
+    process.kill()
+    leader.connect()
+    start()
+    leader.ready()
+    leader.wait_phase(Phase.IDLE)
+    assert leader.send(order("taken")).accepted
+
+
+def test_a_grounding_is_lifted_by_the_activation_after_a_restart(
+    leader: Leader, start: Callable[..., Process], folder: Path
+) -> None:
+    journal = DroneJournal.open(folder / "drones" / f"{DRONE}.journal")
+    journal.append(Grounded("motor_failure"))
+    journal.close()
+    OutOfServiceMark(folder / "drones" / f"{DRONE}.out_of_service").set()
+    start()
+    state = leader.ready()
+    assert (state.phase, state.grounded_reason) == (Phase.GROUNDED, "motor_failure")
+    assert leader.lifecycle(Transition.TRANSITION_ACTIVATE)
+    leader.wait_phase(Phase.IDLE)
+
+
+@pytest.mark.parametrize("shutdown", [Transition.TRANSITION_ACTIVE_SHUTDOWN, Transition.TRANSITION_INACTIVE_SHUTDOWN])
+def test_a_drone_is_shut_down_only_when_it_has_landed_and_is_empty(
+    leader: Leader, start: Callable[..., Process], shutdown: int
+) -> None:
+    process = start()
+    leader.ready()
+    handle = leader.send(order(destination=FAR))
+    leader.wait_phase(Phase.TO_DESTINATION)
+    if shutdown == Transition.TRANSITION_INACTIVE_SHUTDOWN:
+        assert leader.lifecycle(Transition.TRANSITION_DEACTIVATE)
+    assert not leader.lifecycle(shutdown)
+    assert "refused: it is carrying out order order-m1" in process.log
+    assert leader.result(handle).result.outcome == Outcome.DELIVERED
+    heard = leader.wait(lambda: leader.states[-1].outcomes and leader.states[-1], "outcome in the state")
+    leader.announce(5, [AcknowledgeOutcome(DRONE, heard.journal_id, "m1", 1, Outcome.DELIVERED)])
+    leader.wait(lambda: not leader.states[-1].outcomes, "acknowledgement")
+    if shutdown == Transition.TRANSITION_INACTIVE_SHUTDOWN:
+        assert not leader.lifecycle(Transition.TRANSITION_CLEANUP), "it is on its way home"
+        assert "refused: it is in the air" in process.log
+    leader.wait(lambda: leader.lifecycle(shutdown), "shutdown at the depot")
+    assert process.stop() == 0, process.log
 
 
 def test_a_drone_with_a_payload_is_not_cleaned_up(leader: Leader, start: Callable[..., Process]) -> None:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from ..core.policies import DRONE_SILENT_S
+from ..core.reasons import OUT_OF_SERVICE
 from ..core.types import Breaker, BreakerState, DroneReport, Reservation
 from ..core.view import FleetView
 from .context import Target, open_store
@@ -48,13 +49,15 @@ def _breaker(breaker: Breaker | None) -> dict[str, Any]:
 def _row(drone_id: str, heard: tuple[DroneReport, float] | None, reservation: Reservation | None) -> dict[str, Any]:
     reserved_for = reservation.message_id if reservation else None
     if heard is None:
-        blank = dict.fromkeys(("drone_class", "phase", "journal_id", "highest_epoch", "energy_wh", "position"))
+        unknown = "drone_class", "phase", "grounded_reason", "journal_id", "highest_epoch", "energy_wh", "position"
+        blank = dict.fromkeys(unknown)
         return {**blank, "drone_id": drone_id, "message_id": reserved_for, "package_on_board": False, "heard": False}
     report, age_s = heard
     return {
         "drone_id": drone_id,
         "drone_class": report.drone_class,
         "phase": report.phase.name,
+        "grounded_reason": report.grounded_reason or None,
         "message_id": report.message_id or reserved_for,
         "package_on_board": report.package_on_board,
         "energy_wh": report.energy_wh if math.isfinite(report.energy_wh) else None,
@@ -70,7 +73,7 @@ def drones_table(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str]) ->
     table = Table("drone", "class", "phase", "breaker", "order", "package", "energy", "position", box=None)
     for row in rows:
         position, breaker = row["position"], row["breaker"]
-        phase = str(row["phase"] or "")
+        phase = OUT_OF_SERVICE if row.get("grounded_reason") == OUT_OF_SERVICE else str(row["phase"] or "")
         order = row["message_id"]
         table.add_row(
             shown(row["drone_id"]),
@@ -86,7 +89,7 @@ def drones_table(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str]) ->
 
 
 def _phase(phase: str) -> str:
-    colour = {"IDLE": "dim", "GROUNDED": "red"}.get(phase, "cyan")
+    colour = {"IDLE": "dim", "GROUNDED": "red", OUT_OF_SERVICE: "yellow"}.get(phase, "cyan")
     return f"[{colour}]{phase}[/]"
 
 

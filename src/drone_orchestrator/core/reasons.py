@@ -142,6 +142,10 @@ class Reason(str, Enum):
         return tuple(reason for reason in cls if reason.consequence is consequence)
 
 
+#: Why a drone is ``GROUNDED`` that a person took out of service, or whose program has let it go.
+OUT_OF_SERVICE = "out_of_service"
+
+
 class RefusalCause(IntEnum):
     """Cause of a refused goal: where the fault lies. The numbers are those of ``drone_interfaces/msg/GoalRefusal``."""
 

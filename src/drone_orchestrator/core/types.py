@@ -341,6 +341,7 @@ class DroneReport:
     fleet_id: str = ""
     boot_id: str = ""
     refusals: tuple[RefusedGoal, ...] = ()
+    grounded_reason: str = ""  # why its phase is GROUNDED
 
     def carries(self, saga: Saga) -> bool:
         """Return whether the drone's current goal is the saga's current attempt."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.lanes import Level, level_of, unmanned
 from ..core.policies import DRONE_SILENT_S
+from ..core.reasons import OUT_OF_SERVICE
 from ..core.types import Breaker, BreakerState, FleetSpec, GeoPoint, Phase, Reservation, SagaStatus
 from ..core.view import CurrentLeader, FleetView
 from ..intake.bulkheads import Bulkheads
@@ -137,6 +138,7 @@ class FleetDocument:
             "drone_id": drone_id,
             "drone_class": (live.drone_class or None) if live else None,
             "phase": live.phase.name if live else Phase.UNSPECIFIED.name,
+            "grounded_reason": (live.grounded_reason or None) if live else None,
             "position": position,
             "heading_rad": live.heading_rad if live else None,
             "energy_fraction": fraction,
@@ -186,7 +188,8 @@ class FleetDocument:
 
     def _of_classes(self, lanes: list[Json]) -> Iterator[Json]:
         """Yield an alert for each class whose orders wait while none of its drones is heard."""
-        living = {drone.drone_class for drone, age_s in self._live.drones() if age_s <= DRONE_SILENT_S}
+        heard = [drone for drone, age_s in self._live.drones() if age_s <= DRONE_SILENT_S]
+        living = {drone.drone_class for drone in heard if drone.grounded_reason != OUT_OF_SERVICE}
         waiting = {lane["drone_class"] for lane in lanes if lane["waiting"]}
         now_s = self._clock()
         lacking = unmanned(self._fleet, living) if now_s - self._began > DRONE_SILENT_S else {}

@@ -38,6 +38,7 @@ class LiveDrone:
     energy_wh: float | None = None
     package_on_board: bool = False
     message_id: str | None = None
+    grounded_reason: str = ""
     heading_rad: float | None = None
     heard_mono_s: float = 0.0
 

@@ -261,6 +261,10 @@ FLEET: Schema = {
                     "drone_id": {"type": "string"},
                     "drone_class": {"type": ["string", "null"]},
                     "phase": {"type": "string", "enum": [phase.name for phase in Phase]},
+                    "grounded_reason": {
+                        "type": ["string", "null"],
+                        "description": "Why it is GROUNDED; `out_of_service` if a person took it out.",
+                    },
                     "position": {
                         "type": ["object", "null"],
                         "properties": {
@@ -362,6 +366,7 @@ FLEET: Schema = {
                 "drone_id": "drone_3",
                 "drone_class": "courier",
                 "phase": "TO_DESTINATION",
+                "grounded_reason": None,
                 "position": {"lat": 37.77, "lon": -122.4, "altitude_m": 60.0},
                 "heading_rad": 2.4,
                 "energy_fraction": 0.82,

@@ -254,6 +254,7 @@ def report_to_msg(report: DroneReport, stamp_s: float, altitude_m: float = math.
         energy_wh=report.energy_wh,
         outcomes=[outcome_to_msg(outcome) for outcome in report.outcomes],
         refusals=[refusal_to_msg(refused) for refused in report.refusals],
+        grounded_reason=report.grounded_reason,
     )
 
 
@@ -285,6 +286,7 @@ def report_from_msg(msg: DroneState) -> DroneReport:
         fleet_id=msg.fleet_id,
         boot_id=msg.boot_id,
         refusals=refusals_from_msg(msg.refusals) if msg.refusals else (),
+        grounded_reason=msg.grounded_reason,
     )
 
 

@@ -7,6 +7,7 @@ above all *journal first*, is the same in both. Everything happens on the caller
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from ..core.drone.events import (
@@ -27,6 +28,7 @@ from ..core.drone.events import (
 from ..core.drone.machine import DroneMachine
 from ..core.drone.state import DurableState
 from ..core.policies import DronePolicy
+from ..core.reasons import OUT_OF_SERVICE
 from ..core.types import DeliveryOutcome, DroneClass, DroneReport, GeoPoint, Instant, Phase
 from .drone_journal import DroneJournal
 
@@ -118,6 +120,8 @@ class DroneDriver:
             durable=journal.durable,
             policy=policy,
         )
+        #: A person took the drone out of service: it finishes its goal, and reports from then on that it takes none.
+        self.is_out_of_service = False
         self._published: DroneReport | None = None
         self._publish_at_s = float("-inf")
 
@@ -171,7 +175,8 @@ class DroneDriver:
     def report(self) -> DroneReport:
         """Return the drone's current state."""
         sensed = self._flight.state
-        return self._machine.report(sensed.position, sensed.energy_wh)
+        report = self._machine.report(sensed.position, sensed.energy_wh)
+        return out_of_service(report) if self.is_out_of_service else report
 
     @property
     def published(self) -> DroneReport | None:
@@ -216,6 +221,16 @@ class DroneDriver:
                 pass  # the caller of `step` reads them
 
 
+def out_of_service(report: DroneReport) -> DroneReport:
+    """Return the report of a drone that takes no goals. One with a goal reports its phase until the goal has ended.
+
+    A leader would otherwise take it for free, for example while it flies back to its depot.
+    """
+    if report.message_id is not None or report.phase is Phase.GROUNDED:
+        return report
+    return replace(report, phase=Phase.GROUNDED, grounded_reason=OUT_OF_SERVICE)
+
+
 def _differs(report: DroneReport, last: DroneReport | None) -> bool:
     """Return whether anything changed besides position and energy, which always change."""
     return last is None or (
@@ -225,6 +240,7 @@ def _differs(report: DroneReport, last: DroneReport | None) -> bool:
         or report.package_on_board != last.package_on_board
         or report.highest_epoch != last.highest_epoch
         or report.journal_id != last.journal_id
+        or report.grounded_reason != last.grounded_reason
         or report.outcomes != last.outcomes
         or report.fleet_id != last.fleet_id
         or report.refusals != last.refusals

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ...core.lanes import unmanned
 from ...core.policies import DRONE_SILENT_S
+from ...core.reasons import OUT_OF_SERVICE
 from ...core.types import DroneReport, FleetSpec, Phase
 from ...core.view import CurrentLeader, FleetView
 from ...telemetry.findings import CRITICAL, OpenFinding
@@ -119,7 +120,12 @@ def drones(view: FleetView, heard: Heard) -> Finding:
     waiting = sum(1 for each in view.orders() if each.saga is None or each.saga.drone_id is None)
     if not living:
         return (error if waiting else warning)(name, "none is heard", "start drone_executor; see the check `dds`")
-    grounded = sorted(d for d, (report, _) in heard.drones.items() if report.phase is Phase.GROUNDED)
+    reports = {drone: report for drone, (report, _) in heard.drones.items() if report.phase is Phase.GROUNDED}
+    out = sorted(drone for drone, report in reports.items() if report.grounded_reason == OUT_OF_SERVICE)
+    grounded = sorted(reports.keys() - set(out))
+    if not grounded and out:
+        hint = f"if that is not on purpose: fleetctl drones {out[0]} --bring-back"
+        return warning(name, f"out of service: {', '.join(out[:_SHOWN])}", hint)
     if grounded:
         hint = f"repair it, then: fleetctl drones {grounded[0]} --bring-back"
         return warning(name, f"grounded: {', '.join(grounded[:_SHOWN])}", hint)
@@ -128,7 +134,8 @@ def drones(view: FleetView, heard: Heard) -> Finding:
 
 def classes(fleet: FleetSpec, heard: Heard) -> Finding:
     """Check that every drone class has a drone that is heard."""
-    living = {report.drone_class for report, age_s in heard.drones.values() if age_s <= DRONE_SILENT_S}
+    reports = [report for report, age_s in heard.drones.values() if age_s <= DRONE_SILENT_S]
+    living = {report.drone_class for report in reports if report.grounded_reason != OUT_OF_SERVICE}
     lacking = unmanned(fleet, living)
     if lacking:
         hint = "start drones of the class, or remove it from the fleet description"

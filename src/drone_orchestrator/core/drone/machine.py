@@ -175,6 +175,7 @@ class DroneMachine:
             fleet_id=self._durable.fleet_id,
             boot_id=self._boot_id,
             refusals=self._refusals.recent,
+            grounded_reason=self._durable.grounded if self._phase is P.GROUNDED else "",
         )
 
     # --- the fleet --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ..lanes import Ledger
 from ..planner import drop_dominated, energy_rank
+from ..reasons import OUT_OF_SERVICE
 from ..saga import Contradiction, contradiction
 from ..types import Breaker, BreakerState, DroneReport, FleetSpec, GeoPoint, Instant, Kind, Phase, Reservation
 from ..view import FleetView, Stored
@@ -175,8 +176,9 @@ class Roster:
             return
         self._counted_at_s, self._counted = now.mono_s, len(drones)
         heard_since_s = now.mono_s - self._state.policy.desertion_s
-        self._manned = frozenset(d.report.drone_class for d in drones.values() if d.heard_at_s > heard_since_s)
-        self._living = Counter(d.report.drone_class for d in drones.values() if not is_silent(d, now))
+        serving = [d for d in drones.values() if d.report.grounded_reason != OUT_OF_SERVICE]
+        self._manned = frozenset(d.report.drone_class for d in serving if d.heard_at_s > heard_since_s)
+        self._living = Counter(d.report.drone_class for d in serving if not is_silent(d, now))
 
     def _is_barred(self, drone: Drone, now: Instant) -> bool:
         """Return whether the drone is benched, or its breaker open and the pause not over, by the monotonic clock."""

@@ -21,6 +21,7 @@ from ...core.drone.events import LeaderHeard, LiftGrounding
 from ...flight.controller import FlightError
 from ...ros.qos_watch import QosWatch
 from ...runtime.journal import JournalError
+from ...runtime.out_of_service import OutOfServiceMark
 from ...telemetry.diagnostics import Status, executor_status
 from .drone_shell import AskLeader, DroneShell
 from .endpoints import DroneEndpoints
@@ -37,8 +38,12 @@ class DroneExecutor(FlightNode):
     """Lifecycle node of one drone. The host calls :meth:`tick`; ``ask_leader`` sends a clearance request.
 
     *Configured*: the journal is open and locked, and the flight controller runs. *Active*: the drone accepts goals.
-    *Inactive*: it accepts none, but finishes the goal it has. A deactivation followed by an activation lifts a
-    grounding.
+    *Inactive*: it accepts none and says so, but finishes the goal it has. A drone that a person deactivated is out of
+    service until a person activates it, also if its process restarts: the parameter ``autostart`` leaves it inactive.
+    That activation lifts a grounding.
+
+    A person's *cleanup* or *shutdown* is refused while the drone is in the air or has a package, because it would be
+    flown by no program.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class DroneExecutor(FlightNode):
         self._watch = watch
         self._active = self._finalized = False
         self._lift_grounding = False
+        self._by_itself = False  # a transition that no person asked for
+        self._mark = OutOfServiceMark(settings.data_dir / "drones" / f"{drone_id}.out_of_service")
         self._shell: DroneShell | None = None
         self._endpoints: DroneEndpoints | None = None
         self._trouble = ""  # why the drone is out of service
@@ -80,19 +87,37 @@ class DroneExecutor(FlightNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._mark.is_set:
+            self._lift_grounding = True
+            try:
+                self._mark.lift()
+            except OSError as error:
+                self.get_logger().error(f"out of service again after a restart: {self._mark.path}: {error.strerror}")
         self._active = True
+        self._contained(lambda shell: shell.speak(), None)
         return TransitionCallbackReturn.SUCCESS
+
+    def objection(self, transition: str) -> str:
+        if transition not in ("cleanup", "shutdown") or self._shell is None:
+            return ""
+        need = self._shell.needed_for
+        return f"{need}; take it out of service and wait until it has landed at its depot, empty" if need else ""
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._active = False
         self._bring_up = None
         self._lift_grounding = True
+        if not self._by_itself:
+            try:
+                self._mark.set()
+            except OSError as error:
+                self.get_logger().error(f"in service again after a restart: {self._mark.path}: {error.strerror}")
         self._contained(lambda shell: shell.speak(), None)
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self._shell is not None and self._shell.is_busy:
-            self.get_logger().error("cannot clean up: the drone is carrying out an order")
+            self.get_logger().error("cannot clean up: the drone has an order, or an outcome that is not recorded")
             return TransitionCallbackReturn.FAILURE
         self._bring_up = None
         self.release()
@@ -111,6 +136,11 @@ class DroneExecutor(FlightNode):
         if shell is None:
             return
         self.topics.silence()
+        if self.context.ok():
+            try:
+                shell.say_farewell()
+            except Exception as error:
+                self.get_logger().warning(f"could not report that it is out of service: {_text(error)}")
         try:
             shell.close()
         except Exception as error:
@@ -149,10 +179,12 @@ class DroneExecutor(FlightNode):
         """Move the lifecycle to *unconfigured* after :meth:`failed`."""
         self._has_failed = False
         before = self._bring_up, self._lift_grounding
+        self._by_itself = True
         if self._label() == "active":
             self.trigger_deactivate()
         if self._label() == "inactive":
             self.trigger_cleanup()
+        self._by_itself = False
         self._bring_up, self._lift_grounding = before
 
     def _label(self) -> str:
@@ -229,8 +261,14 @@ class DroneExecutor(FlightNode):
         return self._finalized
 
     def bring_up(self) -> None:
-        """Configure and activate at the next tick; after a failure, retry every :data:`RETRY_S`."""
-        self._bring_up = True
+        """Configure and activate at the next tick; after a failure, retry every :data:`RETRY_S`.
+
+        A drone that a person took out of service is only configured.
+        """
+        self._bring_up = not self._mark.is_set
+        if self._mark.is_set:
+            hint = f"fleetctl drones {self.drone_id} --bring-back"
+            self.get_logger().warning(f"stays out of service, as a person left it; to change that: {hint}")
 
     def status(self, leader_silent_s: float | None) -> Status:
         """Return the status for diagnostics. ``leader_silent_s``: time since a leader was heard; ``None``: never."""

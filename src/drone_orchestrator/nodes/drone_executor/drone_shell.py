@@ -33,7 +33,7 @@ from ...core.types import DeliveryOutcome, DroneReport, Instant, Outcome, Phase,
 from ...flight.controller import FlightController, FlightSetup, FlightState
 from ...ros import messages
 from ...ros.log_bridge import bridge
-from ...runtime.drone_driver import DroneDriver
+from ...runtime.drone_driver import DroneDriver, out_of_service
 from ...runtime.drone_journal import DroneJournal
 from ...runtime.journal import JournalError
 from ...telemetry.logs import FieldLogger, order_fields
@@ -94,7 +94,7 @@ class DroneShell:
             raise
         self._goal_handles: dict[tuple[str, int], ServerGoalHandle] = {}
         self._asked: tuple[AskClearance, Future, float] | None = None
-        self._ready = self._in_service = False
+        self._ready = False
         self._suspended = ""  # why the journal cannot be written at the moment
         self._resume_at_s = 0.0
         self._stepped_at_s = self._seconds()
@@ -148,7 +148,7 @@ class DroneShell:
         self._watched.end()
         last = self._driver.published
         if last is not None and last.message_id is None:
-            self._publish_state(replace(last, phase=Phase.GROUNDED))
+            self._publish_state(replace(last, phase=Phase.GROUNDED, grounded_reason="journal_unwritable"))
 
     def _resume(self) -> None:
         """Continue from the journal if it can be written again."""
@@ -187,6 +187,19 @@ class DroneShell:
     def is_busy(self) -> bool:
         """True while the drone has a goal, or an outcome that no leader has acknowledged."""
         return self._driver.is_busy
+
+    @property
+    def needed_for(self) -> str:
+        """Reason why the drone must not be without a program now. Empty if it is landed, empty, and has no order."""
+        goal = self._driver.durable.goal
+        if goal is not None:
+            return f"it is carrying out order {goal.order.order_id}"
+        if not self._ready:
+            return ""  # its sensors were never read, so it has not been commanded either
+        sensed = self._flight.state
+        if sensed.payload_on_board:
+            return "it has a package on board"
+        return "" if sensed.landed else "it is in the air"
 
     def close(self) -> None:
         """Close flight controller and journal. Raises what the flight controller raises."""
@@ -236,19 +249,19 @@ class DroneShell:
     def speak(self) -> None:
         """Publish what is due.
 
-        An inactive drone finishes its goal and returns to the depot. Then it reports once that it accepts no goals, so
-        that no leader assigns it an order before it counts as silent.
+        An inactive drone reports at once that it accepts no goals, and keeps reporting that. If it has a goal, it
+        finishes that goal first.
         """
-        if self._suspended:
+        if self._suspended or not self._ready:
             return
-        at_rest = self.phase in (Phase.IDLE, Phase.GROUNDED) and not self.is_busy
-        if self._is_active() or not at_rest:
-            if self._ready:
-                self._in_service = self._in_service or self._is_active()
-                self._publish()
-        elif self._in_service:
-            self._in_service = False
-            self._publish_state(replace(self._driver.report(), phase=Phase.GROUNDED))
+        self._driver.is_out_of_service = not self._is_active()
+        self._publish()
+
+    def say_farewell(self) -> None:
+        """Report that the drone accepts no goals, before its program lets it go. A leader would take it for free."""
+        last = self._driver.published
+        if last is not None:
+            self._publish_state(out_of_service(last))
 
     def is_meant_for_another(self, goal: ExecuteDelivery.Goal) -> bool:
         """Return whether the goal is meant for a drone of that name in another fleet.

@@ -25,8 +25,12 @@ class FlightNode(LifecycleNode):
 
     def __init__(self, name: str, watch: QosWatch, **options: Any) -> None:
         super().__init__(name, **options)
-        refuse_unfit_transitions(self)
+        refuse_unfit_transitions(self, self.objection)
         self.topics = FlightTopics(self, watch, self.failed)
+
+    def objection(self, transition: str) -> str:
+        """Return why the node refuses a transition that a person requests; empty if it does not."""
+        return ""
 
     def failed(self, error: Exception) -> None:
         """Handle an exception from a callback of this drone."""

@@ -54,7 +54,7 @@ PARAMETERS = (
         "clearance_retry_s", 0.5, "Retry interval of clearance requests.", unit="s", lo=0.05, hi=10.0, read_only=False
     ),
     Param("clearance_timeout_s", 1.0, "Timeout of a clearance request.", unit="s", lo=0.05, hi=60.0, read_only=False),
-    Param("autostart", True, "Configure and activate the drones at start."),
+    Param("autostart", True, "Configure and activate the drones at start. Those that a person took out stay out."),
     LOG_LEVEL,
     *observability.PARAMETERS,
 )

@@ -59,6 +59,7 @@ def live_from_msg(msg: DroneState) -> LiveDrone | None:
         energy_wh=_finite(msg.energy_wh),
         package_on_board=msg.package_on_board,
         message_id=msg.message_id or None,
+        grounded_reason=msg.grounded_reason,
     )
 
 

@@ -190,6 +190,13 @@ class StoreInbox(StoreReader, Protocol):
         """Put an operator's command about a parked order in the inbox. ``False``: another one is waiting."""
 
 
+    def lift(self, fleet: FleetIdentity, revision: int) -> bool:
+        """Write the key ``fleet``, unchanged since ``revision``, and remove the leader key. ``False``: it was changed.
+
+        An operator's act, which ends a hold: a leader of an earlier generation cannot write afterwards.
+        """
+
+
 class StoreLeader(StoreReader, Protocol):
     """Reads, campaigns for leadership, and commits changes while leading."""
 
@@ -207,6 +214,10 @@ class StoreLeader(StoreReader, Protocol):
         the key ``fleet`` to be unchanged since ``fleet_revision``, where 0 creates it. After :class:`FateUnknown` this
         replica may lead without knowing it, until the lease expires.
         """
+
+    def hold(self, fleet: FleetIdentity, revision: int, epoch: int = 0) -> bool:
+        """Write the key ``fleet`` if it is unchanged since ``revision`` (0: absent), and the leader is still that of
+        ``epoch`` (0: any). ``False``: it was not."""
 
     def refresh_lease(self, epoch: int) -> bool:
         """Renew the leader's lease. ``False``: expired, revoked, or not this epoch's."""

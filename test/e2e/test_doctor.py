@@ -61,7 +61,7 @@ def test_a_healthy_store_passes(office: Office) -> None:
     assert levels.pop("region") == WARNING  # the packaged description is of another region
     del levels["etcd speed"]  # depends on this machine's disk; tested separately
     assert set(levels.values()) == {OK}, found
-    assert set(levels) == {"etcd", "etcd space", "clock", "leader", "records", "parked orders"}
+    assert set(levels) == {"etcd", "etcd space", "clock", "leader", "records", "parked orders", "held"}
 
 
 @pytest.mark.parametrize(("took_s", "level"), [(0.01, OK), (0.1, WARNING), (1.0, ERROR)])

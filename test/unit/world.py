@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from drone_orchestrator.core.leader.effects import (
@@ -12,6 +13,7 @@ from drone_orchestrator.core.leader.effects import (
     Compact,
     Effect,
     FollowAgain,
+    HoldFleet,
     KeepReservation,
     RefreshLease,
     Resign,
@@ -229,7 +231,7 @@ class World:
                 store.compact(effect.revision)
             case Archive():
                 inbox.append(archives.carry_out(effect, store, self.archive))
-            case Campaign() | RefreshLease() | Resign():
+            case Campaign() | RefreshLease() | HoldFleet() | Resign():
                 self._elect(replica, effect)
             case FollowAgain():
                 if self.watches_can_be_made:
@@ -243,7 +245,7 @@ class World:
             case _:
                 replica.sent.append(effect)
 
-    def _elect(self, replica: Replica, effect: Campaign | RefreshLease | Resign) -> None:
+    def _elect(self, replica: Replica, effect: Campaign | RefreshLease | HoldFleet | Resign) -> None:
         store, inbox = replica.store, replica.inbox
         match effect:
             case Campaign():
@@ -261,8 +263,13 @@ class World:
                 silent_s = replica.watch.silent_s() if replica.watch is not None else 0.0
                 refreshed = LeaseRefreshed(effect.epoch, self.mono_s, silent_s)
                 inbox.append(refreshed if alive else LeaseLost(effect.epoch))
-            case Resign():
-                try:
-                    store.resign(effect.epoch)
-                except StoreError:
-                    return
+            case HoldFleet() | Resign():
+                _write(store, effect)
+
+
+def _write(store: MemoryStore, effect: HoldFleet | Resign) -> None:
+    with suppress(StoreError):
+        if isinstance(effect, Resign):
+            store.resign(effect.epoch)
+        else:
+            store.hold(effect.fleet, effect.revision, effect.epoch)

@@ -29,6 +29,7 @@ COMMANDS = {
     "leader": ("leader", "Show the leader; hand leadership over."),
     "top": ("top", "Show the whole fleet live."),
     "doctor": ("doctor", "Find out what is wrong with this machine or its fleet, and what to do."),
+    "store": ("store", "Let a fleet go on whose etcd was restored."),
     "audit": ("audit", "Check that no order was lost, duplicated or left unfinished."),
     "simulate": ("simulate", "Run fleets in virtual time under seeded faults."),
     "chaos": ("chaos", "Run a fleet under seeded faults: processes killed, hung and cut off."),

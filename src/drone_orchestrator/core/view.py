@@ -51,6 +51,11 @@ def split_epoch(epoch: int) -> tuple[int, int]:
     return epoch >> REVISION_BITS, epoch & ((1 << REVISION_BITS) - 1)
 
 
+def held_in(view: FleetView) -> str:
+    """Return the reason why the fleet is held, as far as the store says; empty if it is not."""
+    return view.fleet.held if view.fleet is not None else ""
+
+
 class Stored(Protocol[T_co]):
     """An existing, readable record: an ``Entry`` of a known kind, so its value has a known type.
 
@@ -166,6 +171,29 @@ class FleetView:
         for entry in snapshot.entries:
             self._put(entry)
         self.revision = snapshot.revision
+
+    def breach(self, snapshot: Snapshot) -> str:
+        """Return why ``snapshot`` cannot be a later state of what is held here; empty if it can.
+
+        All keys up to ``revision`` are held here. So a record that is older than the one held, or as old and not held,
+        was brought back. Records that this replica committed after the snapshot say nothing.
+        """
+        if snapshot.revision < self.revision:
+            return f"its revision went back from {self.revision} to {snapshot.revision}"
+        if self.fleet is not None:
+            fleet = next((entry.value for entry in snapshot.entries if entry.kind is Kind.FLEET), None)
+            if fleet is None:
+                return f"it has lost the identity of fleet {self.fleet.fleet_id}"
+            if isinstance(fleet, FleetIdentity) and fleet.fleet_id != self.fleet.fleet_id:
+                return f"it belongs to fleet {fleet.fleet_id}, not to {self.fleet.fleet_id}"
+            if isinstance(fleet, FleetIdentity) and fleet.generation < self.fleet.generation:
+                return f"its generation went back from {self.fleet.generation} to {fleet.generation}"
+        for kind, id_, _, revision in snapshot.entries:
+            if kind in self._tables and revision <= self.revision:
+                held = self.revision_of(kind, id_) or self._deleted.get((kind, id_), 0)
+                if held != revision and held <= snapshot.revision:
+                    return f"{kind.value}/{id_} is of revision {revision}, and was of revision {held} before"
+        return ""
 
     def apply(self, change: StoreChange) -> list[Entry]:
         """Apply one revision; return the entries that were new."""

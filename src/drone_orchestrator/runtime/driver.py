@@ -24,6 +24,7 @@ from ..core.leader.effects import (
     Effect,
     FollowAgain,
     Heartbeat,
+    HoldFleet,
     KeepReservation,
     RecallGoal,
     RefreshLease,
@@ -139,6 +140,7 @@ class Driver:
             core.dispatcher.doubled(self._clock.now().mono_s),
             core.dispatcher.wall_clock.trouble(self._clock.now()),
             core.dispatcher.troubles(self._clock.now().mono_s) if core.epoch else {},
+            core.held,
         )
 
     def stop(self) -> None:
@@ -185,8 +187,8 @@ class Driver:
                 self._run(Pool.LEAD, lambda: self._campaign(effect))
             case RefreshLease():
                 self._run(Pool.LEAD, lambda: self._refresh(effect))
-            case Resign():
-                self._run(Pool.LEAD, lambda: self._resign(effect.epoch))
+            case HoldFleet() | Resign():
+                self._run(Pool.LEAD, lambda: self._give_up(effect))
             case FollowAgain():
                 self._run(Pool.FOLLOW, self._follow_again)
             case Report():
@@ -375,6 +377,18 @@ class Driver:
         self._outages.note("renew the leader's lease", None)
         silent_s = self._watch.silent_s() if self._watch is not None else 0.0
         return [LeaseRefreshed(effect.epoch, sent, silent_s) if alive else LeaseLost(effect.epoch)]
+
+    def _give_up(self, effect: HoldFleet | Resign) -> list[Event]:
+        return self._resign(effect.epoch) if isinstance(effect, Resign) else self._hold(effect)
+
+    def _hold(self, effect: HoldFleet) -> list[Event]:
+        try:
+            self._store.hold(effect.fleet, effect.revision, effect.epoch)
+        except StoreError as error:
+            self._outages.note("hold the fleet", error)
+        else:
+            self._outages.note("hold the fleet", None)
+        return []
 
     def _resign(self, epoch: int) -> list[Event]:
         try:

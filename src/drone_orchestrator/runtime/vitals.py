@@ -34,7 +34,7 @@ class Vitals:
     one of them, and ``silent_s`` the time since the watch last proved that it is alive. ``set_aside`` names the
     orders and drones about which nothing is decided, because that raised an error. ``doubled`` names the drones for
     which two processes speak. ``clock_trouble``: what is wrong with the wall clock. ``troubles`` tells what goes wrong
-    between a leader and its drones, by kind and subject.
+    between a leader and its drones, by kind and subject. ``held``: why the fleet is held.
     """
 
     role: Role
@@ -49,3 +49,4 @@ class Vitals:
     doubled: tuple[str, ...] = ()
     clock_trouble: str = ""
     troubles: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    held: str = ""

@@ -49,6 +49,7 @@ class Inbox(Reader):
         if len(plans) < 2:
             return False, False
         try:
+            self._check_not_held()
             expects = [expect for item in plans for expect in item.expects]
             ops = [op for item in plans for op in item.ops]
             return self._driver.txn(expects, ops, read=False).succeeded, False
@@ -76,6 +77,7 @@ class Inbox(Reader):
         ``asked_before``: an earlier request for this order was sent and not answered. Raises :class:`FateUnknown` only
         if the repeated request is not answered either.
         """
+        self._check_not_held()
         request = self._submission(order)
         created, found, repeated = self._create(request.expects, request.ops)
         asked_before |= repeated

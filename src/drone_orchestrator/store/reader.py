@@ -40,6 +40,7 @@ class Reader:
         self._leases = leases
         self._own_writes = own_writes
         self._place = Landmark(0)  # of the latest snapshot
+        self._fleet: FleetIdentity | None = None  # as last read
 
     def snapshot(self) -> Snapshot:
         """Read all keys except events, at one revision, and compare the store with its identity."""
@@ -59,6 +60,7 @@ class Reader:
         fleet = next((e.value for e in entries if isinstance(e.value, FleetIdentity)), None)
         lead = self._driver.log_lead()
         lead = min(lead, 0) if lead is not None else 0
+        self._fleet = fleet
         breach = RESTORED if fleet is not None and lead < fleet.log_lead else ""
         return Snapshot(revision, entries, breach, lead), place
 
@@ -81,6 +83,7 @@ class Reader:
 
         def deliver(raw: RawChange) -> None:
             self._learn_leases(raw)
+            self._learn_fleet(raw)
             on_change(self._change(raw))
 
         def start_over(breach: str) -> Landmark:
@@ -202,6 +205,17 @@ class Reader:
         for key, kv in raw.keys:
             if key.startswith(below):
                 self._leases.note(key[len(below) :], raw.revision, kv.lease if kv else 0)
+
+    def _learn_fleet(self, raw: RawChange) -> None:
+        for key, kv in raw.keys:
+            if key == self.keys.fleet:
+                value = self._decode(kv) if kv is not None else None
+                self._fleet = value if isinstance(value, FleetIdentity) else None
+
+    def _check_not_held(self) -> None:
+        """Raise :class:`StoreUnavailable` while the fleet is held, as far as this client has read."""
+        if self._fleet is not None and self._fleet.held:
+            raise StoreUnavailable(f"the fleet is held: {self._fleet.held}")
 
     # --- decoding ----------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,17 @@ class RegionStore(Inbox):
         except StoreError as error:
             raise FateUnknown(f"campaign: {error}") from error
 
+    def hold(self, fleet: FleetIdentity, revision: int, epoch: int = 0) -> bool:
+        """See :meth:`drone_orchestrator.ports.StoreLeader.hold`."""
+        fence = (Expect(self.keys.leader, _revision(epoch)),) if epoch else ()
+        put = Put(self.keys.fleet, encode(fleet))
+        return self._driver.txn((*fence, Expect(put.key, revision)), (put,)).succeeded
+
+    def lift(self, fleet: FleetIdentity, revision: int) -> bool:
+        """See :meth:`drone_orchestrator.ports.StoreInbox.lift`."""
+        ops = (Put(self.keys.fleet, encode(fleet)), Delete(self.keys.leader))
+        return self._driver.txn((Expect(self.keys.fleet, revision),), ops).succeeded
+
     def refresh_lease(self, epoch: int) -> bool:
         """Renew the leader's lease. ``False``: expired, revoked, or not this epoch's."""
         lease = self._lease_of(epoch)

@@ -52,6 +52,9 @@ STORE_FULL = FindingKind("store_full", CRITICAL, "compact and defragment etcd, t
 STORE_FILLING = FindingKind(
     "store_filling", WARNING, "shorten retention_s, or raise etcd's quota and store_quota_mib; see docs/operations.md"
 )
+STORE_HELD = FindingKind(
+    "store_held", CRITICAL, "compare the store with drones and archive, then `fleetctl store restored --yes`"
+)
 STORE_NOT_FOLLOWED = FindingKind(
     "store_not_followed", CRITICAL, "see etcd and the network to it; if both are well, restart this process"
 )
@@ -95,6 +98,7 @@ KINDS = (
     STORE_DENIED,
     STORE_FULL,
     STORE_FILLING,
+    STORE_HELD,
     STORE_NOT_FOLLOWED,
     JOURNAL_UNWRITABLE,
     DRONE_OUT_OF_SERVICE,
@@ -266,6 +270,16 @@ def watch_drones(findings: Findings, troubles: Callable[[], Mapping[tuple[str, s
     findings.watch(LEADER_UNHEARD, of(UNHEARD))
     findings.watch(CONFIGURATION_DIFFERS, of(CONFIGURATION))
     findings.watch(GOALS_REFUSED, of(REFUSED))
+
+
+def held(read: Callable[[], str]) -> Source:
+    """Return a source for a fleet that is held, for the reason that ``read`` returns."""
+
+    def text() -> str:
+        reason = read()
+        return f"nothing is commanded, and no order taken: {reason}" if reason else ""
+
+    return about_self(text)
 
 
 def corrupt(keys: Callable[[], Sequence[str]]) -> Source:

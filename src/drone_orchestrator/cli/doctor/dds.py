@@ -103,7 +103,7 @@ def epochs(epoch: int, heard: Heard) -> Finding:
     ahead = {drone: report.highest_epoch for drone, (report, _) in heard.drones.items() if report.highest_epoch > epoch}
     if epoch and ahead:
         highest = max(ahead.values())
-        hint = f"raise etcd's revision above {highest}, then hand leadership over (docs/howto/etcd_backup.md)"
+        hint = f"{highest} is of a later store: fleetctl store restored (docs/howto/etcd_backup.md)"
         return error("epochs", f"{len(ahead)} drones have obeyed epoch {highest}, and refuse {epoch}", hint)
     return ok("epochs", f"no drone has seen a later one than {epoch}")
 

@@ -67,7 +67,7 @@ def _check_open(store: EtcdStore, target: Target, asked_for: bool) -> tuple[list
         return [error("etcd", f"{target.endpoints}: {problem}", hint)], None
     except StoreError as problem:
         return [(error if asked_for else warning)("etcd", str(problem), _WHERE)], None
-    found += [clocks(view, time.time()), leader(view, asked_for=asked_for), records(view), parked(view)]
+    found += [clocks(view, time.time()), leader(view, asked_for=asked_for), records(view), parked(view), held(view)]
     return found, view
 
 
@@ -171,6 +171,14 @@ def records(view: FleetView) -> Finding:
     more = f" and {len(names) - _IDS_SHOWN} more" if len(names) > _IDS_SHOWN else ""
     hint = "compare with `fleetctl events ID`, then repair or remove the keys (docs/operations.md)"
     return error("records", f"unreadable: {', '.join(names[:_IDS_SHOWN])}{more}", hint)
+
+
+def held(view: FleetView) -> Finding:
+    """Check that the fleet is not held."""
+    reason = view.fleet.held if view.fleet is not None else ""
+    if not reason:
+        return ok("held", "no")
+    return error("held", f"nothing is commanded: {reason}", "fleetctl store restored  (docs/howto/etcd_backup.md)")
 
 
 def parked(view: FleetView) -> Finding:

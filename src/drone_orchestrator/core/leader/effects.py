@@ -139,6 +139,18 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldFleet:
+    """Hold the fleet: write ``fleet`` to its key if that is unchanged since ``revision`` (0: there is none).
+
+    ``epoch`` is the fence, 0 for none. The core repeats it until the view shows a held fleet.
+    """
+
+    fleet: FleetIdentity
+    revision: int
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
     """Heartbeat to the standbys. Only the leader's own loop may send it, so silence means that the loop stopped."""
 
@@ -186,6 +198,7 @@ Effect = (
     | Archive
     | Compact
     | Campaign
+    | HoldFleet
     | Heartbeat
     | RefreshLease
     | Resign

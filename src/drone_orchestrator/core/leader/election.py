@@ -56,6 +56,7 @@ class Election:
     def __init__(self, record: LeaderRecord, policy: ElectionPolicy) -> None:
         self.role = Role.STANDBY
         self.epoch = 0
+        self.log_lead = 0  # of the store's log, for the identity of a new fleet
         self._record = record
         self._policy = policy
         self._valid_until_s = 0.0
@@ -156,7 +157,8 @@ class Election:
 
     def _new_fleet(self, now: Instant) -> FleetIdentity:
         """Return the identity of a region that never had a leader."""
-        return FleetIdentity(str(uuid.uuid5(FLEET_NAMESPACE, f"{self._record.instance_id} {now.wall_s!r}")))
+        id_ = uuid.uuid5(FLEET_NAMESPACE, f"{self._record.instance_id} {now.wall_s!r}")
+        return FleetIdentity(str(id_), log_lead=self.log_lead)
 
     def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         if self.role is not Role.CAMPAIGNING:

@@ -7,15 +7,16 @@ this replica leads), the dispatcher (moves orders) and the retention (retires fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ..changes import Fate, Retirement, Transition, WriteNote
 from ..planner import Planner
 from ..policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
-from ..types import FleetSpec, Instant, Kind, LeaderRecord
-from ..view import FleetView
+from ..types import DroneReport, FleetIdentity, FleetSpec, Instant, Kind, LeaderRecord
+from ..view import FleetView, split_epoch
 from .dispatch import Dispatcher
-from .effects import Effect, FollowAgain, Report, StartLeading
+from .effects import Effect, FollowAgain, HoldFleet, Report, StartLeading
 from .election import Election, Role
 from .events import (
     Archived,
@@ -41,6 +42,22 @@ from .events import (
 )
 from .retention import Retention
 from .usefulness import JUDGE_PERIOD_S, Ailment, LeaderSenses, Usefulness
+
+#: Interval (s) between attempts to record a hold.
+HOLD_RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class Breach:
+    """Evidence that the store is not the one that held ``fleet``. ``hold_at_s``: when to record it next."""
+
+    reason: str
+    fleet: FleetIdentity
+    hold_at_s: float
+
+
+def _generation(fleet: FleetIdentity | None) -> int:
+    return fleet.generation if fleet is not None else 0
 
 
 class Orchestrator:
@@ -68,6 +85,8 @@ class Orchestrator:
         self._judge_at_s = float("-inf")
         self._loaded = False
         self._reported: set[tuple[str, int]] = set()
+        self._breach: Breach | None = None
+        self._next_look_s = float("-inf")
         if not campaigns:
             self.election.retire()
 
@@ -80,9 +99,17 @@ class Orchestrator:
         """This replica's fencing token; 0 when it does not lead."""
         return self.election.epoch
 
+    @property
+    def held(self) -> str:
+        """The reason why no leader may command: the store is not the one it was. Empty if it may."""
+        fleet = self.view.fleet
+        return (fleet.held if fleet is not None else "") or (self._breach.reason if self._breach is not None else "")
+
     def next_deadline(self) -> float | None:
         """Return the time (monotonic, s) of the next step if nothing happens; ``None``: step only on an event."""
         deadlines = [part.next_deadline() for part in (self.election, self.dispatcher, self.retention)]
+        if self._breach is not None and not self._is_recorded():
+            deadlines.append(self._breach.hold_at_s)
         return min((d for d in deadlines if d is not None), default=None)
 
     def step(self, events: Iterable[Event], now: Instant) -> list[Effect]:
@@ -93,6 +120,7 @@ class Orchestrator:
             effects += self._ON[type(event)](self, event, now)
         if self._loaded:
             effects += self._judge(now)
+            effects += self._hold(now)
             warm = self.election.role is not Role.STANDBY or self.dispatcher.hears_drones(now)
             fleet, others_first_s = self.view.fleet_key, 0.0
             if self.usefulness.ailing is not None:
@@ -109,10 +137,10 @@ class Orchestrator:
         out: list[Effect] = []
         for effect in effects:
             out.append(effect)
-            if isinstance(effect, StartLeading):
+            if isinstance(effect, StartLeading) and not self.held:
                 self.retention.begin_term(effect.epoch, now)
                 out += self.dispatcher.begin_term(effect.epoch, now)
-        if self.election.role is not Role.LEADER:
+        if self.election.role is not Role.LEADER or self.held:
             self.retention.end_term()
             out += self.dispatcher.end_term()
         return out
@@ -137,15 +165,64 @@ class Orchestrator:
     # --- one method per kind of event ---------------------------------------------------------------------------
 
     def _view_loaded(self, event: ViewLoaded, now: Instant) -> list[Effect]:
+        known = self.view.fleet
+        breach = event.snapshot.breach or (self.view.breach(event.snapshot) if self._loaded else "")
         self.view.load(event.snapshot)
+        self.election.log_lead = event.snapshot.log_lead
         self.dispatcher.view_loaded(now)
         self._loaded = True
         effects = self._report_corrupt()
-        if self.election.role is Role.LEADER:
+        identity = known or self.view.fleet
+        if breach and identity is not None:
+            effects += self._breached(breach, identity, now)
+        elif self.election.role is Role.LEADER and not self.held:
             # The watch could not be resumed. The new snapshot overrides everything this replica knew.
             self.retention.begin_term(self.election.epoch, now)
             effects += self.dispatcher.start_over(now)
         return effects
+
+    # --- another store --------------------------------------------------------------------------------------------
+
+    def _breached(self, reason: str, fleet: FleetIdentity, now: Instant) -> list[Effect]:
+        """Stop acting on what this replica knew: the store is not the one that it followed."""
+        if self._breach is None:
+            self._breach = Breach(reason, fleet, now.mono_s)
+        report = Report("error", f"the store is not the one it was: {reason}. The fleet is held until a person decides")
+        led = self.election.role in (Role.LEADER, Role.ELECTED)
+        return [report, *(self._lead(self.election.step_down("the store is another one", now), now) if led else [])]
+
+    def _is_recorded(self) -> bool:
+        return self.view.fleet is not None and bool(self.view.fleet.held)
+
+    def _hold(self, now: Instant) -> list[Effect]:
+        """Record a hold, end what it forbids, and go on when a person has lifted it by raising the generation."""
+        effects: list[Effect] = []
+        fleet, key, breach = self.view.fleet, self.view.fleet_key, self._breach
+        if breach is not None and fleet is not None and not fleet.held and fleet.generation > breach.fleet.generation:
+            self._breach = breach = None
+        if breach is not None and not self._is_recorded() and now.mono_s >= breach.hold_at_s:
+            breach.hold_at_s = now.mono_s + HOLD_RETRY_S
+            exists = key is not None and key.value is not None
+            generation = max(breach.fleet.generation, _generation(fleet))
+            held = replace(breach.fleet, held=breach.reason, generation=generation)
+            effects.append(HoldFleet(held, key.mod_revision if key is not None and exists else 0))
+        outdated = self.epoch and fleet is not None and fleet.generation > split_epoch(self.epoch)[0]
+        if outdated and self.election.role in (Role.LEADER, Role.ELECTED):
+            return effects + self._lead(self.election.step_down("the fleet has a new generation", now), now)
+        return effects + (self._lead([], now) if self.held else [])
+
+    def _heard_from_the_future(self, report: DroneReport, now: Instant) -> list[Effect]:
+        """Hold the fleet if one of its drones has obeyed a later epoch than that of the leader in office.
+
+        The fence tells this leader from one that was merely replaced: then the hold is not written.
+        """
+        fleet, key = self.view.fleet, self.view.fleet_key
+        due = now.mono_s >= self._next_look_s
+        if fleet is None or key is None or fleet.held or report.fleet_id != fleet.fleet_id or not due:
+            return []
+        self._next_look_s = now.mono_s + HOLD_RETRY_S
+        reason = f"{report.drone_id} has obeyed epoch {report.highest_epoch}, later than the leader's {self.epoch}"
+        return [HoldFleet(replace(fleet, held=reason), key.mod_revision, self.epoch)]
 
     def _store_changed(self, event: StoreChanged, now: Instant) -> list[Effect]:
         fresh = self.view.apply(event.change)
@@ -207,7 +284,10 @@ class Orchestrator:
         return [] if event.dispatch is None else self.dispatcher.adopt(event.dispatch, now)
 
     def _drone_heard(self, event: DroneHeard, now: Instant) -> list[Effect]:
-        return self.dispatcher.drone_heard(event.report, now)
+        effects = self.dispatcher.drone_heard(event.report, now)
+        if event.report.highest_epoch > self.election.epoch and self.election.role is Role.LEADER:
+            effects += self._heard_from_the_future(event.report, now)
+        return effects
 
     def _clock_heard(self, event: ClockHeard, now: Instant) -> list[Effect]:
         self.dispatcher.wall_clock.heard(event.source, event.stamp_s, now)

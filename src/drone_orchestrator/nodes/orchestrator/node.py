@@ -234,6 +234,7 @@ class OrchestratorNode(LifecycleNode):
         found.watch(findings.DRONE_HEARD_TWICE, lambda: dict.fromkeys(now.doubled, TWICE) if (now := vitals()) else {})
         silent = findings.silent_watch(lambda: now.silent_s if (now := vitals()) else 0.0)
         found.watch(findings.STORE_NOT_FOLLOWED, silent)
+        found.watch(findings.STORE_HELD, findings.held(lambda: now.held if (now := vitals()) else ""))
         found.watch(findings.CLOCK_SKEW, findings.about_self(lambda: now.clock_trouble if (now := vitals()) else ""))
         found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         findings.watch_drones(found, lambda: now.troubles if (now := vitals()) else {})

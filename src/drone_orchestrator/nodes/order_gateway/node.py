@@ -17,6 +17,7 @@ from rclpy.node import Node
 
 from ...bringup import fleet_config
 from ...bringup.named_files import described_fleet
+from ...core.view import held_in
 from ...gateway.app import create_app
 from ...gateway.feed import Feed
 from ...gateway.fleet_counts import FleetCounts
@@ -124,6 +125,7 @@ class OrderGateway(Node):
         findings.watch_breaker(found, breaker)
         found.watch(findings.STORE_FILLING, findings.about_self(self._space.filling))
         found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
+        found.watch(findings.STORE_HELD, findings.held(lambda: self._projection.read(held_in)[0]))
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
         found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)

@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile
 from ...bringup.named_files import described_fleet
 from ...core.lanes import Ledger, Level, Pressure, PressureGauge
 from ...core.types import Saga, SagaEvent, SagaStatus, StoreChange
-from ...core.view import FleetView
+from ...core.view import FleetView, held_in
 from ...planning.waiting import KnownDrone
 from ...ros import command_line, executors, messages, names, observability, qos
 from ...ros.diagnostics import Reporter
@@ -201,6 +201,7 @@ class SagaMonitor(Node):
         found = Findings(self.get_name(), self.values["region"], metrics)
         findings.watch_probe(found, lambda: self._probe.latest)
         found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
+        found.watch(findings.STORE_HELD, findings.held(lambda: self._projection.read(held_in)[0]))
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))
         found.watch(findings.ORDERS_WAIT, self._waiting)
         found.watch(findings.CLOCK_SKEW, findings.about_self(clock.text))

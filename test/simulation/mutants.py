@@ -21,6 +21,7 @@ from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader import steps as steps_module
 from drone_orchestrator.core.leader.after_loading import AfterLoading
 from drone_orchestrator.core.leader.before_loading import BeforeLoading
+from drone_orchestrator.core.leader.bounds import Stays
 from drone_orchestrator.core.leader.dispatch import Dispatcher
 from drone_orchestrator.core.leader.effects import AnswerClearance, Archive, Commit, Effect, Send
 from drone_orchestrator.core.leader.election import Election
@@ -35,7 +36,7 @@ from drone_orchestrator.core.view import FleetView
 from drone_orchestrator.ports import CommitResult, Submitted
 from drone_orchestrator.runtime.acknowledgements import Acknowledgements
 from drone_orchestrator.runtime.drone_journal import DroneJournal
-from drone_orchestrator.simulation.profile import CALM, INTENSE, OFFICE, Profile
+from drone_orchestrator.simulation.profile import CALM, INTENSE, OFFICE, STUCK, Profile
 from drone_orchestrator.simulation.replica import SimulatedReplica
 from drone_orchestrator.store import region
 from drone_orchestrator.store.kv import Delete, Expect
@@ -649,3 +650,12 @@ def deaf_leader_stays(patch: Patch) -> None:
         return diagnose(usefulness, replace(senses, hears=True), now)
 
     patch.replace(Usefulness, "_diagnose", hears)
+
+
+# --- J3 bounded_stay --------------------------------------------------------------------------------------------------
+
+
+@mutant("J3", STUCK)
+def no_bound_beside_a_drone(patch: Patch) -> None:
+    """An order waits beside a drone that is heard and has its goal for as long as the drone reports the same phase."""
+    patch.replace(Stays, "is_over", lambda stays, saga, memory, report, now: False)

@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 #: Longest time (s) for which a replica hears no drone.
 DEAF_FOR_S = 300.0
+#: The same for a drone that does not get on, and the period (s) in which judges are told that it still troubles orders.
+STUCK_FOR_S = 1500.0
+TROUBLING_PERIOD_S = 20.0
 
 #: How far a wall clock may be set (s), either way.
 CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
@@ -285,6 +288,22 @@ class FaultInjector:
             return ""
         drone.flight.fault = "motor_failure"
         return f"{drone.id} {drone.phase.name}"
+
+    def _drone_stuck(self) -> str:
+        """Let a busy drone hover, or its loader jam, while its program works and is heard."""
+        drone = self._drone()
+        if drone is None or drone.flight.jammed or drone.phase in (Phase.IDLE, Phase.GROUNDED):
+            return ""
+        drone.flight.jammed = True
+        self._keep_troubling(drone)
+        self._later(STUCK_FOR_S, lambda: setattr(drone.flight, "jammed", False))
+        return f"{drone.id} {drone.phase.name}"
+
+    def _keep_troubling(self, drone: SimulatedDrone) -> None:
+        if drone.flight.jammed:
+            environment = self._environment
+            environment.struck_s.append(environment.scheduler.now_s)
+            environment.scheduler.after(TROUBLING_PERIOD_S, lambda: self._keep_troubling(drone))
 
     def _drone_dead(self) -> str:
         """Kill a drone for good. One drone of each class stays, or some orders could never be flown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.types import DroneClass, GeoPoint, Order, Saga, SagaStatus
 from ..planning.energy import SECONDS_PER_HOUR, cruise_power_w, flight_time_s
@@ -13,6 +13,8 @@ from .scheduler import Scheduler
 
 #: Closer than this (degrees) is the same place: a metre or so.
 SAME_PLACE_DEG = 1e-5
+#: A jammed loader is looked at again after this time (s).
+JAM_CHECK_S = 5.0
 
 
 @dataclass(slots=True)
@@ -129,6 +131,7 @@ class SimulatedFlight:
         cargo: Callable[[], str],
     ) -> None:
         self.fault = ""
+        self.jammed = False  # no leg and no act ends while it is set
         self.loaded = ""  # message id of what is on board
         self._drone_id = drone_id
         self._class = drone_class
@@ -209,7 +212,7 @@ class SimulatedFlight:
     @property
     def state(self) -> Sensed:
         self._settle_energy()
-        arrived = self._scheduler.now_s >= self._arrive_s and not self._holds
+        arrived = self._scheduler.now_s >= self._arrive_s and not self._holds and not self.jammed
         fault = self.fault or ("battery_empty" if self._energy_wh <= 0.0 else "")
         return Sensed(self.position, self._energy_wh, bool(self.loaded), arrived, fault)
 
@@ -231,6 +234,9 @@ class SimulatedFlight:
     def _finish(self, act: _Act) -> None:
         if self._act is not act:
             return  # broken off
+        if self.jammed:
+            self._begin(replace(act, end_s=self._scheduler.now_s + JAM_CHECK_S))
+            return
         self._act = None
         if act.loads:
             self._packages.take(act.message_id, self._drone_id, self.position)

@@ -39,6 +39,9 @@ FAULTS = (
 #: Kinds that make a leader useless. They take minutes to show, so they have a profile of their own.
 LEADER_FAULTS = ("watch_dead", "replica_deaf")
 
+#: Kinds that keep an order waiting beside its drone. They have a profile of their own for the same reason.
+DRONE_FAULTS = ("drone_stuck",)
+
 #: Longer than any shop takes to repeat an order (s).
 RETENTION_S = 250.0
 
@@ -67,7 +70,7 @@ class Profile:
     standby_turn_delay_s: float = 0.6
     max_events: int = 400_000
     default_budgets: bool = False  # the leader has the bounds with which it is shipped, not shorter ones
-    leader_faults: bool = False  # the kinds of ``LEADER_FAULTS`` are on in every seed
+    always: tuple[str, ...] = ()  # kinds that are on in every seed, beside those of ``FAULTS`` that it draws
     calm_spare_s: float | None = None  # without faults, an order with this long until its deadline is delivered
 
 
@@ -99,10 +102,15 @@ DEFAULTS = replace(INTENSE, name="defaults", liveness_s=9000.0, max_events=400_0
 
 #: Nothing fails but what a leader perceives: its watch, and its hearing.
 OFFICE = Profile(
-    name="office", drones=4, orders=30, safety_s=900.0, fault_period_s=300.0, fault_share=0.0, leader_faults=True
+    name="office", drones=4, orders=30, safety_s=900.0, fault_period_s=300.0, fault_share=0.0, always=LEADER_FAULTS
 )
 
-PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM, DEFAULTS, OFFICE)}
+#: Nothing fails but drones that are heard and do not get on.
+STUCK = Profile(
+    name="stuck", drones=4, orders=30, safety_s=1800.0, fault_period_s=200.0, fault_share=0.0, always=DRONE_FAULTS
+)
+
+PROFILES = {profile.name: profile for profile in (STANDARD, INTENSE, CALM, DEFAULTS, OFFICE, STUCK)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,7 @@ class Conditions:
             return chance.of("condition", name).choice(choices)
 
         on = [kind for kind in FAULTS if chance.of("fault", kind, "on").random() < profile.fault_share]
-        on += LEADER_FAULTS if profile.leader_faults else ()
+        on += profile.always
         shares = {kind: chance.of("fault", kind, "period").choice((0.5, 1.0, 2.0)) for kind in on}
         rough = profile.fault_share > 0.0
         return cls(

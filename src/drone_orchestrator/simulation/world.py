@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
+from ..verification.bounded_stay import BoundedStay
 from ..verification.cancel_honoured import CancelHonoured
 from ..verification.checker import Invariant, check
 from ..verification.goodput import Goodput
@@ -137,6 +138,7 @@ class World:
             replica.store_changed()
         for drone in self.drones.values():
             drone.disk.tear_next = False
+            drone.flight.jammed = False
             if drone.process.hung and drone.process.alive:
                 drone.process.wake()
             if not drone.process.alive and not drone.dead:
@@ -208,8 +210,10 @@ class World:
         calm = [Goodput(spare_s)] if spare_s is not None else []
         witness = self.witness
         cancels = CancelHonoured(witness, witness.within_s)
+        policy = self.environment.dispatch_policy()
+        stays = BoundedStay(witness, self.environment.fleet, policy, witness.within_s)
         office = OfficeHeldUsefully(self.office, witness.within_s)
-        return [JustifiedEnd(witness), cancels, ParkWithCause(witness), *calm, office]
+        return [JustifiedEnd(witness), cancels, stays, ParkWithCause(witness), *calm, office]
 
     def _journals(self) -> list[JournalHistory]:
         return [

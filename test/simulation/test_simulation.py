@@ -27,6 +27,7 @@ from drone_orchestrator.simulation import profile as profile_module
 from drone_orchestrator.simulation.chance import Chance
 from drone_orchestrator.simulation.faults import FaultInjector
 from drone_orchestrator.simulation.profile import CALM, DEFAULTS, FAULTS, INTENSE, STANDARD
+from drone_orchestrator.simulation.recorder import PHASES
 from drone_orchestrator.simulation.seeds import Summary, run_seeds
 from drone_orchestrator.simulation.world import World
 from drone_orchestrator.verification.records import JUDGES
@@ -69,6 +70,13 @@ def test_every_kind_of_fault_has_struck_in_a_hundred_seeds(hundred):
     of_operators = {"operator_lift", "operator_command"}
     assert not {*FAULTS, *of_messages, *of_operators} - set(hundred.faults)
     assert min(hundred.faults[kind] for kind in FAULTS) >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_every_kind_of_fault_has_met_every_phase_of_an_order_in_a_hundred_seeds(hundred):
+    never = [f"{kind} in {phase}" for kind in FAULTS for phase in PHASES if not hundred.met.get(kind, {}).get(phase)]
+    assert not never
 
 
 def test_without_faults_cancellations_and_deadlines_every_order_is_delivered():

@@ -56,6 +56,7 @@ def simulate(
             "orders": summary.orders,
             "ended": dict(sorted(summary.ended.items())),
             "faults": dict(sorted(summary.faults.items())),
+            "met": {kind: dict(phases) for kind, phases in sorted(summary.met.items())},
             "invariants": dict(summary.invariants),
             "judges": dict(summary.judges),
             "commit": commit(),

@@ -33,8 +33,8 @@ class Environment:
     """Surroundings of one run. With ``trace`` the events are kept as ``lines``, else they are only hashed.
 
     ``conditions`` says how bad things are now. ``is_calm`` is true in the liveness phase, when nothing fails any more.
-    ``faults`` counts the faults that struck, and ``struck_s`` says when. ``violations`` has each broken invariant with
-    what broke it.
+    ``faults`` counts the faults that struck, and ``struck_s`` says when. ``met`` counts, for each kind of fault, the
+    phases of orders in which it struck. ``violations`` has each broken invariant with what broke it.
     """
 
     def __init__(self, seed: int, profile: Profile, *, trace: bool = False) -> None:
@@ -45,6 +45,7 @@ class Environment:
         self.is_calm = False
         self.faults: Counter[str] = Counter()
         self.struck_s: list[float] = []
+        self.met: Counter[tuple[str, str]] = Counter()
         self.violations: list[tuple[str, str]] = []
         self.scheduler = Scheduler(profile.max_events)
         self.network = SimulatedNetwork(self.scheduler, self.chance, lambda: self.conditions, self.faults)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from ..core.types import Phase
+from ..core.types import Phase, SagaStatus
 from .drone import SimulatedDrone
 from .environment import Environment
-from .recorder import Recorder
+from .recorder import PHASES, Recorder, phase_of
 from .replica import SimulatedReplica
 from .scheduler import SimulatedClock
 from .users import OPERATOR, SimulatedShop
@@ -25,6 +25,10 @@ TROUBLING_PERIOD_S = 20.0
 CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
 #: A delayed request reaches the store within this time (s): no network keeps one for minutes.
 LATEST_S = 20.0
+#: A fault waits this long (s) for an order in the phase that was drawn for it, and looks this often (s). Left to chance
+#: alone, faults would hardly ever meet the short phases.
+PATIENCE_S = 20.0
+SEEK_PERIOD_S = 0.1
 
 
 class FaultInjector:
@@ -52,6 +56,7 @@ class FaultInjector:
             **{shop.name: shop.clock for shop in shops},
         }
         self._rng = environment.chance.of("fault")  # while a fault strikes: the stream of its kind
+        self._wanted = ""  # while a fault strikes: the phase of an order that was drawn for it
         self._stopped = False
         for kind, period_s in environment.conditions.periods_s.items():
             self._plan(kind, period_s)
@@ -63,16 +68,34 @@ class FaultInjector:
         strike: Callable[[], str] = getattr(self, f"_{kind}")
         when, how = (self._environment.chance.of("fault", kind, name) for name in ("when", "how"))
 
-        def act() -> None:
+        def act(wanted: str, patience_s: float) -> None:
             if self._stopped:
                 return
-            self._rng = how
+            if patience_s > 0.0 and not self._recorder.phases[wanted]:
+                self._environment.scheduler.after(SEEK_PERIOD_S, lambda: act(wanted, patience_s - SEEK_PERIOD_S))
+                return
+            self._rng, self._wanted = how, wanted
             target = strike()
             if target:
                 self._environment.strike(kind, target)
+                self._environment.met.update((kind, phase) for phase in self._phases_met(target))
             self._plan(kind, period_s)
 
-        self._environment.scheduler.after(when.expovariate(1.0 / period_s), act)
+        self._environment.scheduler.after(
+            when.expovariate(1.0 / period_s), lambda: act(when.choice(PHASES), PATIENCE_S)
+        )
+
+    def _phases_met(self, victim: str) -> set[str]:
+        """Return the phases of the orders that a fault meets: all open ones, but of the orders that have a drone only
+        those of the victim if that is a drone."""
+        self._recorder.record()
+        view, drone_id = self._recorder.view, victim.partition(" ")[0]
+        met = {SagaStatus.PENDING.value} if any(view.waiting()) else set()
+        for stored in view.sagas.values():
+            saga = stored.value
+            if not saga.status.is_terminal and (drone_id not in self._drones or saga.drone_id in (None, drone_id)):
+                met.add(phase_of(saga))
+        return met
 
     def _later(self, longest_s: float, action: Callable[[], object]) -> None:
         self._environment.scheduler.after(self._rng.uniform(0.1, longest_s), action)
@@ -260,8 +283,13 @@ class FaultInjector:
     # --- drones -------------------------------------------------------------------------------------------------------
 
     def _drone(self) -> SimulatedDrone | None:
-        """Choose a drone whose program runs, most often a busy one."""
+        """Choose a drone whose program runs: one whose order is in the wanted phase, else most often a busy one."""
         running = [d for d in self._drones.values() if d.process.alive]
+        sagas = (stored.value for stored in self._recorder.view.sagas.values())
+        wanted = {saga.drone_id for saga in sagas if phase_of(saga) == self._wanted}
+        there = [d for d in running if d.id in wanted]
+        if there:
+            return self._one_of(there)
         busy = [d for d in running if d.phase not in (Phase.IDLE, Phase.GROUNDED)]
         return self._one_of(busy if busy and self._rng.random() < 0.8 else running)
 

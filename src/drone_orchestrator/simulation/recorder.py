@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +16,15 @@ from .environment import REGION, Environment
 FIRST_REVISION = 2
 #: A reservation that is to lose its lease loses it within this time (s).
 EXPIRES_WITHIN_S = 0.3
+
+#: Phases of an order. A parked one is COMPENSATING as well.
+PARKED = "PARKED"
+PHASES = (*(status.value for status in SagaStatus if not status.is_terminal), PARKED)
+
+
+def phase_of(saga: Saga) -> str:
+    """Return the phase of an order: one of :data:`PHASES`, or the status in which it ended."""
+    return PARKED if saga.parked else saga.status.value
 
 
 class Recorder:
@@ -38,6 +48,8 @@ class Recorder:
         self._committed_s: list[float] = []  # when each revision was made, from the first on
         self._cleared: dict[str, str] = {}  # order -> drone that holds a clearance
         self._untrue: set[str] = set()  # orders that have contradicted the truth already
+        self.phases: Counter[str] = Counter()  # of all orders in the store
+        self._phase: dict[str, str] = {}
         self.on_parked: Callable[[Saga, int], None] = lambda saga, revision: None
         environment.on_store_change(self._store_changed)
         environment.packages.may_take = self.is_cleared
@@ -89,10 +101,19 @@ class Recorder:
             delay_s = environment.chance.of("expiring_reservation").random() * EXPIRES_WITHIN_S
             environment.scheduler.after(delay_s, partial(self._expire_reservation, entry.id))
         if entry.kind is Kind.SAGA:
+            self._count(entry)
             if isinstance(entry.value, Saga) and entry.value.parked:
                 self.on_parked(entry.value, entry.mod_revision)
             self._note_end(entry)
             self._hold_against_truth(entry)
+
+    def _count(self, entry: Entry) -> None:
+        before, saga = self._phase.pop(entry.id, None), entry.value
+        if before is not None:
+            self.phases[before] -= 1
+        if isinstance(saga, Saga):
+            self._phase[entry.id] = phase_of(saga)
+            self.phases[phase_of(saga)] += 1
 
     def _expire_reservation(self, drone_id: str) -> None:
         backend = self._environment.backend

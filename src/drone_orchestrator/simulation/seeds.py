@@ -50,6 +50,7 @@ class Summary:
     orders: int = 0
     ended: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    met: dict[str, Counter[str]] = field(default_factory=dict)
     invariants: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(INVARIANTS, 0)))
     judges: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(JUDGES, 0)))
 
@@ -62,5 +63,7 @@ class Summary:
         self.orders += result.orders
         self.ended.update(result.ended)
         self.faults.update(result.faults)
+        for kind, phases in result.met.items():
+            self.met.setdefault(kind, Counter()).update(phases)
         self.invariants.update(result.invariants)
         self.judges.update(result.judges)

@@ -24,8 +24,8 @@ from .drone import SimulatedDrone
 from .environment import COURIER, HEAVY, Environment
 from .faults import FaultInjector
 from .office import OfficeLog
-from .profile import Profile
-from .recorder import Recorder
+from .profile import FAULTS, Profile
+from .recorder import PHASES, Recorder
 from .replica import SimulatedReplica
 from .scheduler import OutOfBounds
 from .users import SimulatedOperator, SimulatedShop
@@ -41,7 +41,10 @@ MAX_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """Result of one seed. ``problems`` has the first violations as text; ``invariants`` and ``judges`` count all."""
+    """Result of one seed. ``problems`` has the first violations as text; ``invariants`` and ``judges`` count all.
+
+    ``met`` counts how often each kind of fault met an order in each of its phases.
+    """
 
     seed: int
     profile: str
@@ -50,6 +53,7 @@ class SeedResult:
     orders: int
     ended: dict[str, int]
     faults: dict[str, int]
+    met: dict[str, dict[str, int]]
     invariants: dict[str, int]
     judges: dict[str, int]
     problems: tuple[str, ...]
@@ -199,6 +203,11 @@ class World:
             orders=report.orders,
             ended=dict(sorted(statuses.items())),
             faults=dict(sorted(environment.faults.items())),
+            met={
+                kind: {phase: environment.met[kind, phase] for phase in PHASES}
+                for kind in environment.faults
+                if kind in FAULTS
+            },
             invariants={key: invariants[key] for key in INVARIANTS},
             judges={key: report.judges.get(key, 0) for key in JUDGES},
             problems=tuple(problems[:MAX_PROBLEMS]),

@@ -597,6 +597,15 @@ def parked_when_cleared(patch: Patch) -> None:
     patch.around(AfterLoading, "reconcile", reconcile)
 
 
+# --- whose messages they are ------------------------------------------------------------------------------------------
+
+
+@mutant("I3")
+def foreign_leaders_believed(patch: Patch) -> None:
+    """A drone believes the epoch of another fleet's leader, and then refuses its own forever."""
+    patch.replace(DroneMachine, "is_foreign", lambda machine, fleet_id: False)
+
+
 # --- J2 cancel_honoured -----------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from ..core.drone.events import (
 )
 from ..core.leader.effects import SendGoal
 from ..core.policies import DronePolicy
-from ..core.types import DeliveryOutcome, DroneClass, DroneReport, Phase
+from ..core.types import AcknowledgeOutcome, DeliveryOutcome, DroneClass, DroneReport, Phase, Verdict
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
 from .disk import Died, Disk, MemoryJournal
@@ -30,6 +30,8 @@ from .scheduler import Process, SimulatedClock
 CLEARANCE_RETRY_S = 1.0
 #: The most recent clearance answers that may be delivered a second time.
 REMEMBERED_ANSWERS = 4
+#: The fleet of a colleague in the same domain.
+FOREIGN_FLEET = "a-colleague's-fleet"
 #: Executor tick (s). News is published on the next one.
 TICK_S = 0.1
 SHORTEST_TICK_S = 0.01
@@ -132,9 +134,9 @@ class SimulatedDrone:
 
     # --- messages, on arrival -----------------------------------------------------------------------------------------
 
-    def goal_requested(self, effect: SendGoal, reply: Callable[[bool], None]) -> None:
+    def goal_requested(self, effect: SendGoal, fleet_id: str, reply: Callable[[bool], None]) -> None:
         def deliver() -> None:
-            effects = self._step(GoalRequested(effect.order, effect.attempt, effect.epoch))
+            effects = self._step(GoalRequested(effect.order, effect.attempt, effect.epoch, fleet_id))
             for answer in effects:
                 if isinstance(answer, AnswerGoal):
                     reply(answer.accepted)
@@ -163,8 +165,24 @@ class SimulatedDrone:
 
     def knows(self, message: LeaderHeard) -> bool:
         """Return whether this message would change nothing, so that it need not be simulated."""
-        driver = self.driver
-        return driver is not None and not message.acknowledged and driver.durable.highest_epoch >= message.epoch
+        if self.driver is None or message.acknowledged:
+            return False
+        durable = self.driver.durable
+        return durable.highest_epoch >= message.epoch and durable.fleet_id == message.fleet_id
+
+    def hear_foreign_leader(self, epoch: int) -> bool:
+        """Let a leader of another fleet announce itself, acknowledge every outcome and grant clearance.
+
+        Return ``False`` if the drone belongs to no fleet yet: it would join that one.
+        """
+        if self.driver is None or not self.driver.durable.fleet_id:
+            return False
+        durable, journal_id = self.driver.durable, self.driver.journal_id
+        acks = [AcknowledgeOutcome(self.id, journal_id, o.message_id, o.attempt, o.outcome) for o in durable.outcomes]
+        self.told(LeaderHeard(epoch, tuple(acks), FOREIGN_FLEET))
+        if durable.goal is not None:
+            self.told(ClearanceAnswered(Verdict.GRANTED, epoch, *durable.goal.key, journal_id, fleet_id=FOREIGN_FLEET))
+        return True
 
     def lift_grounding(self) -> None:
         self.process.do(self._lift_grounding)

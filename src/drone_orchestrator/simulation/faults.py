@@ -23,6 +23,8 @@ TROUBLING_PERIOD_S = 20.0
 
 #: How far a wall clock may be set (s), either way.
 CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
+#: Epoch of another fleet's leader. Its store has lived longer than any simulated one.
+FOREIGN_EPOCH = 10**12
 #: A delayed request reaches the store within this time (s): no network keeps one for minutes.
 LATEST_S = 20.0
 #: A fault waits this long (s) for an order in the phase that was drawn for it, and looks this often (s). Left to chance
@@ -292,6 +294,13 @@ class FaultInjector:
             return self._one_of(there)
         busy = [d for d in running if d.phase not in (Phase.IDLE, Phase.GROUNDED)]
         return self._one_of(busy if busy and self._rng.random() < 0.8 else running)
+
+    def _foreign_leader(self) -> str:
+        """Let a leader of another fleet, whose store has lived longer, command a drone."""
+        drone = self._drone()
+        if drone is None or not drone.hear_foreign_leader(FOREIGN_EPOCH):
+            return ""
+        return f"{drone.id} {drone.phase.name}"
 
     def _drone_crash(self) -> str:
         drone = self._drone()

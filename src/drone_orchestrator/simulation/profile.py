@@ -25,6 +25,7 @@ FAULTS = (
     "compaction",
     "lease_expired",
     "clock_jump",
+    "foreign_leader",
     "drone_crash",
     "drone_hang",
     "drone_fault",

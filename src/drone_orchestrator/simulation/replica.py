@@ -45,7 +45,7 @@ class GoalTarget(Protocol):
 
     id: str
 
-    def goal_requested(self, effect: SendGoal, reply: Callable[[bool], None]) -> None: ...
+    def goal_requested(self, effect: SendGoal, fleet_id: str, reply: Callable[[bool], None]) -> None: ...
 
     def recalled(self, message_id: str, attempt: int) -> None: ...
 
@@ -230,6 +230,11 @@ class SimulatedReplica:
             )
         )
 
+    @property
+    def _fleet_id(self) -> str:
+        fleet = self.core.view.fleet
+        return fleet.fleet_id if fleet is not None else ""
+
     # --- Fleet of the driver -----------------------------------------------------------------------------------
 
     def send_goal(self, effect: SendGoal) -> None:
@@ -253,7 +258,8 @@ class SimulatedReplica:
         def reply(accepted: bool) -> None:
             network.send(effect.drone_id, self.name, lambda: process.do(lambda: answer(accepted)))
 
-        network.send(self.name, effect.drone_id, lambda: drone.goal_requested(effect, reply))
+        fleet_id = self._fleet_id
+        network.send(self.name, effect.drone_id, lambda: drone.goal_requested(effect, fleet_id, reply))
         self.process.after(GOAL_TIMEOUT_S, give_up)
 
     def heartbeat(self, effect: Heartbeat) -> None:
@@ -271,7 +277,13 @@ class SimulatedReplica:
         if drone_id is None:
             return
         answer = ClearanceAnswered(
-            effect.verdict, effect.epoch, effect.message_id, effect.attempt, effect.journal_id, effect.reason
+            effect.verdict,
+            effect.epoch,
+            effect.message_id,
+            effect.attempt,
+            effect.journal_id,
+            effect.reason,
+            self._fleet_id,
         )
         self._environment.network.send(self.name, drone_id, lambda: self._drones[drone_id].clearance_answered(answer))
 
@@ -302,7 +314,7 @@ class SimulatedReplica:
         if not self.epoch:
             return
         for drone in self._drones.values():
-            message = LeaderHeard(self.epoch, self._acks.of(drone.id))
+            message = LeaderHeard(self.epoch, self._acks.of(drone.id), self._fleet_id)
             if self._told.get(drone.id) != message and not drone.knows(message):
                 self._told[drone.id] = message
                 self._tell(drone.id, message)

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.changes import Discard, Fate, Transition
+from drone_orchestrator.core.drone import machine as machine_module
 from drone_orchestrator.core.drone.events import Cleared, DroneEffect, Load, WriteJournal
 from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader import steps as steps_module
@@ -334,8 +335,8 @@ def leader_stays_beyond_its_lease(patch: Patch) -> None:
 def drone_obeys_any_epoch(patch: Patch) -> None:
     """A drone does not compare the epoch of a goal or clearance with the highest one that it has seen."""
 
-    def refusal(honest: Any, machine: DroneMachine, event: Any) -> str:
-        return honest(machine, replace(event, epoch=max(event.epoch, machine._durable.highest_epoch)))
+    def refusal(honest: Any, event: Any, durable: Any, *args: Any) -> Any:
+        return honest(replace(event, epoch=max(event.epoch, durable.highest_epoch)), durable, *args)
 
     def answered(honest: Any, machine: DroneMachine, event: Any, now: Any) -> None:
         durable = machine._durable
@@ -343,7 +344,7 @@ def drone_obeys_any_epoch(patch: Patch) -> None:
         honest(machine, event, now)
         machine._durable = replace(machine._durable, highest_epoch=max(durable.highest_epoch, event.epoch))
 
-    patch.around(DroneMachine, "_refusal", refusal)
+    patch.around(machine_module, "refusal_of", refusal)
     patch.around(DroneMachine, "_clearance_answered", answered)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from drone_orchestrator.core.leader.configuration import Configuration
 from drone_orchestrator.core.leader.effects import (
     Archive,
     Campaign,
@@ -132,16 +133,24 @@ class World:
     def now(self) -> Instant:
         return Instant(self.mono_s, 1000.0 + self.mono_s + self.wall_offset_s)
 
-    def add_replica(self, name: str) -> Replica:
-        store = MemoryStore(self.backend, "sf", name, reservation_ttl_s=10.0)
+    def add_replica(
+        self,
+        name: str,
+        *,
+        fleet: FleetSpec | None = None,
+        configuration: Configuration | None = None,
+        reservation_ttl_s: float = 10.0,
+    ) -> Replica:
+        store = MemoryStore(self.backend, "sf", name, reservation_ttl_s=reservation_ttl_s)
         record = LeaderRecord(name, f"{name}-instance", 0.0)
         core = Orchestrator(
             record,
-            FLEET,
+            fleet or FLEET,
             AssignmentPlanner(),
             election=self.election,
             dispatch=self.dispatch,
             retention=self.retention,
+            configuration=configuration,
         )
         replica = Replica(name, core, store)
         self.follow(replica)

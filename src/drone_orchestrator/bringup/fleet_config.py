@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 
 import yaml
 
 from ..core.admission import CLASS_NAME_PATTERN, MAX_CLASS_LENGTH
+from ..core.leader.configuration import Configuration
 from ..core.types import DroneClass, FleetSpec, GeoPoint, NoFlyZone
 from ..core.zones import MAX_DEPOT_LAT_DEG, MAX_SERVICE_RADIUS_M, InvalidZone, airspace, far_zones
 from .operator_files import Value, read_yaml
 from .paths import default_fleet_config
 
 _REQUIRED = ("region", "depot", "service_radius_m", "drone_classes")
-_OPTIONAL = ("pattern", "no_fly_zones")
+_OPTIONAL = ("version", "pattern", "no_fly_zones")
 #: Fields that may be zero. Every other number must be positive.
 _MAY_BE_ZERO = {"reserve_fraction", "load_time_s", "drop_time_s", "lend_fraction"}
 #: Fields that count orders.
@@ -26,6 +29,19 @@ _WHOLE = {"max_waiting", "max_in_flight", "intake_burst"}
 def load(path: str | Path | None = None) -> FleetSpec:
     """Return the fleet that ``path`` describes (empty: the packaged one). Raises :class:`FileRefused`."""
     return _parse(_read(path))[0]
+
+
+def configuration(path: str | Path | None, reservation_ttl_s: float) -> Configuration:
+    """Return what replicas compare: version and digest of the file's fleet, and their reservations' leases.
+
+    Raises :class:`FileRefused`. The digest is of what the file says, so comments and order of fields do not matter.
+    """
+    document = _read(path)
+    fleet = _parse(document)[0]
+    given = document.mapping(_REQUIRED, _OPTIONAL).get("version")
+    said = json.dumps(asdict(replace(fleet, region="")), sort_keys=True)
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    return Configuration(0, 0 if given is None else given.whole(0), digest, reservation_ttl_s)
 
 
 def pattern(path: str | Path | None = None) -> tuple[str, ...]:

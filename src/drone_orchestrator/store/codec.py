@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..core.leader import led_time
+from ..core.leader import configuration, led_time
+from ..core.leader.configuration import Configuration
 from ..core.leader.led_time import LedTime
 from ..core.types import (
     Breaker,
@@ -152,6 +153,11 @@ FLEET = Table(
 #: ``notes/led_time``.
 LED_TIME = Table(LedTime, integer("epoch"), marks("marks"))
 
+#: ``notes/configuration``.
+CONFIGURATION = Table(
+    Configuration, integer("epoch"), integer("version"), text("digest"), number("reservation_ttl_s")
+)
+
 _TABLES: dict[type, Table[Any]] = {
     Order: ORDER,
     Saga: SAGA,
@@ -163,6 +169,7 @@ _TABLES: dict[type, Table[Any]] = {
     LeaderRecord: LEADER,
     FleetIdentity: FLEET,
     LedTime: LED_TIME,
+    Configuration: CONFIGURATION,
 }
 
 
@@ -305,4 +312,5 @@ _READERS: dict[Kind, Callable[[JsonObject], tuple[Any, str | None]]] = {
 
 _NOTES: dict[str, Callable[[JsonObject], tuple[Any, str | None]]] = {
     led_time.NOTE: lambda data: (LED_TIME.read(data), None),
+    configuration.NOTE: lambda data: (CONFIGURATION.read(data), None),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..core.admission import MAX_ID_CHARS, is_id
-from ..core.leader import led_time
+from ..core.leader import configuration, led_time
 from ..core.types import Kind
 from ..ports import StoreError
 
@@ -30,7 +30,7 @@ _SINGLE_KINDS = (Kind.LEADER, Kind.FLEET)
 _SINGLE = {kind.value: kind for kind in _SINGLE_KINDS}
 _PLAIN = {kind.value: kind for kind in _PLAIN_KINDS}
 #: Ids of the notes that this program knows. Others, of a later version, are left alone.
-_NOTES = frozenset({led_time.NOTE})
+_NOTES = frozenset({led_time.NOTE, configuration.NOTE})
 
 
 class InvalidId(StoreError, ValueError):

@@ -90,6 +90,11 @@ CONFIGURATION_DIFFERS = FindingKind(
 GOALS_REFUSED = FindingKind(
     "goals_refused", WARNING, "docs/reasons.md explains the reason; the drone gets fewer orders until it accepts one"
 )
+CONFIGURATION_OUTDATED = FindingKind(
+    "configuration_outdated",
+    WARNING,
+    "give all replicas the same fleet.yaml; after a change raise `version` in it, and restart them",
+)
 CLOCK_SKEW = FindingKind("clock_skew", WARNING, "chronyc tracking, or timedatectl set-ntp true, on both machines")
 INTERFACE_MISSING = FindingKind("interface_missing", WARNING, "restart this process, so that DDS uses the interface")
 LOOP_FAILING = FindingKind("loop_failing", WARNING, "its log has the reason; it is retried")
@@ -110,6 +115,7 @@ KINDS = (
     LEADER_UNHEARD,
     CONFIGURATION_DIFFERS,
     GOALS_REFUSED,
+    CONFIGURATION_OUTDATED,
     CLOCK_SKEW,
     INTERFACE_MISSING,
     LOOP_FAILING,

@@ -138,7 +138,7 @@ class BeforeLoading:
         """Return the reason of the drones if every class that could fly the order finds fault with it, else nothing."""
         refused = memory.refused_by
         final = {name for name, each in refused.items() if each.is_final and each.until_s == math.inf}
-        if not final or any(name not in final for name in self._capable(saga.order)):
+        if self._state.is_outdated or not final or any(name not in final for name in self._capable(saga.order)):
             return ""
         return refused[min(final)].reason
 
@@ -155,7 +155,7 @@ class BeforeLoading:
         elif saga.attempt - saga.excused >= self._state.policy.max_attempts:
             by = next((each for each in memory.refused_by.values() if each.is_final), None)
             reason = Reason.ATTEMPTS_EXHAUSTED if by is None else by.reason
-        elif not self._planner.capable(self._fleet, saga.order):
+        elif not self._state.is_outdated and not self._planner.capable(self._fleet, saga.order):
             reason = Reason.NO_FLY_ZONE if blocked_way(self._fleet, saga.order) else Reason.NO_CAPABLE_DRONE
         return self._steps.event(saga, sagas.FAILED, S.FAILED, now, reason=reason) if reason else None
 

@@ -108,6 +108,10 @@ class Dispatcher:
         """Return what was set aside since the last call."""
         return self._aside.take_news()
 
+    def agree(self, *, is_outdated: bool, keep_reservation_s: float) -> None:
+        """Follow the agreement on the configuration for the next term."""
+        self._state.is_outdated, self._state.keep_reservation_s = is_outdated, keep_reservation_s
+
     def begin_term(self, epoch: int, now: Instant) -> list[Effect]:
         """Take over everything in flight by reconciling every order as if it had just changed."""
         self._state.term = Term(epoch, now.mono_s)
@@ -479,7 +483,8 @@ class Dispatcher:
             or not held.value.leased
             or not self._view.has_order(held.value.message_id)  # nothing else would ever release it
             or self._state.is_silent(drone, now)
-            or now.mono_s < drone.kept_at_s + self._state.policy.keep_reservation_s
+            or (now.mono_s < drone.kept_at_s + self._state.policy.keep_reservation_s
+            and now.mono_s < drone.kept_at_s + self._state.keep_reservation_s)
         ):
             return []
         self._kept(drone.report.drone_id, now)

@@ -144,13 +144,16 @@ class LeaderState:
 
     All of them read the current policy and term here, so assigning a new one changes it for all at once. ``drones``
     lists every drone ever heard. It is kept up to date while this replica does not lead, so that a term starts warm.
-    ``listens_since_s``: when this replica first followed the store, and so the drones.
+    ``listens_since_s``: when this replica first followed the store, and so the drones. ``is_outdated``: another
+    replica has a newer fleet description. ``keep_reservation_s``: how often leases of other leaders must be renewed.
     """
 
     policy: DispatchPolicy
     term: Term | None = None
     drones: dict[str, Drone] = field(default_factory=dict)
     listens_since_s: float = float("inf")
+    is_outdated: bool = False
+    keep_reservation_s: float = float("inf")
 
     @property
     def current_term(self) -> Term:

@@ -15,6 +15,8 @@ from ..planner import Planner
 from ..policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
 from ..types import DroneReport, FleetIdentity, FleetSpec, Instant, Kind, LeaderRecord
 from ..view import FleetView, split_epoch
+from . import configuration as configurations
+from .configuration import Agreement, Configuration
 from .dispatch import Dispatcher
 from .effects import Effect, FollowAgain, HoldFleet, Report, StartLeading
 from .election import Election, Role
@@ -63,7 +65,8 @@ def _generation(fleet: FleetIdentity | None) -> int:
 class Orchestrator:
     """A replica's core. Feed it every event, and carry out the effects it returns (duties: :mod:`.effects`).
 
-    Without ``retention`` finished orders stay in the store forever.
+    Without ``retention`` finished orders stay in the store forever. Without ``configuration`` replicas do not compare
+    theirs.
     """
 
     def __init__(
@@ -75,12 +78,14 @@ class Orchestrator:
         election: ElectionPolicy | None = None,
         dispatch: DispatchPolicy | None = None,
         retention: RetentionPolicy | None = None,
+        configuration: Configuration | None = None,
         campaigns: bool = True,
     ) -> None:
         self.view = FleetView()
         self.election = Election(record, election or ElectionPolicy())
         self.dispatcher = Dispatcher(self.view, fleet, planner, dispatch or DispatchPolicy())
         self.retention = Retention(self.view, retention)
+        self.agreement = Agreement(self.view, configuration)
         self.usefulness = Usefulness()
         self._judge_at_s = float("-inf")
         self._loaded = False
@@ -139,11 +144,21 @@ class Orchestrator:
             out.append(effect)
             if isinstance(effect, StartLeading) and not self.held:
                 self.retention.begin_term(effect.epoch, now)
+                out += self._agree(effect.epoch)
                 out += self.dispatcher.begin_term(effect.epoch, now)
         if self.election.role is not Role.LEADER or self.held:
             self.retention.end_term()
+            self.agreement.end_term()
             out += self.dispatcher.end_term()
         return out
+
+    def _agree(self, epoch: int) -> list[Effect]:
+        """Let the dispatcher follow the newest configuration, which is this replica's or that of another one."""
+        agreement = self.agreement
+        keep_s = agreement.keep_reservation_s  # by the leases of leaders before this one
+        effects = agreement.begin_term(epoch)
+        self.dispatcher.agree(is_outdated=bool(agreement.objection), keep_reservation_s=keep_s)
+        return effects
 
     def _judge(self, now: Instant) -> list[Effect]:
         """Give up the office if this replica does no good in it."""
@@ -239,6 +254,9 @@ class Orchestrator:
         if event.fate is Fate.SUCCEEDED:
             self.usefulness.committed(event.revision, self.view.revision, now)
         change = event.commit.change
+        if isinstance(change, WriteNote) and change.id == configurations.NOTE:
+            self.agreement.commit_done(event)
+            return []
         if isinstance(change, (Retirement, WriteNote)):
             return self.retention.commit_done(event, now)
         effects = self.dispatcher.commit_done(event, now)

@@ -196,6 +196,7 @@ class OrchestratorNode(LifecycleNode):
             election=election,
             dispatch=dispatch,
             retention=retention,
+            configuration=fleet_config.configuration(values["fleet_config"], values["reservation_ttl_s"]),
         )
         self._store = EtcdStore(
             values["etcd_endpoints"].split(","),
@@ -212,6 +213,9 @@ class OrchestratorNode(LifecycleNode):
         self._driver.start()
         self._space = StoreSpace(self._store, values["store_quota_mib"] << 20, self._measured)
         self._space.start()
+
+    def _objection(self) -> str:
+        return self._driver.core.agreement.objection if self._driver is not None else ""
 
     def _measured(self, space: Space) -> None:
         self._metrics.store_used_bytes().set(space.used_bytes)
@@ -235,6 +239,7 @@ class OrchestratorNode(LifecycleNode):
         silent = findings.silent_watch(lambda: now.silent_s if (now := vitals()) else 0.0)
         found.watch(findings.STORE_NOT_FOLLOWED, silent)
         found.watch(findings.STORE_HELD, findings.held(lambda: now.held if (now := vitals()) else ""))
+        found.watch(findings.CONFIGURATION_OUTDATED, findings.about_self(self._objection), is_logged=True)
         found.watch(findings.CLOCK_SKEW, findings.about_self(lambda: now.clock_trouble if (now := vitals()) else ""))
         found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         findings.watch_drones(found, lambda: now.troubles if (now := vitals()) else {})

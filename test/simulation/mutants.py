@@ -71,13 +71,17 @@ class Patch:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mutant. A catch must show that it breaks ``invariant``, which may be a judge, in a seed of ``profile``."""
+    """A mutant. A catch must show that it breaks ``invariant``, which may be a judge, in a seed of ``profile``.
+
+    ``gross``: customers would notice it within the hour, so few seeds must be enough.
+    """
 
     name: str
     invariant: str
     rule: str
     apply: Callable[[Patch], None]
     profile: Profile = INTENSE
+    gross: bool = False
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -90,10 +94,12 @@ class Mutant:
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(invariant: str, profile: Profile = INTENSE) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+def mutant(
+    invariant: str, profile: Profile = INTENSE, *, gross: bool = False
+) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     def register(apply: Callable[[Patch], None]) -> Callable[[Patch], None]:
         rule = " ".join((apply.__doc__ or "").split())
-        MUTANTS[apply.__name__] = Mutant(apply.__name__, invariant, rule, apply, profile)
+        MUTANTS[apply.__name__] = Mutant(apply.__name__, invariant, rule, apply, profile, gross)
         return apply
 
     return register
@@ -586,7 +592,7 @@ def silence_before_the_term_counts(patch: Patch) -> None:
 # --- J5 park_with_cause -----------------------------------------------------------------------------------------------
 
 
-@mutant("J5")
+@mutant("J5", gross=True)
 def parked_when_cleared(patch: Patch) -> None:
     """Every order is parked as soon as its drone is cleared to load."""
 
@@ -610,13 +616,13 @@ def foreign_leaders_believed(patch: Patch) -> None:
 # --- J2 cancel_honoured -----------------------------------------------------------------------------------------------
 
 
-@mutant("J2")
+@mutant("J2", gross=True)
 def recalls_never_arrive(patch: Patch) -> None:
     """No recall reaches a drone."""
     patch.replace(SimulatedReplica, "recall", lambda replica, effect: None)
 
 
-@mutant("J2")
+@mutant("J2", gross=True)
 def cancel_ignored_from_loading_on(patch: Patch) -> None:
     """A leader does not look for requests to cancel once a drone is cleared to load."""
 
@@ -632,11 +638,11 @@ def cancel_ignored_from_loading_on(patch: Patch) -> None:
 # --- J7 goodput -------------------------------------------------------------------------------------------------------
 
 
-@mutant("J7", CALM)
+@mutant("J7", CALM, gross=True)
 def fails_at_first_sight(patch: Patch) -> None:
     """Every order fails the first time that the leader examines it, with a reason."""
 
-    def end(honest: Any, before: BeforeLoading, saga: Saga, now: Any) -> SagaEvent:
+    def end(honest: Any, before: BeforeLoading, saga: Saga, memory: Any, now: Any) -> SagaEvent:
         return before._steps.event(saga, sagas.FAILED, S.FAILED, now, reason="no_capable_drone")
 
     patch.around(BeforeLoading, "_end_of_waiting", end)

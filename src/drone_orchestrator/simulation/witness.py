@@ -27,6 +27,10 @@ SAMPLING_PERIOD_S = 0.5
 #: Longest time (s) for which a fault can trouble an attempt after it struck.
 TROUBLES_FOR_S = 60.0
 
+#: If no clock is wrong, every leader knows of a deadline that passed this long (s) ago: it may count from when a leader
+#: began the order.
+SURELY_LATE_S = 60.0
+
 #: Stretches of time in which a drone was within reach: the leader's epoch, the first and the last sample (s).
 Stretches = list[tuple[int, float, float]]
 
@@ -60,6 +64,7 @@ class Witness:
         policy = environment.dispatch_policy()
         self.lost_grace_s, self.max_attempts = policy.lost_grace_s, policy.max_attempts
         self._rough = environment.conditions.message_loss > 0.0  # an attempt may fail by lost messages alone
+        self._clocks_are_right = "clock_jump" not in environment.conditions.periods_s
         self._planner = AssignmentPlanner()
         self._served: dict[str, Stretches] = {id_: [] for id_ in (NO_DRONE, *drones)}
         self._heard: dict[str, Stretches] = {id_: [] for id_ in drones}
@@ -124,7 +129,7 @@ class Witness:
         return self._late_s(order, revision) >= -TOLERANCE_S
 
     def must_be_late(self, order: Order, revision: int) -> bool:
-        return not self._environment.struck_s and self._late_s(order, revision) > self.within_s
+        return self._clocks_are_right and self._late_s(order, revision) > SURELY_LATE_S + self.within_s
 
     def _late_s(self, order: Order, revision: int) -> float:
         """Return for how long the deadline has passed, by the true time."""

@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from ..core.reasons import Reason
+from ..core.reasons import GoalRefusal, Reason, RefusalCause
 from ..core.saga import ABANDONED, ASSIGNED, CLEARED, RESOLVED
 from ..core.types import Order, SagaEvent, SagaStatus
 from .records import JournalHistory, Violation
 from .store_replay import Step, StoreReplay
 
 S = SagaStatus
+
+#: Reasons that say that no drone can fly the order: the leader's own, and refusals of drones.
+_UNFIT = {
+    str(reason)
+    for reason in (
+        Reason.NO_CAPABLE_DRONE,
+        Reason.NO_FLY_ZONE,
+        *GoalRefusal.of(RefusalCause.ORDER),
+        *GoalRefusal.of(RefusalCause.CONFIGURATION),
+    )
+}
 
 
 class EndWitness(Protocol):
@@ -105,7 +116,7 @@ class JustifiedEnd:
                     return f"there were {event.attempt} attempts only"
                 if witness:
                     return self._idle_attempt(witness, attempts)
-            case Reason.NO_CAPABLE_DRONE | Reason.NO_FLY_ZONE:
+            case reason if reason in _UNFIT:
                 if witness and witness.can_be_flown(order):
                     return "the fleet can fly it"
             case Reason.DRONE_LOST_WITH_PACKAGE:

@@ -133,6 +133,13 @@ def test_an_order_that_the_fleet_can_fly_does_not_fail_for_want_of_a_drone() -> 
         assert objections(failed_at_first_sight(None, reason), JustifiedEnd(EndWitnessed(flown=False))) == []
 
 
+def test_an_order_that_its_drones_refuse_fails_for_their_reason() -> None:
+    for reason in ("invalid_order", "too_heavy"):
+        assert objections(failed_at_first_sight(None, reason), JustifiedEnd()) == []
+        assert objections(failed_at_first_sight(None, reason), JustifiedEnd(EndWitnessed(flown=True)))
+    assert objections(failed_at_first_sight(None, "busy"), JustifiedEnd())
+
+
 def undone(*, times: int) -> History:
     history = History()
     history.leader()

@@ -26,7 +26,7 @@ from drone_orchestrator.core.types import Phase
 from drone_orchestrator.simulation import profile as profile_module
 from drone_orchestrator.simulation.chance import Chance
 from drone_orchestrator.simulation.faults import FaultInjector
-from drone_orchestrator.simulation.profile import CALM, DEFAULTS, FAULTS, INTENSE, STANDARD
+from drone_orchestrator.simulation.profile import CALM, DEFAULTS, FAULTS, INTENSE, OFFICE, STANDARD, STUCK
 from drone_orchestrator.simulation.recorder import PHASES
 from drone_orchestrator.simulation.seeds import Summary, run_seeds
 from drone_orchestrator.simulation.world import World
@@ -77,6 +77,13 @@ def test_every_kind_of_fault_has_struck_in_a_hundred_seeds(hundred):
 def test_every_kind_of_fault_has_met_every_phase_of_an_order_in_a_hundred_seeds(hundred):
     never = [f"{kind} in {phase}" for kind in FAULTS for phase in PHASES if not hundred.met.get(kind, {}).get(phase)]
     assert not never
+
+
+@pytest.mark.parametrize("profile", [OFFICE, STUCK], ids=lambda profile: profile.name)
+def test_seeds_of_a_profile_of_its_own_break_nothing_and_have_its_faults(profile):
+    results = [World(seed, profile).run() for seed in range(2)]
+    assert [problem for result in results for problem in result.problems] == []
+    assert all(sum(result.faults.get(kind, 0) for result in results) for kind in profile.always)
 
 
 def test_without_faults_cancellations_and_deadlines_every_order_is_delivered():

@@ -21,6 +21,7 @@ Unreachable is not lost. Every call has a deadline; nothing blocks forever. A ca
     |   `-- BreakerOpen    (runtime.breaker) not sent, because earlier calls failed
     |-- FateUnknown        sent but not answered: it may have happened, or may still happen
     |-- StoreDenied        credentials or permission refused: nothing changed; retrying does not help
+    |-- StoreHeld          the fleet is held: no order is taken; nothing changed
     |-- HistoryGone        part of the requested history is compacted
     `-- CorruptRecord      (store.reader) the requested record exists but cannot be read
     ArchiveUnavailable     the archive cannot be written; none of the orders counts as archived
@@ -67,6 +68,10 @@ class StoreUnavailable(StoreError):
 
 class FateUnknown(StoreError):
     """The call timed out, or the connection broke, after it was sent: it may have happened, or may still happen."""
+
+
+class StoreHeld(StoreError):
+    """The fleet is held, because its store is not the one it was: no order is taken until a person lifts that."""
 
 
 class HistoryGone(StoreError):

@@ -12,7 +12,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from ..core.types import FleetSpec
-from ..core.view import FleetView, OrderView
+from ..core.view import FleetView, OrderView, held_in
 from ..intake.intake import Intake
 from ..runtime.probe import StoreProbe, timed
 from ..runtime.projection import Freshness, Projection
@@ -83,6 +83,9 @@ class GatewayState:
         elif (freshness.stale_s or 0.0) > AWAY_AFTER_S:
             # The lanes are counted in this view: without it they would fill up and stay full.
             reasons["view"] = f"the store has not been followed for {freshness.stale_s:.0f} s"
+        held = self.parts.projection.read(held_in)[0]
+        if held:
+            reasons["fleet"] = f"held: {held}"
         if "view" in reasons and freshness.trouble:
             reasons["view"] += f": {freshness.trouble}"
         return reasons

@@ -10,7 +10,7 @@ import tenacity
 
 from ..core.types import CancelRequest, Order, SagaEvent
 from ..core.view import OrderView
-from ..ports import FateUnknown, StoreDenied, StoreError, StoreInbox, Submitted
+from ..ports import FateUnknown, StoreDenied, StoreError, StoreHeld, StoreInbox, Submitted
 from ..runtime.breaker import FAILURES, StoreBreaker
 from ..store.keys import InvalidId, check_id
 from .answers import Answer, Result
@@ -71,6 +71,14 @@ class StoreCalls:
 
     def failed(self, error: StoreError) -> Answer:
         """Return the answer to a request that failed with ``error``. Log errors that need an operator."""
+        if isinstance(error, StoreHeld):
+            reason = f"No order is taken: {error}. Repeat the same request later: it will not be carried out twice."
+            return Answer(
+                Result.STORE_UNAVAILABLE,
+                code="store_unavailable",
+                reason=reason,
+                retry_after_s=self._breaker.reset_s,
+            )
         if not isinstance(error, FAILURES):
             log.error("retrying will not help: %s", error)
             return Answer(Result.UNREADABLE, code="unreadable", reason=str(error))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ..core.admission import same_request
 from ..core.types import CancelRequest, OperatorCommand, Order, Saga, Value
-from ..ports import FateUnknown, StoreDenied, StoreError, StoreUnavailable, Submitted
+from ..ports import FateUnknown, StoreDenied, StoreError, StoreHeld, StoreUnavailable, Submitted
 from .codec import encode
 from .kv import Expect, KeyValue, Op, Put
 from .reader import Reader
@@ -55,7 +55,7 @@ class Inbox(Reader):
             return self._driver.txn(expects, ops, read=False).succeeded, False
         except FateUnknown:
             return False, True
-        except StoreUnavailable:
+        except (StoreUnavailable, StoreHeld):
             return False, False
 
     def _submitted(self, order: Order, asked_before: bool) -> Submitted | StoreError:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..core.admission import canonical_id
 from ..core.types import Corrupt, Entry, FleetIdentity, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
 from ..core.view import OrderView
-from ..ports import HistoryGone, StoreError, StoreUnavailable, WatchHandle
+from ..ports import HistoryGone, StoreError, StoreHeld, StoreUnavailable, WatchHandle
 from .codec import decode
 from .keys import InvalidId, Keys, range_end
 from .kv import Compacted, KeyValue, KeyValueDriver, Landmark, RawChange, WatchSink
@@ -213,9 +213,9 @@ class Reader:
                 self._fleet = value if isinstance(value, FleetIdentity) else None
 
     def _check_not_held(self) -> None:
-        """Raise :class:`StoreUnavailable` while the fleet is held, as far as this client has read."""
+        """Raise :class:`StoreHeld` while the fleet is held, as far as this client has read."""
         if self._fleet is not None and self._fleet.held:
-            raise StoreUnavailable(f"the fleet is held: {self._fleet.held}")
+            raise StoreHeld(f"the fleet is held: {self._fleet.held}")
 
     # --- decoding ----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from world import Replica, World, make_order, make_report
 from drone_orchestrator.core.leader.effects import SendGoal
 from drone_orchestrator.core.types import DroneReport, FleetIdentity
 from drone_orchestrator.core.view import epoch_of, split_epoch
-from drone_orchestrator.ports import StoreUnavailable
+from drone_orchestrator.ports import StoreHeld
 from drone_orchestrator.store import MemoryStore
 
 EMPTIED, OLDER, RAISED = "emptied", "restored", "restored and raised"
@@ -127,10 +127,10 @@ def test_a_held_fleet_takes_no_orders() -> None:
     world, report, _ = running()
     world.pass_time(5.0, hear=[replace(report, highest_epoch=epoch_of(0, 5000))])
     world.intake.snapshot()
-    with pytest.raises(StoreUnavailable, match="held"):
+    with pytest.raises(StoreHeld, match="held"):
         world.intake.submit(make_order(1))
     answers = world.intake.submit_all([make_order(1), make_order(2)])
-    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    assert all(isinstance(answer, StoreHeld) for answer in answers)
 
 
 def test_a_gap_in_the_watch_is_not_taken_for_another_store() -> None:

@@ -22,6 +22,7 @@ from drone_orchestrator.core.drone.machine import DroneMachine
 from drone_orchestrator.core.leader import steps as steps_module
 from drone_orchestrator.core.leader.after_loading import AfterLoading
 from drone_orchestrator.core.leader.before_loading import BeforeLoading
+from drone_orchestrator.core.leader.blame import Blame, Culprit
 from drone_orchestrator.core.leader.bounds import Stays
 from drone_orchestrator.core.leader.dispatch import Dispatcher
 from drone_orchestrator.core.leader.effects import AnswerClearance, Archive, Commit, Effect, Send
@@ -587,6 +588,28 @@ def silence_before_the_term_counts(patch: Patch) -> None:
         return list(honest(after, saga, memory, *args))
 
     patch.around(AfterLoading, "_silent", silent)
+
+
+# --- J4 fair_breaker --------------------------------------------------------------------------------------------------
+
+
+@mutant("J4")
+def every_refusal_counts(patch: Patch) -> None:
+    """Every refusal of a goal counts for the drone's breaker, whatever its cause."""
+    patch.replace(Blame, "refused", lambda blame, *args: Culprit.DRONE)
+
+
+@mutant("J4")
+def deafness_is_charged(patch: Patch) -> None:
+    """A leader that no drone answers, or that hears most of them no more, opens their breakers."""
+
+    def silent(honest: Any, blame: Blame, drone_id: str, now: Any) -> Culprit:
+        drone = blame._state.drones.get(drone_id)
+        is_heard = drone is not None and not blame._state.is_silent(drone, now)
+        return Culprit.SYSTEM if is_heard else Culprit.DRONE
+
+    patch.around(Blame, "silent", silent)
+    patch.replace(Blame, "unanswered", lambda blame, *args: Culprit.DRONE)
 
 
 # --- J5 park_with_cause -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from ..core.drone.events import (
     AskClearance,
     ClearanceAnswered,
     DroneEvent,
+    GoalImpossible,
     GoalRequested,
     LeaderHeard,
     LiftGrounding,
@@ -19,6 +20,7 @@ from ..core.drone.events import (
 )
 from ..core.leader.effects import SendGoal
 from ..core.policies import DronePolicy
+from ..core.reasons import GoalRefusal
 from ..core.types import AcknowledgeOutcome, DeliveryOutcome, DroneClass, DroneReport, Phase, Verdict
 from ..runtime.drone_driver import DroneDriver
 from ..runtime.drone_journal import DroneJournal
@@ -67,6 +69,7 @@ class SimulatedDrone:
         self.id = drone_id
         self.drone_class = drone_class
         self.dead = False
+        self.refuses: GoalRefusal | None = None  # how it refuses every goal at the moment
         self._boots = 0
         self._rng = environment.chance.of("drone", drone_id)
         self.process = Process(environment.scheduler)
@@ -136,7 +139,11 @@ class SimulatedDrone:
 
     def goal_requested(self, effect: SendGoal, fleet_id: str, reply: Callable[[bool], None]) -> None:
         def deliver() -> None:
-            effects = self._step(GoalRequested(effect.order, effect.attempt, effect.epoch, fleet_id))
+            key = (effect.attempt, effect.epoch)
+            event: DroneEvent = GoalRequested(effect.order, *key, fleet_id)
+            if self.refuses is not None:
+                event = GoalImpossible(effect.order.message_id, *key, self.refuses)
+            effects = self._step(event)
             for answer in effects:
                 if isinstance(answer, AnswerGoal):
                     reply(answer.accepted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from ..core.reasons import GoalRefusal, RefusalCause
 from ..core.types import Phase, SagaStatus
 from .drone import SimulatedDrone
 from .environment import Environment
@@ -25,6 +26,10 @@ TROUBLING_PERIOD_S = 20.0
 CLOCK_JUMPS_S = (0.5, 30.0, 3600.0)
 #: Epoch of another fleet's leader. Its store has lived longer than any simulated one.
 FOREIGN_EPOCH = 10**12
+#: One reason for each cause of a refusal, but for the order's: a drone that finds fault with a good order lies.
+REFUSALS = (GoalRefusal.STALE_EPOCH, GoalRefusal.TOO_HEAVY, GoalRefusal.BUSY, GoalRefusal.JOURNAL_UNUSABLE)
+#: A drone refuses goals for up to this time (s): long enough for a breaker to open.
+REFUSES_S = 120.0
 #: A delayed request reaches the store within this time (s): no network keeps one for minutes.
 LATEST_S = 20.0
 #: A fault waits this long (s) for an order in the phase that was drawn for it, and looks this often (s). Left to chance
@@ -188,6 +193,14 @@ class FaultInjector:
         pairs = self._pairs()
         return self._cut(pairs if self._rng.random() < 0.5 else [(b, a) for a, b in pairs])
 
+    def _leader_unheard(self) -> str:
+        """Make the leader mute or deaf: its messages to the drones are lost, or theirs to it."""
+        leader = self._one_of([r for r in self._replicas.values() if r.process.runs and r.epoch])
+        if leader is None:
+            return ""
+        pairs = [(leader.name, drone_id) for drone_id in self._drones]
+        return self._cut(pairs if self._rng.random() < 0.5 else [(b, a) for a, b in pairs])
+
     def _cut(self, pairs: Sequence[tuple[str, str]]) -> str:
         network = self._environment.network
         for pair in pairs:
@@ -341,6 +354,23 @@ class FaultInjector:
             environment = self._environment
             environment.struck_s.append(environment.scheduler.now_s)
             environment.scheduler.after(TROUBLING_PERIOD_S, lambda: self._keep_troubling(drone))
+
+    def _drone_refuses(self) -> str:
+        """Let a drone refuse every goal for a while; so do all of its class if that is configured so."""
+        drone = self._one_of([d for d in self._drones.values() if d.process.alive and d.refuses is None])
+        if drone is None:
+            return ""
+        refusal = self._rng.choice(REFUSALS)
+        is_class = refusal.cause is RefusalCause.CONFIGURATION
+        refusing = [d for d in self._drones.values() if d is drone or (is_class and d.drone_class is drone.drone_class)]
+
+        def set_refusal(refuses: GoalRefusal | None) -> None:
+            for each in refusing:
+                each.refuses = refuses
+
+        set_refusal(refusal)
+        self._environment.scheduler.after(self._rng.uniform(1.0, REFUSES_S), lambda: set_refusal(None))
+        return f"{drone.id} {refusal}"
 
     def _drone_dead(self) -> str:
         """Kill a drone for good. One drone of each class stays, or some orders could never be flown."""

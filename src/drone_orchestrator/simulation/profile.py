@@ -35,6 +35,8 @@ FAULTS = (
     "journal_damaged",
     "handover",
     "archive_full",
+    "leader_unheard",
+    "drone_refuses",
 )
 
 #: Kinds that make a leader useless. They take minutes to show, so they have a profile of their own.

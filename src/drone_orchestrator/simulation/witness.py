@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 
 from ..core.leader.wall_clock import TOLERANCE_S
+from ..core.reasons import RefusalCause
 from ..core.types import Order, Phase, Saga
 from ..planning.planner import AssignmentPlanner
 from .drone import SimulatedDrone
@@ -30,6 +31,8 @@ TROUBLES_FOR_S = 60.0
 #: If no clock is wrong, every leader knows of a deadline that passed this long (s) ago: it may count from when a leader
 #: began the order.
 SURELY_LATE_S = 60.0
+#: If more messages than this share are lost, a drone may seem to be at fault by that alone.
+MILD_LOSS = 0.02
 
 #: Stretches of time in which a drone was within reach: the leader's epoch, the first and the last sample (s).
 Stretches = list[tuple[int, float, float]]
@@ -43,7 +46,8 @@ def within_s(conditions: Conditions, profile: Profile) -> float:
 
 class Witness:
     """Implements :class:`~drone_orchestrator.verification.cancel_honoured.ServiceWitness`,
-    :class:`~drone_orchestrator.verification.justified_end.EndWitness` and
+    :class:`~drone_orchestrator.verification.justified_end.EndWitness`,
+    :class:`~drone_orchestrator.verification.fair_breaker.FaultWitness` and
     :class:`~drone_orchestrator.verification.park_with_cause.ParkWitness`.
 
     Call ``sample`` at a regular interval.
@@ -69,6 +73,8 @@ class Witness:
         self._served: dict[str, Stretches] = {id_: [] for id_ in (NO_DRONE, *drones)}
         self._heard: dict[str, Stretches] = {id_: [] for id_ in drones}
         self._grounded_s: dict[str, list[float]] = {id_: [] for id_ in drones}  # samples
+        self._at_fault_s: dict[str, list[float]] = {id_: [] for id_ in drones}  # samples
+        self._very_rough = environment.conditions.message_loss > MILD_LOSS
         self._parkings: dict[tuple[str, int], tuple[str, bool]] = {}  # newest journal; is the package on board?
         recorder.on_parked = self._note_parking
         self._sampled_s = 0.0
@@ -79,6 +85,8 @@ class Witness:
         for drone in self._drones.values():
             if drone.phase is Phase.GROUNDED:
                 self._grounded_s[drone.id].append(now_s)
+        for drone_id in self._at_fault():
+            self._at_fault_s[drone_id].append(now_s)
         if leader is not None:
             self._note(self._served[NO_DRONE], leader.epoch, now_s)
             for drone in self._drones.values():
@@ -107,6 +115,14 @@ class Witness:
             return None
         # A transaction in flight may hold up what comes after it.
         return replica if backend.reachable(replica.name) and not backend.has_late() else None
+
+    def _at_fault(self) -> list[str]:
+        """Return the drones with which something is wrong now. A link is the drone's own if most others are whole."""
+        network, held = self._environment.network, self._recorder.view.leadership
+        leader = held.holder if held is not None else ""
+        cut = {id_ for id_ in self._drones if network.is_cut(id_, leader) or network.is_cut(leader, id_)}
+        links = cut if 2 * len(cut) <= len(self._drones) else set()
+        return [id_ for id_, drone in self._drones.items() if id_ in links or _is_at_fault(drone)]
 
     def _obeys(self, leader: SimulatedReplica, drone: SimulatedDrone) -> bool:
         is_well = drone.phase not in (Phase.UNSPECIFIED, Phase.GROUNDED)
@@ -152,6 +168,15 @@ class Witness:
         return at < len(struck_s) and struck_s[at] <= self.committed_s(last)
 
 
+    # --- FaultWitness -------------------------------------------------------------------------------------------------
+
+    def was_at_fault(self, drone_id: str, first: int, last: int) -> bool:
+        if self._very_rough:
+            return True
+        samples_s, from_s = self._at_fault_s[drone_id], self.committed_s(first) - SAMPLING_PERIOD_S
+        at = bisect_left(samples_s, from_s)
+        return at < len(samples_s) and samples_s[at] <= self.committed_s(last) + SAMPLING_PERIOD_S
+
     # --- ParkWitness --------------------------------------------------------------------------------------------------
 
     def was_grounded(self, drone_id: str, revision: int) -> bool:
@@ -166,6 +191,11 @@ class Witness:
 
     def was_on_board(self, message_id: str, revision: int) -> bool:
         return self._parkings[message_id, revision][1]
+
+
+def _is_at_fault(drone: SimulatedDrone) -> bool:
+    refuses = drone.refuses is not None and drone.refuses.cause is RefusalCause.DRONE
+    return not drone.process.runs or drone.phase in (Phase.UNSPECIFIED, Phase.GROUNDED) or refuses
 
 
 def _longest_s(stretches: Stretches, from_s: float, until_s: float) -> float:

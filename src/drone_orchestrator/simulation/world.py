@@ -14,6 +14,7 @@ from functools import partial
 from ..verification.bounded_stay import BoundedStay
 from ..verification.cancel_honoured import CancelHonoured
 from ..verification.checker import Invariant, check
+from ..verification.fair_breaker import FairBreaker
 from ..verification.goodput import Goodput
 from ..verification.journals import journal_history
 from ..verification.justified_end import JustifiedEnd
@@ -143,6 +144,7 @@ class World:
         for drone in self.drones.values():
             drone.disk.tear_next = False
             drone.flight.jammed = False
+            drone.refuses = None
             if drone.process.hung and drone.process.alive:
                 drone.process.wake()
             if not drone.process.alive and not drone.dead:
@@ -222,7 +224,7 @@ class World:
         policy = self.environment.dispatch_policy()
         stays = BoundedStay(witness, self.environment.fleet, policy, witness.within_s)
         office = OfficeHeldUsefully(self.office, witness.within_s)
-        return [JustifiedEnd(witness), cancels, stays, ParkWithCause(witness), *calm, office]
+        return [JustifiedEnd(witness), cancels, stays, FairBreaker(witness), ParkWithCause(witness), *calm, office]
 
     def _journals(self) -> list[JournalHistory]:
         return [

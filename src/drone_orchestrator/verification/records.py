@@ -22,6 +22,7 @@ JUDGES = {
     "J1": "justified_end",
     "J2": "cancel_honoured",
     "J3": "bounded_stay",
+    "J4": "fair_breaker",
     "J5": "park_with_cause",
     "J7": "goodput",
     "J8": "office_held_usefully",

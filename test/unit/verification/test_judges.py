@@ -5,9 +5,10 @@ from __future__ import annotations
 from histories import History, order, to_loading
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.types import CancelRequest, Kind, Order, SagaStatus
+from drone_orchestrator.core.types import Breaker, BreakerState, CancelRequest, Kind, Order, SagaStatus
 from drone_orchestrator.verification.cancel_honoured import CancelHonoured
 from drone_orchestrator.verification.checker import Invariant, check
+from drone_orchestrator.verification.fair_breaker import FairBreaker
 from drone_orchestrator.verification.goodput import Goodput
 from drone_orchestrator.verification.justified_end import JustifiedEnd
 from drone_orchestrator.verification.park_with_cause import ParkWithCause
@@ -350,3 +351,61 @@ def test_an_order_lost_on_its_way_back_was_cancelled_honourably() -> None:
     history.release("m1", sagas.FAILED, S.FAILED, reason="drone_lost_with_package")
     history.write((Kind.INBOX_CANCEL, "m1", None))
     assert objections(history, CancelHonoured(Witnessed("d1"), 5.0)) == []
+
+
+# --- J4 fair_breaker --------------------------------------------------------------------------------------------------
+
+
+class FaultsWitnessed:
+    """A run in which something was wrong with the drone ``d1`` at some revisions."""
+
+    def __init__(self, *revisions: int) -> None:
+        self.revisions = revisions
+
+    def was_at_fault(self, drone_id: str, first: int, last: int) -> bool:
+        return drone_id == "d1" and any(first <= revision <= last for revision in self.revisions)
+
+
+def with_failures(*states: BreakerState, succeeds_after: int = 0) -> History:
+    """Return a history in which an attempt of ``d1`` fails for each state of its breaker: three revisions each."""
+    history, failures = History(), 0
+    history.leader()
+    history.submit(order())
+    history.accept(order())
+    for number, state in enumerate(states, 1):
+        history.assign("m1", "d1")
+        failures += 1
+        breaker = Breaker("d1", state, history.epoch, failures)
+        step = history.event("m1", sagas.ABANDONED, S.COMPENSATING, target=S.PENDING, reason="busy")
+        history.transition(step, (Kind.BREAKER, "d1", breaker))
+        history.compensate("m1")
+        if number == succeeds_after:
+            failures = 0
+            history.write((Kind.BREAKER, "d1", Breaker("d1", BreakerState.CLOSED, history.epoch)))
+    history.write((Kind.INBOX_CANCEL, "m1", CancelRequest("m1", 100.0)))
+    last = history.event("m1", sagas.CANCELLED, S.CANCELLED, reason="customer_request")
+    history.transition(last, (Kind.INBOX_CANCEL, "m1", None))
+    return history
+
+
+CLOSED, OPEN = BreakerState.CLOSED, BreakerState.OPEN
+
+
+def test_a_breaker_that_opens_without_any_fault_of_its_drone_is_noticed() -> None:
+    report = judged(with_failures(CLOSED, CLOSED, OPEN), FairBreaker(FaultsWitnessed()))
+    assert [(v.invariant, v.name, v.revisions) for v in report.violations] == [("J4", "fair_breaker", (5, 8, 11))]
+    assert "the breaker of d1 opened" in report.violations[0].text and "(busy)" in report.violations[0].text
+
+
+def test_one_failure_that_was_not_the_drones_own_is_forgiven() -> None:
+    history = with_failures(CLOSED, CLOSED, OPEN)
+    assert objections(history, FairBreaker(FaultsWitnessed(4, 7, 10))) == []
+    assert objections(history, FairBreaker(FaultsWitnessed(4, 7))) == []
+    for only in (4, 7, 10):
+        assert objections(history, FairBreaker(FaultsWitnessed(only)))
+
+
+def test_failures_count_for_a_breaker_only_if_it_opens_and_until_a_success() -> None:
+    assert objections(with_failures(CLOSED, CLOSED), FairBreaker(FaultsWitnessed())) == []
+    history = with_failures(CLOSED, OPEN, succeeds_after=1)
+    assert objections(history, FairBreaker(FaultsWitnessed(8))) == []

@@ -60,14 +60,14 @@ class Blame:
     def unanswered(self, drone_id: str, since_s: float, now: Instant) -> Culprit:
         """Return whose fault it is that the drone has answered none of the goals sent ``since_s`` (monotonic).
 
-        It is the drone's if others have answered meanwhile, or if it is the only drone. It is the leader's if most
+        It is the drone's if others have answered meanwhile, or if no other was heard lately. It is the leader's if most
         drones that it addressed are mute, and as long as there is no proof that anything hears it.
         """
         term = self._state.current_term
         term.unanswered[drone_id] = now.mono_s
         answered = sum(1 for id_, at_s in term.answered.items() if at_s >= since_s and id_ != drone_id)
         mute = sum(1 for at_s in term.unanswered.values() if at_s >= since_s)
-        if answered >= mute or not self._hears_others(drone_id, now):
+        if answered >= mute or not self._has_heard_others(drone_id, now):
             return Culprit.DRONE
         self._bench(drone_id, now)
         if mute > 1:
@@ -94,9 +94,9 @@ class Blame:
         self._note(UNHEARD, "", f"this leader hears {living} drones, and {lost} no more", now)
         return Culprit.SYSTEM
 
-    def _hears_others(self, drone_id: str, now: Instant) -> bool:
-        state = self._state
-        return any(id_ != drone_id and not state.is_silent(each, now) for id_, each in state.drones.items())
+    def _has_heard_others(self, drone_id: str, now: Instant) -> bool:
+        since_s = now.mono_s - HEARD_LATELY_S
+        return any(id_ != drone_id and each.heard_at_s >= since_s for id_, each in self._state.drones.items())
 
     # --- refusals -----------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 
 import click
+import rule_mutants  # noqa: F401  - adds to MUTANTS
 from mutants import MUTANTS
 from rich.console import Console
 from rich.markup import escape
@@ -24,12 +25,11 @@ from drone_orchestrator.cli.simulate import replay_command
 from drone_orchestrator.simulation.profile import INTENSE, PROFILES
 from drone_orchestrator.simulation.seeds import run_seed
 from drone_orchestrator.simulation.world import SeedResult
-from drone_orchestrator.verification.records import JUDGES
 
 #: The most seeds that a mutant may survive.
 BOUND = 300
-#: The most seeds that a mutant which attacks a judge may survive: what it breaks is gross.
-JUDGE_BOUND = 10
+#: The most seeds that a gross mutant may survive.
+GROSS_BOUND = 10
 #: Seeds without a mutant that form one task of the pool.
 CONTROL_SEEDS = 10
 #: The first seeds of this profile that the suite plays without a mutant anyway (:mod:`test_simulation`).
@@ -61,7 +61,7 @@ def hunt(name: str, bound: int = BOUND) -> Catch:
     An exception in the core is no catch: it shows that the mutant crashes, not that an invariant would notice it.
     """
     mutant = MUTANTS[name]
-    bound = min(bound, JUDGE_BOUND) if mutant.invariant in JUDGES else bound
+    bound = min(bound, GROSS_BOUND) if mutant.gross else bound
     for seed in range(bound):
         with mutant.alive():
             result = run_seed(seed, mutant.profile)

@@ -639,13 +639,13 @@ def foreign_leaders_believed(patch: Patch) -> None:
 # --- J2 cancel_honoured -----------------------------------------------------------------------------------------------
 
 
-@mutant("J2", gross=True)
+@mutant("J2")
 def recalls_never_arrive(patch: Patch) -> None:
     """No recall reaches a drone."""
     patch.replace(SimulatedReplica, "recall", lambda replica, effect: None)
 
 
-@mutant("J2", gross=True)
+@mutant("J2")
 def cancel_ignored_from_loading_on(patch: Patch) -> None:
     """A leader does not look for requests to cancel once a drone is cleared to load."""
 

@@ -112,7 +112,7 @@ def _soak(f: Figures) -> str:
             f"| baseline: its size if nothing were retired | {f['baseline_bytes'] / 1e6:.0f} MB |",
             "",
             f"Orders lost: {f['missing']}; invariants broken: {f['violations']}; keys left at the end: "
-            f"{f['left_keys']}, the leader's own.",
+            f"{f['left_keys']}, the region's own.",
         ]
     )
 

@@ -31,6 +31,8 @@ OURS = (
     "drone_orchestrator.cli.main",
     "drone_orchestrator.cli.output",
     "drone_orchestrator.core",  # pure, and quick to import
+    "drone_orchestrator.runtime.streams",
+    "drone_orchestrator.simulation.chance",
     "drone_orchestrator.simulation.profile",
 )
 #: Runs in its own process: prints, after each command line, the modules imported so far.

@@ -1,10 +1,11 @@
-"""More mutants: rules of the leader and the drone, one after the other.
+"""More mutants: rules of the leader, the drone, the store and the driver, one after the other.
 
 Importing this module adds them to :data:`mutants.MUTANTS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -23,7 +24,10 @@ from drone_orchestrator.core.leader.retention import Retention
 from drone_orchestrator.core.leader.steps import Steps
 from drone_orchestrator.core.types import DroneReport, Kind, Outcome, Phase, Saga, SagaStatus
 from drone_orchestrator.core.view import FleetView
+from drone_orchestrator.runtime.acknowledgements import Acknowledgements
+from drone_orchestrator.runtime.driver import Driver
 from drone_orchestrator.simulation.profile import CALM
+from drone_orchestrator.store.region import RegionStore
 
 S = SagaStatus
 FOREVER = float("inf")
@@ -263,6 +267,18 @@ def outcome_of_an_old_attempt_not_acknowledged(patch: Patch) -> None:
 # --- the leader's loop ------------------------------------------------------------------------------------------------
 
 
+@mutant("I3")
+def store_never_tried_again(patch: Patch) -> None:
+    """Once the store was away, a leader sends no more commits."""
+
+    def away(honest: Any, dispatcher: Dispatcher, term: Any, now: Any) -> Any:
+        effects = honest(dispatcher, term, now)
+        term.store_retry_at_s = FOREVER
+        return effects
+
+    patch.around(Dispatcher, "_store_away", away)
+
+
 @mutant("I5")
 def effects_of_a_failed_commit(patch: Patch) -> None:
     """The effects that depend on a commit are carried out whatever its fate is."""
@@ -333,3 +349,82 @@ def first_reading_after_a_restart_counts(patch: Patch) -> None:
             machine._advance(now)
 
     patch.around(DroneMachine, "_flight_sensed", sensed)
+
+
+@mutant("I5")
+def delivered_before_the_bay_is_empty(patch: Patch) -> None:
+    """A drone reports DELIVERED when it commands the drop, not when its bay is empty."""
+
+    def act(honest: Any, machine: DroneMachine, goal: Any, now: Any) -> None:
+        dropping = machine._phase is Phase.TO_DESTINATION
+        honest(machine, goal, now)
+        if dropping:
+            machine._close(Outcome.DELIVERED, "", now)
+            machine._fly_home()
+
+    patch.around(DroneMachine, "_act_at_target", act)
+
+
+@mutant("I5")
+def restart_reports_delivered(patch: Patch) -> None:
+    """A drone that finds its bay empty after a restart reports DELIVERED."""
+
+    def empty(machine: DroneMachine, goal: Any, now: Any) -> None:
+        machine._close(Outcome.DELIVERED, "", now)
+        machine._fly_home()
+
+    patch.replace(DroneMachine, "_take_stock_empty", empty)
+
+
+@mutant("I5")
+def dropped_without_a_look(patch: Patch) -> None:
+    """A drone that drops reports DELIVERED with the next reading, whatever its sensor shows."""
+
+    def advance(honest: Any, machine: DroneMachine, now: Any) -> None:
+        if machine._phase is Phase.DROPPING:
+            machine._close(Outcome.DELIVERED, "", now)
+            machine._fly_home()
+            return
+        honest(machine, now)
+
+    patch.around(DroneMachine, "_advance", advance)
+
+
+# --- store and driver -------------------------------------------------------------------------------------------------
+
+
+@mutant("I3")
+def fate_of_a_failed_commit_not_told(patch: Patch) -> None:
+    """The driver tells the core of commits that succeeded only."""
+
+    def write(honest: Any, driver: Driver, epoch: int, group: Any) -> Any:
+        return [done for done in honest(driver, epoch, group) if done.fate is Fate.SUCCEEDED]
+
+    patch.around(Driver, "_write_group", write)
+
+
+@mutant("I7")
+def order_id_not_taken(patch: Patch) -> None:
+    """Intake compares the message id only, so two orders may have the same order id."""
+
+    def create(honest: Any, store: RegionStore, expects: Sequence[Any], ops: Any) -> Any:
+        return honest(store, [e for e in expects if store.keys.parse(e.key)[0] is not Kind.ORDER_INDEX], ops)
+
+    patch.around(RegionStore, "_create", create)
+
+
+@mutant("I3")
+def deletions_not_followed(patch: Patch) -> None:
+    """The leader does not follow deletions of reservations that it did not make itself."""
+
+    def put(honest: Any, view: FleetView, entry: Any) -> bool:
+        return False if entry.kind is Kind.ASSIGNMENT and entry.value is None else bool(honest(view, entry))
+
+    patch.around(FleetView, "_put", put)
+
+
+@mutant("I3")
+def acknowledgement_dropped_at_once(patch: Patch) -> None:
+    """The leader takes back an acknowledgement with the drone's next report, whether or not the drone has seen it, and
+    does not make it again."""
+    patch.around(Acknowledgements, "of", lambda honest, book, drone_id: ())

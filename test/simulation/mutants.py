@@ -216,8 +216,8 @@ def inbox_entry_deleted_first(patch: Patch) -> None:
     def commit(honest: Any, store: RegionStore, epoch: int, changes: Sequence[Any]) -> list[CommitResult]:
         whole: list[Any] = []
         for change in changes:
-            inbox = tuple(c for c in change.consume if c.kind is Kind.INBOX_ORDER)
-            if inbox and isinstance(change, Transition):
+            inbox = isinstance(change, Transition) and tuple(c for c in change.consume if c.kind is Kind.INBOX_ORDER)
+            if inbox:
                 honest(store, epoch, [Discard(change.message_id, inbox)])
                 change = replace(change, consume=tuple(c for c in change.consume if c not in inbox))
             whole.append(change)

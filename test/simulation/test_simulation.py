@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from hunt import SUITE_SEEDS
@@ -290,3 +291,19 @@ def test_an_interrupt_ends_all_processes_quietly():
     assert running.returncode == 130
     assert out == ""
     assert [line.partition(":")[0] for line in errors.split("\n") if line.strip(": ")] == ["interrupted"] * 2, errors
+
+
+def test_no_worker_outlives_a_killed_simulation():
+    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "simulate", "--seeds", "1000", "--jobs", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    with subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.read(len("simulating")) == "simulating"
+        workers = psutil.Process(running.pid).children(recursive=True)
+        while len(workers) < 3:  # two, and multiprocessing's tracker
+            assert running.poll() is None
+            workers = psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+    assert not psutil.wait_procs(workers, timeout=60.0)[1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 
 from ..runtime import gc_tuning
-from ..runtime.signals import interrupts_held_back
+from ..runtime.signals import end_with_parent, interrupts_held_back
 from ..verification.records import INVARIANTS, JUDGES
 from .profile import Profile
 from .world import SeedResult, World
@@ -18,6 +18,11 @@ from .world import SeedResult, World
 def run_seed(seed: int, profile: Profile) -> SeedResult:
     """Run one seed in this process."""
     return World(seed, profile).run()
+
+
+def _prepare_worker() -> None:
+    end_with_parent()
+    gc_tuning.calm()
 
 
 def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[SeedResult]:
@@ -30,7 +35,7 @@ def run_seeds(seeds: Iterable[int], profile: Profile, jobs: int) -> Iterator[See
             yield run_seed(seed, profile)
         return
     # Spawned, not forked: a fork would copy the locks of other threads in whatever state they are.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=gc_tuning.calm)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_prepare_worker)
     try:
         with interrupts_held_back():
             futures = [pool.submit(run_seed, seed, profile) for seed in seeds]

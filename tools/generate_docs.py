@@ -99,10 +99,13 @@ depends on the cause:
 
 - DRONE counts for the drone's breaker and for the order's `max_attempts`.
 - ORDER counts for `max_attempts`. The order goes to another class that can take it. If there is none, and another drone
-  of the class agrees, it ends as `FAILED` with the drone's reason.
-- LEADER and BUSY count for nothing. The drone gets no orders for 4 s, and longer each time, up to a minute.
+  of the class agrees or no other one is heard, it ends as `FAILED` with the drone's reason.
+- LEADER and BUSY count for nothing.
+- After ORDER, LEADER and BUSY the drone gets no orders for about 4 s, and longer each time, up to a minute.
 - CONFIGURATION counts for nothing. The order goes to another class, or is tried again once a minute. The finding
   `configuration_differs` names the class.
+
+At most 100 attempts at an order count for nothing.
 
 A drone of an older version gives no reason. After `max_goal_tries` refusals the attempt is undone as
 `goal_not_accepted`, and counts for the drone's breaker. If most drones leave a leader's goals unanswered, that counts
@@ -130,8 +133,8 @@ def parameters() -> str:
     for name in NODES:
         lines += [f"## `{name}`\n", "| name | type | default | range | live | what |", "|---|---|---|---|---|---|"]
         for param in _table(name):
-            low = "" if param.lo is None else f"{param.lo:g}"
-            high = "" if param.hi is None else f"{param.hi:g}"
+            low = "" if param.lo is None else f"{param.lo:.10g}"
+            high = "" if param.hi is None else f"{param.hi:.10g}"
             span = f"{low} … {high} {param.unit}".strip() if low or high else ", ".join(param.choices)
             default = "`[]`" if param.default == () else f"`{param.default!r}`"
             kind = param.ros_type.name.lower()
@@ -241,7 +244,7 @@ described in `src/drone_interfaces` and by `ros2 interface show`.
 | `saga_table`, `saga_events` | `msg/SagaTable`, `msg/SagaEvent` | monitors |
 | `fleet_markers` | `visualization_msgs/MarkerArray`, while it has subscribers: [rviz](rviz.md) | monitors |
 | `drones/<id>/pose`, `drones/<id>/path` | `geometry_msgs/PoseStamped`, `nav_msgs/Path` | the drone |
-| `/diagnostics` | `diagnostic_msgs/DiagnosticArray` | monitors |
+| `/diagnostics` | `diagnostic_msgs/DiagnosticArray` | every node |
 
 Every quality of service can be overridden with ROS 2's own parameters, e.g.
 `qos_overrides./drone_states.subscription.depth`.
@@ -253,12 +256,17 @@ Every quality of service can be overridden with ROS 2's own parameters, e.g.
 | `inbox/orders/<message_id>` | the order, until the leader accepts it | intake |
 | `inbox/cancels/<message_id>` | a request to cancel, until it is answered | intake |
 | `orders/<order_id>` | the message id: makes order ids unique | intake |
-| `leader` | who leads; its mod revision is the epoch | the elected replica |
+| `inbox/commands/<message_id>` | a person's decision about a parked order, until it is carried out | intake |
+| `fleet` | the fleet's id and generation, and why it is held, if it is | orchestrators, `fleetctl store restored` |
+| `leader` | who leads; the fleet's generation and its mod revision are the epoch | the elected replica |
+| `breakers/<drone_id>` | the drone's breaker | the leader |
+| `notes/led_time` | for how long there has been a leader | the leader |
+| `notes/configuration` | the newest fleet description, and the shortest lease | the leader |
 | `sagas/<message_id>` | the order's state | the leader |
 | `assignments/<drone_id>` | the drone's reservation; on a lease until clearance | the leader |
 | `events/<message_id>/<n>` | every step, `n` from `000001` | the leader |
 
-Values are JSON with `"v": 1`; readers ignore fields they do not know.
+Values are JSON with `"v": 1`; readers keep fields that they do not know, and write them back.
 
 ## HTTP
 
@@ -295,7 +303,7 @@ def param_file(name: str) -> str:
     """Return ``config/<name>.param.yaml``: every parameter of a node with its default, to copy from."""
     text = _PARAM_FILE_HEAD.format(name=name, file=_IN_LAUNCH.get(name, "fleet.launch.py"))
     for param in _table(name):
-        bounds = [f"{word} {bound:g}" for word, bound in (("from", param.lo), ("to", param.hi)) if bound is not None]
+        bounds = [f"{word} {bound:.10g}" for word, bound in (("from", param.lo), ("to", param.hi)) if bound is not None]
         span = " ".join([*bounds, param.unit]).strip()
         what = param.text.rstrip(".")
         notes = [span, "one of: " + ", ".join(param.choices) if param.choices else ""]

@@ -11,8 +11,8 @@ names the mod revisions that it was decided on and is applied only if all of the
 whole or not at all.
 
 * An inbox write expects its keys not to exist. Repeating one is therefore harmless.
-* A leader's write also expects the leader key's mod revision to equal its *epoch*, the fencing token. Once another
-  leader is elected, no write of an earlier epoch can be applied, however late it arrives.
+* A leader's write also expects the leader key's mod revision to be the one in its *epoch*, the fencing token. Once
+  another leader is elected, no write of an earlier epoch can be applied, however late it arrives.
 
 Unreachable is not lost. Every call has a deadline; nothing blocks forever. A call returns or raises one of::
 

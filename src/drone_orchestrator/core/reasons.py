@@ -180,7 +180,7 @@ class GoalRefusal(str, Enum):
         "The package is too heavy for the drone's class as the drone knows it.",
     )
     INVALID = "invalid", RefusalCause.LEADER, "The goal's attempt or epoch is not positive."
-    OTHER_FLEET = "other_fleet", RefusalCause.LEADER, "The leader is of another fleet than the drone."
+    OTHER_FLEET = "other_fleet", RefusalCause.LEADER, "The goal carries no fleet id, and the drone has a fleet."
     STALE_EPOCH = "stale_epoch", RefusalCause.LEADER, "The drone has heard a leader with a higher epoch."
     CLOSED = "closed", RefusalCause.LEADER, "This attempt, or a later one, has ended at the drone."
     SUPERSEDED = "superseded", RefusalCause.LEADER, "The drone flies a later attempt at the order."

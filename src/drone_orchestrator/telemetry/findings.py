@@ -50,7 +50,9 @@ ARCHIVE_UNWRITABLE = FindingKind(
 STORE_DENIED = FindingKind("store_denied", CRITICAL, "give this process's etcd user the role of its kind")
 STORE_FULL = FindingKind("store_full", CRITICAL, "compact and defragment etcd, then `etcdctl alarm disarm`")
 STORE_FILLING = FindingKind(
-    "store_filling", WARNING, "shorten retention_s, or raise etcd's quota and store_quota_mib; see docs/operations.md"
+    "store_filling",
+    WARNING,
+    "shorten retention_s, or raise etcd's quota and store_quota_mib; see docs/howto/etcd_backup.md",
 )
 STORE_HELD = FindingKind(
     "store_held", CRITICAL, "compare the store with drones and archive, then `fleetctl store restored --yes`"

@@ -127,7 +127,7 @@ def drones(view: FleetView, heard: Heard) -> Finding:
         hint = f"if that is not on purpose: fleetctl drones {out[0]} --bring-back"
         return warning(name, f"out of service: {', '.join(out[:_SHOWN])}", hint)
     if grounded:
-        hint = f"repair it, then: fleetctl drones {grounded[0]} --bring-back"
+        hint = f"repair it, then: fleetctl drones {grounded[0]} --take-out, and the same with --bring-back"
         return warning(name, f"grounded: {', '.join(grounded[:_SHOWN])}", hint)
     return ok(name, f"{len(living)} heard, {len(busy)} with an order")
 

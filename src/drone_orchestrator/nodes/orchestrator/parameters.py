@@ -51,7 +51,14 @@ PARAMETERS = (
         hi=86400.0,
         read_only=False,
     ),
-    Param("max_attempts", 10, "Assignments of one order before it fails.", lo=1, hi=1000, read_only=False),
+    Param(
+        "max_attempts",
+        10,
+        "Failed assignments of one order before it fails, without those that were the system's fault.",
+        lo=1,
+        hi=1000,
+        read_only=False,
+    ),
     Param(
         "retention_s",
         86400.0,

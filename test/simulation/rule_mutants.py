@@ -125,7 +125,7 @@ def waiting_orders_not_planned(patch: Patch) -> None:
     patch.around(
         BeforeLoading,
         "_seek_drone",
-        lambda honest, before, order, begun: None if begun else honest(before, order, begun=begun),
+        lambda honest, before, order, begun, **lane: None if begun else honest(before, order, begun=begun, **lane),
     )
 
 

@@ -68,7 +68,7 @@ class _Failure(Enum):
 
 @dataclass
 class Member:
-    """One endpoint with its stubs. ``proven``: it has answered, and nothing has failed since."""
+    """One endpoint with its stubs. ``proven``: it has the history that was read, and nothing has failed since."""
 
     name: str
     endpoint: Any
@@ -195,8 +195,7 @@ class Connection:
             except ValueError as error:  # gRPC raises it for a closed channel
                 raise StoreUnavailable(f"the connection to etcd ({self.names}) is closed") from error
             else:
-                member.proven = True
-                return answer
+                return answer  # an answer proves nothing: another store answers, too
             self.failed(member)
             attempts -= 1
         text = f"etcd at {self.names}: {reason}"

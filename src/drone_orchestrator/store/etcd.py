@@ -146,6 +146,8 @@ class EtcdDriver:
     def _check_history(self, ask: Callable[[Any], Any]) -> None:
         """Check that a member has the history that the watches have read. If it has not, or cannot tell, they ask."""
         for loop in list(self._watches):
+            if loop.closed:
+                continue  # it never reads on, so sooner or later no history would have its place
             try:
                 _prove(ask, loop.place)
             except (AnotherStore, Compacted):

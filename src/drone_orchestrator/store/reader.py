@@ -59,7 +59,9 @@ class Reader:
         place = Landmark(revision, max(found, key=lambda kv: kv.mod_revision, default=None))
         fleet = next((e.value for e in entries if isinstance(e.value, FleetIdentity)), None)
         lead = self._driver.log_lead()
-        lead = min(lead, 0) if lead is not None else 0
+        if lead is None:  # unknown: nothing is concluded from it, and nothing new is recorded
+            lead = fleet.log_lead if fleet is not None else 0
+        lead = min(lead, 0)
         self._fleet = fleet
         breach = RESTORED if fleet is not None and lead < fleet.log_lead else ""
         return Snapshot(revision, entries, breach, lead), place

@@ -160,6 +160,10 @@ class WatchLoop:
         self.doubt()
         self._loop.close()
 
+    @property
+    def closed(self) -> bool:
+        return self._loop.closing
+
     def doubt(self) -> None:
         """End the stream, so that the watch asks for proof that it still follows the same store."""
         with self._lock:

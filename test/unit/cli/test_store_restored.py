@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
 from world import World, make_order, make_report
 
+from drone_orchestrator.cli.doctor import restored as module
 from drone_orchestrator.cli.doctor.restored import Evidence, evidence, lift, to_close
+from drone_orchestrator.cli.main import fleetctl
+from drone_orchestrator.cli.output import Failure
 from drone_orchestrator.core.types import DeliveryOutcome, FleetIdentity, Outcome
-from drone_orchestrator.core.view import FleetView, epoch_of
+from drone_orchestrator.core.view import GENERATIONS, FleetView, epoch_of
 from drone_orchestrator.verification.records import JournalHistory
 
 
@@ -40,3 +48,39 @@ def test_the_new_generation_is_above_those_that_drones_know() -> None:
     world.pass_time(20.0)
     assert world.leader.core.epoch > epoch_of(4, 17)
     assert world.saga(order).status.value == "CANCELLED"
+
+
+def test_an_impossible_epoch_raises_no_generation() -> None:
+    world = World(1)
+    world.pass_time(5.0)
+    with pytest.raises(Failure, match="impossible epoch"):
+        lift(world.intake, {}, Evidence({}, epoch_of(GENERATIONS - 1, 17)))
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, World]:
+    world = World(1)
+    world.pass_time(5.0)
+
+    @contextmanager
+    def opened(_: object):  # type: ignore[no-untyped-def]
+        yield world.intake
+
+    monkeypatch.setattr(module, "open_store", opened)
+    done = CliRunner().invoke(fleetctl, ["store", "restored", "--yes", "--without-drones", *arguments])
+    return done.exit_code, done.output, world
+
+
+def test_a_folder_that_is_not_there_is_no_evidence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code, said, world = _run(monkeypatch, "--journals", str(tmp_path / "jornals"))
+    assert (code, world.leader.core.view.fleet.generation) == (2, 0)
+    assert "is no folder" in said
+
+
+def test_nothing_goes_on_while_evidence_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "drone_1.journal").write_bytes(b"no journal at all")
+    code, said, world = _run(monkeypatch, "--journals", str(tmp_path))
+    assert code == 2
+    assert "drone_1.journal" in "".join(said.split())  # the line is wrapped anywhere
+    assert "not all of the evidence could be read" in said
+    view = FleetView.of(world.intake.snapshot())
+    assert view.fleet is not None and view.fleet.generation == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.types import CancelRequest, DroneReport, FleetIdentity, Outcome
-from ...core.view import FleetView, split_epoch
+from ...core.view import GENERATIONS, FleetView, split_epoch
 from ...ports import StoreInbox
 from ...verification.records import JournalHistory
 from ..audit import Archives, read_journals
@@ -19,14 +19,19 @@ from ..ros_session import hearing
 
 ATTEMPTS = 5
 SHOWN = 20
+#: The lead as measured is too high by what the member has not applied yet. A recorded one must not be, or a sound store
+#: would be taken for a restored one.
+LEAD_SLACK = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Knowledge beside the store. ``ended``: by message id, who knows that the order has ended, and how."""
+    """Knowledge beside the store. ``ended``: by message id, who knows that the order has ended, and how. ``damaged``:
+    records of the archive that cannot be read."""
 
     ended: dict[str, str]
     highest_epoch: int
+    damaged: tuple[str, ...] = ()
 
 
 def restored(
@@ -40,20 +45,32 @@ def restored(
     wait_s: float,
 ) -> None:
     """Run ``fleetctl store restored``."""
+    if folder is not None and not folder.is_dir():
+        raise Failure(f"--journals: {folder} is no folder")
     with open_store(target) as store:
         view = FleetView.of(store.snapshot())
+        if view.fleet_key is not None and view.fleet is None and view.fleet_key.value is not None:
+            raise Failure("the key `fleet` cannot be read: put its value back; without it no drone knows its fleet")
         if view.fleet is None:
             raise Failure("the store has no fleet yet: start an orchestrator, then run this again")
         reports = [] if without_drones else _heard(target, namespace, view.fleet, wait_s)
-        journals = read_journals(folder)[0] if folder is not None else []
-        known = evidence(Archives(archives, target.region) if archives else None, journals, reports)
+        journals, unread = read_journals(folder) if folder is not None else ([], [])
+        archive = Archives(archives, target.region) if archives else None
+        known = evidence(archive, journals, reports)
+        unread += [*known.damaged, *archive.torn, *archive.of_others] if archive else []
         closing = to_close(view, known)
         _show(out, view.fleet, reports, closing, known)
+        out.say(f"{len(journals)} journals and {archive.files if archive else 0} archive files were read")
+        for line in unread:
+            out.say(f"[yellow]not read[/yellow] {shown(line)}")
         document = {"held": view.fleet.held, "closed": sorted(closing), "generation": view.fleet.generation}
         if not yes:
             out.say("nothing was changed; repeat with --yes to close these orders and let the fleet go on")
-            out.result({**document, "lifted": False})
+            out.result({**document, "lifted": False, "unread": unread})
             return
+        if unread:
+            # What is in them would fly again: an order counts as ended only if something read here says so.
+            raise Failure("not all of the evidence could be read: repair it, or move it out of these folders")
         generation = lift(store, closing, known)
     out.say(f"the fleet goes on in generation {generation}")
     out.result({**document, "generation": generation, "lifted": True})
@@ -65,7 +82,10 @@ def evidence(
     """Gather the orders that have ended, and the highest epoch that a drone knows."""
     ended: dict[str, str] = {}
     epochs = [0]
+    damaged: list[str] = []
     for record in archive or ():
+        if record.damage:
+            damaged.append(f"{record.source}: {record.damage}")
         if record.order is not None:
             ended[record.order.saga.message_id] = f"{record.order.saga.status.value} in the archive"
     for journal in journals:
@@ -76,7 +96,7 @@ def evidence(
         epochs.append(report.highest_epoch)
         delivered = [each.message_id for each in report.outcomes if each.outcome is Outcome.DELIVERED]
         ended |= dict.fromkeys(delivered, f"delivered, as {report.drone_id} reports")
-    return Evidence(ended, max(epochs))
+    return Evidence(ended, max(epochs), tuple(damaged))
 
 
 def to_close(view: FleetView, known: Evidence) -> dict[str, str]:
@@ -95,7 +115,10 @@ def lift(store: StoreInbox, closing: dict[str, str], known: Evidence) -> int:
         if view.fleet is None or view.fleet_key is None:
             break
         generation = max(view.fleet.generation, split_epoch(known.highest_epoch)[0]) + 1
-        fleet = replace(view.fleet, held="", generation=generation, log_lead=snapshot.log_lead)
+        if generation >= GENERATIONS:
+            raise Failure(f"a drone knows the impossible epoch {known.highest_epoch}: give it a new journal first")
+        lead = snapshot.log_lead - LEAD_SLACK if snapshot.log_lead < 0 else 0
+        fleet = replace(view.fleet, held="", generation=generation, log_lead=lead)
         if store.lift(fleet, view.fleet_key.mod_revision):
             return generation
     raise Failure("the identity of the fleet keeps changing: run this again")

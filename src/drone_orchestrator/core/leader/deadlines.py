@@ -24,7 +24,9 @@ class Deadlines:
     def __init__(self, view: FleetView, clock: WallClock) -> None:
         self._view = view
         self._clock = clock
-        self._seen: dict[str, tuple[float, bool]] = {}  # message id -> first seen (monotonic), whether it just arrived
+        # Message id -> first seen (monotonic), whether it just arrived, and the stamp of intake: an id that was given
+        # back may name a new order.
+        self._seen: dict[str, tuple[float, bool, float]] = {}
         self._prune_above = SPARE
 
     def arrived(self, message_id: str, now: Instant) -> None:
@@ -38,12 +40,13 @@ class Deadlines:
         self._prune()
 
     def _note(self, message_id: str, now: Instant, *, arrived: bool) -> None:
-        if message_id in self._seen:
-            return
         order = self._open_order(message_id)
         if order is None or order.deadline_s is None:
             return
-        self._seen[message_id] = (now.mono_s, arrived and message_id not in self._view.sagas)
+        known = self._seen.get(message_id)
+        if known is not None and known[2] == order.submitted_at:
+            return
+        self._seen[message_id] = (now.mono_s, arrived and message_id not in self._view.sagas, order.submitted_at)
         if len(self._seen) > self._prune_above:
             self._prune()
 
@@ -67,7 +70,10 @@ class Deadlines:
         """Return how long (s) the order may still wait; ``None`` without a deadline."""
         if order.deadline_s is None:
             return None
-        seen_s, arrived = self._seen.setdefault(order.message_id, (now.mono_s, False))
+        known = self._seen.get(order.message_id)
+        if known is None or known[2] != order.submitted_at:
+            known = self._seen[order.message_id] = (now.mono_s, False, order.submitted_at)
+        seen_s, arrived, _ = known
         age_s = now.mono_s - seen_s
         if not arrived and self._clock.is_confirmed(now):
             age_s = max(age_s, now.wall_s - _submitted_at(order, saga))

@@ -52,7 +52,7 @@ from .planning_round import PlanningRound
 from .roster import Roster, is_free
 from .set_aside import Aside
 from .steps import Steps
-from .usefulness import LeaderSenses
+from .usefulness import SAME_TROUBLE_S, LeaderSenses
 from .waiting_orders import WaitingOrders
 from .wall_clock import WallClock
 
@@ -331,7 +331,9 @@ class Dispatcher:
             replace(send, verdict=Verdict.ASK_AGAIN) for send in commit.then if isinstance(send, AnswerClearance)
         ]
         if event.fate in (Fate.UNAVAILABLE, Fate.UNKNOWN):
-            term.commits_fail_s = (term.commits_fail_s[0] if term.commits_fail_s else now.mono_s, now.mono_s)
+            since = term.commits_fail_s
+            goes_on = since is not None and now.mono_s - since[1] <= SAME_TROUBLE_S
+            term.commits_fail_s = (since[0] if since is not None and goes_on else now.mono_s, now.mono_s)
         if event.fate is Fate.UNAVAILABLE:
             effects += self._store_away(term, now)
         elif event.fate is Fate.CONFLICT:

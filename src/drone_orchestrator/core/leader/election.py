@@ -142,7 +142,10 @@ class Election:
     def _campaign(self, over: LeaderSilent | None, fleet: Entry | None, now: Instant) -> list[Effect]:
         known = fleet.value if fleet is not None and fleet.value is not None else self._new_fleet(now)
         if not isinstance(known, FleetIdentity):
-            return []  # unreadable, which is reported: without the generation no epoch can be told
+            # Unreadable, which is reported: without the generation no epoch can be told.
+            self._wanted_since_s = self._silent = None
+            self._try_at_s = now.mono_s + self._policy.retry_cap_s
+            return []
         self._become(Role.CAMPAIGNING)
         self._try_at_s = self._silent = self._wanted_since_s = None
         self._over = over

@@ -165,7 +165,8 @@ class Orchestrator:
         if self.election.role not in (Role.ELECTED, Role.LEADER) or now.mono_s < self._judge_at_s:
             return []
         self._judge_at_s = now.mono_s + JUDGE_PERIOD_S
-        wrong, resigns = self.usefulness.judge(self._senses(now), now)
+        others_can = not self.retention.is_full
+        wrong, resigns = self.usefulness.judge(self._senses(now), now, others_can=others_can)
         if not wrong:
             return []
         if not resigns:

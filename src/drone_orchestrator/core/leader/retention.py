@@ -50,6 +50,7 @@ class Retention:
         self._resume_at_s = float("-inf")
         self._tick_at_s: float | None = None
         self._filling = False
+        self.is_full = False
         self._compact_at_s = float("-inf")
 
     @property
@@ -60,6 +61,7 @@ class Retention:
 
     def space_seen(self, share: float) -> list[Effect]:
         """Retire orders early while the store fills up."""
+        self.is_full = share >= 1.0
         filling = share >= (CALM if self._filling else FILLING)
         if filling == self._filling or self._keeps_all:
             return []

@@ -30,8 +30,10 @@ DEAF_S = 20.0
 DEAF_FROM_START_S = 60.0
 #: A leader whose commits have all failed for this long (s) resigns.
 POWERLESS_S = 20.0
-#: Pause (s) until a replica resigns again for being useless. It grows by the factor each time, up to the cap. That is
-#: above any grace period: a term in which all drones are silent must last until their orders are decided.
+#: Failures of commits that lie further apart (s) have nothing to do with each other.
+SAME_TROUBLE_S = 10.0
+#: Pause (s) until a replica resigns again for being useless. It grows by the factor each time, up to the cap, which
+#: twice the grace period raises: a term in which all drones are silent must last until their orders are decided.
 RESIGN_AGAIN_S, RESIGN_FACTOR, RESIGN_CAP_S = 60.0, 8.0, 3600.0
 #: Head start (s) that a useless replica gives the others whenever the office is free.
 HEAD_START_S = 5.0
@@ -53,8 +55,9 @@ class LeaderSenses:
 
     ``revision`` is that of its view. ``is_in_office``: the view has shown its own election. ``hears``: a drone is heard
     now. ``drones``: number of drones that it has ever heard. ``last_heard_s``: when any of them was heard last
-    (monotonic, ``-inf``: never). ``has_work``: an order waits, or a drone is reserved. ``powerless_s``: how long (s)
-    all commits have failed.
+    (monotonic, ``-inf``: never). ``has_work``: an order waits, or a drone is reserved for one that is not parked.
+    ``powerless_s``: how long (s) all commits have failed. ``grace_s``: the grace period of a silent drone, which each
+    term counts anew.
     """
 
     revision: int
@@ -64,6 +67,7 @@ class LeaderSenses:
     last_heard_s: float
     has_work: bool
     powerless_s: float
+    grace_s: float = 0.0
 
     @classmethod
     def of(cls, view: FleetView, state: LeaderState, is_in_office: bool, now: Instant) -> LeaderSenses:
@@ -77,9 +81,16 @@ class LeaderSenses:
             hears=now.mono_s - heard_s <= state.policy.drone_silent_s,
             drones=len(state.drones),
             last_heard_s=heard_s,
-            has_work=term is not None and bool(term.waiting or view.reservations),
+            has_work=term is not None and (bool(term.waiting) or _has_order_under_way(view)),
             powerless_s=failures_s[1] - failures_s[0] if failures_s is not None else 0.0,
+            grace_s=state.policy.lost_grace_s,
         )
+
+
+def _has_order_under_way(view: FleetView) -> bool:
+    """Return whether a drone is reserved for an order that needs a leader. A parked one needs a person."""
+    sagas = (view.saga_of(held.value.message_id) for held in view.reservations.values())
+    return any(saga is None or not saga.parked for saga in sagas)
 
 
 class Usefulness:
@@ -111,8 +122,12 @@ class Usefulness:
         if self._unseen is None and revision > view_revision:
             self._unseen = (revision, now.mono_s)
 
-    def judge(self, senses: LeaderSenses, now: Instant) -> tuple[str, bool]:
-        """Return what is newly wrong, for people (empty: nothing new), and whether to resign because of it."""
+    def judge(self, senses: LeaderSenses, now: Instant, *, others_can: bool = True) -> tuple[str, bool]:
+        """Return what is newly wrong, for people (empty: nothing new), and whether to resign because of it.
+
+        ``others_can``: another replica could be elected. A full store grants no lease, but lets a leader in office
+        delete.
+        """
         found = self._diagnose(senses, now)
         if found is None:
             self._told = None
@@ -126,11 +141,13 @@ class Usefulness:
         if ailment is Ailment.BLIND:  # it cannot return before it is cured, so no pause is needed
             self.ailing, self._resigned_at = ailment, (senses.revision, now.mono_s)
             return text, True
-        if now.mono_s < self._may_resign_at_s:
+        nobody_else = ailment is Ailment.POWERLESS and not others_can
+        if nobody_else or now.mono_s < self._may_resign_at_s:
             news = text if self._told is not ailment else ""
             self._told = ailment
             return news, False
-        pause_s = min(RESIGN_AGAIN_S * RESIGN_FACTOR ** min(self._resignations, 9), RESIGN_CAP_S)
+        longest_s = max(RESIGN_CAP_S, 2.0 * senses.grace_s)
+        pause_s = min(RESIGN_AGAIN_S * RESIGN_FACTOR ** min(self._resignations, 9), longest_s)
         self._resignations += 1
         self._may_resign_at_s = now.mono_s + pause_s
         self.ailing, self._resigned_at = ailment, (senses.revision, now.mono_s)

@@ -22,17 +22,24 @@ class WallClock:
     def __init__(self) -> None:
         self._others: dict[str, tuple[float, float]] = {}  # source -> its wall clock less our monotonic one, heard at
         self._offset_s: float | None = None  # own wall clock less the monotonic one, at the last look
+        # A new leader asks for thousands of orders in one step, and each answer looks at all drones.
+        self._judged: tuple[Instant, bool] | None = None
         self._step: tuple[float, float] | None = None  # by how much it was set, when (monotonic)
 
     def heard(self, source: str, stamp_s: float, now: Instant) -> None:
         """Note the wall clock of another machine: a message that has just arrived is stamped ``stamp_s``."""
         self._others[source] = (stamp_s - now.mono_s, now.mono_s)
+        self._judged = None
 
     def is_confirmed(self, now: Instant) -> bool:
         """Return whether most clocks, at least one of them on another machine, agree with the wall clock."""
+        if self._judged is not None and self._judged[0] == now:
+            return self._judged[1]
         others = self._recent(now)
         agreeing = sum(1 for ahead_s in others if abs(ahead_s) <= TOLERANCE_S)
-        return agreeing > 0 and 2 * (agreeing + 1) > len(others) + 1
+        verdict = agreeing > 0 and 2 * (agreeing + 1) > len(others) + 1
+        self._judged = (now, verdict)
+        return verdict
 
     def trouble(self, now: Instant) -> str:
         """Return what is wrong with the wall clock, empty if nothing is. Ask regularly; another thread may do so."""

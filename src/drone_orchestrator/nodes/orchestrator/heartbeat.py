@@ -107,6 +107,8 @@ class HeartbeatLink:
             return
         if self._strangers.ignores("leader", message.instance_id, message.fleet_id, topic=names.LEADER_HEARTBEAT):
             return
+        if message.fleet_id and not self._strangers.fleet_id:
+            return  # whose leader this is cannot be told yet; heartbeats repeat
         if message.epoch < self._last_epoch:
             return  # from a replaced leader that has not noticed yet
         self._heard_at_s = time.monotonic()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from world import World, make_order
 
+from drone_orchestrator.core.leader.deadlines import Deadlines
 from drone_orchestrator.core.leader.events import ClockHeard
 from drone_orchestrator.core.leader.wall_clock import STAMP_FOR_S, STEP_SHOWN_S, WallClock
-from drone_orchestrator.core.types import Instant, Order, SagaStatus
+from drone_orchestrator.core.types import Entry, Instant, Kind, Order, SagaStatus, StoreChange
+from drone_orchestrator.core.view import FleetView
 
 S = SagaStatus
 HOUR_S = 3600.0
@@ -35,6 +39,16 @@ def restarted(world: World) -> None:
 
 def outcome(world: World, order: Order) -> tuple[SagaStatus, str | None]:
     return world.saga(order).status, world.saga(order).reason
+
+
+def test_an_id_that_was_given_back_has_the_deadline_of_its_new_order() -> None:
+    view, first = FleetView(), make_order(1, submitted_at=1000.0, deadline_s=600.0)
+    deadlines = Deadlines(view, WallClock())
+    for at_s, order in ((0.0, first), (5000.0, replace(first, submitted_at=6000.0))):
+        now = Instant(at_s, 1000.0 + at_s)
+        view.apply(StoreChange(int(at_s) + 1, (Entry(Kind.INBOX_ORDER, order.message_id, order, int(at_s) + 1),)))
+        deadlines.arrived(order.message_id, now)
+        assert deadlines.left_s(order, None, now) == 600.0
 
 
 LATE = (S.FAILED, "deadline_exceeded")

@@ -72,6 +72,8 @@ def test_no_replica_is_elected_while_the_identity_cannot_be_read() -> None:
     world.pass_time(20.0)
     core = world.replicas[0].core
     assert core.epoch == 0 and "fleet/" in core.view.corrupt
+    deadline = core.election.next_deadline()
+    assert deadline is not None and deadline > world.now.mono_s - 1.0, "it waits for the next try"
     put(world, "fleet", FleetIdentity("f"))
     world.pass_time(10.0)
     assert world.leader.core.view.corrupt == {}

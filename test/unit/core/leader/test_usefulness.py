@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from world import Replica, World, make_order, make_report
@@ -19,9 +20,11 @@ from drone_orchestrator.core.leader.usefulness import (
     POWERLESS_S,
     RESIGN_AGAIN_S,
     Ailment,
+    LeaderSenses,
+    Usefulness,
 )
 from drone_orchestrator.core.policies import DRONE_SILENT_S
-from drone_orchestrator.core.types import BreakerState, SagaStatus
+from drone_orchestrator.core.types import BreakerState, Instant, SagaStatus
 from drone_orchestrator.ports import CommitResult
 
 S = SagaStatus
@@ -213,6 +216,40 @@ def test_one_commit_of_unknown_fate_is_no_lasting_failure() -> None:
     world.run()
     leader.store.commit = honest  # type: ignore[method-assign]
     assert pass_time(world, 10 * POWERLESS_S) == [leader.name]
+
+
+def test_failures_that_lie_hours_apart_are_no_lasting_trouble() -> None:
+    world = world_of()
+    leader, honest = world.leader, world.leader.store.commit
+    for number in (1, 2):
+        deny_commits(leader, Fate.UNAVAILABLE)
+        world.intake.submit(make_order(number))
+        world.run()
+        leader.store.commit = honest  # type: ignore[method-assign]
+        assert pass_time(world, 4 * POWERLESS_S) == [leader.name]
+    assert not said(leader)
+
+
+def test_a_leader_stays_beside_a_full_store_in_which_nobody_else_could_be_elected() -> None:
+    world = world_of()
+    leader = world.leader
+    deny_commits(leader, Fate.UNAVAILABLE)
+    leader.core.retention.space_seen(1.0)
+    world.intake.submit(ORDER)
+    assert pass_time(world, 3 * POWERLESS_S) == [leader.name]
+    leader.core.retention.space_seen(0.5)
+    pass_time(world, SOON_S)
+    assert world.leader is not leader
+
+
+def test_a_pause_between_resignations_outlasts_the_longest_grace_period() -> None:
+    judge = Usefulness()
+    senses = LeaderSenses(1, True, False, 1, float("-inf"), True, 0.0, grace_s=7200.0)
+    resigned_at = []
+    for second in range(0, 40_000, 10):
+        if judge.judge(senses, Instant(float(second), float(second)))[1]:
+            resigned_at.append(second)
+    assert max(after - before for before, after in pairwise(resigned_at)) >= 7200.0
 
 
 def test_a_term_that_does_good_makes_the_next_resignation_as_quick_as_the_first() -> None:

@@ -49,6 +49,7 @@ OWN_THREADS = {
     "cli/bench/soak.py": "fleetctl; an exception makes its exit code 2",
     "cli/bench/order_probe.py": "fleetctl; an exception makes its exit code 2",
     "cli/bench/instant_fleet.py": "fleetctl; an exception makes its exit code 2",
+    "runtime/signals.py": "ends a worker of a simulation with its parent; it has nothing else to do",
 }
 
 

@@ -106,7 +106,7 @@ def test_the_commands_of_the_page_bring_a_restored_fleet_back(etcd: EtcdProcess,
     assert fresh.snapshot().breach == RESTORED and view.fleet_key is not None
     assert fresh.hold(replace(FLEET, held=RESTORED), view.fleet_key.mod_revision)
     listed = json.loads(run(listing).splitlines()[-1])
-    assert listed == {"held": RESTORED, "closed": [order(3).message_id], "generation": 0, "lifted": False}
+    assert listed == {"held": RESTORED, "closed": [order(3).message_id], "generation": 0, "lifted": False, "unread": []}
     assert FleetView.of(fresh.snapshot()).fleet == replace(FLEET, held=RESTORED)
     assert json.loads(run(go_on).splitlines()[-1])["lifted"] is True
 

@@ -7,6 +7,7 @@ out and what should result. If a second guard stands behind the first, it names 
 from __future__ import annotations
 
 import heapq
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -57,7 +58,8 @@ class Patch:
         self._stack = stack
 
     def replace(self, owner: Any, name: str, new: Any) -> None:
-        """Put ``new`` in place of ``owner.name``."""
+        """Put ``new`` in place of ``owner.name``; a function must take what the honest one takes."""
+        _require_same_call(getattr(owner, name), new, name)
         self._stack.enter_context(mock.patch.object(owner, name, new))
 
     def around(self, owner: Any, name: str, new: Callable[..., Any]) -> None:
@@ -68,6 +70,28 @@ class Patch:
     def entries(self, table: dict[Any, Any], new: dict[Any, Any]) -> None:
         """Put ``new`` into ``table``."""
         self._stack.enter_context(mock.patch.dict(table, new))
+
+
+def _require_same_call(honest: Any, new: Any, name: str) -> None:
+    """Raise TypeError unless ``new`` can be called as ``honest`` is.
+
+    Otherwise a changed signature would first show as an exception in the middle of a hunt.
+    """
+    if not (inspect.isfunction(honest) and inspect.isfunction(new)):
+        return
+    kinds = inspect.Parameter
+    parameters = inspect.signature(honest).parameters.values()
+    places = [it for it in parameters if it.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    names = [it for it in parameters if it.kind is kinds.KEYWORD_ONLY]
+    least = [it for it in places if it.default is kinds.empty]
+    for positional, named in (
+        (least, [it for it in names if it.default is kinds.empty]),
+        (places, names),
+    ):
+        try:
+            inspect.signature(new).bind(*[None] * len(positional), **{it.name: None for it in named})
+        except TypeError as error:
+            raise TypeError(f"the mutant of {name}{inspect.signature(honest)} takes other arguments: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -677,7 +701,7 @@ def fails_at_first_sight(patch: Patch) -> None:
 @mutant("J8", OFFICE)
 def useless_leader_stays(patch: Patch) -> None:
     """A leader holds the office as long as its lease is renewed, whatever it perceives."""
-    patch.replace(Usefulness, "judge", lambda usefulness, senses, now: ("", False))
+    patch.replace(Usefulness, "judge", lambda usefulness, senses, now, *, others_can=True: ("", False))
 
 
 @mutant("J8", OFFICE)

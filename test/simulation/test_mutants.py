@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from hunt import BOUND, SUITE_SEEDS, hunt, hunt_all
 from mutants import MUTANTS, Mutant, Patch
 
 from drone_orchestrator.core.leader.steps import Steps
+from drone_orchestrator.core.leader.usefulness import Usefulness
 from drone_orchestrator.simulation.profile import INTENSE
 from drone_orchestrator.simulation.seeds import run_seed
 from drone_orchestrator.verification.records import INVARIANTS, JUDGES
@@ -61,3 +64,16 @@ def test_neither_a_harmless_mutant_nor_one_that_only_dies_counts_as_caught(monke
     catch = hunt("probe", bound=2)
     assert not catch.caught
     assert why in catch.text
+
+
+def _other_signature(patch: Patch) -> None:
+    patch.replace(Usefulness, "judge", lambda usefulness, senses, now: ("", False))
+
+
+def test_a_mutant_whose_call_went_out_of_date_is_refused_before_any_seed_runs():
+    with pytest.raises(TypeError, match=r"judge\(.*others_can.*takes other arguments"), _alive(_other_signature):
+        pass
+
+
+def _alive(apply: Callable[[Patch], None]) -> AbstractContextManager[None]:
+    return Mutant("probe", "I3", "", apply).alive()

@@ -16,6 +16,7 @@ from drone_orchestrator.core.changes import Fate
 from drone_orchestrator.core.types import Kind
 from drone_orchestrator.ports import FateUnknown, StoreDenied, StoreUnavailable
 from drone_orchestrator.store import EtcdStore, watch
+from drone_orchestrator.store.keys import range_end
 
 pytestmark = pytest.mark.etcd
 
@@ -456,3 +457,28 @@ def test_a_closed_store_is_unavailable(etcd, connect):
     store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         store.snapshot()
+
+
+def test_a_role_limited_to_the_region_is_enough_even_if_that_is_empty(guarded_etcd, connect, make):
+    """Each watch and each write after a broken connection asks for proof of identity, with no record read yet."""
+    from etcd3 import etcdrpc as rpc
+
+    admin = connect(*guarded_etcd.endpoints, user="root", password="secret", timeout_s=3.0)
+    limited = connect(*guarded_etcd.endpoints, user="pilot", password="secret", timeout_s=3.0)
+    connection, prefix = admin._driver._connection, limited.keys.prefix
+    auth, options = connection.current().auth, {"timeout": 5.0}
+    with_token = {**options, "metadata": connection.metadata()}
+    auth.RoleAdd(rpc.AuthRoleAddRequest(name="region"), **with_token)
+    span = {"key": prefix.encode(), "range_end": range_end(prefix).encode(), "permType": 2}  # read and write
+    auth.RoleGrantPermission(rpc.AuthRoleGrantPermissionRequest(name="region", perm=span), **with_token)
+    auth.UserAdd(rpc.AuthUserAddRequest(name="pilot", password="secret"), **with_token)
+    auth.UserGrantRole(rpc.AuthUserGrantRoleRequest(user="pilot", role="region"), **with_token)
+    watching = make.watching(limited, limited.snapshot().revision)
+    watching.until(lambda w: w.health == [True])
+    limited._driver._connection.failed(limited._driver._connection.current())
+    epoch = limited.campaign(make.leader(), 60.0)
+    _everything_works(limited, make, epoch)
+    watching.until(lambda w: len(w.changes) == 3)
+    assert watching.snapshots == [] and watching.health == [True]
+    with pytest.raises(StoreDenied):
+        limited._driver.read(["/drone_orchestrator/"])

@@ -128,7 +128,7 @@ class EtcdDriver:
             return
 
     def watch(self, span: Span, place: Landmark, sink: WatchSink) -> WatchLoop:
-        loop = WatchLoop(self._connection, span, place, sink, partial(_prove, self._ask_range))
+        loop = WatchLoop(self._connection, span, place, sink, partial(_prove, self._ask_range, span))
         self._watches.append(loop)
         return loop
 
@@ -149,7 +149,7 @@ class EtcdDriver:
             if loop.closed:
                 continue  # it never reads on, so sooner or later no history would have its place
             try:
-                _prove(ask, loop.place)
+                _prove(ask, loop.span, loop.place)
             except (AnotherStore, Compacted):
                 loop.doubt()
                 raise
@@ -349,11 +349,14 @@ def _change(request: Any, ops: Sequence[Op]) -> None:
                 delete.range_end = op.end.encode()
 
 
-def _prove(ask: Callable[[Any], Any], place: Landmark) -> None:
+def _prove(ask: Callable[[Any], Any], span: Span, place: Landmark) -> None:
     """Ask the store whether ``place`` is in its history. Raises :class:`AnotherStore` if not, and :class:`Compacted` if
-    it cannot tell."""
+    it cannot tell.
+
+    Without a record, the first key of ``span`` is asked for: etcd may let this client read nothing else.
+    """
     newest = place.newest
-    key = newest.key if newest is not None else ROOT
+    key = newest.key if newest is not None else span[0]
     revision = newest.mod_revision if newest is not None else place.revision
     compacted: Compacted | None = None
     try:

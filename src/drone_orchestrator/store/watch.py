@@ -137,9 +137,9 @@ class WatchLoop:
     def __init__(
         self, connection: Connection, span: Span, place: Landmark, sink: WatchSink, prove: Callable[[Landmark], None]
     ) -> None:
+        self.span = span
         self.place = place  # other threads may read it
         self._connection = connection
-        self._span = span
         self._sink = sink
         self._prove = prove
         self._lock = threading.Lock()
@@ -193,7 +193,7 @@ class WatchLoop:
 
     def _follow(self) -> None:
         """Read one stream until it breaks."""
-        stream = WatchStream(self._connection, self._span, self.place.revision, self._sink.without)
+        stream = WatchStream(self._connection, self.span, self.place.revision, self._sink.without)
         with self._lock:
             self._stream = stream
             if self._loop.closing:  # close() came before this stream existed

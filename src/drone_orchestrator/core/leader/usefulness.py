@@ -22,8 +22,9 @@ from .memory import LeaderState
 
 #: A leader judges itself this often (s).
 JUDGE_PERIOD_S = 1.0
-#: A watch that proves nothing, or does not show an own commit, for this long (s) is dead.
-BLIND_S = 10.0
+#: A watch that proves nothing, or does not show an own commit, for this long (s) is dead. A stream that has gone quiet
+#: is replaced after up to 9 s (``store.watch``): a leader must not resign while its watch heals by itself.
+BLIND_S = 15.0
 #: A leader that heard several drones in this term resigns once it has heard none of them for this long (s).
 DEAF_S = 20.0
 #: A leader that has heard no drone since it took office, or that knows only one, resigns after this long (s).

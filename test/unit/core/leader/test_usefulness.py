@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from drone_orchestrator.core.leader.usefulness import (
     DEAF_FROM_START_S,
     DEAF_S,
     HEAD_START_S,
+    JUDGE_PERIOD_S,
     POWERLESS_S,
     RESIGN_AGAIN_S,
     Ailment,
@@ -26,6 +28,7 @@ from drone_orchestrator.core.leader.usefulness import (
 from drone_orchestrator.core.policies import DRONE_SILENT_S
 from drone_orchestrator.core.types import BreakerState, Instant, SagaStatus
 from drone_orchestrator.ports import CommitResult
+from drone_orchestrator.store import EtcdStore, watch
 
 S = SagaStatus
 #: Time (s) beyond a bound within which the office has changed hands.
@@ -87,6 +90,13 @@ def test_a_replica_whose_watch_dies_during_its_election_does_not_keep_the_key() 
     world.backend.revive_watches()
     world.pass_time(2 * HEAD_START_S, step_s=1.0)
     assert replica.core.role is Role.LEADER
+
+
+def test_a_leader_does_not_resign_while_its_watch_heals_by_itself() -> None:
+    """A quiet stream is noticed, replaced and proven by then, even if each request takes as long as it may."""
+    notice_s = watch.SILENCE_LIMIT_S + watch.PROGRESS_INTERVAL_S
+    request_s = inspect.signature(EtcdStore).parameters["timeout_s"].default
+    assert notice_s + 2 * request_s + JUDGE_PERIOD_S <= BLIND_S
 
 
 def test_a_new_watch_cures_a_blind_replica() -> None:

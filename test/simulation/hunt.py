@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 
 import click
+import goodput_mutants  # noqa: F401  - adds to MUTANTS
 import rule_mutants  # noqa: F401  - adds to MUTANTS
 from mutants import MUTANTS
 from rich.console import Console

@@ -76,6 +76,10 @@ class Profile:
     always: tuple[str, ...] = ()  # kinds that are on in every seed, beside those of ``FAULTS`` that it draws
     calm_spare_s: float | None = None  # without faults, an order with this long until its deadline is delivered
 
+    def without_faults(self) -> Profile:
+        """Return the same region, in which nothing ever fails."""
+        return replace(self, fault_share=0.0, always=())
+
 
 STANDARD = Profile()
 

@@ -67,6 +67,14 @@ class SimulatedShop:
             environment.packages.add(namesake, environment.scheduler.now_s)  # needed if the order is wrongly accepted
             environment.scheduler.after(rng.uniform(0.0, 120.0), lambda: self._submit(namesake, expect="order_id"))
 
+    def take(self, order: Order, cancelled_after_s: float | None) -> None:
+        """Submit an order that exists already, and cancel it after a while unless that is ``None``."""
+        order = replace(order, submitted_at=self.clock.now().wall_s)
+        self._environment.packages.add(order, self._environment.scheduler.now_s)
+        self._submit(order)
+        if cancelled_after_s is not None:
+            self._environment.scheduler.after(cancelled_after_s, lambda: self._cancel(order))
+
     def _repeated(self, order: Order) -> Order:
         return replace(order, submitted_at=self.clock.now().wall_s)
 

@@ -8,19 +8,21 @@ reservation is gone, and its drone knows that its outcome is on record.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..verification.bounded_stay import BoundedStay
 from ..verification.cancel_honoured import CancelHonoured
 from ..verification.checker import Invariant, check
 from ..verification.fair_breaker import FairBreaker
-from ..verification.goodput import Goodput
+from ..verification.goodput import DrainRate, Goodput, Waiting
 from ..verification.journals import journal_history
 from ..verification.justified_end import JustifiedEnd
 from ..verification.office_held_usefully import OfficeHeldUsefully
 from ..verification.park_with_cause import ParkWithCause
 from ..verification.records import INVARIANTS, JUDGES, JournalHistory
+from .backlog import least_time_s
 from .drone import SimulatedDrone
 from .environment import COURIER, HEAVY, Environment
 from .faults import FaultInjector
@@ -38,6 +40,12 @@ PATTERN = (COURIER, COURIER, HEAVY)
 DONE_PERIOD_S = 5.0
 #: The most problems that a result lists.
 MAX_PROBLEMS = 20
+#: Time (s) that a region may lose after its last fault: drones come back with empty batteries and open breakers.
+RECOVERY_S = 60.0
+#: Time (s) in which a region finds a leader that hears its drones.
+SETTLED_S = 5.0
+#: An order whose deadline passed before the backlog began has this long (s) left: no order may have less than nothing.
+LEAST_LEFT_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class World:
         self.office = OfficeLog(environment, self.recorder, self.replicas, self.drones)
         carriers = [drone.drone_class for drone in self.drones.values()]
         self.shops = (SimulatedShop(environment, "shop1", carriers), SimulatedShop(environment, "shop2", carriers))
+        self._calm_since_s: float | None = None
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
@@ -89,7 +98,8 @@ class World:
         """Play the seed out and judge the run."""
         environment = self.environment
         try:
-            self._begin()
+            self._start()
+            self._place_orders()
             injector = FaultInjector(environment, self.recorder, self.replicas, self.drones, self.shops)
             environment.scheduler.run_until(environment.profile.safety_s)
             injector.stop()
@@ -97,19 +107,26 @@ class World:
             self._wait_for_the_end()
         except OutOfBounds as error:
             environment.wrong("I3", str(error))
+            self._calm_since_s = None  # a run that was broken off has no rate
         except Exception as error:
             environment.defect(repr(error), error)
+            self._calm_since_s = None
         return self._judge()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         environment = self.environment
-        scheduler, chance, profile = environment.scheduler, environment.chance, environment.profile
+        scheduler, chance = environment.scheduler, environment.chance
         for replica in self.replicas.values():
             scheduler.after(chance.of("start", replica.name).random(), replica.start)
         for drone in self.drones.values():
-            scheduler.after(chance.of("start", drone.id).random(), drone.start)
+            if not drone.dead:
+                scheduler.after(chance.of("start", drone.id).random(), drone.start)
         SimulatedOperator(environment, self.recorder, self.drones)
         scheduler.after(SAMPLING_PERIOD_S, self._expire)
+
+    def _place_orders(self) -> None:
+        environment = self.environment
+        scheduler, chance, profile = environment.scheduler, environment.chance, environment.profile
         for number in range(profile.orders):
             rng = chance.of("order", str(number), "placed")
             shop = rng.choice(self.shops)
@@ -126,6 +143,7 @@ class World:
         """Begin the liveness phase: undo every fault, and start everything again that is not dead for good."""
         environment = self.environment
         environment.trace("nothing fails any more")
+        self._calm_since_s = environment.scheduler.now_s
         environment.is_calm = True
         environment.conditions = environment.conditions.calmed()
         environment.network.heal_all()
@@ -155,6 +173,51 @@ class World:
         end_s = profile.safety_s + profile.liveness_s
         while scheduler.now_s < end_s and self._unfinished():
             scheduler.run_until(scheduler.now_s + DONE_PERIOD_S)
+
+    # --- DrainWitness -------------------------------------------------------------------------------------------------
+
+    def calm_since_s(self) -> float | None:
+        return self._calm_since_s
+
+    def committed_s(self, revision: int) -> float:
+        return self.recorder.committed_s(revision)
+
+    def is_gone(self, drone_id: str) -> bool:
+        return self.drones[drone_id].dead
+
+    def drains_within(self, backlog: Mapping[str, Waiting], within_s: float) -> bool:
+        environment, there = self.environment, [drone for drone in self.drones.values() if not drone.dead]
+        flown = [w.order for w in backlog.values() if w.order.deadline_s is None and w.cancelled_after_s is None]
+        if least_time_s(environment.fleet, [drone.drone_class for drone in there], flown) > within_s:
+            return False
+        twin = World(environment.seed, environment.profile.without_faults())
+        for drone in self.drones.values():
+            twin.drones[drone.id].dead = drone.dead
+        left = [self._as_it_was(waiting) for waiting in backlog.values()]
+        return twin._ends(left, within_s)
+
+    def _as_it_was(self, waiting: Waiting) -> Waiting:
+        """Return an order of the backlog with the time to its deadline that it had left when the last fault ended."""
+        order = waiting.order
+        if order.deadline_s is None or self._calm_since_s is None:
+            return waiting
+        age_s = self._calm_since_s - self.environment.packages.of(order.message_id).placed_s
+        return replace(waiting, order=replace(order, deadline_s=max(LEAST_LEFT_S, order.deadline_s - age_s)))
+
+    def _ends(self, backlog: list[Waiting], within_s: float) -> bool:
+        """Play nothing but these orders, placed all at once, and return whether all have ended in ``within_s``."""
+        scheduler, recorder = self.environment.scheduler, self.recorder
+        self._start()
+        scheduler.run_until(SETTLED_S)
+        for waiting in backlog:
+            self.shops[0].take(waiting.order, waiting.cancelled_after_s)
+        end_s = SETTLED_S + within_s
+        while scheduler.now_s < end_s:
+            scheduler.run_until(min(end_s, scheduler.now_s + DONE_PERIOD_S))
+            recorder.record()
+            if all(waiting.order.message_id in recorder.ended for waiting in backlog):
+                return True
+        return False
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
@@ -224,7 +287,8 @@ class World:
         policy = self.environment.dispatch_policy()
         stays = BoundedStay(witness, self.environment.fleet, policy, witness.within_s)
         office = OfficeHeldUsefully(self.office, witness.within_s)
-        return [JustifiedEnd(witness), cancels, stays, FairBreaker(witness), ParkWithCause(witness), *calm, office]
+        rates: list[Invariant] = [*calm, DrainRate(self, RECOVERY_S + witness.within_s)]
+        return [JustifiedEnd(witness), cancels, stays, FairBreaker(witness), ParkWithCause(witness), *rates, office]
 
     def _journals(self) -> list[JournalHistory]:
         return [

@@ -64,9 +64,13 @@ class Packages:
         """Drop the package from a drone."""
         package = self._packages[message_id]
         package.carrier = ""
-        if _same(place, package.pickup):
+        pickup, destination = package.pickup, package.order.destination
+        is_home = _same(place, pickup)
+        if is_home and _same(place, destination):  # neighbours
+            is_home = distance_between_m(place, pickup) < distance_between_m(place, destination)
+        if is_home:
             package.at_depot = True
-        elif _same(place, package.order.destination):
+        elif _same(place, destination):
             package.drops += 1
             if package.drops > 1:
                 self.broken.append(f"{drone_id} dropped the package of order {message_id} a second time")

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
-from ..core.drone.events import Closed, Entry, GoalAccepted
+from ..core.drone.events import Closed, Entry, FleetJoined, GoalAccepted
 from ..core.drone.state import DurableState, IllegalEntry, compact, fold
 from ..core.types import GeoPoint, Order, Outcome, Priority
 from .journal import Damage, Journal, JournalCorrupt, JournalUnusable, Record, read
@@ -35,6 +35,8 @@ _NAMES = {kind: frozenset(field.name for field in fields(kind)) for kind in (*_E
 def encode(entry: Entry) -> Record:
     """Return ``entry`` as a JSON object, with its type under ``entry``."""
     record = {"entry": type(entry).__name__, **asdict(entry)}
+    if isinstance(entry, FleetJoined) and not entry.assigned:
+        del record["assigned"]  # versions without this field write the same
     if isinstance(entry, GoalAccepted):
         del record["order"]["unknown"]  # what the store keeps for newer versions does not travel to drones
     return record

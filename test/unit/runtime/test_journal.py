@@ -17,6 +17,7 @@ from drone_orchestrator.core.drone.events import (
     Dropping,
     Entry,
     EpochRaised,
+    FleetJoined,
     GoalAccepted,
     Grounded,
     GroundingLifted,
@@ -69,6 +70,7 @@ ENTRIES: list[Entry] = [
     Closed("n", 1, Outcome.DELIVERED, 13.5),
     Grounded("motor"),
     GroundingLifted(),
+    FleetJoined("other", assigned=True),
 ]
 
 
@@ -321,6 +323,11 @@ def test_an_unusable_folder_gives_a_clear_one_line_error(tmp_path: Path) -> None
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
 def test_every_entry_round_trips(entry: Entry) -> None:
     assert decode(encode(entry)) == entry
+
+
+def test_a_drone_that_joins_by_a_leader_writes_what_older_versions_write() -> None:
+    assert encode(FleetJoined("fleet")) == {"entry": "FleetJoined", "fleet_id": "fleet"}
+    assert decode({"entry": "FleetJoined", "fleet_id": "fleet", "assigned": True}) == FleetJoined("fleet", True)
 
 
 @pytest.mark.parametrize(

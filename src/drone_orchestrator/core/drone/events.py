@@ -123,9 +123,12 @@ class FleetJoined:
     """The drone belongs to this fleet, and obeys its leaders alone.
 
     A change of fleet forgets the highest epoch and the unacknowledged outcomes: they mean nothing to another store.
+    ``assigned``: an operator named the fleet to a drone that had none. That forgets the highest epoch, too, because it
+    may be of any store. It keeps the outcomes, because they may be of this fleet.
     """
 
     fleet_id: str
+    assigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

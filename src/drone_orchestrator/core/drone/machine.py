@@ -188,11 +188,20 @@ class DroneMachine:
         return self._durable.fleet_id not in ("", fleet_id)
 
     def _join_fleet(self, event: JoinFleet) -> None:
-        """Join the fleet that an operator names. A drone with a goal stays with the fleet that sent it."""
-        own = self._durable.fleet_id
-        if not self.is_foreign(event.fleet_id):
-            self._join(event.fleet_id)
-        elif self._durable.goal is not None:
+        """Join the fleet that an operator names. A drone with a goal stays with the fleet that sent it.
+
+        The goal and the epoch of a drone without a fleet may be of any store. It joins at once if it has no goal, and
+        otherwise when a leader of the fleet shows an epoch that is not lower.
+        """
+        own, goal = self._durable.fleet_id, self._durable.goal
+        if own == event.fleet_id:
+            return
+        if not own and goal is None:
+            self._write(FleetJoined(event.fleet_id, assigned=True))
+        elif not own:
+            text = f"has an order: it joins fleet {event.fleet_id} when it hears the leader that sent the order"
+            self._effects.append(Notice("warning", f"{self.drone_id} {text}, or when it restarts without one"))
+        elif goal is not None:
             text = f"stays in fleet {own} until its order has ended; restart it then to join fleet {event.fleet_id}"
             self._effects.append(Notice("error", f"{self.drone_id} {text}"))
         else:

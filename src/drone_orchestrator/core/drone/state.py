@@ -135,10 +135,12 @@ def apply(state: DurableState, entry: Entry) -> DurableState:
 
 
 def _join(state: DurableState, entry: FleetJoined) -> DurableState:
-    if state.fleet_id in ("", entry.fleet_id):
+    if state.fleet_id == entry.fleet_id or not (state.fleet_id or entry.assigned):
         return replace(state, fleet_id=entry.fleet_id)
     if state.goal is not None:
-        raise IllegalEntry(f"{entry}: the drone has a goal of fleet {state.fleet_id}")
+        raise IllegalEntry(f"{entry}: the drone has a goal of fleet {state.fleet_id or 'that is not known'}")
+    if not state.fleet_id:
+        return replace(state, fleet_id=entry.fleet_id, highest_epoch=0)
     return replace(state, fleet_id=entry.fleet_id, highest_epoch=0, outcomes=())
 
 

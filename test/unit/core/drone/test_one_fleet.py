@@ -17,6 +17,7 @@ from drone_orchestrator.core.drone.events import (
     LeaderHeard,
     Load,
     Notice,
+    RecallRequested,
     WriteJournal,
 )
 from drone_orchestrator.core.drone.machine import DroneMachine
@@ -31,6 +32,7 @@ from drone_orchestrator.core.types import (
     Phase,
     Verdict,
 )
+from drone_orchestrator.verification.journals import journal_history
 
 DEPOT, CUSTOMER = GeoPoint(37.0, -122.0), GeoPoint(37.02, -122.0)
 COURIER = DroneClass("courier", 3.0, 20.0, 5.0, 60.0, 550.0, 6.0, 700.0)
@@ -157,6 +159,66 @@ def test_an_operator_assigns_the_drone_before_it_hears_anybody() -> None:
     drone.tell(LeaderHeard(FAR_AHEAD, fleet_id=THEIRS))
     assert (drone.fleet_id, drone.epoch) == (OURS, 0)
     assert drone.tell(JoinFleet(OURS)) == []
+
+
+def upgraded(with_goal: bool = False) -> Drone:
+    """A drone with a journal from before fleets, whose store had lived longer than any."""
+    drone = Drone()
+    drone.tell(LeaderHeard(FAR_AHEAD))
+    assert drone.goal(OLD, FAR_AHEAD).accepted
+    if not with_goal:
+        drone.tell(FlightSensed(at_target=True, payload_on_board=False))
+        drone.clearance(OLD, FAR_AHEAD, Verdict.REFUSED)
+    return drone
+
+
+def test_an_operator_assigns_a_drone_that_has_an_epoch_of_an_unknown_store() -> None:
+    """It kept the epoch, so its new leader took its own store for a restored one, and held the whole fleet."""
+    drone = upgraded()
+    assert drone.tell(JoinFleet(OURS)) == [WriteJournal(FleetJoined(OURS, assigned=True))]
+    drone.restart()
+    assert (drone.fleet_id, drone.epoch) == (OURS, 0)
+    assert [outcome.message_id for outcome in drone.machine.durable.outcomes] == ["m1"], "it may be of this fleet"
+    assert drone.machine.durable.closed_attempt("m1") == 1
+    assert drone.goal(OURS, 7, "m2").accepted
+    drone.tell(JoinFleet(OURS))
+    assert drone.epoch == 7, "the parameter stays set when the drone restarts"
+
+
+def test_an_audit_leaves_out_what_a_journal_says_of_another_fleet() -> None:
+    """It reported that epochs went down."""
+    drone = upgraded()
+    drone.tell(JoinFleet(OURS))
+    drone.goal(OURS, 7, "m2")
+    assert journal_history("d1", "j1", drone.entries).epochs == (7,)  # type: ignore[arg-type]
+    drone.tell(RecallRequested("m2", 1, 7))
+    drone.tell(JoinFleet(THEIRS))
+    drone.goal(THEIRS, 3, "m3")
+    history = journal_history("d1", "j1", drone.entries)  # type: ignore[arg-type]
+    assert (history.epochs, history.entries) == ((3,), ())
+
+
+def test_a_drone_without_a_fleet_keeps_its_epoch_as_long_as_it_has_a_goal() -> None:
+    """A clearance of a lower epoch must not count. Its report names no fleet, so no leader holds its own for it."""
+    drone = upgraded(with_goal=True)
+    [notice] = drone.tell(JoinFleet(OURS))
+    assert isinstance(notice, Notice)
+    drone.tell(LeaderHeard(7, fleet_id=OURS))
+    assert (drone.fleet_id, drone.epoch) == ("", FAR_AHEAD)
+    drone.tell(FlightSensed(at_target=True, payload_on_board=False))
+    assert drone.clearance(OURS, 7) == []
+    with pytest.raises(IllegalEntry):
+        fold([*drone.entries, FleetJoined(OURS, assigned=True)])  # type: ignore[list-item]
+    drone.clearance(OLD, FAR_AHEAD, Verdict.REFUSED)
+    drone.tell(JoinFleet(OURS))
+    assert (drone.fleet_id, drone.epoch) == (OURS, 0)
+
+
+def test_an_upgraded_drone_with_a_goal_joins_the_leader_that_sent_it() -> None:
+    drone = upgraded(with_goal=True)
+    drone.tell(JoinFleet(OURS))
+    drone.tell(LeaderHeard(FAR_AHEAD, fleet_id=OURS))
+    assert (drone.fleet_id, drone.epoch) == (OURS, FAR_AHEAD)
 
 
 def test_an_operator_moves_the_drone_to_another_fleet(drone: Drone) -> None:

@@ -109,7 +109,12 @@ At most 100 attempts at an order count for nothing.
 
 A drone of an older version gives no reason. After `max_goal_tries` refusals the attempt is undone as
 `goal_not_accepted`, and counts for the drone's breaker. If most drones leave a leader's goals unanswered, that counts
-for nothing: the leader is to blame.
+for nothing: the leader is to blame. A drone is charged if half of those that are heard (eight are enough) have answered
+goals that were sent since it stopped answering, and not more are mute. Each drone counts by its latest goal.
+
+A drone that is heard and does not get on with an order before it has the package (`no_progress`) gets no orders for a
+minute, so that another one delivers. Its breaker counts that only if it did not get on with two orders in a row. The
+order counts one attempt with each such drone, and none if the drone was waiting for clearance.
 """
 
 

@@ -722,3 +722,14 @@ def deaf_leader_stays(patch: Patch) -> None:
 def no_bound_beside_a_drone(patch: Patch) -> None:
     """An order waits beside a drone that is heard and has its goal for as long as the drone reports the same phase."""
     patch.replace(Stays, "is_over", lambda stays, saga, memory, report, now: False)
+
+
+@mutant("J3", STUCK)
+def stalled_drone_gets_the_next_order(patch: Patch) -> None:
+    """A drone that did not get on with an order is not benched, so it gets the same one again."""
+
+    def bench(honest: Any, blame: Blame, drone_id: str, now: Any, pause_s: float | None = None) -> None:
+        if pause_s is None:
+            honest(blame, drone_id, now)
+
+    patch.around(Blame, "_bench", bench)

@@ -195,7 +195,8 @@ class Witness:
 
 def _is_at_fault(drone: SimulatedDrone) -> bool:
     refuses = drone.refuses is not None and drone.refuses.cause is RefusalCause.DRONE
-    return not drone.process.runs or drone.phase in (Phase.UNSPECIFIED, Phase.GROUNDED) or refuses
+    is_stuck = drone.flight.jammed
+    return not drone.process.runs or drone.phase in (Phase.UNSPECIFIED, Phase.GROUNDED) or refuses or is_stuck
 
 
 def _longest_s(stretches: Stretches, from_s: float, until_s: float) -> float:

@@ -3,6 +3,8 @@
 There is a leader that reaches the store, and it could hear and command the order's drone all the time. The store's
 history tells none of that, so a witness does. Orders that wait for a person are left out, and so are orders that wait
 for a drone: what they wait for is a free drone that can fly them, and no history shows that.
+
+Nor does a leader give an order to a drone that has just not got on with one: it would wait there as long again.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..core.leader.blame import BENCH_CAP_S
 from ..core.leader.bounds import longest_stay_s
 from ..core.policies import DispatchPolicy
-from ..core.types import FleetSpec, Kind, Phase, Saga, SagaStatus
+from ..core.reasons import Reason
+from ..core.saga import ABANDONED, ASSIGNED
+from ..core.types import FleetSpec, Kind, Phase, Saga, SagaEvent, SagaStatus
 from .records import JournalHistory, Violation
 from .store_replay import Step, StoreReplay
 
@@ -54,9 +59,13 @@ class BoundedStay:
     def __init__(self, witness: StayWitness, fleet: FleetSpec, policy: DispatchPolicy, within_s: float) -> None:
         self._witness = witness
         self._longest_s = longest_stays_s(fleet, policy, within_s)
+        self._within_s = within_s
         self._stays: dict[str, _Stay] = {}
+        self._stalled: dict[str, tuple[int, int]] = {}  # drone that did not get on -> epoch, revision
 
     def observe(self, step: Step, replay: StoreReplay) -> Iterator[Violation]:
+        for event in step.events:
+            yield from self._note_stall(event, step.revision)
         for change in step.changes:
             if change.kind is not Kind.SAGA:
                 continue
@@ -71,6 +80,18 @@ class BoundedStay:
         """Judge the orders that have not ended."""
         for stay in self._stays.values():
             yield from self._judge(stay, replay.revision)
+
+    def _note_stall(self, event: SagaEvent, revision: int) -> Iterator[Violation]:
+        drone_id = event.drone_id or ""
+        if event.type == ABANDONED and event.reason == Reason.NO_PROGRESS:
+            self._stalled[drone_id] = event.epoch, revision
+        if event.type != ASSIGNED or drone_id not in self._stalled:
+            return
+        epoch, since = self._stalled.pop(drone_id)
+        after_s = self._witness.committed_s(revision) - self._witness.committed_s(since)
+        if event.epoch == epoch and after_s < BENCH_CAP_S - self._within_s:
+            text = f"{drone_id} got order {event.message_id} {after_s:.0f} s after it had not got on with one"
+            yield Violation(self.id, text, (since, revision))
 
     def _judge(self, stay: _Stay, until: int) -> Iterator[Violation]:
         saga, witness = stay.saga, self._witness

@@ -15,9 +15,6 @@ from ..core.types import Breaker, BreakerState, Kind, SagaEvent
 from .records import JournalHistory, Violation
 from .store_replay import Step, StoreReplay
 
-#: Failures without a fault of the drone that are forgiven: a leader cannot always tell at once that it is mute.
-TOLERATED = 1
-
 
 class FaultWitness(Protocol):
     """Knowledge of a run that its history does not have."""
@@ -59,7 +56,7 @@ class FairBreaker:
         attempt = next((event for event in step.events if event.drone_id == breaker.drone_id), None)
         if not self._is_deserved(breaker.drone_id, attempt, step.revision):
             unfair.append(step.revision)
-        if breaker.state is BreakerState.OPEN and len(unfair) > TOLERATED:
+        if breaker.state is BreakerState.OPEN and unfair:
             text = f"the breaker of {breaker.drone_id} opened, although nothing was wrong with the drone"
             why = attempt.reason if attempt is not None else "no reason"
             yield Violation(self.id, f"{text} ({why})", (*unfair,))

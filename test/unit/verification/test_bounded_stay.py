@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from histories import History, order, to_loading
 
+from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.leader.bounds import WAITS
 from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, Kind, SagaStatus
@@ -82,3 +83,17 @@ def test_an_order_that_goes_on_in_time_is_not_complained_of() -> None:
     history.load("m1")
     history.deliver("m1")
     assert objections(history, Witnessed(6, LONGEST_S[S.LOADING] - 1.0, "d1")) == ()
+
+
+@pytest.mark.parametrize(
+    ("again_s", "drone_id", "objects"), [(50.0, "d1", True), (52.0, "d1", False), (1.0, "d2", False)]
+)
+def test_a_drone_that_did_not_get_on_gets_no_order_for_a_while(again_s: float, drone_id: str, objects: bool) -> None:
+    history, _ = stuck_in(S.DISPATCHED)
+    stall = history.event("m1", sagas.ABANDONED, S.COMPENSATING, target=S.PENDING, reason="no_progress")
+    history.transition(stall)
+    stalled = history.revision
+    history.compensate("m1")
+    history.assign("m1", drone_id)
+    found = objections(history, Witnessed(stalled + 1, again_s - 1.0))
+    assert [(v.invariant, v.revisions) for v in found] == [("J3", (stalled, stalled + 2))] * objects

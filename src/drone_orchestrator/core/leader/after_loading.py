@@ -25,6 +25,7 @@ from ..types import (
     SagaStatus,
 )
 from ..view import FleetView
+from .blame import Blame
 from .bounds import Stays
 from .effects import Effect, RecallGoal, Report
 from .memory import Drone, LeaderState, OrderMemory, Retry
@@ -37,10 +38,11 @@ S = SagaStatus
 class AfterLoading:
     """The half of the leader that handles orders in ``LOADING``, ``IN_TRANSIT`` and ``COMPENSATING``."""
 
-    def __init__(self, view: FleetView, state: LeaderState, steps: Steps, stays: Stays) -> None:
+    def __init__(self, view: FleetView, state: LeaderState, steps: Steps, blame: Blame, stays: Stays) -> None:
         self._view = view
         self._state = state
         self._steps = steps
+        self._blame = blame
         self._stays = stays
 
     def reconcile(self, saga: Saga, memory: OrderMemory, now: Instant) -> list[Effect]:
@@ -73,6 +75,7 @@ class AfterLoading:
         if cancel:
             return self._steps.abandon(saga, cancel.reason, S.CANCELLED, now)
         if saga.status is S.LOADING and drone.report.package_on_board and drone.report.carries(saga):
+            self._blame.loaded(drone.report.drone_id)
             return self._steps.record(self._steps.event(saga, sagas.LOADED, S.IN_TRANSIT, now))
         if not drone.report.carries(saga):
             return self._goal_unknown_to_drone(saga, memory, now)
@@ -159,7 +162,8 @@ class AfterLoading:
         if not self._stays.is_over(saga, memory, report, now):
             return []
         if saga.status is S.LOADING:
-            return self._steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now)
+            culprit = self._blame.stalled(saga, memory, report, now)
+            return self._steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now, culprit)
         return self._steps.park(saga, Reason.NO_PROGRESS_WITH_PACKAGE, now)
 
     def _send_recall(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> list[Effect]:

@@ -204,13 +204,13 @@ class BeforeLoading:
         """Follow what the drone reports about its goal; send it the goal if it does not have it."""
         steps = self._steps
         if drone.report.carries(saga):
-            memory.goal = None
+            goal, memory.goal = memory.goal, None
             if saga.status is S.ASSIGNED:
-                self._blame.answered(drone.report.drone_id, now)
+                self._blame.answered(drone.report.drone_id, goal)
                 return steps.record(steps.event(saga, sagas.GOAL_ACCEPTED, S.DISPATCHED, now))
             if self._stays.is_over(saga, memory, drone.report, now):
-                # Its breaker does not count that: its requests may be what does not arrive.
-                return steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now)
+                culprit = self._blame.stalled(saga, memory, drone.report, now)
+                return steps.abandon(saga, Reason.NO_PROGRESS, S.PENDING, now, culprit)
             return []
         if drone.report.phase in (Phase.GROUNDED, Phase.UNSPECIFIED):
             # The drone reports that it accepts no goal, or a phase of a newer version. Sending one is useless, and its

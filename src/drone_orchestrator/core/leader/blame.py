@@ -11,14 +11,17 @@ from enum import Enum
 
 from ..policies import backoff_s
 from ..reasons import RefusalCause, RefusedGoal
-from ..types import DroneReport, Instant, Saga
-from .memory import Bench, ClassRefusal, Drone, LeaderState, OrderMemory, Trouble
+from ..types import DroneReport, Instant, Phase, Saga
+from ..view import FleetView
+from .memory import Bench, ClassRefusal, Drone, LeaderState, OrderMemory, Retry, Trouble, Unanswered
 
 #: Pause (s) of a drone that is benched, the first time and at most.
 BENCH_BASE_S = 4.0
 BENCH_CAP_S = 60.0
 #: Drones that were last heard longer ago (s) say nothing about how well this leader hears.
 HEARD_LATELY_S = 60.0
+#: Answers of this many drones are enough proof, in however large a fleet.
+ENOUGH_ANSWERS = 8
 #: A class that has another configuration than the leader is asked again after this time (s).
 ASK_AGAIN_S = 60.0
 #: Trouble that does not happen again for this long (s) is over.
@@ -42,16 +45,21 @@ class Culprit(Enum):
 class Blame:
     """Judges failed attempts. Only failures cost time here, and :meth:`answered` once per goal."""
 
-    def __init__(self, state: LeaderState) -> None:
+    def __init__(self, view: FleetView, state: LeaderState) -> None:
+        self._view = view
         self._state = state
         self._troubles: dict[tuple[str, str], Trouble] = {}
 
     # --- answers to goals ---------------------------------------------------------------------------------------
 
-    def answered(self, drone_id: str, now: Instant, *, accepted: bool = True) -> None:
-        """Note that the drone has answered a goal of this term, so it hears this leader and is heard."""
+    def answered(self, drone_id: str, goal: Retry | None, *, accepted: bool = True) -> None:
+        """Note that the drone has answered ``goal``, so it has heard this leader since that was sent.
+
+        ``None``: the goal of another leader.
+        """
         term = self._state.current_term
-        term.answered[drone_id] = now.mono_s
+        if goal is not None:
+            term.answered[drone_id] = goal.began_s
         if term.unanswered:
             term.unanswered.pop(drone_id, None)
         if accepted and term.benched:
@@ -60,31 +68,63 @@ class Blame:
     def unanswered(self, drone_id: str, since_s: float, now: Instant) -> Culprit:
         """Return whose fault it is that the drone has answered none of the goals sent ``since_s`` (monotonic).
 
-        It is the drone's if others have answered meanwhile, or if no other was heard lately. It is the leader's if most
-        drones that it addressed are mute, and as long as there is no proof that anything hears it.
+        It is the drone's if half of the drones have answered goals that were sent since its first unanswered one in a
+        row, or if neither this leader nor the store knows any other. It is the leader's if most drones that it
+        addressed are mute, and as long as there is no proof that the others hear it.
         """
         term = self._state.current_term
-        term.unanswered[drone_id] = now.mono_s
-        answered = sum(1 for id_, at_s in term.answered.items() if at_s >= since_s and id_ != drone_id)
-        mute = sum(1 for at_s in term.unanswered.values() if at_s >= since_s)
-        if answered >= mute or not self._has_heard_others(drone_id, now):
+        row = term.unanswered.get(drone_id)
+        since_s = since_s if row is None else row.since_s
+        term.unanswered[drone_id] = Unanswered(since_s, now.mono_s)
+        # Each drone counts by its latest goal.
+        answered = sum(1 for id_, at_s in term.answered.items() if at_s >= since_s and id_ not in term.unanswered)
+        mute = sum(1 for each in term.unanswered.values() if each.until_s >= now.mono_s - HEARD_LATELY_S)
+        if answered >= max(mute, self._enough_answers(now)) or not self._knows_others(drone_id, now):
+            # The next charge needs other answers: these say nothing about what happens from now on.
+            term.unanswered[drone_id] = Unanswered(now.mono_s, now.mono_s)
             return Culprit.DRONE
         self._bench(drone_id, now)
         if mute > 1:
             self._note(UNHEARD, "", f"{mute} drones do not answer this leader's goals, {answered} do", now)
         return Culprit.SYSTEM
 
+    def stalled(self, saga: Saga, memory: OrderMemory, report: DroneReport, now: Instant) -> Culprit:
+        """Return whose fault it is that the drone is heard and does not get on with an order that it has not loaded.
+
+        The drone is benched, so that another one gets the order. It is to blame if it did not get on with two different
+        orders in a row, since the first may have a pickup that no drone can reach. An order counts one attempt with
+        each drone. A drone that waits for clearance waits for this leader.
+        """
+        drone_id, stalled = report.drone_id, self._state.current_term.stalled
+        self._bench(drone_id, now, BENCH_CAP_S)
+        if report.phase is Phase.AWAITING_CLEARANCE:
+            return Culprit.SYSTEM
+        before, stalled[drone_id] = stalled.get(drone_id, saga.message_id), saga.message_id
+        if before != saga.message_id:
+            return Culprit.DRONE
+        if drone_id in memory.stalled_with:
+            return Culprit.SYSTEM
+        memory.stalled_with[drone_id] = None
+        return Culprit.ORDER
+
+    def loaded(self, drone_id: str) -> None:
+        """Note that the drone has loaded its order, so it gets on."""
+        stalled = self._state.current_term.stalled
+        if stalled:
+            stalled.pop(drone_id, None)
+
     def silent(self, drone_id: str, now: Instant) -> Culprit:
         """Return whose fault it is that a reservation of the drone has expired.
 
         It is the drone's if it fell silent and most others are still heard. A drone that is heard is not to blame: the
-        store was unreachable, or there was no leader. A leader that has just begun to listen cannot know.
+        store was unreachable, or there was no leader. A leader that has just begun to listen cannot know, nor can one
+        whose term has just begun: there may have been no leader that renewed the lease.
         """
         state = self._state
         drone = state.drones.get(drone_id)
         if drone is not None and not state.is_silent(drone, now):
             return Culprit.SYSTEM
-        if now.mono_s < state.listens_since_s + state.policy.desertion_s:
+        if now.mono_s < max(state.listens_since_s, state.current_term.began_at_s) + state.policy.desertion_s:
             return Culprit.SYSTEM
         ages_s = [now.mono_s - each.heard_at_s for each in state.drones.values()]
         living = sum(1 for age_s in ages_s if age_s <= state.policy.drone_silent_s)
@@ -94,9 +134,21 @@ class Blame:
         self._note(UNHEARD, "", f"this leader hears {living} drones, and {lost} no more", now)
         return Culprit.SYSTEM
 
-    def _has_heard_others(self, drone_id: str, now: Instant) -> bool:
+    def _enough_answers(self, now: Instant) -> int:
+        """Return how many drones must have answered: half of those that were heard lately, or a few in a large fleet.
+
+        A leader that reaches only one drone of four must not take that one's answers for proof against the others.
+        """
         since_s = now.mono_s - HEARD_LATELY_S
-        return any(id_ != drone_id and each.heard_at_s >= since_s for id_, each in self._state.drones.items())
+        heard = sum(1 for each in self._state.drones.values() if each.heard_at_s >= since_s)
+        return min((heard + 1) // 2, ENOUGH_ANSWERS)
+
+    def _knows_others(self, drone_id: str, now: Instant) -> bool:
+        """Return whether another drone was heard lately, or is named in the store: this leader may hear one only."""
+        since_s, view = now.mono_s - HEARD_LATELY_S, self._view
+        if any(id_ != drone_id and each.heard_at_s >= since_s for id_, each in self._state.drones.items()):
+            return True
+        return any(id_ != drone_id for named in (view.reservations, view.by_drone, view.breakers) for id_ in named)
 
     # --- refusals -----------------------------------------------------------------------------------------------
 
@@ -112,6 +164,7 @@ class Blame:
     def refused(self, refused: RefusedGoal, drone: Drone, memory: OrderMemory, now: Instant) -> Culprit:
         """Return whose fault the refusal is, and remember what follows for later attempts."""
         report = drone.report
+        self.answered(report.drone_id, memory.goal, accepted=False)
         text = f"{refused.cause.name} {refused.reason}, last {refused.message_id}/{refused.attempt}"
         if refused.cause is RefusalCause.DRONE:
             self._note(REFUSED, report.drone_id, text, now)
@@ -145,11 +198,13 @@ class Blame:
             for each in self._state.drones.values()
         )
 
-    def _bench(self, drone_id: str, now: Instant) -> None:
+    def _bench(self, drone_id: str, now: Instant, pause_s: float | None = None) -> None:
+        """Give the drone no orders for ``pause_s``. ``None``: longer each time in a row."""
         benched = self._state.current_term.benched
         before = benched.get(drone_id)
         times = 1 if before is None else before.times + 1
-        pause_s = backoff_s(times, base_s=BENCH_BASE_S, cap_s=BENCH_CAP_S, seed=drone_id)
+        if pause_s is None:
+            pause_s = backoff_s(times, base_s=BENCH_BASE_S, cap_s=BENCH_CAP_S, seed=drone_id)
         benched[drone_id] = Bench(times, now.mono_s + pause_s)
 
     # --- for people ---------------------------------------------------------------------------------------------

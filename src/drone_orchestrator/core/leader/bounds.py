@@ -3,7 +3,8 @@
 An order waits in a state for something: a drone, an answer, a flight. While what it waits for is not there, nothing
 here applies: a silent drone, an absent store and a grounded drone have rules of their own. A bound limits the wait
 *beside* it: the drone is heard and has the goal, the store takes commits, and still nothing happens. At the bound the
-leader does what the state allows (:data:`WAITS`). No breaker counts it, because nothing shows whose fault it is.
+leader does what the state allows (:data:`WAITS`). If the package is still in the depot, the drone gets no order for a
+while, so that another one delivers (:meth:`.blame.Blame.stalled`).
 
 All times are the leader's, by its monotonic clock. A new leader counts from zero: a wait may take longer when leaders
 change, but no clock of another machine can end it early.

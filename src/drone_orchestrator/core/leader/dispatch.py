@@ -67,7 +67,7 @@ class Dispatcher:
         self._view = view
         self._state = LeaderState(policy)
         self._ledger = Ledger(fleet, planner.capable)
-        self._blame = Blame(self._state)
+        self._blame = Blame(view, self._state)
         self._steps = Steps(view, self._state)
         self._aside = Aside(view, self._state, self._steps)
         self._roster = Roster(view, self._state, fleet, self._ledger, self._aside)
@@ -78,7 +78,7 @@ class Dispatcher:
             view, self._state, self._steps, self._blame, fleet, planner, self._ledger, stays, self._deadlines
         )
         self._planning_round = PlanningRound(view, self._state, self._steps, self._roster, fleet, planner, self._aside)
-        self._after_loading = AfterLoading(view, self._state, self._steps, stays)
+        self._after_loading = AfterLoading(view, self._state, self._steps, self._blame, stays)
 
     # --- terms --------------------------------------------------------------------------------------------------
 
@@ -259,12 +259,14 @@ class Dispatcher:
         term = self._state.term
         if term is None:
             return []
-        self._blame.answered(event.drone_id, now, accepted=event.accepted)
+        memory = term.orders.get(event.message_id)
+        goal = memory.goal if memory is not None and memory.goal and memory.goal.attempt == event.attempt else None
+        self._blame.answered(event.drone_id, goal, accepted=event.accepted)
         if saga is None:
             return []
-        memory = term.of(event.message_id)
-        if memory.goal is not None and not event.accepted and memory.goal.attempt == event.attempt:
-            memory.goal.answered = True
+        memory = memory or term.of(event.message_id)
+        if goal is not None and not event.accepted:
+            goal.answered = True
         if memory.busy:
             return []
         if event.accepted and saga.status is S.ASSIGNED and now.mono_s >= term.store_retry_at_s:

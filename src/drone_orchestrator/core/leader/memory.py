@@ -48,6 +48,15 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Goals in a row that a drone has left unanswered: from when the first was sent until the last was given up
+    (monotonic, s)."""
+
+    since_s: float
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """A text about trouble for people, and when it happened last."""
 
@@ -87,7 +96,7 @@ class OrderMemory:
 
     ``judged`` is the last record that was found free of contradictions. ``seen`` has the number of the order's newest
     event, and when (monotonic, s) this leader first examined the order after it; see :mod:`.after_loading`.
-    ``refused_by`` has the classes that refused it.
+    ``refused_by`` has the classes that refused it, ``stalled_with`` the drones that did not get on with it.
     """
 
     judged: Saga | Order | None = None
@@ -103,6 +112,7 @@ class OrderMemory:
     pause: tuple[int, float] | None = None  # number of the event it follows, end by the monotonic clock
     wake_at_s: float | None = None
     refused_by: dict[str, ClassRefusal] = field(default_factory=dict)
+    stalled_with: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -110,8 +120,9 @@ class Term:
     """State of one term as leader.
 
     ``waiting``: orders that need a drone. ``accepting`` and ``reserving``: orders and drones of commits in flight, each
-    with the lane of its order. Dictionaries stand in for sets because they iterate in insertion order. ``answered`` and
-    ``unanswered``: when each drone last answered a goal, and when it last left all tries unanswered.
+    with the lane of its order. Dictionaries stand in for sets because they iterate in insertion order.
+    ``answered``: when the goal was sent that each drone answered last. ``unanswered``: the drones that have left goals
+    unanswered since then. ``stalled``: drones that did not get on with their last order, and that order.
     """
 
     epoch: int
@@ -128,7 +139,8 @@ class Term:
     commits_fail_s: tuple[float, float] | None = None  # first and last failure since a commit has succeeded
     told_late: dict[tuple[str, int], None] = field(default_factory=dict)
     answered: dict[str, float] = field(default_factory=dict)
-    unanswered: dict[str, float] = field(default_factory=dict)
+    unanswered: dict[str, Unanswered] = field(default_factory=dict)
+    stalled: dict[str, str] = field(default_factory=dict)
     benched: dict[str, Bench] = field(default_factory=dict)
 
     def of(self, message_id: str) -> OrderMemory:

@@ -10,10 +10,11 @@ from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.leader.blame import CONFIGURATION, REFUSED, UNHEARD, Blame, Culprit
 from drone_orchestrator.core.leader.effects import SendGoal
 from drone_orchestrator.core.leader.events import GoalAnswered
-from drone_orchestrator.core.leader.memory import Drone, LeaderState, Term
+from drone_orchestrator.core.leader.memory import Drone, LeaderState, Retry, Term
 from drone_orchestrator.core.policies import DispatchPolicy
 from drone_orchestrator.core.reasons import RefusalCause, RefusedGoal
 from drone_orchestrator.core.types import BreakerState, DroneReport, Instant, Order, SagaEvent, SagaStatus
+from drone_orchestrator.core.view import FleetView
 
 S = SagaStatus
 C = RefusalCause
@@ -224,32 +225,45 @@ def test_a_leader_that_no_drone_answers_charges_nobody() -> None:
         (1, 0, 2, Culprit.DRONE),
         (2, 1, 4, Culprit.DRONE),
         (1, 1, 4, Culprit.SYSTEM),
+        (1, 0, 4, Culprit.SYSTEM),
+        (1, 0, 3, Culprit.SYSTEM),
+        (8, 0, 100, Culprit.DRONE),
         (0, 0, 4, Culprit.SYSTEM),
         (0, 3, 4, Culprit.SYSTEM),
         (0, 0, 1, Culprit.DRONE),
     ],
-    ids=["the others answer", "most answer", "half are mute", "no other was asked", "all are mute", "the only drone"],
+    ids=[
+        "the others answer",
+        "most answer",
+        "half are mute",
+        "one of four answers",
+        "one of three",
+        "enough of many",
+        "no other was asked",
+        "all are mute",
+        "the only drone",
+    ],
 )
 def test_an_unanswered_goal_is_the_drones_fault_if_most_others_answer(
     answer: int, mute: int, heard: int, culprit: Culprit
 ) -> None:
     state = LeaderState(DispatchPolicy(), Term(7))
-    blame, now = Blame(state), Instant(100.0, 1e9)
+    blame, now = Blame(FleetView(), state), Instant(100.0, 1e9)
     for n in range(heard):
         state.drones[f"drone_{n}"] = Drone(make_report(f"drone_{n}"), now.mono_s)
     for n in range(mute):
         blame.unanswered(f"mute_{n}", 95.0, now)
     for n in range(answer):
-        blame.answered(f"well_{n}", now)
+        blame.answered(f"well_{n}", Retry(1, began_s=95.0))
     assert blame.unanswered("drone_0", 95.0, now) is culprit
 
 
 def test_answers_before_the_first_try_prove_nothing() -> None:
     state = LeaderState(DispatchPolicy(), Term(7))
-    blame = Blame(state)
+    blame = Blame(FleetView(), state)
     for n in range(4):
         state.drones[f"drone_{n}"] = Drone(make_report(f"drone_{n}"), 100.0)
-        blame.answered(f"drone_{n}", Instant(94.0, 1e9))
+        blame.answered(f"drone_{n}", Retry(1, began_s=94.0))
     assert blame.unanswered("drone_0", 95.0, Instant(100.0, 1e9)) is Culprit.SYSTEM
 
 
@@ -295,4 +309,19 @@ def test_a_leader_that_has_just_started_does_not_know_why_reservations_expired()
     world.add_replica("successor")
     world.pass_time(6.0)
     assert {world.saga(order).excused for order in orders} == {1}
+    assert failures(world) == {}
+
+
+def test_a_leader_whose_term_has_just_begun_does_not_know_who_let_a_reservation_expire() -> None:
+    """The leader before it had hung for as long as the lease lasts."""
+    world = World(replicas=2)
+    drones = [make_report("drone_0", energy_wh=550.0), *(make_report(f"drone_{n}", energy_wh=9.0) for n in (1, 2, 3))]
+    world.pass_time(15.0, hear=drones)
+    order = submitted(world, make_order(), *drones)
+    first, standby = world.leader, next(r for r in world.replicas if r is not world.leader)
+    world.crash(first)
+    world.pass_time(8.0, hear=drones[1:])
+    assert world.leader is standby
+    expire(world, "drone_0")
+    assert (world.saga(order).status, world.saga(order).excused) == (S.PENDING, 1)
     assert failures(world) == {}

@@ -50,22 +50,58 @@ def test_deactivating_the_leader_hands_over_and_activating_lets_it_campaign_agai
     lease_s = 60.0
     with orchestrator(domain, etcd, "first", lease_ttl_s=lease_s) as first:
         first.wait_line("leading with epoch")
-        operator.wait_state("/first", "active")
+        assert operator.state("/first") == "active"
         with orchestrator(domain, etcd, "second", lease_ttl_s=lease_s) as second:
             second.wait_line("standing by")
-            assert operator.state("/second") == "inactive"
+            assert operator.state("/second") == "active"
             assert operator.change_state("/first", T.TRANSITION_DEACTIVATE)
             second.wait_line("leading with epoch", timeout_s=0.75 * lease_s)  # the lease has no part in it
-            operator.wait_state("/second", "active")
             assert (operator.state("/first"), leader(etcd)) == ("inactive", "second")
             # The replica that resigned does not campaign, even without a leader, until it is activated.
             assert operator.change_state("/second", T.TRANSITION_DEACTIVATE)
             operator.wait("nobody leads", lambda: leader(etcd) is None)
-            assert not operator.change_state("/first", T.TRANSITION_ACTIVATE)  # it needs an election, too
+            assert operator.change_state("/first", T.TRANSITION_ACTIVATE)
             first.wait_line("leading with epoch", times=2)
-            operator.wait_state("/first", "active")
+            # A standby is taken out of service and put back without a word from the leader.
+            assert operator.change_state("/second", T.TRANSITION_ACTIVATE)
+            assert operator.change_state("/second", T.TRANSITION_DEACTIVATE)
+            assert (operator.state("/first"), leader(etcd)) == ("active", "first")
             assert (first.stop(), second.stop()) == (0, 0)
     assert leader(etcd) is None
+
+
+def test_a_lifecycle_manager_brings_replicas_and_drones_up_and_down(
+    domain: int, etcd: str, operator: Operator, tmp_path: Path
+) -> None:
+    """Play Nav2's lifecycle manager without bonds. After each transition it asks for the state, and gives up if the
+    answer is no, or the state another one."""
+    nodes = ("/managed_a", "/managed_b", "/drone_4")
+
+    def change(transition: int, state: str, wanted: tuple[str, ...]) -> None:
+        for name in wanted:
+            assert operator.change_state(name, transition), f"{name} refused transition {transition}"
+            assert operator.state(name) == state, name
+
+    with (
+        orchestrator(domain, etcd, "managed_a", autostart=False) as first,
+        orchestrator(domain, etcd, "managed_b", autostart=False) as second,
+        NodeProcess(domain, "drone_executor", drone_ids="[drone_4]", data_dir=tmp_path, autostart=False) as drones,
+    ):
+        change(T.TRANSITION_CONFIGURE, "inactive", nodes)
+        operator.wait_status("managed_b: replica", lambda status: "not campaigning" in status.message)
+        assert leader(etcd) is None
+        change(T.TRANSITION_ACTIVATE, "active", nodes)
+        operator.wait("a replica leads", lambda: leader(etcd))
+        led, stands = (first, second) if leader(etcd) == "managed_a" else (second, first)
+        led.wait_line("leading with epoch")
+        stands.wait_line("standing by")
+        assert [operator.state(name) for name in nodes] == ["active"] * 3
+        down = tuple(reversed(nodes))
+        change(T.TRANSITION_DEACTIVATE, "inactive", down)
+        assert leader(etcd) is None
+        change(T.TRANSITION_CLEANUP, "unconfigured", down)
+        change(T.TRANSITION_UNCONFIGURED_SHUTDOWN, "finalized", down)
+        assert (first.stop(), second.stop(), drones.stop()) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -107,13 +143,14 @@ def test_an_orchestrator_that_cannot_be_configured_says_why_and_can_be_once_the_
         assert sum("fleet.yaml" in line for line in node.lines) == 2  # one line each
         config.write_text(default_fleet_config().read_text())
         assert operator.change_state("/waiting", T.TRANSITION_CONFIGURE)
+        assert operator.change_state("/waiting", T.TRANSITION_ACTIVATE)
         node.wait_line("leading with epoch")
-        operator.wait_state("/waiting", "active")
         # All the way down, and up again.
         assert operator.change_state("/waiting", T.TRANSITION_DEACTIVATE)
         assert operator.change_state("/waiting", T.TRANSITION_CLEANUP)
         assert operator.state("/waiting") == "unconfigured"
         assert operator.change_state("/waiting", T.TRANSITION_CONFIGURE)
+        assert operator.change_state("/waiting", T.TRANSITION_ACTIVATE)
         node.wait_line("leading with epoch", times=2)
         assert node.stop() == 0
 

@@ -127,6 +127,11 @@ class UntilUp(OpaqueCoroutine):
     def execute(self, context: LaunchContext) -> list[LaunchDescriptionEntity] | None:
         if context.is_shutdown:
             return None  # the step before was cut short; a new node would never be shut down
+        managed = [spec.node_name for spec in self._specs if not spec.lifecycle_nodes]
+        if managed:
+            get_logger("launch.user").warning(
+                f"autostart is off: not waiting for {', '.join(managed)}, which a lifecycle manager must bring up"
+            )
         # Here, not in the coroutine: that runs after the group of actions around it has ended.
         self._asked["names"] = [
             f"{_namespace(context, spec).rstrip('/')}/{node}" for spec in self._specs for node in spec.lifecycle_nodes

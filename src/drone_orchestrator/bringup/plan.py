@@ -17,8 +17,8 @@ ARCHIVE_FOLDER = "archive"
 
 #: A fleet shuts down by role in this order, and starts in reverse: each role stops before the ones that it needs.
 STOP_ORDER = ("gateway", "monitor", "orchestrator", "drones")
-#: Lifecycle states in which the nodes of a role are up. A standby is as ready as the leader.
-READY_STATES = {"drones": ("inactive", "active"), "orchestrator": ("inactive", "active")}
+#: Lifecycle states in which the nodes of a role are up. A drone that a person took out of service stays inactive.
+READY_STATES = {"drones": ("inactive", "active"), "orchestrator": ("active",)}
 #: Drones that share a process of a small fleet, and processes among which those of one class are divided at most.
 _LEAST_SHARED, _SHARES = 2, 8
 _NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")

@@ -40,7 +40,7 @@ def leader(out: Output, target: Target, handover: bool, bring_back: str | None, 
 
 
 def _bring_back(out: Output, target: Target, name: str, namespace: str) -> None:
-    """Let an orchestrator campaign again. It becomes active only if it is elected."""
+    """Let an orchestrator campaign again. If it does already, there is nothing to do."""
     with operating(target, namespace) as operator:
         operator.find(name)
         operator.activate(name)

@@ -62,10 +62,7 @@ class LifecycleClient:
         return self._change(name, "deactivate", "inactive")
 
     def activate(self, name: str) -> bool:
-        """Activate node ``name``; return whether the transition succeeded. Raises :class:`Unreachable`.
-
-        An orchestrator's never does: the node campaigns from then on, and becomes active once it is elected.
-        """
+        """Activate node ``name``; return whether the transition succeeded. Raises :class:`Unreachable`."""
         return self._change(name, "activate", "active")
 
     def _change(self, name: str, transition: str, target: str) -> bool:

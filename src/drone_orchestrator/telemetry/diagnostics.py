@@ -267,8 +267,8 @@ def replica_status(vitals: Vitals | None, now_s: float) -> Status:
         text = f"{len(vitals.set_aside)} set aside after an error: {_some(vitals.set_aside)}"
         return Status("replica", Severity.ERROR, text, hint, values)
     if vitals.role is Role.RETIRED:
-        hint = "`ros2 lifecycle set NODE activate` lets it campaign again"
-        return Status("replica", Severity.WARN, "resigned at an operator's request", hint, values)
+        hint = "`ros2 lifecycle set NODE activate` lets it campaign"
+        return Status("replica", Severity.WARN, "not campaigning: its node is not active", hint, values)
     if vitals.queued > LONG_QUEUE:
         return Status(
             "replica", Severity.WARN, f"{vitals.queued} commits wait for the store", "see etcd's latency", values

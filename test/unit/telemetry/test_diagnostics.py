@@ -158,7 +158,7 @@ def test_the_replica_status() -> None:
     leading = d.replica_status(vitals(role=Role.LEADER, epoch=7, committed_at_s=NOW_S - 2.0), NOW_S)
     found(leading, OK, "leading with epoch 7")
     assert (leading.values["last_commit_s_ago"], leading.values["queued_commits"]) == (2.0, 0)
-    found(d.replica_status(vitals(role=Role.RETIRED), NOW_S), WARN, "operator")
+    found(d.replica_status(vitals(role=Role.RETIRED), NOW_S), WARN, "not campaigning")
     found(d.replica_status(vitals(queued=1000), NOW_S), WARN, "1000 commits")
     found(d.replica_status(vitals(failing=("campaign", "commit")), NOW_S), ERROR, "campaign, commit")
 

@@ -1,9 +1,8 @@
-"""The node of one replica. Its lifecycle mirrors leadership: ``inactive`` is standby, ``active`` is the leader.
+"""The node of one replica. Its lifecycle says whether it is in service: ``active`` means that it leads or stands by.
 
-``configure`` connects to the store and starts to campaign. Winning the election activates the node, losing leadership
-deactivates it. An operator's ``deactivate`` on the leader is a planned handover: the replica resigns and does not
-campaign again until an operator's ``activate``. That transition reports failure, because the node becomes active only
-when it wins the election.
+``configure`` connects to the store and follows it without campaigning. ``activate`` makes the replica a candidate, and
+``deactivate`` ends that: a leader hands over. Winning or losing an election does not change the lifecycle, so a
+lifecycle manager can bring replicas up like any other node. Who leads is on the topic ``leader``.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ class OrchestratorNode(LifecycleNode):
         self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses], findings=self._make_findings())
         # Housekeeping continues while simulated time is paused.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._epoch = 0  # of the term that the lifecycle shows or is about to show
+        self._epoch = 0  # of the term in which this node speaks as the leader
         self._is_active = False
         self._hears_drones = False  # logged once
         self.failure = ""  # why the last attempt to configure failed
@@ -122,26 +121,19 @@ class OrchestratorNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if not self._epoch:
-            self._log.info("campaigning; the node becomes active when it is elected")
-            if self._driver is not None:
-                self._driver.post(OperatorCampaign())
-            return TransitionCallbackReturn.FAILURE
         self._is_active = True
-        self._link.start_leading(self._epoch)
-        self._heartbeat.open()
-        self._log.info("leading with epoch %d", self._epoch, extra={"epoch": self._epoch})
+        self._log.info("campaigning from now on")
+        if self._driver is not None:
+            self._driver.post(OperatorCampaign())
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._is_active = False
-        if self._epoch and self._driver is not None:
-            # Only an operator deactivates a replica that still leads.
-            self._log.info("handing over on an operator's request")
+        handed_over = "handing over" if self._epoch else "no longer campaigning"
+        self._log.info("%s on an operator's request", handed_over)
+        if self._driver is not None:
             self._driver.post(OperatorResign())
-        self._epoch = 0
-        self._heartbeat.close()
-        self._link.stop_leading()
+        self._stop_speaking()
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -197,6 +189,7 @@ class OrchestratorNode(LifecycleNode):
             dispatch=dispatch,
             retention=retention,
             configuration=fleet_config.configuration(values["fleet_config"], values["reservation_ttl_s"]),
+            campaigns=False,  # until the node is activated
         )
         self._store = EtcdStore(
             values["etcd_endpoints"].split(","),
@@ -304,11 +297,14 @@ class OrchestratorNode(LifecycleNode):
         self._strangers.follow(self._driver.core.view.fleet if self._driver is not None else None)
 
     def _enter_office(self, epoch: int) -> None:
+        if not self._is_active:
+            return  # deactivated meanwhile: the core resigns next
         self._epoch = epoch
         self._recognise_fleet()
-        if not self._is_active and self.trigger_activate() is not TransitionCallbackReturn.SUCCESS:
-            # A leader that drones cannot reach is worse than none: end the process, so that a standby takes over.
-            raise RuntimeError(f"elected with epoch {epoch}, but the node could not be activated")
+        # An exception ends the process, so that a standby takes over: a leader without a voice is worse than none.
+        self._link.start_leading(epoch)
+        self._heartbeat.open()
+        self._log.info("leading with epoch %d", epoch, extra={"epoch": epoch})
 
     def _leave_office(self, epoch: int, reason: str) -> None:
         unasked = self._epoch == epoch  # else an operator deactivated the node
@@ -316,9 +312,13 @@ class OrchestratorNode(LifecycleNode):
         extra = {"epoch": epoch, "reason": reason}
         self._log.log(level, "no longer leading (epoch %d): %s", epoch, reason, extra=extra)
         if unasked:
-            self._epoch = 0
-            if self._is_active:
-                self.trigger_deactivate()
+            self._stop_speaking()
+
+    def _stop_speaking(self) -> None:
+        """Stop acting as the leader on DDS."""
+        self._epoch = 0
+        self._heartbeat.close()
+        self._link.stop_leading()
 
     def destroy_node(self) -> None:
         self._release()
@@ -329,11 +329,14 @@ class OrchestratorNode(LifecycleNode):
 
 
 def started(network: NetworkWatch | None = None) -> OrchestratorNode:
-    """Create the node, and configure it unless ``autostart`` is off. Raises :class:`ConfigurationError`."""
+    """Create the node; configure and activate it unless ``autostart`` is off. Raises :class:`ConfigurationError`."""
     node = OrchestratorNode(network)
-    if node.values["autostart"] and node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
+    if not node.values["autostart"]:
+        return node
+    if node.trigger_configure() is not TransitionCallbackReturn.SUCCESS:
         node.destroy_node()
         raise ConfigurationError(f"cannot configure: {node.failure}")
+    node.trigger_activate()
     return node
 
 

@@ -70,7 +70,7 @@ PARAMETERS = (
     Param("archive_dir", "", "Folder of the archive. Empty: $ROS_HOME/drone_orchestrator/archive."),
     STORE_TIMEOUT_S,
     STORE_QUOTA_MIB,
-    Param("autostart", True, "Configure at start. Otherwise a lifecycle manager must configure the node."),
+    Param("autostart", True, "Configure and activate at start. Otherwise a lifecycle manager must do both."),
     LOG_LEVEL,
     *observability.PARAMETERS,
 )

@@ -10,9 +10,12 @@ from typing import Any
 
 from mutants import Patch, mutant
 
+from drone_orchestrator.core.changes import Fate, Reserve, Transition
 from drone_orchestrator.core.leader.blame import Blame
+from drone_orchestrator.core.leader.boots import Boots
 from drone_orchestrator.core.leader.dispatch import Dispatcher
 from drone_orchestrator.core.leader.effects import Effect
+from drone_orchestrator.core.leader.events import CommitDone
 from drone_orchestrator.core.leader.lane_sharing import LaneRound
 from drone_orchestrator.core.leader.memory import Bench
 from drone_orchestrator.core.leader.roster import Roster
@@ -37,8 +40,8 @@ def failed_drone_gets_no_more_work(patch: Patch) -> None:
 def benches_never_end(patch: Patch) -> None:
     """A drone that is benched for a moment gets no order for as long as the same leader is in office."""
 
-    def bench(honest: Any, blame: Blame, drone_id: str, now: Any) -> None:
-        honest(blame, drone_id, now)
+    def bench(honest: Any, blame: Blame, drone_id: str, now: Any, pause_s: float | None = None) -> None:
+        honest(blame, drone_id, now, pause_s)
         benched = blame._state.current_term.benched
         benched[drone_id] = Bench(benched[drone_id].times, FOREVER)
 
@@ -63,3 +66,26 @@ def next_leader_gives_one_order_at_a_time(patch: Patch) -> None:
 
     patch.around(Dispatcher, "begin_term", begin_term)
     patch.around(Roster, "lanes", lanes)
+
+
+# --- J3 bounded_stay: an order waits although a drone is free --------------------------------------------------------
+
+
+@mutant("J3")
+def failed_commit_keeps_the_drone(patch: Patch) -> None:
+    """A drone whose reservation could not be committed counts as taken for as long as the same leader is in office."""
+
+    def commit_done(honest: Any, dispatcher: Dispatcher, event: CommitDone, now: Any) -> list[Effect]:
+        effects, change, term = honest(dispatcher, event, now), event.commit.change, dispatcher._state.term
+        wanted = change.reservation if isinstance(change, Transition) else None
+        if term is not None and isinstance(wanted, Reserve) and event.fate is not Fate.SUCCEEDED:
+            term.reserving.setdefault(wanted.drone_id, "")
+        return list(effects)
+
+    patch.around(Dispatcher, "commit_done", commit_done)
+
+
+@mutant("J3")
+def restarted_drone_stays_doubtful(patch: Patch) -> None:
+    """A drone that has restarted once is taken for two drones with one id by every leader that heard it before."""
+    patch.replace(Boots, "is_doubtful", lambda boots, now_s: True)

@@ -119,7 +119,7 @@ def cancel_ignored_before_loading(patch: Patch) -> None:
     _no_cancel(patch, BeforeLoading, "reconcile")
 
 
-@mutant("I3")
+@mutant("J3")
 def waiting_orders_not_planned(patch: Patch) -> None:
     """An order whose attempt was undone looks for no other drone."""
     patch.around(

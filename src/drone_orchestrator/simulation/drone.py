@@ -70,6 +70,7 @@ class SimulatedDrone:
         self.drone_class = drone_class
         self.dead = False
         self.refuses: GoalRefusal | None = None  # how it refuses every goal at the moment
+        self.said: DroneReport | None = None  # the last report of its program
         self._boots = 0
         self._rng = environment.chance.of("drone", drone_id)
         self.process = Process(environment.scheduler)
@@ -90,6 +91,7 @@ class SimulatedDrone:
     def start(self) -> None:
         environment = self._environment
         self._boots += 1
+        self.said = None
         self.process = Process(environment.scheduler)
         self._armed_s = float("inf")
         journal = DroneJournal.recover(MemoryJournal(self.disk), self.id, environment.conditions.compact_above)
@@ -129,6 +131,10 @@ class SimulatedDrone:
     @property
     def phase(self) -> Phase:
         return self.driver.phase if self.driver is not None else Phase.UNSPECIFIED
+
+    @property
+    def is_without_goal(self) -> bool:
+        return self.driver is not None and self.driver.durable.goal is None
 
     @property
     def is_at_rest(self) -> bool:
@@ -275,6 +281,7 @@ class SimulatedDrone:
         return True
 
     def _publish(self, report: DroneReport) -> None:
+        self.said = report
         for replica in self._replicas.values():
             if replica.process.alive:
                 hear = partial(replica.drone_heard, report, self.clock.now().wall_s)

@@ -10,6 +10,7 @@ from ..core.types import SagaStatus
 from ..verification.office_held_usefully import UselessTime
 from .drone import SimulatedDrone
 from .environment import Environment
+from .leadership import Leadership
 from .recorder import Recorder
 from .replica import SimulatedReplica
 
@@ -39,6 +40,7 @@ class OfficeLog:
         self._environment = environment
         self._recorder = recorder
         self._replicas = replicas
+        self._leadership = Leadership(environment, recorder, replicas)
         self._drones = drones
         self._now: _Term | None = None
         self._times: list[UselessTime] = []
@@ -77,17 +79,17 @@ class OfficeLog:
 
     def _look(self) -> _Term | None:
         """Return the term of now; ``None`` if no replica holds the office, or it does not run or reach the store."""
-        held, backend = self._recorder.view.leadership, self._environment.backend
-        replica = self._replicas.get(held.holder) if held is not None else None
-        if held is None or replica is None or not replica.process.runs or not backend.reachable(replica.name):
+        found, backend = self._leadership.in_touch(), self._environment.backend
+        if found is None:
             return None
+        replica, epoch = found
         others = [other for other in self._replicas.values() if other is not replica and other.process.runs]
         ailment, better = None, False
         if backend.is_blind(replica.name):
             ailment, better = Ailment.BLIND, any(not backend.is_blind(other.name) for other in others)
         elif self._has_work() and not self._hears(replica):
             ailment, better = Ailment.DEAF, any(self._hears(other) for other in others)
-        return _Term(replica.name, held.epoch, ailment, better, self._environment.scheduler.now_s)
+        return _Term(replica.name, epoch, ailment, better, self._environment.scheduler.now_s)
 
     def _hears(self, replica: SimulatedReplica) -> bool:
         network = self._environment.network

@@ -12,6 +12,8 @@ from ..core.types import Order, Phase, Saga
 from ..planning.planner import AssignmentPlanner
 from .drone import SimulatedDrone
 from .environment import Environment
+from .idle import IdleDrones
+from .leadership import Leadership
 from .profile import Conditions, Profile
 from .recorder import Recorder
 from .replica import SimulatedReplica
@@ -63,7 +65,8 @@ class Witness:
         self.within_s = within_s(environment.conditions, environment.profile)
         self._environment = environment
         self._recorder = recorder
-        self._replicas = replicas
+        self._leadership = Leadership(environment, recorder, replicas)
+        self._idle = IdleDrones(environment, recorder, drones)
         self._drones = drones
         policy = environment.dispatch_policy()
         self.lost_grace_s, self.max_attempts = policy.lost_grace_s, policy.max_attempts
@@ -81,7 +84,8 @@ class Witness:
 
     def sample(self) -> None:
         """Note which drones the leader can hear and serve now."""
-        now_s, leader = self._environment.scheduler.now_s, self._leader()
+        now_s, leader = self._environment.scheduler.now_s, self._leadership.acting()
+        obeying: dict[str, int] = {}  # drones that the leader hears and commands, with its epoch
         for drone in self._drones.values():
             if drone.phase is Phase.GROUNDED:
                 self._grounded_s[drone.id].append(now_s)
@@ -94,6 +98,10 @@ class Witness:
                     self._note(self._heard[drone.id], leader.epoch, now_s)
                     if self._obeys(leader, drone):
                         self._note(self._served[drone.id], leader.epoch, now_s)
+                        obeying[drone.id] = leader.epoch
+            if self._environment.backend.is_blind(leader.name):
+                obeying.clear()  # it may not know that the order, or the drone, is there to be given
+        self._idle.sample(obeying, now_s)
         self._sampled_s = now_s
 
     def _note(self, stretches: Stretches, epoch: int, now_s: float) -> None:
@@ -107,19 +115,9 @@ class Witness:
         on_board = self._environment.packages.of(saga.message_id).carrier == drone.id
         self._parkings[saga.message_id, revision] = (next(reversed(drone.disk.written)), on_board)
 
-    def _leader(self) -> SimulatedReplica | None:
-        """Return the leader if it runs and reaches the store."""
-        held, backend = self._recorder.view.leadership, self._environment.backend
-        replica = self._replicas.get(held.holder) if held is not None else None
-        if replica is None or held is None or not replica.process.runs or replica.epoch != held.epoch:
-            return None
-        # A transaction in flight may hold up what comes after it.
-        return replica if backend.reachable(replica.name) and not backend.has_late() else None
-
     def _at_fault(self) -> list[str]:
         """Return the drones with which something is wrong now. A link is the drone's own if most others are whole."""
-        network, held = self._environment.network, self._recorder.view.leadership
-        leader = held.holder if held is not None else ""
+        network, leader = self._environment.network, self._leadership.holder
         cut = {id_ for id_ in self._drones if network.is_cut(id_, leader) or network.is_cut(leader, id_)}
         links = cut if 2 * len(cut) <= len(self._drones) else set()
         return [id_ for id_, drone in self._drones.items() if id_ in links or _is_at_fault(drone)]
@@ -138,6 +136,9 @@ class Witness:
 
     def served_s(self, drone_id: str | None, from_s: float, until_s: float) -> float:
         return _longest_s(self._served[drone_id or NO_DRONE], from_s, until_s)
+
+    def idle_s(self, order: Order, from_s: float, until_s: float, least_s: float) -> tuple[float, str]:
+        return self._idle.longest(order, from_s, until_s, least_s)
 
     # --- EndWitness ---------------------------------------------------------------------------------------------------
 
@@ -166,7 +167,6 @@ class Witness:
         struck_s, from_s = self._environment.struck_s, self.committed_s(first) - TROUBLES_FOR_S
         at = bisect_left(struck_s, from_s)
         return at < len(struck_s) and struck_s[at] <= self.committed_s(last)
-
 
     # --- FaultWitness -------------------------------------------------------------------------------------------------
 

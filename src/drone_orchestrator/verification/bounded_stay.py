@@ -1,8 +1,8 @@
-"""J3: no order stays beside its drone for longer than the bounds of its waits, while what it waits for is there.
+"""J3: no order stays in a state for longer than the bounds of its waits, while what it waits for is there.
 
-There is a leader that reaches the store, and it could hear and command the order's drone all the time. The store's
-history tells none of that, so a witness does. Orders that wait for a person are left out, and so are orders that wait
-for a drone: what they wait for is a free drone that can fly them, and no history shows that.
+There is a leader that reaches the store. It could hear and command the order's drone all the time, or, while the order
+waits for one, a free drone that could fly it. The store's history tells none of that, so a witness does. Orders that
+wait for a person are left out.
 
 Nor does a leader give an order to a drone that has just not got on with one: it would wait there as long again.
 """
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..core.leader.blame import BENCH_CAP_S
-from ..core.leader.bounds import longest_stay_s
+from ..core.leader.bounds import longest_stay_s, longest_wait_s
 from ..core.policies import DispatchPolicy
 from ..core.reasons import Reason
 from ..core.saga import ABANDONED, ASSIGNED
-from ..core.types import FleetSpec, Kind, Phase, Saga, SagaEvent, SagaStatus
+from ..core.types import FleetSpec, Kind, Order, Phase, Saga, SagaEvent, SagaStatus
 from .records import JournalHistory, Violation
 from .store_replay import Step, StoreReplay
 
@@ -44,15 +44,23 @@ class StayWitness(Protocol):
     def served_s(self, drone_id: str | None, from_s: float, until_s: float) -> float:
         """Return the longest time without interruption in which one leader could serve orders of the drone."""
 
+    def idle_s(self, order: Order, from_s: float, until_s: float, least_s: float) -> tuple[float, str]:
+        """Return the longest time without interruption in which one leader could have given the order to the same free
+        drone, and that drone. A time below ``least_s`` may be returned as 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Stay:
-    saga: Saga
+    record: Saga | Order
     revision: int
+
+    @property
+    def status(self) -> SagaStatus:
+        return self.record.status if isinstance(self.record, Saga) else S.PENDING
 
 
 class BoundedStay:
-    """Judge of every stay of an order with a drone. Leader and drone have ``within_s`` to act."""
+    """Judge of every stay of an order in one state. Leader and drone have ``within_s`` to act."""
 
     id = "J3"
 
@@ -67,14 +75,15 @@ class BoundedStay:
         for event in step.events:
             yield from self._note_stall(event, step.revision)
         for change in step.changes:
-            if change.kind is not Kind.SAGA:
-                continue
-            before = self._stays.pop(change.id, None)
-            if before is not None:
-                yield from self._judge(before, step.revision)
-            saga = change.after
-            if isinstance(saga, Saga) and saga.status in self._longest_s and not saga.parked:
-                self._stays[change.id] = _Stay(saga, step.revision)
+            record = change.after
+            if change.kind is Kind.INBOX_ORDER and isinstance(record, Order):
+                self._stays[change.id] = _Stay(record, step.revision)
+            elif change.kind is Kind.SAGA:
+                before = self._stays.pop(change.id, None)
+                if before is not None:
+                    yield from self._judge(before, step.revision)
+                if isinstance(record, Saga) and record.status in self._longest_s and not record.parked:
+                    self._stays[change.id] = _Stay(record, step.revision)
 
     def finish(self, replay: StoreReplay, journals: tuple[JournalHistory, ...], complete: bool) -> Iterator[Violation]:
         """Judge the orders that have not ended."""
@@ -94,23 +103,36 @@ class BoundedStay:
             yield Violation(self.id, text, (since, revision))
 
     def _judge(self, stay: _Stay, until: int) -> Iterator[Violation]:
-        saga, witness = stay.saga, self._witness
-        from_s, until_s = witness.committed_s(stay.revision), witness.committed_s(until)
-        longest_s = self._longest_s[saga.status]
+        from_s, until_s = self._witness.committed_s(stay.revision), self._witness.committed_s(until)
+        longest_s = self._longest_s[stay.status]
         if until_s - from_s <= longest_s:
             return
-        served_s = witness.served_s(saga.drone_id, from_s, until_s)
-        if served_s > longest_s:
-            text = f"order {saga.message_id} stayed {saga.status.value} for {served_s:.0f} s beside {saga.drone_id}"
-            yield Violation(self.id, f"{text}, which could be served all the time", (stay.revision, until))
+        text = self._too_long(stay.record, from_s, until_s, longest_s)
+        if text:
+            yield Violation(self.id, f"order {stay.record.message_id} {text}", (stay.revision, until))
+
+    def _too_long(self, record: Saga | Order, from_s: float, until_s: float, longest_s: float) -> str:
+        """Return what the order waited for, although that was there for more than ``longest_s``; else nothing."""
+        if isinstance(record, Order) or record.status is S.PENDING:
+            order = record if isinstance(record, Order) else record.order
+            idle_s, drone_id = self._witness.idle_s(order, from_s, until_s, longest_s)
+            if idle_s > longest_s:
+                return f"waited for a drone for {idle_s:.0f} s in which {drone_id} was free and could have flown it"
+            return ""
+        served_s = self._witness.served_s(record.drone_id, from_s, until_s)
+        if served_s <= longest_s:
+            return ""
+        stayed = f"stayed {record.status.value} for {served_s:.0f} s beside {record.drone_id}"
+        return f"{stayed}, which could be served all the time"
 
 
 def longest_stays_s(fleet: FleetSpec, policy: DispatchPolicy, within_s: float) -> dict[SagaStatus, float]:
-    """Return the longest stay (s) in each state with a drone."""
+    """Return the longest stay (s) in each state in which an order waits for no person."""
     found = {
         status: within_s + sum(max(longest_stay_s(fleet, each, phase) for each in fleet.classes) for phase in phases)
         for status, phases in PHASES.items()
     }
     found[S.COMPENSATING] += policy.max_recall_tries * policy.recall_cap_s
     found[S.ASSIGNED] = ASSIGNED_S + within_s
+    found[S.PENDING] = longest_wait_s(policy) + within_s
     return found

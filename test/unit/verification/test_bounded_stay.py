@@ -1,4 +1,4 @@
-"""J3 objects to an order that stays beside a drone within reach, and to no order that rightly waits."""
+"""J3 objects to an order that waits although what it waits for is there, and to no order that rightly waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from histories import History, order, to_loading
 from drone_orchestrator.core import saga as sagas
 from drone_orchestrator.core.leader.bounds import WAITS
 from drone_orchestrator.core.policies import DispatchPolicy
-from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, Kind, SagaStatus
+from drone_orchestrator.core.types import DroneClass, FleetSpec, GeoPoint, Kind, Order, SagaStatus
 from drone_orchestrator.verification.bounded_stay import BoundedStay, longest_stays_s
 from drone_orchestrator.verification.checker import check
 from drone_orchestrator.verification.records import Violation
@@ -31,6 +31,9 @@ class Witnessed:
     def served_s(self, drone_id: str | None, from_s: float, until_s: float) -> float:
         return until_s - from_s if drone_id in self.reach else 0.0
 
+    def idle_s(self, order: Order, from_s: float, until_s: float, least_s: float) -> tuple[float, str]:
+        return (until_s - from_s, "d1") if "d1" in self.reach else (0.0, "")
+
 
 def stuck_in(status: SagaStatus) -> tuple[History, int]:
     """Return a history that ends in ``status``, and the revision at which that began."""
@@ -38,6 +41,8 @@ def stuck_in(status: SagaStatus) -> tuple[History, int]:
     history.leader()
     history.submit(order())
     history.accept(order())
+    if status is S.PENDING:
+        return history, history.revision
     history.assign("m1", "d1")
     if status is not S.ASSIGNED:
         history.dispatch("m1")
@@ -57,8 +62,8 @@ def objections(history: History, witness: Witnessed) -> tuple[Violation, ...]:
     return report.violations
 
 
-def test_every_wait_with_a_drone_is_judged() -> None:
-    assert set(LONGEST_S) == set(WAITS) - {S.PENDING}
+def test_every_wait_is_judged() -> None:
+    assert set(LONGEST_S) == set(WAITS)
 
 
 @pytest.mark.parametrize("status", LONGEST_S)
@@ -67,7 +72,7 @@ def test_an_order_that_stays_beside_a_drone_within_reach_is_noticed(status: Saga
     history.write((Kind.OTHER, "unrelated", "x"))
     (found,) = objections(history, Witnessed(began, LONGEST_S[status] + 1.0, "d1"))
     assert (found.invariant, found.name, found.revisions) == ("J3", "bounded_stay", (began, began + 1))
-    assert f"m1 stayed {status.value}" in found.text
+    assert f"m1 {'waited for a drone' if status is S.PENDING else f'stayed {status.value}'} for" in found.text
     assert objections(history, Witnessed(began, LONGEST_S[status], "d1")) == ()
 
 
@@ -76,6 +81,19 @@ def test_an_order_whose_drone_is_out_of_reach_may_wait(status: SagaStatus) -> No
     history, began = stuck_in(status)
     history.write((Kind.OTHER, "unrelated", "x"))
     assert objections(history, Witnessed(began, 10 * LONGEST_S[status], "d2")) == ()
+
+
+def test_an_order_that_waits_in_the_inbox_beside_a_free_drone_is_noticed() -> None:
+    history = History()
+    history.leader()
+    history.submit(order())
+    submitted = history.revision
+    history.accept(order())
+    too_long_s = LONGEST_S[S.PENDING] + 1.0
+    (found,) = objections(history, Witnessed(submitted, too_long_s, "d1"))
+    assert found.revisions == (submitted, submitted + 1)
+    assert "d1 was free" in found.text
+    assert objections(history, Witnessed(submitted, too_long_s, "d2")) == ()
 
 
 def test_an_order_that_goes_on_in_time_is_not_complained_of() -> None:

@@ -15,7 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from ..policies import DispatchPolicy
 from ..types import DroneClass, DroneReport, FleetSpec, Instant, Phase, Saga, SagaStatus
+from .blame import ASK_AGAIN_S, BENCH_CAP_S
 from .memory import LeaderState, OrderMemory, Stay
 
 
@@ -71,6 +73,14 @@ BOUNDS: dict[Phase, Bound] = {
 OTHER_BOUND = Bound(240.0)
 #: Longest stay (s) in any phase of a drone whose class the fleet does not have.
 UNKNOWN_CLASS_S = 3600.0
+
+
+def longest_wait_s(policy: DispatchPolicy) -> float:
+    """Return how long (s) an order may wait while a drone of its lane, whose breaker is closed, could fly it.
+
+    Until then the drone may be benched, its class may have refused the order, and the order may pause after an attempt.
+    """
+    return max(BENCH_CAP_S, ASK_AGAIN_S, policy.retry_cap_s) + policy.replan_period_s
 
 
 def longest_stay_s(fleet: FleetSpec, drone_class: DroneClass, phase: Phase) -> float:

@@ -37,6 +37,10 @@ T_co = TypeVar("T_co", covariant=True)
 REVISION_BITS = 44
 GENERATIONS = 1 << 20  # so that an epoch fits a uint64
 
+#: The lead of a store's log as measured is too high by what the member has not applied yet. A recorded one must not be,
+#: or a sound store would be taken for a restored one.
+LEAD_SLACK = 100
+
 #: The kinds of records that name an order by its message id.
 _OF_ORDERS = (Kind.SAGA, Kind.INBOX_ORDER, Kind.INBOX_CANCEL, Kind.INBOX_COMMAND)
 
@@ -49,6 +53,11 @@ def epoch_of(generation: int, revision: int) -> int:
 def split_epoch(epoch: int) -> tuple[int, int]:
     """Return generation and revision of an epoch. The store's fence compares the revision alone."""
     return epoch >> REVISION_BITS, epoch & ((1 << REVISION_BITS) - 1)
+
+
+def recorded_lead(measured: int) -> int:
+    """Return the lead of the store's log to record with a fleet's identity, as measured at most 0."""
+    return measured - LEAD_SLACK if measured < 0 else 0
 
 
 def held_in(view: FleetView) -> str:

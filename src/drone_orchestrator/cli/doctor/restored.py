@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.types import CancelRequest, DroneReport, FleetIdentity, Outcome
-from ...core.view import GENERATIONS, FleetView, split_epoch
+from ...core.view import GENERATIONS, FleetView, recorded_lead, split_epoch
 from ...ports import StoreInbox
 from ...verification.records import JournalHistory
 from ..audit import Archives, read_journals
@@ -19,9 +19,6 @@ from ..ros_session import hearing
 
 ATTEMPTS = 5
 SHOWN = 20
-#: The lead as measured is too high by what the member has not applied yet. A recorded one must not be, or a sound store
-#: would be taken for a restored one.
-LEAD_SLACK = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ def lift(store: StoreInbox, closing: dict[str, str], known: Evidence) -> int:
         generation = max(view.fleet.generation, split_epoch(known.highest_epoch)[0]) + 1
         if generation >= GENERATIONS:
             raise Failure(f"a drone knows the impossible epoch {known.highest_epoch}: give it a new journal first")
-        lead = snapshot.log_lead - LEAD_SLACK if snapshot.log_lead < 0 else 0
+        lead = recorded_lead(snapshot.log_lead)
         fleet = replace(view.fleet, held="", generation=generation, log_lead=lead)
         if store.lift(fleet, view.fleet_key.mod_revision):
             return generation

@@ -22,7 +22,7 @@ from enum import Enum
 
 from ..policies import ElectionPolicy, backoff_s
 from ..types import Entry, FleetIdentity, Instant, LeaderRecord
-from ..view import epoch_in
+from ..view import epoch_in, recorded_lead
 from .effects import Campaign, Effect, Heartbeat, RefreshLease, Report, Resign, StartLeading, StopLeading
 from .events import CampaignDone, LeaderSilent, LeaseLost, LeaseRefreshed
 
@@ -161,7 +161,7 @@ class Election:
     def _new_fleet(self, now: Instant) -> FleetIdentity:
         """Return the identity of a region that never had a leader."""
         id_ = uuid.uuid5(FLEET_NAMESPACE, f"{self._record.instance_id} {now.wall_s!r}")
-        return FleetIdentity(str(id_), log_lead=self.log_lead)
+        return FleetIdentity(str(id_), log_lead=recorded_lead(self.log_lead))
 
     def campaign_done(self, event: CampaignDone, now: Instant) -> list[Effect]:
         if self.role is not Role.CAMPAIGNING:

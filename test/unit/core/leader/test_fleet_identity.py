@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from world import World
+from dataclasses import replace
+
+from world import World, make_order
 
 from drone_orchestrator.core.types import FleetIdentity, Kind, LeaderRecord
-from drone_orchestrator.core.view import epoch_of, split_epoch
+from drone_orchestrator.core.view import LEAD_SLACK, epoch_of, split_epoch
 from drone_orchestrator.store.codec import encode
 from drone_orchestrator.store.kv import Put
+from drone_orchestrator.store.reader import RESTORED
 
 PREFIX = "/drone_orchestrator/sf/"
 
@@ -54,7 +57,9 @@ def test_a_region_stored_before_there_were_identities_gets_one_from_its_next_lea
 def test_the_generation_is_part_of_the_epoch_but_not_of_the_fence() -> None:
     world = World(1)
     world.pass_time(5.0)
-    put(world, "fleet", FleetIdentity("f", generation=2))
+    known = world.leader.core.view.fleet
+    assert known is not None
+    put(world, "fleet", replace(known, generation=2))
     world.backend.expire_lease_of(PREFIX + "leader")
     world.pass_time(10.0)
     core = world.leader.core
@@ -67,6 +72,8 @@ def test_the_generation_is_part_of_the_epoch_but_not_of_the_fence() -> None:
 def test_no_replica_is_elected_while_the_identity_cannot_be_read() -> None:
     world = World(1)
     world.pass_time(5.0)
+    known = world.leader.core.view.fleet
+    assert known is not None
     put(world, "fleet", b"{}")
     world.backend.expire_lease_of(PREFIX + "leader")
     world.pass_time(20.0)
@@ -74,7 +81,7 @@ def test_no_replica_is_elected_while_the_identity_cannot_be_read() -> None:
     assert core.epoch == 0 and "fleet/" in core.view.corrupt
     deadline = core.election.next_deadline()
     assert deadline is not None and deadline > world.now.mono_s - 1.0, "it waits for the next try"
-    put(world, "fleet", FleetIdentity("f"))
+    put(world, "fleet", known)
     world.pass_time(10.0)
     assert world.leader.core.view.corrupt == {}
 
@@ -88,3 +95,20 @@ def test_a_campaign_fails_if_the_identity_is_not_the_known_one() -> None:
     store.resign(epoch)
     assert store.campaign(mine, 5.0, 0, FleetIdentity("g"), 0) == 0
     assert [entry.value for entry in store.snapshot().entries if entry.kind is Kind.FLEET] == [FleetIdentity("f")]
+
+
+def test_a_new_fleet_in_a_restored_store_is_not_taken_for_restored_itself() -> None:
+    """The lead as measured may be too high. A recorded one was the same, and the next lower one held the fleet."""
+    world = World(0)
+    world.intake.submit(make_order())
+    world.backend.restore(world.backend.revision, 500)
+    lead = world.backend.log_lead - 500
+    world.backend._log_lead = lead
+    world.add_replica("a")
+    world.pass_time(10.0)
+    world.backend._log_lead = lead - 3
+    assert world.intake.snapshot().breach == ""
+    fleet = world.leader.core.view.fleet
+    assert fleet is not None and fleet.log_lead == lead - LEAD_SLACK
+    world.backend._log_lead = lead - LEAD_SLACK - 1
+    assert world.intake.snapshot().breach == RESTORED

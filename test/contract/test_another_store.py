@@ -15,10 +15,10 @@ import pytest
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess, _free_ports
 from drone_orchestrator.core.types import FleetIdentity, Kind
-from drone_orchestrator.ports import StoreError
+from drone_orchestrator.ports import StoreError, StoreHeld
 from drone_orchestrator.store import EtcdStore, MemoryBackend, MemoryStore, RegionStore
 from drone_orchestrator.store.codec import encode
-from drone_orchestrator.store.kv import Put
+from drone_orchestrator.store.kv import Delete, Put
 from drone_orchestrator.store.reader import RESTORED
 
 FLEET = FleetIdentity("7e4c8f5e-0d7e-4b38-9c44-2a7f3de1b605")
@@ -141,6 +141,9 @@ def test_a_watch_notices_that_its_store_is_another_one(
     assert watching.snapshots[0].breach
     assert not any(entry.kind is Kind.INBOX_ORDER for entry in watching.snapshots[0].entries)
     watching.until(lambda w: w.health[-1])
+    if how is EMPTIED:  # replicas write the identity that they know
+        make.eventually(lambda: isinstance(store.submit_all([make.order()])[0], StoreHeld), "no order is taken")
+        assert store.hold(FLEET, 0)
     make.eventually(lambda: not isinstance(store.submit_all([make.order()])[0], StoreError), "an order is taken again")
     watching.until(lambda w: any(e.kind is Kind.INBOX_ORDER for c in w.changes[1:] for e in c.entries))
 
@@ -162,6 +165,30 @@ def test_a_store_that_only_restarts_is_recognised(
     watching.until(lambda w: len(w.changes) == 2)
     assert watching.snapshots == []
     assert store.refresh_lease(epoch)
+
+
+@pytest.mark.parametrize("follows", [True, False], ids=["by watch", "by snapshot"])
+def test_a_client_takes_no_order_once_it_reads_that_the_identity_is_gone(
+    server: Server, connect: Callable[[], RegionStore], make: SimpleNamespace, follows: bool
+) -> None:
+    store, other = connect(), connect()
+    assert store.campaign(make.leader(), 60.0, 0, FLEET)
+    store.snapshot()
+    watching = make.watching(store, store.snapshot().revision) if follows else None
+    assert store.submit(make.order()).created
+    other._driver.txn((), (Delete(store.keys.fleet),))
+    if watching is not None:
+        watching.until(lambda w: len(w.changes) == 2)
+    else:
+        store.snapshot()
+    with pytest.raises(StoreHeld, match="lost the identity"):
+        store.submit(make.order())
+    other._driver.txn((), (Put(store.keys.fleet, encode(FLEET)),))
+    if watching is not None:
+        watching.until(lambda w: len(w.changes) == 3)
+    else:
+        store.snapshot()
+    assert store.submit(make.order()).created
 
 
 def compact(server: Server, store: RegionStore) -> None:
@@ -215,6 +242,7 @@ def test_nothing_is_written_to_another_store_before_its_follower_knows(
     store.submit(make.order())
     watching.until(lambda w: w.changes)
     server.replace(how)
-    while isinstance(store.submit_all([make.order()])[0], StoreError):
+    while isinstance(answer := store.submit_all([make.order()])[0], StoreError) and not isinstance(answer, StoreHeld):
         time.sleep(0.01)
     assert watching.snapshots, "an order was written before the breach was known"
+    assert isinstance(answer, StoreHeld) == (how is EMPTIED), "an emptied store has no identity"

@@ -61,8 +61,22 @@ def recorded_lead(measured: int) -> int:
 
 
 def held_in(view: FleetView) -> str:
-    """Return the reason why the fleet is held, as far as the store says; empty if it is not."""
-    return view.fleet.held if view.fleet is not None else ""
+    """Return the reason why the fleet is held, as far as this reader can tell; empty if it is not."""
+    return view.estranged or (view.fleet.held if view.fleet is not None else "")
+
+
+def breach_of_identity(known: FleetIdentity | None, found: object) -> str:
+    """Return why ``found``, the value of the key ``fleet``, cannot follow the identity that was ``known``; empty if it
+    can. An unreadable value is reported as such, and proves nothing."""
+    if known is None or isinstance(found, Corrupt):
+        return ""
+    if not isinstance(found, FleetIdentity):
+        return f"it has lost the identity of fleet {known.fleet_id}"
+    if found.fleet_id != known.fleet_id:
+        return f"it belongs to fleet {found.fleet_id}, not to {known.fleet_id}"
+    if found.generation < known.generation:
+        return f"its generation went back from {known.generation} to {found.generation}"
+    return ""
 
 
 class Stored(Protocol[T_co]):
@@ -146,6 +160,8 @@ class FleetView:
         self.by_drone: dict[str, dict[str, None]] = {}  # active orders that name the drone, in a fixed order
         self.leader_key: Entry | None = None  # a deleted key stays visible as an entry without value
         self.fleet_key: Entry | None = None  # as the leader key
+        self.identity: FleetIdentity | None = None  # the last one that was read, even if the key was deleted since
+        self.estranged = ""  # why the key ``fleet`` is not that of ``identity`` any more
         self.corrupt: dict[str, Entry] = {}
         self._deleted: dict[tuple[Kind, str], int] = {}
         self._forgettable: deque[tuple[int, tuple[Kind, str]]] = deque()  # deletions, nearly by revision
@@ -179,6 +195,8 @@ class FleetView:
         self.leader_key = self.fleet_key = None
         for entry in snapshot.entries:
             self._put(entry)
+        if self.fleet_key is None:
+            self._compare_identity(None)
         self.revision = snapshot.revision
 
     def breach(self, snapshot: Snapshot) -> str:
@@ -189,14 +207,10 @@ class FleetView:
         """
         if snapshot.revision < self.revision:
             return f"its revision went back from {self.revision} to {snapshot.revision}"
-        if self.fleet is not None:
-            fleet = next((entry.value for entry in snapshot.entries if entry.kind is Kind.FLEET), None)
-            if fleet is None:
-                return f"it has lost the identity of fleet {self.fleet.fleet_id}"
-            if isinstance(fleet, FleetIdentity) and fleet.fleet_id != self.fleet.fleet_id:
-                return f"it belongs to fleet {fleet.fleet_id}, not to {self.fleet.fleet_id}"
-            if isinstance(fleet, FleetIdentity) and fleet.generation < self.fleet.generation:
-                return f"its generation went back from {self.fleet.generation} to {fleet.generation}"
+        fleet = next((entry.value for entry in snapshot.entries if entry.kind is Kind.FLEET), None)
+        lost = breach_of_identity(self.identity, fleet)
+        if lost:
+            return lost
         for kind, id_, _, revision in snapshot.entries:
             if kind in self._tables and revision <= self.revision:
                 held = self.revision_of(kind, id_) or self._deleted.get((kind, id_), 0)
@@ -409,4 +423,10 @@ class FleetView:
         self.corrupt.pop(f"{Kind.FLEET.value}/", None)
         if isinstance(entry.value, Corrupt):
             self.corrupt[f"{Kind.FLEET.value}/"] = entry
+        self._compare_identity(entry.value)
         return True
+
+    def _compare_identity(self, found: object) -> None:
+        self.estranged = breach_of_identity(self.identity, found)
+        if isinstance(found, FleetIdentity) and not self.estranged:
+            self.identity = found

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..core.admission import canonical_id
 from ..core.types import Corrupt, Entry, FleetIdentity, Kind, Order, Saga, SagaEvent, Snapshot, StoreChange
-from ..core.view import OrderView
+from ..core.view import OrderView, breach_of_identity
 from ..ports import HistoryGone, StoreError, StoreHeld, StoreUnavailable, WatchHandle
 from .codec import decode
 from .keys import InvalidId, Keys, range_end
@@ -41,6 +41,7 @@ class Reader:
         self._own_writes = own_writes
         self._place = Landmark(0)  # of the latest snapshot
         self._fleet: FleetIdentity | None = None  # as last read
+        self._estranged = ""  # why the key is not that of this identity any more
 
     def snapshot(self) -> Snapshot:
         """Read all keys except events, at one revision, and compare the store with its identity."""
@@ -62,7 +63,7 @@ class Reader:
         if lead is None:  # unknown: nothing is concluded from it, and nothing new is recorded
             lead = fleet.log_lead if fleet is not None else 0
         lead = min(lead, 0)
-        self._fleet = fleet
+        self._note_fleet(next((e.value for e in entries if e.kind is Kind.FLEET), None))
         breach = RESTORED if fleet is not None and lead < fleet.log_lead else ""
         return Snapshot(revision, entries, breach, lead), place
 
@@ -211,13 +212,18 @@ class Reader:
     def _learn_fleet(self, raw: RawChange) -> None:
         for key, kv in raw.keys:
             if key == self.keys.fleet:
-                value = self._decode(kv) if kv is not None else None
-                self._fleet = value if isinstance(value, FleetIdentity) else None
+                self._note_fleet(self._decode(kv) if kv is not None else None)
+
+    def _note_fleet(self, value: object) -> None:
+        self._estranged = breach_of_identity(self._fleet, value)
+        if isinstance(value, FleetIdentity) and not self._estranged:
+            self._fleet = value
 
     def _check_not_held(self) -> None:
         """Raise :class:`StoreHeld` while the fleet is held, as far as this client has read."""
-        if self._fleet is not None and self._fleet.held:
-            raise StoreHeld(f"the fleet is held: {self._fleet.held}")
+        held = self._estranged or (self._fleet.held if self._fleet is not None else "")
+        if held:
+            raise StoreHeld(f"the fleet is held: {held}")
 
     # --- decoding ----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import pytest
 from gateway_fixtures import Gateway, order_document
 
 from drone_orchestrator.core.types import FleetIdentity, LeaderRecord
+from drone_orchestrator.store.kv import Delete
 
 
 @pytest.fixture
@@ -30,6 +31,18 @@ def test_a_held_fleet_turns_orders_away_and_still_answers_questions(gateway: Gat
         assert int(answer.headers["Retry-After"]) > 0
     message_id = accepted.json()["message_id"]
     assert gateway.http.get(f"/orders/{message_id}").status_code == 200
+
+
+def test_a_gateway_that_sees_the_identity_of_its_fleet_deleted_takes_no_orders(gateway: Gateway) -> None:
+    """No replica runs that could record the hold."""
+    fleet = FleetIdentity("7e4c8f5e-0d7e-4b38-9c44-2a7f3de1b605")
+    assert gateway.store.campaign(LeaderRecord("a", "1", 0.0), 60.0, 0, fleet)
+    until(lambda: gateway.http.get("/readyz").status_code == 200)
+    gateway.store._driver.txn((), (Delete(gateway.store.keys.fleet),))
+    until(lambda: gateway.http.get("/readyz").status_code == 503)
+    assert "lost the identity" in gateway.http.get("/readyz").json()["reasons"]["fleet"]
+    answer = gateway.http.post("/orders", json=order_document())
+    assert answer.status_code == 503 and "lost the identity" in answer.json()["detail"]
 
 
 def until(condition: Callable[[], bool]) -> None:

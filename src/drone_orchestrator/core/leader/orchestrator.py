@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from ..changes import Fate, Retirement, Transition, WriteNote
 from ..planner import Planner
 from ..policies import DispatchPolicy, ElectionPolicy, RetentionPolicy
-from ..types import DroneReport, FleetIdentity, FleetSpec, Instant, Kind, LeaderRecord
-from ..view import FleetView, split_epoch
+from ..types import DroneReport, Entry, FleetIdentity, FleetSpec, Instant, Kind, LeaderRecord
+from ..view import FleetView, held_in, split_epoch
 from . import configuration as configurations
 from .configuration import Agreement, Configuration
 from .dispatch import Dispatcher
@@ -107,8 +107,7 @@ class Orchestrator:
     @property
     def held(self) -> str:
         """The reason why no leader may command: the store is not the one it was. Empty if it may."""
-        fleet = self.view.fleet
-        return (fleet.held if fleet is not None else "") or (self._breach.reason if self._breach is not None else "")
+        return held_in(self.view) or (self._breach.reason if self._breach is not None else "")
 
     def next_deadline(self) -> float | None:
         """Return the time (monotonic, s) of the next step if nothing happens; ``None``: step only on an event."""
@@ -127,7 +126,7 @@ class Orchestrator:
             effects += self._judge(now)
             effects += self._hold(now)
             warm = self.election.role is not Role.STANDBY or self.dispatcher.hears_drones(now)
-            fleet, others_first_s = self.view.fleet_key, 0.0
+            fleet, others_first_s = self._fleet_key(), 0.0
             if self.usefulness.ailing is not None:
                 others_first_s = self.usefulness.head_start_s(self._senses(now), now)
             leader = self.view.leader_key
@@ -181,7 +180,7 @@ class Orchestrator:
     # --- one method per kind of event ---------------------------------------------------------------------------
 
     def _view_loaded(self, event: ViewLoaded, now: Instant) -> list[Effect]:
-        known = self.view.fleet
+        known = self.view.identity
         breach = event.snapshot.breach or (self.view.breach(event.snapshot) if self._loaded else "")
         self.view.load(event.snapshot)
         self.election.log_lead = event.snapshot.log_lead
@@ -207,14 +206,23 @@ class Orchestrator:
         led = self.election.role in (Role.LEADER, Role.ELECTED)
         return [report, *(self._lead(self.election.step_down("the store is another one", now), now) if led else [])]
 
+    def _fleet_key(self) -> Entry | None:
+        """Return the key ``fleet`` for a campaign. If it is gone, the campaign restores it as held: no drone would obey
+        a new identity."""
+        key, breach = self.view.fleet_key, self._breach
+        if breach is None or (key is not None and key.value is not None):
+            return key
+        return Entry(Kind.FLEET, "", replace(breach.fleet, held=breach.reason), 0)
+
     def _is_recorded(self) -> bool:
-        return self.view.fleet is not None and bool(self.view.fleet.held)
+        return self.view.fleet is not None and bool(self.view.fleet.held) and not self.view.estranged
 
     def _hold(self, now: Instant) -> list[Effect]:
         """Record a hold, end what it forbids, and go on when a person has lifted it by raising the generation."""
         effects: list[Effect] = []
         fleet, key, breach = self.view.fleet, self.view.fleet_key, self._breach
-        if breach is not None and fleet is not None and not fleet.held and fleet.generation > breach.fleet.generation:
+        is_free = fleet is not None and not held_in(self.view)
+        if breach is not None and is_free and _generation(fleet) > breach.fleet.generation:
             self._breach = breach = None
         if breach is not None and not self._is_recorded() and now.mono_s >= breach.hold_at_s:
             breach.hold_at_s = now.mono_s + HOLD_RETRY_S
@@ -243,6 +251,8 @@ class Orchestrator:
     def _store_changed(self, event: StoreChanged, now: Instant) -> list[Effect]:
         fresh = self.view.apply(event.change)
         effects = self._report_corrupt()
+        if self.view.estranged and self._breach is None and self.view.identity is not None:
+            effects += self._breached(self.view.estranged, self.view.identity, now)
         for entry in fresh:
             effects += self.dispatcher.entry_changed(entry, now)
             if entry.kind is Kind.SAGA:

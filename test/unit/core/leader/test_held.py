@@ -12,6 +12,8 @@ from drone_orchestrator.core.types import DroneReport, FleetIdentity
 from drone_orchestrator.core.view import epoch_of, split_epoch
 from drone_orchestrator.ports import StoreHeld
 from drone_orchestrator.store import MemoryStore
+from drone_orchestrator.store.codec import encode
+from drone_orchestrator.store.kv import Delete, Put
 
 EMPTIED, OLDER, RAISED = "emptied", "restored", "restored and raised"
 
@@ -142,3 +144,59 @@ def test_a_gap_in_the_watch_is_not_taken_for_another_store() -> None:
         world.backend.break_watches()
         world.pass_time(3.0, hear=[report])
     assert not any(replica.core.held for replica in world.replicas) and fleet_of(world).held == ""
+
+
+# --- the key alone ----------------------------------------------------------------------------------------------------
+
+DELETED, ANOTHER, OUTDATED = "deleted", "of another fleet", "of an older generation"
+
+
+def change_identity(world: World, how: str) -> None:
+    known, key = fleet_of(world), world.intake.keys.fleet
+    values = {ANOTHER: replace(known, fleet_id="another"), OUTDATED: replace(known, generation=known.generation - 1)}
+    op = Delete(key) if how is DELETED else Put(key, encode(values[how]))
+    world.intake._driver.txn((), (op,))
+
+
+@pytest.mark.parametrize("how", [DELETED, ANOTHER, OUTDATED])
+def test_an_identity_that_changes_under_a_running_fleet_holds_it(how: str) -> None:
+    """Nothing happened, until the next leader gave the region a new identity that no drone obeyed."""
+    world, report, _ = running()
+    lift(world, 1)
+    world.pass_time(5.0, hear=[report])
+    known = fleet_of(world)
+    change_identity(world, how)
+    world.run()
+    held = fleet_of(world)
+    assert (held.fleet_id, held.generation) == (known.fleet_id, 1) and held.held
+    MemoryStore(world.backend, "sf", "late").submit(make_order(1))  # this client has not read the hold
+    world.pass_time(60.0, hear=[report])
+    assert goals(world) == 0 and all(replica.core.held for replica in world.replicas)
+    lift(world, 2)
+    world.intake.submit(make_order(2))
+    world.pass_time(30.0, hear=[report])
+    assert goals(world) > 0 and fleet_of(world) == replace(known, generation=2)
+
+
+def test_a_standby_that_takes_over_without_the_identity_restores_it_as_held() -> None:
+    world, report, _ = running()
+    known, keys = fleet_of(world), world.intake.keys
+    world.crash(world.leader)
+    (standby,) = world.replicas
+    standby.store.hold = lambda *arguments: False  # type: ignore[method-assign] # only its campaign may write the key
+    world.intake._driver.txn((), (Delete(keys.fleet), Delete(keys.leader)))
+    world.pass_time(30.0, hear=[report])
+    found = fleet_of(world)
+    assert found.fleet_id == known.fleet_id and found.held
+    assert world.leader is standby and goals(world) == 0
+
+
+def test_an_identity_that_cannot_be_read_proves_nothing() -> None:
+    world, report, _ = running()
+    known = fleet_of(world)
+    world.intake._driver.txn((), (Put(world.intake.keys.fleet, b"{}"),))
+    world.pass_time(5.0, hear=[report])
+    assert not any(replica.core.held for replica in world.replicas)
+    world.intake._driver.txn((), (Put(world.intake.keys.fleet, encode(known)),))
+    world.pass_time(5.0, hear=[report])
+    assert not any(replica.core.held for replica in world.replicas)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy")
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from drone_interfaces.msg import DroneTelemetry, LeaderHeartbeat, LeaderState
 from node_process import NodeProcess, Operator
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 
 from drone_orchestrator.bringup.etcd_process import EtcdProcess
 from drone_orchestrator.bringup.local_fleet import free_port
+from drone_orchestrator.ros import sim_clock
 
 pytestmark = [pytest.mark.ros, pytest.mark.etcd]
 
@@ -47,15 +51,17 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
 
 def test_the_fleet_and_each_node_publish_their_status(operator: Operator, nodes: dict[str, NodeProcess]) -> None:
     def well(name: str) -> dict[str, str]:
-        return values(operator.wait_status(name, lambda status: status.level == OK))
+        status = operator.wait_status(name, lambda status: status.level == OK)
+        assert status.hardware_id == ("drone_1" if name.startswith("drone_1:") else socket.gethostname())
+        return values(status)
 
-    assert well("drone_orchestrator: leader")["epoch"] == well("orchestrator: replica")["epoch"] != "0"
-    etcd = well("drone_orchestrator: etcd")
+    assert well("saga_monitor: leader")["epoch"] == well("orchestrator: replica")["epoch"] != "0"
+    etcd = well("saga_monitor: etcd")
     assert float(etcd["db_size_mib"]) >= 0.0 and etcd["version"]
-    assert well("drone_orchestrator: drone drone_1")["phase"] == "IDLE"
+    assert well("saga_monitor: drone drone_1")["phase"] == "IDLE"
     assert well("drone_1: executor")["phase"] == "IDLE"
     for name in ("sagas", "records", "breakers", "lane courier"):
-        well(f"drone_orchestrator: {name}")
+        well(f"saga_monitor: {name}")
     well("order_gateway: intake")
     for node in ("orchestrator", "drone_executor", "saga_monitor", "order_gateway"):
         well(f"{node}: qos")
@@ -109,12 +115,12 @@ def test_an_unreachable_store_shows_in_every_status(
 ) -> None:
     etcd.kill_member(0)
     try:
-        status = operator.wait_status("drone_orchestrator: etcd", lambda status: status.level == ERROR)
+        status = operator.wait_status("saga_monitor: etcd", lambda status: status.level == ERROR)
         assert "bring back" in values(status)["hint"]
         operator.wait_status("orchestrator: replica", lambda status: status.level == ERROR)
     finally:
         etcd.start_member(0)
-    for name in ("drone_orchestrator: etcd", "orchestrator: replica", "drone_orchestrator: leader"):
+    for name in ("saga_monitor: etcd", "orchestrator: replica", "saga_monitor: leader"):
         operator.wait_status(name, lambda status: status.level == OK)
 
 
@@ -130,3 +136,19 @@ def test_qos_overrides_reach_the_topics(domain: int) -> None:
         assert found[0].topic_type == "drone_interfaces/msg/SagaEvent"
         assert looks.get_parameter("/deep", "qos_overrides./saga_events.publisher.depth") == 7
         assert node.stop() == 0
+
+
+def test_simulated_time_without_a_clock_is_reported_until_it_comes(
+    domain: int, operator: Operator, tmp_path: Path
+) -> None:
+    with NodeProcess(domain, "drone_executor", drone_ids="[drone_5]", data_dir=tmp_path, use_sim_time=True) as node:
+        operator.wait_status("drone_executor: clock", lambda status: status.level == WARN)
+        node.wait_line(sim_clock.SILENT)
+        clock = operator.node.create_publisher(Clock, "/clock", 1)
+        sent = operator.node.create_timer(0.1, lambda: clock.publish(Clock(clock=Time(sec=7))))
+        operator.wait_status("drone_executor: clock", lambda status: status.level == OK)
+        node.wait_line(sim_clock.HEARD)
+        operator.node.destroy_timer(sent)
+        operator.node.destroy_publisher(clock)
+        assert node.stop() == 0
+        assert sum(sim_clock.SILENT in line for line in node.lines) == 1

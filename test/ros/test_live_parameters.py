@@ -73,3 +73,37 @@ def test_the_drones_of_a_process_take_up_new_periods(domain: int, operator: Oper
         assert "telemetry_rate_hz" in operator.set_parameter("/drone_executor", "telemetry_rate_hz", 1.0)
         assert operator.hears_states("drone_2", at_least=20, within_s=90.0)
         assert node.stop() == 0
+
+
+def test_each_drone_answers_for_its_own_parameters(domain: int, operator: Operator, tmp_path: Any) -> None:
+    with NodeProcess(domain, "drone_executor", drone_ids="[drone_1,drone_2]", data_dir=tmp_path) as node:
+        assert operator.set_parameter("/drone_1", "state_period_s", 0.05) == ""
+        assert "telemetry_rate_hz" in operator.set_parameter("/drone_1", "telemetry_rate_hz", 1.0)
+        assert operator.hears_states("drone_1", at_least=20, within_s=90.0)
+        assert operator.get_parameter("/drone_2", "state_period_s") == 1.0
+        # What is set on the executor goes to all of its drones, and takes nothing else along.
+        assert operator.set_parameter("/drone_executor", "clearance_retry_s", 0.7) == ""
+        assert [operator.get_parameter(f"/{name}", "clearance_retry_s") for name in ("drone_1", "drone_2")] == [0.7] * 2
+        assert operator.get_parameter("/drone_1", "state_period_s") == 0.05
+        assert node.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "drones", "offered"),
+    [("auto", 10, True), ("auto", 11, False), ("never", 1, False), ("always", 200, True)],
+)
+def test_the_drones_of_a_large_process_offer_no_parameter_services(choice: str, drones: int, offered: bool) -> None:
+    from drone_orchestrator.nodes.drone_executor.parameters import offers_services
+
+    assert offers_services(choice, drones) is offered
+
+
+def test_a_section_of_a_file_sets_a_single_drone(domain: int, operator: Operator, tmp_path: Any) -> None:
+    file = tmp_path / "fleet.param.yaml"
+    file.write_text("drone_2:\n  ros__parameters:\n    state_period_s: 0.5\n")
+    with NodeProcess(
+        domain, "drone_executor", "--params-file", str(file), drone_ids="[drone_1,drone_2]", data_dir=tmp_path
+    ) as node:
+        found = [operator.get_parameter(f"/{name}", "state_period_s") for name in ("drone_1", "drone_2")]
+        assert found == [1.0, 0.5]
+        assert node.stop() == 0

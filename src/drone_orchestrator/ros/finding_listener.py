@@ -10,7 +10,6 @@ from rclpy.serialization import deserialize_message
 
 from ..telemetry.findings import PREFIX, HeardFindings, OpenFinding, from_values
 from . import names, qos
-from .diagnostics import FLEET
 
 #: Bytes of every message that carries a finding. The others, nearly all, are not worth decoding.
 _MARK = f": {PREFIX}".encode()
@@ -38,11 +37,11 @@ def findings_in(array: DiagnosticArray, space: str, region: str) -> Iterator[tup
 
 
 def is_of(status: DiagnosticStatus, space: str) -> bool:
-    """Return whether a node of this project in namespace ``space`` reports ``status``."""
-    return bool(status.hardware_id == (space or "fleet"))
+    """Return whether a node in namespace ``space`` reports ``status``."""
+    owner, _, _ = status.name.partition(": ")
+    return bool(owner.rpartition("/")[0] == space)
 
 
 def process_of(status: DiagnosticStatus, space: str) -> str:
-    """Return the name of the node that reports ``status``; empty for a status of the fleet as a whole."""
-    name = status.name.removeprefix(f"{space}/").partition(": ")[0]
-    return "" if name == FLEET else str(name)
+    """Return the name of the node that reports ``status``."""
+    return str(status.name.removeprefix(f"{space}/").partition(": ")[0])

@@ -247,7 +247,9 @@ class FleetListener:
         for process, finding in findings_in(msg, self._space, region=""):
             self._findings.hear(process, finding)
         with self._heard:
-            self._processes |= {process_of(each, self._space) for each in msg.status if is_of(each, self._space)} - {""}
+            # Every process of the fleet, and no other, reports on the quality of service of its topics.
+            mine = (each for each in msg.status if each.name.endswith(": qos") and is_of(each, self._space))
+            self._processes |= {process_of(each, self._space) for each in mine}
             self._heard.notify_all()
 
     def _listen(self) -> None:

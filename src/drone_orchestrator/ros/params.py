@@ -115,12 +115,20 @@ def declare(node: Node, table: Iterable[Param]) -> dict[str, Any]:
     :class:`ParameterError` for an unknown parameter, a wrong type or a value out of range.
     """
     params = {param.name: param for param in table}
+    _refuse_unknown(node, params, node._parameter_overrides)
+    return declare_shared(node, params.values(), {name: param.default for name, param in params.items()})
+
+
+def declare_shared(node: Node, table: Iterable[Param], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Do the same as :func:`declare` for a node that has ``defaults`` from elsewhere, and accept unknown parameters.
+
+    A node that shares its process also gets the parameters that the command line gives to the others.
+    """
     overrides: dict[str, Parameter] = node._parameter_overrides
-    _refuse_unknown(node, params, overrides)
     values: dict[str, Any] = {}
-    for param in params.values():
+    for param in table:
         override = overrides.get(param.name)
-        value = param.default if override is None else _typed(param, override)
+        value = defaults[param.name] if override is None else _typed(param, override)
         param.check(value)
         if value == ():
             overrides.pop(param.name, None)  # rclpy reads [] as an array of bytes, so "not set" stands for empty
@@ -164,18 +172,17 @@ def keep_live(
     *,
     check: Check = lambda values: None,
     apply: Check = lambda values: None,
-    loggers: Sequence[str] = (),
 ) -> None:
     """Let users change the live parameters of ``table``, and update ``values`` (of :func:`declare`) with them.
 
     ``check`` receives all values as they would become. If they contradict each other, it raises ``ValueError`` or
     :class:`ConfigurationError` with a one-line reason; then nothing changes, and the service returns the reason.
     ``apply`` receives the values after they are set and must not fail. ``log_level`` is applied here, to the node's
-    logger and ``loggers``.
+    logger.
     """
     params = {param.name: param for param in table}
-    names = [node.get_logger().name, *loggers]
-    at_start = {name: get_logger_effective_level(name) for name in names}
+    logger = node.get_logger().name
+    at_start = get_logger_effective_level(logger)
 
     def to_float(changes: list[Parameter]) -> list[Parameter]:
         """Convert whole numbers for ``float`` parameters, as :func:`declare` does."""
@@ -199,11 +206,11 @@ def keep_live(
         told = ", ".join(f"{name} = {value}" for name, value in fresh.items())
         node.get_logger().info(f"parameters set: {told}")
         if LOG_LEVEL.name in fresh:
-            _set_level(at_start, fresh[LOG_LEVEL.name])
+            _set_level(logger, at_start, fresh[LOG_LEVEL.name])
         apply(values)
 
     if LOG_LEVEL.name in params:
-        _set_level(at_start, values[LOG_LEVEL.name])
+        _set_level(logger, at_start, values[LOG_LEVEL.name])
     node.add_pre_set_parameters_callback(to_float)
     node.add_on_set_parameters_callback(judge)
     node.add_post_set_parameters_callback(take_in)
@@ -223,6 +230,5 @@ def _as_float(change: Parameter) -> Parameter:
     return Parameter(change.name, Parameter.Type.DOUBLE, float(change.value))
 
 
-def _set_level(at_start: Mapping[str, int], level: str) -> None:
-    for name, before in at_start.items():
-        set_logger_level(name, LoggingSeverity(before) if level == "default" else LoggingSeverity[level.upper()])
+def _set_level(logger: str, at_start: int, level: str) -> None:
+    set_logger_level(logger, LoggingSeverity(at_start) if level == "default" else LoggingSeverity[level.upper()])

@@ -14,15 +14,16 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 #: One status of every kind, as published (test/ros/test_diagnostics_topic.py receives them).
 NAMES = (
-    *(f"drone_orchestrator: {what}" for what in ("leader", "etcd", "sagas", "records", "breakers")),
-    "drone_orchestrator: lane courier",
-    "drone_orchestrator: drone drone_1",
+    *(f"saga_monitor: {what}" for what in ("leader", "etcd", "sagas", "records", "breakers")),
+    "saga_monitor_here: lane courier",
+    "saga_monitor_here: drone drone_1",
     "orchestrator_a: replica",
     "drone_1: executor",
     "order_gateway: intake",
     "saga_monitor: qos",
+    "drone_executor: clock",
 )
-SOURCES = ("telemetry/diagnostics.py", "ros/qos_watch.py")
+SOURCES = ("telemetry/diagnostics.py", "ros/qos_watch.py", "ros/sim_clock.py")
 
 
 def analyzers() -> dict[str, dict[str, Any]]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from rclpy.action import CancelResponse, GoalResponse
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 
 from ...core.drone.events import LeaderHeard, LiftGrounding
 from ...flight.controller import FlightError
+from ...ros.params import declare_shared, keep_live
 from ...ros.qos_watch import QosWatch
 from ...runtime.journal import JournalError
 from ...runtime.out_of_service import OutOfServiceMark
@@ -26,7 +27,7 @@ from ...telemetry.diagnostics import Status, executor_status
 from .drone_shell import AskLeader, DroneShell
 from .endpoints import DroneEndpoints
 from .flight_plugins import FlightNode
-from .parameters import Settings
+from .parameters import OWN_PARAMETERS, Settings
 
 #: Interval (s) between attempts to bring up a drone.
 RETRY_S = 2.0
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 class DroneExecutor(FlightNode):
     """Lifecycle node of one drone. The host calls :meth:`tick`; ``ask_leader`` sends a clearance request.
+
+    ``values`` are the host's parameters. The drone has some of them for itself (``OWN_PARAMETERS``); ``settings`` makes
+    its settings of all values. With ``has_services`` its node answers ``ros2 param``.
 
     *Configured*: the journal is open and locked, and the flight controller runs. *Active*: the drone accepts goals.
     *Inactive*: it accepts none and says so, but finishes the goal it has. A drone that a person deactivated is out of
@@ -47,7 +51,15 @@ class DroneExecutor(FlightNode):
     """
 
     def __init__(
-        self, drone_id: str, namespace: str, settings: Settings, ask_leader: AskLeader, watch: QosWatch
+        self,
+        drone_id: str,
+        namespace: str,
+        values: Mapping[str, Any],
+        settings: Callable[[Mapping[str, Any]], Settings],
+        ask_leader: AskLeader,
+        watch: QosWatch,
+        *,
+        has_services: bool,
     ) -> None:
         super().__init__(
             drone_id,
@@ -55,18 +67,19 @@ class DroneExecutor(FlightNode):
             namespace=namespace,
             # A __node remapping on the command line is for the host. Without this argument it would rename every drone.
             cli_args=["--ros-args", "-r", f"__node:={drone_id}"],
-            # No parameter services per drone: the host has them, and each entity costs CPU time.
-            start_parameter_services=False,
+            start_parameter_services=has_services,
             parameter_overrides=[Parameter("start_type_description_service", value=False)],
         )
         self.drone_id = drone_id
-        self._settings = settings
+        mine = {**values, **declare_shared(self, OWN_PARAMETERS, values)}
+        self._settings = settings(mine)
+        keep_live(self, OWN_PARAMETERS, mine, apply=lambda changed: self._tune(settings(changed)))
         self._ask_leader = ask_leader
         self._watch = watch
         self._active = self._finalized = False
         self._lift_grounding = False
         self._by_itself = False  # a transition that no person asked for
-        self._mark = OutOfServiceMark(settings.data_dir / "drones" / f"{drone_id}.out_of_service")
+        self._mark = OutOfServiceMark(self._settings.data_dir / "drones" / f"{drone_id}.out_of_service")
         self._shell: DroneShell | None = None
         self._endpoints: DroneEndpoints | None = None
         self._trouble = ""  # why the drone is out of service
@@ -219,13 +232,13 @@ class DroneExecutor(FlightNode):
             )
         return self._endpoints
 
-    # --- called by the host -------------------------------------------------------------------------------------------
-
-    def tune(self, settings: Settings) -> None:
+    def _tune(self, settings: Settings) -> None:
         """Apply changed parameters."""
         self._settings = settings
         if self._shell is not None:
             self._shell.tune(settings)
+
+    # --- called by the host -------------------------------------------------------------------------------------------
 
     @property
     def is_configured(self) -> bool:

@@ -20,6 +20,7 @@ from drone_interfaces.srv import RequestClearance
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from ...bringup.named_files import described_fleet
@@ -42,6 +43,7 @@ from .drone_node import DroneExecutor
 from .flight_plugins import load_flight
 from .parameters import (
     ABOUT,
+    OWN_PARAMETERS,
     PARAMETERS,
     TICK_S,
     Settings,
@@ -49,6 +51,7 @@ from .parameters import (
     checked_region,
     configured_class,
     drone_settings,
+    offers_services,
 )
 
 #: Spread the drones of a process over at most this many slots of a tick.
@@ -77,22 +80,22 @@ class DroneHost(Node):
 
         boot_id = uuid.uuid4().hex
 
-        def settings() -> Settings:
+        def settings(values: Mapping[str, Any]) -> Settings:
             return drone_settings(values, drone_class, fleet.depot, boot_id, make_flight, self._telemetry)
 
         ids = checked_ids(values["drone_ids"])
+        services = offers_services(values["drone_parameter_services"], len(ids))
         self._endpoint = observability.serve(metrics, values)
         watch = QosWatch(self)
-        self.drones = [DroneExecutor(each, self.get_namespace(), settings(), self._ask_leader, watch) for each in ids]
-
-        def tune(changed: Mapping[str, Any]) -> None:
-            for drone in self.drones:
-                drone.tune(settings())
-
+        self.drones = [
+            DroneExecutor(each, self.get_namespace(), values, settings, self._ask_leader, watch, has_services=services)
+            for each in ids
+        ]
         if values["autostart"]:
             for drone in self.drones:
                 drone.bring_up()
-        keep_live(self, PARAMETERS, values, apply=tune, loggers=[each.get_logger().name for each in self.drones])
+        self._passed_on = dict(values)
+        keep_live(self, PARAMETERS, values, apply=self._pass_on)
         self._client = self.create_client(RequestClearance, names.REQUEST_CLEARANCE)
         profile = qos.state()
         self.create_subscription(
@@ -107,7 +110,7 @@ class DroneHost(Node):
         found.watch(findings.QOS_INCOMPATIBLE, watch.unfit)
         found.watch(findings.FOREIGN_FLEET, self._strangers.found)
         found.watch(findings.LOOP_FAILING, findings.about_self(partial(observability.trouble, self._endpoint)))
-        self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
+        self._reporter = Reporter(self, [self._statuses, watch.statuses], findings=found)
         # Real time even in simulation: drones and leaders must keep communicating while the world is paused.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         # The drones take turns within a tick. Stepping all at once would block a core for the whole batch.
@@ -128,6 +131,15 @@ class DroneHost(Node):
             self._endpoint.close()
         self._tracer.close()
         self.destroy_node()
+
+    def _pass_on(self, values: Mapping[str, Any]) -> None:
+        """Set what has changed on every drone, and leave alone what has been set on a single one."""
+        changed = [each for each in OWN_PARAMETERS if values[each.name] != self._passed_on[each.name]]
+        self._passed_on = dict(values)
+        parameters = [Parameter(each.name, each.ros_type, values[each.name]) for each in changed]
+        if parameters:
+            for drone in self.drones:
+                drone.set_parameters(parameters)
 
     def _tick(self) -> None:
         self._turn = (self._turn + 1) % self._shares

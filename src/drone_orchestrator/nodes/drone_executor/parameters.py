@@ -17,6 +17,9 @@ from ...ros.params import LOG_LEVEL, Param, ParameterError
 from ...telemetry.drone_metrics import HostTelemetry
 from .flight_plugins import FlightFactory
 
+#: With ``drone_parameter_services`` auto, at most this many drones of a process offer parameter services.
+FEW_DRONES = 10
+
 ABOUT = "Flies one or many drones: accepts their goals, keeps their journals, and publishes their states."
 PARAMETERS = (
     Param("drone_ids", (), "Ids of the drones that this process flies. Each becomes a node of that name."),
@@ -54,9 +57,23 @@ PARAMETERS = (
         "clearance_retry_s", 0.5, "Retry interval of clearance requests.", unit="s", lo=0.05, hi=10.0, read_only=False
     ),
     Param("clearance_timeout_s", 1.0, "Timeout of a clearance request.", unit="s", lo=0.05, hi=60.0, read_only=False),
+    Param(
+        "drone_parameter_services",
+        "auto",
+        "Let each drone's own node offer parameter services, for the parameters that every drone has. They cost about "
+        f"1 MiB and 50 ms of CPU time at start for each drone. auto: in a process of at most {FEW_DRONES} drones.",
+        choices=("auto", "always", "never"),
+    ),
     Param("autostart", True, "Configure and activate the drones at start. Those that a person took out stay out."),
     LOG_LEVEL,
     *observability.PARAMETERS,
+)
+
+#: Parameters that every drone has for itself. A drone takes its values at start, and later changes, from its executor.
+OWN_PARAMETERS = tuple(
+    each
+    for each in PARAMETERS
+    if each.name in ("telemetry_rate_hz", "state_period_s", "clearance_retry_s", "clearance_timeout_s", LOG_LEVEL.name)
 )
 
 #: Period (s) at which each drone of a process is stepped.
@@ -65,9 +82,14 @@ TICK_S = 0.1
 MAX_DRONES = 200
 
 
+def offers_services(choice: str, drones: int) -> bool:
+    """Return whether the nodes of a process's ``drones`` offer parameter services."""
+    return choice == "always" or (choice == "auto" and drones <= FEW_DRONES)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings shared by the drones of a process. ``boot_id`` identifies the process, and is new at each start."""
+    """Settings of a drone. ``boot_id`` identifies the process, and is new at each start."""
 
     drone_class: DroneClass
     depot: GeoPoint

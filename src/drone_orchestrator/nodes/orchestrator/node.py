@@ -94,7 +94,7 @@ class OrchestratorNode(LifecycleNode):
         self._heartbeat = HeartbeatLink(
             self, self._heard, self.values["heartbeat_timeout_s"], self._watch, self._strangers
         )
-        self._reporter = Reporter(self, own=[self._statuses, self._watch.statuses], findings=self._make_findings())
+        self._reporter = Reporter(self, [self._statuses, self._watch.statuses], findings=self._make_findings())
         # Housekeeping continues while simulated time is paused.
         self._timer = self.create_timer(0.1, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._epoch = 0  # of the term in which this node speaks as the leader

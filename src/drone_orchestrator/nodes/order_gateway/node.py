@@ -116,7 +116,7 @@ class OrderGateway(Node):
         self.create_service(CancelOrder, names.CANCEL_ORDER, services.cancel)
         order_topic.OrderTopic(self, opener, self._intake, metrics, watch)
         self._watch_for_findings(found, breaker, watch, network)
-        self._reporter = Reporter(self, own=[self._statuses, watch.statuses], findings=found)
+        self._reporter = Reporter(self, [self._statuses, watch.statuses], findings=found)
         log.info("accepting orders at http://%s", address_of(listener))
 
     def _watch_for_findings(

@@ -96,7 +96,7 @@ class SagaMonitor(Node):
         self._strangers = Strangers(metrics)
         clock = LeaderClock()
         found = self._make_findings(metrics, watch, clock, network)
-        self._reporter = Reporter(self, own=[watch.statuses], fleet=[self._statuses], findings=found)
+        self._reporter = Reporter(self, [watch.statuses, self._statuses], findings=found)
         self._markers = FleetMarkers(
             self,
             fleet,

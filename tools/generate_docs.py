@@ -254,6 +254,8 @@ described in `src/drone_interfaces` and by `ros2 interface show`.
 | `saga_table`, `saga_events` | `msg/SagaTable`, `msg/SagaEvent` | monitors |
 | `fleet_markers` | `visualization_msgs/MarkerArray`, while it has subscribers: [rviz](rviz.md) | monitors |
 | `drones/<id>/pose`, `drones/<id>/path` | `geometry_msgs/PoseStamped`, `nav_msgs/Path` | the drone |
+| `drones/<id>/battery`, `drones/<id>/fix` | `sensor_msgs/BatteryState`, `sensor_msgs/NavSatFix` | the drone |
+| `drones/<id>/odom` | `nav_msgs/Odometry` | the drone |
 | `/diagnostics` | `diagnostic_msgs/DiagnosticArray` | every node |
 
 Every quality of service can be overridden with ROS 2's own parameters, e.g.

@@ -23,7 +23,12 @@ from drone_orchestrator.core.leader.effects import AnswerClearance, RecallGoal, 
 from drone_orchestrator.core.leader.events import ClearanceRequested, DroneHeard, Event, GoalAnswered
 from drone_orchestrator.core.types import Verdict
 from drone_orchestrator.nodes.orchestrator import drone_link
-from drone_orchestrator.nodes.orchestrator.drone_link import HELD_S, DroneLink
+from drone_orchestrator.nodes.orchestrator.drone_link import (
+    CLEARANCE_TIMEOUT_S,
+    HELD_S,
+    STANDBY_ANSWERS_S,
+    DroneLink,
+)
 from drone_orchestrator.ros import messages, names, qos
 from drone_orchestrator.ros.deferred_service import Reply
 from drone_orchestrator.ros.qos_watch import QosWatch
@@ -208,8 +213,20 @@ def test_a_standby_that_is_elected_answers_recent_requests_only(standby):
     [asked] = standby.asked()
     assert asked.message_id == "just_now"
     standby.link.answer_clearance(AnswerClearance(asked.request_id, Verdict.ASK_AGAIN, EPOCH, "just_now", 1, "j"))
-    standby.spin_until(young.done)
-    assert not old.done()
+    standby.spin_until(lambda: young.done() and old.done())
+    assert old.result().verdict == int(Verdict.ASK_AGAIN)
+
+
+def test_a_standby_says_that_it_does_not_lead_once_the_leader_must_have_answered(standby):
+    answer = standby.ask_clearance("m1")
+    standby.spin_until(lambda: standby.link.heard == 1)
+    standby.now_s += CLEARANCE_TIMEOUT_S
+    standby.link.tick()
+    assert not answer.done()
+    standby.now_s += STANDBY_ANSWERS_S - CLEARANCE_TIMEOUT_S
+    standby.link.tick()
+    standby.spin_until(answer.done)
+    assert answer.result().verdict == int(Verdict.NOT_LEADER) and answer.result().message_id == "m1"
 
 
 def test_a_cleaned_up_replica_takes_no_requests(standby):

@@ -12,16 +12,18 @@ import pytest
 import rclpy
 from drone_interfaces.msg import DroneState, LeaderState
 from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Path
+from nav_msgs.msg import Odometry, Path
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import BatteryState, NavSatFix
 from visualization_msgs.msg import Marker, MarkerArray
 
 from drone_orchestrator.bringup import dds, fleet_config
 from drone_orchestrator.core.drone.state import Goal
 from drone_orchestrator.core.types import DroneReport, GeoPoint, Order, Phase
 from drone_orchestrator.flight.controller import FlightState
-from drone_orchestrator.nodes.drone_executor import pose
+from drone_orchestrator.nodes.drone_executor import pose, standard_messages
 from drone_orchestrator.nodes.saga_monitor.fleet_markers import FORGOTTEN_S, FleetMarkers, to_msg
 from drone_orchestrator.ros import messages, names, qos
 from drone_orchestrator.ros.qos_watch import QosWatch
@@ -168,7 +170,7 @@ def test_a_drone_shows_pose_and_path(stage: Stage) -> None:
     ("namespace", "frame"), [("/", "drone_1/base_link"), ("/fleets/town", "fleets/town/drone_1/base_link")]
 )
 def test_the_transform_equals_the_pose(namespace: str, frame: str) -> None:
-    stamped = pose.pose_of(1.5, replace(SENSED, heading_rad=-1.0))
+    stamped = pose.pose_of(1.5, replace(SENSED, heading_rad=-1.0), "map")
 
     transform = pose.transform_of(stamped, pose.child_frame(namespace, "drone_1"))
 
@@ -197,3 +199,32 @@ def test_a_mark_becomes_the_marker_it_describes() -> None:
         "TEXT": Marker.TEXT_VIEW_FACING,
         "TRIANGLES": Marker.TRIANGLE_LIST,
     }
+
+
+def test_standard_messages_say_what_is_known_and_no_more() -> None:
+    battery = standard_messages.battery_of(1.5, SENSED, 500.0, "drone_1/base_link")
+    assert battery.percentage == pytest.approx(0.8) and math.isnan(battery.voltage)
+    fix = standard_messages.fix_of(1.5, SENSED, "drone_1/base_link")
+    assert (fix.latitude, fix.longitude) == (FLEET.depot.lat_deg, FLEET.depot.lon_deg) and math.isnan(fix.altitude)
+    odometry = standard_messages.odometry_of(1.5, SENSED, "site", "drone_1/base_link")
+    assert (odometry.header.frame_id, odometry.child_frame_id) == ("site", "drone_1/base_link")
+    moves = odometry.twist.twist.linear  # it flies and looks north at 20 m/s
+    assert (moves.x, moves.y, moves.z) == pytest.approx((20.0, 0.0, 0.0))
+
+
+def test_standard_messages_are_published_to_subscribers(stage: Stage) -> None:
+    messages_of = standard_messages.StandardMessages(stage.shown, "drone_1", "site", QosWatch(stage.shown))
+    kinds = {"battery": BatteryState, "fix": NavSatFix, "odom": Odometry}
+    heard = [stage.hear(kind, f"drones/drone_1/{topic}", qos_profile_sensor_data) for topic, kind in kinds.items()]
+    stage.until(lambda: all(heard), lambda: messages_of.publish(1.5, SENSED, 500.0))
+    frames = [each[0].header.frame_id for each in heard]
+    assert frames == ["town/drone_1/base_link", "town/drone_1/base_link", "site"]
+
+
+def test_a_drone_takes_another_frame_and_leaves_transforms_to_others(stage: Stage) -> None:
+    watch = QosWatch(stage.shown)
+    drone_pose = pose.DronePose(stage.shown, "drone_1", FLEET.depot, watch, frame_id="site", publish_tf=False)
+    assert stage.shown.count_publishers("/tf") == 0
+    poses = stage.hear(PoseStamped, names.drone_pose("drone_1"), qos.telemetry())
+    stage.until(lambda: poses, lambda: drone_pose.publish(1.5, SENSED, Phase.IDLE, None))
+    assert poses[0].header.frame_id == "site"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from . import names
 from .params import Param
 from .planner_plugins import PLANNER_GROUP
 
@@ -19,6 +20,12 @@ PLANNER = Param(
     "assignment",
     "Planner that assigns orders to drones and decides which drone class can fly an order: "
     f"an entry point of the group {PLANNER_GROUP}.",
+)
+FRAME_ID = Param(
+    "frame_id",
+    names.MAP_FRAME,
+    "Frame of poses and markers: metres east, north and up of the depot. Fleets with different depots need different "
+    "frames to be seen together.",
 )
 STORE_TIMEOUT_S = Param("store_timeout_s", 2.0, "Timeout of one call to the store.", unit="s", lo=0.1, hi=30.0)
 STORE_QUOTA_MIB = Param(

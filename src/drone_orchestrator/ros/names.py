@@ -15,7 +15,7 @@ SAGA_EVENTS = "saga_events"
 SAGA_TABLE = "saga_table"
 BACK_PRESSURE = "back_pressure"
 FLEET_MARKERS = "fleet_markers"
-#: Frame of all markers and poses: metres east, north and up of the depot (REP 103, 105).
+#: Default frame of all markers and poses: metres east, north and up of the depot (REP 103, 105).
 MAP_FRAME = "map"
 DIAGNOSTICS = "/diagnostics"  # absolute by ROS convention (REP 107)
 
@@ -55,6 +55,21 @@ def drone_pose(drone_id: str) -> str:
 def drone_path(drone_id: str) -> str:
     """Return the topic of the path ahead of ``drone_id`` (``nav_msgs/Path``)."""
     return f"drones/{check_drone_id(drone_id)}/path"
+
+
+def drone_battery(drone_id: str) -> str:
+    """Return the topic of the charge of ``drone_id`` (``sensor_msgs/BatteryState``)."""
+    return f"drones/{check_drone_id(drone_id)}/battery"
+
+
+def drone_fix(drone_id: str) -> str:
+    """Return the topic of the position of ``drone_id`` on earth (``sensor_msgs/NavSatFix``)."""
+    return f"drones/{check_drone_id(drone_id)}/fix"
+
+
+def drone_odom(drone_id: str) -> str:
+    """Return the topic of pose and velocity that the executor of ``drone_id`` publishes (``nav_msgs/Odometry``)."""
+    return f"drones/{check_drone_id(drone_id)}/odom"
 
 
 def drone_set_point(drone_id: str) -> str:

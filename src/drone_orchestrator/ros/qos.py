@@ -111,6 +111,16 @@ def odometry() -> QoSProfile:
     )
 
 
+def sensor_data() -> QoSProfile:
+    """Standard messages of a drone, with the policies of ROS 2's own profile for sensor data."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=5,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
 def set_points() -> QoSProfile:
     """Set-points to a drone. Reliable, as ``ros_gz_bridge`` requires. Depth 1, because an old one must not be flown."""
     return QoSProfile(
@@ -177,6 +187,7 @@ PROFILES = (
     ),
     (drone_states, (names.DRONE_STATES,)),
     (telemetry, ("drones/<id>/telemetry", "drones/<id>/pose")),
+    (sensor_data, ("drones/<id>/battery", "drones/<id>/fix", "drones/<id>/odom")),
     (odometry, ("drones/<id>/odometry",)),
     (set_points, ("drones/<id>/cmd_vel",)),
     (events, (names.SAGA_EVENTS,)),

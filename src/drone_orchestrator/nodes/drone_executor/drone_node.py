@@ -218,7 +218,7 @@ class DroneExecutor(FlightNode):
             self._endpoints = DroneEndpoints(
                 self,
                 self.drone_id,
-                self._settings.depot,
+                self._settings,
                 self._watch,
                 on_goal=lambda goal: self._contained(lambda shell: shell.goal_requested(goal), GoalResponse.REJECT),
                 on_begun=lambda handle: self._contained(lambda shell: shell.goal_begun(handle), None),

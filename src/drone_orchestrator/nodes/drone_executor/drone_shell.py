@@ -98,7 +98,7 @@ class DroneShell:
         self._suspended = ""  # why the journal cannot be written at the moment
         self._resume_at_s = 0.0
         self._stepped_at_s = self._seconds()
-        self._telemetry_due_s = self._feedback_due_s = 0.0
+        self._telemetry_due_s = self._feedback_due_s = self._standard_due_s = 0.0
         self._join_fleet()
 
     def _begin(self, journal: DroneJournal) -> DroneDriver:
@@ -449,6 +449,10 @@ class DroneShell:
             if self._endpoints.telemetry.get_subscription_count():
                 self._endpoints.telemetry.publish(self._telemetry(stamp_s, sensed, phase))
             self._endpoints.pose.publish(stamp_s, sensed, phase, self._driver.durable.goal)
+        standard = self._endpoints.standard
+        if standard is not None and now_s >= self._standard_due_s:
+            self._standard_due_s = now_s + 1.0 / self._settings.standard_messages_hz - TICK_S / 2
+            standard.publish(self._stamp_s(), sensed, self._settings.drone_class.battery_wh)
         goal = self._driver.durable.goal
         handle = self._goal_handles.get(goal.key) if goal is not None else None
         if handle is not None and now_s >= self._feedback_due_s:

@@ -11,11 +11,12 @@ from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 
-from ...core.types import GeoPoint
 from ...ros import names, qos
 from ...ros.goal_server import CancelUnknown, GoalServer
 from ...ros.qos_watch import QosWatch
+from .parameters import Settings
 from .pose import DronePose
+from .standard_messages import StandardMessages
 
 #: A result is kept for a slow client this long (s). Outcomes stay in the drone's state until they are acknowledged.
 RESULT_TIMEOUT_S = 60
@@ -32,7 +33,7 @@ class DroneEndpoints:
         self,
         node: Node,
         drone_id: str,
-        depot: GeoPoint,
+        settings: Settings,
         watch: QosWatch,
         *,
         on_goal: Callable[[Any], GoalResponse],
@@ -46,7 +47,11 @@ class DroneEndpoints:
         self.state = node.create_publisher(DroneState, topic, profile, **watch.publishing(topic, profile))
         profile, topic = qos.telemetry(), names.drone_telemetry(drone_id)
         self.telemetry = node.create_publisher(DroneTelemetry, topic, profile, **watch.publishing(topic, profile))
-        self.pose = DronePose(node, drone_id, depot, watch)
+        self.pose = DronePose(
+            node, drone_id, settings.depot, watch, frame_id=settings.frame_id, publish_tf=settings.publish_tf
+        )
+        wanted = settings.standard_messages_hz > 0.0
+        self.standard = StandardMessages(node, drone_id, settings.frame_id, watch) if wanted else None
         self.action = GoalServer(
             node,
             ExecuteDelivery,
@@ -63,5 +68,7 @@ class DroneEndpoints:
         """Destroy the entities. Call it only after spinning has ended."""
         self.action.destroy()
         self.pose.close()
+        if self.standard is not None:
+            self.standard.close()
         self._node.destroy_publisher(self.telemetry)
         self._node.destroy_publisher(self.state)

@@ -12,7 +12,7 @@ from ...core.admission import is_id
 from ...core.policies import STATE_PERIOD_S
 from ...core.types import DroneClass, FleetSpec, GeoPoint
 from ...ros import names, observability
-from ...ros.common_parameters import FLEET_CONFIG
+from ...ros.common_parameters import FLEET_CONFIG, FRAME_ID
 from ...ros.params import LOG_LEVEL, Param, ParameterError
 from ...telemetry.drone_metrics import HostTelemetry
 from .flight_plugins import FlightFactory
@@ -57,6 +57,16 @@ PARAMETERS = (
         "clearance_retry_s", 0.5, "Retry interval of clearance requests.", unit="s", lo=0.05, hi=10.0, read_only=False
     ),
     Param("clearance_timeout_s", 1.0, "Timeout of a clearance request.", unit="s", lo=0.05, hi=60.0, read_only=False),
+    FRAME_ID,
+    Param("publish_tf", True, "Publish the transform from frame_id to each drone's base_link."),
+    Param(
+        "standard_messages_hz",
+        1.0,
+        "Rate of BatteryState, NavSatFix and Odometry of each drone, while they have subscribers. 0: none.",
+        unit="Hz",
+        lo=0.0,
+        hi=10.0,
+    ),
     Param(
         "drone_parameter_services",
         "auto",
@@ -103,6 +113,9 @@ class Settings:
     clearance_retry_s: float
     clearance_timeout_s: float
     telemetry: HostTelemetry
+    frame_id: str
+    publish_tf: bool
+    standard_messages_hz: float
 
 
 def drone_settings(
@@ -126,6 +139,9 @@ def drone_settings(
         clearance_retry_s=values["clearance_retry_s"],
         clearance_timeout_s=values["clearance_timeout_s"],
         telemetry=telemetry,
+        frame_id=values["frame_id"],
+        publish_tf=values["publish_tf"],
+        standard_messages_hz=values["standard_messages_hz"],
     )
 
 

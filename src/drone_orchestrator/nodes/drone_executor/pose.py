@@ -29,8 +29,18 @@ TF = "/tf"  # absolute by ROS convention
 class DronePose:
     """Publisher of ``drones/<id>/pose`` and the transform while they have subscribers, and of ``drones/<id>/path``."""
 
-    def __init__(self, node: Node, drone_id: str, depot: GeoPoint, watch: QosWatch) -> None:
+    def __init__(
+        self,
+        node: Node,
+        drone_id: str,
+        depot: GeoPoint,
+        watch: QosWatch,
+        *,
+        frame_id: str = names.MAP_FRAME,
+        publish_tf: bool = True,
+    ) -> None:
         self._node = node
+        self._frame_id = frame_id
         self._space = Airspace(depot, ())
         self._frame = child_frame(node.get_namespace(), drone_id)
         self._shown: tuple[Phase, str] | None = None
@@ -40,7 +50,7 @@ class DronePose:
 
         self._pose = publisher(PoseStamped, names.drone_pose(drone_id), qos.telemetry())
         self._path = publisher(Path, names.drone_path(drone_id), qos.state())
-        self._tf = publisher(TFMessage, TF, qos.transforms()) if TFMessage else None
+        self._tf = publisher(TFMessage, TF, qos.transforms()) if TFMessage and publish_tf else None
 
     def close(self) -> None:
         for publisher in (self._pose, self._path, self._tf):
@@ -55,7 +65,7 @@ class DronePose:
         transformed = self._tf is not None and self._tf.get_subscription_count() > 0
         if not followed and not transformed and shown == self._shown:
             return  # building a message costs CPU time, and most drones of a large fleet have no subscriber
-        pose = pose_of(stamp_s, sensed)
+        pose = pose_of(stamp_s, sensed, self._frame_id)
         if followed:
             self._pose.publish(pose)
         if self._tf is not None and transformed:
@@ -71,9 +81,9 @@ def child_frame(namespace: str, drone_id: str) -> str:
     return "/".join([*filter(None, namespace.split("/")), drone_id, "base_link"])
 
 
-def pose_of(stamp_s: float, sensed: FlightState) -> PoseStamped:
+def pose_of(stamp_s: float, sensed: FlightState, frame_id: str) -> PoseStamped:
     pose = PoseStamped()
-    pose.header.frame_id, pose.header.stamp = names.MAP_FRAME, messages.time_to_msg(stamp_s)
+    pose.header.frame_id, pose.header.stamp = frame_id, messages.time_to_msg(stamp_s)
     position, orientation = pose.pose.position, pose.pose.orientation
     position.x, position.y, position.z = map(float, sensed.local_position_m)
     orientation.z, orientation.w = math.sin(sensed.heading_rad / 2.0), math.cos(sensed.heading_rad / 2.0)
@@ -94,7 +104,7 @@ def path_of(pose: PoseStamped, stops: tuple[tuple[float, float], ...]) -> Path:
 
 
 def transform_of(pose: PoseStamped, child: str) -> TransformStamped:
-    """Return the transform from the map to the drone."""
+    """Return the transform from the frame of the pose to the drone."""
     transform = TransformStamped(header=pose.header, child_frame_id=child)
     translation, position = transform.transform.translation, pose.pose.position
     translation.x, translation.y, translation.z = position.x, position.y, position.z

@@ -30,8 +30,11 @@ from ...telemetry.strangers import Strangers
 
 GOAL_TIMEOUT_S = 3.0
 CLEARANCE_TIMEOUT_S = 5.0
-#: A standby keeps a drone's request this long (s), in case it becomes the leader. Drones do not wait longer than this.
+#: A standby that becomes the leader asks the core about requests that are at most this old (s).
 HELD_S = 1.0
+#: A standby answers *not the leader* after this time (s), for clients that have not discovered the leader. By then the
+#: leader has answered: a drone takes the first answer, and the standby's must not be that.
+STANDBY_ANSWERS_S = CLEARANCE_TIMEOUT_S + 1.0
 HELD_AT_MOST = 2000
 #: Action clients kept, the most recently used ones. The classic executor visits every entity whenever it wakes. A new
 #: client must discover its drone first, which takes longer than everything else.
@@ -65,8 +68,8 @@ class DroneLink:
 
     It lives as long as its node. ``begin`` and ``end`` delimit the life of one replica, ``start_leading`` and
     ``stop_leading`` its term as leader. Only the leader publishes ``leader`` and answers ``request_clearance``: if all
-    replicas answered, a standby's *not the leader* would often arrive first. A standby keeps the requests for a moment
-    instead, in case it becomes the leader. ``strangers`` knows the fleet; drones of other fleets are ignored.
+    replicas answered at once, a standby's *not the leader* would often arrive first. A standby keeps the requests for a
+    moment instead, in case it becomes the leader. ``strangers`` knows the fleet; drones of other fleets are ignored.
     """
 
     def __init__(
@@ -149,8 +152,10 @@ class DroneLink:
         now = _now_s()
         while self._held:
             held = self._held.popleft()
-            if now < held.give_up_at_s:
+            if now < held.give_up_at_s - STANDBY_ANSWERS_S + HELD_S:
                 self._ask(held.reply)
+            else:
+                self._send(held.reply, RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=epoch))
 
     def stop_leading(self) -> None:
         self._epoch = 0
@@ -178,7 +183,8 @@ class DroneLink:
         if len(self._clients) > CLIENTS_KEPT and executors.is_classic(self._node.executor):
             self._destroy_idle_clients()
         while self._held and now >= self._held[0].give_up_at_s:
-            self._held.popleft()
+            not_leader = RequestClearance.Response(verdict=int(Verdict.NOT_LEADER))
+            self._send(self._held.popleft().reply, not_leader)
         for request_id in [i for i, pending in self._asked.items() if now >= pending.give_up_at_s]:
             self._reply(request_id, RequestClearance.Response(verdict=int(Verdict.ASK_AGAIN), epoch=self._epoch))
         if self._leader_pub is not None and now - self._published_at_s >= STATE_PERIOD_S:
@@ -305,7 +311,7 @@ class DroneLink:
         if self._epoch:
             self._ask(reply)
         elif self._instance_id:
-            self._held.append(_PendingClearance(reply, _now_s() + HELD_S))
+            self._held.append(_PendingClearance(reply, _now_s() + STANDBY_ANSWERS_S))
 
     def _ask(self, reply: Reply) -> None:
         """Pass a request on to the core, which answers it after the commit."""
@@ -328,12 +334,14 @@ class DroneLink:
 
     def _reply(self, request_id: int, answer: RequestClearance.Response) -> None:
         pending = self._asked.pop(request_id, None)
-        if pending is None:
-            return
-        request = pending.reply.request
+        if pending is not None:
+            self._send(pending.reply, answer)
+
+    def _send(self, reply: Reply, answer: RequestClearance.Response) -> None:
+        request = reply.request
         answer.message_id, answer.attempt = request.message_id, request.attempt
         answer.journal_id, answer.fleet_id = request.journal_id, self._strangers.fleet_id
-        pending.reply.send(answer)
+        reply.send(answer)
 
 
 def _now_s() -> float:

@@ -52,7 +52,9 @@ class FleetMarkers:
         rate_hz: float,
         clock: LeaderClock,
         strangers: Strangers,
+        frame_id: str = names.MAP_FRAME,
     ) -> None:
+        self._frame_id = frame_id
         self._clock = clock
         self._strangers = strangers
         self._node = node
@@ -110,7 +112,10 @@ class FleetMarkers:
         )
         marks = draw(self._fleet, self._space.shapes, scene)
         stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(to_msg(marks, self._stage.replace(marks), stamp, self._lifetime_s))
+        array = to_msg(marks, self._stage.replace(marks), stamp, self._lifetime_s)
+        for marker in array.markers:
+            marker.header.frame_id = self._frame_id
+        self._publisher.publish(array)
 
 
 def to_msg(marks: Iterable[Mark], gone: Iterable[tuple[str, int]], stamp: Time, lifetime_s: float) -> MarkerArray:

@@ -58,6 +58,7 @@ class SagaMonitor(Node):
         self.values: dict[str, Any] = declare(self, PARAMETERS)
         bridge("drone_orchestrator", self.get_logger())
         self._events: collections.deque[tuple[SagaEvent, int]] = collections.deque(maxlen=EVENT_BACKLOG)
+        self._following = threading.Event()  # set while a call of _follow is scheduled
         self._shown_revision = -1
         try:
             fleet = replace(described_fleet(self.values["fleet_config"]), region=self.values["region"])
@@ -96,7 +97,7 @@ class SagaMonitor(Node):
         self._strangers = Strangers(metrics)
         clock = LeaderClock()
         found = self._make_findings(metrics, watch, clock, network)
-        self._reporter = Reporter(self, [watch.statuses, self._statuses], findings=found)
+        self._reporter = Reporter(self, [watch.statuses, self._statuses], found)
         self._markers = FleetMarkers(
             self,
             fleet,
@@ -106,9 +107,12 @@ class SagaMonitor(Node):
             rate_hz=self.values["marker_rate_hz"],
             clock=clock,
             strangers=self._strangers,
+            frame_id=self.values["frame_id"],
         )
-        self._following = threading.Event()  # set while a call of _follow is scheduled
         self._hear(watch)
+        self._begin()
+
+    def _begin(self) -> None:
         self._timer = self.create_timer(self.values["period_s"], self._publish)
         keep_live(self, PARAMETERS, self.values, apply=self._set_period)
         self._projection.start()

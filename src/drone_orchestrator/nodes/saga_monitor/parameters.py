@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ros import observability
-from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, PLANNER, REGION
+from ...ros.common_parameters import ETCD_ENDPOINTS, FLEET_CONFIG, FRAME_ID, PLANNER, REGION
 from ...ros.params import LOG_LEVEL, Param
 
 ABOUT = "Publishes the store's contents: saga table, saga events, back-pressure and diagnostics."
@@ -40,6 +40,7 @@ PARAMETERS = (
         read_only=False,
     ),
     Param("marker_rate_hz", 2.0, "Rate of fleet_markers, while the topic has subscribers.", unit="Hz", lo=0.2, hi=5.0),
+    FRAME_ID,
     LOG_LEVEL,
     *observability.PARAMETERS,
 )

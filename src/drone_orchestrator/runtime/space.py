@@ -80,10 +80,6 @@ class StoreSpace:
         """Return why no new order is accepted; empty if any is."""
         return self.latest.refusal if self.latest is not None else ""
 
-    def filling(self) -> str:
-        """Return one sentence if the store fills up, else an empty one."""
-        return self.latest.filling if self.latest is not None else ""
-
     def _measure(self) -> None:
         try:
             space = measure(self._store, self._quota_bytes)

@@ -19,6 +19,7 @@ from ..core.leader.blame import CONFIGURATION, REFUSED, UNHEARD
 from ..runtime.breaker import StoreBreaker
 from ..runtime.probe import Probe
 from ..runtime.projection import PROOF_WITHIN_S, Freshness
+from ..runtime.space import Space
 from .diagnostics import MOST_NAMES, Severity, Status
 from .metrics import Metrics
 
@@ -309,10 +310,29 @@ def watch_probe(findings: Findings, probe: Callable[[], Probe | None]) -> None:
 
     def full() -> str:
         found = probe()
-        return f"etcd takes no writes: alarm {', '.join(found.alarms)}" if found is not None and found.alarms else ""
+        return _takes_no_writes(found.alarms) if found is not None else ""
 
     findings.watch(STORE_DENIED, about_self(denied))
     findings.watch(STORE_FULL, about_self(full))
+
+
+def watch_space(findings: Findings, measured: Callable[[], Space | None]) -> None:
+    """Add to ``findings`` that the store fills up, or takes no more writes."""
+
+    def full() -> str:
+        space = measured()
+        return _takes_no_writes(space.alarms) if space is not None else ""
+
+    def filling() -> str:
+        space = measured()
+        return space.filling if space is not None else ""
+
+    findings.watch(STORE_FULL, about_self(full))
+    findings.watch(STORE_FILLING, about_self(filling))
+
+
+def _takes_no_writes(alarms: Sequence[str]) -> str:
+    return f"etcd takes no writes: alarm {', '.join(alarms)}" if alarms else ""
 
 
 def watch_breaker(findings: Findings, breaker: StoreBreaker) -> None:

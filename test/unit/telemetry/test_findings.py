@@ -11,6 +11,7 @@ from gateway_fixtures import Clock, Gateway
 
 from drone_orchestrator.runtime.probe import Probe
 from drone_orchestrator.runtime.projection import Freshness
+from drone_orchestrator.runtime.space import Space
 from drone_orchestrator.telemetry import findings
 from drone_orchestrator.telemetry.diagnostics import Severity, Status
 from drone_orchestrator.telemetry.findings import Findings, HeardFindings, LeaderClock, OpenFinding, from_values
@@ -128,6 +129,26 @@ def test_what_a_probe_says_is_a_finding() -> None:
     probe = Probe(False, reason="permission denied", is_denied=True, alarms=("NOSPACE",))
     process.findings.refresh()
     assert [each.name for each in process.findings.open] == ["store_denied", "store_full"]
+
+
+def test_a_store_without_space_is_a_finding_of_each_process_that_measures_it() -> None:
+    """A fleet without a monitor says so, too. The finding that the store fills up does not vanish without another."""
+    process = Process()
+    space: Space | None = None
+    findings.watch_space(process.findings, lambda: space)
+
+    def found() -> dict[str, str]:
+        process.findings.refresh()
+        return {each.name: each.text for each in process.findings.open}
+
+    assert not found()
+    space = Space(10, 100)
+    assert not found()
+    space = Space(70, 100)
+    assert list(found()) == ["store_filling"]
+    space = Space(70, 100, ("NOSPACE",))
+    assert found() == {"store_full": "etcd takes no writes: alarm NOSPACE"}
+    assert process.active(findings.STORE_FULL) == 1
 
 
 def test_a_store_that_is_not_followed_is_a_finding() -> None:

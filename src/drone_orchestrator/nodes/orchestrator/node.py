@@ -224,9 +224,7 @@ class OrchestratorNode(LifecycleNode):
         # The core logs it, once, when it begins.
         archive = findings.about_self(lambda: self._telemetry.archive_trouble)
         found.watch(findings.ARCHIVE_UNWRITABLE, archive, is_logged=True)
-        # The leader's core logs what it does about it.
-        filling = findings.about_self(lambda: self._space.filling() if self._space is not None else "")
-        found.watch(findings.STORE_FILLING, filling)
+        findings.watch_space(found, lambda: self._space.latest if self._space is not None else None)
         found.watch(findings.STORE_DENIED, findings.about_self(lambda: now.denied if (now := vitals()) else ""))
         found.watch(findings.DRONE_HEARD_TWICE, lambda: dict.fromkeys(now.doubled, TWICE) if (now := vitals()) else {})
         silent = findings.silent_watch(lambda: now.silent_s if (now := vitals()) else 0.0)

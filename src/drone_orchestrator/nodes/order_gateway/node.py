@@ -123,7 +123,7 @@ class OrderGateway(Node):
         self, found: Findings, breaker: StoreBreaker, watch: QosWatch, network: NetworkWatch | None
     ) -> None:
         findings.watch_breaker(found, breaker)
-        found.watch(findings.STORE_FILLING, findings.about_self(self._space.filling))
+        findings.watch_space(found, lambda: self._space.latest)
         found.watch(findings.STORE_NOT_FOLLOWED, findings.not_followed(self._projection.freshness))
         found.watch(findings.STORE_HELD, findings.held(lambda: self._projection.read(held_in)[0]))
         found.watch(findings.RECORDS_CORRUPT, findings.corrupt(self._corrupt))

@@ -17,6 +17,7 @@ from multiprocessing import get_context
 import click
 import goodput_mutants  # noqa: F401  - adds to MUTANTS
 import rule_mutants  # noqa: F401  - adds to MUTANTS
+import shell_mutants  # noqa: F401  - adds to MUTANTS
 from mutants import MUTANTS
 from rich.console import Console
 from rich.markup import escape

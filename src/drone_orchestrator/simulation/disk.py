@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from ..core.drone.events import Entry
+from ..core.drone.state import DurableState, IllegalEntry, apply
 from ..runtime.drone_journal import decode
 from ..runtime.journal import Damage, JournalCorrupt, Record, header_line, parse, record_line
 
@@ -17,18 +19,23 @@ class Died(Exception):
 
 
 class Disk:
-    """Disk of a drone. It survives the program. ``written`` has every record ever durable, by journal identity."""
+    """Disk of a drone. It survives the program. ``written`` has every record ever durable, by journal identity.
+
+    ``durable`` is the state to which the records of the present journal lead.
+    """
 
     def __init__(self, name: str, rng: Random) -> None:
         self.name = name
         self.data = b""
         self.tear_next = False
+        self.durable = DurableState()
         self.written: dict[str, list[Entry]] = {}
         self._rng = rng
 
     def new_identity(self) -> str:
         identity = f"{self.name}-journal-{len(self.written) + 1}"
         self.written[identity] = []
+        self.durable = DurableState()
         return identity
 
     def append(self, identity: str, record: Mapping[str, Any]) -> None:
@@ -40,6 +47,8 @@ class Disk:
             entry = decode(dict(record))
             assert entry is not None, "this version writes only what it knows"
             self.written[identity].append(entry)
+            with suppress(IllegalEntry):  # a record is missing before it, so the drone's own state differs
+                self.durable = apply(self.durable, entry)
         if self.tear_next:
             self.tear_next = False
             raise Died

@@ -109,6 +109,7 @@ class SimulatedDrone:
             boot_id=f"{self.id}-{self._boots}",
             now=self.clock.now,
         )
+        self._require_on_disk()
         self._arm(environment.scheduler.now_s + TICK_S * self._rng.random())
 
     def kill(self) -> None:
@@ -248,6 +249,8 @@ class SimulatedDrone:
         except Died:
             self.crash()
             return []
+        if driver.durable is not before:
+            self._require_on_disk()
         if driver.durable is not before or effects:
             self._arm(self._environment.scheduler.now_s + TICK_S * self._rng.random())
         return effects
@@ -272,13 +275,29 @@ class SimulatedDrone:
 
     def _sense(self) -> bool:
         """Step the driver with the flight state. ``False`` if the program dies in this step."""
-        assert self.driver is not None
+        driver = self.driver
+        assert driver is not None
+        before = driver.durable
         try:
-            self.driver.sense(0.0)
+            driver.sense(0.0)
         except Died:
             self.crash()
             return False
+        if driver.durable is not before:
+            self._require_on_disk()
         return True
+
+    def _require_on_disk(self) -> None:
+        """Report a violation if the drone goes by anything that a crash now would take from it."""
+        assert self.driver is not None
+        held, kept = self.driver.durable, self.disk.durable
+        if held == kept:
+            return
+        if held.highest_epoch != kept.highest_epoch:
+            text = f"{self.id} goes by epoch {held.highest_epoch}, and has {kept.highest_epoch} on disk"
+            self._environment.wrong("I4", text)
+        if held.goal != kept.goal or held.outcomes != kept.outcomes:
+            self._environment.wrong("I5", f"{self.id} goes by {held.goal}, and has {kept.goal} on disk")
 
     def _publish(self, report: DroneReport) -> None:
         self.said = report

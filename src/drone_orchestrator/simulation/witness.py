@@ -17,6 +17,7 @@ from .leadership import Leadership
 from .profile import Conditions, Profile
 from .recorder import Recorder
 from .replica import SimulatedReplica
+from .scheduler import WALL_START_S
 
 #: Stands for the drone of an order that has none.
 NO_DRONE = ""
@@ -118,8 +119,10 @@ class Witness:
     def _at_fault(self) -> list[str]:
         """Return the drones with which something is wrong now. A link is the drone's own if most others are whole."""
         network, leader = self._environment.network, self._leadership.holder
-        cut = {id_ for id_ in self._drones if network.is_cut(id_, leader) or network.is_cut(leader, id_)}
-        links = cut if 2 * len(cut) <= len(self._drones) else set()
+        unheard = {id_ for id_ in self._drones if network.is_cut(id_, leader)}
+        unreached = {id_ for id_ in self._drones if network.is_cut(leader, id_)}
+        own = [cut for cut in (unheard, unheard | unreached) if 2 * len(cut) <= len(self._drones)]
+        links: set[str] = set().union(*own)
         return [id_ for id_, drone in self._drones.items() if id_ in links or _is_at_fault(drone)]
 
     def _obeys(self, leader: SimulatedReplica, drone: SimulatedDrone) -> bool:
@@ -142,8 +145,13 @@ class Witness:
 
     # --- EndWitness ---------------------------------------------------------------------------------------------------
 
-    def may_be_late(self, order: Order, revision: int) -> bool:
-        return self._late_s(order, revision) >= -TOLERANCE_S
+    def may_be_late(self, saga: Saga, revision: int) -> bool:
+        order = saga.order
+        if self._late_s(order, revision) >= -TOLERANCE_S:
+            return True
+        stamped_s = max(order.submitted_at, saga.created_at) - WALL_START_S
+        by_stamps_s = self.committed_s(revision) - stamped_s - (order.deadline_s or math.inf)
+        return by_stamps_s >= -TOLERANCE_S
 
     def must_be_late(self, order: Order, revision: int) -> bool:
         return self._clocks_are_right and self._late_s(order, revision) > SURELY_LATE_S + self.within_s

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..core.reasons import GoalRefusal, Reason, RefusalCause
 from ..core.saga import ABANDONED, ASSIGNED, CLEARED, RESOLVED
-from ..core.types import Order, SagaEvent, SagaStatus
+from ..core.types import Order, Saga, SagaEvent, SagaStatus
 from .records import JournalHistory, Violation
 from .store_replay import Step, StoreReplay
 
@@ -35,8 +35,12 @@ class EndWitness(Protocol):
     lost_grace_s: float
     max_attempts: int
 
-    def may_be_late(self, order: Order, revision: int) -> bool:
-        """Return whether the deadline had passed at that revision by the true time, give or take a tolerance."""
+    def may_be_late(self, saga: Saga, revision: int) -> bool:
+        """Return whether the deadline had passed at that revision, give or take a tolerance.
+
+        By the true time, or because the clocks of both the intake and the leader that took the order on were behind:
+        two clocks that are wrong alike make an order older.
+        """
 
     def must_be_late(self, order: Order, revision: int) -> bool:
         """Return whether every leader had to know at that revision that the deadline had passed."""
@@ -97,19 +101,19 @@ class JustifiedEnd:
         saga = replay.sagas.get(event.message_id)
         if event.to_status is not S.FAILED or event.type == RESOLVED or saga is None:
             return
-        objection = self._objection(saga.order, *decided, attempts)
+        objection = self._objection(saga, *decided, attempts)
         if objection:
             text = f"order {event.message_id} ended FAILED ({decided[1].reason}), although {objection}"
             yield Violation(self.id, text, tuple(dict.fromkeys((decided[0], revision))))
 
-    def _objection(self, order: Order, revision: int, event: SagaEvent, attempts: list[list[int]]) -> str:
+    def _objection(self, saga: Saga, revision: int, event: SagaEvent, attempts: list[list[int]]) -> str:
         """Return what contradicts the reason for which the order was given up at ``revision``, or ``""``."""
-        witness = self._witness
+        witness, order = self._witness, saga.order
         match event.reason:
             case Reason.DEADLINE_EXCEEDED:
                 if order.deadline_at is None:
                     return "it has no deadline"
-                if witness and not witness.may_be_late(order, revision):
+                if witness and not witness.may_be_late(saga, revision):
                     return "its deadline had not passed"
             case Reason.ATTEMPTS_EXHAUSTED:
                 if event.attempt < (witness.max_attempts if witness else 1):

@@ -6,7 +6,7 @@ import pytest
 from histories import History, order, to_loading
 
 from drone_orchestrator.core import saga as sagas
-from drone_orchestrator.core.types import Breaker, BreakerState, CancelRequest, Kind, Order, SagaStatus
+from drone_orchestrator.core.types import Breaker, BreakerState, CancelRequest, Kind, Order, Saga, SagaStatus
 from drone_orchestrator.verification.cancel_honoured import CancelHonoured
 from drone_orchestrator.verification.checker import Invariant, check
 from drone_orchestrator.verification.fair_breaker import FairBreaker
@@ -87,7 +87,7 @@ class EndWitnessed:
     def __init__(self, *, late: bool = True, flown: bool = False, heard: bool = False, troubled: bool = True) -> None:
         self.late, self.flown, self.heard, self.troubled = late, flown, heard, troubled
 
-    def may_be_late(self, order: Order, revision: int) -> bool:
+    def may_be_late(self, saga: Saga, revision: int) -> bool:
         return self.late
 
     def must_be_late(self, order: Order, revision: int) -> bool:
@@ -170,7 +170,7 @@ def test_an_order_that_is_undone_in_order_to_fail_is_judged_by_that_decision() -
             super().__init__()
             self.revision = revision
 
-        def may_be_late(self, order: Order, revision: int) -> bool:
+        def may_be_late(self, saga: Saga, revision: int) -> bool:
             return revision >= self.revision
 
     def given_up() -> History:

@@ -20,6 +20,8 @@ BENCH_BASE_S = 4.0
 BENCH_CAP_S = 60.0
 #: Drones that were last heard longer ago (s) say nothing about how well this leader hears.
 HEARD_LATELY_S = 60.0
+#: A drone that was heard within this share of the time after which it counts as silent is certainly heard.
+FRESH_SHARE = 0.5
 #: Answers of this many drones are enough proof, in however large a fleet.
 ENOUGH_ANSWERS = 8
 #: A class that has another configuration than the leader is asked again after this time (s).
@@ -127,8 +129,11 @@ class Blame:
         if now.mono_s < max(state.listens_since_s, state.current_term.began_at_s) + state.policy.desertion_s:
             return Culprit.SYSTEM
         ages_s = [now.mono_s - each.heard_at_s for each in state.drones.values()]
-        living = sum(1 for age_s in ages_s if age_s <= state.policy.drone_silent_s)
-        lost = sum(1 for age_s in ages_s if state.policy.drone_silent_s < age_s <= HEARD_LATELY_S)
+        # A link that all share takes one drone's last message before another's: those that are nearly silent prove
+        # nothing for this leader.
+        fresh_s = FRESH_SHARE * state.policy.drone_silent_s
+        living = sum(1 for age_s in ages_s if age_s <= fresh_s)
+        lost = sum(1 for age_s in ages_s if fresh_s < age_s <= HEARD_LATELY_S)
         if lost < 2 or lost <= living:
             return Culprit.DRONE
         self._note(UNHEARD, "", f"this leader hears {living} drones, and {lost} no more", now)

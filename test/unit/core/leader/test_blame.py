@@ -298,6 +298,19 @@ def test_a_drone_that_falls_silent_alone_is_to_blame() -> None:
     assert failures(world) == {"drone_0": 1}
 
 
+def test_drones_that_are_nearly_silent_prove_nothing_against_the_one_whose_last_message_is_older() -> None:
+    """The link that all of them share broke; one drone's last report had left a second before the others'."""
+    world = World()
+    drones = [make_report("drone_0", energy_wh=550.0), *(make_report(f"drone_{n}", energy_wh=9.0) for n in (1, 2, 3))]
+    world.pass_time(15.0, hear=drones)
+    order = submitted(world, make_order(), *drones)
+    world.pass_time(1.0, hear=drones[1:])
+    world.pass_time(2.5)
+    expire(world, "drone_0")
+    assert (world.saga(order).status, world.saga(order).excused) == (S.PENDING, 1)
+    assert failures(world) == {}
+
+
 def test_a_leader_that_has_just_started_does_not_know_why_reservations_expired() -> None:
     world = World()
     drones = [make_report(f"drone_{n}") for n in range(3)]

@@ -117,15 +117,35 @@ def _soak(f: Figures) -> str:
     )
 
 
+def _goodput(f: Figures) -> str:
+    label = f"{f['seeds']} seeds with {f['faults_per_seed']:.0f} faults each"
+    return "\n".join(
+        [
+            "| | deliveries per simulated hour | orders delivered, of those not cancelled |",
+            "|---|---|---|",
+            f"| {label} | {f['per_hour']:.1f} | {f['share']:.1%} |",
+            f"| baseline: the same regions and orders without faults | {f['per_hour_without_faults']:.1f} | "
+            f"{f['share_without_faults']:.1%} |",
+            "",
+            f"Ratio to the baseline: {f['ratio']:.3f}. Time is simulated, so the machine does not matter. The suite "
+            f"plays most of these seeds again, and fails if they deliver {f['may_fall']:.0%} less per hour.",
+        ]
+    )
+
+
 @dataclass(frozen=True)
 class Bench:
-    """Section of the page: the arguments of ``fleetctl bench``, an explanation, and the figures as Markdown."""
+    """Section of the page: the arguments of ``fleetctl bench``, an explanation, and the figures as Markdown.
+
+    A ``script`` of this folder may stand in for ``fleetctl bench``.
+    """
 
     title: str
     command: str
     text: str
     table: Callable[[Figures], str]
     has_picture: bool = True
+    script: str = ""
 
     @property
     def name(self) -> str:
@@ -133,6 +153,18 @@ class Bench:
         words = self.command.split()
         ways = [word.strip("-") for word in words if word in ("--http", "--fleet")]
         return "-".join([words[0], *ways])
+
+    @property
+    def shown(self) -> str:
+        """Return the command as people type it."""
+        return f"benchmarks/{self.script}" if self.script else f"fleetctl bench {self.command}"
+
+    @property
+    def call(self) -> list[str]:
+        """Return the command for this interpreter."""
+        if self.script:
+            return [sys.executable, str(ROOT / "benchmarks" / self.script)]
+        return [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", *self.command.split(), "--json"]
 
 
 BENCHES = (
@@ -182,6 +214,14 @@ BENCHES = (
         _soak,
     ),
     Bench("Planning", "plan --drones 1000 --orders 1000", "A single planning round.", _plan, False),
+    Bench(
+        "Goodput under faults",
+        "goodput",
+        "A hundred regions of the simulation's profile `intense`, from the start until nothing is left to do.",
+        _goodput,
+        False,
+        "goodput.py",
+    ),
     Bench("Bulkheads", "lanes", "The effect of a flood in one lane on another.", _lanes, False),
 )
 
@@ -216,10 +256,10 @@ def _output(*command: str) -> str:
 
 def run(bench: Bench) -> bool:
     """Run one benchmark and keep its figures with the facts of the machine. Return True if it reports no problem."""
-    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "bench", *bench.command.split(), "--json"]
+    command = bench.call
     if bench.has_picture:
         command += ["--picture", str(FOLDER / f"{bench.name}.svg")]
-    print(f"\n== fleetctl bench {bench.command}", flush=True)
+    print(f"\n== {bench.shown}", flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     lines = done.stdout.splitlines()
     if done.returncode == 2 or not lines:
@@ -240,7 +280,7 @@ def page() -> str:
     ]
     for bench in BENCHES:
         kept = FOLDER / f"{bench.name}.json"
-        parts += ["", f"## {bench.title}", "", f"`fleetctl bench {bench.command}`: {bench.text}", ""]
+        parts += ["", f"## {bench.title}", "", f"`{bench.shown}`: {bench.text}", ""]
         if not kept.exists():
             parts.append("Not measured yet.")
             continue

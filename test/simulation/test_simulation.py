@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +32,12 @@ from drone_orchestrator.simulation.faults import FaultInjector
 from drone_orchestrator.simulation.profile import CALM, DEFAULTS, FAULTS, INTENSE, OFFICE, STANDARD, STUCK
 from drone_orchestrator.simulation.recorder import PHASES
 from drone_orchestrator.simulation.seeds import Summary, run_seeds
-from drone_orchestrator.simulation.world import World
+from drone_orchestrator.simulation.world import SeedResult, World
 from drone_orchestrator.verification.records import JUDGES
 
-SRC = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src"
+GOODPUT = ROOT / "docs" / "benchmarks" / "goodput.json"
 STANDARD_SEEDS = range(0, 20)
 CALM_SEEDS = range(0, 20)
 DEFAULTS_SEEDS = range(0, 10)
@@ -45,12 +49,21 @@ PLAIN_PROCESSOR = {
 
 
 @pytest.fixture(scope="module")
-def hundred() -> Summary:
+def played() -> list[SeedResult]:
     """Run the seeds of the suite once, on all cores."""
+    runs = ((STANDARD_SEEDS, STANDARD), (INTENSE_SEEDS, INTENSE))
+    return [result for seeds, profile in runs for result in run_seeds(seeds, profile, os.cpu_count() or 1)]
+
+
+@pytest.fixture(scope="module")
+def hundred(played: list[SeedResult]) -> Summary:
+    return _summary(played)
+
+
+def _summary(results: Iterable[SeedResult]) -> Summary:
     summary = Summary()
-    for seeds, profile in ((STANDARD_SEEDS, STANDARD), (INTENSE_SEEDS, INTENSE)):
-        for result in run_seeds(seeds, profile, os.cpu_count() or 1):
-            summary.add(result)
+    for result in results:
+        summary.add(result)
     return summary
 
 
@@ -78,6 +91,17 @@ def test_every_kind_of_fault_has_struck_in_a_hundred_seeds(hundred):
 def test_every_kind_of_fault_has_met_every_phase_of_an_order_in_a_hundred_seeds(hundred):
     never = [f"{kind} in {phase}" for kind in FAULTS for phase in PHASES if not hundred.met.get(kind, {}).get(phase)]
     assert not never
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_goodput_under_faults_is_not_below_the_recorded_one(played):
+    recorded = json.loads(GOODPUT.read_text())["figures"]
+    before = recorded["runs"][: len(INTENSE_SEEDS)]
+    before_per_hour = 3600.0 * sum(delivered for delivered, _ in before) / sum(simulated_s for _, simulated_s in before)
+    now = _summary(result for result in played if result.profile == INTENSE.name)
+    assert now.seeds == len(before) == len(INTENSE_SEEDS)
+    assert now.delivered_per_hour >= (1.0 - recorded["may_fall"]) * before_per_hour
 
 
 @pytest.mark.parametrize("profile", [OFFICE, STUCK], ids=lambda profile: profile.name)
@@ -277,8 +301,9 @@ def test_contradictory_options_are_a_usage_error(arguments):
     assert CliRunner().invoke(simulate, arguments).exit_code == 2
 
 
-def test_an_interrupt_ends_all_processes_quietly():
-    """As in a terminal, the whole process group is interrupted, including workers that are just starting."""
+@contextmanager
+def _simulating() -> Iterator[subprocess.Popen[str]]:
+    """Run many seeds in two processes, in a process group of their own."""
     command = [sys.executable, "-m", "drone_orchestrator.cli.main", "simulate", "--seeds", "1000", "--jobs", "2"]
     environment = {**os.environ, "PYTHONPATH": str(SRC)}
     with subprocess.Popen(
@@ -286,6 +311,12 @@ def test_an_interrupt_ends_all_processes_quietly():
     ) as running:
         assert running.stderr is not None
         assert running.stderr.read(len("simulating")) == "simulating"
+        yield running
+
+
+def test_an_interrupt_ends_all_processes_quietly():
+    """As in a terminal, the whole process group is interrupted, including workers that are just starting."""
+    with _simulating() as running:
         os.killpg(running.pid, signal.SIGINT)
         out, errors = running.communicate(timeout=60)  # ends only when the workers have closed their pipes, too
     assert running.returncode == 130
@@ -294,13 +325,7 @@ def test_an_interrupt_ends_all_processes_quietly():
 
 
 def test_no_worker_outlives_a_killed_simulation():
-    command = [sys.executable, "-m", "drone_orchestrator.cli.main", "simulate", "--seeds", "1000", "--jobs", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(SRC)}
-    with subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stderr is not None
-        assert running.stderr.read(len("simulating")) == "simulating"
+    with _simulating() as running:
         workers = psutil.Process(running.pid).children(recursive=True)
         while len(workers) < 3:  # two, and multiprocessing's tracker
             assert running.poll() is None

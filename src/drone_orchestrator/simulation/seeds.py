@@ -59,6 +59,16 @@ class Summary:
     invariants: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(INVARIANTS, 0)))
     judges: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(JUDGES, 0)))
 
+    @property
+    def delivered_per_hour(self) -> float:
+        """Deliveries per simulated hour, from the start of each seed until it has nothing left to do."""
+        return 3600.0 * self.ended["DELIVERED"] / self.simulated_s
+
+    @property
+    def share_delivered(self) -> float:
+        """Share of the orders, but for cancelled ones, that were delivered."""
+        return self.ended["DELIVERED"] / (self.orders - self.ended["CANCELLED"])
+
     def add(self, result: SeedResult) -> None:
         self.seeds += 1
         if not result.ok:

@@ -78,7 +78,13 @@ class SimulatedDrone:
         self.disk = Disk(drone_id, environment.chance.of("disk", drone_id))
         self.clock = SimulatedClock(environment.scheduler, self._rng.uniform(0.0, 1000.0))
         self.flight = SimulatedFlight(
-            drone_id, drone_class, environment.fleet.depot, environment.scheduler, environment.packages, self._cargo
+            drone_id,
+            drone_class,
+            environment.fleet.depot,
+            environment.scheduler,
+            environment.packages,
+            self._cargo,
+            self._require_on_disk,
         )
         self.driver: DroneDriver | None = None
         self._environment = environment

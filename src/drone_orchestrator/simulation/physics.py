@@ -122,7 +122,7 @@ class _Act:
 class SimulatedFlight:
     """A drone with its autopilot, which continues when the drone's program dies. It moves in legs, not in steps.
 
-    ``cargo()`` names the order whose package a ``load`` takes.
+    ``cargo()`` names the order whose package a ``load`` takes. ``before_act()`` is called before each load and drop.
     """
 
     def __init__(
@@ -133,6 +133,7 @@ class SimulatedFlight:
         scheduler: Scheduler,
         packages: Packages,
         cargo: Callable[[], str],
+        before_act: Callable[[], None] = lambda: None,
     ) -> None:
         self.fault = ""
         self.jammed = False  # no leg and no act ends while it is set
@@ -143,6 +144,7 @@ class SimulatedFlight:
         self._scheduler = scheduler
         self._packages = packages
         self._cargo = cargo
+        self._before_act = before_act
         self._start = depot
         self._target = depot
         self._left_s = self._arrive_s = self._settled_s = 0.0
@@ -166,10 +168,12 @@ class SimulatedFlight:
 
     def load(self, payload_kg: float) -> None:
         if not self.loaded and self._act is None:
+            self._before_act()
             self._begin(_Act(True, self._cargo(), self._scheduler.now_s + self._class.load_time_s))
 
     def drop(self) -> None:
         if self.loaded and self._act is None:
+            self._before_act()
             self._begin(_Act(False, self.loaded, self._scheduler.now_s + self._class.drop_time_s))
 
     def hold(self) -> None:

@@ -427,6 +427,8 @@ class FleetView:
         return True
 
     def _compare_identity(self, found: object) -> None:
+        if isinstance(found, Corrupt):
+            return  # it proves nothing, neither for the store nor against it
         self.estranged = breach_of_identity(self.identity, found)
         if isinstance(found, FleetIdentity) and not self.estranged:
             self.identity = found

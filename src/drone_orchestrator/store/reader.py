@@ -215,6 +215,8 @@ class Reader:
                 self._note_fleet(self._decode(kv) if kv is not None else None)
 
     def _note_fleet(self, value: object) -> None:
+        if isinstance(value, Corrupt):
+            return  # it proves nothing, neither for the store nor against it
         self._estranged = breach_of_identity(self._fleet, value)
         if isinstance(value, FleetIdentity) and not self._estranged:
             self._fleet = value

@@ -14,6 +14,7 @@ from drone_orchestrator.core.types import (
     CancelRequest,
     Corrupt,
     Entry,
+    FleetIdentity,
     Kind,
     LeaderRecord,
     Reservation,
@@ -22,7 +23,7 @@ from drone_orchestrator.core.types import (
     Snapshot,
     StoreChange,
 )
-from drone_orchestrator.core.view import CurrentLeader, FleetView, OrderView
+from drone_orchestrator.core.view import CurrentLeader, FleetView, OrderView, held_in
 
 ORDER = make_order()
 FIRST = sagas.begin(ORDER, now_s=1.0, epoch=3)
@@ -158,6 +159,17 @@ def test_leadership_follows_from_a_readable_existing_key() -> None:
     assert view(Entry(Kind.LEADER, "", record, 4)).leadership == CurrentLeader("a", 4, "a-1", 2.0)
     assert view(Entry(Kind.LEADER, "", None, 4)).leadership is None
     assert view(Entry(Kind.LEADER, "", Corrupt(b"?", "no json"), 4)).leadership is None
+
+
+def test_an_unreadable_identity_does_not_end_a_hold() -> None:
+    mine = view(Entry(Kind.FLEET, "", FleetIdentity("ours"), 4))
+    assert not held_in(mine)
+    mine.apply(change(6, Entry(Kind.FLEET, "", None, 6)))
+    assert "ours" in held_in(mine)
+    mine.apply(change(7, Entry(Kind.FLEET, "", Corrupt(b"?", "no json"), 7)))
+    assert "ours" in held_in(mine)
+    mine.apply(change(8, Entry(Kind.FLEET, "", FleetIdentity("ours"), 8)))
+    assert not held_in(mine)
 
 
 def test_a_snapshot_replaces_everything() -> None:

@@ -245,4 +245,5 @@ def test_nothing_is_written_to_another_store_before_its_follower_knows(
     while isinstance(answer := store.submit_all([make.order()])[0], StoreError) and not isinstance(answer, StoreHeld):
         time.sleep(0.01)
     assert watching.snapshots, "an order was written before the breach was known"
-    assert isinstance(answer, StoreHeld) == (how is EMPTIED), "an emptied store has no identity"
+    # An emptied store is held, but a request that was under way when its loss became known may still be written to it.
+    assert how is EMPTIED or not isinstance(answer, StoreHeld)
